@@ -14,7 +14,7 @@ from logship._buffer.chunk import Chunk
 from logship._client.parts import new_compressor
 from logship._client.schedule import LoopSchedule
 from logship._client.upkeep import SpoolUpkeep
-from logship._delivery.transport import Connection, SocketTransport, Transport
+from logship._delivery.transport import Connection, Transport
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
 from logship._reasons import QUARANTINED
 from logship._settings import Endpoint, Settings
@@ -93,8 +93,8 @@ class SocketPort:
         connecting = self._connecting  # the loop's thread may set it to None meanwhile
         if connecting is None or connecting.done():
             return ""
-        hint = self.transport.hint if isinstance(self.transport, SocketTransport) else ""
-        return f"; {self._endpoint} has not answered{hint}"
+        assert self.transport is not None
+        return f"; {self._endpoint} has not answered{self.transport.hint}"
 
     # -- the pump's actions (pump.Port) ------------------------------------------------------------
 

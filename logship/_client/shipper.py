@@ -240,7 +240,7 @@ class Shipper:
 
     def _begin_again(self) -> None:
         """Connect anew, after the application has closed the loop of the connection."""
-        if isinstance(self._port.transport, SocketTransport):
+        if self._port.transport is not None:
             self._port.transport.abandon()
         self._pump.restart("its event loop was closed", 0.0)
 
@@ -459,7 +459,7 @@ class Shipper:
 
         If the child is about to exec, its records are refused, and so go to stderr at once.
         """
-        if isinstance(self._port.transport, SocketTransport):
+        if self._port.transport is not None:
             self._port.transport.abandon()
         if self._spool is not None:
             self._spool.abandon()

@@ -70,7 +70,13 @@ class Connection(Protocol):
 
 
 class Transport(Protocol):
-    """How connections are made; tests and the simulation bring their own."""
+    """How connections are made; tests bring their own.
+
+    Attributes:
+        hint: What to tell of a server that has not answered the attempt; empty if nothing is known.
+    """
+
+    hint: str
 
     async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
         """Connect to `endpoint`.
@@ -81,6 +87,9 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Free what the transport holds."""
+
+    def abandon(self) -> None:
+        """Let go of all connections, without their loop: it is closed, or is a parent process's."""
 
 
 class SocketTransport:
@@ -95,9 +104,6 @@ class SocketTransport:
         tls_server_name: The name to verify, where it is not the endpoint's host.
         handshake: Makes the handshake of a connection, where there is a shared key.
         hosts: Of the endpoints; their names are looked up on threads that start now.
-
-    Attributes:
-        hint: What to tell of a server that has not answered the attempt; empty if nothing is known.
     """
 
     def __init__(
@@ -117,7 +123,7 @@ class SocketTransport:
         self._handshake = handshake
         self._resolver = Resolver(connect_timeout_seconds / 2, hosts)
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        self.hint: str = ""
+        self.hint = ""
 
     @classmethod
     def of(cls, settings: Settings, tls: TlsSource | None) -> SocketTransport:

@@ -24,6 +24,7 @@ class MemoryTransport:
     def __init__(self, sidecar: Sidecar) -> None:
         self.sidecar = sidecar
         self.closed: bool = False
+        self.hint = ""
 
     async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
         """Connect.
@@ -39,6 +40,9 @@ class MemoryTransport:
     def close(self) -> None:
         """Note that the client has ended."""
         self.closed = True
+
+    def abandon(self) -> None:
+        """Do nothing: there are no sockets to close."""
 
 
 class _MemoryConnection(SidecarConnection):

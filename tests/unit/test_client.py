@@ -13,7 +13,6 @@ import msgpack
 import pytest
 
 from logship._buffer.chunk import Chunk
-from logship._client import parts
 from logship._client.client import Client
 from logship._client.shipper import STOP_LINGER_SECONDS
 from logship._delivery.drain import DrainPlan
@@ -709,20 +708,6 @@ async def test_shipping_goes_on_after_a_bug(
         assert (await client.flush(20)).all_acked
     assert "arrives" in messages(sidecar)
     assert client.shipper.delivery.counters.shipper_restarts == 2
-
-
-async def test_too_many_open_files_at_the_first_failure_do_not_stop_shipping(
-    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is imported at that moment cannot be opened."""
-    monkeypatch.setattr(parts, "late", no_descriptor)
-    sidecar.reachable = False
-    client = a_client(sidecar, stderr, backoff_seconds_max=0.05, backoff_seconds_base=0.01)
-    async with client:
-        client.emit({"message": "arrives"})
-        await until(lambda: client.shipper.delivery.counters.connect_failures > 1, "it tries again")
-        sidecar.reachable = True
-        assert (await client.flush(20)).all_acked
 
 
 async def test_too_many_open_files_at_the_start_do_not_stop_shipping(
