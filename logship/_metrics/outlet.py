@@ -228,9 +228,10 @@ class Outlet:
             is_done = self._process.is_done
             self._page.write(self._process.read(), is_done=is_done)
         except OSError as error:
-            effect = "show each process alone" if self._page is None else "may be old"
+            is_first = self._page is None
+            effect = "metrics show each process alone" if is_first else "metrics may be old"
             reason = f"{self._pages.path} cannot be written: {error.strerror}"
-            self._warn("page", f"metrics {effect}: {reason}; logship keeps trying")
+            self._warn("page", f"{effect}: {reason}; logship keeps trying")
             if not self._pages.is_there:  # else this page would be counted, and another one begun
                 self._pages.close()
                 self._pages = self._page = self._claim = None

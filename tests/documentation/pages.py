@@ -85,6 +85,15 @@ def targets_of(page: Path) -> Iterator[str]:
                 yield str(target)
 
 
+def code_of_first_cells(page: Path) -> Iterator[str]:
+    """Yield what is marked as code in the first cell of each row of a page's tables."""
+    for row, cell, content in zip(*(tokens_of(page)[first:] for first in range(3)), strict=False):
+        if row.type == "tr_open" and cell.type == "td_open":
+            yield from (
+                each.content for each in content.children or () if each.type == "code_inline"
+            )
+
+
 @cache
 def anchors_of(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as the forge makes them."""
