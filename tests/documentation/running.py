@@ -2,7 +2,7 @@
 
 A block's language is what it is. `python` and `console` blocks run, and the console's output must
 be as the page has it: `…` stands for anything. The second word behind the fence is a file's name,
-under which a `python` block is stored for later commands, or one of `KINDS`, which do not run.
+under which a block is stored for later commands, or one of `KINDS`, which do not run.
 
 A page that starts no sidecar finds one at the default endpoint. All blocks see another port there
 than the page says, so that pages may be tested at the same time.
@@ -71,13 +71,17 @@ class Command:
 
 
 def runnable_blocks(page: Path) -> list[Block]:
-    """Return the blocks of a page that run."""
-    return [each for each in blocks_of(page) if each.language in RUN and each.mark not in KINDS]
+    """Return the blocks of a page that run, or are stored."""
+    return [
+        each
+        for each in blocks_of(page)
+        if each.mark not in KINDS and (each.language in RUN or each.mark)
+    ]
 
 
 def commands_of(block: Block) -> Iterator[Command]:
     """Yield a block's commands."""
-    if block.language == "python":
+    if block.language != "console":
         name = block.mark or f"block-{block.line}.py"
         yield Command(f"cat > {name} <<'END-OF-BLOCK'\n{block.text}END-OF-BLOCK", None, block.place)
         if not block.mark:
