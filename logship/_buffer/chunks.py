@@ -41,7 +41,8 @@ class Chunks:
         opened: How many so far.
         open: The open chunk of each stream that has one, in the order of opening.
         sealed: Chunks to be sent, by id, in the order of sealing.
-        unsettled: Every chunk that is neither acked nor dropped, by id, open ones too.
+        unsettled: Every chunk that is neither acked nor dropped, by id, open ones too; in the order
+            of opening, except for halves.
         written: Chunks that are wholly on stderr.
         adopted: Chunks of dead processes.
         bytes_held: Bytes of committed entries that wait.

@@ -47,7 +47,7 @@ def lost(counters: Counters, stream: Stream, gaps: list[Gap], reason: str, recor
     Args:
         counters: Of all streams.
         stream: Whose records.
-        gaps: Their numbers, those of control records among them.
+        gaps: Their numbers, those of control records among them; at least one gap.
         reason: Why.
         records: How many of them the application logged.
     """
