@@ -497,3 +497,19 @@ def test_a_mount_may_end_in_a_slash() -> None:
     deployment.set_variable("LOGSHIP_SPOOL_DIR", "/spool")
     deployment.app["volumeMounts"][0]["mountPath"] = "/spool/"
     assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "change"),
+    [
+        ("compose", "own", "depends_on: { recoverer: { condition: service_started } }"),
+        ("ecs", "web.json", '"dependsOn": [{ "containerName": "recoverer", "condition": "START" }]'),
+    ],
+)
+def test_a_recoverer_has_no_health_to_wait_for(platform: str, name: str, change: str) -> None:
+    deployment = base(platform, name)
+    key = "depends_on" if platform == "compose" else "dependsOn"
+    deployment.app[key] = deployment.recoverer[key]
+    (finding,) = judge("a.json", deployment.text).findings
+    assert (finding.rule, finding.change) == ("depends-on", change)
+    assert "spool" in finding.night

@@ -42,49 +42,54 @@ _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
 )
 def depends_on(unit: Unit) -> Iterator[Mistake]:
     """Yield containers that ship records and are not ordered behind their sidecar."""
-    sidecars = [each.name for each in unit.of_role(Role.SIDECAR) if not _blocks(each)]
-    recoverers = [each.name for each in unit.of_role(Role.RECOVERER) if not _blocks(each)]
+    sidecars = [each for each in unit.of_role(Role.SIDECAR) if not _blocks(each)]
+    recoverers = [each for each in unit.of_role(Role.RECOVERER) if not _blocks(each)]
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
         needs = unit.needs(container)
         is_application = unit.role(container) is Role.APPLICATION
         wanted = [sidecars]
         if is_application and "LOGSHIP_SPOOL_DIR" in container.environment:
             wanted.append(recoverers)
-        for names in wanted:
-            lacking = [name for name in names if name not in needs and name != container.name]
-            if lacking and not needs.intersection(names):
+        for others in wanted:
+            lacking = [each for each in others if each.name != container.name]
+            if lacking and needs.isdisjoint(each.name for each in others):
                 yield _missing(unit, container, lacking[0])
 
 
-def _missing(unit: Unit, container: Container, other: str) -> Mistake:
+def _missing(unit: Unit, container: Container, other: Container) -> Mistake:
     if unit.platform == KUBERNETES:
         night = (
-            f"{other} is not an init container with restartPolicy: Always that starts before "
+            f"{other.name} is not an init container with restartPolicy: Always that starts before "
             f"{container.name}, so both get SIGTERM at the same moment and the last records meet a "
             "closed port; a Job whose plain sidecar runs on never completes"
         )
         return Mistake(container.name, night, _native(other))
-    night = (
-        f"{other} gets SIGTERM together with {container.name} and ends first, and the last records "
-        "meet a closed port"
-    )
+    lost = "the last records meet a closed port"
+    if unit.role(other) is Role.RECOVERER:
+        lost = "what the application leaves on its spool stays there"
+    night = f"{other.name} gets SIGTERM together with {container.name} and ends first, and {lost}"
     return Mistake(container.name, night, _depends(unit, other))
 
 
-def _native(other: str) -> str:
-    return f"initContainers: [{{ name: {other}, restartPolicy: Always, … }}]"
+def _native(container: Container) -> str:
+    return f"initContainers: [{{ name: {container.name}, restartPolicy: Always, … }}]"
 
 
-def _depends(unit: Unit, other: str) -> str:
-    """Return the line that orders a container behind another one, and a check if that has none."""
-    change = f"depends_on: {{ {other}: {{ condition: service_healthy }} }}"
+def _depends(unit: Unit, other: Container) -> str:
+    """Return the line that orders a container behind another one, and a check if that has none.
+
+    A recoverer takes no connections: it must have started, and has no health to wait for.
+    """
+    is_recoverer = unit.role(other) is Role.RECOVERER
+    condition = "service_started" if is_recoverer else "service_healthy"
+    change = f"depends_on: {{ {other.name}: {{ condition: {condition} }} }}"
     if unit.platform == ECS:
-        change = f'"dependsOn": [{{ "containerName": "{other}", "condition": "HEALTHY" }}]'
-    container = next(each for each in unit.containers if each.name == other)
-    has_check = container.has_health_check
+        condition = "START" if is_recoverer else "HEALTHY"
+        change = f'"dependsOn": [{{ "containerName": "{other.name}", "condition": "{condition}" }}]'
+    has_check = is_recoverer or other.has_health_check
     if has_check is None:  # then the image's counts
-        has_check = container.is_logships
-    return change if has_check else f"{change}; {_health_check(unit, container)}"
+        has_check = other.is_logships
+    return change if has_check else f"{change}; {_health_check(unit, other)}"
 
 
 def _health_check(unit: Unit, container: Container) -> str:
@@ -123,7 +128,7 @@ def depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
             )
             word = "dependsOn" if unit.platform == ECS else "depends_on, network_mode or links"
             change = f"remove {name} from {word} of {container.name}; in {name}: "
-            change += _depends(unit, container.name)
+            change += _depends(unit, container)
             yield Mistake(container.name, night, change)
 
 
@@ -163,11 +168,11 @@ def depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
 )
 def depends_on_completed(unit: Unit) -> Iterator[Mistake]:
     """Yield containers that wait for the end of a sidecar."""
-    sidecars = {each.name for each in unit.of_role(Role.SIDECAR)}
+    sidecars = {each.name: each for each in unit.of_role(Role.SIDECAR)}
     for container, name in _waiting(unit, Condition.COMPLETED):
         if name in sidecars:
             night = f"{container.name} waits for the end of {name}, which does not end"
-            yield Mistake(container.name, night, _depends(unit, name))
+            yield Mistake(container.name, night, _depends(unit, sidecars[name]))
 
 
 @rule(
@@ -188,14 +193,14 @@ def depends_on_completed(unit: Unit) -> Iterator[Mistake]:
 )
 def depends_on_started(unit: Unit) -> Iterator[Mistake]:
     """Yield containers that do not wait until their sidecar is healthy."""
-    sidecars = {each.name for each in unit.of_role(Role.SIDECAR) if not each.is_firelens}
+    sidecars = {each.name: each for each in unit.of_role(Role.SIDECAR) if not each.is_firelens}
     for container, name in _waiting(unit, Condition.STARTED):
         if name in sidecars:
             night = (
                 f"{container.name} starts before {name} listens: if it ends at once, its records "
                 "go to stderr"
             )
-            yield Mistake(container.name, night, _depends(unit, name))
+            yield Mistake(container.name, night, _depends(unit, sidecars[name]))
 
 
 def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, str]]:
@@ -225,8 +230,7 @@ def init_sidecar(unit: Unit) -> Iterator[Mistake]:
                 f"{container.name} is an init container that does not end, so the pod stays in its "
                 "init phase and the application never starts"
             )
-            change = f"initContainers: [{{ name: {container.name}, restartPolicy: Always, … }}]"
-            yield Mistake(container.name, night, change)
+            yield Mistake(container.name, night, _native(container))
 
 
 def _blocks(container: Container) -> bool:
