@@ -217,6 +217,31 @@ def test_advice_for_fluent_bit_has_its_syntax(service: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("of_service", "of_input", "is_in_memory"),
+    [
+        ("storage.type filesystem", "", True),  # it holds if inputs inherit it
+        ("storage.type filesystem\nstorage.inherit on", "", False),
+        ("storage.type filesystem\nstorage.inherit on", "storage.type memory", True),
+        ("storage.inherit on", "", True),
+        ("", "storage.type ${STORAGE}", False),
+    ],
+)
+def test_the_storage_of_an_input_of_fluent_bit(
+    of_service: str, of_input: str, *, is_in_memory: bool
+) -> None:
+    text = f"[SERVICE]\ngrace 30\n{of_service}\n[INPUT]\nname forward\n{of_input}\n"
+    found = judge("a.conf", text).findings
+    assert [each.rule for each in found] == ["memory-buffer"] * is_in_memory
+
+
+@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+def test_a_service_without_inputs_and_outputs_is_not_judged() -> None:
+    """It may be a chart's values."""
+    report = judge("values.yaml", "service:\n  type: ClusterIP\n")
+    assert report.why_not_judged is not None
+
+
 @pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
 def test_advice_for_fluent_bits_yaml_has_its_syntax() -> None:
     found = {each.rule: each.change for each in judge("a.yaml", IN_YAML).findings}
@@ -271,6 +296,11 @@ def test_an_output_of_fluentd(text: str, rules: set[str]) -> None:
         ("file", "chunk_limit_size 600m", set()),
         ("s3", "@type file\ntotal_limit_size 128m", {"chunk-limit"}),
         ("s3", "@type memory\nchunk_limit_size 600m", {"memory-buffer", "chunk-limit"}),
+        ("s3", "@type file\nchunk_limit_size 64KB", {"chunk-limit"}),
+        ("s3", "@type \"#{ENV['TYPE'] || 'file'}\"", set()),
+        ("s3", "@type \"#{ENV['TYPE'] || 'memory'}\"", {"memory-buffer"}),
+        ("s3", "@type \"#{ENV['TYPE']}\"", set()),
+        ("s3", "@type file\nretry_max_times 3\nretry_forever \"#{ENV['A'] || 'true'}\"", set()),
     ],
 )
 def test_a_buffer_of_fluentd(output: str, buffer: str, rules: set[str]) -> None:
@@ -503,7 +533,11 @@ def test_a_mount_may_end_in_a_slash() -> None:
     ("platform", "name", "change"),
     [
         ("compose", "own", "depends_on: { recoverer: { condition: service_started } }"),
-        ("ecs", "web.json", '"dependsOn": [{ "containerName": "recoverer", "condition": "START" }]'),
+        (
+            "ecs",
+            "web.json",
+            '"dependsOn": [{ "containerName": "recoverer", "condition": "START" }]',
+        ),
     ],
 )
 def test_a_recoverer_has_no_health_to_wait_for(platform: str, name: str, change: str) -> None:

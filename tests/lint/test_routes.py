@@ -51,6 +51,17 @@ def test_a_route_of_fluentd(pattern: str, *, is_routed: bool) -> None:
     assert rules_of(deployment) == (set() if is_routed else {"tag-route"})
 
 
+@pytest.mark.parametrize(("label", "rules"), [("@ERROR", {"tag-route"}), ("@OTHER", set())])
+def test_a_route_for_errors_of_fluentd_is_none_for_records(label: str, rules: set[str]) -> None:
+    deployment = base("compose")
+    route_nowhere(deployment)
+    match = "<match **>\n@type stdout\n</match>"
+    deployment.document["configs"]["fluent.conf"]["content"] += (
+        f"<label {label}>\n{match}\n</label>\n"
+    )
+    assert rules_of(deployment) == rules
+
+
 @pytest.mark.parametrize("option", ["tag api", "add_tag_prefix api"])
 def test_an_input_of_fluentd_may_give_another_tag(option: str) -> None:
     deployment = base("compose")

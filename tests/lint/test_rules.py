@@ -302,6 +302,18 @@ def test_a_described_definition_is_read_as_a_registered_one() -> None:
     assert rules_of("containers.json", bare) == {"depends-on"}
 
 
+@pytest.mark.parametrize(("kind", "rules"), [("EC2", set()), ("FARGATE", {"stop-timeout-limit"})])
+def test_what_a_definition_requires_says_whether_it_runs_on_fargate(
+    kind: str, rules: set[str]
+) -> None:
+    """A described one also names all kinds that could run it."""
+    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment.document["requiresCompatibilities"] = [kind]
+    deployment.document["compatibilities"] = ["EC2", "FARGATE"]
+    deployment.sidecar["stopTimeout"] = 300
+    assert rules_of("described.json", deployment.text) == rules
+
+
 def plan_of(definition: dict[str, Any], **more: Any) -> str:
     values = {
         "family": definition["family"],

@@ -65,8 +65,8 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
     volumes = _volumes(document)
     memory = document.get("memory")
     task_bytes = None if memory in (None, "") else _mebibytes(memory)
-    launch = [*listing(document.get("requiresCompatibilities"), "requiresCompatibilities")]
-    launch += listing(document.get("compatibilities"), "compatibilities")
+    launch = listing(document.get("requiresCompatibilities"), "requiresCompatibilities")
+    launch = launch or listing(document.get("compatibilities"), "compatibilities")
     containers = mappings(document.get("containerDefinitions"), "containerDefinitions")
     if not containers:
         raise LintError("it has no containerDefinitions")

@@ -15,6 +15,8 @@ from logship._deployment.linting.yamltext import YamlMissing, parse_yaml
 _HEAD = re.compile(r"^[ \t]*\[(\w+)\][ \t\r]*$", re.MULTILINE)
 _INCLUDE = re.compile(r"^[ \t]*@INCLUDE\b", re.MULTILINE | re.IGNORECASE)
 _SECTIONS = ("inputs", "filters", "outputs")
+ON = ("true", "on", "yes", "")
+"""What switches an option on, here and in Fluentd; there it may stand alone."""
 
 
 @dataclass(slots=True)
@@ -67,8 +69,18 @@ class Configuration:
     @property
     def lacks_storage(self) -> bool:
         """Whether it certainly has no `storage.path`, which files of a buffer need."""
-        given = self.service.options if self.service is not None else {}
-        return self.is_whole and "storage.path" not in given
+        return self.is_whole and "storage.path" not in self._of_service
+
+    def is_in_memory(self, plugin: Plugin) -> bool:
+        """Return whether an input keeps its buffer in memory; `$` is a variable."""
+        kind = plugin.options.get("storage.type", "memory")
+        if "storage.type" not in plugin.options and self._of_service.get("storage.inherit") in ON:
+            kind = self._of_service.get("storage.type", kind)
+        return kind != "filesystem" and "$" not in kind
+
+    @property
+    def _of_service(self) -> dict[str, str]:
+        return self.service.options if self.service is not None else {}
 
     @property
     def has_direct_routes(self) -> bool:

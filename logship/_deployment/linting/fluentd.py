@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _HEAD = re.compile(r"<(\w+)\b([^>]*)>[ \t]*(?:#.*)?$")
-_SIZE = re.compile(r"([0-9]{1,18})([kmgt]?)", re.IGNORECASE)
-_DEFAULT = re.compile(r"""^"?#\{ENV\.fetch\(['"]\w+['"], ['"]([^'"]*)['"]\)\}"?$""")
+_SIZE = re.compile(r"([0-9]{1,18})([kmgt]?)b?", re.IGNORECASE)
+_DEFAULT = re.compile(
+    r"""^"?#\{ENV(?:\.fetch\(['"]\w+['"], |\[['"]\w+['"]\] *\|\| *)['"]([^'"]*)['"]\)?\}"?$"""
+)
+"""`#{ENV.fetch('NAME', 'default')}`, or `#{ENV['NAME'] || 'default'}`."""
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
 _GLOB = re.compile(r"\*\*\.|\.\*\*$|\*\*|\*|[^*]")

@@ -42,7 +42,6 @@ _FILE_BY_DEFAULT = ("file", "buffer", "logship_file")
 _NEVER_FAIL = ("stdout", "null", "counter", "flowcounter", "prometheus_exporter")
 _FOR_EVER = ("no_limits", "false", "off")
 _TAKES_FOREVER_FOR_5 = "s3"
-_TRUE = ("true", "on", "yes", "")
 _CHUNK_BYTES = 512 * 1024
 _FILE_BYTES = (256 * MIB, 64 * 1024 * MIB)
 """The default `chunk_limit_size` and `total_limit_size` of a buffer in files."""
@@ -66,9 +65,9 @@ def takes_records(configuration: ServerConfiguration) -> bool:
             return "@include" not in whole.options
         return any(each.type in ("forward", "secure_forward") for each in sources)
     found = fluentbit.parse(configuration.text)
-    if not (found.inputs or found.outputs or found.service):
-        return False
-    return not found.inputs or any(each.name == "forward" for each in found.inputs)
+    if not found.inputs:  # they may be in another part
+        return bool(found.outputs)
+    return any(each.name == "forward" for each in found.inputs)
 
 
 def _fluentd(unit: Unit) -> Iterator[tuple[ServerConfiguration, Section]]:
@@ -125,7 +124,7 @@ def memory_buffer(unit: Unit) -> Iterator[Mistake]:
                 yield _in_memory(configuration, where, change, output.line)
     for configuration, found in _fluent_bit(unit):
         for each in found.inputs:
-            if each.name == "forward" and each.options.get("storage.type") != "filesystem":
+            if each.name == "forward" and found.is_in_memory(each):
                 change = fluentbit.line(configuration.text, "storage.type", "filesystem")
                 if found.lacks_storage:
                     path = fluentbit.line(configuration.text, "storage.path", "…")
@@ -139,7 +138,7 @@ def _is_in_memory(output: Section) -> bool:
     if any("@include" in each.options for each in (output, buffer) if each is not None):
         return False
     if kind := _buffer_type(output):
-        return not kind.startswith("file")
+        return not kind.startswith(("file", "#{"))
     return buffer is not None or _BUFFERED.fullmatch(output.type) is not None
 
 
@@ -217,7 +216,7 @@ def retry_limit(unit: Unit) -> Iterator[Mistake]:
 
 def _tries_on(output: Section, buffer: Section) -> bool:
     is_forever = any(
-        option in buffer.options and buffer.option(option) in _TRUE
+        option in buffer.options and buffer.option(option) in fluentbit.ON
         for option in ("retry_forever", "disable_retry_limit")
     )
     return is_forever or output.first("secondary") is not None
@@ -324,7 +323,7 @@ def _small_inputs(unit: Unit) -> Iterator[Mistake]:
     for configuration, found in _fluent_bit(unit):
         for each in found.inputs:
             option = "buffer_max_size"
-            limit = fluentd.size_of(each.options.get(option, "").removesuffix("b"))
+            limit = fluentd.size_of(each.options.get(option, ""))
             if each.name == "forward" and limit is not None and limit < RECORD_BYTES_MAX:
                 change = fluentbit.line(configuration.text, option, "8M")
                 yield _dropped(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
@@ -75,7 +76,10 @@ def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
         sources = [each for each in whole.all("source") if each.type == "forward"]
         if any(each.options.keys() & _NEW_TAGS for each in sources):
             return None
-        patterns = [each.argument for each in whole.all("match")]
+        sections = [each for each in whole.sections if each.argument != "@ERROR"]
+        patterns = [
+            each.argument for each in dataclasses.replace(whole, sections=sections).all("match")
+        ]
         fits = any(fluentd.matches(each, tag) for each in patterns)
         return fits if whole.is_whole and patterns else fits or None
     found = fluentbit.parse(configuration.text)
