@@ -21,11 +21,7 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.quantities import (
-    kubernetes_bytes,
-    seconds,
-    whole,
-)
+from logship._deployment.linting.quantities import kubernetes_bytes, seconds, whole
 from logship._deployment.linting.shapes import (
     configuration,
     declared_ports,

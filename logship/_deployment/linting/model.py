@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from logship._deployment.linting.shell import shell_commands
@@ -254,6 +254,13 @@ class ServerConfiguration:
         return self.line if self.is_one_line else self.line + line - 1
 
 
+def _of(*roles: Role) -> functools.cached_property[list[Container]]:
+    """Return an attribute of `Unit`: its containers that have one of these roles."""
+    return functools.cached_property(
+        lambda unit: [each for each, role in unit.roles if role in roles]
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unit:
     """Containers that are started and stopped together: a task, a pod, a compose project.
@@ -287,6 +294,13 @@ class Unit:
     service_variables: frozenset[str] = frozenset()
     script_of: Callable[[str], str | None] = lambda _: None
     lines: Mapping[str, int] = field(default_factory=dict)
+
+    applications = _of(Role.APPLICATION)
+    recoverers = _of(Role.RECOVERER)
+    sidecars = _of(Role.SIDECAR)
+    senders = _of(Role.APPLICATION, Role.RECOVERER)
+    helpers = _of(Role.RECOVERER, Role.SIDECAR)
+    of_logship = _of(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR)
 
     def line_of(self, container: str, keys: tuple[str, ...]) -> int | None:
         """Return the line of the first of its keys that a container or the unit has, or its own."""
@@ -335,12 +349,9 @@ class Unit:
         sidecars = (each for each in self.containers if each.is_sidecar() and each.is_logships)
         return {each.network for each in sidecars if each.network is not None}
 
-    def of_role(self, *roles: Role) -> Iterator[Container]:
-        """Yield the containers that have one of these roles."""
-        return (each for each, role in self._with_roles if role in roles)
-
     @functools.cached_property
-    def _with_roles(self) -> list[tuple[Container, Role]]:
+    def roles(self) -> list[tuple[Container, Role]]:
+        """Its containers with their roles."""
         return [(each, self.role(each)) for each in self.containers]
 
     def needs(self, container: Container) -> set[str]:

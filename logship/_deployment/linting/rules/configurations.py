@@ -18,10 +18,9 @@ from logship._deployment.linting.model import (
     KUBERNETES,
     Mistake,
     ServerConfiguration,
-    Severity,
     Unit,
 )
-from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.rules.rule import error, note, warning
 from logship._settings import MIB, RECORD_BYTES_MAX
 
 _PLATFORMS = (KUBERNETES, COMPOSE, CONFIGURATION)
@@ -101,9 +100,8 @@ def _at(configuration: ServerConfiguration, line: int | None) -> int:
     return configuration.line_of(line or 1)
 
 
-@rule(
+@error(
     "memory-buffer",
-    Severity.ERROR,
     finds="a sidecar that keeps what it acknowledged in memory",
     night="the sidecar is killed, and the records that it acknowledged are lost",
     why=(
@@ -114,8 +112,7 @@ def _at(configuration: ServerConfiguration, line: int | None) -> int:
     ),
     platforms=_PLATFORMS,
 )
-def memory_buffer(unit: Unit) -> Iterator[Mistake]:
-    """Yield configurations of sidecars that keep what they acknowledged in memory."""
+def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
     for configuration, whole in _fluentd(unit):
         for output in _outputs(whole):
             if _is_in_memory(output):
@@ -159,9 +156,8 @@ def _in_memory(
     return Mistake(configuration.name, night, change, _at(configuration, line))
 
 
-@rule(
+@error(
     "buffer-overflow",
-    Severity.ERROR,
     finds="a full buffer of Fluentd that throws away its oldest chunk",
     night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
@@ -171,8 +167,7 @@ def _in_memory(
     ),
     platforms=_PLATFORMS,
 )
-def buffer_overflow(unit: Unit) -> Iterator[Mistake]:
-    """Yield buffers of Fluentd that drop what they acknowledged when they are full."""
+def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     for configuration, _, buffer in _buffers(unit):
         for option in ("overflow_action", "buffer_queue_full_action"):
             if buffer.option(option) == "drop_oldest_chunk":
@@ -184,9 +179,8 @@ def buffer_overflow(unit: Unit) -> Iterator[Mistake]:
                 yield Mistake(configuration.name, night, f"{option} block", line)
 
 
-@rule(
+@error(
     "retry-limit",
-    Severity.ERROR,
     finds="an output that gives up a chunk after some attempts, without a second place for it",
     night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
@@ -196,8 +190,7 @@ def buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     ),
     platforms=_PLATFORMS,
 )
-def retry_limit(unit: Unit) -> Iterator[Mistake]:
-    """Yield outputs that try only so often."""
+def _retry_limit(unit: Unit) -> Iterator[Mistake]:
     for configuration, output, buffer in _buffers(unit):
         for option in ("retry_max_times", "retry_timeout", "retry_limit"):
             if option in buffer.options and not _tries_on(output, buffer):
@@ -248,9 +241,8 @@ def _shown(text: str) -> str:
     return f"{text:.60}"
 
 
-@rule(
+@error(
     "buffer-limit",
-    Severity.ERROR,
     finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
     night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
@@ -260,8 +252,7 @@ def _shown(text: str) -> str:
     ),
     platforms=_PLATFORMS,
 )
-def buffer_limit(unit: Unit) -> Iterator[Mistake]:
-    """Yield outputs of Fluent Bit with a limit."""
+def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
     for configuration, found in _fluent_bit(unit):
         for each in found.outputs:
             option = "storage.total_limit_size"
@@ -274,9 +265,8 @@ def buffer_limit(unit: Unit) -> Iterator[Mistake]:
                 yield Mistake(configuration.name, night, f"remove {option}", line)
 
 
-@rule(
+@warning(
     "chunk-limit",
-    Severity.WARNING,
     finds=("a chunk limit that is too small for logship's records, or larger than the buffer"),
     night=(
         "long records are refused again and again, and end on stderr; or the buffer is full at once"
@@ -290,8 +280,7 @@ def buffer_limit(unit: Unit) -> Iterator[Mistake]:
     ),
     platforms=_PLATFORMS,
 )
-def chunk_limit(unit: Unit) -> Iterator[Mistake]:
-    """Yield limits for chunks that are too small, or too large for their buffer."""
+def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
     for configuration, output, buffer in _buffers(unit):
         line = _at(configuration, buffer.line_of("chunk_limit_size"))
         in_files = _buffer_type(output).startswith("file")
@@ -339,9 +328,8 @@ def _dropped(configuration: ServerConfiguration, limit: int, change: str, line: 
     return Mistake(configuration.name, night, change, line)
 
 
-@rule(
+@note(
     "fluent-bit-grace",
-    Severity.NOTE,
     finds="a Fluent Bit with only the default grace period at its end",
     night=(
         "the sidecar stops, and records that it acknowledged stay in its files, or end with the "
@@ -354,8 +342,7 @@ def _dropped(configuration: ServerConfiguration, limit: int, change: str, line: 
     ),
     platforms=_PLATFORMS,
 )
-def fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
-    """Yield services of Fluent Bit with a short grace period."""
+def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
     for configuration, found in _fluent_bit(unit):
         if found.service is None or not found.inputs:  # another part may have it
             continue
@@ -370,9 +357,8 @@ def fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(configuration.name, night, change, line)
 
 
-@rule(
+@error(
     "match-nothing",
-    Severity.ERROR,
     finds="an output that no record reaches",
     night="all records are acknowledged and thrown away, or go to another output",
     why=(
@@ -382,8 +368,7 @@ def fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
     ),
     platforms=_PLATFORMS,
 )
-def match_nothing(unit: Unit) -> Iterator[Mistake]:
-    """Yield outputs that get no record."""
+def _match_nothing(unit: Unit) -> Iterator[Mistake]:
     for configuration, found in _fluent_bit(unit):
         if found.has_direct_routes:
             continue

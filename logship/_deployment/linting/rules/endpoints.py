@@ -9,18 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of
-from logship._deployment.linting.model import (
-    COMPOSE,
-    ECS,
-    KUBERNETES,
-    Container,
-    Mistake,
-    Role,
-    Severity,
-    Unit,
-)
+from logship._deployment.linting.model import COMPOSE, ECS, KUBERNETES, Container, Mistake, Unit
 from logship._deployment.linting.quantities import count_or_none
-from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
 from logship._settings import Settings
 from logship._settings.unknown import setting_variables
@@ -36,7 +27,7 @@ _SIDECAR_PORT = "LOGSHIP_PORT"
 
 def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
     """Yield host and port of each endpoint that a file shows."""
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+    for container in unit.senders:
         values = {name: container.value(name) for name in (_VARIABLE, *_FIRELENS)}
         given = {name: text for name, text in values.items() if text and "$" not in text}
         if not given.keys() & {_VARIABLE, _FIRELENS[0]}:
@@ -50,9 +41,8 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
                 yield container, each.host, each.port
 
 
-@rule(
+@error(
     "endpoint-name",
-    Severity.ERROR,
     finds="an endpoint that names a container which can only be reached on loopback",
     night="the name does not resolve, no record arrives, and all go to stderr",
     why=(
@@ -62,8 +52,7 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
     ),
     keys=_KEYS,
 )
-def endpoint_name(unit: Unit) -> Iterator[Mistake]:
-    """Yield endpoints whose name is that of a container in the same network namespace."""
+def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
     by_name = {each.name: each for each in unit.containers}
     for container, host, port in _tcp_endpoints(unit):
         other = by_name.get(host)
@@ -79,9 +68,8 @@ def endpoint_name(unit: Unit) -> Iterator[Mistake]:
             )
 
 
-@rule(
+@error(
     "endpoint-loopback",
-    Severity.ERROR,
     platforms=(ECS, COMPOSE),
     finds="an endpoint on loopback where no sidecar shares the network namespace",
     night="the connection is refused, no record arrives, and all go to stderr",
@@ -92,8 +80,7 @@ def endpoint_name(unit: Unit) -> Iterator[Mistake]:
     ),
     keys=_KEYS,
 )
-def endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
-    """Yield endpoints on loopback of a container that is alone there."""
+def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     for container, host, port in _tcp_endpoints(unit):
         if host in _LOOPBACK and _is_alone(unit, container):
             night = (
@@ -103,9 +90,8 @@ def endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, night, _by_name(unit, port))
 
 
-@rule(
+@warning(
     "endpoint-default",
-    Severity.WARNING,
     platforms=(ECS, COMPOSE),
     finds="no `LOGSHIP_ENDPOINTS` where no sidecar shares the network namespace",
     night="unless the image sets it, the connection is refused, and all records go to stderr",
@@ -116,12 +102,9 @@ def endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     ),
     keys=_KEYS,
 )
-def endpoint_default(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers that are alone on loopback and have no endpoint, as far as the file shows.
-
-    ECS sets `FLUENT_HOST` for the log driver awsfirelens.
-    """
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+def _endpoint_default(unit: Unit) -> Iterator[Mistake]:
+    """ECS sets `FLUENT_HOST` for the log driver awsfirelens."""
+    for container in unit.senders:
         if container.log_driver == "awsfirelens" or not _is_alone(unit, container):
             continue
         if all(container.is_empty(name) for name in (_VARIABLE, _FIRELENS[0])):
@@ -138,17 +121,16 @@ def _is_alone(unit: Unit, container: Container) -> bool:
     if container.network in (None, "host"):
         return False
     others = [each for each in unit.containers if each.network == container.network]
-    return len(others) == 1 and (unit.platform == ECS or any(unit.of_role(Role.SIDECAR)))
+    return len(others) == 1 and (unit.platform == ECS or any(unit.sidecars))
 
 
 def _by_name(unit: Unit, port: int) -> str:
-    name = next((each.name for each in unit.of_role(Role.SIDECAR)), "SIDECAR")
+    name = next((each.name for each in unit.sidecars), "SIDECAR")
     return variable(unit, _VARIABLE, f"tcp://{name}:{port}")
 
 
-@rule(
+@error(
     "endpoint-port",
-    Severity.ERROR,
     finds="an endpoint with a port on which no sidecar listens",
     night="the connection is refused, no record arrives, and all go to stderr",
     why=(
@@ -158,9 +140,8 @@ def _by_name(unit: Unit, port: int) -> str:
     ),
     keys=_KEYS,
 )
-def endpoint_port(unit: Unit) -> Iterator[Mistake]:
-    """Yield endpoints whose port is none of the sidecar's."""
-    sidecars = list(unit.of_role(Role.SIDECAR))
+def _endpoint_port(unit: Unit) -> Iterator[Mistake]:
+    sidecars = list(unit.sidecars)
     for container, host, port in _tcp_endpoints(unit):
         reached = [each for each in sidecars if _leads_to(container, host, each)]
         ports = [_port_of(each, port) for each in reached]
@@ -201,9 +182,8 @@ def _is_configured(unit: Unit, port: int) -> bool:
     return any(str(port) in each.text for each in (*unit.configurations, *unit.routes))
 
 
-@rule(
+@error(
     "sidecar-bind",
-    Severity.ERROR,
     platforms=(ECS, COMPOSE),
     finds="a sidecar that listens on its own loopback, where no application is",
     night="the connection is refused, no record arrives, and all go to stderr",
@@ -213,9 +193,8 @@ def _is_configured(unit: Unit, port: int) -> bool:
     ),
     keys=("$LOGSHIP_BIND", "environment", "env"),
 )
-def sidecar_bind(unit: Unit) -> Iterator[Mistake]:
-    """Yield sidecars on loopback that applications address by name."""
-    by_name = {each.name: each for each in unit.of_role(Role.SIDECAR)}
+def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
+    by_name = {each.name: each for each in unit.sidecars}
     wrong: dict[str, str] = {}
     for container, host, _ in _tcp_endpoints(unit):
         sidecar = by_name.get(host)
@@ -233,9 +212,8 @@ def sidecar_bind(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(host, night, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
 
 
-@rule(
+@error(
     "service-links",
-    Severity.ERROR,
     finds="a Service whose variables Kubernetes injects under names of logship",
     night="the container does not start, because its port is a URL",
     why=(
@@ -247,15 +225,14 @@ def sidecar_bind(unit: Unit) -> Iterator[Mistake]:
     ),
     platforms=(KUBERNETES,),
 )
-def service_links(unit: Unit) -> Iterator[Mistake]:
-    """Yield ports that containers get from a Service, and those of sidecars copied from one."""
+def _service_links(unit: Unit) -> Iterator[Mistake]:
     injected = unit.service_variables
-    for container in unit.of_role(Role.SIDECAR):
+    for container in unit.sidecars:
         is_copied = "://" in (container.value(_SIDECAR_PORT) or "")
         is_injected = _SIDECAR_PORT in injected and container.is_unset(_SIDECAR_PORT)
         if container.is_logships and (is_copied or is_injected):
             yield _linked(unit, container, _SIDECAR_PORT)
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+    for container in unit.senders:
         for name in setting_variables():
             if name in injected and container.is_unset(name):
                 yield _linked(unit, container, name)

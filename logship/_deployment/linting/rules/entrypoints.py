@@ -4,23 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship._deployment.linting.commands import (
-    npm_script,
-    script_file,
-    shell_script,
-)
-from logship._deployment.linting.model import (
-    COMPOSE,
-    DOCKERFILE,
-    ECS,
-    KUBERNETES,
-    Container,
-    Mistake,
-    Role,
-    Severity,
-    Unit,
-)
-from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.commands import npm_script, script_file, shell_script
+from logship._deployment.linting.model import COMPOSE, DOCKERFILE, ECS, KUBERNETES, Mistake, Unit
+from logship._deployment.linting.rules.rule import error, note
 from logship._deployment.linting.rules.snippets import command
 from logship._deployment.linting.shell import hands_over, has_pipeline
 
@@ -32,13 +18,8 @@ _CUT_OFF = (
 )
 
 
-def _of_logship(unit: Unit) -> Iterator[Container]:
-    return unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR)
-
-
-@rule(
+@error(
     "shell-entrypoint",
-    Severity.ERROR,
     finds="a shell as first process that does not pass SIGTERM on",
     night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
     why=(
@@ -51,12 +32,9 @@ def _of_logship(unit: Unit) -> Iterator[Container]:
     platforms=_PLATFORMS,
     keys=_KEYS,
 )
-def shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers whose first process is a shell that keeps SIGTERM to itself.
-
-    The script is not shown, because a password may be in it.
-    """
-    for container in _of_logship(unit):
+def _shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
+    """The script is not shown, because a password may be in it."""
+    for container in unit.of_logship:
         script = shell_script(container)
         if script is None or hands_over(script):
             continue
@@ -66,9 +44,8 @@ def shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
         yield Mistake(container.name, _CUT_OFF, command(unit, *words))
 
 
-@rule(
+@error(
     "npm-entrypoint",
-    Severity.ERROR,
     finds="npm as first process",
     night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
     why=(
@@ -78,9 +55,8 @@ def shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
     platforms=_PLATFORMS,
     keys=_KEYS,
 )
-def npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers that npm starts."""
-    for container in _of_logship(unit):
+def _npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.of_logship:
         if npm_script(container):
             night = (
                 "npm starts the program through a shell, and SIGTERM ends npm alone or reaches no "
@@ -89,9 +65,8 @@ def npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, night, command(unit, "node", "…"))
 
 
-@rule(
+@note(
     "script-entrypoint",
-    Severity.NOTE,
     finds="a script as first process, which may not pass SIGTERM on",
     night="SIGTERM may never reach the program; SIGKILL ends it without a drain",
     why=(
@@ -102,9 +77,8 @@ def npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
     platforms=_PLATFORMS,
     keys=_KEYS,
 )
-def script_entrypoint(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers whose first process is a script that is not in sight, or is wrong."""
-    for container in _of_logship(unit):
+def _script_entrypoint(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.of_logship:
         path = script_file(container)
         if path is None:
             continue

@@ -16,19 +16,17 @@ from logship._deployment.linting.model import (
     Container,
     Mistake,
     Role,
-    Severity,
     Unit,
 )
-from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.rules.rule import error, note
 
 _KEYS = ("dependsOn", "depends_on")
 _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
 """The image of `sidecar/fluent-bit` has no other shell."""
 
 
-@rule(
+@error(
     "depends-on",
-    Severity.ERROR,
     finds=("an application or recoverer that is not ordered behind its sidecar (or its recoverer)"),
     night="both get SIGTERM together; the application's last records meet a closed port",
     why=(
@@ -40,11 +38,10 @@ _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
     ),
     keys=_KEYS,
 )
-def depends_on(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers that ship records and are not ordered behind their sidecar."""
-    sidecars = [each for each in unit.of_role(Role.SIDECAR) if not _blocks(each)]
-    recoverers = [each for each in unit.of_role(Role.RECOVERER) if not _blocks(each)]
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+def _depends_on(unit: Unit) -> Iterator[Mistake]:
+    sidecars = [each for each in unit.sidecars if not _blocks(each)]
+    recoverers = [each for each in unit.recoverers if not _blocks(each)]
+    for container in unit.senders:
         needs = unit.needs(container)
         is_application = unit.role(container) is Role.APPLICATION
         wanted = [sidecars]
@@ -103,9 +100,8 @@ def _health_check(unit: Unit, container: Container) -> str:
     return f"in {container.name}: healthcheck: {{ test: [{quoted}] }}"
 
 
-@rule(
+@error(
     "depends-on-reversed",
-    Severity.ERROR,
     finds="a sidecar or recoverer that is ordered behind an application, and so stopped first",
     night="the sidecar stops first, and the application's last records meet a closed port",
     why=(
@@ -115,11 +111,10 @@ def _health_check(unit: Unit, container: Container) -> str:
     platforms=(ECS, COMPOSE),
     keys=_KEYS,
 )
-def depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
-    """Yield sidecars and recoverers that are ordered behind an application."""
-    applications = {each.name for each in unit.of_role(Role.APPLICATION)}
-    recoverers = {each.name for each in unit.of_role(Role.RECOVERER)}
-    for container in unit.of_role(Role.SIDECAR, Role.RECOVERER):
+def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
+    applications = {each.name for each in unit.applications}
+    recoverers = {each.name for each in unit.recoverers}
+    for container in unit.helpers:
         over = applications | (recoverers if unit.role(container) is Role.SIDECAR else set())
         for name in sorted(unit.needs(container) & over):
             night = (
@@ -132,9 +127,8 @@ def depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, night, change)
 
 
-@rule(
+@error(
     "depends-on-unchecked",
-    Severity.ERROR,
     finds="a container that waits for the health of another one that has no health check",
     night="the application never starts",
     why=(
@@ -144,8 +138,7 @@ def depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
     platforms=(ECS, COMPOSE),
     keys=_KEYS,
 )
-def depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers that wait for a health that no check finds out."""
+def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
     unchecked = {each.name: each for each in unit.containers if each.has_health_check is False}
     for container, name in _waiting(unit, Condition.HEALTHY):
         if name in unchecked:
@@ -154,9 +147,8 @@ def depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, night, _health_check(unit, unchecked[name]))
 
 
-@rule(
+@error(
     "depends-on-completed",
-    Severity.ERROR,
     finds="an application or recoverer that waits for the end of its sidecar",
     night="the application never starts",
     why=(
@@ -166,18 +158,16 @@ def depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
     platforms=(ECS, COMPOSE),
     keys=_KEYS,
 )
-def depends_on_completed(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers that wait for the end of a sidecar."""
-    sidecars = {each.name: each for each in unit.of_role(Role.SIDECAR)}
+def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
+    sidecars = {each.name: each for each in unit.sidecars}
     for container, name in _waiting(unit, Condition.COMPLETED):
         if name in sidecars:
             night = f"{container.name} waits for the end of {name}, which does not end"
             yield Mistake(container.name, night, _depends(unit, sidecars[name]))
 
 
-@rule(
+@note(
     "depends-on-started",
-    Severity.NOTE,
     finds="an application or recoverer that starts before its sidecar listens",
     night=(
         "the first records wait in the buffer; those of a program that ends at once go to stderr"
@@ -191,9 +181,8 @@ def depends_on_completed(unit: Unit) -> Iterator[Mistake]:
     platforms=(ECS, COMPOSE),
     keys=_KEYS,
 )
-def depends_on_started(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers that do not wait until their sidecar is healthy."""
-    sidecars = {each.name: each for each in unit.of_role(Role.SIDECAR) if not each.is_firelens}
+def _depends_on_started(unit: Unit) -> Iterator[Mistake]:
+    sidecars = {each.name: each for each in unit.sidecars if not each.is_firelens}
     for container, name in _waiting(unit, Condition.STARTED):
         if name in sidecars:
             night = (
@@ -204,15 +193,14 @@ def depends_on_started(unit: Unit) -> Iterator[Mistake]:
 
 
 def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, str]]:
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+    for container in unit.senders:
         for name, given in container.conditions.items():
             if given is condition:
                 yield container, name
 
 
-@rule(
+@error(
     "init-sidecar",
-    Severity.ERROR,
     finds="a sidecar or recoverer as init container without `restartPolicy: Always`",
     night="the pod waits forever in its init phase, and the application never starts",
     why=(
@@ -222,9 +210,8 @@ def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, str]
     ),
     platforms=(KUBERNETES,),
 )
-def init_sidecar(unit: Unit) -> Iterator[Mistake]:
-    """Yield init containers that never end."""
-    for container in unit.of_role(Role.SIDECAR, Role.RECOVERER):
+def _init_sidecar(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.helpers:
         if _blocks(container):
             night = (
                 f"{container.name} is an init container that does not end, so the pod stays in its "

@@ -18,12 +18,10 @@ from logship._deployment.linting.model import (
     Container,
     Mistake,
     Mount,
-    Role,
-    Severity,
     Unit,
     Volume,
 )
-from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
 from logship._settings import MIB, Settings, buffer_bytes_for
 
@@ -31,9 +29,8 @@ _NOFILE_MIN = 4096
 _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
 
 
-@rule(
+@error(
     "spool-volume",
-    Severity.ERROR,
     finds=(
         "a spool that is on no volume, a read-only, network or too small one, or one that the "
         "recoverer does not mount"
@@ -49,9 +46,8 @@ _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
     ),
     keys=_MOUNTS,
 )
-def spool_volume(unit: Unit) -> Iterator[Mistake]:
-    """Yield spools that end with their container, or that the recoverer does not see."""
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+def _spool_volume(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.senders:
         path = _spool_path(container)
         if path is None or "logship run" in container.line:
             continue
@@ -78,7 +74,7 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
             f"{mount.bytes_max // MIB} MiB, and a pod that exceeds it is evicted without a grace "
             "period"
         )
-    if unit.role(container) is Role.APPLICATION and not _is_recovered(unit, mount):
+    if not _is_recovered(unit, mount):
         return (
             f"no recoverer mounts the volume {mount.name}: records of a killed process stay there"
         )
@@ -86,14 +82,13 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
 
 
 def _is_recovered(unit: Unit, mount: Mount) -> bool:
-    recoverers = list(unit.of_role(Role.RECOVERER))
+    recoverers = list(unit.recoverers)
     seen = [each.mount_of(_spool_path(each) or "/") for each in recoverers]
     return not recoverers or any(each and each.name == mount.name for each in seen)
 
 
-@rule(
+@error(
     "spool-owner",
-    Severity.ERROR,
     finds="a spool that the container's user cannot write, or its recoverer's user cannot open",
     night="no records are spooled, or none are recovered",
     why=(
@@ -102,9 +97,8 @@ def _is_recovered(unit: Unit, mount: Mount) -> bool:
     ),
     keys=("user", "securityContext", *_MOUNTS),
 )
-def spool_owner(unit: Unit) -> Iterator[Mistake]:
-    """Yield users who cannot write their spool, or cannot read each other's."""
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+def _spool_owner(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.senders:
         mount = container.mount_of(_spool_path(container) or "/")
         if mount is None or container.runs_as_root is not False:
             continue
@@ -122,9 +116,9 @@ def spool_owner(unit: Unit) -> Iterator[Mistake]:
 
 def _strangers(unit: Unit) -> Iterator[Mistake]:
     """Yield recoverers that run as another user than the application whose spool they read."""
-    for recoverer in unit.of_role(Role.RECOVERER):
+    for recoverer in unit.recoverers:
         mount = recoverer.mount_of(_spool_path(recoverer) or "/")
-        for other in unit.of_role(Role.APPLICATION):
+        for other in unit.applications:
             same = mount and any(each.name == mount.name for each in other.mounts)
             users = [each.user and each.user.partition(":")[0] for each in (recoverer, other)]
             if same and None not in users and users[0] != users[1] and not recoverer.runs_as_root:
@@ -135,9 +129,8 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
                 yield Mistake(recoverer.name, night, _same_user(unit, other))
 
 
-@rule(
+@error(
     "memory-sum",
-    Severity.ERROR,
     finds="buffers of all workers, and a spool in memory, above half of the memory limit",
     night="the sidecar is gone, buffers fill, and the container is killed for its memory",
     why=(
@@ -146,9 +139,8 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
     ),
     keys=("$LOGSHIP_BUFFER_BYTES_MAX", "memory", "mem_limit", "deploy", "resources"),
 )
-def memory_sum(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers whose buffers alone may take half of their memory."""
-    for container in unit.of_role(Role.APPLICATION):
+def _memory_sum(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.applications:
         limit = container.memory_bytes
         if not limit:
             continue
@@ -171,18 +163,16 @@ def memory_sum(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, night, change)
 
 
-@rule(
+@warning(
     "nofile",
-    Severity.WARNING,
     finds="a limit of fewer than 4,096 open files",
     night='"Too many open files", and no new connection to the sidecar',
     why="Connections, files and the spool's segments take descriptors from the same limit.",
     platforms=(ECS, COMPOSE),
     keys=("ulimits",),
 )
-def nofile(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers that may open too few files for their work and their logs."""
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
+def _nofile(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.of_logship:
         if container.nofile_soft is None or container.nofile_soft >= _NOFILE_MIN:
             continue
         night = (

@@ -56,6 +56,11 @@ class Rule:
             yield Finding(self.name, self.severity, each.container, each.night, each.change, line)
 
 
-def rule(name: str, severity: Severity, **said: Any) -> Callable[[Check], Rule]:
+def _rule(severity: Severity, name: str, **said: Any) -> Callable[[Check], Rule]:
     """Make a function the check of a rule; the arguments are the other attributes of `Rule`."""
     return functools.partial(Rule, name, severity, **said)
+
+
+error = functools.partial(_rule, Severity.ERROR)
+warning = functools.partial(_rule, Severity.WARNING)
+note = functools.partial(_rule, Severity.NOTE)

@@ -14,13 +14,11 @@ from logship._deployment.linting.model import (
     ECS,
     Container,
     Mistake,
-    Role,
     ServerConfiguration,
-    Severity,
     Unit,
 )
 from logship._deployment.linting.rules.configurations import is_fluentd
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, rule
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import variable
 
 _VERSION = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9}){1,2})")
@@ -36,9 +34,8 @@ _FALSE = ("false", "off", "no")
 _ROUTES_SHOWN_MAX = 5
 
 
-@rule(
+@error(
     "tag-route",
-    Severity.ERROR,
     finds="a tag that no output of FireLens, or of the sidecar's configuration, matches",
     night="all records are acknowledged and thrown away, and nothing reports an error",
     why=(
@@ -50,13 +47,12 @@ _ROUTES_SHOWN_MAX = 5
     ),
     keys=("$LOGSHIP_TAG", "command", "args", "environment", "env"),
 )
-def tag_route(unit: Unit) -> Iterator[Mistake]:
-    """Yield applications whose tag no output matches, and a FireLens that routes nothing."""
+def _tag_route(unit: Unit) -> Iterator[Mistake]:
     yield from _by_firelens(unit) if unit.platform == ECS else _by_configuration(unit)
 
 
 def _by_configuration(unit: Unit) -> Iterator[Mistake]:
-    for container in unit.of_role(Role.APPLICATION):
+    for container in unit.applications:
         tag = option_of(container, "--tag") or container.value("LOGSHIP_TAG")
         if tag is None or "$" in tag or not unit.routes:
             continue
@@ -102,7 +98,7 @@ def _by_firelens(unit: Unit) -> Iterator[Mistake]:
         return
     if not routers or any("config-file-value" in each.firelens_options for each in routers):
         return  # the routes of an own configuration are not visible here
-    for container in unit.of_role(Role.APPLICATION):
+    for container in unit.applications:
         tag = _tag(container)
         if tag is None or any(tag.startswith(f"{name}-firelens") for name in routed):
             continue
@@ -141,9 +137,8 @@ def _default_tag(container: Container) -> str:
     return f"{container.name}-firelens-" if is_told else "the program's name"
 
 
-@rule(
+@error(
     "blind-ack",
-    Severity.ERROR,
     finds="a sidecar that acknowledges what it throws away",
     night="records are lost that logship counts as delivered",
     why=(
@@ -153,8 +148,7 @@ def _default_tag(container: Container) -> str:
     platforms=(*DEPLOYMENTS, DOCKERFILE),
     keys=("image",),
 )
-def blind_ack(unit: Unit) -> Iterator[Mistake]:
-    """Yield sidecars whose acknowledgement proves nothing."""
+def _blind_ack(unit: Unit) -> Iterator[Mistake]:
     for container in unit.containers:
         what = why_blind(container.image)
         if what is None:
@@ -200,9 +194,8 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     return None if found is None else tuple(map(int, found[1].split(".")))
 
 
-@rule(
+@warning(
     "forward-metadata",
-    Severity.WARNING,
     finds=(
         "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
     ),
@@ -217,8 +210,7 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     platforms=(*DEPLOYMENTS, CONFIGURATION),
     keys=("logConfiguration",),
 )
-def forward_metadata(unit: Unit) -> Iterator[Mistake]:
-    """Yield outputs of Fluent Bit that forward metadata, perhaps to a Fluentd."""
+def _forward_metadata(unit: Unit) -> Iterator[Mistake]:
     if _is_before_metadata(unit):
         return
     for configuration in unit.configurations:

@@ -14,13 +14,11 @@ from logship._deployment.linting.model import (
     Container,
     Mistake,
     Mount,
-    Role,
-    Severity,
     Unit,
     Volume,
 )
 from logship._deployment.linting.quantities import number_or_none
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, rule
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import shown_name, variable
 from logship._settings import MIB
 
@@ -84,7 +82,7 @@ _MOUNTS = ("mountPoints", "volumeMounts", "volumes")
 
 def _of_logship(unit: Unit) -> Iterator[Container]:
     """Yield the sidecars of logship's own, whose variables and directories are known."""
-    for container in unit.of_role(Role.SIDECAR):
+    for container in unit.sidecars:
         if not container.receives and not container.is_firelens and _has_own_variables(container):
             yield container
 
@@ -94,17 +92,15 @@ def _has_own_variables(container: Container) -> bool:
     return container.is_logships or named
 
 
-@rule(
+@error(
     "unknown-output",
-    Severity.ERROR,
     finds="a `LOGSHIP_OUTPUT` that the sidecar does not have",
     night="the sidecar does not start",
     why=f"logship's sidecars have the outputs {', '.join(OUTPUTS)}, and refuse others.",
     platforms=(*DEPLOYMENTS, DOCKERFILE),
     keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
 )
-def unknown_output(unit: Unit) -> Iterator[Mistake]:
-    """Yield sidecars with an output that is none."""
+def _unknown_output(unit: Unit) -> Iterator[Mistake]:
     for container in _of_logship(unit):
         given = container.value("LOGSHIP_OUTPUT")
         if given is None or given in OUTPUTS or "$" in given:
@@ -114,9 +110,8 @@ def unknown_output(unit: Unit) -> Iterator[Mistake]:
         yield Mistake(container.name, night, variable(unit, "LOGSHIP_OUTPUT", near[0]))
 
 
-@rule(
+@error(
     "output-variable",
-    Severity.ERROR,
     finds="a sidecar whose `LOGSHIP_OUTPUT` needs a variable that is missing or empty",
     night="the sidecar does not start, or no record reaches the destination",
     why=(
@@ -125,8 +120,7 @@ def unknown_output(unit: Unit) -> Iterator[Mistake]:
     ),
     keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
 )
-def output_variable(unit: Unit) -> Iterator[Mistake]:
-    """Yield variables that an output needs and certainly does not get."""
+def _output_variable(unit: Unit) -> Iterator[Mistake]:
     for container in _of_logship(unit):
         output = container.value("LOGSHIP_OUTPUT")
         for name in NEEDED.get(output or "", ()):
@@ -136,9 +130,8 @@ def output_variable(unit: Unit) -> Iterator[Mistake]:
                 yield Mistake(container.name, night, variable(unit, name, "…"), line)
 
 
-@rule(
+@warning(
     "sidecar-variable",
-    Severity.WARNING,
     finds="a `LOGSHIP_*` variable of a sidecar that it does not read",
     night="the variable has no effect, and the default applies",
     why=(
@@ -148,8 +141,8 @@ def output_variable(unit: Unit) -> Iterator[Mistake]:
     platforms=(*DEPLOYMENTS, DOCKERFILE),
     keys=_ENVIRONMENT,
 )
-def sidecar_variable(unit: Unit) -> Iterator[Mistake]:
-    """Yield variables that no sidecar reads. Their values are not shown: they may be secrets."""
+def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
+    """The values are not shown: they may be secrets."""
     for container in _of_logship(unit):
         for name in container.environment:
             if not name.startswith("LOGSHIP_") or name in VARIABLES:
@@ -161,9 +154,8 @@ def sidecar_variable(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
 
 
-@rule(
+@warning(
     "sidecar-volume",
-    Severity.WARNING,
     finds="a sidecar whose buffer is not on a volume",
     night="the sidecar's container ends, and records that it acknowledged end with it",
     why=(
@@ -173,9 +165,8 @@ def sidecar_variable(unit: Unit) -> Iterator[Mistake]:
     ),
     keys=_MOUNTS,
 )
-def sidecar_volume(unit: Unit) -> Iterator[Mistake]:
-    """Yield sidecars that have no volume for their buffer."""
-    for container in unit.of_role(Role.SIDECAR):
+def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.sidecars:
         if container.receives or _buffer_mount(container) is not None:
             continue
         if container.has_more_variables and container.mounts:  # one may be for LOGSHIP_BUFFER_DIR
@@ -211,9 +202,8 @@ def _mounted(unit: Unit, path: str) -> str:
     return f"volumes: [sidecar-buffer:{path}]"
 
 
-@rule(
+@error(
     "sidecar-buffer-size",
-    Severity.ERROR,
     finds="a sidecar whose volume or memory is smaller than its buffer",
     night=(
         "the pod is evicted, or the sidecar is killed for its memory, before the buffer is full"
@@ -225,8 +215,7 @@ def _mounted(unit: Unit, path: str) -> str:
     ),
     keys=("$LOGSHIP_BUFFER_SIZE", *_MOUNTS),
 )
-def sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
-    """Yield sidecars whose buffer outgrows its place."""
+def _sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
     for container in _of_logship(unit):
         mount = _buffer_mount(container)
         wanted = _buffer_bytes(container)
@@ -254,9 +243,8 @@ def _buffer_bytes(container: Container) -> int | None:
     return size_of(container.value("LOGSHIP_BUFFER_SIZE") or "")
 
 
-@rule(
+@warning(
     "sidecar-essential",
-    Severity.WARNING,
     finds="a sidecar that may end while the task continues without it",
     night="the sidecar is gone, and all records go to stderr until the next deployment",
     why=(
@@ -268,10 +256,9 @@ def _buffer_bytes(container: Container) -> int | None:
     platforms=(ECS,),
     keys=("essential",),
 )
-def sidecar_essential(unit: Unit) -> Iterator[Mistake]:
-    """Yield sidecars that are not essential, in a service or without a restart policy."""
-    is_service = any(each.ports for each in unit.of_role(Role.APPLICATION))
-    for container in unit.of_role(Role.SIDECAR):
+def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:
+    is_service = any(each.ports for each in unit.applications)
+    for container in unit.sidecars:
         if container.is_essential or (container.is_restarted and not is_service):
             continue
         night = (
@@ -282,9 +269,8 @@ def sidecar_essential(unit: Unit) -> Iterator[Mistake]:
         yield Mistake(container.name, night, '"essential": true')
 
 
-@rule(
+@warning(
     "sidecar-grace",
-    Severity.WARNING,
     finds="a Fluent Bit whose grace period is longer than its container's stop timeout",
     night="SIGKILL ends the sidecar while it still delivers",
     why=(
@@ -294,8 +280,7 @@ def sidecar_essential(unit: Unit) -> Iterator[Mistake]:
     ),
     keys=("$LOGSHIP_GRACE_SECONDS", *_ENVIRONMENT),
 )
-def sidecar_grace(unit: Unit) -> Iterator[Mistake]:
-    """Yield sidecars that are killed before their own deadline."""
+def _sidecar_grace(unit: Unit) -> Iterator[Mistake]:
     for container in _of_logship(unit):
         grace = number_or_none(container.value("LOGSHIP_GRACE_SECONDS"))
         if container.is_fluent_bit and container.is_unset("LOGSHIP_GRACE_SECONDS"):

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship._deployment.linting.model import (
-    COMPOSE,
-    DOCKERFILE,
-    ECS,
-    Container,
-    Mistake,
-    Role,
-    Severity,
-    Unit,
-)
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, rule
+from logship._deployment.linting.model import COMPOSE, DOCKERFILE, ECS, Container, Mistake, Unit
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import variable
 
 _BACK = {"awsfirelens", "fluentd"}
@@ -23,9 +14,8 @@ _BACK = {"awsfirelens", "fluentd"}
 _KEYS = ("logConfiguration", "logging")
 
 
-@rule(
+@error(
     "stderr-driver",
-    Severity.ERROR,
     finds="stderr, the last resort, leads back to the sidecar or nowhere",
     night="records that the dead sidecar could not take are sent to the dead sidecar again",
     why=(
@@ -35,8 +25,7 @@ _KEYS = ("logConfiguration", "logging")
     platforms=(ECS, COMPOSE),
     keys=_KEYS,
 )
-def stderr_driver(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers whose stderr leads to the sidecar, or nowhere."""
+def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
     for container in _with_last_resort(unit):
         name = container.log_driver
         if name in _BACK:
@@ -50,9 +39,8 @@ def stderr_driver(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, night, _safe(unit))
 
 
-@rule(
+@warning(
     "stderr-non-blocking",
-    Severity.WARNING,
     finds="stderr, the last resort, is dropped when the log driver's buffer is full",
     night="the spill is larger than the driver's buffer, and the rest is dropped in silence",
     why=(
@@ -62,11 +50,7 @@ def stderr_driver(unit: Unit) -> Iterator[Mistake]:
     platforms=(ECS, COMPOSE),
     keys=_KEYS,
 )
-def stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers whose stderr is dropped when its driver's buffer is full.
-
-    ECS: since 25 June 2025 that is the default of every driver, with a buffer of 10 MB.
-    """
+def _stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
     for container in _with_last_resort(unit):
         if container.log_driver in (*_BACK, "none", None):
             continue
@@ -82,7 +66,7 @@ def stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
 
 
 def _with_last_resort(unit: Unit) -> Iterator[Container]:
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+    for container in unit.senders:
         if container.value("LOGSHIP_LAST_RESORT") != "none":
             yield container
 
@@ -93,9 +77,8 @@ def _safe(unit: Unit) -> str:
     return '"logConfiguration": { "logDriver": "awslogs", "options": { "mode": "blocking", … } }'
 
 
-@rule(
+@warning(
     "last-resort-none",
-    Severity.WARNING,
     finds="a `LOGSHIP_LAST_RESORT` of `none`",
     night="records that the sidecar does not take are dropped; only their numbers are reported",
     why=(
@@ -105,9 +88,8 @@ def _safe(unit: Unit) -> str:
     platforms=(*DEPLOYMENTS, DOCKERFILE),
     keys=("$LOGSHIP_LAST_RESORT",),
 )
-def last_resort_none(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers without a last resort."""
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+def _last_resort_none(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.senders:
         if container.value("LOGSHIP_LAST_RESORT") == "none":
             night = "a record that the sidecar does not take is dropped, and is in no log at all"
             yield Mistake(container.name, night, variable(unit, "LOGSHIP_LAST_RESORT", "stderr"))

@@ -23,11 +23,9 @@ from logship._deployment.linting.model import (
     KUBERNETES,
     Container,
     Mistake,
-    Role,
-    Severity,
     Unit,
 )
-from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.rules.rule import error
 from logship._deployment.linting.rules.snippets import stop_signal, stop_time, variable
 from logship._signal_names import NEVER_STOPS, signal_name, signal_number
 
@@ -48,17 +46,15 @@ _Chain = tuple[float, tuple[Container, ...]]
 _NO_CHAIN: _Chain = (0.0, ())
 
 
-@rule(
+@error(
     "stop-timeout-limit",
-    Severity.ERROR,
     finds="a `stopTimeout` above Fargate's 120 s",
     night="SIGKILL comes sooner than the file says",
     why="Fargate gives a container at most 120 s between SIGTERM and SIGKILL.",
     platforms=(ECS,),
     keys=_KEYS,
 )
-def stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers that ask Fargate for more than it gives."""
+def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
     if not unit.may_be_fargate:
         return
     for container in unit.containers:
@@ -74,9 +70,8 @@ def _more(container: Container) -> str:
     return f"{container.stop_seconds - FARGATE_STOP_SECONDS_MAX:g}"
 
 
-@rule(
+@error(
     "stop-timeout-setting",
-    Severity.ERROR,
     finds="a stop timeout that differs from the one that logship assumes",
     night=(
         "SIGKILL ends the drain without a report; or records go to stderr that the sidecar would "
@@ -89,9 +84,8 @@ def _more(container: Container) -> str:
     ),
     keys=(f"${_SETTING}", *_KEYS),
 )
-def stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers whose stop timeout differs from the one that logship assumes."""
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.senders:
         believed = stop_setting_seconds(unit, container)
         given = container.stop_seconds - container.pre_stop_seconds
         if believed is None:
@@ -123,9 +117,8 @@ def _too_long(unit: Unit, container: Container, believed: float, given: float) -
     return Mistake(container.name, night, change)
 
 
-@rule(
+@error(
     "stop-timeout-sum",
-    Severity.ERROR,
     finds="stop timeouts that together exceed Spot's two minutes or the pod's grace period",
     night=(
         "the container that stops last, the sidecar, is killed with the records of all containers"
@@ -138,8 +131,7 @@ def _too_long(unit: Unit, container: Container, believed: float, given: float) -
     platforms=(ECS, KUBERNETES),
     keys=_KEYS,
 )
-def stop_timeout_sum(unit: Unit) -> Iterator[Mistake]:
-    """Yield units in which a container has less time than its timeout says."""
+def _stop_timeout_sum(unit: Unit) -> Iterator[Mistake]:
     if unit.platform == ECS and unit.is_spot:
         yield from _spot(unit)
     if unit.platform == KUBERNETES and unit.grace_seconds is not None:
@@ -183,14 +175,14 @@ def _seconds(chain: _Chain) -> float:
 
 def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
     """Compare one pod's grace period with the sum of the stops in it."""
-    applications = list(unit.of_role(Role.APPLICATION))
-    sidecars = [each for each in unit.of_role(Role.SIDECAR) if each.is_native_sidecar]
+    applications = list(unit.applications)
+    sidecars = [each for each in unit.sidecars if each.is_native_sidecar]
     if not applications or not sidecars:
         return
     first = max(each.pre_stop_seconds + _believed(unit, each) for each in applications)
     if first > grace_seconds:
         return  # then it is the setting that is wrong
-    recoverers = [each for each in unit.of_role(Role.RECOVERER) if each.is_native_sidecar]
+    recoverers = [each for each in unit.recoverers if each.is_native_sidecar]
     needed = first + sum(_believed(unit, each) for each in recoverers) + _SIDECAR_SECONDS
     if needed > grace_seconds:
         night = (
@@ -205,9 +197,8 @@ def _believed(unit: Unit, container: Container) -> float:
     return stop_setting_seconds(unit, container) or 0.0
 
 
-@rule(
+@error(
     "graceful-timeout",
-    Severity.ERROR,
     finds="a gunicorn that kills its workers, or is killed itself, before logship has drained",
     night="workers are killed in the middle of their drain",
     why=(
@@ -217,9 +208,8 @@ def _believed(unit: Unit, container: Container) -> float:
     ),
     keys=("command", "args", "$GUNICORN_CMD_ARGS", *_KEYS),
 )
-def graceful_timeout(unit: Unit) -> Iterator[Mistake]:
-    """Yield gunicorns that kill workers before logship is done, or are killed themselves."""
-    for container in unit.of_role(Role.APPLICATION):
+def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.applications:
         seconds = gunicorn_seconds(container)
         believed = stop_setting_seconds(unit, container)
         if seconds is None or believed is None:
@@ -244,9 +234,8 @@ def graceful_timeout(unit: Unit) -> Iterator[Mistake]:
         yield Mistake(container.name, night, change)
 
 
-@rule(
+@error(
     "stop-signal",
-    Severity.ERROR,
     finds="a stop signal that is not among `stop_signals`",
     night="the signal ends the program with records in its buffer, without a report",
     why=(
@@ -258,12 +247,9 @@ def graceful_timeout(unit: Unit) -> Iterator[Mistake]:
     platforms=(KUBERNETES, COMPOSE, DOCKERFILE),
     keys=("stop_signal", "lifecycle", "STOPSIGNAL", f"${_STOP_SIGNALS}"),
 )
-def unheeded_stop_signal(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers whose stop signal logship does not take for one.
-
-    A name that this system does not know is left to the platform, which refuses most of them.
-    """
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+def _stop_signal(unit: Unit) -> Iterator[Mistake]:
+    """A name that this system does not know is left to the platform, which refuses most of them."""
+    for container in unit.senders:
         signum = signal_number(_sent(container) or "")
         believed = stop_signals(container)
         if signum is None or believed is None or signum in believed:

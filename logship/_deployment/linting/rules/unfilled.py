@@ -5,22 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from logship._deployment.linting.model import (
-    ECS,
-    KUBERNETES,
-    Container,
-    Mistake,
-    Severity,
-    Unit,
-)
-from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.model import ECS, KUBERNETES, Container, Mistake, Unit
+from logship._deployment.linting.rules.rule import error, note
 
 _PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]{0,60}\}")
 
 
-@rule(
+@note(
     "placeholder",
-    Severity.NOTE,
     finds="a `${NAME}` in an image, a `LOGSHIP_*` variable or an option of the log driver",
     night="the container gets the text `${NAME}` itself, unless a tool fills it in",
     why=(
@@ -31,8 +23,7 @@ _PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]{0,60}\}")
     platforms=(ECS, KUBERNETES),
     keys=("image", "environment", "env"),
 )
-def placeholder(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers with placeholders."""
+def _placeholder(unit: Unit) -> Iterator[Mistake]:
     for container in unit.containers:
         found = dict.fromkeys(
             name for text in _texts(container) for name in _PLACEHOLDER.findall(text)
@@ -53,17 +44,15 @@ def _texts(container: Container) -> Iterator[str]:
             yield value or ""
 
 
-@rule(
+@error(
     "empty-image",
-    Severity.ERROR,
     finds="a container whose image is empty",
     night="the file is refused, or the container does not start",
     why="`envsubst` replaces a variable that is not set by nothing, and reports no error.",
     platforms=(ECS, KUBERNETES),
     keys=("image",),
 )
-def empty_image(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers with an image that is an empty text."""
+def _empty_image(unit: Unit) -> Iterator[Mistake]:
     for container in unit.containers:
         if container.image_is_empty:
             quote = '"image": "…"' if unit.platform == ECS else "image: …"

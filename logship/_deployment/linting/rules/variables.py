@@ -8,15 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship._deployment.linting.model import (
-    DOCKERFILE,
-    Container,
-    Mistake,
-    Role,
-    Severity,
-    Unit,
-)
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, rule
+from logship._deployment.linting.model import DOCKERFILE, Container, Mistake, Unit
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import shown_name, variable
 from logship._redaction import REDACTED, redactor
 from logship._settings import STOP_FILE_VARIABLE, Settings
@@ -34,9 +27,8 @@ _PLACEHOLDER = "set-elsewhere"
 _redacted = redactor("fields", lambda value: value)
 
 
-@rule(
+@warning(
     "unknown-setting",
-    Severity.WARNING,
     finds="a `LOGSHIP_*` variable that logship does not read",
     night="the variable has no effect, and the default applies",
     why=(
@@ -46,10 +38,10 @@ _redacted = redactor("fields", lambda value: value)
     platforms=(*DEPLOYMENTS, DOCKERFILE),
     keys=_ENVIRONMENT,
 )
-def unknown_setting(unit: Unit) -> Iterator[Mistake]:
-    """Yield variables that no program reads. Their values are not shown: they may be secrets."""
+def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
+    """The values are not shown: they may be secrets."""
     known = {*setting_variables(), STOP_FILE_VARIABLE}
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+    for container in unit.senders:
         for name in container.environment:
             if not name.startswith(_PREFIX) or name in known:
                 continue
@@ -59,17 +51,15 @@ def unknown_setting(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
 
 
-@rule(
+@error(
     "wrong-setting",
-    Severity.ERROR,
     finds="a `LOGSHIP_*` value that logship refuses",
     night="the program does not start",
     why="logship checks all settings when it is installed, and raises an error if one is wrong.",
     keys=_ENVIRONMENT,
 )
-def wrong_setting(unit: Unit) -> Iterator[Mistake]:
-    """Yield values that logship refuses."""
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+def _wrong_setting(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.senders:
         try:
             Settings.from_env(_environment(container))
         except SettingsError as error:
@@ -102,19 +92,17 @@ def _environment(container: Container) -> dict[str, str]:
     return values
 
 
-@rule(
+@warning(
     "disabled",
-    Severity.WARNING,
     finds="a `LOGSHIP_DISABLED` that is set",
     night="logship does nothing, and ships no record",
     why="`LOGSHIP_DISABLED=1` makes every part of logship a no-op. It is meant for tests.",
     platforms=(*DEPLOYMENTS, DOCKERFILE),
     keys=("$LOGSHIP_DISABLED",),
 )
-def disabled(unit: Unit) -> Iterator[Mistake]:
-    """Yield containers in which logship is switched off."""
+def _disabled(unit: Unit) -> Iterator[Mistake]:
     name = "LOGSHIP_DISABLED"
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+    for container in unit.senders:
         if (value := container.value(name)) is None:
             continue
         try:
@@ -125,9 +113,8 @@ def disabled(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, "logship is off: no record is shipped", f"remove {name}")
 
 
-@rule(
+@warning(
     "plain-secret",
-    Severity.WARNING,
     finds="a secret in plain text in the environment",
     night="the key can be read in the file, and in the description of the task",
     why=(
@@ -139,9 +126,9 @@ def disabled(unit: Unit) -> Iterator[Mistake]:
     platforms=(*DEPLOYMENTS, DOCKERFILE),
     keys=_ENVIRONMENT,
 )
-def plain_secret(unit: Unit) -> Iterator[Mistake]:
-    """Yield variables with a secret. Their values are not shown."""
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
+def _plain_secret(unit: Unit) -> Iterator[Mistake]:
+    """The values are not shown."""
+    for container in unit.of_logship:
         for name, value in container.environment.items():
             if _is_secret(name) and _is_plain(value or ""):
                 shown = shown_name(name)
