@@ -263,6 +263,16 @@ def test_a_configuration_without_a_forward_input_is_not_judged(source: str) -> N
         assert report.why_not_judged is not None
 
 
+def test_a_configuration_beside_a_deployment_may_be_another_programs() -> None:
+    """It forwards what it reads elsewhere: that is no record of logship."""
+    deployment = base("compose")
+    text = "[INPUT]\nName {}\nstorage.type filesystem\n[OUTPUT]\nName forward\nRetry_Limit false\n"
+    deployment.document["configs"] = {"other.conf": {"content": text.format("tail")}}
+    assert not rules_of(deployment)
+    deployment.document["configs"]["other.conf"]["content"] = text.format("forward")
+    assert rules_of(deployment) == {"forward-metadata"}
+
+
 FORWARD = "<source>\n  @type forward\n</source>\n"
 
 

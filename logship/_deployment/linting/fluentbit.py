@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from logship._deployment.linting.marks import line_of, lines_of
-from logship._deployment.linting.model import LintError
+from logship._deployment.linting.marks import Marked
+from logship._deployment.linting.model import LintError, ServerConfiguration
 from logship._deployment.linting.yamltext import YamlMissing, parse_yaml
 
 _HEAD = re.compile(r"^[ \t]*\[(\w+)\][ \t\r]*$", re.MULTILINE)
@@ -26,9 +26,11 @@ class Plugin:
     Attributes:
         options: Names and values in lower case, because Fluent Bit ignores the case of names.
         written: The same with values as they are written.
-        lines: The line of each option, and under the empty name its own.
+        line: Where in its file it begins.
+        lines: The line of each option.
     """
 
+    line: int
     options: dict[str, str] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
@@ -43,9 +45,15 @@ class Plugin:
         """Whether it says which records it takes."""
         return not self.options.keys().isdisjoint(("match", "match_regex"))
 
-    def line_of(self, option: str) -> int | None:
-        """Return the line of an option, or its own; None if it is unknown."""
-        return self.lines.get(option) or self.lines.get("")
+    def line_of(self, option: str) -> int:
+        """Return the line of an option, or its own."""
+        return self.lines.get(option, self.line)
+
+    def add(self, option: str, value: str, line: int) -> None:
+        """Add an option."""
+        self.options[option.lower()] = value.lower()
+        self.written[option.lower()] = value
+        self.lines[option.lower()] = line
 
 
 @dataclass(slots=True)
@@ -53,6 +61,7 @@ class Configuration:
     """A configuration; everything is empty if it is another program's.
 
     Attributes:
+        is_classic: Whether it has the form with sections in brackets.
         inputs: In their order.
         filters: Also.
         outputs: Also.
@@ -60,6 +69,7 @@ class Configuration:
         is_whole: Whether it includes no other file.
     """
 
+    is_classic: bool
     inputs: list[Plugin] = field(default_factory=list)
     filters: list[Plugin] = field(default_factory=list)
     outputs: list[Plugin] = field(default_factory=list)
@@ -93,33 +103,32 @@ class Configuration:
             return True
         return any("routes" in each.options for each in self.inputs)
 
+    def setting(self, option: str, value: str) -> str:
+        """Return the line that sets an option.
+
+        In the form with sections, quotes would be a part of the value.
+        """
+        if self.is_classic:
+            return f"{option} {value}"
+        return f'{option}: "{value}"' if value == "*" else f"{option}: {value}"
+
 
 def is_classic(text: str) -> bool:
     """Return whether a text has the form with sections in brackets."""
     return _HEAD.search(text) is not None
 
 
-def line(text: str, option: str, value: str) -> str:
-    """Return the line that sets an option, in the form that a configuration has.
-
-    In the form with sections, quotes would be a part of the value.
-    """
-    if is_classic(text):
-        return f"{option} {value}"
-    return f'{option}: "{value}"' if value == "*" else f"{option}: {value}"
-
-
-@functools.lru_cache(maxsize=16)  # several rules ask for one text, and YAML takes long to parse
-def parse(text: str) -> Configuration:
-    """Return what a text configures."""
-    found = Configuration()
-    if is_classic(text):
-        found.is_whole = not _INCLUDE.search(text)
-        plugins = _classic(text)
+@functools.lru_cache(maxsize=16)  # several rules ask for one, and YAML takes long to parse
+def parse(configuration: ServerConfiguration) -> Configuration:
+    """Return what is in a text."""
+    found = Configuration(is_classic(configuration.text))
+    if found.is_classic:
+        found.is_whole = not _INCLUDE.search(configuration.text)
+        plugins = _classic(configuration)
     else:
-        documents = [each for each in _documents(text) if isinstance(each, dict)]
+        documents = [each for each in _documents(configuration.text) if isinstance(each, Marked)]
         found.is_whole = not any("includes" in each for each in documents)
-        plugins = _yaml(documents)
+        plugins = _yaml(documents, configuration)
     for section, plugin in plugins:
         if section in _SECTIONS:
             getattr(found, section).append(plugin)
@@ -128,22 +137,15 @@ def parse(text: str) -> Configuration:
     return found
 
 
-def _classic(text: str) -> Iterator[tuple[str, Plugin]]:
+def _classic(configuration: ServerConfiguration) -> Iterator[tuple[str, Plugin]]:
     plugin = None
-    for number, raw in enumerate(text.split("\n"), start=1):
-        words = raw.strip().split(maxsplit=1)
+    for index, raw in enumerate(configuration.text.split("\n"), start=1):
+        words, number = raw.strip().split(maxsplit=1), configuration.line_of(index)
         if (head := _HEAD.match(raw)) is not None:
-            plugin = Plugin(lines={"": number})
+            plugin = Plugin(number)
             yield f"{head[1].lower()}s", plugin
         elif plugin is not None and len(words) == 2 and not words[0].startswith("#"):
-            _add(plugin, words[0], words[1], number)
-
-
-def _add(plugin: Plugin, option: str, value: str, number: int | None) -> None:
-    plugin.options[option.lower()] = value.lower()
-    plugin.written[option.lower()] = value
-    if number:
-        plugin.lines[option.lower()] = number
+            plugin.add(words[0], words[1], number)
 
 
 def _documents(text: str) -> list[Any]:
@@ -155,24 +157,23 @@ def _documents(text: str) -> list[Any]:
         return []  # some other program's configuration
 
 
-def _yaml(documents: list[Any]) -> Iterator[tuple[str, Plugin]]:
+def _yaml(
+    documents: list[Marked], configuration: ServerConfiguration
+) -> Iterator[tuple[str, Plugin]]:
     for document in documents:
-        service = document.get("service")
-        if isinstance(service, dict):
-            yield "service", _plugin(service)
         pipeline = document.get("pipeline")
-        for section, plugins in pipeline.items() if isinstance(pipeline, dict) else ():
+        sections = pipeline if isinstance(pipeline, Marked) else {}
+        for section, plugins in {**sections, "service": [document.get("service")]}.items():
             for each in plugins if isinstance(plugins, list) else ():
-                if isinstance(each, dict):
-                    yield str(section), _plugin(each)
+                if isinstance(each, Marked):
+                    yield str(section), _plugin(each, configuration)
 
 
-def _plugin(options: dict[Any, Any]) -> Plugin:
-    own = line_of(options)
-    plugin = Plugin(lines={"": own} if own else {})
-    lines = lines_of(options)
+def _plugin(options: Marked, configuration: ServerConfiguration) -> Plugin:
+    plugin = Plugin(configuration.line_of(options.line))
     for option, value in options.items():
-        _add(plugin, str(option), str(value), lines.get(str(option)))
+        line = configuration.line_of(options.lines.get(option, options.line))
+        plugin.add(str(option), str(value), line)
     return plugin
 
 

@@ -7,6 +7,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from logship._deployment.linting import fluentbit
+from logship._deployment.linting.model import ServerConfiguration
+
+_IS_FLUENTD = re.compile(
+    r"^[ \t]*<(match|source|label|buffer|system|filter|worker)\b", re.MULTILINE
+)
+_IS_BUFFER = re.compile(
+    r"^[ \t]*(total_limit_size|overflow_action|retry_\w+|chunk_limit_size|flush_\w+)\s",
+    re.MULTILINE,
+)
 _HEAD = re.compile(r"<(\w+)\b([^>]*)>[ \t]*(?:#.*)?$")
 _SIZE = re.compile(r"([0-9]{1,18})([kmgt]?)b?", re.IGNORECASE)
 _DEFAULT = re.compile(
@@ -27,7 +37,7 @@ class Section:
     Attributes:
         name: `match`, `source`, `buffer`; empty for the whole text.
         argument: The pattern of a match, `**` where it has none; the keys of a buffer.
-        line: Where it begins, from 1.
+        line: Where in its file it begins.
         options: Values by name, as written; of an option that is there twice, the last.
         lines: The line of each option.
         sections: Those in it.
@@ -73,13 +83,20 @@ DEPTH_MAX = 20
 """Of sections in each other; deeper ones count as beside each other."""
 
 
-@functools.lru_cache(maxsize=16)  # several rules ask for one text
-def parse(text: str) -> Section:
-    """Return the whole text as one section; lines that Fluentd would refuse are left out."""
-    whole = Section("", "", 1)
+def is_fluentd(configuration: ServerConfiguration) -> bool:
+    """Return whether a configuration is one of Fluentd, or a part of one."""
+    text = configuration.text
+    is_part = bool(_IS_FLUENTD.search(text) or _IS_BUFFER.search(text))
+    return is_part and not fluentbit.is_classic(text)
+
+
+@functools.lru_cache(maxsize=16)  # several rules ask for one
+def parse(configuration: ServerConfiguration) -> Section:
+    """Return all of it as one section; lines that Fluentd would refuse are left out."""
+    whole = Section("", "", configuration.line)
     path = [whole]
-    for number, raw in enumerate(text.split("\n"), start=1):
-        line = raw.strip()
+    for index, raw in enumerate(configuration.text.split("\n"), start=1):
+        line, number = raw.strip(), configuration.line_of(index)
         if line.startswith("</"):
             _close(path, line[2:].partition(">")[0].strip())
         elif found := _HEAD.match(line):

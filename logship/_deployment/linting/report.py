@@ -113,12 +113,17 @@ def judge(
 
 
 def _judged(units: list[Unit]) -> Iterator[Unit]:
-    """Yield what the rules are for; containers only if one of the file belongs to logship."""
+    """Yield what the rules are for; containers only if one of the file belongs to logship.
+
+    A configuration whose inputs are in sight, and take no records over the forward protocol, is
+    not that of a sidecar of logship.
+    """
     shows = any(each.shows_logship or each.platform == DOCKERFILE for each in units)
     for unit in units:
         containers = unit.containers if shows else ()
-        if containers or any(map(takes_records, unit.configurations)):
-            yield dataclasses.replace(unit, containers=containers)
+        configurations = tuple(filter(takes_records, unit.configurations))
+        if containers or configurations:
+            yield dataclasses.replace(unit, containers=containers, configurations=configurations)
 
 
 def _with_images(unit: Unit, dockerfile_of: Callable[[str], str | None]) -> Unit:

@@ -1,8 +1,4 @@
-"""Whether a sidecar keeps what it acknowledged: rules about its own configuration.
-
-A configuration whose inputs are in sight, and take no records over the forward protocol, is not
-that of a sidecar of logship. The rules leave it alone.
-"""
+"""Whether a sidecar keeps what it acknowledged: rules about its own configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 from logship._deployment.linting import fluentbit, fluentd
-from logship._deployment.linting.fluentbit import Plugin
 from logship._deployment.linting.fluentd import Section
 from logship._deployment.linting.model import (
     COMPOSE,
@@ -24,13 +19,6 @@ from logship._deployment.linting.rules.rule import error, note, warning
 from logship._settings import MIB, RECORD_BYTES_MAX
 
 _PLATFORMS = (KUBERNETES, COMPOSE, CONFIGURATION)
-_IS_FLUENTD = re.compile(
-    r"^[ \t]*<(match|source|label|buffer|system|filter|worker)\b", re.MULTILINE
-)
-_IS_BUFFER = re.compile(
-    r"^[ \t]*(total_limit_size|overflow_action|retry_\w+|chunk_limit_size|flush_\w+)\s",
-    re.MULTILINE,
-)
 _BUFFERED = re.compile(
     r"forward|s3|(rd)?kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
     r"datadog|splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3|"
@@ -49,55 +37,44 @@ _MEMORY_BYTES = (8 * MIB, 512 * MIB)
 _GRACE_SECONDS = 5
 
 
-def is_fluentd(text: str) -> bool:
-    """Return whether a text is a configuration of Fluentd, or a part of one."""
-    is_part = bool(_IS_FLUENTD.search(text) or _IS_BUFFER.search(text))
-    return is_part and not fluentbit.is_classic(text)
-
-
 def takes_records(configuration: ServerConfiguration) -> bool:
     """Return whether a configuration may be that of a sidecar of logship."""
-    if is_fluentd(configuration.text):
-        whole = fluentd.parse(configuration.text)
+    if fluentd.is_fluentd(configuration):
+        whole = fluentd.parse(configuration)
         sources = list(whole.all("source"))
         if not sources:  # they may be in what it includes
             return "@include" not in whole.options
         return any(each.type in ("forward", "secure_forward") for each in sources)
-    found = fluentbit.parse(configuration.text)
+    found = fluentbit.parse(configuration)
     if not found.inputs:  # they may be in another part
         return bool(found.outputs)
     return any(each.name == "forward" for each in found.inputs)
 
 
-def _fluentd(unit: Unit) -> Iterator[tuple[ServerConfiguration, Section]]:
+def _fluentd(unit: Unit) -> Iterator[tuple[str, Section]]:
     for each in unit.configurations:
-        if is_fluentd(each.text) and takes_records(each):
-            yield each, fluentd.parse(each.text)
+        if fluentd.is_fluentd(each):
+            yield each.name, fluentd.parse(each)
 
 
-def _fluent_bit(unit: Unit) -> Iterator[tuple[ServerConfiguration, fluentbit.Configuration]]:
+def _fluent_bit(unit: Unit) -> Iterator[tuple[str, fluentbit.Configuration]]:
     for each in unit.configurations:
-        if not is_fluentd(each.text) and takes_records(each):
-            yield each, fluentbit.parse(each.text)
+        if not fluentd.is_fluentd(each):
+            yield each.name, fluentbit.parse(each)
 
 
-def _buffers(unit: Unit) -> Iterator[tuple[ServerConfiguration, Section, Section]]:
+def _buffers(unit: Unit) -> Iterator[tuple[str, Section, Section]]:
     """Yield the outputs that have a buffer, and the part that is included into one as both."""
-    for configuration, whole in _fluentd(unit):
+    for name, whole in _fluentd(unit):
         for output in _outputs(whole):
-            buffer = output.first("buffer")
-            yield configuration, output, output if buffer is None else buffer
+            yield name, output, output.first("buffer") or output
         if not whole.sections:
-            yield configuration, whole, whole
+            yield name, whole, whole
 
 
 def _outputs(whole: Section) -> Iterator[Section]:
     yield from whole.all("match")
     yield from whole.all("store")
-
-
-def _at(configuration: ServerConfiguration, line: int | None) -> int:
-    return configuration.line_of(line or 1)
 
 
 @error(
@@ -113,21 +90,20 @@ def _at(configuration: ServerConfiguration, line: int | None) -> int:
     platforms=_PLATFORMS,
 )
 def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
-    for configuration, whole in _fluentd(unit):
+    for name, whole in _fluentd(unit):
         for output in _outputs(whole):
             if _is_in_memory(output):
                 where = f"<{output.name}> of @type {output.type}"
                 change = "<buffer> @type file / path … </buffer>"
-                yield _in_memory(configuration, where, change, output.line)
-    for configuration, found in _fluent_bit(unit):
+                yield _in_memory(name, where, change, output.line)
+    for name, found in _fluent_bit(unit):
         for each in found.inputs:
             if each.name == "forward" and found.is_in_memory(each):
-                change = fluentbit.line(configuration.text, "storage.type", "filesystem")
+                change = found.setting("storage.type", "filesystem")
                 if found.lacks_storage:
-                    path = fluentbit.line(configuration.text, "storage.path", "…")
-                    change += f", and in the service {path}"
+                    change += f", and in the service {found.setting('storage.path', '…')}"
                 line = each.line_of("storage.type")
-                yield _in_memory(configuration, "the forward input", change, line)
+                yield _in_memory(name, "the forward input", change, line)
 
 
 def _is_in_memory(output: Section) -> bool:
@@ -146,14 +122,12 @@ def _buffer_type(output: Section) -> str:
     return given or ("file" if output.type in _FILE_BY_DEFAULT else "")
 
 
-def _in_memory(
-    configuration: ServerConfiguration, where: str, change: str, line: int | None
-) -> Mistake:
+def _in_memory(name: str, where: str, change: str, line: int) -> Mistake:
     night = (
         f"{where} keeps acknowledged records in memory: when the sidecar is killed, they are lost, "
         "because no client sends them again"
     )
-    return Mistake(configuration.name, night, change, _at(configuration, line))
+    return Mistake(name, night, change, line)
 
 
 @error(
@@ -168,15 +142,14 @@ def _in_memory(
     platforms=_PLATFORMS,
 )
 def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
-    for configuration, _, buffer in _buffers(unit):
+    for name, _, buffer in _buffers(unit):
         for option in ("overflow_action", "buffer_queue_full_action"):
             if buffer.option(option) == "drop_oldest_chunk":
                 night = (
                     "when the buffer is full, Fluentd deletes its oldest chunk, whose records it "
                     "has acknowledged"
                 )
-                line = _at(configuration, buffer.line_of(option))
-                yield Mistake(configuration.name, night, f"{option} block", line)
+                yield Mistake(name, night, f"{option} block", buffer.line_of(option))
 
 
 @error(
@@ -191,20 +164,26 @@ def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     platforms=_PLATFORMS,
 )
 def _retry_limit(unit: Unit) -> Iterator[Mistake]:
-    for configuration, output, buffer in _buffers(unit):
+    for name, output, buffer in _buffers(unit):
         for option in ("retry_max_times", "retry_timeout", "retry_limit"):
             if option in buffer.options and not _tries_on(output, buffer):
                 night = (
                     f"Fluentd deletes a chunk after {option} {_shown(buffer.options[option])}, and "
                     "its records were acknowledged"
                 )
-                line = _at(configuration, buffer.line_of(option))
-                yield Mistake(configuration.name, night, "retry_forever true", line)
-    for configuration, found in _fluent_bit(unit):
+                yield Mistake(name, night, "retry_forever true", buffer.line_of(option))
+    for name, found in _fluent_bit(unit):
         for each in found.outputs:
             limit = each.options.get("retry_limit", "1")
-            if each.name not in _NEVER_FAIL and not _is_endless(each.name, limit):
-                yield _few_retries(configuration, each, limit)
+            if each.name in _NEVER_FAIL or _is_endless(each.name, limit):
+                continue
+            night = (
+                f"when the output {_shown(each.name)} fails, Fluent Bit {_tries(each.name, limit)} "
+                "and then gives up the chunk, whose records it has acknowledged"
+            )
+            right = "1000000000" if each.name == _TAKES_FOREVER_FOR_5 else "no_limits"
+            change = found.setting("retry_limit", right)
+            yield Mistake(name, night, change, each.line_of("retry_limit"))
 
 
 def _tries_on(output: Section, buffer: Section) -> bool:
@@ -221,20 +200,12 @@ def _is_endless(output: str, limit: str) -> bool:
     return is_large or "$" in limit or (limit in _FOR_EVER and output != _TAKES_FOREVER_FOR_5)
 
 
-def _few_retries(configuration: ServerConfiguration, output: Plugin, limit: str) -> Mistake:
-    tries = "does not try again" if limit == "no_retries" else f"tries again {_shown(limit)} times"
-    tries = "tries again once" if limit == "1" else tries
-    right = "no_limits"
-    if output.name == _TAKES_FOREVER_FOR_5:
-        tries = "makes 5 attempts" if limit in _FOR_EVER else tries
-        right = "1000000000"
-    night = (
-        f"when the output {_shown(output.name)} fails, Fluent Bit {tries} and then gives up the "
-        "chunk, whose records it has acknowledged"
-    )
-    change = fluentbit.line(configuration.text, "retry_limit", right)
-    line = _at(configuration, output.line_of("retry_limit"))
-    return Mistake(configuration.name, night, change, line)
+def _tries(output: str, limit: str) -> str:
+    if output == _TAKES_FOREVER_FOR_5 and limit in _FOR_EVER:
+        return "makes 5 attempts"
+    if limit == "no_retries":
+        return "does not try again"
+    return "tries again once" if limit == "1" else f"tries again {_shown(limit)} times"
 
 
 def _shown(text: str) -> str:
@@ -253,7 +224,7 @@ def _shown(text: str) -> str:
     platforms=_PLATFORMS,
 )
 def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
-    for configuration, found in _fluent_bit(unit):
+    for name, found in _fluent_bit(unit):
         for each in found.outputs:
             option = "storage.total_limit_size"
             if option in each.options and each.options[option] not in _FOR_EVER:
@@ -261,8 +232,7 @@ def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
                     f"above {_shown(each.written[option])} Fluent Bit deletes the oldest chunks of "
                     f"the output {_shown(each.name)}, whose records it has acknowledged"
                 )
-                line = _at(configuration, each.line_of(option))
-                yield Mistake(configuration.name, night, f"remove {option}", line)
+                yield Mistake(name, night, f"remove {option}", each.line_of(option))
 
 
 @warning(
@@ -281,8 +251,8 @@ def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
     platforms=_PLATFORMS,
 )
 def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
-    for configuration, output, buffer in _buffers(unit):
-        line = _at(configuration, buffer.line_of("chunk_limit_size"))
+    for name, output, buffer in _buffers(unit):
+        line = buffer.line_of("chunk_limit_size")
         in_files = _buffer_type(output).startswith("file")
         chunk_bytes, total_bytes = _FILE_BYTES if in_files else _MEMORY_BYTES
         limit = fluentd.size_of(buffer.option("chunk_limit_size", f"{chunk_bytes}"))
@@ -294,38 +264,33 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
                 f"the buffer holds {total:,} bytes and a chunk {limit:,}: it is full before a "
                 "chunk is, and the input has to wait"
             )
-            yield Mistake(configuration.name, night, "chunk_limit_size 8m", line)
+            yield Mistake(name, night, "chunk_limit_size 8m", line)
         elif limit < _CHUNK_BYTES:
             night = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
-            yield Mistake(configuration.name, night, "chunk_limit_size 8m", line)
-    yield from _small_inputs(unit)
+            yield Mistake(name, night, "chunk_limit_size 8m", line)
+    for name, size, change, line in _limits_of_inputs(unit):
+        limit = fluentd.size_of(size)
+        if limit is not None and limit < RECORD_BYTES_MAX:
+            night = (
+                f"a chunk above {limit:,} bytes is dropped without an ack, and logship sends it "
+                "again and again; a record may have 5,000,000"
+            )
+            yield Mistake(name, night, change, line)
 
 
-def _small_inputs(unit: Unit) -> Iterator[Mistake]:
-    for configuration, whole in _fluentd(unit):
+def _limits_of_inputs(unit: Unit) -> Iterator[tuple[str, str, str, int]]:
+    """Yield file, limit, change and line of each forward input."""
+    for name, whole in _fluentd(unit):
+        option = "chunk_size_limit"
         for source in whole.all("source"):
-            option = "chunk_size_limit"
-            limit = fluentd.size_of(source.option(option))
-            if source.type == "forward" and limit is not None and limit < RECORD_BYTES_MAX:
-                line = _at(configuration, source.line_of(option))
-                yield _dropped(configuration, limit, f"remove {option}", line)
-    for configuration, found in _fluent_bit(unit):
+            if source.type == "forward":
+                yield name, source.option(option), f"remove {option}", source.line_of(option)
+    for name, found in _fluent_bit(unit):
+        option = "buffer_max_size"
         for each in found.inputs:
-            option = "buffer_max_size"
-            limit = fluentd.size_of(each.options.get(option, ""))
-            if each.name == "forward" and limit is not None and limit < RECORD_BYTES_MAX:
-                change = fluentbit.line(configuration.text, option, "8M")
-                yield _dropped(
-                    configuration, limit, change, _at(configuration, each.line_of(option))
-                )
-
-
-def _dropped(configuration: ServerConfiguration, limit: int, change: str, line: int) -> Mistake:
-    night = (
-        f"a chunk above {limit:,} bytes is dropped without an ack, and logship sends it again and "
-        "again; a record may have 5,000,000"
-    )
-    return Mistake(configuration.name, night, change, line)
+            if each.name == "forward":
+                size, change = each.options.get(option, ""), found.setting(option, "8M")
+                yield name, size, change, each.line_of(option)
 
 
 @note(
@@ -343,7 +308,7 @@ def _dropped(configuration: ServerConfiguration, limit: int, change: str, line: 
     platforms=_PLATFORMS,
 )
 def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
-    for configuration, found in _fluent_bit(unit):
+    for name, found in _fluent_bit(unit):
         if found.service is None or not found.inputs:  # another part may have it
             continue
         given = found.service.options.get("grace", f"{_GRACE_SECONDS}")
@@ -352,9 +317,8 @@ def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
                 f"after SIGTERM Fluent Bit delivers for only {int(given)} s, even if the "
                 "container's stop timeout is longer; on Fargate the rest is lost with the task"
             )
-            change = fluentbit.line(configuration.text, "grace", "30")
-            line = _at(configuration, found.service.line_of("grace"))
-            yield Mistake(configuration.name, night, change, line)
+            line = found.service.line_of("grace")
+            yield Mistake(name, night, found.setting("grace", "30"), line)
 
 
 @error(
@@ -369,29 +333,27 @@ def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
     platforms=_PLATFORMS,
 )
 def _match_nothing(unit: Unit) -> Iterator[Mistake]:
-    for configuration, found in _fluent_bit(unit):
+    for name, found in _fluent_bit(unit):
         if found.has_direct_routes:
             continue
         for each in found.outputs:
             if not each.has_match:
                 night = f"the output {_shown(each.name)} has no Match, so it gets no record"
-                change = fluentbit.line(configuration.text, "match", "*")
-                line = _at(configuration, each.line_of("name"))
-                yield Mistake(configuration.name, night, change, line)
-    for configuration, whole in _fluentd(unit):
+                yield Mistake(name, night, found.setting("match", "*"), each.line_of("name"))
+    for name, whole in _fluentd(unit):
         for parent in (whole, *whole.all("label"), *whole.all("worker")):
-            yield from _behind_all(configuration, parent)
+            yield from _behind_all(name, parent)
 
 
-def _behind_all(configuration: ServerConfiguration, parent: Section) -> Iterator[Mistake]:
+def _behind_all(name: str, parent: Section) -> Iterator[Mistake]:
     takes_all = None
     for each in parent.sections:
         if each.name == "match" and takes_all is not None:
             night = (
-                f"<match **> in line {_at(configuration, takes_all.line)} takes every record, so "
+                f"<match **> in line {takes_all.line} takes every record, so "
                 f"<match {_shown(each.argument)}> gets none"
             )
             change = "move <match **> to the end"
-            yield Mistake(configuration.name, night, change, _at(configuration, each.line))
+            yield Mistake(name, night, change, each.line)
         elif each.name == "match" and "**" in each.argument.split():
             takes_all = each

@@ -17,7 +17,6 @@ from logship._deployment.linting.model import (
     ServerConfiguration,
     Unit,
 )
-from logship._deployment.linting.rules.configurations import is_fluentd
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import variable
 
@@ -67,8 +66,8 @@ def _by_configuration(unit: Unit) -> Iterator[Mistake]:
 
 def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
     """Return whether a configuration has an output for a tag; None if it cannot be told."""
-    if is_fluentd(configuration.text):
-        whole = fluentd.parse(configuration.text)
+    if fluentd.is_fluentd(configuration):
+        whole = fluentd.parse(configuration)
         sources = [each for each in whole.all("source") if each.type == "forward"]
         if any(each.options.keys() & _NEW_TAGS for each in sources):
             return None
@@ -78,7 +77,7 @@ def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
         ]
         fits = any(fluentd.matches(each, tag) for each in patterns)
         return fits if whole.is_whole and patterns else fits or None
-    found = fluentbit.parse(configuration.text)
+    found = fluentbit.parse(configuration)
     if found.has_direct_routes:
         return None
     if not any(
@@ -214,11 +213,11 @@ def _forward_metadata(unit: Unit) -> Iterator[Mistake]:
     if _is_before_metadata(unit):
         return
     for configuration in unit.configurations:
-        for output in fluentbit.parse(configuration.text).outputs:
+        found = fluentbit.parse(configuration)
+        for output in found.outputs:
             if _retains(output.options):
-                change = fluentbit.line(configuration.text, _RETAIN, "false")
-                line = configuration.line_of(output.line_of(_RETAIN) or 1)
-                yield _metadata(configuration.name, change, line)
+                change = found.setting(_RETAIN, "false")
+                yield _metadata(configuration.name, change, output.line_of(_RETAIN))
     for container in unit.containers:  # FireLens makes an output of these options
         options = {name.lower(): value.lower() for name, value in container.log_options.items()}
         if container.log_driver == "awsfirelens" and _retains(options):
