@@ -124,7 +124,7 @@ LIMITS = [
         "characters of a container's command that is one text",
         "exit code 2",
     ),
-    Limit("deployment.linting.documents:CONTAINERS_MAX", "containers of a unit", "exit code 2"),
+    Limit("deployment.linting.model:CONTAINERS_MAX", "containers of a unit", "exit code 2"),
     Limit("deployment.linting.dockerfile:STAGES_MAX", "stages of a Dockerfile", "exit code 2"),
     Limit("deployment.linting.dockerfile:VARIABLES_MAX", "variables of a stage", "exit code 2"),
     Limit("deployment.linting.report:FINDINGS_MAX", "findings in a file", "exit code 2"),

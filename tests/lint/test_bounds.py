@@ -290,3 +290,16 @@ def test_thousand_containers_beside_each_other_are_judged() -> None:
     report = judged(text, "a.json")
     assert isinstance(report, FileReport)
     assert len(report.findings) >= 999
+
+
+def test_a_pod_of_too_many_native_sidecars_is_refused_and_costs_little_memory() -> None:
+    """Each starts after all that are before it."""
+    sidecars = [{"restartPolicy": "Always"}] * 5_000
+    spec = {"initContainers": sidecars, "containers": []}
+    text = json.dumps({"apiVersion": "v1", "kind": "Pod", "spec": spec})
+    tracemalloc.start()
+    error = judged(text, "a.json")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "more than 1,000 containers" in str(error)
+    assert most < 80_000_000

@@ -557,3 +557,25 @@ def test_a_recoverer_has_no_health_to_wait_for(platform: str, name: str, change:
     (finding,) = judge("a.json", deployment.text).findings
     assert (finding.rule, finding.change) == ("depends-on", change)
     assert "spool" in finding.night
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "rule"),
+    [
+        ("sidecar", "image", "fluent/fluent-bit:${TAG:-4.2}", "blind-ack"),
+        ("app", "command", "gunicorn --graceful-timeout ${SECONDS:-9} app:app", "graceful-timeout"),
+        ("app", "command", ["gunicorn", "--graceful-timeout=${SECONDS-9}"], "graceful-timeout"),
+        ("app", "logging", {"driver": "${DRIVER:-fluentd}"}, "stderr-driver"),
+        ("app", "ulimits", {"nofile": "${FILES:-1024}"}, "nofile"),
+    ],
+)
+def test_a_default_of_compose_is_what_counts(part: str, key: str, value: Any, rule: str) -> None:
+    deployment = base("compose")
+    getattr(deployment, part)[key] = value
+    assert rules_of(deployment) == {rule}
+
+
+def test_what_compose_leaves_to_the_containers_shell_is_no_default() -> None:
+    deployment = base("compose")
+    deployment.app["command"] = "gunicorn --graceful-timeout $${SECONDS:-9} app:app"
+    assert not rules_of(deployment)

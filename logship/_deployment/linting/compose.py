@@ -33,11 +33,12 @@ from logship._deployment.linting.shapes import (
     text_of,
     text_or_none,
     texts,
+    under,
     words,
 )
 
 _STOP_SECONDS = 10.0
-_DEFAULT = re.compile(r"\$\{\w+:?-((?:(?!\$\{)[^}])*)\}")
+_DEFAULT = re.compile(r"(?<!\$)\$\{\w+:?-((?:(?!\$\{)[^}])*)\}")
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 _CONDITIONS = {
     "service_healthy": Condition.HEALTHY,
@@ -61,19 +62,15 @@ def read_compose(document: dict[str, Any]) -> Unit:
     """
     if document.get("include"):
         raise _unresolved("include")
-    volumes = mapping(document.get("volumes"), "volumes")
-    services = mapping(document["services"], "services")
+    marked, volumes = under(document, "services"), under(document, "volumes")
+    services = _with_defaults(marked)
     configurations = tuple(_configurations(document))
     networks = _networks(services)
     containers = tuple(
         _container(
-            str(name),
-            mapping(each, str(name)),
-            volumes,
-            network=networks[str(name)],
-            line=line_of(services, name),
+            str(name), under(services, name), volumes, networks[str(name)], _lines(marked, name)
         )
-        for name, each in services.items()
+        for name in services
     )
     return Unit(
         platform=COMPOSE,
@@ -98,7 +95,7 @@ def _routes(
     sidecars = [each for each in containers if each.is_sidecar()]
     if len(sidecars) != 1 or any("/etc" in each.path for each in sidecars[0].mounts):
         return ()
-    service = mapping(services.get(sidecars[0].name), "a service")
+    service = under(services, sidecars[0].name)
     by_name = {each.name: each for each in configurations}
     names = [_source(each) for each in listing(service.get("configs"), "configs")]
     if service.get("build") or not by_name.keys() >= set(names):
@@ -113,8 +110,8 @@ def _source(config: Any) -> str:
 def _networks(services: dict[str, Any]) -> dict[str, str]:
     """Return the network namespace of each service: its own, another one's, or the host's."""
     own = {}
-    for name, each in services.items():
-        mode = str(mapping(each, str(name)).get("network_mode"))
+    for name in services:
+        mode = str(under(services, name).get("network_mode"))
         is_shared = mode == "host" or mode.startswith(("service:", "container:"))
         own[str(name)] = mode if is_shared else f"service:{name}"
     return {name: own.get(mode.removeprefix("service:"), mode) for name, mode in own.items()}
@@ -124,14 +121,12 @@ def _container(
     name: str,
     service: dict[str, Any],
     volumes: dict[str, Any],
-    *,
     network: str,
-    line: int | None,
+    lines: dict[str, int],
 ) -> Container:
     if service.get("extends"):
         raise _unresolved(f"{name}: extends")
     logging = mapping(service.get("logging"), f"{name}: logging")
-    conditions = _conditions(service)
     return Container(
         name=name,
         image=str(service.get("image", "")),
@@ -139,8 +134,7 @@ def _container(
         + words(service.get("command"), f"{name}: command"),
         environment=_environment(service, name),
         has_more_variables=bool(service.get("env_file")),
-        depends_on=tuple(conditions),
-        conditions=conditions,
+        depends_on=_depends_on(service),
         stop_seconds=_stop_seconds(service),
         stop_signal=_value(service, "stop_signal"),
         dockerfile=_dockerfile(service),
@@ -152,19 +146,20 @@ def _container(
         nofile_soft=_nofile(service),
         has_health_check=_has_health_check(service),
         network=network,
-        lines=_lines(service, line),
+        lines=lines,
     )
 
 
 def _has_health_check(service: dict[str, Any]) -> bool | None:
     """Return False if it is switched off, None where only the image may have one."""
-    check = mapping(service.get("healthcheck"), "healthcheck")
+    check = under(service, "healthcheck")
     if check.get("disable") is True or check.get("test") in (["NONE"], "NONE"):
         return False
     return True if check.get("test") else None
 
 
-def _lines(service: dict[str, Any], line: int | None) -> dict[str, int]:
+def _lines(services: dict[str, Any], name: str) -> dict[str, int]:
+    service, line = under(services, name), line_of(services, name)
     variables = lines_of(service.get("environment"))
     lines = lines_of(service) | {f"${name}": each for name, each in variables.items() if name}
     return lines | ({"": line} if line else {})
@@ -201,12 +196,17 @@ def _dockerfile(service: dict[str, Any]) -> str:
 
 def _filled(text: str) -> str | None:
     """Return a text as the container gets it; None if a variable in it has no default."""
-    parts = [_with_defaults(each) for each in text.split("$$")]
+    parts = text.split("$$")
     return None if any("$" in each for each in parts) else "$".join(parts)
 
 
-def _with_defaults(text: str) -> str:
-    return _DEFAULT.sub(r"\1", text)
+def _with_defaults(value: Any) -> Any:
+    """Return a value of the file with the defaults of all variables that have one."""
+    if isinstance(value, dict):
+        return {key: _with_defaults(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_defaults(each) for each in value]
+    return _DEFAULT.sub(r"\1", value) if isinstance(value, str) else value
 
 
 def _environment(service: dict[str, Any], name: str) -> dict[str, str | None]:
@@ -220,11 +220,11 @@ def _environment(service: dict[str, Any], name: str) -> dict[str, str | None]:
     }
 
 
-def _conditions(service: dict[str, Any]) -> dict[str, Condition]:
+def _depends_on(service: dict[str, Any]) -> dict[str, Condition]:
     conditions = dict.fromkeys(_implied(service), Condition.STARTED)
     given = service.get("depends_on")
     if not isinstance(given, dict):
-        return conditions | dict.fromkeys(map(str, listing(given, "depends_on")), Condition.STARTED)
+        given = dict.fromkeys(listing(given, "depends_on"))
     for name, each in given.items():
         condition = str(mapping(each, "depends_on").get("condition"))
         conditions[str(name)] = _CONDITIONS.get(condition, Condition.STARTED)
@@ -240,9 +240,7 @@ def _implied(service: dict[str, Any]) -> Iterator[str]:
 
 
 def _memory(service: dict[str, Any]) -> int | None:
-    deploy = mapping(service.get("deploy"), "deploy")
-    resources = mapping(deploy.get("resources"), "resources")
-    limits = mapping(resources.get("limits"), "limits")
+    limits = under(service, "deploy", "resources", "limits")
     limit = _value(limits, "memory") if "memory" in limits else _value(service, "mem_limit")
     return None if limit is None else compose_bytes(limit)
 
@@ -258,7 +256,7 @@ def _mounts(service: dict[str, Any], volumes: dict[str, Any]) -> Iterator[Mount]
 
 def _mount(given: Any, volumes: dict[str, Any]) -> Mount:
     if isinstance(given, str):
-        source, _, rest = _without_colons(_with_defaults(given)).partition(":")
+        source, _, rest = _without_colons(given).partition(":")
         path, _, mode = rest.partition(":")
         if not path:  # an anonymous volume
             return Mount(name=source, path=source, kind=Volume.MANAGED)
@@ -277,22 +275,23 @@ def _without_colons(text: str) -> str:
 
 
 def _named(name: str, volumes: dict[str, Any]) -> Volume:
-    options = mapping(mapping(volumes.get(name), name).get("driver_opts"), "driver_opts")
+    options = under(volumes, name, "driver_opts")
     if options.get("type") in _NETWORK_TYPES:
         return Volume.NETWORK
     return Volume.MEMORY if options.get("type") == "tmpfs" else Volume.MANAGED
 
 
 def _nofile(service: dict[str, Any]) -> int | None:
-    limits = mapping(service.get("ulimits"), "ulimits")
+    limits = under(service, "ulimits")
     nofile = limits.get("nofile")
     limit = _value(nofile, "soft") if isinstance(nofile, dict) else _value(limits, "nofile")
     return None if limit is None else whole(limit, "ulimits.nofile")
 
 
 def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
-    for name, each in mapping(document.get("configs"), "configs").items():
-        config = mapping(each, str(name))
+    configs = under(document, "configs")
+    for name in configs:
+        config = under(configs, name)
         if isinstance(content := config.get("content"), str):
             named = configuration(config, "content", content)
             yield dataclasses.replace(named, name=str(name))

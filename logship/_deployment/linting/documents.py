@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from logship._deployment.linting import compose, ecs, kubernetes
 from logship._deployment.linting.dockerfile import is_dockerfile, read_dockerfile
 from logship._deployment.linting.marks import parse_json
-from logship._deployment.linting.model import CONFIGURATION, LintError, ServerConfiguration, Unit
+from logship._deployment.linting.model import (
+    CONFIGURATION,
+    CONTAINERS_MAX,
+    LintError,
+    ServerConfiguration,
+    Unit,
+)
 from logship._deployment.linting.yamltext import YAML_CHARACTERS_MAX, YamlMissing, parse_yaml
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
@@ -26,9 +32,6 @@ _CLOUDFORMATION_KEY = "AWSTemplateFormatVersion"
 _CLOUDFORMATION_IS_NOT_READ = (
     "CloudFormation is not read: `aws ecs describe-task-definition` shows what it made"
 )
-
-CONTAINERS_MAX: Final = 1000
-"""In one unit: rules compare each container with all others."""
 
 _SCRIPT = re.compile(r"#!\s*\S*/(?:env\s+)?(?:ba|da|a|z)?sh\b")
 

@@ -24,10 +24,10 @@ from logship._deployment.linting.quantities import compose_bytes, whole
 from logship._deployment.linting.shapes import (
     declared_ports,
     listing,
-    mapping,
     mappings,
     text_or_none,
     texts,
+    under,
     variable_lines,
     words,
 )
@@ -35,6 +35,7 @@ from logship._deployment.linting.shapes import (
 _STOP_SECONDS = 30.0
 _MIB = 1024 * 1024
 _SHARED = ("awsvpc", "host")
+_REMOTE = ("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration")
 _CONDITIONS = {
     "HEALTHY": Condition.HEALTHY,
     "COMPLETE": Condition.COMPLETED,
@@ -98,8 +99,7 @@ def read_plan(document: dict[str, Any], *, is_spot: bool = False) -> Iterator[Un
     Raises:
         LintError: It has no task, or one that is known only after the plan was applied.
     """
-    values = mapping(document["planned_values"], "planned_values")
-    resources = list(_resources(mapping(values.get("root_module"), "root_module")))
+    resources = list(_resources(under(document, "planned_values", "root_module")))
     spot = any(map(_uses_spot, resources)) or is_spot
     tasks = [each for each in resources if each.get("type") == "aws_ecs_task_definition"]
     if not tasks:
@@ -116,19 +116,17 @@ def _resources(module: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _uses_spot(resource: dict[str, Any]) -> bool:
     """Tell whether a planned service or cluster runs tasks on Spot."""
-    values = mapping(resource.get("values"), "values")
-    strategies = [
-        *mappings(values.get("capacity_provider_strategy"), "capacity_provider_strategy"),
-        *mappings(
-            values.get("default_capacity_provider_strategy"), "default_capacity_provider_strategy"
-        ),
-    ]
-    return any(each.get("capacity_provider") == "FARGATE_SPOT" for each in strategies)
+    values = under(resource, "values")
+    return any(
+        each.get("capacity_provider") == "FARGATE_SPOT"
+        for key in ("capacity_provider_strategy", "default_capacity_provider_strategy")
+        for each in mappings(values.get(key), key)
+    )
 
 
 def _as_registered(resource: dict[str, Any]) -> dict[str, Any]:
     """Return a planned resource in the shape of the ECS API."""
-    values = mapping(resource.get("values"), "values")
+    values = under(resource, "values")
     address = resource.get("address", "aws_ecs_task_definition")
     text = values.get("container_definitions")
     if not isinstance(text, str):
@@ -160,15 +158,14 @@ def _planned_volume(volume: dict[str, Any]) -> dict[str, Any]:
 
 
 def _volumes(document: dict[str, Any]) -> dict[str, Volume]:
-    kinds = {}
-    for volume in mappings(document.get("volumes"), "volumes"):
-        kind = Volume.MANAGED
-        if mapping(volume.get("host"), "host").get("sourcePath"):
-            kind = Volume.BIND
-        elif volume.keys() & {"efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration"}:
-            kind = Volume.NETWORK
-        kinds[str(volume.get("name"))] = kind
-    return kinds
+    volumes = mappings(document.get("volumes"), "volumes")
+    return {str(each.get("name")): _kind(each) for each in volumes}
+
+
+def _kind(volume: dict[str, Any]) -> Volume:
+    if under(volume, "host").get("sourcePath"):
+        return Volume.BIND
+    return Volume.MANAGED if volume.keys().isdisjoint(_REMOTE) else Volume.NETWORK
 
 
 def _container(
@@ -180,13 +177,12 @@ def _container(
 ) -> Container:
     name = str(definition.get("name", "container"))
     memory = definition.get("memory")
-    logging = mapping(definition.get("logConfiguration"), "logConfiguration")
-    firelens = mapping(definition.get("firelensConfiguration"), "firelensConfiguration")
+    logging = under(definition, "logConfiguration")
+    firelens = under(definition, "firelensConfiguration")
     stop = definition.get("stopTimeout")
     implied = [*_implied(definition)]
     if logging.get("logDriver") == "awsfirelens":
         implied += routers
-    conditions = dict.fromkeys(implied, Condition.STARTED) | _conditions(definition)
     return Container(
         name=name,
         image=str(definition.get("image") or ""),
@@ -195,8 +191,7 @@ def _container(
         + words(definition.get("command"), f"{name}: command"),
         environment=_environment(definition),
         has_more_variables=bool(definition.get("environmentFiles")),
-        depends_on=tuple(conditions),
-        conditions=conditions,
+        depends_on=dict.fromkeys(implied, Condition.STARTED) | _conditions(definition),
         stop_seconds=_STOP_SECONDS if stop is None else float(whole(stop, f"{name}: stopTimeout")),
         memory_bytes=_mebibytes(memory) if memory else task_bytes,
         log_driver=text_or_none(logging.get("logDriver"), f"{name}: logDriver"),
@@ -208,7 +203,7 @@ def _container(
         firelens_options=texts(firelens.get("options"), f"{name}: firelensConfiguration"),
         has_health_check=bool(definition.get("healthCheck")),
         is_essential=definition.get("essential") is not False,
-        is_restarted=bool(mapping(definition.get("restartPolicy"), "restartPolicy").get("enabled")),
+        is_restarted=bool(under(definition, "restartPolicy").get("enabled")),
         network=network if network in _SHARED else network and f"{network} {name}",
         ports=declared_ports(definition.get("portMappings")),
         lines=lines_of(definition) | variable_lines(definition.get("environment")),
@@ -249,8 +244,7 @@ def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[
             kind=volumes.get(name, Volume.MANAGED),
             read_only=bool(each.get("readOnly")),
         )
-    parameters = mapping(definition.get("linuxParameters"), "linuxParameters")
-    for each in mappings(parameters.get("tmpfs"), "tmpfs"):
+    for each in mappings(under(definition, "linuxParameters").get("tmpfs"), "tmpfs"):
         path = str(each.get("containerPath"))
         yield Mount(name=f"tmpfs {path}", path=path, kind=Volume.MEMORY)
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from logship._deployment.linting.marks import line_of, lines_of
 from logship._deployment.linting.model import (
+    CONTAINERS_MAX,
     KUBERNETES,
+    Condition,
     Container,
     Mount,
     ServerConfiguration,
@@ -27,6 +29,7 @@ from logship._deployment.linting.shapes import (
     declared_ports,
     mapping,
     mappings,
+    under,
     variable_lines,
     words,
 )
@@ -76,11 +79,11 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
 
 
 def _name(document: dict[str, Any]) -> str:
-    return str(mapping(document.get("metadata"), "metadata").get("name", ""))
+    return str(under(document, "metadata").get("name", ""))
 
 
 def _namespace(document: dict[str, Any]) -> str:
-    return str(mapping(document.get("metadata"), "metadata").get("namespace", ""))
+    return str(under(document, "metadata").get("namespace", ""))
 
 
 def _services(objects: list[dict[str, Any]], namespace: str) -> _Services:
@@ -98,7 +101,7 @@ def _services(objects: list[dict[str, Any]], namespace: str) -> _Services:
 
 def _has_address(service: dict[str, Any]) -> bool:
     """Return whether a Service has a cluster IP: a headless one has none."""
-    spec = mapping(service.get("spec"), "spec")
+    spec = under(service, "spec")
     return spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
 
 
@@ -119,14 +122,14 @@ def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _pod_spec(document: dict[str, Any]) -> dict[str, Any] | None:
-    kind, spec = document.get("kind"), mapping(document.get("spec"), "spec")
+    kind, spec = document.get("kind"), under(document, "spec")
     if kind == "Pod":
         return spec
     if kind == "CronJob":
-        job = mapping(spec.get("jobTemplate"), "jobTemplate")
+        job = under(spec, "jobTemplate")
         spec, kind = mapping(job.get("spec"), "jobTemplate.spec"), "Job"
     if kind in _TEMPLATED:
-        return mapping(mapping(spec.get("template"), "template").get("spec"), "template.spec")
+        return mapping(under(spec, "template").get("spec"), "template.spec")
     return None
 
 
@@ -138,28 +141,18 @@ def _pod(
 ) -> Unit:
     grace = spec.get("terminationGracePeriodSeconds")
     grace_seconds = _GRACE_SECONDS if grace is None else float(whole(grace, "grace period"))
-    security = mapping(spec.get("securityContext"), "securityContext")
     volumes = {str(each.get("name")): each for each in mappings(spec.get("volumes"), "volumes")}
     first = mappings(spec.get("initContainers"), "initContainers")
     main = mappings(spec.get("containers"), "containers")
-    native: list[str] = []
-    containers = []
-    for definition, is_init in [
-        *((each, True) for each in first),
-        *((each, False) for each in main),
-    ]:
-        container = _container(
-            definition,
-            volumes,
-            spec,
-            grace_seconds,
-            started=tuple(native),
-            is_init=is_init,
+    containers: list[Container] = []
+    definitions = [*first, *main][: CONTAINERS_MAX + 1]  # the caller refuses more than the limit
+    for index, definition in enumerate(definitions):
+        native = [each.name for each in containers if each.is_native_sidecar]
+        is_init = index < len(first)
+        containers.append(
+            _container(definition, volumes, spec, grace_seconds, native, is_init=is_init)
         )
-        containers.append(container)
-        if container.is_native_sidecar:
-            native.append(container.name)
-    group = security.get("fsGroup")
+    group = under(spec, "securityContext").get("fsGroup")
     is_linked = spec.get("enableServiceLinks") is not False
     return Unit(
         platform=KUBERNETES,
@@ -187,9 +180,7 @@ def _routes(
     if any(each.keys() & {"secret", "projected", "hostPath"} for each in mounted):
         return ()
     names = dict.fromkeys(
-        str(mapping(each["configMap"], "configMap").get("name"))
-        for each in mounted
-        if "configMap" in each
+        str(under(each, "configMap").get("name")) for each in mounted if "configMap" in each
     )
     if not names.keys() <= maps.keys():
         return ()
@@ -201,15 +192,14 @@ def _container(
     volumes: dict[str, dict[str, Any]],
     pod: dict[str, Any],
     grace_seconds: float,
+    native: list[str],
     *,
-    started: tuple[str, ...],
     is_init: bool,
 ) -> Container:
     name = str(definition.get("name", "container"))
-    pod_security = mapping(pod.get("securityContext"), "securityContext")
-    native = is_init and definition.get("restartPolicy") == "Always"
-    limits = mapping(mapping(definition.get("resources"), "resources").get("limits"), "limits")
-    memory = limits.get("memory")
+    is_native = is_init and definition.get("restartPolicy") == "Always"
+    memory = under(definition, "resources", "limits").get("memory")
+    security = under(pod, "securityContext") | mapping(definition.get("securityContext"), name)
     return Container(
         name=name,
         image=str(definition.get("image") or ""),
@@ -218,15 +208,15 @@ def _container(
         + words(definition.get("args"), f"{name}: args"),
         environment=_environment(definition),
         has_more_variables=bool(definition.get("envFrom")),
-        depends_on=started,
+        depends_on=dict.fromkeys(native, Condition.STARTED),
         stop_seconds=grace_seconds,
         stop_signal=_stop_signal(definition),
         pre_stop_seconds=_pre_stop_seconds(definition),
         memory_bytes=None if memory is None else kubernetes_bytes(memory),
-        user=_user({**pod_security, **mapping(definition.get("securityContext"), name)}),
+        user=_user(security),
         mounts=tuple(_mounts(definition, volumes)),
-        is_native_sidecar=native,
-        runs_first=is_init and not native,
+        is_native_sidecar=is_native,
+        runs_first=is_init and not is_native,
         network="pod" if not pod.get("hostNetwork") else "host",
         ports=declared_ports(definition.get("ports")),
         lines=_pod_lines(pod) | lines_of(definition) | variable_lines(definition.get("env")),
@@ -247,17 +237,17 @@ def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
 
 
 def _stop_signal(definition: dict[str, Any]) -> str | None:
-    given = mapping(definition.get("lifecycle"), "lifecycle").get("stopSignal")
+    given = under(definition, "lifecycle").get("stopSignal")
     return None if given is None else str(given)
 
 
 def _pre_stop_seconds(definition: dict[str, Any]) -> float:
     """Return the seconds of a preStop hook, if it is a `sleep` or a command with one."""
-    hook = mapping(mapping(definition.get("lifecycle"), "lifecycle").get("preStop"), "preStop")
-    sleep = mapping(hook.get("sleep"), "sleep").get("seconds")
+    hook = under(definition, "lifecycle", "preStop")
+    sleep = under(hook, "sleep").get("seconds")
     if sleep is not None:
         return float(whole(sleep, "preStop.sleep.seconds"))
-    command = words(mapping(hook.get("exec"), "exec").get("command"), "preStop.exec.command")
+    command = words(under(hook, "exec").get("command"), "preStop.exec.command")
     return sum(map(seconds, _SLEEP.findall(" ".join(command))), 0.0)
 
 
@@ -271,7 +261,7 @@ def _mounts(definition: dict[str, Any], volumes: dict[str, dict[str, Any]]) -> I
     for each in mappings(definition.get("volumeMounts"), "volumeMounts"):
         name = str(each.get("name"))
         volume = volumes.get(name, {})
-        empty = mapping(volume.get("emptyDir"), "emptyDir")
+        empty = under(volume, "emptyDir")
         limit = empty.get("sizeLimit")
         yield Mount(
             name=name,
@@ -293,7 +283,7 @@ def _kind(volume: dict[str, Any], empty: dict[str, Any]) -> Volume:
 
 
 def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
-    data = mapping(document.get("data"), "data")
+    data = under(document, "data")
     for name, text in data.items():
         if isinstance(text, str) and str(name).endswith(_CONFIGURATION_ENDINGS):
             yield configuration(data, name, text)

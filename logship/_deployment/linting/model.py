@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from logship._deployment.linting.shell import shell_commands
 from logship.errors import LogshipError
@@ -20,6 +21,9 @@ KUBERNETES = "kubernetes"
 COMPOSE = "compose"
 DOCKERFILE = "dockerfile"
 CONFIGURATION = "configuration"
+
+CONTAINERS_MAX: Final = 1000
+"""In one unit: rules compare each container with all others."""
 
 _SIDECAR_NAME = re.compile(
     r"fluent-?d|fluent-?bit|log[-_]router|logship-sidecar|^(logging-)?sidecar$", re.IGNORECASE
@@ -104,7 +108,7 @@ class Container:
         words: Entrypoint and command, one after the other; empty if those of the image are used.
         environment: Values by name; None where the value comes from elsewhere.
         has_more_variables: Whether others come from a file or object that is not in sight.
-        depends_on: Names of containers that must have started before it.
+        depends_on: What other containers must have done before it starts, by their names.
         stop_seconds: Between SIGTERM and SIGKILL; the platform's default if none is given, NaN if
             the file does not show it.
         stop_signal: What the platform sends, as written; None for the image's own.
@@ -120,7 +124,6 @@ class Container:
         is_firelens: Whether ECS makes its configuration.
         is_native_sidecar: Whether Kubernetes stops it after the main containers.
         runs_first: Whether it ends before the others begin.
-        conditions: What those it depends on must have done, by their names.
         has_health_check: Whether the file gives it one; None where the image's own counts.
         is_essential: Whether ECS stops the task when it ends.
         is_restarted: Whether ECS starts it again when it ends.
@@ -135,7 +138,7 @@ class Container:
     words: tuple[str, ...] = ()
     environment: Mapping[str, str | None] = field(default_factory=dict)
     has_more_variables: bool = False
-    depends_on: tuple[str, ...] = ()
+    depends_on: Mapping[str, Condition] = field(default_factory=dict)
     stop_seconds: float = 30.0
     stop_signal: str | None = None
     dockerfile: str = ""
@@ -151,7 +154,6 @@ class Container:
     firelens_options: Mapping[str, str] = field(default_factory=dict)
     is_native_sidecar: bool = False
     runs_first: bool = False
-    conditions: Mapping[str, Condition] = field(default_factory=dict)
     has_health_check: bool | None = None
     is_essential: bool = True
     is_restarted: bool = False

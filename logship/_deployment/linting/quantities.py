@@ -1,4 +1,7 @@
-"""Sizes and durations as each platform's deployment files write them."""
+"""Sizes and durations as each platform's deployment files write them.
+
+For a value that is none a function raises `LintError`, unless its name says what it returns then.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,7 @@ _POWERS = "kmgtpe"
 
 
 def kubernetes_bytes(value: Any) -> int:
-    """Return the bytes of a Kubernetes quantity: `512Mi`, `1G`, `1e9`, `1000000`; `m` is milli.
-
-    Raises:
-        LintError: it is none.
-    """
+    """Return the bytes of a Kubernetes quantity: `512Mi`, `1G`, `1e9`, `1000000`; `m` is milli."""
     text = str(value).strip()
     if _EXPONENT.fullmatch(text):
         return int(float(text))
@@ -35,11 +34,7 @@ def kubernetes_bytes(value: Any) -> int:
 
 
 def compose_bytes(value: Any) -> int:
-    """Return the bytes of a compose size, `512m`, `1gb` or `1GiB`, which are powers of 1,024.
-
-    Raises:
-        LintError: it is none.
-    """
+    """Return the bytes of a compose size, `512m`, `1gb` or `1GiB`, which are powers of 1,024."""
     number, unit = _size(value)
     return int(number * 1024 ** _power(unit.lower().removesuffix("b").removesuffix("i"), value))
 
@@ -61,11 +56,7 @@ def _power(unit: str, value: Any) -> int:
 
 
 def seconds(value: Any) -> float:
-    """Return the seconds of a duration: `1m30s`, `90s`, `90`.
-
-    Raises:
-        LintError: it is none.
-    """
+    """Return the seconds of a duration: `1m30s`, `90s`, `90`."""
     text = str(value).strip()
     parts = list(_TIME.finditer(text))
     if not parts or "".join(part[0] for part in parts) != text:
@@ -74,11 +65,7 @@ def seconds(value: Any) -> float:
 
 
 def whole(value: Any, what: str) -> int:
-    """Return a whole number that JSON may hold as text.
-
-    Raises:
-        LintError: it is none.
-    """
+    """Return a whole number that JSON may hold as text."""
     text = str(value).strip()
     if not _WHOLE.fullmatch(text):
         raise LintError(f"{what}: {value!r:.60} is not a whole number")

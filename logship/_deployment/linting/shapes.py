@@ -1,7 +1,8 @@
 """Reads mappings and lists from an untrusted document.
 
-A file of the wrong shape must cause one clear error, not an `AttributeError` in a rule. The error
-shows no value, because it may be a password in the wrong place.
+A file of the wrong shape must cause one clear error, not an `AttributeError` in a rule: each of
+these functions raises `LintError` for a value of another kind. The error shows no value, because it
+may be a password in the wrong place.
 """
 
 from __future__ import annotations
@@ -20,11 +21,7 @@ _KINDS = {str: "a text", list: "a list", dict: "a mapping", int: "a number", flo
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:
-    """Return a mapping, empty for null.
-
-    Raises:
-        LintError: it is something else.
-    """
+    """Return a mapping, empty for null."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -32,12 +29,15 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def listing(value: Any, what: str) -> list[Any]:
-    """Return a list, empty for null.
+def under(parent: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Return the mapping under keys of mappings, empty where there is none."""
+    for key in keys:
+        parent = mapping(parent.get(key), key)
+    return parent
 
-    Raises:
-        LintError: it is something else.
-    """
+
+def listing(value: Any, what: str) -> list[Any]:
+    """Return a list, empty for null."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -46,20 +46,12 @@ def listing(value: Any, what: str) -> list[Any]:
 
 
 def mappings(value: Any, what: str) -> list[dict[str, Any]]:
-    """Return a list of mappings.
-
-    Raises:
-        LintError: it is something else.
-    """
+    """Return a list of mappings."""
     return [mapping(each, f"an item of {what}") for each in listing(value, what)]
 
 
 def words(value: Any, what: str) -> tuple[str, ...]:
-    """Return a command, a list of words or one text that is split as a shell would.
-
-    Raises:
-        LintError: it is something else.
-    """
+    """Return a command, a list of words or one text that is split as a shell would."""
     if isinstance(value, str):
         if len(value) > COMMAND_CHARACTERS_MAX:
             raise LintError(f"{what} is longer than {COMMAND_CHARACTERS_MAX // 1024} KiB")
@@ -71,30 +63,20 @@ def words(value: Any, what: str) -> tuple[str, ...]:
 
 
 def texts(value: Any, what: str) -> dict[str, str]:
-    """Return a mapping of texts.
-
-    Raises:
-        LintError: it is something else.
-    """
+    """Return a mapping of texts."""
     return {str(name): text_of(each) for name, each in mapping(value, what).items()}
 
 
 def text_or_none(value: Any, what: str) -> str | None:
-    """Return a text, None for null.
-
-    Raises:
-        LintError: it is something else.
-    """
+    """Return a text, None for null."""
     if value is None or isinstance(value, str):
         return value
     raise LintError(f"{what} is {_kind(value)}, not a text")
 
 
 def _kind(value: Any) -> str:
-    kinds = (
-        name for kind, name in _KINDS.items() if type(value) is not bool and isinstance(value, kind)
-    )
-    return next(kinds, type(value).__name__)
+    kinds = (name for kind, name in _KINDS.items() if isinstance(value, kind))
+    return "bool" if isinstance(value, bool) else next(kinds, type(value).__name__)
 
 
 def text_of(value: Any) -> str:
@@ -103,23 +85,13 @@ def text_of(value: Any) -> str:
 
 
 def declared_ports(value: Any) -> tuple[int, ...]:
-    """Return the `containerPort` of each item that has one.
-
-    Raises:
-        LintError: it is something else than a list of mappings.
-    """
-    texts_of_ports = (
-        str(each.get("containerPort")) for each in mappings(value, "the list of ports")
-    )
-    return tuple(port for each in texts_of_ports if (port := count_or_none(each)) is not None)
+    """Return the `containerPort` of each item that has one."""
+    ports = [str(each.get("containerPort")) for each in mappings(value, "the list of ports")]
+    return tuple(port for each in ports if (port := count_or_none(each)) is not None)
 
 
 def variable_lines(value: Any) -> dict[str, int]:
-    """Return the line of each item's variable, as `$NAME`.
-
-    Raises:
-        LintError: it is something else than a list of mappings.
-    """
+    """Return the line of each item's variable, as `$NAME`."""
     found = {f"${each.get('name')}": line_of(each) for each in mappings(value, "variables")}
     return {name: line for name, line in found.items() if line}
 

@@ -194,7 +194,7 @@ def _depends_on_started(unit: Unit) -> Iterator[Mistake]:
 
 def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, str]]:
     for container in unit.senders:
-        for name, given in container.conditions.items():
+        for name, given in container.depends_on.items():
             if given is condition:
                 yield container, name
 

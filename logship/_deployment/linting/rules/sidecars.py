@@ -124,7 +124,7 @@ def _output_variable(unit: Unit) -> Iterator[Mistake]:
     for container in _of_logship(unit):
         output = container.value("LOGSHIP_OUTPUT")
         for name in NEEDED.get(output or "", ()):
-            if container.environment.get(name) == "" or container.is_unset(name):
+            if container.is_empty(name):
                 night = f"LOGSHIP_OUTPUT={output} needs {name}, which is missing or empty"
                 line = container.lines.get(f"${name}")
                 yield Mistake(container.name, night, variable(unit, name, "…"), line)
