@@ -104,16 +104,7 @@ def command(
         script_of = functools.partial(_script, scripts, directory)
         dockerfile_of = functools.partial(_dockerfile, by_place, directory)
         try:
-            reports.append(
-                judge(
-                    name,
-                    text,
-                    ignoring,
-                    is_spot=spot,
-                    script_of=script_of,
-                    dockerfile_of=dockerfile_of,
-                )
-            )
+            reports.append(judge(name, text, ignoring, script_of, dockerfile_of, is_spot=spot))
         except LintError as error:
             errors.append(str(error))
     found = any(each.findings for each in reports)

@@ -38,13 +38,12 @@ _SCRIPT = re.compile(r"#!\s*\S*/(?:env\s+)?(?:ba|da|a|z)?sh\b")
 _DOCUMENT = re.compile(r"^(\{|apiVersion:|services:)", re.MULTILINE)
 
 
-def read_units(name: str, text: str, *, is_spot: bool = False) -> list[Unit]:
+def read_units(name: str, text: str) -> list[Unit]:
     """Return what a file deploys.
 
     Args:
         name: The file's.
         text: Its content.
-        is_spot: Whether ECS tasks are known to run on Fargate Spot.
 
     Raises:
         LintError: It is none of the kinds that can be read, or not of that kind's shape.
@@ -57,7 +56,7 @@ def read_units(name: str, text: str, *, is_spot: bool = False) -> list[Unit]:
         return [_configuration(name, text)]
     if is_dockerfile(name, text):
         return [read_dockerfile(name, text)]
-    units = list(_units(name, text, _parse(text), is_spot=is_spot))
+    units = list(_units(name, text, _parse(text)))
     for unit in units:
         if len(unit.containers) > CONTAINERS_MAX:
             raise LintError(f"{unit.name} has more than {CONTAINERS_MAX:,} containers")
@@ -117,24 +116,24 @@ def _parse(text: str) -> list[Any]:
         raise
 
 
-def _units(name: str, text: str, documents: list[Any], *, is_spot: bool) -> Iterator[Unit]:
+def _units(name: str, text: str, documents: list[Any]) -> Iterator[Unit]:
     manifests = [each for each in documents if kubernetes.is_manifest(each)]
     if manifests:
         yield from kubernetes.read_manifests(manifests)
         return
     for document in documents:
-        yield from _other_units(name, text, document, is_spot=is_spot)
+        yield from _other_units(name, text, document)
     if not documents:
         raise LintError("it is empty")
 
 
-def _other_units(name: str, text: str, document: Any, *, is_spot: bool) -> Iterator[Unit]:
+def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
     if ecs.is_plan(document):
-        yield from ecs.read_plan(document, is_spot=is_spot)
+        yield from ecs.read_plan(document)
     elif ecs.is_task_definition(document):
-        yield ecs.read_task_definition(document, is_spot=is_spot)
+        yield ecs.read_task_definition(document)
     elif _is_container_list(document):
-        yield ecs.read_task_definition({"containerDefinitions": document}, is_spot=is_spot)
+        yield ecs.read_task_definition({"containerDefinitions": document})
     elif compose.is_compose(document):
         yield compose.read_compose(document)
     elif isinstance(document, dict) and document.keys() & {"pipeline", "service", "includes"}:

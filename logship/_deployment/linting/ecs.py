@@ -93,14 +93,14 @@ def _network(document: dict[str, Any], launch: list[Any]) -> str | None:
     return None if mode is None else str(mode)
 
 
-def read_plan(document: dict[str, Any], *, is_spot: bool = False) -> Iterator[Unit]:
+def read_plan(document: dict[str, Any]) -> Iterator[Unit]:
     """Yield the tasks of a Terraform plan.
 
     Raises:
         LintError: It has no task, or one that is known only after the plan was applied.
     """
     resources = list(_resources(under(document, "planned_values", "root_module")))
-    spot = any(map(_uses_spot, resources)) or is_spot
+    spot = any(map(_uses_spot, resources))
     tasks = [each for each in resources if each.get("type") == "aws_ecs_task_definition"]
     if not tasks:
         raise LintError("the plan has no aws_ecs_task_definition")

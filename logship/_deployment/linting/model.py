@@ -113,7 +113,6 @@ class Container:
             the file does not show it.
         stop_signal: What the platform sends, as written; None for the image's own.
         dockerfile: The Dockerfile that it is built from as it is, by its path; else empty.
-        image_stop_signal: What that Dockerfile names, if it is in sight.
         pre_stop_seconds: The part of that time that a hook uses before the stop signal.
         memory_bytes: Its limit, or its task's.
         log_driver: Of its own stdout and stderr; None for the platform's default.
@@ -142,7 +141,6 @@ class Container:
     stop_seconds: float = 30.0
     stop_signal: str | None = None
     dockerfile: str = ""
-    image_stop_signal: str | None = None
     pre_stop_seconds: float = 0.0
     memory_bytes: int | None = None
     log_driver: str | None = None
@@ -280,6 +278,7 @@ class Unit:
         services: Names of the Kubernetes Services in its namespace.
         service_variables: Variables that Kubernetes sets in its containers for them, with URLs.
         script_of: Returns the text of a shell script that a command names, if it is in sight.
+        dockerfile_of: Returns the text of a Dockerfile that a container names, if it is in sight.
         lines: Where its parts are in the file, by their keys.
     """
 
@@ -295,6 +294,7 @@ class Unit:
     services: frozenset[str] = frozenset()
     service_variables: frozenset[str] = frozenset()
     script_of: Callable[[str], str | None] = lambda _: None
+    dockerfile_of: Callable[[str], str | None] = lambda _: None
     lines: Mapping[str, int] = field(default_factory=dict)
 
     applications = _of(Role.APPLICATION)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from logship._deployment.linting.dockerfile import read_dockerfile
 from logship._deployment.linting.documents import ignored_in, is_script, read_units
-from logship._deployment.linting.model import DOCKERFILE, Container, Finding, LintError, Unit
+from logship._deployment.linting.model import DOCKERFILE, Finding, LintError, Unit
 from logship._deployment.linting.rules import RULES, findings_of
 from logship._deployment.linting.rules.configurations import takes_records
 
@@ -75,10 +73,10 @@ def judge(
     name: str,
     text: str,
     ignoring: tuple[Ignoring, ...] = (),
+    script_of: Callable[[str], str | None] = lambda _: None,
+    dockerfile_of: Callable[[str], str | None] = lambda _: None,
     *,
     is_spot: bool = False,
-    script_of: Callable[[str], str | None] | None = None,
-    dockerfile_of: Callable[[str], str | None] = lambda _: None,
 ) -> FileReport:
     """Return the findings in a file.
 
@@ -86,9 +84,9 @@ def judge(
         name: The file's.
         text: Its content.
         ignoring: Rules that are ignored.
-        is_spot: Whether ECS tasks are known to run on Fargate Spot.
         script_of: Returns the text of a shell script that a command names, None if it is not there.
         dockerfile_of: Returns the text of a Dockerfile that the file names, None if not given.
+        is_spot: Whether ECS tasks are known to run on Fargate Spot.
 
     Raises:
         LintError: The file cannot be checked; the text names it.
@@ -97,10 +95,15 @@ def judge(
         return FileReport(name, why_not_judged=SCRIPT)
     try:
         unwanted = {*ignoring, *map(Ignoring.parse, ignored_in(text))}
-        units = list(_judged(read_units(name, text, is_spot=is_spot)))
-        if script_of is not None:
-            units = [dataclasses.replace(each, script_of=script_of) for each in units]
-        units = [_with_images(each, dockerfile_of) for each in units]
+        units = [
+            dataclasses.replace(
+                each,
+                script_of=script_of,
+                dockerfile_of=dockerfile_of,
+                is_spot=each.is_spot or is_spot,
+            )
+            for each in _judged(read_units(name, text))
+        ]
         found = _findings(units)
     except LintError as error:
         raise LintError(f"{name}: {error}") from None
@@ -124,27 +127,6 @@ def _judged(units: list[Unit]) -> Iterator[Unit]:
         configurations = tuple(filter(takes_records, unit.configurations))
         if containers or configurations:
             yield dataclasses.replace(unit, containers=containers, configurations=configurations)
-
-
-def _with_images(unit: Unit, dockerfile_of: Callable[[str], str | None]) -> Unit:
-    """Return a unit whose containers know the stop signals of the images that are in sight."""
-    stop_signal_of = functools.cache(_stop_signal)  # all services may have one image
-
-    def with_image(container: Container) -> Container:
-        text = dockerfile_of(container.dockerfile) if container.dockerfile else None
-        if text is None:
-            return container
-        return dataclasses.replace(container, image_stop_signal=stop_signal_of(text))
-
-    return dataclasses.replace(unit, containers=tuple(map(with_image, unit.containers)))
-
-
-def _stop_signal(dockerfile: str) -> str | None:
-    try:
-        (image,) = read_dockerfile("", dockerfile).containers
-    except LintError:  # the report on the Dockerfile says it
-        return None
-    return image.stop_signal
 
 
 def _findings(units: Iterable[Unit]) -> list[Finding]:

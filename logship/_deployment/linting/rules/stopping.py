@@ -8,7 +8,9 @@ Docker gives 10 s. No platform tells the process its timeout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import operator
+from collections.abc import Iterable, Iterator
 
 from logship._deployment.limits import FARGATE_STOP_SECONDS_MAX
 from logship._deployment.linting.commands import (
@@ -16,12 +18,14 @@ from logship._deployment.linting.commands import (
     stop_setting_seconds,
     stop_signals,
 )
+from logship._deployment.linting.dockerfile import read_dockerfile
 from logship._deployment.linting.model import (
     COMPOSE,
     DOCKERFILE,
     ECS,
     KUBERNETES,
     Container,
+    LintError,
     Mistake,
     Unit,
 )
@@ -32,8 +36,6 @@ from logship._signal_names import NEVER_STOPS, signal_name, signal_number
 _SPOT_SECONDS = 120.0
 _SIDECAR_SECONDS = 5.0
 """Fluentd and Fluent Bit write out their buffers in 2 to 4 s if their destination is healthy."""
-_WASTE_SHARE = 0.2
-_WASTE_SECONDS_MIN = 5.0
 _SETTING = "LOGSHIP_STOP_TIMEOUT_SECONDS"
 _STOP_SIGNALS = "LOGSHIP_STOP_SIGNALS"
 _KEYS = (
@@ -59,15 +61,12 @@ def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
         return
     for container in unit.containers:
         if container.stop_seconds > FARGATE_STOP_SECONDS_MAX:
+            more = container.stop_seconds - FARGATE_STOP_SECONDS_MAX
             night = (
-                f"Fargate gives a container at most 120 s, so SIGKILL comes {_more(container)} s "
-                "before the file says"
+                f"Fargate gives a container at most 120 s, so SIGKILL comes {more:g} s before the "
+                "file says"
             )
             yield Mistake(container.name, night, '"stopTimeout": 120')
-
-
-def _more(container: Container) -> str:
-    return f"{container.stop_seconds - FARGATE_STOP_SECONDS_MAX:g}"
 
 
 @error(
@@ -91,30 +90,20 @@ def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
         if believed is None:
             continue
         if believed > given:
-            yield _too_long(unit, container, believed, given)
-        elif unit.platform != KUBERNETES and _wastes(believed, given):
+            night = (
+                f"logship assumes {believed:g} s, but SIGKILL comes after {given:g} s, and records "
+                "still in the buffer are lost without a report"
+            )
+            change = f"{stop_time(unit, believed)}, or {variable(unit, _SETTING, f'{given:g}')}"
+            if unit.platform == KUBERNETES:
+                change = stop_time(unit, believed + container.pre_stop_seconds + _SIDECAR_SECONDS)
+            yield Mistake(container.name, night, change)
+        elif unit.platform != KUBERNETES and given - believed > max(5.0, 0.2 * given):
             night = (
                 f"logship stops waiting after {believed:g} s and writes to stderr what the sidecar "
                 f"would have taken in the other {given - believed:g} s"
             )
-            change = variable(unit, _SETTING, f"{given:g}")
-            yield Mistake(container.name, night, change)
-
-
-def _wastes(believed: float, given: float) -> bool:
-    return given - believed > max(_WASTE_SECONDS_MIN, _WASTE_SHARE * given)
-
-
-def _too_long(unit: Unit, container: Container, believed: float, given: float) -> Mistake:
-    night = (
-        f"logship assumes {believed:g} s, but SIGKILL comes after {given:g} s, and records still "
-        "in the buffer are lost without a report"
-    )
-    if unit.platform == KUBERNETES:
-        change = stop_time(unit, believed + container.pre_stop_seconds + _SIDECAR_SECONDS)
-    else:
-        change = f"{stop_time(unit, believed)}, or {variable(unit, _SETTING, f'{given:g}')}"
-    return Mistake(container.name, night, change)
+            yield Mistake(container.name, night, variable(unit, _SETTING, f"{given:g}"))
 
 
 @error(
@@ -134,13 +123,12 @@ def _too_long(unit: Unit, container: Container, believed: float, given: float) -
 def _stop_timeout_sum(unit: Unit) -> Iterator[Mistake]:
     if unit.platform == ECS and unit.is_spot:
         yield from _spot(unit)
-    if unit.platform == KUBERNETES and unit.grace_seconds is not None:
+    if unit.grace_seconds is not None:
         yield from _grace(unit, unit.grace_seconds)
 
 
 def _spot(unit: Unit) -> Iterator[Mistake]:
-    chains = _Chains(unit)
-    needed, chain = max(map(chains.of, unit.containers), key=_seconds, default=_NO_CHAIN)
+    needed, chain = _longest_chain(unit)
     if needed > _SPOT_SECONDS:
         parts = " + ".join(f"{each.name} {each.stop_seconds:g}" for each in chain)
         night = (
@@ -151,39 +139,34 @@ def _spot(unit: Unit) -> Iterator[Mistake]:
         yield Mistake(unit.name, night, change)
 
 
-class _Chains:
-    """The longest runs of stops in a unit, each found once: there may be very many ways."""
+def _longest_chain(unit: Unit) -> _Chain:
+    by_name = {each.name: each for each in unit.containers}
+    found: dict[str, _Chain] = {}  # the longest that begins with each: there may be very many ways
 
-    def __init__(self, unit: Unit) -> None:
-        self._by_name = {each.name: each for each in unit.containers}
-        self._found: dict[str, _Chain] = {}
+    def longest(names: Iterable[str]) -> _Chain:
+        chains = (chain_from(by_name[name]) for name in names if name in by_name)
+        return max(chains, key=operator.itemgetter(0), default=_NO_CHAIN)
 
-    def of(self, container: Container) -> _Chain:
-        """Return the longest run of stops that begins with `container`."""
-        if container.name not in self._found:
-            self._found[container.name] = _NO_CHAIN  # what leads back to it ends there
-            names = [name for name in container.depends_on if name in self._by_name]
-            after = [self.of(self._by_name[name]) for name in names]
-            seconds, chain = max(after, key=_seconds, default=_NO_CHAIN)
-            self._found[container.name] = (container.stop_seconds + seconds, (container, *chain))
-        return self._found[container.name]
+    def chain_from(container: Container) -> _Chain:
+        if container.name not in found:
+            found[container.name] = _NO_CHAIN  # what leads back to it ends there
+            seconds, chain = longest(container.depends_on)
+            found[container.name] = (container.stop_seconds + seconds, (container, *chain))
+        return found[container.name]
 
-
-def _seconds(chain: _Chain) -> float:
-    return chain[0]
+    return longest(by_name)
 
 
 def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
     """Compare one pod's grace period with the sum of the stops in it."""
-    applications = list(unit.applications)
-    sidecars = [each for each in unit.sidecars if each.is_native_sidecar]
-    if not applications or not sidecars:
+    if not unit.applications or not any(each.is_native_sidecar for each in unit.sidecars):
         return
-    first = max(each.pre_stop_seconds + _believed(unit, each) for each in applications)
+    believed = {each.name: stop_setting_seconds(unit, each) or 0.0 for each in unit.senders}
+    first = max(each.pre_stop_seconds + believed[each.name] for each in unit.applications)
     if first > grace_seconds:
         return  # then it is the setting that is wrong
-    recoverers = [each for each in unit.recoverers if each.is_native_sidecar]
-    needed = first + sum(_believed(unit, each) for each in recoverers) + _SIDECAR_SECONDS
+    recoverers = [each.name for each in unit.recoverers if each.is_native_sidecar]
+    needed = first + sum(believed[name] for name in recoverers) + _SIDECAR_SECONDS
     if needed > grace_seconds:
         night = (
             f"preStop, application and recoverer may take {needed - _SIDECAR_SECONDS:g} s of the "
@@ -191,10 +174,6 @@ def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
             "it acknowledged"
         )
         yield Mistake(unit.name, night, stop_time(unit, needed))
-
-
-def _believed(unit: Unit, container: Container) -> float:
-    return stop_setting_seconds(unit, container) or 0.0
 
 
 @error(
@@ -250,7 +229,7 @@ def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
 def _stop_signal(unit: Unit) -> Iterator[Mistake]:
     """A name that this system does not know is left to the platform, which refuses most of them."""
     for container in unit.senders:
-        signum = signal_number(_sent(container) or "")
+        signum = signal_number(_sent(unit, container) or "")
         believed = stop_signals(container)
         if signum is None or believed is None or signum in believed:
             continue
@@ -262,14 +241,24 @@ def _stop_signal(unit: Unit) -> Iterator[Mistake]:
         yield Mistake(container.name, night, _other_signal(unit, signum, believed))
 
 
-def _sent(container: Container) -> str | None:
+def _sent(unit: Unit, container: Container) -> str | None:
     """Return what the platform sends; the image's if the container sets what logship heeds.
 
     Otherwise the image itself is compared with its own setting.
     """
-    if container.stop_signal is None and _STOP_SIGNALS in container.environment:
-        return container.image_stop_signal
+    is_built = container.dockerfile and _STOP_SIGNALS in container.environment
+    if container.stop_signal is None and is_built:
+        return _stop_signal_of(unit.dockerfile_of(container.dockerfile) or "")
     return container.stop_signal
+
+
+@functools.lru_cache(maxsize=16)  # all services may have one image
+def _stop_signal_of(dockerfile: str) -> str | None:
+    try:
+        (image,) = read_dockerfile("", dockerfile).containers
+    except LintError:  # it is not in sight, or the report on it says why
+        return None
+    return image.stop_signal
 
 
 def _other_signal(unit: Unit, signum: int, believed: set[int]) -> str:
