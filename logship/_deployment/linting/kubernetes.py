@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from logship._deployment.linting.marks import line_of, lines_of
 from logship._deployment.linting.model import (
@@ -43,18 +43,6 @@ _CONFIGURATION_ENDINGS = (".conf", ".yaml", ".yml")
 _SLEEP = re.compile(r"\bsleep\s+([0-9]{1,18}(?:\.[0-9]+)?[smh]?)(?![0-9.])")
 
 
-class _Services(NamedTuple):
-    """The Services of a namespace.
-
-    Attributes:
-        names: Their names.
-        variables: The variables that Kubernetes sets for them in pods, each with a URL.
-    """
-
-    names: frozenset[str] = frozenset()
-    variables: frozenset[str] = frozenset()
-
-
 def is_manifest(document: Any) -> bool:
     """Tell whether a document is one of Kubernetes' objects."""
     return isinstance(document, dict) and "apiVersion" in document and "kind" in document
@@ -67,12 +55,13 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
         LintError: An object does not have the shape of a Kubernetes object.
     """
     objects = [each for document in documents for each in _objects(document)]
-    named = [(_name(each), tuple(_configurations(each))) for each in objects if _is_map(each)]
+    config_maps = [each for each in objects if each.get("kind") == "ConfigMap"]
+    named = [(_name(each), tuple(_configurations(each))) for each in config_maps]
     maps = dict(named)
     pods = [(each, spec) for each in objects if (spec := _pod_spec(each)) is not None]
     services_in = functools.cache(functools.partial(_services, objects))
     for document, spec in pods:
-        yield _pod(document, spec, maps, services_in(_namespace(document)))
+        yield _pod(document, spec, maps, *services_in(_namespace(document)))
     configurations = tuple(each for _, found in named for each in found)
     if configurations:
         yield Unit(platform=KUBERNETES, name="ConfigMap", configurations=configurations)
@@ -86,17 +75,19 @@ def _namespace(document: dict[str, Any]) -> str:
     return str(under(document, "metadata").get("namespace", ""))
 
 
-def _services(objects: list[dict[str, Any]], namespace: str) -> _Services:
-    """Return the Services that may be in a namespace. An object that names none may be in any."""
+def _services(
+    objects: list[dict[str, Any]], namespace: str
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of the Services that may be in a namespace, and the variables set for them.
+
+    An object that names no namespace may be in any. Each variable has a URL.
+    """
     found = [
         each
         for each in objects
         if each.get("kind") == "Service" and (not namespace or _namespace(each) in ("", namespace))
     ]
-    return _Services(
-        names=frozenset(map(_name, found)),
-        variables=frozenset(map(_port_variable, filter(_has_address, found))),
-    )
+    return frozenset(map(_name, found)), frozenset(map(_port_variable, filter(_has_address, found)))
 
 
 def _has_address(service: dict[str, Any]) -> bool:
@@ -107,10 +98,6 @@ def _has_address(service: dict[str, Any]) -> bool:
 
 def _port_variable(service: dict[str, Any]) -> str:
     return f"{_name(service).upper().replace('-', '_')}_PORT"
-
-
-def _is_map(document: dict[str, Any]) -> bool:
-    return document.get("kind") == "ConfigMap"
 
 
 def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -137,7 +124,8 @@ def _pod(
     document: dict[str, Any],
     spec: dict[str, Any],
     maps: dict[str, tuple[ServerConfiguration, ...]],
-    services: _Services,
+    services: frozenset[str],
+    service_variables: frozenset[str],
 ) -> Unit:
     grace = spec.get("terminationGracePeriodSeconds")
     grace_seconds = _GRACE_SECONDS if grace is None else float(whole(grace, "grace period"))
@@ -161,8 +149,8 @@ def _pod(
         grace_seconds=grace_seconds,
         group=None if group is None else whole(group, "fsGroup"),
         routes=_routes(containers, volumes, maps),
-        services=services.names,
-        service_variables=services.variables if is_linked else frozenset(),
+        services=services,
+        service_variables=service_variables if is_linked else frozenset(),
         lines=lines_of(spec),
     )
 
@@ -199,6 +187,8 @@ def _container(
     name = str(definition.get("name", "container"))
     is_native = is_init and definition.get("restartPolicy") == "Always"
     memory = under(definition, "resources", "limits").get("memory")
+    stop_signal = under(definition, "lifecycle").get("stopSignal")
+    pod_lines = {key: line for key in _POD_KEYS if key in pod and (line := line_of(pod, key))}
     security = under(pod, "securityContext") | mapping(definition.get("securityContext"), name)
     return Container(
         name=name,
@@ -210,7 +200,7 @@ def _container(
         has_more_variables=bool(definition.get("envFrom")),
         depends_on=dict.fromkeys(native, Condition.STARTED),
         stop_seconds=grace_seconds,
-        stop_signal=_stop_signal(definition),
+        stop_signal=None if stop_signal is None else str(stop_signal),
         pre_stop_seconds=_pre_stop_seconds(definition),
         memory_bytes=None if memory is None else kubernetes_bytes(memory),
         user=_user(security),
@@ -219,12 +209,8 @@ def _container(
         runs_first=is_init and not is_native,
         network="pod" if not pod.get("hostNetwork") else "host",
         ports=declared_ports(definition.get("ports")),
-        lines=_pod_lines(pod) | lines_of(definition) | variable_lines(definition.get("env")),
+        lines=pod_lines | lines_of(definition) | variable_lines(definition.get("env")),
     )
-
-
-def _pod_lines(pod: dict[str, Any]) -> dict[str, int]:
-    return {key: line for key in _POD_KEYS if key in pod and (line := line_of(pod, key))}
 
 
 def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
@@ -234,11 +220,6 @@ def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
         is_known = "valueFrom" not in each and "$(" not in str(value)
         values[str(each.get("name"))] = str("" if value is None else value) if is_known else None
     return values
-
-
-def _stop_signal(definition: dict[str, Any]) -> str | None:
-    given = under(definition, "lifecycle").get("stopSignal")
-    return None if given is None else str(given)
 
 
 def _pre_stop_seconds(definition: dict[str, Any]) -> float:

@@ -417,16 +417,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A mistake, with its rule.
-
-    Attributes:
-        rule: The rule's name.
-        severity: The rule's.
-        container: Its container; the unit's name if it concerns all of them.
-        night: What will happen because of it, in one sentence.
-        change: The lines to write instead.
-        line: Its line in the file, from 1; None if it is unknown.
-    """
+    """A mistake with its rule, the rule's severity, and its line if that is known."""
 
     rule: str
     severity: Severity

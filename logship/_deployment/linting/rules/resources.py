@@ -21,8 +21,8 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
+from logship._deployment.linting.rules import snippets
 from logship._deployment.linting.rules.rule import error, warning
-from logship._deployment.linting.rules.snippets import variable
 from logship._settings import MIB, Settings, buffer_bytes_for
 
 _NOFILE_MIN = 4096
@@ -53,7 +53,10 @@ def _spool_volume(unit: Unit) -> Iterator[Mistake]:
             continue
         why = _why_no_spool(unit, container, path)
         if why is not None:
-            yield Mistake(container.name, why, _mounted(unit, path))
+            change = f"{snippets.mount(unit, 'spool', path)}, in application and recoverer"
+            if unit.platform == KUBERNETES:
+                change += "; volumes: [{ name: spool, emptyDir: {} }]"
+            yield Mistake(container.name, why, change)
 
 
 def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
@@ -82,9 +85,8 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
 
 
 def _is_recovered(unit: Unit, mount: Mount) -> bool:
-    recoverers = list(unit.recoverers)
-    seen = [each.mount_of(_spool_path(each) or "/") for each in recoverers]
-    return not recoverers or any(each and each.name == mount.name for each in seen)
+    seen = list(map(_spool_mount, unit.recoverers))
+    return not seen or any(each and each.name == mount.name for each in seen)
 
 
 @error(
@@ -99,7 +101,7 @@ def _is_recovered(unit: Unit, mount: Mount) -> bool:
 )
 def _spool_owner(unit: Unit) -> Iterator[Mistake]:
     for container in unit.senders:
-        mount = container.mount_of(_spool_path(container) or "/")
+        mount = _spool_mount(container)
         if mount is None or container.runs_as_root is not False:
             continue
         is_roots = mount.kind is Volume.BIND
@@ -117,7 +119,7 @@ def _spool_owner(unit: Unit) -> Iterator[Mistake]:
 def _strangers(unit: Unit) -> Iterator[Mistake]:
     """Yield recoverers that run as another user than the application whose spool they read."""
     for recoverer in unit.recoverers:
-        mount = recoverer.mount_of(_spool_path(recoverer) or "/")
+        mount = _spool_mount(recoverer)
         for other in unit.applications:
             same = mount and any(each.name == mount.name for each in other.mounts)
             users = [each.user and each.user.partition(":")[0] for each in (recoverer, other)]
@@ -147,7 +149,7 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
         workers = workers_of(container)
         settings = settings_with(container, "buffer_bytes_max")
         each = settings.buffer_bytes_max if settings else buffer_bytes_for(limit)
-        mount = container.mount_of(_spool_path(container) or "/")
+        mount = _spool_mount(container)
         if mount is not None and mount.kind is Volume.MEMORY:
             each += _spool_bytes(container)  # its pages are memory of the container
         if workers * each > limit * MEMORY_SHARE_MAX:
@@ -157,7 +159,7 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
                 "memory, with all records in it"
             )
             fair = fair_buffer_bytes(limit, workers)
-            change = variable(unit, "LOGSHIP_BUFFER_BYTES_MAX", str(fair))
+            change = snippets.variable(unit, "LOGSHIP_BUFFER_BYTES_MAX", str(fair))
             if mount is not None and mount.kind is Volume.MEMORY:
                 change += ", and a spool that is not in memory"
             yield Mistake(container.name, night, change)
@@ -189,26 +191,16 @@ def _spool_path(container: Container) -> str | None:
     return option_of(container, "--spool") or container.value("LOGSHIP_SPOOL_DIR")
 
 
+def _spool_mount(container: Container) -> Mount | None:
+    return container.mount_of(_spool_path(container) or "/")
+
+
 def _spool_bytes(container: Container) -> int:
     return (settings_with(container, "spool_bytes_max") or Settings()).spool_bytes_max
 
 
 def _size(count: int) -> str:
     return f"{count / MIB:.4g}"
-
-
-def _mounted(unit: Unit, path: str) -> str:
-    if unit.platform == ECS:
-        return (
-            f'"mountPoints": [{{ "sourceVolume": "spool", "containerPath": "{path}" }}], in '
-            "application and recoverer"
-        )
-    if unit.platform == KUBERNETES:
-        return (
-            f"volumeMounts: [{{ name: spool, mountPath: {path} }}], in application and recoverer; "
-            "volumes: [{ name: spool, emptyDir: {} }]"
-        )
-    return f"volumes: [spool:{path}], in application and recoverer"
 
 
 def _owned(unit: Unit, container: Container) -> str:

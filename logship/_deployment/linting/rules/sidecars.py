@@ -10,7 +10,6 @@ from logship._deployment.linting.fluentd import size_of
 from logship._deployment.linting.model import (
     DOCKERFILE,
     ECS,
-    KUBERNETES,
     Container,
     Mistake,
     Mount,
@@ -19,22 +18,12 @@ from logship._deployment.linting.model import (
 )
 from logship._deployment.linting.quantities import number_or_none
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
-from logship._deployment.linting.rules.snippets import shown_name, variable
+from logship._deployment.linting.rules.snippets import mount, shown_name, variable
 from logship._settings import MIB
 
 OUTPUTS = (
-    *(
-        "file",
-        "stdout",
-        "aggregator",
-        "aggregator-tls",
-        "aggregators",
-        "cloudwatch",
-        "s3",
-        "firehose",
-        "opensearch",
-    ),
-    *("loki", "otlp", "datadog", "splunk", "kafka", "own"),
+    *("file", "stdout", "aggregator", "aggregator-tls", "aggregators", "cloudwatch", "s3"),
+    *("firehose", "opensearch", "loki", "otlp", "datadog", "splunk", "kafka", "own"),
 )
 """The files in `sidecar/fluentd/outputs` and `sidecar/fluent-bit/conf/outputs`, and one's own."""
 
@@ -171,12 +160,12 @@ def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
             continue
         if container.has_more_variables and container.mounts:  # one may be for LOGSHIP_BUFFER_DIR
             continue
-        path = _buffer_directories(container)[0]
         night = (
             f"the buffer is not on a volume: when {container.name} is replaced, the records that "
             "it acknowledged are lost"
         )
-        yield Mistake(container.name, night, _mounted(unit, path))
+        change = mount(unit, "sidecar-buffer", _buffer_directories(container)[0])
+        yield Mistake(container.name, night, change)
 
 
 def _buffer_directories(container: Container) -> tuple[str, ...]:
@@ -194,14 +183,6 @@ def _buffer_mount(container: Container) -> Mount | None:
     return next((each for each in container.mounts if not each.read_only), None)
 
 
-def _mounted(unit: Unit, path: str) -> str:
-    if unit.platform == ECS:
-        return f'"mountPoints": [{{ "sourceVolume": "sidecar-buffer", "containerPath": "{path}" }}]'
-    if unit.platform == KUBERNETES:
-        return f"volumeMounts: [{{ name: sidecar-buffer, mountPath: {path} }}]"
-    return f"volumes: [sidecar-buffer:{path}]"
-
-
 @error(
     "sidecar-buffer-size",
     finds="a sidecar whose volume or memory is smaller than its buffer",
@@ -217,12 +198,12 @@ def _mounted(unit: Unit, path: str) -> str:
 )
 def _sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
     for container in _of_logship(unit):
-        mount = _buffer_mount(container)
+        place = _buffer_mount(container)
         wanted = _buffer_bytes(container)
-        if mount is None or wanted is None:
+        if place is None or wanted is None:
             continue
-        limits = [(mount.bytes_max, "the volume's sizeLimit")]
-        if mount.kind is Volume.MEMORY:
+        limits = [(place.bytes_max, "the volume's sizeLimit")]
+        if place.kind is Volume.MEMORY:
             limits.append((container.memory_bytes, "the container's memory, in which it is,"))
         for limit, what in limits:
             if limit is not None and wanted > limit:

@@ -18,6 +18,15 @@ def variable(unit: Unit, name: str, value: str) -> str:
     return f'environment: {{ {name}: "{value}" }}'
 
 
+def mount(unit: Unit, volume: str, path: str) -> str:
+    """Return the line that mounts a volume in a container."""
+    if unit.platform == ECS:
+        return f'"mountPoints": [{{ "sourceVolume": "{volume}", "containerPath": "{path}" }}]'
+    if unit.platform == KUBERNETES:
+        return f"volumeMounts: [{{ name: {volume}, mountPath: {path} }}]"
+    return f"volumes: [{volume}:{path}]"
+
+
 def stop_time(unit: Unit, seconds: float) -> str:
     """Return the line that sets the stop timeout of a container or a pod."""
     if unit.platform == ECS:
