@@ -579,3 +579,15 @@ def test_what_compose_leaves_to_the_containers_shell_is_no_default() -> None:
     deployment = base("compose")
     deployment.app["command"] = "gunicorn --graceful-timeout $${SECONDS:-9} app:app"
     assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize("is_hidden", [True, False])
+def test_a_file_of_the_environment_may_have_the_tag(*, is_hidden: bool) -> None:
+    deployment = base("ecs", "web.json")
+    deployment.sidecar["firelensConfiguration"] = {"type": "fluentd"}
+    deployment.recoverer["logConfiguration"] = {"logDriver": "awsfirelens"}
+    variables = deployment.app["environment"]
+    deployment.app["environment"] = [each for each in variables if each["name"] != "LOGSHIP_TAG"]
+    deployment.app["environmentFiles"] = [{"type": "s3", "value": "arn:x"}] * is_hidden
+    found = {each.rule for each in judge("a.json", deployment.text).findings}
+    assert ("tag-route" in found) is not is_hidden

@@ -47,10 +47,8 @@ _ROUTES_SHOWN_MAX = 5
     keys=("$LOGSHIP_TAG", "command", "args", "environment", "env"),
 )
 def _tag_route(unit: Unit) -> Iterator[Mistake]:
-    yield from _by_firelens(unit) if unit.platform == ECS else _by_configuration(unit)
-
-
-def _by_configuration(unit: Unit) -> Iterator[Mistake]:
+    if unit.platform == ECS:
+        yield from _by_firelens(unit)
     for container in unit.applications:
         tag = option_of(container, "--tag") or container.value("LOGSHIP_TAG")
         if tag is None or "$" in tag or not unit.routes:
@@ -72,66 +70,53 @@ def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
         if any(each.options.keys() & _NEW_TAGS for each in sources):
             return None
         sections = [each for each in whole.sections if each.argument != "@ERROR"]
-        patterns = [
-            each.argument for each in dataclasses.replace(whole, sections=sections).all("match")
-        ]
-        fits = any(fluentd.matches(each, tag) for each in patterns)
-        return fits if whole.is_whole and patterns else fits or None
+        matches = list(dataclasses.replace(whole, sections=sections).all("match"))
+        fits = any(fluentd.matches(each.argument, tag) for each in matches)
+        return fits if whole.is_whole and matches else fits or None
     found = fluentbit.parse(configuration)
     if found.has_direct_routes:
         return None
-    if not any(
-        each.name == "forward" and not each.options.keys() & _NEW_TAGS for each in found.inputs
-    ):
+    inputs = [each.options for each in found.inputs if each.name == "forward"]
+    if all(each.keys() & _NEW_TAGS for each in inputs):
         return None if found.outputs or found.inputs else False
     rewritten = [each for each in found.filters if each.name == "rewrite_tag"]
     fits = any(fluentbit.matches(each, tag) for each in (*found.outputs, *rewritten))
-    return fits if found.is_whole and len(found.outputs) > 0 else fits or None
+    return fits if found.is_whole and found.outputs else fits or None
 
 
 def _by_firelens(unit: Unit) -> Iterator[Mistake]:
     routers = [each for each in unit.containers if each.is_firelens]
     routed = [each.name for each in unit.containers if each.log_driver == "awsfirelens"]
     if not routed:
-        yield from (_unused(each) for each in routers)
+        night = "no container has the awsfirelens driver: ECS refuses this task definition"
+        for each in routers:
+            change = (
+                f"remove firelensConfiguration from {each.name}, and give it a configuration of "
+                "its own, with an output that matches the tag"
+            )
+            yield Mistake(each.name, night, change)
         return
     if not routers or any("config-file-value" in each.firelens_options for each in routers):
         return  # the routes of an own configuration are not visible here
+    shown = [f"{name}-firelens*" for name in routed[:_ROUTES_SHOWN_MAX]]
+    shown += ["…"] * (len(routed) > len(shown))
     for container in unit.applications:
         tag = _tag(container)
         if tag is None or any(tag.startswith(f"{name}-firelens") for name in routed):
             continue
         night = (
-            f"FireLens routes only tags of containers with the awsfirelens driver "
-            f"({_shown(routed)}): {tag!r} matches no output, is acknowledged and thrown away"
+            "FireLens routes only tags of containers with the awsfirelens driver "
+            f"({', '.join(shown)}): {tag!r} matches no output, is acknowledged and thrown away"
         )
         change = variable(unit, "LOGSHIP_TAG", f"{routed[0]}-firelens-logship")
         yield Mistake(container.name, night, change)
 
 
-def _unused(router: Container) -> Mistake:
-    return Mistake(
-        router.name,
-        "no container has the awsfirelens driver: ECS refuses this task definition",
-        f"remove firelensConfiguration from {router.name}, and give it a configuration of its own, "
-        "with an output that matches the tag",
-    )
-
-
-def _shown(routed: list[str]) -> str:
-    shown = [f"{name}-firelens*" for name in routed[:_ROUTES_SHOWN_MAX]]
-    more = ["…"] if len(routed) > len(shown) else []
-    return ", ".join(shown + more)
-
-
 def _tag(container: Container) -> str | None:
-    if "LOGSHIP_TAG" in container.environment and option_of(container, "--tag") is None:
-        return container.value("LOGSHIP_TAG")
-    return option_of(container, "--tag") or _default_tag(container)
-
-
-def _default_tag(container: Container) -> str:
-    """Return the beginning of the default tag; ECS names it only with this driver."""
+    """Return a tag, or how the default one begins; ECS names it only with this driver."""
+    given = option_of(container, "--tag")
+    if given is not None or not container.is_unset("LOGSHIP_TAG"):
+        return given or container.value("LOGSHIP_TAG")
     is_told = container.log_driver == "awsfirelens"
     return f"{container.name}-firelens-" if is_told else "the program's name"
 
