@@ -211,7 +211,7 @@ def command(
     calculation = Calculation(Deployment(**options), FIGURES)
     _check_record(calculation)
     destinations = _destinations(calculation, destination, price_per_gb)
-    better = improved(calculation.deployment, FIGURES)
+    better = improved(calculation)
     if as_json:
         told = plan_as_json(calculation, better, destinations)
         show_text(json.dumps({**told, "compress": compress}, indent=2))

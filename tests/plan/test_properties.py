@@ -80,7 +80,7 @@ def test_a_longer_stop_timeout_never_leaves_less(deployment: Deployment, more: f
 @settings(max_examples=200)
 @given(deployment=deployments)
 def test_recommended_settings_fit_unless_the_sidecar_is_too_slow(deployment: Deployment) -> None:
-    better = of(improved(deployment, FIGURES))
+    better = improved(of(deployment))
     assert fits(better) or better.headroom < HEADROOM or not _has_memory(better)
 
 
@@ -93,6 +93,6 @@ def _has_memory(calculation: Calculation) -> bool:
 
 @given(deployment=deployments)
 def test_recommended_buffers_cut_no_records_off(deployment: Deployment) -> None:
-    better = of(improved(deployment, FIGURES))
+    better = improved(of(deployment))
     least = min(better.least_buffer_bytes, deployment.buffer_bytes)
     assert better.deployment.buffer_bytes >= least

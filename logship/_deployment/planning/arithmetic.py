@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from logship._delivery.drain import ACKED_SHARE
 from logship._deployment.limits import drain_budget_seconds
@@ -76,6 +76,10 @@ class Calculation(NamedTuple):
 
     deployment: Deployment
     figures: Figures
+
+    def having(self, **settings: Any) -> Calculation:
+        """Return the same for a deployment with other settings."""
+        return self._replace(deployment=self.deployment._replace(**settings))
 
     @property
     def sidecar(self) -> Sidecar:

@@ -14,7 +14,6 @@ from logship._deployment.limits import (
 )
 from logship._deployment.planning.arithmetic import QUARTER, RESERVE, Calculation, Deployment
 from logship._deployment.planning.durations import duration, size
-from logship._deployment.planning.figures import Figures
 from logship._settings import MIB, SPOOL_BYTES_MIN
 from logship._spool.storage import SEGMENT_BYTES
 
@@ -101,39 +100,37 @@ _JUDGES: tuple[Callable[[Calculation], Iterator[Verdict]], ...] = (
 )
 
 
-def improved(deployment: Deployment, figures: Figures) -> Deployment:
-    """Return the deployment with settings that fit, as far as settings can help."""
-    calculation = Calculation(deployment, figures)
+def improved(calculation: Calculation) -> Calculation:
+    """Return the same deployment with settings that fit, as far as settings can help."""
     if fits(calculation):
-        return deployment
-    better = _with_cores(deployment, figures)
-    better = _with_memory(better, calculation)
-    in_memory = _in_memory(better, figures)
-    return _on_a_spool(better, figures) if in_memory is None else in_memory
+        return calculation
+    better = _with_memory(_with_cores(calculation))
+    return _in_memory(better) or _on_a_spool(better)
 
 
-def _with_cores(deployment: Deployment, figures: Figures) -> Deployment:
+def _with_cores(calculation: Calculation) -> Calculation:
     """Return it with the least quarters of a core that suffice, or one core if none do."""
-    cores = deployment.cores
-    while cores < 1 and Calculation(deployment, figures).headroom < HEADROOM:
-        cores = min(1.0, (math.floor(cores / QUARTER) + 1) * QUARTER)
-        deployment = deployment._replace(cores=cores)
-    return deployment
+    while (cores := calculation.deployment.cores) < 1 and calculation.headroom < HEADROOM:
+        calculation = calculation.having(
+            cores=min(1.0, (math.floor(cores / QUARTER) + 1) * QUARTER)
+        )
+    return calculation
 
 
-def _with_memory(deployment: Deployment, calculation: Calculation) -> Deployment:
+def _with_memory(calculation: Calculation) -> Calculation:
     """Return it with enough memory for the sidecar, and with buffers that the memory allows.
 
     No buffer becomes so small that records are cut off.
     """
+    deployment = calculation.deployment
     memory = max(deployment.sidecar_memory_bytes or 0, calculation.sidecar_memory_bytes)
-    deployment = deployment._replace(sidecar_memory_bytes=memory)
+    calculation = calculation.having(sidecar_memory_bytes=memory)
     if _share_of_memory(deployment, deployment.buffer_bytes) > MEMORY_SHARE_MAX:
         assert deployment.memory_bytes is not None
         fair = fair_buffer_bytes(deployment.memory_bytes, deployment.workers)
         least = min(calculation.least_buffer_bytes, deployment.buffer_bytes)
-        deployment = deployment._replace(buffer_bytes_max=max(fair, least))
-    return deployment
+        calculation = calculation.having(buffer_bytes_max=max(fair, least))
+    return calculation
 
 
 def _share_of_memory(deployment: Deployment, buffer_bytes: int) -> float:
@@ -143,40 +140,39 @@ def _share_of_memory(deployment: Deployment, buffer_bytes: int) -> float:
     return deployment.workers * buffer_bytes / deployment.memory_bytes
 
 
-def _wanted_bytes(deployment: Deployment, figures: Figures) -> int:
+def _wanted_bytes(calculation: Calculation) -> int:
     """Return what each process must hold in the wanted outage, in whole MiB; no less than now."""
+    deployment = calculation.deployment
     wanted = deployment.outage_seconds or 0.0
-    bytes_per_second = Calculation(deployment, figures).bytes_per_second
-    needed = RESERVE * wanted * bytes_per_second / deployment.workers
+    needed = RESERVE * wanted * calculation.bytes_per_second / deployment.workers
     return math.ceil(max(needed, deployment.buffer_bytes) / MIB) * MIB
 
 
-def _in_memory(deployment: Deployment, figures: Figures) -> Deployment | None:
+def _in_memory(calculation: Calculation) -> Calculation | None:
     """Return it with a buffer for the wanted outage; None if memory or the stop forbid it."""
+    deployment = calculation.deployment
     if deployment.spool_bytes_max is not None:
         return None
-    if Calculation(deployment, figures).covered_seconds < (deployment.outage_seconds or 0.0):
-        buffer_bytes = _wanted_bytes(deployment, figures)
+    if calculation.covered_seconds < (deployment.outage_seconds or 0.0):
+        buffer_bytes = _wanted_bytes(calculation)
         if _share_of_memory(deployment, buffer_bytes) > MEMORY_SHARE_WANTED:
             return None
-        deployment = deployment._replace(buffer_bytes_max=buffer_bytes)
-    return _with_stop_timeout(deployment, figures)
+        calculation = calculation.having(buffer_bytes_max=buffer_bytes)
+    return _with_stop_timeout(calculation)
 
 
-def _with_stop_timeout(deployment: Deployment, figures: Figures) -> Deployment | None:
+def _with_stop_timeout(calculation: Calculation) -> Calculation | None:
     """Return it with the least stop timeout that suffices; None if Fargate does not give it."""
-    while True:
-        calculation = Calculation(deployment, figures)
-        if calculation.drain_seconds <= calculation.drain_budget_seconds:
-            return deployment
-        longer = math.floor(deployment.stop_timeout_seconds) + 1.0
+    while calculation.drain_seconds > calculation.drain_budget_seconds:
+        longer = math.floor(calculation.deployment.stop_timeout_seconds) + 1.0
         if longer > FARGATE_STOP_SECONDS_MAX:
             return None
-        deployment = deployment._replace(stop_timeout_seconds=longer)
+        calculation = calculation.having(stop_timeout_seconds=longer)
+    return calculation
 
 
-def _on_a_spool(deployment: Deployment, figures: Figures) -> Deployment:
+def _on_a_spool(calculation: Calculation) -> Calculation:
     """Return it with a spool for the wanted outage."""
-    segments = math.ceil(_wanted_bytes(deployment, figures) / SEGMENT_BYTES) + 1
-    spool_bytes = max(SPOOL_BYTES_MIN, segments * SEGMENT_BYTES, deployment.spool_bytes_max or 0)
-    return deployment._replace(spool_bytes_max=spool_bytes)
+    segments = math.ceil(_wanted_bytes(calculation) / SEGMENT_BYTES) + 1
+    given = calculation.deployment.spool_bytes_max or 0
+    return calculation.having(spool_bytes_max=max(SPOOL_BYTES_MIN, segments * SEGMENT_BYTES, given))

@@ -6,21 +6,24 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from logship._deployment.limits import SIDECAR_BUFFER_BYTES
 from logship._deployment.planning.arithmetic import Calculation, Deployment
 from logship._deployment.planning.durations import duration, size
 from logship._deployment.planning.figures import Destination
 from logship._deployment.planning.plan import fits, verdicts
-from logship._deployment.planning.recommendation import settings_lines
-from logship._settings import Compress
+from logship._settings import MIB, Compress, variable_name
 
 UNKNOWN = "no list price known"
+_ECS_CPU_UNITS = 1024
+_VOLUME_RESERVE_BYTES = 16 * MIB
+"""Two chunks of Fluentd."""
 _REMEDY = "Divide the load, or use a faster sidecar."
 _REMEDIES = {"memory": "Give the application more memory, or fewer processes."}
 """What helps where no setting does, by the verdict's name."""
 
 
 def plan_as_json(
-    calculation: Calculation, better: Deployment, destinations: dict[str, Destination]
+    calculation: Calculation, better: Calculation, destinations: dict[str, Destination]
 ) -> dict[str, Any]:
     """Return all that the plan says. Names end in their unit."""
     answers, is_fit = verdicts(calculation), fits(calculation)
@@ -48,15 +51,15 @@ def plan_as_json(
             }
             for name, each in destinations.items()
         },
-        "recommended": [] if is_fit else list(settings_lines(calculation, better)),
-        "recommended_fits": fits(calculation._replace(deployment=better)),
+        "recommended": [] if is_fit else list(_settings(calculation, better.deployment)),
+        "recommended_fits": fits(better),
         "measured": [each._asdict() for each in calculation.figures.sources],
     }
 
 
 def plan_as_lines(
     calculation: Calculation,
-    better: Deployment,
+    better: Calculation,
     destinations: dict[str, Destination],
     compress: Compress,
 ) -> Iterator[str]:
@@ -64,7 +67,7 @@ def plan_as_lines(
 
     Args:
         calculation: The deployment's.
-        better: The deployment with settings that fit.
+        better: That of the same deployment with settings that fit.
         destinations: Those to show, by name.
         compress: As the setting.
     """
@@ -145,16 +148,47 @@ def _columns(rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(map(str.ljust, row, widths)).rstrip()
 
 
-def _recommendation(calculation: Calculation, better: Deployment) -> Iterator[str]:
+def _recommendation(calculation: Calculation, better: Calculation) -> Iterator[str]:
     if fits(calculation):
         return
     yield ""
-    improved = calculation._replace(deployment=better)
-    yield "Settings that fit:" if fits(improved) else "Settings that fit better:"
-    yield from (f"  {each}" for each in settings_lines(calculation, better))
-    for each in verdicts(improved):
+    yield "Settings that fit:" if fits(better) else "Settings that fit better:"
+    yield from (f"  {each}" for each in _settings(calculation, better.deployment))
+    for each in verdicts(better):
         if not each.fits:
             yield f"No setting helps: {each.text} {_REMEDIES.get(each.name, _REMEDY)}"
+
+
+def _settings(calculation: Calculation, better: Deployment) -> Iterator[str]:
+    """Yield variables, and fields of ECS container definitions, to paste."""
+    deployment = calculation.deployment
+    if better.buffer_bytes_max != deployment.buffer_bytes_max:
+        assert better.buffer_bytes_max is not None
+        yield f"{variable_name('buffer_bytes_max')}={_pasted(better.buffer_bytes_max)}"
+    if better.spool_bytes_max != deployment.spool_bytes_max:
+        assert better.spool_bytes_max is not None
+        volume = size(better.spool_bytes_max * better.workers)
+        yield f"{variable_name('spool_dir')}=/spool  # a volume of {volume}, and a recoverer"
+        yield f"{variable_name('spool_bytes_max')}={_pasted(better.spool_bytes_max)}"
+    if better.stop_timeout_seconds != deployment.stop_timeout_seconds:
+        seconds = f"{better.stop_timeout_seconds:g}"
+        yield f"{variable_name('stop_timeout_seconds')}={seconds}"
+        yield f'"stopTimeout": {seconds}  # container of the application'
+    if better.cores != deployment.cores:
+        yield f'"cpu": {better.cores * _ECS_CPU_UNITS:.0f}  # container of the sidecar'
+    if better.sidecar_memory_bytes != deployment.sidecar_memory_bytes:
+        assert better.sidecar_memory_bytes is not None
+        yield f'"memory": {better.sidecar_memory_bytes // MIB}  # container of the sidecar'
+    if deployment.outage_seconds is not None:  # its destination may be away as long
+        needed = max(SIDECAR_BUFFER_BYTES, calculation.sidecar_buffer_bytes)
+        if deployment.sidecar == "fluentd":
+            yield f"LOGSHIP_BUFFER_SIZE={needed // MIB}m  # container of the sidecar"
+        yield f"# volume of the sidecar: {size(needed + _VOLUME_RESERVE_BYTES)}"
+
+
+def _pasted(count: int) -> str:
+    """Return bytes as a setting takes them."""
+    return str(count) if count % MIB else f"{count // MIB}MiB"
 
 
 def _finite(seconds: float) -> float | None:
