@@ -169,7 +169,10 @@ class SidecarExamination:
 
     async def _honesty(self) -> Result:
         """Say whether acks can be trusted, although the protocol names no product or version."""
-        answer = await self._heartbeat()
+        text = f"logship doctor: a second test record, {self._recorder.run}"
+        # Fluent Bit closes the connection, Fluentd ignores a nil. No application record is at risk:
+        # the record behind the nil is the doctor's own, and only this connection is closed.
+        answer = await self._send([self._recorder.single(text)], before=HEARTBEAT)
         if answer.acked:
             return self._honest(
                 Outcome.OK, "it is not Fluent Bit, and no fault of its acks is known"
@@ -257,15 +260,6 @@ class SidecarExamination:
         return await asyncio.get_running_loop().run_in_executor(
             None, get_json, url, _MONITOR_TIMEOUT_SECONDS
         )
-
-    async def _heartbeat(self) -> Answer:
-        """Return the answer to a heartbeat and a record. Fluent Bit closes the connection.
-
-        Fluentd ignores a nil. No application record is at risk: the record behind the nil is the
-        doctor's own, and only this connection is closed.
-        """
-        text = f"logship doctor: a second test record, {self._recorder.run}"
-        return await self._send([self._recorder.single(text)], before=HEARTBEAT)
 
     def _honest(self, outcome: Outcome, text: str) -> Result:
         advice = "" if outcome is Outcome.OK else "use Fluentd 1.19, or Fluent Bit 5.1 or newer"

@@ -186,10 +186,6 @@ def check_stderr(settings: Settings, own: TaskContainer | None, descriptor: str)
             Outcome.OK,
             f"stderr is {descriptor}; what the log driver behind it does cannot be seen from here",
         )
-    return _driver(own)
-
-
-def _driver(own: TaskContainer) -> Result:
     risk = stderr_risk(own)
     if risk is None:
         return Result("stderr", Outcome.OK, f"the log driver {own.log_driver} is blocking")

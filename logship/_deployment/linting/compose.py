@@ -97,14 +97,13 @@ def _routes(
         return ()
     service = under(services, sidecars[0].name)
     by_name = {each.name: each for each in configurations}
-    names = [_source(each) for each in listing(service.get("configs"), "configs")]
+    names = [
+        str(each if isinstance(each, str) else mapping(each, "a config").get("source"))
+        for each in listing(service.get("configs"), "configs")
+    ]
     if service.get("build") or not by_name.keys() >= set(names):
         return ()
     return tuple(by_name[name] for name in names)
-
-
-def _source(config: Any) -> str:
-    return str(config if isinstance(config, str) else mapping(config, "a config").get("source"))
 
 
 def _networks(services: dict[str, Any]) -> dict[str, str]:

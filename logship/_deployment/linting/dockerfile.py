@@ -57,7 +57,6 @@ class _Stage:
         is_own_command: Whether it is from this stage: an entrypoint removes an inherited one.
         stop_signal: As written.
         lines: Of its instructions by name, and of its variables as `$NAME`.
-        reading: The line of the instruction that is being read.
     """
 
     image: str = ""
@@ -71,7 +70,6 @@ class _Stage:
     is_own_command: bool = False
     stop_signal: str | None = None
     lines: dict[str, int] = field(default_factory=dict)
-    reading: int = 1
 
     def child(self, image: str, line: int) -> _Stage:
         """Return a stage that begins with what this one has."""
@@ -88,6 +86,49 @@ class _Stage:
     def words(self) -> tuple[str, ...]:
         """Return what the container runs."""
         return self.entrypoint if self.is_shell_form else self.entrypoint + self.command
+
+    def read(self, instruction: str, rest: str, line: int) -> None:
+        """Do what an instruction says."""
+        words = _exec_form(rest)
+        if instruction == "ARG":
+            for each in rest.split():
+                name, sign, value = each.partition("=")
+                self.arguments[name] = self.filled(value) if sign else None
+        elif instruction == "ENV":
+            values = {name: self.filled(value) for name, value in _pairs(rest)}
+            self.environment |= values
+            self.lines |= {f"${name}": line for name in values}
+        elif instruction == "SHELL":
+            self.shell = words or self.shell
+        elif instruction == "ENTRYPOINT":
+            self.is_shell_form = words is None
+            self.entrypoint = (*self.shell, rest) if words is None else words
+            if not self.is_own_command:  # that of the image below does not hold any more
+                self.command = ()
+        elif instruction == "CMD":
+            self.command = (*self.shell, rest) if words is None else words
+            self.is_own_command = True
+        elif instruction == "STOPSIGNAL":
+            self.stop_signal = self.filled(rest)
+        self.lines[instruction] = line
+        if len(self.environment) + len(self.arguments) > VARIABLES_MAX:
+            raise LintError(f"a stage has more than {VARIABLES_MAX:,} variables")
+
+    def filled(self, text: str) -> str | None:
+        """Return a text with the values of its variables; None if one is unknown."""
+        values = ChainMap(self.environment, self.arguments)
+        is_known = True
+
+        def value(found: re.Match[str]) -> str:
+            nonlocal is_known
+            given = values.get(found[1] or found[2]) or found[3]
+            is_known = is_known and given is not None
+            return given or ""
+
+        filled = _REFERENCE.sub(value, _QUOTES.sub("", text))
+        if len(filled) > COMMAND_CHARACTERS_MAX:
+            raise LintError(f"a value is longer than {COMMAND_CHARACTERS_MAX // 1024} KiB")
+        return filled if is_known else None
 
 
 def is_dockerfile(name: str, text: str) -> bool:
@@ -127,11 +168,7 @@ def _last_stage(text: str) -> _Stage:
                 raise LintError(f"it has more than {STAGES_MAX:,} stages")
             stage = _begun(rest, line, before, stages)
         else:
-            stage.reading = line
-            _READERS[instruction](stage, rest)
-            stage.lines[instruction] = line
-            if len(stage.environment) + len(stage.arguments) > VARIABLES_MAX:
-                raise LintError(f"a stage has more than {VARIABLES_MAX:,} variables")
+            stage.read(instruction, rest, line)
     if stage is before:
         raise LintError("it is not a Dockerfile: it has no FROM")
     return stage
@@ -139,7 +176,7 @@ def _last_stage(text: str) -> _Stage:
 
 def _begun(rest: str, line: int, before: _Stage, stages: dict[str, _Stage]) -> _Stage:
     words = [each for each in rest.split() if not each.startswith("--")]
-    image = _filled(words[0] if words else "", before.arguments) or ""
+    image = before.filled(words[0] if words else "") or ""
     parent = stages.get(image.lower(), _Stage())
     stage = parent.child(parent.image or image, line)
     if len(words) == 3 and words[1].upper() == "AS":
@@ -193,55 +230,12 @@ def _after(end: str, lines: list[str], index: int, last_index: Mapping[str, int]
     return index + 1
 
 
-# -- instructions ----------------------------------------------------------------------------------
-
-
-def _read_arg(stage: _Stage, rest: str) -> None:
-    for each in rest.split():
-        name, sign, value = each.partition("=")
-        stage.arguments[name] = _filled(_QUOTES.sub("", value), _known(stage)) if sign else None
-
-
-def _read_env(stage: _Stage, rest: str) -> None:
-    pairs = _PAIR.findall(rest)
-    if not re.match(r"[\w.-]+=", rest):  # the old form: ENV NAME the rest
-        name, _, value = rest.partition(" ")
-        pairs = [(name, value.strip())]
-    values = {name: _filled(_QUOTES.sub("", value), _known(stage)) for name, value in pairs}
-    stage.environment |= values
-    stage.lines |= {f"${name}": stage.reading for name in values}
-
-
-def _read_shell(stage: _Stage, rest: str) -> None:
-    stage.shell = _exec_form(rest) or stage.shell
-
-
-def _read_entrypoint(stage: _Stage, rest: str) -> None:
-    words = _exec_form(rest)
-    stage.is_shell_form = words is None
-    stage.entrypoint = (*stage.shell, rest) if words is None else words
-    if not stage.is_own_command:  # that of the image below does not hold any more
-        stage.command = ()
-
-
-def _read_cmd(stage: _Stage, rest: str) -> None:
-    words = _exec_form(rest)
-    stage.command = (*stage.shell, rest) if words is None else words
-    stage.is_own_command = True
-
-
-def _read_stop_signal(stage: _Stage, rest: str) -> None:
-    stage.stop_signal = _filled(_QUOTES.sub("", rest), _known(stage))
-
-
-_READERS = {
-    "ARG": _read_arg,
-    "ENV": _read_env,
-    "SHELL": _read_shell,
-    "ENTRYPOINT": _read_entrypoint,
-    "CMD": _read_cmd,
-    "STOPSIGNAL": _read_stop_signal,
-}
+def _pairs(rest: str) -> list[tuple[str, str]]:
+    """Return names and values of an ENV."""
+    if re.match(r"[\w.-]+=", rest):
+        return _PAIR.findall(rest)
+    name, _, value = rest.partition(" ")  # the old form: ENV NAME the rest
+    return [(name, value.strip())]
 
 
 def _exec_form(rest: str) -> tuple[str, ...] | None:
@@ -253,23 +247,3 @@ def _exec_form(rest: str) -> tuple[str, ...] | None:
     except (ValueError, RecursionError):
         return None
     return tuple(str(each) for each in words) if isinstance(words, list) else None
-
-
-def _known(stage: _Stage) -> Mapping[str, str | None]:
-    return ChainMap(stage.environment, stage.arguments)
-
-
-def _filled(text: str, values: Mapping[str, str | None]) -> str | None:
-    """Return a text with the values of its variables; None if one is unknown."""
-    is_known = True
-
-    def value(found: re.Match[str]) -> str:
-        nonlocal is_known
-        given = values.get(found[1] or found[2]) or found[3]
-        is_known = is_known and given is not None
-        return given or ""
-
-    filled = _REFERENCE.sub(value, text)
-    if len(filled) > COMMAND_CHARACTERS_MAX:
-        raise LintError(f"a value is longer than {COMMAND_CHARACTERS_MAX // 1024} KiB")
-    return filled if is_known else None

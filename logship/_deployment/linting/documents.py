@@ -51,7 +51,8 @@ def read_units(name: str, text: str) -> list[Unit]:
     if name.endswith(".tf"):
         raise LintError("Terraform's own language is not read: `terraform show -json PLAN` is")
     if name.endswith(".conf") or _is_classic(name, text):
-        if all(_is_comment(line) for line in text.splitlines()):
+        lines = map(str.strip, text.splitlines())
+        if all(not line or line.startswith("#") for line in lines):
             raise LintError("it is empty")
         return [_configuration(name, text)]
     if is_dockerfile(name, text):
@@ -89,10 +90,6 @@ def _is_classic(name: str, text: str) -> bool:
     if name.endswith((".yaml", ".yml", ".json")) or _DOCUMENT.search(text):
         return False
     return _CLASSIC.search(text) is not None
-
-
-def _is_comment(line: str) -> bool:
-    return not line.strip() or line.lstrip().startswith("#")
 
 
 def _parse(text: str) -> list[Any]:

@@ -63,7 +63,8 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
     """
     if "taskDefinition" in document:
         document = document["taskDefinition"]
-    volumes = _volumes(document)
+    listed = mappings(document.get("volumes"), "volumes")
+    volumes = {str(each.get("name")): _kind(each) for each in listed}
     memory = document.get("memory")
     task_bytes = None if memory in (None, "") else _mebibytes(memory)
     launch = listing(document.get("requiresCompatibilities"), "requiresCompatibilities")
@@ -71,7 +72,7 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
     containers = mappings(document.get("containerDefinitions"), "containerDefinitions")
     if not containers:
         raise LintError("it has no containerDefinitions")
-    network = _network(document, launch)
+    network = document.get("networkMode") or ("awsvpc" if "FARGATE" in launch else None)
     routers = [str(each.get("name")) for each in containers if each.get("firelensConfiguration")]
     return Unit(
         platform=ECS,
@@ -83,14 +84,6 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
         is_spot=is_spot,
         may_be_fargate="FARGATE" in launch or not launch,
     )
-
-
-def _network(document: dict[str, Any], launch: list[Any]) -> str | None:
-    """Return the mode of a task's network; None if the document does not have it."""
-    mode = document.get("networkMode")
-    if mode is None and "FARGATE" in launch:
-        return "awsvpc"
-    return None if mode is None else str(mode)
 
 
 def read_plan(document: dict[str, Any]) -> Iterator[Unit]:
@@ -155,11 +148,6 @@ def _planned_volume(volume: dict[str, Any]) -> dict[str, Any]:
     if volume.get("efs_volume_configuration"):
         planned["efsVolumeConfiguration"] = {}
     return planned
-
-
-def _volumes(document: dict[str, Any]) -> dict[str, Volume]:
-    volumes = mappings(document.get("volumes"), "volumes")
-    return {str(each.get("name")): _kind(each) for each in volumes}
 
 
 def _kind(volume: dict[str, Any]) -> Volume:

@@ -26,6 +26,7 @@ _DEFAULT = re.compile(
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
 _GLOB = re.compile(r"\*\*\.|\.\*\*$|\*\*|\*|[^*]")
+_PARTS = {"**.": r"(?:.*\.)?", ".**": r"(?:\..*)?", "**": ".*", "*": r"[^.]*"}
 PATTERN_CHARACTERS_MAX = 1000
 """A longer pattern is not compared."""
 
@@ -98,7 +99,8 @@ def parse(configuration: ServerConfiguration) -> Section:
     for index, raw in enumerate(configuration.text.split("\n"), start=1):
         line, number = raw.strip(), configuration.line_of(index)
         if line.startswith("</"):
-            _close(path, line[2:].partition(">")[0].strip())
+            if len(path) > 1 and path[-1].name == line[2:].partition(">")[0].strip():
+                path.pop()
         elif found := _HEAD.match(line):
             all_tags = "**" if found[1] == "match" else ""
             section = Section(found[1], found[2].strip() or all_tags, number)
@@ -110,11 +112,6 @@ def parse(configuration: ServerConfiguration) -> Section:
     for each in path[1:]:
         each.is_whole = False
     return whole
-
-
-def _close(path: list[Section], name: str) -> None:
-    if len(path) > 1 and path[-1].name == name:
-        path.pop()
 
 
 def _read_option(path: list[Section], line: str, number: int) -> None:
@@ -146,12 +143,5 @@ def _matches(pattern: str, tag: str) -> bool:
         if _ALTERNATIVES.search(after) or len(found[1]) > 100:
             return True  # more than one choice in a pattern is not compared
         return any(_matches(f"{before}{each}{after}", tag) for each in found[1].split(","))
-    return _glob(pattern).fullmatch(tag) is not None
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
     parts = (_PARTS.get(each) or re.escape(each) for each in _GLOB.findall(pattern))
-    return re.compile("".join(parts))
-
-
-_PARTS = {"**.": r"(?:.*\.)?", ".**": r"(?:\..*)?", "**": ".*", "*": r"[^.]*"}
+    return re.fullmatch("".join(parts), tag) is not None

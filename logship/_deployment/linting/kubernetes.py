@@ -87,17 +87,15 @@ def _services(
         for each in objects
         if each.get("kind") == "Service" and (not namespace or _namespace(each) in ("", namespace))
     ]
-    return frozenset(map(_name, found)), frozenset(map(_port_variable, filter(_has_address, found)))
+    addressed = [_name(each) for each in found if _has_address(each)]
+    variables = frozenset(f"{name.upper().replace('-', '_')}_PORT" for name in addressed)
+    return frozenset(map(_name, found)), variables
 
 
 def _has_address(service: dict[str, Any]) -> bool:
     """Return whether a Service has a cluster IP: a headless one has none."""
     spec = under(service, "spec")
     return spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
-
-
-def _port_variable(service: dict[str, Any]) -> str:
-    return f"{_name(service).upper().replace('-', '_')}_PORT"
 
 
 def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -338,10 +338,8 @@ class Unit:
             return Role.APPLICATION
         if container.runs_first:
             return Role.OTHER
-        return Role.APPLICATION if self._may_ship(container) else Role.OTHER
-
-    def _may_ship(self, container: Container) -> bool:
-        return self.platform == DOCKERFILE or container.network in self._networks_without_signs
+        may_ship = self.platform == DOCKERFILE or container.network in self._networks_without_signs
+        return Role.APPLICATION if may_ship else Role.OTHER
 
     @functools.cached_property
     def _networks_without_signs(self) -> set[str]:

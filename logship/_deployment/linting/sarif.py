@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ def as_sarif(reports: list[FileReport], errors: list[str]) -> dict[str, Any]:
         errors: About those that could not.
     """
     invocation: dict[str, Any] = {"executionSuccessful": not errors}
-    if notes := [*map(_failed, errors), *_not_judged(reports)]:
+    if notes := [*_notes(reports, errors)]:
         invocation["toolExecutionNotifications"] = notes
     return {
         "$schema": SCHEMA,
@@ -74,13 +75,10 @@ def _result(name: str, finding: Finding) -> dict[str, Any]:
     }
 
 
-def _failed(error: str) -> dict[str, Any]:
-    return {"level": "error", "message": {"text": error}}
-
-
-def _not_judged(reports: list[FileReport]) -> list[dict[str, Any]]:
-    return [
-        {"level": "note", "message": {"text": f"{each.name}: not judged: {each.why_not_judged}"}}
-        for each in reports
-        if each.why_not_judged is not None
-    ]
+def _notes(reports: list[FileReport], errors: list[str]) -> Iterator[dict[str, Any]]:
+    for error in errors:
+        yield {"level": "error", "message": {"text": error}}
+    for each in reports:
+        if each.why_not_judged is not None:
+            text = f"{each.name}: not judged: {each.why_not_judged}"
+            yield {"level": "note", "message": {"text": text}}

@@ -44,7 +44,10 @@ def parse_yaml(text: str) -> list[Any]:
     try:
         return [each for each in yaml.load_all(text, Loader=loader) if each is not None]
     except (yaml.YAMLError, RecursionError) as error:
-        raise LintError(f"it is not YAML: {_where(error)}{_what(error)}") from None
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+        what = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise LintError(f"it is not YAML: {where}{what}") from None
     except (ValueError, ArithmeticError, AttributeError, LookupError):
         # So PyYAML refuses `!!int x`, `!!timestamp x`, `!!bool x`, `!!int`. The first shows the x.
         raise LintError("it is not YAML: a value is not of the type that its tag names") from None
@@ -97,12 +100,3 @@ def _loader(yaml: Any) -> Any:
     Loader.add_constructor("tag:yaml.org,2002:map", Loader.construct_marked)
     Loader.add_multi_constructor("!", lambda *_: None)
     return Loader
-
-
-def _where(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
-
-
-def _what(error: Exception) -> str:
-    return " ".join(str(getattr(error, "problem", None) or error).split())

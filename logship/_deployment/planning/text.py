@@ -27,6 +27,7 @@ def plan_as_json(
 ) -> dict[str, Any]:
     """Return all that the plan says. Names end in their unit."""
     answers, is_fit = verdicts(calculation), fits(calculation)
+    catch_up = calculation.catch_up_seconds
     return {
         "fits": is_fit,
         "deployment": calculation.deployment._asdict(),
@@ -36,7 +37,7 @@ def plan_as_json(
         "outage_covered_seconds": calculation.covered_seconds,
         "drain_seconds": calculation.drain_seconds,
         "drain_budget_seconds": calculation.drain_budget_seconds,
-        "catch_up_seconds": _finite(calculation.catch_up_seconds),
+        "catch_up_seconds": None if math.isinf(catch_up) else catch_up,
         "client_cores": calculation.client_cores,
         "sidecar_cores": calculation.sidecar_cores,
         "sidecar_headroom": calculation.headroom,
@@ -189,7 +190,3 @@ def _settings(calculation: Calculation, better: Deployment) -> Iterator[str]:
 def _pasted(count: int) -> str:
     """Return bytes as a setting takes them."""
     return str(count) if count % MIB else f"{count // MIB}MiB"
-
-
-def _finite(seconds: float) -> float | None:
-    return None if math.isinf(seconds) else seconds

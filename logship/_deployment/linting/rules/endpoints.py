@@ -145,7 +145,9 @@ def _endpoint_port(unit: Unit) -> Iterator[Mistake]:
     for container, host, port in _tcp_endpoints(unit):
         reached = [each for each in sidecars if _leads_to(container, host, each)]
         ports = [_port_of(each, port) for each in reached]
-        if not ports or None in ports or port in ports or _is_configured(unit, port):
+        if not ports or None in ports or port in ports:
+            continue
+        if any(str(port) in each.text for each in (*unit.configurations, *unit.routes)):
             continue
         listening = " or ".join(dict.fromkeys(map(str, ports)))
         night = (
@@ -176,10 +178,6 @@ def _port_of(sidecar: Container, wanted: int) -> int | None:
     if sidecar.is_firelens:
         return None if "config-file-value" in sidecar.firelens_options else _PORT
     return _PORT if _PORT in sidecar.ports and wanted not in sidecar.ports else None
-
-
-def _is_configured(unit: Unit, port: int) -> bool:
-    return any(str(port) in each.text for each in (*unit.configurations, *unit.routes))
 
 
 @error(
