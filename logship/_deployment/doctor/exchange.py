@@ -83,27 +83,22 @@ class Exchange:
         waiting = list(chunks)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self._ended and not self._has_all(chunks):
+                while not self._ended and (unacked := self._unacked(chunks)):
                     self._came.clear()
-                    while waiting and self._in_flight(chunks, waiting) < window:
+                    while waiting and len(unacked) - len(waiting) < window:
                         connection.send(waiting.pop(0).parts)
-                    if not self._ended and not self._has_all(chunks):
-                        await self._came.wait()
-        acked = [each for each in chunks if each.id in self._acked]
+                    await self._came.wait()
+        unacked = self._unacked(chunks)
         return Answer(
-            acked=len(acked) == len(chunks),
+            acked=not unacked,
             reason=self._ended or f"no ack within {seconds:g} s",
             seconds=time.monotonic() - started,
-            bytes_acked=sum(each.size for each in acked),
-            in_time=bool(self._ended) or len(acked) == len(chunks),
+            bytes_acked=sum(each.size for each in chunks) - sum(each.size for each in unacked),
+            in_time=bool(self._ended) or not unacked,
         )
 
-    def _has_all(self, chunks: Sequence[Chunk]) -> bool:
-        return all(each.id in self._acked for each in chunks)
-
-    def _in_flight(self, chunks: Sequence[Chunk], waiting: Sequence[Chunk]) -> int:
-        sent = chunks[: len(chunks) - len(waiting)]
-        return sum(each.id not in self._acked for each in sent)
+    def _unacked(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        return [each for each in chunks if each.id not in self._acked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +138,15 @@ class Recorder:
 
     def burst(self, count: int) -> list[Chunk]:
         """Return chunks of `count` records of 400 characters, as full as the settings allow."""
-        chunks: list[Chunk] = []
-        entries: list[bytes] = []
-        held = 0
-        for number in range(1, count + 1):
+
+        def entry(number: int) -> bytes:
             text = f"logship doctor: record {number} of {count} that measure the sidecar "
-            entry = self._entry(text.ljust(_LINE_CHARACTERS, "."))
-            if entries and held + len(entry) > self._chunk_bytes_max:
-                chunks.append(self._chunk(entries))
-                entries, held = [], 0
-            entries.append(entry)
-            held += len(entry)
-        return [*chunks, self._chunk(entries)] if entries else chunks
+            return self._entry(text.ljust(_LINE_CHARACTERS, "."))
+
+        numbers = range(1, count + 1)
+        step = max(1, self._chunk_bytes_max // len(entry(count)))  # all have one length
+        parts = (numbers[index : index + step] for index in range(0, count, step))
+        return [self._chunk(list(map(entry, part))) for part in parts]
 
     def _entry(self, text: str) -> bytes:
         return pack_control({self._key: text, FIELD: self.run}, time.time_ns(), extra_fields=0)
