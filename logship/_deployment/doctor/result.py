@@ -39,7 +39,7 @@ def as_json(results: Iterable[Result]) -> dict[str, Any]:
     listed = list(results)
     return {
         "healthy": not has_failed(listed),
-        "checks": [{**asdict(each), "outcome": each.outcome.value} for each in listed],
+        "checks": [asdict(each) for each in listed],
     }
 
 
@@ -70,6 +70,6 @@ def _listed(checks: list[str]) -> str:
 
 def as_lines(result: Result) -> Iterator[str]:
     """Yield a result for a person."""
-    yield f"{result.outcome.value:<5} {result.check}: {result.text}"
+    yield f"{result.outcome:<5} {result.check}: {result.text}"
     if result.advice:
         yield f"      → {result.advice}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from logship._deployment.linting.model import Severity
 from logship._deployment.linting.report import FileReport
 from logship._deployment.linting.rules.rule import Rule
 
@@ -17,7 +18,7 @@ def as_text(reports: list[FileReport]) -> Iterator[str]:
         for finding in report.findings:
             place = report.name if finding.line is None else f"{report.name}:{finding.line}"
             yield ""
-            yield f"{place}: {finding.severity.value}: {finding.container}: {finding.rule}"
+            yield f"{place}: {finding.severity}: {finding.container}: {finding.rule}"
             yield f"  effect:    {finding.night}"
             yield f"  change to: {finding.change}"
         if report.why_not_judged:
@@ -53,7 +54,7 @@ def as_json(reports: list[FileReport]) -> dict[str, Any]:
         },
         "ignored": sum(each.ignored for each in reports),
         "findings": [
-            {"file": report.name, **asdict(finding), "severity": finding.severity.value}
+            {"file": report.name, **asdict(finding)}
             for report in reports
             for finding in report.findings
         ],
@@ -64,7 +65,7 @@ def as_github(reports: list[FileReport]) -> Iterator[str]:
     """Yield a workflow command for each finding: GitHub shows it beside the line."""
     for report in reports:
         for finding in report.findings:
-            level = "notice" if finding.severity.value == "note" else finding.severity.value
+            level = "notice" if finding.severity is Severity.NOTE else finding.severity
             places = {"file": report.name, "line": finding.line or 1, "title": finding.rule}
             properties = ",".join(f"{key}={_property(value)}" for key, value in places.items())
             message = f"{finding.container}: {finding.night}\nchange to: {finding.change}"
@@ -81,7 +82,7 @@ def _property(value: object) -> str:
 
 def explained(rule: Rule) -> Iterator[str]:
     """Yield what there is to know about a rule."""
-    yield f"{rule.name} ({rule.severity.value}; {', '.join(rule.platforms)})"
+    yield f"{rule.name} ({rule.severity}; {', '.join(rule.platforms)})"
     yield f"  finds:    {rule.finds}"
     yield f"  effect:   {rule.night}"
     yield f"  because:  {rule.why}"

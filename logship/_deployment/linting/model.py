@@ -385,7 +385,7 @@ def _ships(container: Container) -> bool:
     return named or bool(_SHIP.search(container.line))
 
 
-class Severity(enum.Enum):
+class Severity(enum.StrEnum):
     """How bad a finding is."""
 
     ERROR = "error"

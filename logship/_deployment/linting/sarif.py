@@ -57,7 +57,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "shortDescription": {"text": rule.finds},
         "fullDescription": {"text": f"Effect: {rule.night}."},
         "help": {"text": rule.why},
-        "defaultConfiguration": {"level": rule.severity.value},
+        "defaultConfiguration": {"level": rule.severity},
     }
 
 
@@ -69,7 +69,7 @@ def _result(name: str, finding: Finding) -> dict[str, Any]:
     return {
         "ruleId": finding.rule,
         "ruleIndex": _INDEXES[finding.rule],
-        "level": finding.severity.value,
+        "level": finding.severity,
         "message": {"text": text},
         "locations": [{"physicalLocation": location}],
     }

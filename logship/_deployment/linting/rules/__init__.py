@@ -15,14 +15,13 @@ from logship._deployment.linting.rules import (
     sidecars,
     stderr,
     stopping,
-    unfilled,
     variables,
 )
 from logship._deployment.linting.rules.rule import Rule
 
 _MODULES = (
     *(ordering, stopping, entrypoints, stderr, endpoints, servers, sidecars, configurations),
-    *(resources, variables, unfilled),
+    *(resources, variables),
 )
 
 RULES: dict[str, Rule] = {

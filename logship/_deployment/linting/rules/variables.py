@@ -1,4 +1,4 @@
-"""Variables that logship does not read, or will refuse when the container starts.
+"""Values that are wrong, or not filled in, and variables that logship does not read.
 
 A mistyped name is worse than a wrong value: the value causes an error at the start, but the name
 has no effect, and the default applies.
@@ -6,10 +6,11 @@ has no effect, and the default applies.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from logship._deployment.linting.model import DOCKERFILE, Container, Mistake, Unit
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
+from logship._deployment.linting.model import DOCKERFILE, ECS, KUBERNETES, Container, Mistake, Unit
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, note, warning
 from logship._deployment.linting.rules.snippets import shown_name, variable
 from logship._redaction import REDACTED, redactor
 from logship._settings import STOP_FILE_VARIABLE, Settings
@@ -21,7 +22,8 @@ _ENVIRONMENT = ("environment", "env", "ENV")
 _REFERENCES = ("$", "{{", "arn:", "/", "<")
 """What a value begins with that stands for a secret and is none."""
 _SWITCHES = ("true", "false", "yes", "no", "on", "off", "0", "1")
-_PLACEHOLDER = "set-elsewhere"
+_ELSEWHERE = "set-elsewhere"
+_PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]{0,60}\}")
 
 
 _redacted = redactor("fields", lambda value: value)
@@ -86,7 +88,7 @@ def _environment(container: Container) -> dict[str, str]:
             values[name] = value
     for name in elsewhere:
         if f"{name}_FILE" in names:
-            values[name] = _PLACEHOLDER
+            values[name] = _ELSEWHERE
     if "LOGSHIP_ENDPOINTS" in elsewhere:
         values["LOGSHIP_ENDPOINTS"] = "tls://elsewhere:24224"
     return values
@@ -145,3 +147,51 @@ def _is_secret(name: str) -> bool:
     if name.startswith(_PREFIX) and name.endswith("SHARED_KEY"):
         return True
     return bool(_redacted({name: "x"})[name] == REDACTED)
+
+
+@note(
+    "placeholder",
+    finds="a `${NAME}` in an image, a `LOGSHIP_*` variable or an option of the log driver",
+    night="the container gets the text `${NAME}` itself, unless a tool fills it in",
+    why=(
+        "ECS and Kubernetes expand no `${NAME}`; Kubernetes expands `$(NAME)` in variables. So "
+        "check the file that a tool such as `envsubst` has filled in. Commands and other variables "
+        "are left out, because the program may expand them."
+    ),
+    platforms=(ECS, KUBERNETES),
+    keys=("image", "environment", "env"),
+)
+def _placeholder(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.containers:
+        found = dict.fromkeys(
+            name for text in _texts(container) for name in _PLACEHOLDER.findall(text)
+        )
+        if found:
+            names = ", ".join(found)
+            night = f"nothing expands {names} in this file: the container gets this text itself"
+            change = "fill it in, as with envsubst, and check the result"
+            yield Mistake(container.name, night, change)
+
+
+def _texts(container: Container) -> Iterator[str]:
+    """Yield the texts that nothing expands once the file is registered or applied."""
+    yield container.image
+    yield from container.log_options.values()
+    for name, value in container.environment.items():
+        if name.startswith("LOGSHIP_"):
+            yield value or ""
+
+
+@error(
+    "empty-image",
+    finds="a container whose image is empty",
+    night="the file is refused, or the container does not start",
+    why="`envsubst` replaces a variable that is not set by nothing, and reports no error.",
+    platforms=(ECS, KUBERNETES),
+    keys=("image",),
+)
+def _empty_image(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.containers:
+        if container.image_is_empty:
+            quote = '"image": "…"' if unit.platform == ECS else "image: …"
+            yield Mistake(container.name, f"{container.name} has no image to start", quote)
