@@ -108,7 +108,6 @@ PURE = (
     "_deployment.planning.arithmetic",
     "_deployment.planning.durations",
     "_deployment.planning.plan",
-    "_deployment.planning.recommendation",
     "_deployment.planning.text",
     "_deployment.doctor.result",
     "_deployment.doctor.surroundings",
