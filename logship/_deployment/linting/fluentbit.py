@@ -10,7 +10,7 @@ from typing import Any
 
 from logship._deployment.linting.marks import Marked
 from logship._deployment.linting.model import LintError, ServerConfiguration
-from logship._deployment.linting.yamltext import YamlMissing, parse_yaml
+from logship._deployment.linting.yamltext import parse_yaml
 
 _HEAD = re.compile(r"^[ \t]*\[(\w+)\][ \t\r]*$", re.MULTILINE)
 _INCLUDE = re.compile(r"^[ \t]*@INCLUDE\b", re.MULTILINE | re.IGNORECASE)
@@ -151,10 +151,8 @@ def _classic(configuration: ServerConfiguration) -> Iterator[tuple[str, Plugin]]
 def _documents(text: str) -> list[Any]:
     try:
         return parse_yaml(text)
-    except YamlMissing:
-        return []  # YAML inside of JSON; with the extra for YAML files the parser is there
-    except LintError:
-        return []  # some other program's configuration
+    except LintError:  # another program's; or YAML inside of JSON, without the extra for YAML
+        return []
 
 
 def _yaml(
