@@ -243,11 +243,7 @@ def _destinations(
         raise click.UsageError(
             f"--destination: {sidecar} has no configuration for {name}; give --sidecar {others}"
         )
-    return {name: _with_price(known[name], price_per_gb)}
-
-
-def _with_price(destination: Destination, price_per_gb: float | None) -> Destination:
     if price_per_gb is None:
-        return destination
+        return {name: known[name]}
     price = Price(price_per_gb, "your price", "--price-per-gb", "", "", "")
-    return destination._replace(price=price)
+    return {name: known[name]._replace(price=price)}

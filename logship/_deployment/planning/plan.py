@@ -71,7 +71,7 @@ def _judge_stop(calculation: Calculation) -> Iterator[Verdict]:
 def _judge_memory(calculation: Calculation) -> Iterator[Verdict]:
     deployment = calculation.deployment
     if deployment.memory_bytes is not None:
-        share = deployment.workers * deployment.buffer_bytes / deployment.memory_bytes
+        share = _share_of_memory(deployment, deployment.buffer_bytes)
         text = f"Full buffers take {share:.0%} of the application's {size(deployment.memory_bytes)}"
         too_much = "" if share <= MEMORY_SHARE_MAX else f", and may take {MEMORY_SHARE_MAX:.0%}"
         yield Verdict("memory", not too_much, f"{text}{too_much}.")
