@@ -29,7 +29,7 @@ from logship._delivery.drain import DrainPlan
 from logship._delivery.transport import Transport
 from logship._hooks import registry
 from logship._hooks.fork_mark import Mark, fork_mark
-from logship._hooks.interruptions import is_interruption
+from logship._hooks.interruptions import is_from_outside
 from logship._hooks.locking import Bell
 from logship._hooks.preexec import is_about_to_exec
 from logship._hooks.threads import may_wait_here
@@ -240,7 +240,7 @@ class BackgroundClient(Emitter):
                 self._shipper.break_down("the shipper's thread has ended")
             self._drive(closing.step)
         except BaseException as error:
-            if isinstance(error, Exception) and not is_interruption(error):
+            if not is_from_outside(error):
                 self._end(closing, _THREAD_SECONDS_MIN)  # a bug, which would come again
             closing.leave(plan)
             raise

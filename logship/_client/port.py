@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from logship._client.parts import new_compressor
 from logship._client.schedule import LoopSchedule
 from logship._client.upkeep import SpoolUpkeep
 from logship._delivery.transport import Connection, Transport
+from logship._hooks.interruptions import is_interruption
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
 from logship._reasons import QUARANTINED
 from logship._settings import Endpoint, Settings
@@ -105,9 +105,9 @@ class SocketPort:
         for chunk in chunks:
             try:
                 parts += self._frame(chunk)
-            except (MemoryError, OSError):
-                raise  # not the chunk's fault: it is sent again
-            except Exception as error:  # noqa: BLE001 - one chunk must not stop all others
+            except Exception as error:
+                if isinstance(error, MemoryError | OSError) or is_interruption(error):
+                    raise  # not the chunk's fault: it is sent again
                 self._last_resort.warn_of_bug("a chunk that is to be sent", error)
                 damaged.append(chunk)
         if self._connection is not None and parts:
@@ -157,13 +157,12 @@ class SocketPort:
 
     def disconnect(self) -> None:
         """End the connection, or the attempt."""
-        connection, self._connection = self._connection, None
-        connecting, self._connecting = self._connecting, None
         with contextlib.suppress(RuntimeError):  # the application has closed their loop
-            if connection is not None:
-                connection.abort()
-            if connecting is not None:
-                connecting.cancel()
+            if self._connection is not None:
+                self._connection.abort()
+            if self._connecting is not None:
+                self._connecting.cancel()
+        self._connection = self._connecting = None
 
     def warn(self, kind: str, text: str) -> None:
         """Tell a person."""
@@ -214,19 +213,25 @@ class SocketPort:
 
     async def _try_connect(self, endpoint: Endpoint) -> None:
         assert self.transport is not None
-        ended: Callable[[], None] = self.pump.connected
         try:
-            self._connection = await self.transport.connect(endpoint, self)
-        except asyncio.CancelledError:
-            if asyncio.current_task() is not self._connecting:  # `disconnect` has ended it
-                raise
-            # The application has cancelled all tasks of its loop, and may go on.
-            reason = f"cannot connect to {endpoint}: the attempt was cancelled"
-            ended = functools.partial(self.pump.connect_failed, reason)
-        except Exception as error:  # noqa: BLE001 - a bug in here must not end shipping for good
+            connection = await self.transport.connect(endpoint, self)
+        except GeneratorExit:  # the application has closed the loop
+            raise
+        except BaseException as error:  # also a bug in here must not end shipping for good
+            is_cancelled = isinstance(error, asyncio.CancelledError)
+            if is_cancelled and asyncio.current_task() is not self._connecting:
+                raise  # `disconnect` has ended it
+            # Else the application has cancelled all tasks of its loop, and may go on.
+            why = "the attempt was cancelled" if is_cancelled else repr(error)
             is_told = isinstance(error, ConnectError)
-            reason = str(error) if is_told else f"cannot connect to {endpoint}: {error!r}"
-            ended = functools.partial(self.pump.connect_failed, reason)
+            reason = str(error) if is_told else f"cannot connect to {endpoint}: {why}"
+            self._end_attempt(None, lambda: self.pump.connect_failed(reason))
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._end_attempt(connection, self.pump.connected)
+
+    def _end_attempt(self, connection: Connection | None, ended: Callable[[], None]) -> None:
+        self._connection, self._connecting = connection, None
         self._answers = AckReader()
-        self._connecting = None
         self._schedule.guarded(ended)

@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 from collections.abc import Callable
 
-from logship._hooks.interruptions import is_interruption
+from logship._hooks.interruptions import is_from_outside
 
 
 class LoopSchedule:
@@ -25,7 +25,9 @@ class LoopSchedule:
         loop: The loop, once there is one; until then nothing is called.
     """
 
-    def __init__(self, monotonic: Callable[[], float], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float], failed: Callable[[BaseException], None]
+    ) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._monotonic = monotonic
         self._failed = failed
@@ -54,13 +56,13 @@ class LoopSchedule:
         return timer.cancel
 
     def guarded(self, callback: Callable[[], None]) -> None:
-        """Call; an exception is a bug of ours, and is told.
+        """Call, and tell of an exception: it may have come in the middle of a decision.
 
         What a signal handler of the application raised here passes to the application.
         """
         try:
             callback()
-        except Exception as error:
+        except BaseException as error:
             self._failed(error)
-            if is_interruption(error):
+            if is_from_outside(error):
                 raise

@@ -41,7 +41,7 @@ from logship._ecs.advice import default_tag
 from logship._ecs.awaited_tag import AwaitedTag
 from logship._ecs.reader import task_reader
 from logship._hooks import registry
-from logship._hooks.interruptions import is_interruption
+from logship._hooks.interruptions import is_from_outside
 from logship._hooks.preexec import is_about_to_exec, parents_stderr
 from logship._hooks.threads import refuse_subinterpreter
 from logship._metrics.emf import emf_line
@@ -335,20 +335,23 @@ class Shipper:
         self.buffer.tell_waiters()
         self.note_progress()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """A bug: say so, end the connection, and begin again after a while.
 
         What a signal handler raised is not a bug. But it may have come in the middle of a decision.
         """
         wait_seconds = 0.0
-        if not is_interruption(error):
+        if not is_from_outside(error):
             self.last_resort.warn_of_bug("the shipper", error)
             self.delivery.counters.shipper_restarts += 1
             wait_seconds = min(2.0**self._failures * _RESTART_SECONDS_BASE, _RESTART_SECONDS_MAX)
             self._failures += 1
         try:
             self._pump.restart("an error of the shipper's own", wait_seconds)
-        except Exception as again:  # noqa: BLE001 - there is no way on
+        except BaseException as again:
+            if is_from_outside(again):
+                self._fail(again)
+                raise
             self.last_resort.warn_of_bug("the shipper's restart", again)
             self.break_down("shipping has ended after an error of its own")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
+from logship._hooks.interruptions import is_interruption
 from logship._stderr.last_resort import LastResort
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ class SpoolUpkeep:
         if self._orphans is not None and may_adopt:
             try:
                 self._adopt(self._orphans)
-            except Exception as error:  # noqa: BLE001 - shipping must go on
+            except Exception as error:
                 self._orphans.close()
+                if is_interruption(error):
+                    raise
                 self._last_resort.warn_of_bug("recovery", error)
             self._tell_news(self._orphans)
 

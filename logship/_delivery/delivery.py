@@ -251,6 +251,8 @@ class Delivery(Generic[HandleT]):
             taken: All chunks that were taken, in their order. Those that are in no line, because
                 the error came in between, are sent again too.
         """
+        if self.state is not State.READY:  # the error may have come where a connection ended
+            self._inflight.clear()
         elsewhere = {*self._inflight, *(each.id for each in self._aside)}
         self._resend = deque(each for each in taken if each.id not in elsewhere)
         if self.state is State.READY:

@@ -14,7 +14,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 from logship import _system
@@ -205,8 +205,9 @@ class SocketTransport:
         leaves_it = _LEAVES_WRITES_TO_ASYNCIO or endpoint.scheme == "tls"
         at_once = None if leaves_it else connected.sendmsg
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                functools.partial(_StreamConnection, at_once), sock=connected
+            connection = _StreamConnection(at_once)
+            connection.transport, _ = await asyncio.get_running_loop().create_connection(
+                lambda: connection, sock=connected
             )
         except BaseException:
             connected.close()
@@ -271,12 +272,15 @@ class _StreamConnection(asyncio.Protocol):
         send_at_once: The socket's `sendmsg`, where asyncio would need a system call for each part:
             after each of them this thread may have to wait for the interpreter, and while another
             thread logs as fast as it can, that is until a chunk is full.
+
+    Attributes:
+        transport: Of asyncio, set by the caller that connects; that of uvloop is of another class.
     """
 
     def __init__(self, send_at_once: Callable[[Parts], int] | None) -> None:
         self._send_at_once = send_at_once
         self._events: ConnectionEvents | None = None
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._early = bytearray()
         self._ended: str | None = None
         self._came = asyncio.Event()
@@ -290,11 +294,11 @@ class _StreamConnection(asyncio.Protocol):
         Raises:
             OSError: The peer does not speak TLS, or is not who it should be.
         """
-        assert self._transport is not None
+        assert self.transport is not None
         self._early.clear()
-        plain = self._transport
+        plain = self.transport
         try:
-            self._transport = await asyncio.get_running_loop().start_tls(
+            self.transport = await asyncio.get_running_loop().start_tls(
                 plain, self, context, server_hostname=server_name
             )
         except BaseException as error:
@@ -302,7 +306,7 @@ class _StreamConnection(asyncio.Protocol):
             if isinstance(error, ConnectionResetError) and not error.args:  # asyncio's for an end
                 raise ConnectionResetError(_ENDED_IN_TLS) from None
             raise
-        if self._transport is None:  # for the type checker: only a transport that closes has none
+        if self.transport is None:  # for the type checker: only a transport that closes has none
             raise ConnectionResetError(_ENDED_IN_TLS)
 
     async def receive(self) -> bytes:
@@ -330,14 +334,14 @@ class _StreamConnection(asyncio.Protocol):
 
     def send(self, parts: Parts) -> None:
         """Write the parts; large ones are handed to the kernel without being copied first."""
-        if self._transport is None or self._transport.is_closing():
+        if self.transport is None or self.transport.is_closing():
             return  # the end is on its way: what was sent now is sent again later
         if sum(map(len, parts)) <= _SMALL_BYTES:
-            self._transport.write(b"".join(parts))
+            self.transport.write(b"".join(parts))
         elif self._send_at_once is None:
-            self._transport.writelines(parts)
+            self.transport.writelines(parts)
         else:
-            self._send_and_keep_rest(self._transport, self._send_at_once, parts)
+            self._send_and_keep_rest(self.transport, self._send_at_once, parts)
 
     def _send_and_keep_rest(
         self, transport: asyncio.Transport, send_at_once: Callable[[Parts], int], parts: Parts
@@ -355,12 +359,8 @@ class _StreamConnection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection at once and say nothing more of it."""
         self._events = None
-        assert self._transport is not None
-        self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport (asyncio's callback); those of uvloop are of no class of asyncio."""
-        self._transport = cast("asyncio.Transport", transport)
+        assert self.transport is not None
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Pass on what came (asyncio's callback)."""
@@ -376,8 +376,8 @@ class _StreamConnection(asyncio.Protocol):
 
         asyncio would first write what waits, to a peer that may read nothing any more.
         """
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on the end (asyncio's callback)."""

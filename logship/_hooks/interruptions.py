@@ -15,6 +15,11 @@ from types import CodeType, FrameType
 from typing import Any
 
 
+def is_from_outside(error: BaseException) -> bool:
+    """Return whether this is the application's own: Ctrl-C, or what a signal handler raised."""
+    return not isinstance(error, Exception) or is_interruption(error)
+
+
 def is_interruption(error: BaseException) -> bool:
     """Return whether a signal handler, or a function that it called, raised this exception."""
     frames = list(_frames(error))

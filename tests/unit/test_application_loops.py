@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
+import signal
+import sys
 import weakref
+from collections.abc import Callable
+from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
 
+from logship._client import port, pump
 from logship._client.client import Client
+from logship._client.port import SocketPort
+from logship._delivery import delivery
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
 from tests.unit.clients import Stderr, a_client, messages, quick_settings, until
+from tests.unit.interruptions import every_point
 
 
 class HeldTransport(MemoryTransport):
@@ -25,6 +34,33 @@ class HeldTransport(MemoryTransport):
         if self.attempts == 1:
             await asyncio.Event().wait()
         return await super().connect(*arguments)
+
+
+class InterruptedTransport(MemoryTransport):
+    """Its first attempt to connect is interrupted."""
+
+    attempts = 0
+
+    async def connect(self, *arguments: Any) -> Any:
+        self.attempts += 1
+        if self.attempts == 1:
+            interrupted_by_ctrl_c()
+        return await super().connect(*arguments)
+
+
+class TimeIsUpError(Exception):
+    """What a signal handler of the application raises."""
+
+
+def interrupted_by_a_handler() -> None:
+    def handle(signum: int, frame: FrameType | None) -> None:
+        raise TimeIsUpError
+
+    handle(signal.SIGALRM, sys._getframe())
+
+
+def interrupted_by_ctrl_c() -> None:
+    raise KeyboardInterrupt
 
 
 async def held_client(sidecar: Sidecar, stderr: Stderr) -> tuple[Client, HeldTransport]:
@@ -116,6 +152,96 @@ def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(
     assert asyncio.run(client.close()).all_acked
     assert messages(sidecar) == ["waits"]
     assert client.shipper.delivery.counters.shipper_restarts == 0  # it was no error
+
+
+@pytest.mark.parametrize("interrupt", [interrupted_by_a_handler, interrupted_by_ctrl_c])
+@pytest.mark.parametrize("module", [pump, delivery])
+def test_shipping_goes_on_after_an_exception_anywhere_in_a_decision(
+    stderr: Stderr, module: ModuleType, interrupt: Callable[[], None]
+) -> None:
+    """The application catches it, and runs its loop again."""
+    scenes: list[tuple[Sidecar, Client, asyncio.AbstractEventLoop]] = []
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        sidecar, loop = Sidecar(), asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)
+        client = a_client(sidecar, stderr)
+        scenes[:] = [(sidecar, client, loop)]
+
+        async def ship() -> None:
+            client.emit({"message": "one"})
+            await client.flush(20)
+            sidecar.hang_up()
+            client.emit({"message": "two"})
+            await client.flush(20)
+
+        return lambda: loop.run_until_complete(ship()), interrupt
+
+    for run in every_point(prepare, step=29, room=str(module.__file__)):
+        with contextlib.suppress(TimeIsUpError, KeyboardInterrupt):
+            run()
+        ((sidecar, client, loop),) = scenes
+        client.emit({"message": "three"})
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        report = loop.run_until_complete(client.close(20))
+        assert report.all_acked
+        assert report.seconds < 1.0
+        assert set(messages(sidecar)) >= {"one", "three"}
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+
+async def test_a_chunk_whose_sending_a_handler_interrupts_is_sent_again(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Any:
+        monkeypatch.undo()
+        interrupted_by_a_handler()
+
+    client = a_client(sidecar, stderr)
+    monkeypatch.setattr(port, "frame_parts", interrupted)
+    client.emit({"message": "hello"})
+    assert (await client.close(20)).all_acked
+    assert not any("set aside" in each for each in stderr.warnings())
+
+
+async def test_a_restart_that_a_handler_interrupts_is_made_again(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = a_client(sidecar, stderr)
+    disconnect = SocketPort.disconnect
+
+    def interrupted(own: SocketPort) -> None:
+        monkeypatch.setattr(SocketPort, "disconnect", disconnect)
+        interrupted_by_a_handler()
+
+    def fails(*_: object) -> Any:
+        monkeypatch.setattr(SocketPort, "disconnect", interrupted)
+        raise ValueError("a bug")
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    client.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(client.shipper.delivery, "chunks_ready", fails)
+        client.emit({"message": "hello"})
+        await until(stderr.warnings, "the bug is told")
+    assert (await client.close(20)).all_acked
+    assert not client.shipper.broken
+
+
+def test_ctrl_c_in_an_attempt_to_connect_is_not_the_last_attempt(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    transport = InterruptedTransport(sidecar)
+    parts = {"last_resort": stderr.last_resort()}
+    client = Client(quick_settings(), transport=transport, parts=parts)
+    client.emit({"message": "hello"})
+    loop = asyncio.new_event_loop()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(client.flush(20))
+    assert loop.run_until_complete(client.close(20)).all_acked
+    loop.close()
 
 
 def test_a_client_ships_on_a_loop_that_is_none_of_asyncios(stderr: Stderr) -> None:

@@ -376,6 +376,16 @@ def test_a_shipper_that_begins_again_while_it_waits_goes_on_waiting() -> None:
     assert sent(delivery.connected(deadline)) == ["c0"]
 
 
+def test_after_an_exception_where_a_connection_ended_its_chunks_are_sent_again() -> None:
+    """As of a signal handler, right behind the step to the next state."""
+    taken = handles(2)
+    delivery, _ = ready(Source(*taken))
+    delivery.state = State.WAITING
+    delivery.restart(1.0, "an error", taken)
+    delivery.timer(1.0)
+    assert sent(delivery.connected(1.0)) == ["c0", "c1"]
+
+
 def test_after_an_error_chunks_go_out_in_their_old_order() -> None:
     """One was taken off the line to be sent, and the error came before it was in the window."""
     taken = handles(4)

@@ -107,7 +107,8 @@ async def test_what_the_kernel_does_not_take_at_once_follows(
     ours.setblocking(False)
     peer.setblocking(False)
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(lambda: _StreamConnection(at_once), sock=ours)
+    connection = _StreamConnection(at_once)
+    connection.transport, _ = await loop.create_connection(lambda: connection, sock=ours)
     parts = [b"head" * 4, bytes(size), b"tail678"]
     try:
         connection.send(parts)

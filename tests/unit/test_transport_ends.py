@@ -73,7 +73,8 @@ async def a_pair() -> tuple[_StreamConnection, socket.socket]:
     ours.setblocking(False)
     peer.setblocking(False)
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(lambda: _StreamConnection(None), sock=ours)
+    connection = _StreamConnection(None)
+    connection.transport, _ = await loop.create_connection(lambda: connection, sock=ours)
     return connection, peer
 
 
