@@ -7,7 +7,6 @@ threads do not survive a fork and the parent ships the parent's records.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,17 +20,14 @@ from logship._buffer.overflow import offer_or_wait
 from logship._client.closing import Closing, drive
 from logship._client.emitter import Emitter
 from logship._client.flush import Flush
-from logship._client.intake import Intake, Record
+from logship._client.intake import Record
 from logship._client.parts import chosen_settings
-from logship._client.shipper import Shipper
 from logship._client.thread import ShipperThread
 from logship._delivery.drain import DrainPlan
 from logship._delivery.transport import Transport
 from logship._hooks import registry
-from logship._hooks.fork_mark import Mark, fork_mark
 from logship._hooks.interruptions import is_from_outside
 from logship._hooks.locking import Bell
-from logship._hooks.preexec import is_about_to_exec
 from logship._hooks.threads import may_wait_here
 from logship._settings import Settings
 from logship.errors import BufferFull, ClientClosed
@@ -63,9 +59,6 @@ class BackgroundClient(Emitter):
         parts: Other parts of the shipper, for logship's own tests.
         options: Fields of `Settings`; the rest comes from the environment.
 
-    Attributes:
-        when_begun_anew: Called in a forked child after its first record made a new shipper.
-
     Raises:
         SettingsError: A setting is wrong, or both `settings` and `options` are given.
         UnsupportedRuntime: The call is in a subinterpreter.
@@ -79,21 +72,14 @@ class BackgroundClient(Emitter):
         parts: Mapping[str, Any] | None = None,
         **options: Unpack[SettingsKeywords],
     ) -> None:
-        self._parts = {"transport": transport, **(parts or {})}
-        super().__init__(Shipper(chosen_settings(settings, **options), **self._parts))
-        registry.discard(self._shipper)
-        self._here: Mark = fork_mark()
-        self._lock = threading.RLock()
-        self._closing: Closing = self._shipper.closing()
-        self._is_over = False  # the exit hook ran in a child that had logged nothing
+        chosen = chosen_settings(settings, **options)
+        super().__init__(chosen, {"transport": transport, **(parts or {})})
         self._chunks_seen = 1
         self._thread: ShipperThread | None = None
         self._parents: list[object] = []
-        self._begun: list[tuple[Shipper, Intake, Mark]] = []
-        self.when_begun_anew: Callable[[], None] = lambda: None
         if not self.settings.disabled:
             registry.add(self)
-            self._start_thread()
+            self._begin_here()
 
     def __enter__(self) -> BackgroundClient:
         """Return this client; it ships already."""
@@ -106,12 +92,7 @@ class BackgroundClient(Emitter):
     @property
     def report(self) -> DrainReport | None:
         """What happened to every record, once the client of this process is closed."""
-        return self._closing.report if self._here[0] else None
-
-    @property
-    def is_of_this_process(self) -> bool:
-        """Whether its buffer is; a forked child has none before its first record."""
-        return bool(self._here[0])
+        return self._shipper.closing.report if self._here[0] else None
 
     @property
     def used(self) -> bool:
@@ -124,7 +105,7 @@ class BackgroundClient(Emitter):
         return (
             self._shipper.buffer.is_held_here
             or self.last_resort.is_held_here
-            or self._closing.is_stepping_here
+            or self._shipper.closing.is_stepping_here
         )
 
     def send(
@@ -226,7 +207,7 @@ class BackgroundClient(Emitter):
             self._is_over = True
         if self.settings.disabled or self._is_over:
             return self._shipper.buffer.report(reason, 0.0)
-        closing = self._closing
+        closing = self._shipper.closing
         if closing.report is not None:
             return self._end(closing, 0.0)
         if self._shipper_waits_for_this_thread():
@@ -265,60 +246,11 @@ class BackgroundClient(Emitter):
         if self.is_of_this_process:
             self._shipper.correct_report()
 
-    # -- fork --------------------------------------------------------------------------------------
-
-    def after_fork_in_child(self) -> None:
-        """Have the next record begin anew: the child may be about to exec and log nothing.
-
-        If it logs before the exec, no thread will ship that. A spool outlives the exec; without one
-        the parent's shipper stays, which refuses all records now.
-        """
-        self._lock = threading.RLock()
-        self._begun = []
-        self._is_over = False
-        self._shipper.after_fork_in_child()
-        self._closing = self._shipper.closing()
-        if self.settings.spool_dir is None and is_about_to_exec():
-            self._here = b"\1"
-
-    def _begin_anew(self) -> None:
-        """Replace what belongs to the parent process: shipper, buffer, streams, thread.
-
-        Other threads, and signal handlers in the middle of this, may do the same. The first shipper
-        in the list is the one.
-        """
-        shipper = Shipper(self.settings, **self._parts)
-        registry.discard(shipper)
-        mine = (shipper, shipper.new_intake(), fork_mark())
-        self._begun.append(mine)
-        first = next(each for each in self._begun if each[2][0])  # not of a parent
-        with self._lock:
-            if not self._here[0]:
-                self._go_on_with(*first)
-            if first is not mine:
-                with contextlib.suppress(ValueError):  # a signal handler in the middle has forked
-                    self._begun.remove(mine)  # else it would be counted as a client
-                return
-            if self._is_over:
-                shipper.buffer.close_intake()
-                return
-            if not self.settings.disabled:
-                self._start_thread()
-        self.when_begun_anew()
-
-    def _go_on_with(self, shipper: Shipper, intake: Intake, here: Mark) -> None:
-        self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
-        # The parent's thread stays as it is: its loop shares a selector with the parent.
-        self._parents.append(self._thread)
-        self._thread = None
-        self._closing = shipper.closing()
-        self.intake: Intake = intake
-        self._shipper = shipper
-        self._here = here
-
     # -- inside ------------------------------------------------------------------------------------
 
-    def _start_thread(self) -> None:
+    def _begin_here(self) -> None:
+        # A parent's thread stays as it is: its loop shares a selector with the parent.
+        self._parents.append(self._thread)
         self._thread = ShipperThread(self._shipper)
         self._thread.start()
 

@@ -15,16 +15,14 @@ from logship._client.flush import Flush
 from logship._client.intake import Record
 from logship._client.parts import chosen_settings
 from logship._client.shipper import Shipper
-from logship._delivery.drain import DrainPlan
 from logship._delivery.transport import Transport
-from logship._hooks.interruptions import is_interruption
+from logship._hooks import registry
+from logship._hooks.interruptions import is_from_outside
 from logship._settings import Settings
 from logship.errors import BufferFull, ClientClosed
 
 if TYPE_CHECKING:
     from logship._settings.keywords import SettingsKeywords
-
-_ENDS_OF_LOOPS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
 class Client(Emitter):
@@ -50,8 +48,10 @@ class Client(Emitter):
         **options: Unpack[SettingsKeywords],
     ) -> None:
         chosen = chosen_settings(settings, **options)
-        super().__init__(Shipper(chosen, transport=transport, **(parts or {})))
-        self._closing: asyncio.Task[DrainReport] | None = None
+        super().__init__(chosen, {"transport": transport, **(parts or {})})
+        self._closing: asyncio.Task[None] | None = None
+        if not self.settings.disabled:
+            registry.add(self)
 
     async def __aenter__(self) -> Client:
         """Start shipping."""
@@ -64,7 +64,7 @@ class Client(Emitter):
 
     def start(self) -> None:
         """Begin to ship, on the running event loop. Records emitted before are not lost."""
-        self._shipper.start()
+        self.shipper.start()
 
     async def send(
         self, record: Record, tag: str | None = None, *, time_ns: int | None = None
@@ -77,6 +77,8 @@ class Client(Emitter):
             ClientClosed: The client takes no more records.
             BufferFull: The buffer is full, and nothing will be sent any more.
         """
+        if not self._here[0]:
+            self._begin_anew()
         intake = self.intake
         route, body = intake.route(tag), intake.pack(record, time_ns)
         if not intake.is_accepted(intake.put(route, body)):
@@ -103,6 +105,8 @@ class Client(Emitter):
             BufferFull: The buffer is full, and nothing will be sent any more. It has
                 `records_accepted` too.
         """
+        if not self._here[0]:
+            self._begin_anew()
         if self.settings.disabled:
             return
         for accepted, body in self.intake.put_many(zip(repeat(time_ns), records), tag):
@@ -145,14 +149,26 @@ class Client(Emitter):
         Returns:
             The report. Another call returns the same report.
         """
+        shipper = self.shipper
         if self.settings.disabled:
-            return self._shipper.buffer.report(reason, 0.0)
-        if self._closing is None:
+            return shipper.buffer.report(reason, 0.0)
+        if shipper.closing.report is None:
+            shipper.closing.join(shipper.plan(timeout), reason)
+            shipper.note_progress()  # a call before this one looks at the new plan now
             self.start()
-            self._closing = asyncio.ensure_future(self._close(self._shipper.plan(timeout), reason))
-        if self._closing.cancelled():  # by the application, with all other tasks of its loop
-            return self._shipper.buffer.report(reason, 0.0)
-        return await asyncio.shield(self._closing)
+            await asyncio.shield(self._task_that_closes())
+        assert shipper.closing.report is not None
+        return shipper.closing.report
+
+    def end_at_exit(self) -> None:
+        """At interpreter exit: say and spill what a client holds whose end did not come.
+
+        Nothing closed it, or its loop stopped in the middle of that.
+        """
+        if self.is_of_this_process:
+            self._shipper.end_at_exit()
+        else:
+            self._is_over = True
 
     async def _send_when_space(self, tag: Tag, body: bytes) -> None:
         """Put an entry into the buffer that it had no space for."""
@@ -171,42 +187,52 @@ class Client(Emitter):
             finally:
                 take_back()
 
-    async def _close(self, plan: DrainPlan, reason: str) -> DrainReport:
-        closing = self._shipper.closing()
-        closing.join(plan, reason)
+    def _task_that_closes(self) -> asyncio.Task[None]:
+        """Return what ends the client on this loop; another one may be closed."""
+        loop, task = asyncio.get_running_loop(), self._closing
+        if task is None or task.done() or task.get_loop() is not loop:
+            task = self._closing = loop.create_task(self._close(self._shipper))
+        return task
+
+    async def _close(self, shipper: Shipper) -> None:
         try:
-            await self._drive(closing.step)
+            await self._drive(shipper.closing.step)
+        except GeneratorExit:  # its loop was closed: the next call, or the exit hook, does the rest
+            raise
         except BaseException as error:
             # The loop ends, because callers of `close` cannot cancel this task; or a signal handler
             # ends it.
-            if isinstance(error, _ENDS_OF_LOOPS) or is_interruption(error):
-                self._shipper.spill_rest(closing, reason)
+            if is_from_outside(error):
+                shipper.spill_rest()
+            self._end(shipper)
             raise
-        finally:
-            self._shipper.shut()
-            report = closing.report or closing.cut_short()
-        return report
+        self._end(shipper)
+
+    def _end(self, shipper: Shipper) -> None:
+        shipper.shut()
+        if shipper.closing.report is None:
+            shipper.closing.cut_short()
+        registry.note_closed(self)
 
     async def _drive(self, step: Callable[[], float | None]) -> None:
         """Do the steps of a flush or of the end on this loop, and wait for acks in between."""
         while (wait_seconds := step()) is not None:
-            came = asyncio.Event()
-            self._shipper.on_progress(came.set)
+            progress: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            wake = _waker(progress)
+            self._shipper.on_progress(wake)
             try:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_seconds):
-                        await came.wait()
+                await asyncio.wait([progress], timeout=wait_seconds)
             finally:
-                self._shipper.forget_progress(came.set)
+                self._shipper.forget_progress(wake)
 
 
-def _waker(space: asyncio.Future[None]) -> Callable[[], None]:
-    """Return a function that ends the wait on `space`, from any thread."""
-    loop = space.get_loop()
+def _waker(awaited: asyncio.Future[None]) -> Callable[[], None]:
+    """Return a function that ends the wait for a future, from any thread."""
+    loop = awaited.get_loop()
 
     def settle() -> None:
-        if not space.done():
-            space.set_result(None)
+        if not awaited.done():
+            awaited.set_result(None)
 
     def wake() -> None:
         with contextlib.suppress(RuntimeError):  # the waiter's loop is closed, and the waiter gone

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from logship._buffer.entrance import Outcome
 from logship._client.intake import Intake, Record
 from logship._client.shipper import Shipper
-from logship._hooks.fork_mark import Mark
+from logship._hooks.fork_mark import Mark, fork_mark
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.preexec import is_about_to_exec
 from logship._hooks.threads import may_wait_here
@@ -25,20 +29,29 @@ _ACCEPTED = Outcome.ACCEPTED
 class Emitter:
     """A client that takes records; its shipper sends them.
 
+    After a fork, the parent ships the parent's records. The child's first record begins anew, with
+    another shipper: the child may be about to exec and log nothing.
+
     Args:
-        shipper: The client's.
+        settings: What to do.
+        parts: Of the shipper.
 
     Attributes:
-        settings: What to do.
+        settings: As given.
         intake: The way into the shipper's buffer.
+        when_begun_anew: Called in a forked child after its first record made a new shipper.
     """
 
-    _here: Mark = b"\1"  # not zero: `shipper` and `intake` belong to this process
-
-    def __init__(self, shipper: Shipper) -> None:
-        self.settings: Settings = shipper.settings
-        self.intake: Intake = shipper.new_intake()
-        self._shipper = shipper
+    def __init__(self, settings: Settings, parts: Mapping[str, Any]) -> None:
+        self.settings: Settings = settings
+        self._parts = parts
+        self._shipper = Shipper(settings, **parts)
+        self.intake: Intake = self._shipper.new_intake()
+        self._here: Mark = fork_mark()  # not zero: shipper and intake belong to this process
+        self._lock = threading.RLock()
+        self._begun: list[tuple[Shipper, Intake, Mark]] = []
+        self._is_over = False  # the exit hook ran in a child that had logged nothing
+        self.when_begun_anew: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         """Return what a person who debugs wants to see first."""
@@ -52,6 +65,11 @@ class Emitter:
         if not self._here[0]:
             self._begin_anew()
         return self._shipper
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether its buffer is; a forked child has none before its first record."""
+        return bool(self._here[0])
 
     @property
     def intake_closed(self) -> bool:
@@ -178,5 +196,45 @@ class Emitter:
             return self.last_resort.write_in_turn(line, patience_seconds)
         return self.last_resort.offer_line(line)
 
+    # -- fork --------------------------------------------------------------------------------------
+
+    def after_fork_in_child(self) -> None:
+        """Have the next record begin anew.
+
+        If a child that is about to exec logs before that, no thread will ship that. A spool
+        outlives the exec; without one the parent's shipper stays, which refuses all records now.
+        """
+        self._lock = threading.RLock()
+        self._begun = []
+        self._is_over = False
+        self._shipper.after_fork_in_child()
+        if self.settings.spool_dir is None and is_about_to_exec():
+            self._here = b"\1"
+
     def _begin_anew(self) -> None:
-        """Replace what belongs to the parent process."""
+        """Replace what belongs to the parent process: shipper, buffer, streams, thread.
+
+        Other threads, and signal handlers in the middle of this, may do the same. The first shipper
+        in the list is the one.
+        """
+        shipper = Shipper(self.settings, **self._parts)
+        mine = (shipper, shipper.new_intake(), fork_mark())
+        self._begun.append(mine)
+        first = next(each for each in self._begun if each[2][0])  # not of a parent
+        with self._lock:
+            if not self._here[0]:
+                self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
+                self._shipper, self.intake, self._here = first
+            if first is not mine:
+                with contextlib.suppress(ValueError):  # a signal handler in the middle has forked
+                    self._begun.remove(mine)  # else it would be counted as a client
+                return
+            if self._is_over:
+                shipper.buffer.close_intake()
+                return
+            if not self.settings.disabled:
+                self._begin_here()
+        self.when_begun_anew()
+
+    def _begin_here(self) -> None:
+        """Begin to ship, if that needs no event loop of the caller's."""

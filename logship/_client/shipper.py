@@ -40,7 +40,6 @@ from logship._delivery.transport import SocketTransport, Transport
 from logship._ecs.advice import default_tag
 from logship._ecs.awaited_tag import AwaitedTag
 from logship._ecs.reader import task_reader
-from logship._hooks import registry
 from logship._hooks.interruptions import is_from_outside
 from logship._hooks.preexec import is_about_to_exec, parents_stderr
 from logship._hooks.threads import refuse_subinterpreter
@@ -79,6 +78,7 @@ class Shipper:
 
     Attributes:
         buffer: Where records wait.
+        closing: Their end, for all calls that end the client to join and drive.
         spill: Writes them to stderr; None where they may not be.
         broken: Whether nothing will be sent any more, because of a bug or for want of a thread.
 
@@ -106,7 +106,6 @@ class Shipper:
         self.broken: bool = False
         self._failures = 0  # since chunks were last settled
         self._drain_plan: DrainPlan | None = None
-        self._report: DrainReport | None = None
         self._progress_callbacks: list[Callable[[], None]] = []
         self._process = process
         self._monotonic = monotonic
@@ -122,7 +121,6 @@ class Shipper:
             orphans.default_tag = self._routed_tag
         self._make_parts(transport)
         if not settings.disabled:
-            registry.add(self)
             process.add(self.meter, settings, self.last_resort)
 
     def _make_parts(self, transport: Transport | None) -> None:
@@ -193,6 +191,7 @@ class Shipper:
             schedule=self._schedule,
             monotonic=monotonic,
         )
+        self.closing: Closing = self._new_closing()
 
     def new_intake(self) -> Intake:
         """Return the way into the buffer."""
@@ -224,9 +223,9 @@ class Shipper:
             self._port.transport = SocketTransport.of(self.settings, self._tls)
 
     def start(self) -> None:
-        """Begin to ship, on the running event loop; go on there if the loop before is closed."""
+        """Begin to ship, on the running event loop; go on there if the loop before has stopped."""
         before = self._schedule.loop
-        if self.settings.disabled or (before is not None and not before.is_closed()):
+        if self.settings.disabled or (before is not None and before.is_running()):
             return
         self._schedule.loop = asyncio.get_running_loop()
         self._schedule.guarded(self._begin if before is None else self._begin_again)
@@ -239,10 +238,10 @@ class Shipper:
         self._pump.start()
 
     def _begin_again(self) -> None:
-        """Connect anew, after the application has closed the loop of the connection."""
+        """Connect anew, because the application runs the connection's loop no more."""
         if self._port.transport is not None:
             self._port.transport.abandon()
-        self._pump.restart("its event loop was closed", 0.0)
+        self._pump.restart("its event loop has stopped", 0.0)
 
     def _warn_of_clear_text(self) -> None:
         """Say it where a key makes people believe that their records are encrypted."""
@@ -391,20 +390,14 @@ class Shipper:
             now, settings.exit_stall_seconds, settings.exit_drain_seconds_max
         )
 
-    def closing(self) -> Closing:
-        """Return this client's end, for its callers to join and drive."""
+    def _new_closing(self) -> Closing:
         return Closing(
             self,
             always_report=bool(self.settings.report),
             monotonic=self._monotonic,
-            is_over=self._note_report,
+            is_over=functools.partial(self._process.drained, self.meter),
             more=_emf_line if self.settings.report == "emf" else None,
         )
-
-    def _note_report(self, report: DrainReport) -> Callable[[], None]:
-        self._report = report
-        registry.note_closed(self)
-        return self._process.drained(self.meter, report)
 
     def correct_report(self) -> None:
         """Report once more if records were refused since the report; from any thread.
@@ -412,7 +405,7 @@ class Shipper:
         The client has ended, and the application goes on. A last line is only true at the very end
         of the process, so its exit hooks call this.
         """
-        told = self._report
+        told = self.closing.report
         if told is None:
             return
         now = self.buffer.report(told.reason, told.seconds)
@@ -424,7 +417,7 @@ class Shipper:
         is_said = not is_due or self.last_resort.write_in_turn(line)
         finish()
         if is_said:  # not before: another thread may end the process as soon as this is set
-            self._report = now
+            self.closing.report = now
 
     def spill_ahead(self, reason: str) -> SpillAhead:
         """Return what is to be done while a stop clock runs and intake is open."""
@@ -446,16 +439,16 @@ class Shipper:
 
         Nothing closed it, or its loop stopped in the middle of that.
         """
-        if self._report is None and self.buffer.bytes_held:
-            self.spill_rest(self.closing(), "exit without close")
+        if self.closing.report is None and self.buffer.bytes_held:
+            self.spill_rest()
             self._upkeep.close()
         self.correct_report()
 
-    def spill_rest(self, closing: Closing, reason: str) -> None:
+    def spill_rest(self) -> None:
         """Drive the steps that are left of an end, in this thread: no loop sends any more."""
         self.broken = True
-        closing.join(self.plan(_UNCLOSED_SECONDS), reason)
-        drive(closing.step)
+        self.closing.join(self.plan(_UNCLOSED_SECONDS), "exit without close")
+        drive(self.closing.step)
 
     def after_fork_in_child(self) -> None:
         """In a forked child: let go of the parent's socket, spool and records, without a word.
@@ -468,11 +461,11 @@ class Shipper:
             self._spool.abandon()
         if self._orphans is not None:
             self._orphans.close()
-        self._report = None
         refuses = is_about_to_exec()
         self.buffer.after_fork_in_child(refuses=refuses)
         if refuses:  # the parent's may be locked by a thread that is not here
             self.last_resort = LastResort(descriptor=parents_stderr())
+        self.closing = self._new_closing()
 
 
 def _emf_line(report: DrainReport) -> str:

@@ -134,7 +134,7 @@ def test_a_child_that_logs_nothing_ends_at_once_and_says_nothing(
         import logship
         from application import log, progress
         logship.install(level="INFO")
-        from logship._client import background
+        from logship._client import emitter
         """,
         WAIT_FOR_CHILDREN,
         """
@@ -142,7 +142,7 @@ def test_a_child_that_logs_nothing_ends_at_once_and_says_nothing(
             log("before the fork")
         child = os.fork()
         if child == 0:
-            background.Shipper = lambda *_, **__: progress("a client")
+            emitter.Shipper = lambda *_, **__: progress("a client")
             sys.exit(0)
         end_of(child)
         """,
@@ -390,7 +390,7 @@ def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
         import logship
         from application import log, progress
         logship.install(level="INFO", sample={sample})
-        from logship._client import background
+        from logship._client import emitter
         """,
         WAIT_FOR_CHILDREN,
         """
@@ -400,9 +400,9 @@ def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
         log("before the fork")
         child = os.fork()
         if child == 0:
-            real, background.Shipper = background.Shipper, fail
+            real, emitter.Shipper = emitter.Shipper, fail
             log("cannot begin", level=logging.WARNING)
-            background.Shipper = real
+            emitter.Shipper = real
             log("begins")
             sys.exit(4)
         end_of(child)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import os
 import signal
 import sys
 import weakref
@@ -19,6 +20,7 @@ from logship._client import port, pump
 from logship._client.client import Client
 from logship._client.port import SocketPort
 from logship._delivery import delivery
+from logship._delivery.drain import DrainPlan
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
 from tests.unit.clients import Stderr, a_client, messages, quick_settings, until
 from tests.unit.interruptions import every_point
@@ -135,6 +137,95 @@ def test_a_client_goes_on_in_the_next_loop(stderr: Stderr) -> None:
         assert messages(sidecar) == ["first", "between", "second"]
         gc.collect()  # asyncio complains of a connection that was left open
     assert stderr.lines() == []
+
+
+def test_a_client_goes_on_in_another_loop_while_the_one_before_is_not_closed(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    client = a_client(sidecar, stderr)
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+    for text in "one", "two", "three":
+        client.emit({"message": text})
+        loops.reverse()
+        assert loops[0].run_until_complete(client.flush(20)).all_acked
+    assert loops[1].run_until_complete(client.close(20)).all_acked
+    assert messages(sidecar) == ["one", "two", "three"]
+    for loop in loops:
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+    assert stderr.lines() == []
+
+
+def test_a_close_whose_loop_was_closed_is_finished_by_the_next(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    sidecar.acks = False
+    client = a_client(sidecar, stderr)
+    client.emit({"message": "hello"})
+    loop = asyncio.new_event_loop()
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(asyncio.wait_for(client.close(), 0.1))
+    loop.close()
+    sidecar.acks = True
+    assert asyncio.run(client.close(20)).all_acked
+    assert not any("error of its own" in each for each in stderr.warnings())
+    gc.collect()  # the task of the first call
+    assert stderr.json("drain report") == []
+
+
+async def test_a_close_that_ends_sooner_holds_for_one_that_waits(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    sidecar.acks = False
+    client = a_client(sidecar, stderr)
+    client.emit({"message": "hello"})
+    first = asyncio.ensure_future(client.close(20))
+    await until(lambda: sidecar.held_acks, "the chunk is on its way")
+    report = await client.close(0.1)
+    assert (report.spilled, await first) == (1, report)
+
+
+async def test_a_close_after_one_that_a_handler_ended_returns_its_report(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = a_client(sidecar, stderr)
+
+    def interrupted(*_: object) -> Any:
+        monkeypatch.undo()
+        interrupted_by_a_handler()
+
+    monkeypatch.setattr(DrainPlan, "step", interrupted)
+    client.emit({"message": "hello"})
+    with pytest.raises(TimeIsUpError):
+        await client.close(20)
+    assert (await client.close(20)).spilled == 1
+
+
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
+@pytest.mark.parametrize("ends_loop", [True, False])
+def test_a_forked_child_begins_anew(stderr: Stderr, ends_loop: bool) -> None:
+    """The parent has a chunk on its way, which the parent alone sends again."""
+    with SocketSidecar() as sidecar:
+        sidecar.acks = False
+        parts = {"last_resort": stderr.last_resort()}
+        client = Client(quick_settings(endpoints=sidecar.endpoint), parts=parts)
+        client.emit({"message": "of the parent"})
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(client.flush(0.1))
+        if ends_loop:
+            loop.close()
+        sidecar.acks = True
+        child = os.fork()
+        if child == 0:
+            client.emit({"message": "of the child"})
+            report = asyncio.run(client.close(20))
+            os._exit(10 * report.accepted + report.acked)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 11
+        assert messages(sidecar)[1:] == ["of the child"]
+        assert asyncio.run(client.close(20)).all_acked
+        assert messages(sidecar)[2:] == ["of the parent"]
+        loop.close()
+        gc.collect()  # asyncio complains of a connection that was left open
 
 
 def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(

@@ -541,7 +541,8 @@ async def test_a_handler_that_ends_a_close_leaves_its_records_on_stderr(
 
     monkeypatch.setattr(DrainPlan, "step", leave)
     emit_many(client, 3)
-    closing = client._close(client.shipper.plan(20), "close")
+    client.shipper.closing.join(client.shipper.plan(20), "close")
+    closing = client._close(client.shipper)
     with pytest.raises(KeyboardInterrupt):
         closing.send(None)
     assert len(stderr.json("spilled")) == 4

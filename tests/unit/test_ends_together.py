@@ -73,7 +73,7 @@ def test_a_thread_that_leaves_takes_only_its_own_limit_along(
     """A stop clock may run: no later call puts the deadline of its thread off."""
     sidecar.acks = False
     client.emit({"message": "hi"})
-    closing = client.shipper.closing()
+    closing = client.shipper.closing
     closing.join(client.shipper.plan(20), "close")
     closing.join(client.shipper.plan(10), "SIGTERM")
     first = client.shipper.plan(0.0)
