@@ -176,10 +176,6 @@ class BackgroundClient(Emitter):
                     error.records_accepted = accepted
                     raise
 
-    def stop_lingering(self) -> None:
-        """Seal chunks at once from now on: the stop clock runs."""
-        self.shipper.stop_lingering()
-
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Wait until everything accepted so far is acked; see `Client.flush`."""
         shipper = self.shipper
@@ -240,11 +236,6 @@ class BackgroundClient(Emitter):
     def plan_by_progress(self) -> DrainPlan:
         """Return the plan of a drain that lasts while acks come; a child begins nothing for it."""
         return self._shipper.plan(None)
-
-    def correct_report(self) -> None:
-        """Report once more if records were refused since the report of this process."""
-        if self.is_of_this_process:
-            self._shipper.correct_report()
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -165,10 +165,11 @@ class Client(Emitter):
 
         Nothing closed it, or its loop stopped in the middle of that.
         """
-        if self.is_of_this_process:
-            self._shipper.end_at_exit()
-        else:
+        if not self.is_of_this_process:
             self._is_over = True
+        elif self._shipper.closing.report is None and self._shipper.buffer.bytes_held:
+            self._shipper.spill_rest()
+        self.correct_report()
 
     async def _send_when_space(self, tag: Tag, body: bytes) -> None:
         """Put an entry into the buffer that it had no space for."""

@@ -96,59 +96,6 @@ class _Slices:
         return self._pause_seconds
 
 
-class SpillAhead:
-    """What is done while a stop clock runs and the application still logs.
-
-    A sidecar that takes nothing, or too little, leaves a buffer that grows faster than it could be
-    written to stderr in the time that is left. So that is begun while intake is open; sending goes
-    on, and what it delivers after all is on both.
-
-    Args:
-        client: The client.
-        reason: As of `Closing`.
-        monotonic: Seconds.
-    """
-
-    def __init__(self, client: Drainable, *, reason: str, monotonic: Callable[[], float]) -> None:
-        self._client = client
-        self._reason = reason
-        self._monotonic = monotonic
-        self._announced = False
-        self._slices = _Slices(monotonic)
-
-    def step(self, plan: DrainPlan) -> float | None:
-        """Do what is due; return the seconds to wait, or None when intake must be closed."""
-        now = self._monotonic()
-        progress = self._client.progress()
-        match plan.step_while_logging(now, progress):
-            case Step.OVER:
-                return None
-            case Step.SPILL if self._client.spill is not None:
-                return self._write(self._client.spill, plan, progress)
-        return plan.wait_seconds_while_logging(now)
-
-    def _write(self, spill: Spill, plan: DrainPlan, progress: Progress) -> float:
-        """Write for a while; return the seconds to wait."""
-        if not self._announced and not self._announce(plan, progress):
-            return self._slices.pause()
-        now = self._monotonic()
-        wait_seconds = self._slices.write(
-            spill, now + _SPILL_SLICE_SECONDS, newest_first=plan.is_acking(progress)
-        )
-        return plan.wait_seconds_while_logging(now) if wait_seconds is None else wait_seconds
-
-    def _announce(self, plan: DrainPlan, progress: Progress) -> bool:
-        """Do as `Closing` does; the records to come will be in its own first line."""
-        if not self._client.buffer.spilling.to_spill():
-            return True
-        last_resort = self._client.last_resort
-        self._announced = announce(self._client.buffer.report(self._reason, 0.0), last_resort)
-        if self._announced:
-            _say_why(self._client, plan, self._monotonic(), progress)
-        last_resort.step_back()  # the application's own lines are not held up until then
-        return self._announced
-
-
 class Closing:
     """One client's end.
 
@@ -185,11 +132,48 @@ class Closing:
         self._spilling = False
         self._unnumbered: deque[Item] = deque()
         self._number = ""  # of the line for the first of these
+        self._is_ahead = False  # whether the spill has begun while intake is open
         self._slices = _Slices(monotonic)
         self._always_report = always_report
         self._monotonic = monotonic
         self._lock = SectionLock()
         self._steps: Iterator[float] = iter(())
+
+    def spill_ahead(self, plan: DrainPlan, reason: str) -> float | None:
+        """Do what is due while a stop clock runs and the application still logs.
+
+        A sidecar that takes nothing, or too little, leaves a buffer that grows faster than it could
+        be written to stderr in the time that is left. So that is begun while intake is open;
+        sending goes on, and what it delivers after all is on both.
+
+        Returns:
+            The seconds to wait, or None when intake must be closed.
+        """
+        now = self._monotonic()
+        progress = self._client.progress()
+        step = plan.step_while_logging(now, progress)
+        if step is Step.OVER:
+            return None
+        if step is Step.SPILL and self._spill is not None:
+            if not self._is_ahead and not self._announce_ahead(plan, progress, reason):
+                return self._slices.pause()
+            now = self._monotonic()
+            wait_seconds = self._slices.write(
+                self._spill, now + _SPILL_SLICE_SECONDS, newest_first=plan.is_acking(progress)
+            )
+            if wait_seconds is not None:
+                return wait_seconds
+        return plan.wait_seconds_while_logging(now)
+
+    def _announce_ahead(self, plan: DrainPlan, progress: Progress, reason: str) -> bool:
+        """Do as `_announce` does; the records to come will be in its own first line."""
+        if not self._client.buffer.spilling.to_spill():
+            return True
+        self._is_ahead = self._say_begins(self._client.buffer.report(reason, 0.0))
+        if self._is_ahead:
+            self._say_why(plan, self._monotonic(), progress)
+        self._last_resort.step_back()  # the application's own lines are not held up until then
+        return self._is_ahead
 
     def join(self, plan: DrainPlan, reason: str) -> None:
         """Let `plan` hold too, for a caller that drives the steps from now on. From any thread.
@@ -344,7 +328,7 @@ class Closing:
             if not self._spilling:
                 return self._after_vain_try()
             if not plan.give_up_when_stalled:
-                _say_why(self._client, plan, now, progress)
+                self._say_why(plan, now, progress)
             self._last_resort.begin_spill(
                 _SPILL_FIRST_SECONDS_MAX, everybody_waits=plan.has_only_the_reserve
             )
@@ -374,7 +358,16 @@ class Closing:
             waited = self._monotonic() - self._plan.started_seconds
             text = f"giving up on the sidecar after {waited:.1f} s{progress.unanswered}"
             self._last_resort.warn("give up", f"{text}; what is left goes to stderr")
-        return announce(self._account(), self._last_resort)
+        return self._say_begins(self._account())
+
+    def _say_begins(self, account: DrainReport) -> bool:
+        """Say that a spill begins, and what is not acked so far; tell whether stderr took it."""
+        return self._last_resort.go_first(_line(account.to_json("spill begins")))
+
+    def _say_why(self, plan: DrainPlan, now: float, progress: Progress) -> None:
+        """Say how many records go to stderr before the deadline, and why."""
+        text = plan.reason_to_spill(now, progress, self._client.buffer.records_waiting)
+        self._last_resort.warn("spill", text)
 
     def _account(self) -> DrainReport:
         seconds = self._monotonic() - self._plan.started_seconds
@@ -400,17 +393,6 @@ def drive(step: Callable[[], float | None], wait: Callable[[float], object] = ti
     """Do all of the steps that are left in this thread, and wait in between."""
     while (wait_seconds := step()) is not None:
         wait(wait_seconds)
-
-
-def announce(account: DrainReport, last_resort: LastResort) -> bool:
-    """Say that a spill begins, and what is not acked so far; tell whether stderr took it."""
-    return last_resort.go_first(_line(account.to_json("spill begins")))
-
-
-def _say_why(client: Drainable, plan: DrainPlan, now: float, progress: Progress) -> None:
-    """Say how many records go to stderr before the deadline, and why."""
-    text = plan.reason_to_spill(now, progress, client.buffer.records_waiting)
-    client.last_resort.warn("spill", text)
 
 
 def report_line(report: DrainReport, kind: str, last_resort: LastResort) -> bytes:

@@ -196,6 +196,11 @@ class Emitter:
             return self.last_resort.write_in_turn(line, patience_seconds)
         return self.last_resort.offer_line(line)
 
+    def correct_report(self) -> None:
+        """Report once more if records were refused since the report of this process."""
+        if self.is_of_this_process:
+            self._shipper.correct_report()
+
     # -- fork --------------------------------------------------------------------------------------
 
     def after_fork_in_child(self) -> None:

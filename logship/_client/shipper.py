@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
 from logship._buffer.counters import DrainReport
-from logship._client.closing import Closing, SpillAhead, drive, report_line
+from logship._client.closing import Closing, drive, report_line
 from logship._client.high_water import HighWater
 from logship._client.intake import Intake
 from logship._client.parts import (
@@ -419,10 +419,6 @@ class Shipper:
         if is_said:  # not before: another thread may end the process as soon as this is set
             self.closing.report = now
 
-    def spill_ahead(self, reason: str) -> SpillAhead:
-        """Return what is to be done while a stop clock runs and intake is open."""
-        return SpillAhead(self, reason=reason, monotonic=self._monotonic)
-
     def shut(self) -> None:
         """End the connection and all timers, on the loop. What is in the buffer stays there."""
         self.shut_connection()
@@ -434,21 +430,12 @@ class Shipper:
         """Send nothing more, and take no more acks."""
         self._pump.close()
 
-    def end_at_exit(self) -> None:
-        """At interpreter exit: say and spill what a client holds whose end did not come.
-
-        Nothing closed it, or its loop stopped in the middle of that.
-        """
-        if self.closing.report is None and self.buffer.bytes_held:
-            self.spill_rest()
-            self._upkeep.close()
-        self.correct_report()
-
     def spill_rest(self) -> None:
         """Drive the steps that are left of an end, in this thread: no loop sends any more."""
         self.broken = True
         self.closing.join(self.plan(_UNCLOSED_SECONDS), "exit without close")
         drive(self.closing.step)
+        self._upkeep.close()
 
     def after_fork_in_child(self) -> None:
         """In a forked child: let go of the parent's socket, spool and records, without a word.

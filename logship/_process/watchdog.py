@@ -171,7 +171,7 @@ class Watchdog:
         self._end()
 
     def _stop(self) -> None:
-        self._client.stop_lingering()
+        self._client.shipper.stop_lingering()
         self._let_it_log()
         plan, signum = self._plan(), self._dies_by
         if signum is not None:
@@ -198,13 +198,13 @@ class Watchdog:
 
         If the process must die by a signal, return at once.
         """
-        started = self._clock.started
-        ahead = self._client.shipper.spill_ahead(started.reason if started is not None else "")
+        closing = self._client.shipper.closing
         while not self._interrupted and not self._client.intake_closed and self._dies_by is None:
             started, deadline = self._clock.started, self._clock.deadline_seconds
             if started is None or deadline is None:
                 return
-            wait_seconds = ahead.step(DrainPlan.until(started.at_seconds, deadline))
+            plan = DrainPlan.until(started.at_seconds, deadline)
+            wait_seconds = closing.spill_ahead(plan, started.reason)
             if wait_seconds is None:
                 return
             self._wait(wait_seconds)

@@ -237,7 +237,7 @@ class Supervisor:
         plan = DrainPlan.until(noted.at_seconds, end)
         spill_seconds = self._shipping.reserve_seconds(plan)
         self._deadlines = Deadlines.share_out(noted.at_seconds, end, spill_seconds)
-        self._shipping.client.stop_lingering()
+        self._shipping.client.shipper.stop_lingering()
         self._offspring.announce_stop(self._deadlines.clients_seconds)
 
     def _note_end(self, deaths: list[Death]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
-from logship._client.closing import Closing, SpillAhead
+from logship._client.closing import Closing
 from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship._protocol.entries import unpack_unstamped
 from logship._stderr.spill import Spill, SpillCost
@@ -302,7 +302,7 @@ class Ahead:
         self.log(1, 10)
         self.shipper.silent_seconds = float("inf")
         self.shipper.spill_seconds_per_byte = 1.0 / self.buffer.bytes_held
-        self.ahead = SpillAhead(self.shipper, reason="test", monotonic=self.clock)
+        self.closing = Closing(self.shipper, always_report=False, monotonic=self.clock)
 
     def log(self, first: int, last: int) -> None:
         for number in range(first, last + 1):
@@ -312,7 +312,7 @@ class Ahead:
     def run(self, until: float) -> float:
         """Step until then, or until intake must close; return when that was."""
         while self.clock() < until:
-            wait_seconds = self.ahead.step(DrainPlan.until(0.0, 30.0))
+            wait_seconds = self.closing.spill_ahead(DrainPlan.until(0.0, 30.0), "test")
             if wait_seconds is None:
                 break
             assert 0.0 < wait_seconds <= 0.5
@@ -348,7 +348,7 @@ def test_what_stderr_does_not_take_is_tried_again_and_holds_up_nobody(stderr: St
     stalled = Stalled()
     stop = Ahead(stalled)
     stop.clock.advance(21.0)
-    waits = [stop.ahead.step(DrainPlan.until(0.0, 30.0)) for _ in range(8)]
+    waits = [stop.closing.spill_ahead(DrainPlan.until(0.0, 30.0), "test") for _ in range(8)]
     assert waits[-1] == 0.02
     assert stalled.tries == stalled.steps_back == 8
 
@@ -365,9 +365,8 @@ def test_a_call_that_ends_the_client_goes_on_where_the_spill_ahead_was(stderr: S
     stop = Ahead(stderr.last_resort())
     stop.run(21.0)
     stop.log(11, 15)
-    closing = Closing(stop.shipper, always_report=False, monotonic=stop.clock)
-    closing.join(DrainPlan.until(stop.clock(), 30.0), "test")
-    for wait_seconds in closing.steps():
+    stop.closing.join(DrainPlan.until(stop.clock(), 30.0), "test")
+    for wait_seconds in stop.closing.steps():
         stop.clock.advance(max(wait_seconds, 0.001))
     numbers = [line["record"].get("n") for line in stderr.json("spilled")]
     assert numbers == [*range(1, 16), None]

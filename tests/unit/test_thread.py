@@ -75,7 +75,7 @@ def test_calls_that_wait_for_a_loop_are_let_go_when_it_fails(
         "select",
         lambda *args: fail() if is_own() else select(*args),
     )
-    client.stop_lingering()  # wakes the loop
+    client.shipper.stop_lingering()  # wakes the loop
     assert not waiting.join().all_acked
     assert client.emit({"message": "later"})
     assert not client.flush(20).all_acked
