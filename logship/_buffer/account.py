@@ -60,7 +60,7 @@ def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: floa
         refused=counters.refused + noted["refused"],
         refused_lines=counters.refused_lines + noted["refused_lines"],
         refused_unwritten=counters.refused_unwritten + noted["refused_unwritten"],
-        refused_id=accumulator.refusals.id,
+        refused_id=accumulator.refused_id,
         truncated=counters.truncated,
         streams=tuple(
             _stream_report(stream, waiting)

@@ -7,10 +7,10 @@ come between them, and the caller begins again. Nothing here waits, logs or does
 
 from __future__ import annotations
 
+import itertools
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
 from logship._buffer.changes import Changes
@@ -20,8 +20,7 @@ from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
 from logship._buffer.losses import Numbered, left_to_declare, lost, spilled_after_all
 from logship._buffer.ranges import Gap, extended, merge_gaps
-from logship._buffer.refusals import Refusals
-from logship._buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
+from logship._buffer.stream import ROLLOVER_NUMBER, Stream, new_stream_id, stamp_bytes
 from logship._buffer.streams import Streams
 from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
 from logship._reasons import SPILLED
@@ -49,7 +48,7 @@ class Accumulator:
         changes: The commits.
         chunks: Where entries are kept, once they are numbered.
         counters: What became of records.
-        refusals: Numbers the lines of refused records.
+        refused_id: Of this process life, in the lines of refused records.
         streams: Open streams and ended ones.
         control_fields: Plain fields that each control record has too; its own win.
         stamp_bytes: What a stamp adds to an entry.
@@ -69,7 +68,8 @@ class Accumulator:
         self.changes: Changes = Changes()
         self.chunks: Chunks = Chunks(storage, self.changes, random_bytes)
         self.counters: Counters = Counters()
-        self.refusals: Refusals = Refusals(random_bytes)
+        self.refused_id: str = new_stream_id(random_bytes)
+        self._refused_lines = itertools.count(1)
         self.streams: Streams = Streams(stamp_key, awaited_tag, self.changes, random_bytes)
         self.control_fields: Mapping[str, Any] = {}
         self.stamp_bytes: int = stamp_bytes(stamp_key)
@@ -129,6 +129,14 @@ class Accumulator:
     def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
         """Count a dropped record as spilled: it reached stderr after all."""
         self.changes.commit(spilled_after_all(self.counters, numbered, reason))
+
+    def number_refused(self) -> str:
+        """Return what the next line of a refused record is known by, in the form of a stamp.
+
+        The numbers begin at 1 and have no hole, so a reader of stderr sees how many of these lines
+        there were, and which of them are missing. Any thread may call it, at any point.
+        """
+        return f"{self.refused_id}:{next(self._refused_lines):010d}"
 
     # -- chunks leave ----------------------------------------------------------------------------
 
@@ -357,7 +365,7 @@ class Accumulator:
         count = min(count, max(1, ROLLOVER_NUMBER - chunk.stream.next_number))
         if sum(map(len, bodies)) + each * len(bodies) <= room:
             return count
-        sizes = accumulate(len(body) + each for body in bodies)
+        sizes = itertools.accumulate(len(body) + each for body in bodies)
         return max(1, min(count, bisect_right([*sizes], room)))
 
     def _write(

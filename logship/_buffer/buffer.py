@@ -191,7 +191,7 @@ class Buffer:
         Counted first: a signal handler that raises in between leaves a line that is missing.
         """
         self.note("refused_lines", 1)
-        return self._accumulator.refusals.next()
+        return self._accumulator.number_refused()
 
     def tag_of(self, tag: Tag) -> str:
         """Return the route that a tag stands for, as far as it is known now."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
@@ -19,14 +19,8 @@ from logship._buffer.inbox import Tag
 from logship._hooks.locking import Bell
 from logship._hooks.threads import may_wait_here
 from logship._reasons import OVERFLOW
+from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import spilled_lines
-
-
-class LineSink(Protocol):
-    """The last resort, as far as an overflow needs it."""
-
-    def offer_line(self, line: bytes) -> bool:
-        """Write a line at once if there is room for it; tell whether it was written."""
 
 
 class Admission:
@@ -46,7 +40,7 @@ class Admission:
         *,
         policy: Literal["block", "drop_oldest", "drop_newest"],
         block_seconds_max: float,
-        last_resort: LineSink | None,
+        last_resort: LastResort | None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._buffer = buffer
@@ -147,7 +141,7 @@ class Admission:
         finally:
             self._buffer.counters.undecided.discard(deciding)
 
-    def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LineSink) -> Outcome:
+    def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LastResort) -> Outcome:
         numbered = self._buffer.number_and_drop(tag, body, OVERFLOW)
         if numbered is None:
             return Outcome.CLOSED

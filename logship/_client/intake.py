@@ -14,7 +14,7 @@ from typing import Any
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship._buffer.inbox import Tag
-from logship._buffer.overflow import Admission, LineSink
+from logship._buffer.overflow import Admission
 from logship._client.context import current_fields
 from logship._client.shaping import Fields, Shape, in_context, shaper
 from logship._hooks.interruptions import is_interruption
@@ -24,6 +24,7 @@ from logship._protocol.repeated import Repeated
 from logship._reasons import WITHHELD
 from logship._settings import RECORD_BYTES_MAX, Settings
 from logship._settings.choices import Redact
+from logship._stderr.last_resort import LastResort
 from logship.errors import ClientClosed
 
 Record = Mapping[Any, Any]
@@ -80,7 +81,7 @@ class Intake:
         settings: Settings,
         buffer: Buffer,
         tag: Tag,
-        last_resort: LineSink | None,
+        last_resort: LastResort | None,
         warn: Callable[[str, str], None],
         constants: Mapping[str, Any],
         monotonic: Callable[[], float],

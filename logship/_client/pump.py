@@ -12,16 +12,8 @@ from typing import Protocol
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
-from logship._delivery import (
-    Actions,
-    Connect,
-    Delivery,
-    Disconnect,
-    Quarantine,
-    Release,
-    Send,
-    Warn,
-)
+from logship._delivery.actions import Actions, Connect, Disconnect, Quarantine, Release, Send, Warn
+from logship._delivery.delivery import Delivery
 from logship._settings import Endpoint
 
 DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25

@@ -33,8 +33,8 @@ from logship._client.port import SocketPort
 from logship._client.pump import Pump
 from logship._client.schedule import LoopSchedule
 from logship._client.upkeep import SpoolUpkeep
-from logship._delivery import Delivery
 from logship._delivery.credentials import tls_source
+from logship._delivery.delivery import Delivery
 from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship._delivery.transport import SocketTransport, Transport
 from logship._ecs.advice import default_tag

@@ -16,7 +16,9 @@ from logship import _reasons
 from logship._buffer.buffer import Buffer
 from logship._buffer.counters import Account, Counters, DrainReport, StreamReport
 from logship._buffer.ranges import Ranges
-from logship._delivery import Delivery, DeliveryCounters, State
+from logship._delivery.counters import DeliveryCounters
+from logship._delivery.delivery import Delivery
+from logship._delivery.states import State
 from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import Kind
 from logship._metrics.sums import SLOTS, Numbers, ended, slot, zeros

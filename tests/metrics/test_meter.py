@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,7 +17,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.counters import DrainReport
 from logship._buffer.overflow import Admission
 from logship._client.client import Client
-from logship._delivery import Delivery
+from logship._delivery.delivery import Delivery
 from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import Kind
 from logship._metrics.meter import Meter
@@ -25,6 +25,7 @@ from logship._metrics.process import Process
 from logship._metrics.sums import SLOTS, Numbers, buried, slot, summed, zeros
 from logship._reasons import OVERFLOW
 from logship._settings import Settings
+from logship._stderr.last_resort import LastResort
 from logship.testing import Sidecar
 from tests.unit.accounts import a_buffer, admit, body
 from tests.unit.clients import Stderr, a_client, until
@@ -92,7 +93,9 @@ def test_a_record_on_its_way_to_stderr_is_not_shown_as_dropped() -> None:
     buffer = a_buffer(bytes_max=500)
     stderr = ScrapingStderr()
     stderr.watched = Watched(a_meter(buffer))
-    admission = Admission(buffer, policy="block", block_seconds_max=0.0, last_resort=stderr)
+    admission = Admission(
+        buffer, policy="block", block_seconds_max=0.0, last_resort=cast(LastResort, stderr)
+    )
     while not stderr.readings:
         admit(admission, "t", body(1))
     for _ in range(19):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from logship._client import parts
-from logship._delivery import Actions, Connect, Delivery, Disconnect, Release, Send
+from logship._delivery.actions import Actions, Connect, Disconnect, Release, Send
+from logship._delivery.delivery import Delivery
 from logship._settings import Endpoint, Settings
 from tests.simulation.clock import VirtualClock
 

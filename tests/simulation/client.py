@@ -16,11 +16,9 @@ from logship._buffer.overflow import Admission
 from logship._client import closing, parts
 from logship._client.closing import Closing
 from logship._client.pump import Pump
-from logship._delivery import (
-    Delivery,
-    State,
-)
+from logship._delivery.delivery import Delivery
 from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship._delivery.states import State
 from logship._protocol.compression import compressor
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
 from logship._reasons import QUARANTINED, WITHHELD

@@ -33,9 +33,11 @@ from logship._client import parts as parts_module
 from logship._client.closing import Closing
 from logship._client.parts import Uniform
 from logship._client.pump import Pump
-from logship._delivery import Actions, Delivery, Flight, Release, Send
 from logship._delivery import attempts as attempts_module
+from logship._delivery.actions import Actions, Release, Send
 from logship._delivery.attempts import Attempts
+from logship._delivery.chunks import Flight
+from logship._delivery.delivery import Delivery
 from logship._delivery.poison import PoisonSearch
 from logship._protocol.frames import AckReader
 from logship._settings import Settings

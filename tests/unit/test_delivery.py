@@ -11,20 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship._delivery import (
-    TRANSITIONS,
-    UNANSWERED_FAILURES,
-    UNANSWERED_SECONDS,
-    Connect,
-    Delivery,
-    Disconnect,
-    Event,
-    Quarantine,
-    Release,
-    Send,
-    State,
-    Warn,
-)
+from logship._delivery.actions import Connect, Disconnect, Quarantine, Release, Send, Warn
+from logship._delivery.attempts import UNANSWERED_FAILURES, UNANSWERED_SECONDS
+from logship._delivery.delivery import Delivery
+from logship._delivery.states import TRANSITIONS, Event, State
 from logship._settings import Endpoint
 from tests.unit.accounts import QUICK
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
 from logship._client.pump import Cancel, Pump
-from logship._delivery import Delivery
+from logship._delivery.delivery import Delivery
 from logship._settings import Endpoint
 from logship.testing import ManualClock
 from tests.unit.accounts import a_buffer, body
