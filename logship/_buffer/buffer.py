@@ -96,7 +96,7 @@ class Buffer:
         self.linger_seconds = linger_seconds
         self.stamp_key = stamp_key
         self._monotonic = monotonic
-        self._storage = storage or MemoryStorage(random_bytes, chunk_bytes_max)
+        self._new_storage = functools.partial(MemoryStorage, random_bytes, chunk_bytes_max)
         self._new_accumulator = functools.partial(
             Accumulator,
             chunk_bytes_max=chunk_bytes_max,
@@ -106,8 +106,8 @@ class Buffer:
             time_ns=time_ns,
             random_bytes=random_bytes,
         )
-        self._new_storage = functools.partial(MemoryStorage, random_bytes, chunk_bytes_max)
-        self._section = Section(self._new_accumulator(storage=self._storage), wake, failed)
+        accumulator = self._new_accumulator(storage=storage or self._new_storage())
+        self._section = Section(accumulator, wake, failed)
         self._entrance = Entrance(
             self._section,
             bytes_max=bytes_max,
@@ -352,8 +352,7 @@ class Buffer:
         Args:
             refuses: Whether to refuse all records, though intake is not closed.
         """
-        self._storage = self._new_storage()
-        accumulator = self._new_accumulator(storage=self._storage)
+        accumulator = self._new_accumulator(storage=self._new_storage())
         self._section.begin_anew(accumulator, refuses=refuses)
 
     @property
@@ -408,8 +407,9 @@ class Buffer:
     @property
     def unspooled(self) -> int:
         """Records that are in memory though there is a spool; those that wait for it count too."""
-        waits = self._storage.outlives_process and not self._section.closed
-        return self._storage.unspooled + (len(self._section.inbox) if waits else 0)
+        storage = self._chunks.storage
+        waits = storage.outlives_process and not self._section.closed
+        return storage.unspooled + (len(self._section.inbox) if waits else 0)
 
     @property
     def records_waiting(self) -> int:

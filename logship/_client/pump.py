@@ -136,9 +136,7 @@ class Pump:
         """
         due_seconds = self._due_seconds()
         if due_seconds < self._timer_seconds and not self.is_stopped:
-            self.cancel_timer()
-            self._timer_seconds = due_seconds
-            self._cancel = self._schedule.at(due_seconds, self._timer_rang)
+            self._set_timer(due_seconds)
         if self._buffer.has_sealed() and self._delivery.can_send:
             self._schedule.soon(self.turn)  # sealed between the last look and now
 
@@ -197,9 +195,7 @@ class Pump:
     def restart(self, reason: str, wait_seconds: float) -> None:
         """Begin again: connect anew, and turn after a while."""
         self._port.disconnect()
-        self.cancel_timer()
-        self._timer_seconds = self._monotonic() + wait_seconds
-        self._cancel = self._schedule.at(self._timer_seconds, self._timer_rang)
+        self._set_timer(self._monotonic() + wait_seconds)
         adopted = sorted(self._buffer.adopted, key=lambda chunk: chunk.first)
         chunks = [*self._buffer.unsettled(), *adopted]
         taken = [chunk for chunk in chunks if chunk.state is ChunkState.TAKEN]
@@ -220,6 +216,11 @@ class Pump:
             *self._upkeep.deadlines(),
         ]
         return min([each for each in deadlines if each is not None], default=math.inf)
+
+    def _set_timer(self, seconds: float) -> None:
+        self.cancel_timer()
+        self._timer_seconds = seconds
+        self._cancel = self._schedule.at(seconds, self._timer_rang)
 
     def _timer_rang(self) -> None:
         self._cancel, self._timer_seconds = _nothing, math.inf

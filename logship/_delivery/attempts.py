@@ -76,11 +76,14 @@ class Attempts:
     def failed(self, now_seconds: float) -> None:
         """Wait, then try the next endpoint."""
         is_answer = now_seconds < self._began_at_seconds + UNANSWERED_SECONDS
-        self._try_next(now_seconds, 0 if is_answer else UNANSWERED_FAILURES)
+        self.try_next(now_seconds, 0 if is_answer else UNANSWERED_FAILURES)
 
-    def ended_without_ack(self, now_seconds: float) -> None:
+    def try_next(self, now_seconds: float, as_after_failures: int = 0) -> None:
         """Wait, then try the next endpoint: a connection that brings no ack is a failure too."""
-        self._try_next(now_seconds)
+        self._index = (self._index + 1) % len(self._endpoints)
+        self.failures += 1
+        wait_seconds = self._retry_wait_seconds(max(self.failures, as_after_failures))
+        self.due_seconds = now_seconds + min(wait_seconds, self._wait_seconds_max)
 
     def note_outage(self, now_seconds: float) -> None:
         """Note that an operator is told of an outage, which may have begun earlier."""
@@ -101,9 +104,3 @@ class Attempts:
         """Wait at most so long from now on."""
         self._wait_seconds_max = wait_seconds_max
         self.due_seconds = min(self.due_seconds, now_seconds + wait_seconds_max)
-
-    def _try_next(self, now_seconds: float, as_after_failures: int = 0) -> None:
-        self._index = (self._index + 1) % len(self._endpoints)
-        self.failures += 1
-        wait_seconds = self._retry_wait_seconds(max(self.failures, as_after_failures))
-        self.due_seconds = now_seconds + min(wait_seconds, self._wait_seconds_max)

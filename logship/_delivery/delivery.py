@@ -161,12 +161,10 @@ class Delivery(Generic[HandleT]):
         self._inflight.clear()
         text = f"lost the connection to {self.endpoint} ({reason}); unacked chunks are sent again"
         self._judge(lost)
-        if self._acked_on_this_connection:
-            self._attempts.return_to_first(
-                now_seconds
-            )  # it did ack: a restart, not a broken server
+        if self._acked_on_this_connection:  # a restart, not a broken server
+            self._attempts.return_to_first(now_seconds)
         else:
-            self._attempts.ended_without_ack(now_seconds)
+            self._attempts.try_next(now_seconds)
         if not lost:
             return []
         self._attempts.note_outage(now_seconds)

@@ -198,7 +198,7 @@ def backoff_never_reset(note: Any, self: ChunkDelivery, now_seconds: float) -> N
     self._attempts.failures = failures
 
 
-@_around(Attempts, "_try_next")
+@_around(Attempts, "try_next")
 def backoff_never_grows(try_next: Any, self: Attempts, now_seconds: float, *more: int) -> None:
     """Each failure is taken for the first."""
     self.failures = 0
