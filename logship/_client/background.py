@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Unpack
 
 from logship._buffer.counters import DrainReport, FlushReport
 from logship._buffer.entrance import Outcome
@@ -21,19 +20,13 @@ from logship._client.closing import Closing, drive
 from logship._client.emitter import Emitter
 from logship._client.flush import Flush
 from logship._client.intake import Record
-from logship._client.parts import chosen_settings
 from logship._client.thread import ShipperThread
 from logship._delivery.drain import DrainPlan
-from logship._delivery.transport import Transport
 from logship._hooks import registry
 from logship._hooks.interruptions import is_from_outside
 from logship._hooks.locking import Bell
 from logship._hooks.threads import may_wait_here
-from logship._settings import Settings
 from logship.errors import BufferFull, ClientClosed
-
-if TYPE_CHECKING:
-    from logship._settings.keywords import SettingsKeywords
 
 _THREAD_SECONDS_MAX = 1.0
 _THREAD_SECONDS_MIN = 0.1
@@ -48,6 +41,9 @@ _NO_LIMIT = -1.0
 """What a lock understands by a wait without an end."""
 
 _ACCEPTED = Outcome.ACCEPTED
+
+_parents: list[ShipperThread] = []
+"""Threads of parent processes, which stay as they are: their loops share a selector with those."""
 
 
 class BackgroundClient(Emitter):
@@ -64,22 +60,8 @@ class BackgroundClient(Emitter):
         UnsupportedRuntime: The call is in a subinterpreter.
     """
 
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        transport: Transport | None = None,
-        parts: Mapping[str, Any] | None = None,
-        **options: Unpack[SettingsKeywords],
-    ) -> None:
-        chosen = chosen_settings(settings, **options)
-        super().__init__(chosen, {"transport": transport, **(parts or {})})
-        self._chunks_seen = 1
-        self._thread: ShipperThread | None = None
-        self._parents: list[object] = []
-        if not self.settings.disabled:
-            registry.add(self)
-            self._begin_here()
+    _chunks_seen = 1
+    _thread: ShipperThread | None = None
 
     def __enter__(self) -> BackgroundClient:
         """Return this client; it ships already."""
@@ -240,8 +222,8 @@ class BackgroundClient(Emitter):
     # -- inside ------------------------------------------------------------------------------------
 
     def _begin_here(self) -> None:
-        # A parent's thread stays as it is: its loop shares a selector with the parent.
-        self._parents.append(self._thread)
+        if self._thread is not None:
+            _parents.append(self._thread)
         self._thread = ShipperThread(self._shipper)
         self._thread.start()
 

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Unpack
 
 from logship._buffer.counters import DrainReport, FlushReport
 from logship._buffer.inbox import Tag
 from logship._client.emitter import Emitter
 from logship._client.flush import Flush
 from logship._client.intake import Record
-from logship._client.parts import chosen_settings
 from logship._client.shipper import Shipper
-from logship._delivery.transport import Transport
 from logship._hooks import registry
 from logship._hooks.interruptions import is_from_outside
-from logship._settings import Settings
 from logship.errors import BufferFull, ClientClosed
-
-if TYPE_CHECKING:
-    from logship._settings.keywords import SettingsKeywords
 
 
 class Client(Emitter):
@@ -39,19 +32,7 @@ class Client(Emitter):
         UnsupportedRuntime: The call is in a subinterpreter.
     """
 
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        transport: Transport | None = None,
-        parts: Mapping[str, Any] | None = None,
-        **options: Unpack[SettingsKeywords],
-    ) -> None:
-        chosen = chosen_settings(settings, **options)
-        super().__init__(chosen, {"transport": transport, **(parts or {})})
-        self._closing: asyncio.Task[None] | None = None
-        if not self.settings.disabled:
-            registry.add(self)
+    _closing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Client:
         """Start shipping."""

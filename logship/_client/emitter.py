@@ -6,11 +6,14 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from logship._buffer.entrance import Outcome
 from logship._client.intake import Intake, Record
+from logship._client.parts import chosen_settings
 from logship._client.shipper import Shipper
+from logship._delivery.transport import Transport
+from logship._hooks import registry
 from logship._hooks.fork_mark import Mark, fork_mark
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.preexec import is_about_to_exec
@@ -19,6 +22,9 @@ from logship._protocol.readable import plain_value
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import refused_line
+
+if TYPE_CHECKING:
+    from logship._settings.keywords import SettingsKeywords
 
 FALL_BACK_SECONDS_MAX = 1.0
 """How long a record may wait for stderr that is refused because the client is closed."""
@@ -32,26 +38,34 @@ class Emitter:
     After a fork, the parent ships the parent's records. The child's first record begins anew, with
     another shipper: the child may be about to exec and log nothing.
 
-    Args:
-        settings: What to do.
-        parts: Of the shipper.
+    Both clients have its constructor, and describe the arguments.
 
     Attributes:
-        settings: As given.
+        settings: What to do.
         intake: The way into the shipper's buffer.
         when_begun_anew: Called in a forked child after its first record made a new shipper.
     """
 
-    def __init__(self, settings: Settings, parts: Mapping[str, Any]) -> None:
-        self.settings: Settings = settings
-        self._parts = parts
-        self._shipper = Shipper(settings, **parts)
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        transport: Transport | None = None,
+        parts: Mapping[str, Any] | None = None,
+        **options: Unpack[SettingsKeywords],
+    ) -> None:
+        self.settings: Settings = chosen_settings(settings, **options)
+        self._parts = {"transport": transport, **(parts or {})}
+        self._shipper = Shipper(self.settings, **self._parts)
         self.intake: Intake = self._shipper.new_intake()
         self._here: Mark = fork_mark()  # not zero: shipper and intake belong to this process
         self._lock = threading.RLock()
         self._begun: list[tuple[Shipper, Intake, Mark]] = []
         self._is_over = False  # the exit hook ran in a child that had logged nothing
         self.when_begun_anew: Callable[[], None] = lambda: None
+        if not self.settings.disabled:
+            registry.add(self)
+            self._begin_here()
 
     def __repr__(self) -> str:
         """Return what a person who debugs wants to see first."""
@@ -200,6 +214,9 @@ class Emitter:
         """Report once more if records were refused since the report of this process."""
         if self.is_of_this_process:
             self._shipper.correct_report()
+
+    def end_at_exit(self) -> None:
+        """At interpreter exit: deliver, spill or name all remaining records."""
 
     # -- fork --------------------------------------------------------------------------------------
 
