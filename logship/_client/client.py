@@ -134,10 +134,14 @@ class Client(Emitter):
         if self.settings.disabled:
             return shipper.buffer.report(reason, 0.0)
         if shipper.closing.report is None:
-            shipper.closing.join(shipper.plan(timeout), reason)
+            loop, task = asyncio.get_running_loop(), self._closing
+            if task is not None and (task.done() or task.get_loop() is not loop):
+                task = None  # its loop has stopped, or it was interrupted
+            shipper.closing.join(shipper.plan(timeout), reason, alone=task is None)
             shipper.note_progress()  # a call before this one looks at the new plan now
             self.start()
-            await asyncio.shield(self._task_that_closes())
+            self._closing = task or loop.create_task(self._close(shipper))
+            await asyncio.shield(self._closing)
         assert shipper.closing.report is not None
         return shipper.closing.report
 
@@ -149,7 +153,7 @@ class Client(Emitter):
         if not self.is_of_this_process:
             self._is_over = True
         elif self._shipper.closing.report is None and self._shipper.buffer.bytes_held:
-            self._shipper.spill_rest()
+            self._shipper.spill_rest(alone=True)
         self.correct_report()
 
     async def _send_when_space(self, tag: Tag, body: bytes) -> None:
@@ -169,13 +173,6 @@ class Client(Emitter):
             finally:
                 take_back()
 
-    def _task_that_closes(self) -> asyncio.Task[None]:
-        """Return what ends the client on this loop; another one may be closed."""
-        loop, task = asyncio.get_running_loop(), self._closing
-        if task is None or task.done() or task.get_loop() is not loop:
-            task = self._closing = loop.create_task(self._close(self._shipper))
-        return task
-
     async def _close(self, shipper: Shipper) -> None:
         try:
             await self._drive(shipper.closing.step)
@@ -185,7 +182,7 @@ class Client(Emitter):
             # The loop ends, because callers of `close` cannot cancel this task; or a signal handler
             # ends it.
             if is_from_outside(error):
-                shipper.spill_rest()
+                shipper.spill_rest(alone=False)
             self._end(shipper)
             raise
         self._end(shipper)

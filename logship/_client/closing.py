@@ -175,13 +175,21 @@ class Closing:
         self._last_resort.step_back()  # the application's own lines are not held up until then
         return self._is_ahead
 
-    def join(self, plan: DrainPlan, reason: str) -> None:
+    def join(self, plan: DrainPlan, reason: str, *, alone: bool = False) -> None:
         """Let `plan` hold too, for a caller that drives the steps from now on. From any thread.
 
         The plan that ends first holds: a stop clock may run. The first reason is the report's.
+
+        Args:
+            plan: The caller's.
+            reason: A word for the report.
+            alone: Whether no caller before this one goes on, so that their plans hold no more.
         """
         self._reason = self._reason or reason
-        self._plans.append(plan)
+        if alone:
+            self._plans = [plan]
+        else:
+            self._plans.append(plan)
 
     def leave(self, plan: DrainPlan) -> None:
         """Note that the caller with this plan does not go on; the plans of the others hold.

@@ -430,10 +430,14 @@ class Shipper:
         """Send nothing more, and take no more acks."""
         self._pump.close()
 
-    def spill_rest(self) -> None:
-        """Drive the steps that are left of an end, in this thread: no loop sends any more."""
+    def spill_rest(self, *, alone: bool) -> None:
+        """Drive the steps that are left of an end, in this thread: no loop sends any more.
+
+        Args:
+            alone: As of `Closing.join`.
+        """
         self.broken = True
-        self.closing.join(self.plan(_UNCLOSED_SECONDS), "exit without close")
+        self.closing.join(self.plan(_UNCLOSED_SECONDS), "exit without close", alone=alone)
         drive(self.closing.step)
         self._upkeep.close()
 

@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from types import FrameType, ModuleType
@@ -156,16 +157,31 @@ def test_a_client_goes_on_in_another_loop_while_the_one_before_is_not_closed(
     assert stderr.lines() == []
 
 
-def test_a_close_whose_loop_was_closed_is_finished_by_the_next(
-    sidecar: Sidecar, stderr: Stderr
-) -> None:
+def a_client_whose_close_was_left(sidecar: Sidecar, stderr: Stderr) -> Client:
+    """Return a client whose `close` nothing drives any more, and is late already."""
     sidecar.acks = False
     client = a_client(sidecar, stderr)
     client.emit({"message": "hello"})
     loop = asyncio.new_event_loop()
     with pytest.raises(TimeoutError):
-        loop.run_until_complete(asyncio.wait_for(client.close(), 0.1))
+        loop.run_until_complete(asyncio.wait_for(client.close(1.0), 0.1))
     loop.close()
+    time.sleep(1.0)
+    return client
+
+
+def test_the_exit_hook_finishes_a_close_whose_loop_was_closed(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    a_client_whose_close_was_left(sidecar, stderr).end_at_exit()
+    assert [each["spilled"] for each in stderr.json("drain report")] == [1]
+    gc.collect()  # the task of the call
+
+
+def test_a_close_whose_loop_was_closed_is_finished_by_the_next(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    client = a_client_whose_close_was_left(sidecar, stderr)
     sidecar.acks = True
     assert asyncio.run(client.close(20)).all_acked
     assert not any("error of its own" in each for each in stderr.warnings())
