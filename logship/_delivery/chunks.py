@@ -46,9 +46,7 @@ class Flight(Generic[HandleT]):
 
     __slots__ = ("chunk", "overtaken_at_seconds", "sent_at_seconds")
 
-    def __init__(
-        self, chunk: HandleT, sent_at_seconds: float, overtaken_at_seconds: float | None = None
-    ) -> None:
+    def __init__(self, chunk: HandleT, sent_at_seconds: float) -> None:
         self.chunk = chunk
         self.sent_at_seconds = sent_at_seconds
-        self.overtaken_at_seconds = overtaken_at_seconds
+        self.overtaken_at_seconds: float | None = None
