@@ -14,7 +14,7 @@ from logship.errors import ProtocolError
 _NIL = 0xC0
 _ARRAY_16 = 0xDC
 ITEMS = range(2, 5)
-"""How many items a message has."""
+"""How many items a message with records has."""
 
 _TEXT_HEAD_BYTES = {
     0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5, **dict.fromkeys(range(0xA0, 0xC0), 1),
@@ -64,10 +64,12 @@ class Framer:
 
     Args:
         bytes_max: the longest message.
+        items: how many items a message may have.
     """
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, items: range = ITEMS) -> None:
         self._bytes_max = bytes_max
+        self._items_allowed = items
         self._data = bytearray()
         self._begin_message()
 
@@ -82,16 +84,20 @@ class Framer:
         A nil is a heartbeat and stands for nothing.
 
         Raises:
-            ProtocolError: the bytes are not an array of two to four, or a message is too long.
+            ProtocolError: the bytes are not an array of so many items, or a message is too long.
                 Messages before it have been yielded.
         """
         self._data += data
         while self._is_complete():
-            items = [self._item(*span) for span in self._spans]
+            items = self._items()
             del self._data[: self._at]
             self._begin_message()
             if items:
                 yield items
+
+    def rest(self) -> bytes:
+        """Return the bytes behind the messages that were yielded."""
+        return bytes(self._data)
 
     def _begin_message(self) -> None:
         self._at = 0  # where the next value begins, which may be behind the bytes that are there
@@ -131,11 +137,16 @@ class Framer:
             count, size = int.from_bytes(data[1:3]), 3
         else:
             count = first - 0x90
-        if first != _NIL and count not in ITEMS:
-            begins = bytes(data[:8])
-            raise ProtocolError(f"a message begins with {begins!r}, not an array of two to four")
+        if first != _NIL:
+            self._check_count(count)
         self._count, self._at = count, size
         return True
+
+    def _check_count(self, count: int) -> None:
+        if count not in self._items_allowed:
+            begins, allowed = bytes(self._data[:8]), self._items_allowed
+            wanted = f"an array of {allowed.start} to {allowed.stop - 1} items"
+            raise ProtocolError(f"a message begins with {begins!r}, not {wanted}")
 
     def _begin_item(self) -> bool:
         if self._at == len(self._data):
@@ -174,6 +185,7 @@ class Framer:
         self._item_at = None
         return True
 
-    def _item(self, begin: int, end: int, is_text: bool) -> Item:
+    def _items(self) -> list[Item]:
+        """Return the items of the message that is there."""
         with memoryview(self._data) as data:
-            return Item(bytes(data[begin:end]), is_text)
+            return [Item(bytes(data[begin:end]), is_text) for begin, end, is_text in self._spans]

@@ -17,16 +17,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgpack
 
+from logship._protocol.framing import Framer, Item
 from logship._quoting import quoted
-from logship.errors import HandshakeError
+from logship.errors import HandshakeError, ProtocolError
 
 _MESSAGE_BYTES_MAX = 64 * 1024
-_WALKER_BYTES = 4096
+_MESSAGE_ITEMS = range(2, 7)
+_TRUE = b"\xc3"
 
 _RECORDS_BEGIN = (b"\x92", b"\x93", b"\x94", b"[", b"{")
 """How a message with records begins, in msgpack and in JSON; PING is an array of six."""
@@ -59,7 +61,7 @@ class ClientHandshake:
         self._username = username
         self._password = password
         self._nonce: bytes | None = None
-        self._messages = _Messages()
+        self._framer = _new_framer()
 
     def feed(self, data: bytes) -> bytes:
         """Take the server's next bytes; return what to send. `done` tells when it is over.
@@ -68,7 +70,7 @@ class ClientHandshake:
             HandshakeError: The server refused, does not know the key, or speaks otherwise.
         """
         answer = b""
-        for message in self._messages.feed(data):
+        for message in _messages(self._framer, data):
             if self.done:
                 raise HandshakeError("the sidecar sent more bytes than a handshake may have")
             if self._nonce is None:
@@ -77,10 +79,11 @@ class ClientHandshake:
                 self._verify_pong(message)
         return answer
 
-    def _ping(self, message: list[Any]) -> bytes:
-        if message[:1] != [b"HELO"] or len(message) < 2 or not isinstance(message[1], dict):
+    def _ping(self, message: list[Item]) -> bytes:
+        has_options = message[0].data == b"HELO" and not message[1].is_text
+        options = _decoded(message[1].data) if has_options else None
+        if not isinstance(options, dict):
             raise HandshakeError("the sidecar did not begin with HELO; does it have a shared key?")
-        options: Mapping[Any, Any] = message[1]
         self._nonce = _bytes(options.get(b"nonce", b""))
         auth = _bytes(options.get(b"auth", b""))
         password_digest = ""
@@ -95,17 +98,18 @@ class ClientHandshake:
             password_digest,
         )
 
-    def _verify_pong(self, message: list[Any]) -> None:
-        if len(message) < 5 or message[0] != b"PONG":
+    def _verify_pong(self, message: list[Item]) -> None:
+        if len(message) < 5 or message[0].data != b"PONG":
             raise HandshakeError("the sidecar did not answer PING with PONG")
-        _, accepted, reason, hostname, digest = message[:5]
-        if accepted is not True:
-            why = quoted(_bytes(reason)) if reason else "it gave no reason"
+        _, accepted, reason, *proof = message[:5]
+        if accepted.data != _TRUE:
+            has_reason = reason.is_text and reason.data
+            why = quoted(reason.data) if has_reason else "it gave no reason"
             raise HandshakeError(f"the sidecar refused: {why}")
         assert self._nonce is not None
-        name = _bytes(hostname)
+        name, digest = _texts(proof)
         expected = _digest(self._salt.encode(), name, self._nonce, self._key)
-        if not hmac.compare_digest(expected.encode(), _bytes(digest)):
+        if not hmac.compare_digest(expected.encode(), digest):
             raise HandshakeError("the sidecar does not know the shared key, so nothing was sent")
         if name == self._hostname.encode():
             raise HandshakeError(f"the sidecar has this client's own hostname, {self._hostname}")
@@ -138,7 +142,7 @@ class ServerHandshake:
         self._nonce = nonce
         self._auth = auth
         self._users = users or {}
-        self._messages = _Messages()
+        self._framer = _new_framer()
         self._has_heard = False
 
     def helo(self) -> bytes:
@@ -162,16 +166,16 @@ class ServerHandshake:
                 "receiver's (shared_key, LOGSHIP_SHARED_KEY)"
             )
         self._has_heard = self._has_heard or bool(data)
-        for message in self._messages.feed(data, most=1):
+        for message in _messages(self._framer, data):
             answer = self._pong(message)
             self.done = True
-            return answer, self._messages.rest()
+            return answer, self._framer.rest()
         return b"", b""
 
-    def _pong(self, message: list[Any]) -> bytes:
-        if len(message) != 6 or message[0] != b"PING":
+    def _pong(self, message: list[Item]) -> bytes:
+        if len(message) != 6 or message[0].data != b"PING":
             raise HandshakeError("the client sent data before PING; it has no shared key set")
-        hostname, salt, digest, username, password_digest = map(_bytes, message[1:])
+        hostname, salt, digest, username, password_digest = _texts(message[1:])
         if not hmac.compare_digest(
             _digest(salt, hostname, self._nonce, self._key).encode(), digest
         ):
@@ -194,52 +198,23 @@ class ServerHandshake:
         raise error
 
 
-class _Messages:
-    """Cuts bytes into messages; text stays bytes, because what is typed as text may be none."""
+def _new_framer() -> Framer:
+    return Framer(_MESSAGE_BYTES_MAX, _MESSAGE_ITEMS)
 
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self._cut = 0
-        self._walker = msgpack.Unpacker(max_buffer_size=0, read_size=_WALKER_BYTES)
 
-    def feed(self, data: bytes, most: int | None = None) -> list[list[Any]]:
-        self._data += data
-        self._walker.feed(data)
-        messages: list[list[Any]] = []
-        while self._data and (most is None or len(messages) < most):
-            message = self._next()
-            if message is None:
-                break
-            messages.append(message)
-        return messages
+def _messages(framer: Framer, data: bytes) -> Iterator[list[Item]]:
+    """Yield messages; text stays bytes, because what is typed as text may be none."""
+    try:
+        yield from framer.feed(data)
+    except ProtocolError as error:
+        raise HandshakeError(f"the peer's bytes are not a handshake: {error}") from error
 
-    def rest(self) -> bytes:
-        """Return what came behind the last message."""
-        rest, self._data = bytes(self._data), bytearray()
-        return rest
 
-    def _next(self) -> list[Any] | None:
-        """Return the next message, decoded when it is whole: each byte is looked at once."""
-        try:
-            self._walker.skip()
-            end = self._walker.tell() - self._cut
-        except msgpack.OutOfData:
-            end = None
-        except Exception as error:
-            raise HandshakeError(f"the peer's bytes are not a handshake: {error}") from error
-        if (end or len(self._data)) > _MESSAGE_BYTES_MAX:
-            raise HandshakeError("the peer's handshake message is too long")
-        if end is None:
-            return None
-        try:
-            message = msgpack.unpackb(bytes(self._data[:end]), raw=True)
-        except Exception as error:
-            raise HandshakeError(f"the peer's bytes are not a handshake: {error}") from error
-        del self._data[:end]
-        self._cut += end
-        if not isinstance(message, list):
-            raise HandshakeError("the peer's bytes are not a handshake message")
-        return message
+def _decoded(packed: bytes) -> Any:
+    try:
+        return msgpack.unpackb(packed, raw=True)
+    except Exception as error:
+        raise HandshakeError(f"the peer's bytes are not a handshake: {error}") from error
 
 
 def _digest(*parts: bytes) -> str:
@@ -255,3 +230,7 @@ def _bytes(value: Any) -> bytes:
     if not isinstance(value, bytes):
         raise HandshakeError("a field of the peer's handshake message is not text")
     return value
+
+
+def _texts(items: list[Item]) -> list[bytes]:
+    return [_bytes(item.data if item.is_text else None) for item in items]

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgpack
 
-from logship._protocol.framing import ITEMS, Item
+from logship._protocol.framing import Framer, Item
 from logship._protocol.unpacking import VALUES_MAX
 from logship.errors import ProtocolError
 
@@ -33,38 +32,8 @@ _DIGITS_MAX = 20
 """Characters of the longest integer that msgpack has."""
 
 
-class JsonFramer:
-    """Cuts one client's bytes, as `Framer` does.
-
-    After a `ProtocolError` the stream has no meaning, and the framer no use.
-
-    Args:
-        bytes_max: The longest message.
-    """
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._data = bytearray()
-        self._begin_message()
-
-    @property
-    def pending_bytes(self) -> int:
-        """How many bytes are held of a message that is not complete."""
-        return len(self._data)
-
-    def feed(self, data: bytes) -> Iterator[list[Item]]:
-        """Take the next bytes and yield the items of each message that is now complete.
-
-        Raises:
-            ProtocolError: The bytes are not a JSON array of two to four, or a message is too long
-                or has too many arrays and maps. Messages before it have been yielded.
-        """
-        self._data += data
-        while self._is_complete():
-            message = self._data[: self._at]
-            del self._data[: self._at]
-            self._begin_message()
-            yield _items(message)
+class JsonFramer(Framer):
+    """Cuts the bytes of one client that sends JSON; a message may have too many arrays and maps."""
 
     def _begin_message(self) -> None:
         self._at = 0  # where to search on, which may be behind the bytes that are there
@@ -72,21 +41,13 @@ class JsonFramer:
         self._containers = 0
         self._is_text = False
 
-    def _is_complete(self) -> bool:
-        """Go on to the end of the message, and tell whether it is there."""
-        data = self._data
-        while not self._at and data and data[0] in _BLANKS:
-            del data[0]
-        if data and not data.startswith(b"["):
-            raise ProtocolError(f"a message begins with {bytes(data[:8])!r}, not an array")
-        is_there = self._go_on()
-        if max(self._at, 0 if is_there else len(data)) > self._bytes_max:
-            raise ProtocolError(f"a message is longer than {self._bytes_max} bytes")
-        return is_there
-
     def _go_on(self) -> bool:
         """Go on from bracket to bracket, and tell whether the first one is closed."""
         data, at, depth, is_text = self._data, self._at, self._depth, self._is_text
+        while not at and data and data[0] in _BLANKS:
+            del data[0]
+        if data and not data.startswith(b"["):
+            raise ProtocolError(f"a message begins with {bytes(data[:8])!r}, not an array")
         while found := (_IN_TEXT if is_text else _OUTSIDE_TEXT).match(data, at):
             at, mark = found.end(), found[1]
             if mark == b'"':
@@ -105,20 +66,13 @@ class JsonFramer:
         self._at, self._depth, self._is_text = max(at, 0 if found else len(data)), depth, is_text
         return found is not None
 
-
-def _items(message: bytearray) -> list[Item]:
-    """Return the items of a message.
-
-    Raises:
-        ProtocolError: It is not a JSON array of two to four, or nested too deep.
-    """
-    try:
-        items = [_item(value) for value in _decode(message.decode())]
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"not JSON: {error}") from error
-    if len(items) not in ITEMS:
-        raise ProtocolError(f"a message is an array of {len(items)}, not of two to four")
-    return items
+    def _items(self) -> list[Item]:
+        try:
+            items = [_item(value) for value in _decode(self._data[: self._at].decode())]
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError(f"not JSON: {error}") from error
+        self._check_count(len(items))
+        return items
 
 
 def _item(value: Any) -> Item:
