@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from logship._audit.outputs import Position
+from logship._audit.outputs import Position, Reading
 from logship._audit.sources import CannotRead
 
 TIMEOUT_SECONDS: Final = 10.0
@@ -69,7 +69,7 @@ class PartitionPart:
         """The topic's address, and its number."""
         return f"{self.topic_name}, partition {self.number}"
 
-    def read(self, position: Position | None) -> PartitionReading | None:
+    def read(self, position: Position | None) -> Reading | None:
         """Return the messages behind the position; all of them if the topic was made anew."""
         with _telling(self.name):
             partition = TopicPartition(self.topic, self.number)
@@ -77,38 +77,25 @@ class PartitionPart:
         next_offset = low if position is None else position["next"]
         is_fresh = position is not None and next_offset > high
         start = low if is_fresh else max(low, next_offset)
-        is_there_more = is_fresh or start < high
-        return PartitionReading(self, start, is_fresh=is_fresh) if is_there_more else None
+        if not is_fresh and start >= high:
+            return None
+        position = {"next": start}
+        return Reading(self._batches(position), position, is_fresh)
 
-
-class PartitionReading:
-    """The messages of a partition from an offset to its end."""
-
-    def __init__(self, part: PartitionPart, start: int, *, is_fresh: bool) -> None:
-        self.is_fresh = is_fresh
-        self._part = part
-        self._next = start
-
-    @property
-    def position(self) -> Position:
-        """The offset of the next message."""
-        return {"next": self._next}
-
-    def batches(self) -> Iterator[list[bytes]]:
-        """Yield the messages; each is a line."""
-        part = self._part
-        with _telling(part.name):
-            part.consumer.assign([TopicPartition(part.topic, part.number, self._next)])
+    def _batches(self, position: Position) -> Iterator[list[bytes]]:
+        """Yield the messages from the position to the end; each is a line."""
+        with _telling(self.name):
+            self.consumer.assign([TopicPartition(self.topic, self.number, position["next"])])
             is_over = False
             while not is_over:
-                first = part.consumer.poll(TIMEOUT_SECONDS)
+                first = self.consumer.poll(TIMEOUT_SECONDS)
                 if first is None:
-                    raise CannotRead(f"cannot read {part.name}: no answer for {TIMEOUT_SECONDS} s")
+                    raise CannotRead(f"cannot read {self.name}: no answer for {TIMEOUT_SECONDS} s")
                 # What is there already: `consume` would else wait until the batch is full.
-                messages = [first, *part.consumer.consume(BATCH_MESSAGES, 0.0)]
+                messages = [first, *self.consumer.consume(BATCH_MESSAGES, 0.0)]
                 yield [line for line in map(_line_of, messages) if line]
                 is_over = messages[-1].error() is not None  # the end, else it had raised
-                self._next = messages[-1].offset() + (not is_over)
+                position["next"] = messages[-1].offset() + (not is_over)
 
 
 def _line_of(message: Any) -> bytes | None:

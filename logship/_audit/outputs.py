@@ -31,24 +31,20 @@ Position = dict[str, Any]
 """How far a part was read, as plain values."""
 
 
-class Reading(Protocol):
-    """Lines of a part that were not read before."""
+@dataclass
+class Reading:
+    """Lines of a part that were not read before.
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether they are all lines of the part: nothing that was read before counts."""
+    Attributes:
+        batches: The lines. To read them raises `CannotRead` if the part cannot be read, and `Moved`
+            if another part has its name by now: the next look finds both.
+        position: How far the part is read, once all batches are.
+        is_fresh: Whether they are all lines of the part: nothing that was read before counts.
+    """
 
-    @property
-    def position(self) -> Position:
-        """How far the part is read, once all batches are."""
-
-    def batches(self) -> Iterable[list[bytes]]:
-        """Yield the lines.
-
-        Raises:
-            CannotRead: The part cannot be read.
-            Moved: Another part has its name by now. The next look finds both.
-        """
+    batches: Iterator[list[bytes]]
+    position: Position
+    is_fresh: bool = False
 
 
 class Moved(LogshipError):  # noqa: N818 - it says what happened, as its siblings do
@@ -163,10 +159,29 @@ class FilePart:
         looks = [self.status.st_size, self.status.st_mtime_ns]
         if position is not None and position["looks"] == looks:
             return None
-        if position is not None and self._has_grown(position):
-            return FileReading(self, looks, position["head"], position["offset"])
-        size = min(KNOWN_BYTES, self.status.st_size)
-        return FileReading(self, looks, [size, self._digest_before(size)])
+        is_fresh = position is None or not self._has_grown(position)
+        if position is None or is_fresh:
+            size = min(KNOWN_BYTES, self.status.st_size)
+            position = {"head": [size, self._digest_before(size)], "offset": 0}
+        position = {**position, "looks": looks}
+        return Reading(self._batches(position), position, is_fresh)
+
+    def _batches(self, position: Position) -> Iterator[list[bytes]]:
+        """Yield whole lines: the rest of the last one is still to be written.
+
+        The position gets an offset only of a plain file: gzip is read anew when it has changed.
+        """
+        source = Source(self.name, position["offset"], self._opened)
+        yield from source.whole_lines()
+        position["offset"] = offset = 0 if source.is_packed else source.position
+        position["tail"] = self._digest_before(offset)
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        with Path(self.name).open("rb") as file:
+            if _identity(os.fstat(file.fileno())) != self.key:
+                raise Moved(f"{self.name} is another file by now")
+            yield file
 
     def _has_grown(self, position: Position) -> bool:
         """Tell whether what was read is still there; of gzip that is never known."""
@@ -178,69 +193,14 @@ class FilePart:
         return tail is None or self._digest_before(offset) == str(tail)
 
     def _digest_before(self, offset: int) -> str:
+        first = max(0, offset - KNOWN_BYTES)
         try:
             with Path(self.name).open("rb") as file:
-                return _digest_before(file, offset)
+                file.seek(first)
+                return hashlib.sha256(file.read(offset - first)).hexdigest()
         except OSError:
             return ""  # the reading says why
 
 
-class FileReading:
-    """The lines of a file from an offset.
-
-    Args:
-        part: The file.
-        looks: Its size and time, by which a change is known.
-        head: How many of its first bytes are known, and their digest.
-        start: The offset.
-    """
-
-    def __init__(
-        self, part: FilePart, looks: list[int], head: list[Any], start: int | None = None
-    ) -> None:
-        self.is_fresh = start is None
-        self._looks, self._head = looks, head
-        self._source = _FileSource(part, start or 0)
-
-    @property
-    def position(self) -> Position:
-        """An offset only of a plain file: gzip is read anew when it has changed."""
-        offset = 0 if self._source.is_packed else self._source.position
-        tail = self._source.tail
-        return {"looks": self._looks, "head": self._head, "offset": offset, "tail": tail}
-
-    def batches(self) -> Iterator[list[bytes]]:
-        """Yield whole lines: the rest of the last one is still to be written."""
-        return self._source.whole_lines()
-
-
-class _FileSource(Source):
-    """A file that a look has listed.
-
-    Attributes:
-        tail: After reading, a digest of the last bytes before the position.
-    """
-
-    tail = ""
-
-    def __init__(self, part: FilePart, start: int) -> None:
-        super().__init__(part.name, start)
-        self._part = part
-
-    @contextmanager
-    def _opened(self) -> Iterator[BinaryIO]:
-        with super()._opened() as file:
-            if _identity(os.fstat(file.fileno())) != self._part.key:
-                raise Moved(f"{self.name} is another file by now")
-            yield file
-            self.tail = _digest_before(file, self.position)
-
-
 def _identity(status: os.stat_result) -> str:
     return f"{status.st_dev}:{status.st_ino}"
-
-
-def _digest_before(file: BinaryIO, offset: int) -> str:
-    first = max(0, offset - KNOWN_BYTES)
-    file.seek(first)
-    return hashlib.sha256(file.read(offset - first)).hexdigest()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from logship._audit.aws import telling
-from logship._audit.outputs import Position
+from logship._audit.outputs import Position, Reading
 from logship._audit.sources import Source
 
 
@@ -50,38 +50,19 @@ class ObjectPart:
         """Its address."""
         return f"s3://{self.bucket}/{self.key}"
 
-    def read(self, position: Position | None) -> ObjectReading | None:
+    def read(self, position: Position | None) -> Reading | None:
         """Return all lines, unless this very object was read."""
         if position is not None and position["tag"] == self.tag:
             return None
-        return ObjectReading(self)
+        return Reading(self._batches(), {"tag": self.tag}, is_fresh=True)
 
-
-class ObjectReading:
-    """All lines of an object."""
-
-    is_fresh = True
-
-    def __init__(self, part: ObjectPart) -> None:
-        self.position: Position = {"tag": part.tag}
-        self._source = _ObjectSource(part)
-
-    def batches(self) -> Iterator[list[bytes]]:
+    def _batches(self) -> Iterator[list[bytes]]:
         """Yield lines, the last one without an end too."""
-        with telling(self._source.name):
-            yield from self._source.batches()
-
-
-class _ObjectSource(Source):
-    """An object in the place of a file: plain, or gzip by content."""
-
-    def __init__(self, part: ObjectPart) -> None:
-        super().__init__(part.name)
-        self._part = part
+        with telling(self.name):
+            yield from Source(self.name, opened=self._opened).batches()
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        part = self._part
-        answer = part.client.get_object(Bucket=part.bucket, Key=part.key, IfMatch=part.tag)
+        answer = self.client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.tag)
         with contextlib.closing(answer["Body"]) as body:
             yield cast("BinaryIO", body)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
@@ -34,6 +35,8 @@ SEEMS_EXPECTED: Final = re.compile(
 )
 """Matches also inside a string, where quotes are escaped. A report that matches must be read."""
 
+Opened = Callable[[], AbstractContextManager[BinaryIO]]
+
 
 class Source:
     """One input: its lines in batches, unpacked where they are gzip.
@@ -41,6 +44,7 @@ class Source:
     Args:
         name: Of a file, or `-` for standard input.
         start: Where in a plain file a line begins, to be the first that is read.
+        opened: Opens what is no file, or a file that must be looked at first.
 
     Attributes:
         note: After reading, what is odd about a file that could be read; None if nothing is.
@@ -48,12 +52,12 @@ class Source:
         is_packed: Whether it is gzip.
     """
 
-    def __init__(self, name: str, start: int = 0) -> None:
+    def __init__(self, name: str, start: int = 0, opened: Opened | None = None) -> None:
         self.name = "standard input" if name == "-" else name
         self.note: str | None = None
         self.position = self._start = start
         self.is_packed = False
-        self._path = None if name == "-" else Path(name)
+        self._opened: Opened = opened or partial(_opened, name)
         self._rest = b""
 
     def batches(self) -> Iterator[list[bytes]]:
@@ -78,20 +82,10 @@ class Source:
         except OSError as error:
             _fail(f"cannot read {self.name}: {error.strerror or error}")
 
-    @contextmanager
-    def _opened(self) -> Iterator[BinaryIO]:
-        if self._path is None:
-            if sys.stdin is None:
-                _fail(f"cannot read {self.name}: it is closed")
-            yield sys.stdin.buffer
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._start)
-            yield file
-
     def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
         blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
         if self._start:  # in the middle of a plain file
+            file.seek(self._start)
             return blocks
         first = next(blocks, b"")
         if first.startswith(ZSTD_MAGIC):
@@ -139,6 +133,18 @@ class Source:
             elif len(begun) > LINE_BYTES_MAX:
                 _fail(f"cannot read {self.name}: no end of line in 64 MiB; is it a text file?")
         self._rest = bytes(begun)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BinaryIO]:
+    """Open a file, or standard input under the name `-`."""
+    if name != "-":
+        with Path(name).open("rb") as file:
+            yield file
+    elif sys.stdin is None:
+        _fail("cannot read standard input: it is closed")
+    else:
+        yield sys.stdin.buffer
 
 
 class CannotRead(LogshipError):  # noqa: N818 - it says what happened, as its siblings do

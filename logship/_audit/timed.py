@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from logship._audit.outputs import Position
+from logship._audit.outputs import Position, Reading
 
 LATE_MILLISECONDS: Final = 300_000
 """So much later than a newer record a record may come."""
@@ -40,30 +40,16 @@ class TimedPart:
 
     overlaps = True
 
-    def read(self, position: Position | None) -> TimedReading:
+    def read(self, position: Position | None) -> Reading:
         """Return the lines that may be new; what is new is known only afterwards."""
-        return TimedReading(self.fetch, position["newest"] if position else None)
+        now = time.time_ns() // 1_000_000
+        position = {"newest": min(position["newest"] if position else 0, now)}
+        return Reading(self._batches(position, now), position)
 
-
-class TimedReading:
-    """The lines from a time on."""
-
-    is_fresh = False
-
-    def __init__(self, fetch: Fetch, newest: int | None) -> None:
-        self._fetch = fetch
-        self._now = time.time_ns() // 1_000_000
-        self._newest = min(newest or 0, self._now)
-
-    @property
-    def position(self) -> Position:
-        """The time of the newest record that is not from the future, in milliseconds since 1970."""
-        return {"newest": self._newest}
-
-    def batches(self) -> Iterator[list[bytes]]:
-        """Yield the lines."""
-        found = self._fetch(max(0, self._newest - LATE_MILLISECONDS))
+    def _batches(self, position: Position, now: int) -> Iterator[list[bytes]]:
+        """Yield the lines. The position is the time of the newest one that is not behind `now`."""
+        found = self.fetch(max(0, position["newest"] - LATE_MILLISECONDS))
         while batch := list(islice(found, BATCH_LINES)):
-            past = (milliseconds for milliseconds, _ in batch if milliseconds <= self._now)
-            self._newest = max(self._newest, max(past, default=0))
+            past = (milliseconds for milliseconds, _ in batch if milliseconds <= now)
+            position["newest"] = max(position["newest"], max(past, default=0))
             yield [line for _, line in batch]

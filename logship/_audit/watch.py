@@ -159,7 +159,7 @@ class Watch:
         if reading is None:
             return
         audit = Audit(self._stamp_key)
-        for lines in reading.batches():
+        for lines in reading.batches:
             audit.feed(lines)
         # From here on nothing can fail: a part that could be read by half is read again.
         before: dict[str, Stream] = {}

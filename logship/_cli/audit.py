@@ -152,7 +152,7 @@ def _feed_files(audit: Audit, names: Iterable[str]) -> list[str]:
     for output in map(output_of, filter(is_address, names)):
         for part in output.parts():
             if reading := part.read(None):
-                _feed(audit, part.name, reading.batches())
+                _feed(audit, part.name, reading.batches)
     return [source.note for source in sources if source.note]
 
 

@@ -131,6 +131,15 @@ def test_plain_files_gzip_and_standard_input_together() -> None:
     assert first_line(result).startswith("complete: 3 records")
 
 
+def test_the_output_of_another_program_can_be_a_file() -> None:
+    """As in `logship audit <(zcat out.gz)`."""
+    write("out.log", WHOLE)
+    words = f"{Path(sys.executable).with_name('logship')} audit <(cat out.log) --expect <(cat r)"
+    write("r", [report(stream_report(4, 3, end=4))])
+    ended = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_gzip_is_known_by_its_content_and_may_have_many_members() -> None:
     members = [gzip.compress(line + b"\n") for line in WHOLE]
     Path("out.log").write_bytes(b"".join(members[:2]) + b"\0" * 512 + b"".join(members[2:]))

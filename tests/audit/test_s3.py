@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logship._audit.destinations import output_of
-from logship._audit.sources import CannotRead
+from logship._audit.sources import CannotRead, Source
 from logship._cli import main
 from tests.audit.conftest import REGION
 from tests.audit.lines import ONE, bit_json_lines, end, record
@@ -84,12 +84,11 @@ def test_a_watch_goes_on_without_reading_an_object_again(
     put(bucket, "2", delivered(4, 4))
     read: list[str] = []
 
-    def reading(part: s3.ObjectPart) -> s3.ObjectReading:
-        read.append(part.name)
-        return whole(part)
+    def source(name: str, **options: Any) -> Source:
+        read.append(name)
+        return Source(name, **options)
 
-    whole = s3.ObjectReading
-    monkeypatch.setattr(s3, "ObjectReading", reading)
+    monkeypatch.setattr(s3, "Source", source)
     assert after.look() == (4, 0, 0)
     assert read == ["s3://logs/2"]
 
