@@ -107,6 +107,11 @@ class Ranges:
         return len(self._firsts)
 
     @classmethod
+    def up_to(cls, last: int) -> Ranges:
+        """Return the numbers from 1 to `last`; none for 0."""
+        return cls([(1, last)] if last else [])
+
+    @classmethod
     def union(cls, sets: Iterable[Ranges]) -> Ranges:
         """Return the numbers that are in any of the sets."""
         return cls(sorted(chain.from_iterable(sets)))

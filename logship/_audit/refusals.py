@@ -70,8 +70,8 @@ def judge_refusals(evidence: Refusals) -> RefusalsVerdict:
     """Return what the evidence proves. The highest number of a line is as good as a report."""
     counted = max(evidence.expected, evidence.count.lines if evidence.count else 0)
     last = max(counted, evidence.copies.highest)
-    missing = Ranges([(1, last)] if last else []) - evidence.copies
-    declared = missing & Ranges([(1, counted)] if counted else [])
+    missing = Ranges.up_to(last) - evidence.copies
+    declared = missing & Ranges.up_to(counted)
     return RefusalsVerdict(
         life=evidence.life,
         copies=evidence.copies,

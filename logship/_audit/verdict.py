@@ -69,7 +69,7 @@ class StreamVerdict:
         spilled_too: How many spilled copies were delivered as well.
         declared: Ranges that did not arrive and were declared.
         lost: Numbers that did not arrive and were not declared.
-        beyond: Numbers after `last` in the output.
+        beyond: Numbers in the output after `last`, and after the last one that a report knows.
         refused: Records of its tag that the client is known to have refused. An end record counts
             those before it, so a later report counts more.
         reported: The last number that a drain report answers for, 0 without a report. A number that
@@ -161,8 +161,8 @@ class Verdict:
 def judge(stream: Stream) -> StreamVerdict:
     """Return what the evidence about one stream proves."""
     last, proof = _last_number(stream)
-    expected = Ranges([(1, last)] if last else [])
-    missing = expected - stream.delivered
+    reported = stream.report.last if stream.report else 0
+    missing = Ranges.up_to(last) - stream.delivered
     spilled = missing & stream.spilled
     declared, lost = _split_declared(stream, missing - spilled)
     return StreamVerdict(
@@ -177,9 +177,9 @@ def judge(stream: Stream) -> StreamVerdict:
         spilled_too=(stream.spilled & stream.delivered).count,
         declared=declared,
         lost=lost,
-        beyond=(stream.delivered | stream.spilled) - expected,
+        beyond=(stream.delivered | stream.spilled) - Ranges.up_to(max(last, reported)),
         refused=_refused(stream),
-        reported=stream.report.last if stream.report else 0,
+        reported=reported,
         problems=tuple(dict.fromkeys(_problems(stream))),
     )
 
@@ -313,7 +313,7 @@ def _count_problem(stream: Stream, source: str, accepted: int, last: int) -> Ite
 
     A missing number may belong to a gap record, so with holes the count is only bounded.
     """
-    numbers = Ranges([(1, last)] if last else [])
+    numbers = Ranges.up_to(last)
     control = stream.control
     if stream.report and stream.report.end:
         control = control | Ranges([(stream.report.end, stream.report.end)])

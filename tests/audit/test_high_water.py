@@ -81,6 +81,13 @@ def test_high_water_records_are_no_records_of_the_application() -> None:
     assert [streams[name].records for name in (ONE, TWO)] == [1, 0]
 
 
+def test_statements_are_not_behind_the_end_of_a_stream_without_records() -> None:
+    lines = [received(high_water(number, stamp(1))) for number in (1, 2)]
+    told = report(stream_report(1, 1), stream_report(3, 0, stream=TWO, end=3))
+    stream = judge(*delivered(1), *lines, told)[TWO]
+    assert (stream.outcome, list(stream.beyond)) == (Outcome.COMPLETE, [])
+
+
 def test_a_statement_beyond_the_end_contradicts_it() -> None:
     lines = [*delivered(1), received(end(2, 1)), received(high_water(1, stamp(3)))]
     [problem] = judge(*lines)[ONE].problems
