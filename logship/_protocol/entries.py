@@ -55,7 +55,7 @@ HIGH_WATER_KEY = "logship_high_water"
 _CONTROL_KEYS = frozenset((GAP_KEY, END_KEY, HIGH_WATER_KEY))
 
 ENTRY_BYTES_MIN = 256
-"""The least that `pack_truncated` can be asked for: room for a summary that says something."""
+"""The least that an entry can be cut to: room for a summary that says something."""
 
 SECOND_NS = 1_000_000_000
 _TIME_NS_MAX = 0xFFFF_FFFF * SECOND_NS + SECOND_NS - 1
@@ -103,7 +103,8 @@ def record_packer(
         extra_fields: How many fields the map's header counts beyond the record's own. The caller
             appends their keys and values.
         also_reserved: Names besides `logship_*` that the caller will append.
-        bytes_max: A longer entry is cut, and returned as `CutEntry`; see `pack_truncated`.
+        bytes_max: A longer entry is cut, and returned as `CutEntry`; without what the caller
+            appends, and at least `ENTRY_BYTES_MIN`.
         when_cut: Called for each that is.
         now_ns: Returns the time of a record that has none.
         constants: Fields of every record, which are packed once. Those of its context win over
@@ -157,11 +158,15 @@ def record_packer(
         if type(time_ns) is not int:
             time_ns = _whole_or_none(time_ns) or now_ns()
         more = {**constants, **(context_of() or {})}
-        body = _pack_readable(record, time_ns, extra_fields, also_reserved, more)
+        try:
+            fields = readable_fields(record, also_reserved, more)
+            learn_names(fields)
+            body = pack_control(fields, time_ns, extra_fields)
+        except (RecursionError, MemoryError):
+            return pack_control(_NO_ROOM_FIELDS, time_ns, extra_fields)
         if len(body) > bytes_max:
             when_cut()
-            body = pack_truncated(record, time_ns, bytes_max, extra_fields, also_reserved, more)
-            return CutEntry(body)
+            return CutEntry(_pack_cut(fields, time_ns, bytes_max, extra_fields))
         return body
 
     return pack
@@ -179,7 +184,10 @@ def pack_control(fields: Mapping[str, Any], time_ns: int, extra_fields: int = 1)
     if not 0 <= time_ns <= _TIME_NS_MAX:
         kept[TIME_KEY] = time_ns if -(1 << 63) <= time_ns < 1 << 64 else _time_text(time_ns)
         time_ns = min(max(time_ns, 0), _TIME_NS_MAX)
-    return _pack_fields(kept, time_ns, extra_fields)
+    packed: bytes = msgpack.packb(kept)
+    # The map's header is written anew, so that it counts `extra_fields` too.
+    head = entry_head(time_ns, len(kept) + extra_fields)
+    return head + packed[map_header_bytes(len(kept)) :]
 
 
 def _whole_or_none(time_ns: Any) -> int | None:
@@ -201,38 +209,20 @@ def _time_text(time_ns: int) -> str:
     return str(time_ns) if abs(time_ns) < _TIME_TOLD_NS_MAX else f"{sign}2^{time_ns.bit_length()}"
 
 
-def pack_truncated(
-    record: Any,
-    time_ns: int,
-    bytes_max: int,
-    extra_fields: int = 1,
-    also_reserved: frozenset[str] = _NONE,
-    more: Mapping[Any, Any] = _NO_FIELDS,
-) -> bytes:
-    """Pack the beginning of an entry in at most `bytes_max` bytes, marked `logship_truncated`.
+def _pack_cut(fields: dict[str, Any], time_ns: int, bytes_max: int, extra_fields: int) -> bytes:
+    """Pack the beginning of an entry that is too long in at most `bytes_max` bytes, and mark it.
 
     The longest texts are cut, all to one length, so that short fields stay whole. Where that is
     not enough, because there are too many fields, the record becomes one text that begins as the
-    record does. Never raises an `Exception` for what the record holds.
-
-    Args:
-        record: what the application logged.
-        time_ns: nanoseconds since 1970.
-        bytes_max: the most that may be returned, without what the caller appends; at least
-            `ENTRY_BYTES_MIN`.
-        extra_fields: how many fields the map's header counts beyond the record's own.
-        also_reserved: names besides `logship_*` that the caller will append.
-        more: further fields; the record's own win.
+    record does.
     """
     try:
-        fields = readable_fields(record, also_reserved, more) | {TRUNCATED_KEY: True}
-        packed = pack_control(fields, time_ns, extra_fields)
-        if len(packed) <= bytes_max:
-            return packed
-        fields = cut_texts(fields, len(packed) - bytes_max) or _summary(fields, bytes_max)
+        marked = {**fields, TRUNCATED_KEY: True}
+        excess_bytes = len(pack_control(marked, time_ns, extra_fields)) - bytes_max
+        kept = cut_texts(marked, excess_bytes) or _summary(marked, bytes_max)
     except (RecursionError, MemoryError):
-        fields = {**_NO_ROOM_FIELDS, TRUNCATED_KEY: True}
-    return pack_control(fields, time_ns, extra_fields)
+        kept = {**_NO_ROOM_FIELDS, TRUNCATED_KEY: True}
+    return pack_control(kept, time_ns, extra_fields)
 
 
 def unpack_entries(
@@ -347,22 +337,6 @@ def times_ns(event_times: Sequence[int]) -> list[int]:
     return [(each >> 32) * SECOND_NS + (each & 0xFFFF_FFFF) for each in event_times]
 
 
-def _pack_readable(
-    record: Any,
-    time_ns: int,
-    extra_fields: int,
-    also_reserved: frozenset[str],
-    more: Mapping[Any, Any],
-) -> bytes:
-    """Pack any record; what cannot be packed as it is becomes readable."""
-    try:
-        fields = readable_fields(record, also_reserved, more)
-        learn_names(fields)
-        return pack_control(fields, time_ns, extra_fields)
-    except (RecursionError, MemoryError):
-        return pack_control(_NO_ROOM_FIELDS, time_ns, extra_fields)
-
-
 def readable_fields(
     record: Any, also_reserved: frozenset[str], more: Mapping[Any, Any] = _NO_FIELDS
 ) -> dict[str, Any]:
@@ -384,13 +358,6 @@ def readable_fields(
     if not complete:
         fields[TRUNCATED_KEY] = True
     return fields
-
-
-def _pack_fields(fields: dict[str, Any], time_ns: int, extra_fields: int) -> bytes:
-    """Pack plain values; the map's header is written anew so that it counts `extra_fields` too."""
-    packed: bytes = msgpack.packb(fields)
-    head = entry_head(time_ns, len(fields) + extra_fields)
-    return head + packed[map_header_bytes(len(fields)) :]
 
 
 def entry_head(time_ns: int, count: int) -> bytes:

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from logship._protocol import entries, plain
 from logship._protocol.entries import (
     ENTRY_BYTES_MIN,
+    CutEntry,
     pack_control,
-    pack_truncated,
     record_packer,
     unpack_entries,
 )
@@ -426,7 +426,9 @@ def test_a_time_of_another_type_is_taken_as_far_as_it_is_one(given_ns: Any, pack
 @pytest.mark.parametrize("time_ns", [10**4000, -(10**4000), 10**39])
 def test_an_absurd_time_is_told_in_few_characters(time_ns: int) -> None:
     record = {f"a field {number}": number for number in range(20_000)}
-    assert len(pack_truncated(record, time_ns, entries.ENTRY_BYTES_MIN)) <= entries.ENTRY_BYTES_MIN
+    entry = pack_at_most(entries.ENTRY_BYTES_MIN, record, time_ns)
+    assert isinstance(entry, CutEntry)
+    assert len(entry) <= entries.ENTRY_BYTES_MIN
 
 
 def test_a_signal_handler_that_logs(logged: list[bytes]) -> None:
@@ -523,9 +525,27 @@ def _deepest_dive() -> int:
 # Truncation.
 
 
+def pack_at_most(bytes_max: int, record: Any, time_ns: int = TIME_NS, **options: Any) -> bytes:
+    return record_packer(bytes_max=bytes_max, **options)(record, time_ns)
+
+
+def test_a_value_is_made_readable_once_where_its_record_is_cut() -> None:
+    class Counted:
+        asked = 0
+
+        def __str__(self) -> str:
+            self.asked += 1
+            return f"asked {self.asked} times"
+
+    value = Counted()
+    entry = pack_at_most(1000, {"message": "x" * 5000, "value": value})
+    assert stamped(entry)["value"] == "asked 1 times"
+    assert value.asked == 1
+
+
 def test_the_longest_texts_are_cut_and_short_ones_kept() -> None:
     record = {"message": "x" * 50_000, "error": "é" * 20_000, "level": "INFO", "n": {"id": "abc"}}
-    entry = pack_truncated(record, TIME_NS, 10_000)
+    entry = pack_at_most(10_000, record)
     fields = stamped(entry)
     assert 9_900 < len(entry) <= 10_000
     assert fields["level"] == "INFO"
@@ -537,18 +557,13 @@ def test_the_longest_texts_are_cut_and_short_ones_kept() -> None:
 
 def test_texts_are_cut_no_shorter_than_they_must_be() -> None:
     record = {f"text {number}": "x" * 1000 for number in range(10)} | {"longest": "x" * 1200}
-    entry = pack_truncated(record, TIME_NS, 9500)
+    entry = pack_at_most(9500, record)
     assert 9400 < len(entry) <= 9500
-
-
-def test_a_record_that_fits_is_only_marked() -> None:
-    fields = stamped(pack_truncated({"message": "short"}, TIME_NS, 10_000))
-    assert fields == {"message": "short", "logship_truncated": True}
 
 
 def test_too_many_fields_become_a_summary() -> None:
     record = {f"field {number}": number for number in range(10_000)}
-    entry = pack_truncated(record, TIME_NS, 1000)
+    entry = pack_at_most(1000, record)
     fields = stamped(entry)
     assert len(entry) <= 1000
     assert fields["logship_truncated"] is True
@@ -567,14 +582,15 @@ texts_of_any_length = st.builds(
     st.sampled_from([TIME_NS, -5, 1 << 64]),
 )
 def test_truncated_is_never_larger_than_asked(record: Any, bytes_max: int, time_ns: int) -> None:
-    entry = pack_truncated(record, time_ns, bytes_max)
+    entry = pack_at_most(bytes_max, record, time_ns)
     assert len(entry) <= bytes_max
-    assert stamped(entry)["logship_truncated"] is True
+    assert isinstance(entry, CutEntry) == (len(pack_record(record, time_ns)) > bytes_max)
+    assert not isinstance(entry, CutEntry) or stamped(entry)["logship_truncated"] is True
 
 
 def test_a_reserved_name_cannot_come_in_through_truncation() -> None:
     record = {"logship_gap": "x" * 5000, "seq": 1}
-    entry = pack_truncated(record, TIME_NS, 1000, also_reserved=frozenset({"seq"}))
+    entry = pack_at_most(1000, record, also_reserved=frozenset({"seq"}))
     assert set(stamped(entry)) == {"app_logship_gap", "app_seq", "logship_truncated"}
 
 
@@ -709,6 +725,6 @@ def test_what_there_is_no_memory_to_cut_is_an_entry_that_says_so(
         raise fault
 
     monkeypatch.setattr(entries, "cut_texts", fail)
-    fields = stamped(pack_truncated({"message": "x" * 1000}, TIME_NS, ENTRY_BYTES_MIN))
+    fields = stamped(pack_at_most(ENTRY_BYTES_MIN, {"message": "x" * 1000}))
     assert fields["logship_truncated"] is True
     assert "no stack or memory left" in fields["message"]
