@@ -135,7 +135,7 @@ class Adoption:
         self._is_left = True
         with contextlib.suppress(ValueError):  # a forked child: the parent's thread was in it
             self.work.close()
-        self.orphan.leave()
+        self.orphan.directory.leave()
 
     # -- what became of a chunk ------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ class Adoption:
         """Yield the chunk for shipping, or keep it in quarantine if it is damaged."""
         orphan, (file, chunk, _) = self.orphan, located
         try:
-            with orphan.opened(file) as descriptor:
+            with orphan.directory.opened(file.name) as descriptor:
                 data = FileBytes(descriptor)
                 payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
                 data.raise_if_unreadable()

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from pathlib import Path
 
@@ -305,18 +305,24 @@ class ProcessDirectory:
         floor = min(floor, _FLOOR_BYTES_MAX, size * _FLOOR_SHARE_MAX)
         return volume.f_bavail * volume.f_frsize - int(floor)
 
-    def open_file(self, name: str) -> int:
-        """Open a file of a dead process for reading and marking.
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[int]:
+        """Open a file of a dead process for reading and marking, and close it behind the block.
+
+        In the middle of the block the program may close what it has not opened.
 
         Raises:
             OSError: It cannot be opened, is a link, or is not a regular file of the right owner.
         """
         descriptor = os.open(name, OPEN_FILE, dir_fd=self._directory)
-        found, directory = os.fstat(descriptor), os.fstat(self._directory)
-        if stat.S_ISREG(found.st_mode) and found.st_uid == directory.st_uid:
-            return descriptor
-        os.close(descriptor)
-        raise PermissionError(f"{name} is not a regular file of user {directory.st_uid}")
+        identity = _system.identity_of(descriptor)
+        try:
+            found, owner = os.fstat(descriptor), os.fstat(self._directory).st_uid
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != owner:
+                raise PermissionError(f"{name} is not a regular file of user {owner}")
+            yield descriptor
+        finally:
+            _system.close_own(descriptor, identity)
 
     def keep(self, name: str, data: bytes) -> None:
         """Keep `data` under `name` in the spool's quarantine; see `quarantine.keep`."""

@@ -55,7 +55,7 @@ def _contents(directory: ProcessDirectory) -> dict[str, object]:
     chunks: list[FoundChunk] = []
     damages: list[str] = []
     for name in directory.segments():
-        with closing(directory.open_file(name)) as descriptor:
+        with directory.opened(name) as descriptor:
             data, found = FileBytes(descriptor), Contents()
             for each in find_chunks(data, directory.id, found):
                 if each is not None and each.state != ACKED and each.entries:

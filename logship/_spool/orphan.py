@@ -8,11 +8,10 @@ the next recoverer sends the chunk again, and the stamps show that.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -22,17 +21,13 @@ from logship._buffer.stream import Stream
 from logship._spool import format as layout
 from logship._spool import quarantine
 from logship._spool.chunks import FoundChunk
-from logship._spool.directories import ProcessDirectory
-from logship._spool.files import FileBytes, close
+from logship._spool.directories import STREAMS, ProcessDirectory
+from logship._spool.files import FileBytes
 from logship._spool.progress import RecoveryCounters
 from logship._spool.quarantine import QuarantineFull
 
 _WORD = struct.Struct("=Q")
 _LOST_MAX = 0xFFFFFFFF
-
-OPEN_FILES_MAX = 64
-"""How many segments of an orphan stay open: those of a spool of the default size. A program has few
-descriptors, and they are not for recovery alone."""
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -51,13 +46,11 @@ class SegmentFile:
 
     Attributes:
         name: Name of the file.
-        descriptor: For reading and marking; -1 while it is closed.
         holds: How many of its chunks need it. A chunk needs it until it is acked; one that is in
             quarantine, or that alone shows what its stream is, until the directory is removed.
     """
 
     name: str
-    descriptor: int = -1
     holds: int = 0
 
 
@@ -134,7 +127,6 @@ class Orphan:
         chunks: Chunks that are to be shipped, in the order of opening.
         stamp_key: The field of the stamps, as far as it is known.
         files: The segments that are there.
-        streams_descriptor: Of the file `streams`, or -1.
         is_kept: Whether the directory must stay, for another recoverer or a person.
         is_unread: Whether something in it could not be read, so that its numbers are unknown.
         knows_slots: Whether a stream without a slot is known to have none.
@@ -155,7 +147,6 @@ class Orphan:
         self.chunks: list[LocatedChunk] = []
         self.stamp_key: bytes | None = None
         self.files: list[SegmentFile] = []
-        self.streams_descriptor: int = -1
         self.is_kept: bool = False
         self.is_unread: bool = False
         self.knows_slots: bool = True
@@ -178,34 +169,6 @@ class Orphan:
     def is_worth_a_retry(self) -> bool:
         """Whether what keeps the directory may be over after a while."""
         return self.wanted_bytes > 0 or self.is_untold or self.has_more
-
-    def leave(self) -> None:
-        """Give up the lock, and close all files."""
-        if self.directory.is_held():  # else the numbers may be those of the program's own files
-            close(*(each.descriptor for each in self.files), self.streams_descriptor)
-        self.files, self.streams_descriptor = [], -1
-        self.directory.leave()
-
-    @contextlib.contextmanager
-    def opened(self, file: SegmentFile) -> Iterator[int]:
-        """Give a segment's descriptor for the block; it stays open while few are.
-
-        An ack may come, and use the segment, in the middle of a step that reads it. So the block
-        that has opened it closes it.
-
-        Raises:
-            OSError: The segment cannot be opened.
-        """
-        if file.descriptor >= 0:
-            yield file.descriptor
-            return
-        file.descriptor = self.directory.open_file(file.name)
-        try:
-            yield file.descriptor
-        finally:
-            if sum(each.descriptor >= 0 for each in self.files) > OPEN_FILES_MAX:
-                close(file.descriptor)
-                file.descriptor = -1
 
     # -- marks -----------------------------------------------------------------------------------
 
@@ -237,23 +200,21 @@ class Orphan:
         if not file.holds and not self.is_kept:
             self.directory.unlink(file.name)
             self.files.remove(file)
-            close(file.descriptor)
 
     def _store_state(self, located: LocatedChunk, state: int, low: int) -> None:
         at = located.chunk.offset + layout.STATE_AT
-        self._store(self.opened(located.file), layout.state_word(state, low), at)
+        self._store(located.file.name, layout.state_word(state, low), at)
 
     def _store_in_slot(self, stream: OrphanStream, number: int, at: int) -> bool:
         """Store a number of a stream; for one without a slot its chunks go on showing it."""
         if stream.slot is None:
             return self.knows_slots
-        streams = contextlib.nullcontext(self.streams_descriptor)
-        return self._store(streams, number, layout.slot_at(stream.slot) + at)
+        return self._store(STREAMS, number, layout.slot_at(stream.slot) + at)
 
-    def _store(self, file: contextlib.AbstractContextManager[int], word: int, offset: int) -> bool:
+    def _store(self, name: str, word: int, offset: int) -> bool:
         try:
             self.directory.raise_unless_held()
-            with file as descriptor:
+            with self.directory.opened(name) as descriptor:
                 os.pwrite(descriptor, _WORD.pack(word), offset)
         except OSError as error:
             self.keep_all(f"cannot be marked: {error}")

@@ -54,8 +54,8 @@ def _read_streams(orphan: Orphan) -> bool:
     directory = orphan.directory
     data = b""
     try:
-        orphan.streams_descriptor = directory.open_file(STREAMS)
-        data = pread_all(orphan.streams_descriptor, STREAMS_BYTES, 0)
+        with directory.opened(STREAMS) as descriptor:
+            data = pread_all(descriptor, STREAMS_BYTES, 0)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -122,7 +122,7 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
     file, contents = SegmentFile(name), Contents()
     orphan.files.append(file)
     try:
-        with orphan.opened(file) as descriptor:
+        with orphan.directory.opened(name) as descriptor:
             has_entries = yield from _read_file(orphan, file, FileBytes(descriptor), contents)
     except OSError as error:
         orphan.refuse(name, str(error), is_unread=True)

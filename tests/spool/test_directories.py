@@ -19,7 +19,7 @@ from logship._spool.directories import (
     process_directories,
     sweep,
 )
-from logship._spool.files import FileBytes, closing
+from logship._spool.files import FileBytes
 from logship._spool.volumes import filesystem_of, is_supervised, volume_warning
 from tests.spool.spools import storage_in
 from tests.spool.test_orphans import dead_life, log_some, recover
@@ -274,8 +274,8 @@ def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -
     precious = tmp_path / "precious"
     precious.write_text("precious")
     (spool / own.name / "segment-00000001.spool").symlink_to(precious)
-    with pytest.raises(OSError, match="symbolic links"):
-        own.open_file("segment-00000001.spool")
+    with pytest.raises(OSError, match="symbolic links"), own.opened("segment-00000001.spool"):
+        pass
     with pytest.raises(FileExistsError):
         own.allocate("segment-00000001.spool", 4096)
     (spool / own.name / "lock").unlink()
@@ -289,8 +289,11 @@ def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -
 def test_a_fifo_in_the_place_of_a_segment_does_not_hang_a_recoverer(tmp_path: Path) -> None:
     life = ProcessDirectory.begin(tmp_path, os.urandom)
     os.mkfifo(tmp_path / life.name / "segment-00000001.spool")
-    with pytest.raises(OSError, match="not a regular file"):
-        life.open_file("segment-00000001.spool")
+    with (
+        pytest.raises(OSError, match="not a regular file"),
+        life.opened("segment-00000001.spool"),
+    ):
+        pass
     life.remove()
 
 
@@ -308,8 +311,8 @@ def test_a_file_of_somebody_else_in_a_life_is_not_read(tmp_path: Path) -> None:
     planted = tmp_path / life.name / "segment-00000001.spool"
     planted.write_bytes(b"x")
     os.chown(planted, 12345, 12345)
-    with pytest.raises(OSError, match="of user 0"):
-        life.open_file(planted.name)
+    with pytest.raises(OSError, match="of user 0"), life.opened(planted.name):
+        pass
     life.remove()
 
 
@@ -319,7 +322,7 @@ def test_an_enormous_file_is_not_read(tmp_path: Path) -> None:
     with sparse.open("wb") as file:
         file.truncate(1 << 40)
     with (
-        closing(life.open_file(sparse.name)) as descriptor,
+        life.opened(sparse.name) as descriptor,
         pytest.raises(OSError, match="no file of a spool"),
     ):
         FileBytes(descriptor)

@@ -329,16 +329,13 @@ def descriptors_left(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_a_life_may_have_more_segments_than_a_program_has_descriptors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_life_may_have_more_segments_than_a_program_has_descriptors(tmp_path: Path) -> None:
     def log(buffer: Buffer) -> None:
         for number in range(300):
             assert offer(buffer, f"m{number}", "a", 1500)
 
     life = dead_life(tmp_path, log)
     assert len(list(life.glob("segment-*"))) > 30
-    monkeypatch.setattr("logship._spool.orphan.OPEN_FILES_MAX", 3)
     with descriptors_left(12):
         sidecar = recover(tmp_path)
     assert sidecar.orphans.is_complete
@@ -437,9 +434,7 @@ def test_what_a_refused_record_s_chunk_shows_is_kept_where_the_directory_stays(
     assert not life.exists()
 
 
-def test_an_ack_closes_no_segment_that_a_step_reads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_ack_closes_no_segment_that_a_step_reads(tmp_path: Path) -> None:
     def log(buffer: Buffer) -> None:
         assert offer(buffer, "whole", "a")
         assert offer(buffer, "torn", "b")
@@ -450,7 +445,6 @@ def test_an_ack_closes_no_segment_that_a_step_reads(
     torn = read_segment(bytes(data), bytes.fromhex(life.name)).chunks[1]
     data[torn.payload_at] = 0xC1  # no msgpack begins so
     segment.write_bytes(data)
-    monkeypatch.setattr("logship._spool.orphan.OPEN_FILES_MAX", 0)
     sidecar = Sidecar(Orphans(tmp_path))
     sidecar.take_in(1)
     assert sidecar.orphans.step() is RecoveryState.WORKING  # the damaged chunk is named

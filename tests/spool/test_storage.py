@@ -130,17 +130,21 @@ def test_a_clean_end_removes_nothing_through_descriptors_that_are_the_programs(
     assert (own / "lock").exists()
 
 
-def test_a_recovery_that_ends_closes_no_descriptors_that_are_the_programs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("steps", "held"), [(3, 4), (1000, 3)], ids=["reads", "awaits acks"])
+def test_a_recovery_that_ends_closes_no_descriptors_that_are_the_programs(
+    tmp_path: Path, steps: int, held: int
+) -> None:
+    """It holds those of the spool, process directory and lock, and of a segment that it reads."""
     spool = tmp_path / "spool"
     spool.mkdir()
     dead_life(spool, lambda buffer: log_some(buffer, 3))
     gc.collect()  # a mapping closes its descriptor before Python 3.13
     orphans = Orphans(spool)
-    while not isinstance(orphans.step(), AdoptedChunk):
-        pass
+    for _ in range(steps):
+        orphans.step()
     with descriptors_replaced(spool, tmp_path) as numbers:
         orphans.close()
-        assert len(numbers) == 5  # spool, process directory, lock, streams, segment
+        assert len(numbers) == held
         assert all(os.path.sameopenfile(each, numbers[0]) for each in numbers)
 
 
