@@ -176,10 +176,13 @@ class OwnDirectory:
         return None if is_there else "the directory of this process has been removed"
 
     def leave_lost(self) -> None:
-        """Leave a directory that is lost; inside the section."""
+        """Leave a directory that is lost, and have its chunks take no more; inside the section."""
         self._ended.set()
         if not self.directory.is_held():
             self.streams.leave_ends()
+        for segment in self.segments:
+            for chunk in segment.live:
+                chunk.capacity = chunk.size
         self._leave_chunks()
 
     def abandon(self) -> None:

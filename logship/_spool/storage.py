@@ -307,6 +307,7 @@ class SpoolStorage:
         else:
             works = own.has_free or self._try_files(lambda: own.allocate(0, locked))
         if works:
+            locked(self._leave_memory)
             self._trouble = False
             self.news.append(("spool", f"the spool {self.path} can be written again and is in use"))
 
@@ -314,6 +315,11 @@ class SpoolStorage:
         own, self._own = self._own, None
         if own is not None:
             own.leave_lost()
+
+    def _leave_memory(self) -> None:
+        """Have the chunks in memory take no more records."""
+        for chunk in self._in_memory[0]:
+            chunk.capacity = chunk.size
 
     def _try_files(self, make: Callable[[], object]) -> bool:
         """Make files; tell whether the volume allows it."""

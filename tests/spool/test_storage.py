@@ -398,7 +398,6 @@ def test_a_volume_that_fails_is_replaced_by_memory_and_comes_back(
     storage.maintain(buffer.exclusively)
     assert "can be written again" in storage.news.popleft()[1]
     before = storage.unspooled
-    buffer.seal_all()
     assert offer(buffer, "back")
     assert storage.unspooled == before
     storage.abandon()
@@ -460,7 +459,6 @@ def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path, how: str) 
         path.parent.mkdir()
         clock.now += RETRY_SECONDS + 1
         storage.maintain(buffer.exclusively)
-        buffer.seal_all()
         assert offer(buffer, "n")
         assert storage.unspooled == 1
     storage.close()
@@ -478,7 +476,6 @@ def test_a_life_that_somebody_removes_is_begun_anew(tmp_path: Path) -> None:
     clock.now += RETRY_SECONDS + 1
     storage.maintain(buffer.exclusively)
     assert [kind for kind, _ in storage.news] == ["spool", "spool"]
-    buffer.seal_all()
     assert offer(buffer, "new")
     report = buffer.report("test", 0.0)
     assert (report.spooled, report.unacked) == (1, 1)
