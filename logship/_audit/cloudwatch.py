@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from logship._audit.aws import telling
+from botocore.exceptions import BotoCoreError, ClientError
+
+from logship._audit.sources import telling
 from logship._audit.timed import TimedPart
 
 
@@ -25,14 +27,14 @@ class LogGroup:
     def parts(self) -> Iterator[TimedPart]:
         """Yield the group, if it is there."""
         pages = self._client.get_paginator("describe_log_groups")
-        with telling(self.name):
+        with telling(self.name, BotoCoreError, ClientError):
             for page in pages.paginate(logGroupNamePrefix=self._group):
                 if any(each["logGroupName"] == self._group for each in page["logGroups"]):
                     yield TimedPart(self.name, self._fetch)
 
     def _fetch(self, milliseconds: int) -> Iterator[tuple[int, bytes]]:
         pages = self._client.get_paginator("filter_log_events")
-        with telling(self.name):
+        with telling(self.name, BotoCoreError, ClientError):
             for page in pages.paginate(logGroupName=self._group, startTime=milliseconds):
                 for event in page["events"]:
                     line = event["message"].rstrip("\n").encode("utf-8", "replace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from logship._audit.outputs import Files
-from logship._audit.sources import CannotRead
+from logship._audit.sources import CannotRead, telling
 
 if TYPE_CHECKING:
     from logship._audit.outputs import Output
@@ -60,12 +60,12 @@ def output_of(name: str) -> Output:
 
 def _of_aws(name: str, scheme: str) -> Output:
     import boto3  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
-    from logship._audit.aws import telling  # noqa: PLC0415
     from logship._audit.cloudwatch import LogGroup  # noqa: PLC0415
     from logship._audit.s3 import Objects  # noqa: PLC0415
 
-    with telling(name):
+    with telling(name, BotoCoreError, ClientError):
         if scheme == "s3":
             return Objects(name, boto3.client("s3"))
         return LogGroup(name, boto3.client("logs"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from logship._audit.outputs import Position, Reading
-from logship._audit.sources import CannotRead
+from logship._audit.sources import CannotRead, telling
 
 TIMEOUT_SECONDS: Final = 10.0
 BATCH_MESSAGES: Final = 1000
@@ -35,12 +34,12 @@ class Topic:
             "enable.partition.eof": True,
             **dict(parse_qsl(address.query)),
         }
-        with _telling(self.name):
+        with telling(self.name, KafkaException):
             self._consumer = Consumer(settings)
 
     def parts(self) -> Iterator[PartitionPart]:
         """Yield the partitions; none if there is no such topic."""
-        with _telling(self.name):
+        with telling(self.name, KafkaException):
             found = self._consumer.list_topics(self._topic, TIMEOUT_SECONDS).topics[self._topic]
         if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise CannotRead(f"cannot read {self.name}: {found.error}")
@@ -71,7 +70,7 @@ class PartitionPart:
 
     def read(self, position: Position | None) -> Reading | None:
         """Return the messages behind the position; all of them if the topic was made anew."""
-        with _telling(self.name):
+        with telling(self.name, KafkaException):
             partition = TopicPartition(self.topic, self.number)
             low, high = self.consumer.get_watermark_offsets(partition, TIMEOUT_SECONDS)
         next_offset = low if position is None else position["next"]
@@ -84,7 +83,7 @@ class PartitionPart:
 
     def _batches(self, position: Position) -> Iterator[list[bytes]]:
         """Yield the messages from the position to the end; each is a line."""
-        with _telling(self.name):
+        with telling(self.name, KafkaException):
             self.consumer.assign([TopicPartition(self.topic, self.number, position["next"])])
             is_over = False
             while not is_over:
@@ -106,11 +105,3 @@ def _line_of(message: Any) -> bytes | None:
     if error.code() != KafkaError._PARTITION_EOF:
         raise KafkaException(error)
     return None
-
-
-@contextlib.contextmanager
-def _telling(name: str) -> Iterator[None]:
-    try:
-        yield
-    except KafkaException as error:
-        raise CannotRead(f"cannot read {name}: {error.args[0]}") from error

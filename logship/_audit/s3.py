@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from logship._audit.aws import telling
+from botocore.exceptions import BotoCoreError, ClientError
+
 from logship._audit.outputs import Position, Reading
-from logship._audit.sources import Source
+from logship._audit.sources import Source, telling
 
 
 class Objects:
@@ -28,7 +29,7 @@ class Objects:
     def parts(self) -> Iterator[ObjectPart]:
         """Yield every object that is there."""
         pages = self._client.get_paginator("list_objects_v2")
-        with telling(self.name):
+        with telling(self.name, BotoCoreError, ClientError):
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for each in page.get("Contents", ()):
                     yield ObjectPart(self._client, self._bucket, each["Key"], each["ETag"])
@@ -58,7 +59,7 @@ class ObjectPart:
 
     def _batches(self) -> Iterator[list[bytes]]:
         """Yield lines, the last one without an end too."""
-        with telling(self.name):
+        with telling(self.name, BotoCoreError, ClientError):
             yield from Source(self.name, opened=self._opened).batches()
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn
+from typing import BinaryIO, Final
 
 from logship._audit.lines import Refused, Unreadable, read_line
 from logship._audit.reports import Report
@@ -80,7 +80,7 @@ class Source:
             with self._opened() as file:
                 yield from self._split(self._unpacked(file))
         except OSError as error:
-            _fail(f"cannot read {self.name}: {error.strerror or error}")
+            raise CannotRead(f"cannot read {self.name}: {error.strerror or error}") from error
 
     def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
         blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
@@ -89,7 +89,8 @@ class Source:
             return blocks
         first = next(blocks, b"")
         if first.startswith(ZSTD_MAGIC):
-            _fail(f"cannot read {self.name}: it is zstd; pipe it: zstdcat ... | logship audit -")
+            text = f"cannot read {self.name}: it is zstd; pipe it: zstdcat ... | logship audit -"
+            raise CannotRead(text)
         self.is_packed = first.startswith(GZIP_MAGIC)
         if self.is_packed:
             return self._gunzipped(chain([first], blocks))
@@ -114,7 +115,8 @@ class Source:
             if began:
                 yield member.flush()
         except zlib.error as error:
-            _fail(f"cannot read {self.name}: its gzip data is damaged ({error})")
+            text = f"cannot read {self.name}: its gzip data is damaged ({error})"
+            raise CannotRead(text) from error
         if began:
             self.note = (
                 f"{self.name}: the gzip data is cut off (its writer was killed, or is still "
@@ -131,7 +133,8 @@ class Source:
                 begun = bytearray(rest)
                 yield lines
             elif len(begun) > LINE_BYTES_MAX:
-                _fail(f"cannot read {self.name}: no end of line in 64 MiB; is it a text file?")
+                text = f"cannot read {self.name}: no end of line in 64 MiB; is it a text file?"
+                raise CannotRead(text)
         self._rest = bytes(begun)
 
 
@@ -142,7 +145,7 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         with Path(name).open("rb") as file:
             yield file
     elif sys.stdin is None:
-        _fail("cannot read standard input: it is closed")
+        raise CannotRead("cannot read standard input: it is closed")
     else:
         yield sys.stdin.buffer
 
@@ -151,8 +154,13 @@ class CannotRead(LogshipError):  # noqa: N818 - it says what happened, as its si
     """An input cannot be read, so nothing can be said about what is missing."""
 
 
-def _fail(message: str) -> NoReturn:
-    raise CannotRead(message)
+@contextmanager
+def telling(name: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn errors of a library into one that names the source."""
+    try:
+        yield
+    except errors as error:
+        raise CannotRead(f"cannot read {name}: {error}") from error
 
 
 def expected_in(source: Source, stamp_key: str) -> Iterator[Report | Refused]:
@@ -166,6 +174,6 @@ def expected_in(source: Source, stamp_key: str) -> Iterator[Report | Refused]:
             continue
         for found in read_line(line.decode("utf-8", "replace"), stamp_key):
             if isinstance(found, Unreadable) and found.is_report:
-                _fail(f"{source.name}, line {number}: {found.why}")
+                raise CannotRead(f"{source.name}, line {number}: {found.why}")
             if isinstance(found, Report | Refused):
                 yield found

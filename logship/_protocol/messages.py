@@ -119,7 +119,12 @@ class MessageReader(Generic[Taken]):
         if len(tag.data) > TAG_BYTES_MAX:
             raise ProtocolError(f"a tag is longer than {TAG_BYTES_MAX} bytes")
         text = _text(tag.data, "a tag")
-        return _checked(Message(text, self._form(text, entries), _chunk_of(option)), option)
+        message = Message(text, self._form(text, entries), _chunk_of(option))
+        size, count = option.get("size"), len(message.entries)
+        if size is not None and (type(size) is not int or size != count):
+            told = quoted_value(size)
+            raise ProtocolError(f"the option `size` is {told}, but the message has {count} records")
+        return message
 
     def _unpacked(self, payload: bytes, option: dict[Any, Any]) -> bytes:
         compressed = option.get("compressed")
@@ -178,17 +183,6 @@ def _packed_value(packed: bytes, name: str) -> bytes:
 def _chunk_of(option: dict[Any, Any]) -> str | None:
     chunk = option.get("chunk")
     return None if chunk is None else _text(chunk, "the option `chunk`")
-
-
-def _checked(message: Message[Taken], option: dict[Any, Any]) -> Message[Taken]:
-    """Return the message if it has as many records as its option `size` says, if it says so."""
-    size = option.get("size")
-    if size is not None and (type(size) is not int or size != len(message.entries)):
-        raise ProtocolError(
-            f"the option `size` is {quoted_value(size)}, but the message has "
-            f"{len(message.entries)} records"
-        )
-    return message
 
 
 def _text(value: Any, what: str) -> str:

@@ -283,17 +283,15 @@ class StreamsFile:
 
     def note(self, stream: Stream, next_number: int) -> None:
         """Note that all numbers below `next_number` were given out."""
-        slot = self._slots.get(stream.id)
-        if slot is None:
-            return
-        index = (layout.slot_at(slot) + layout.SLOT_NEXT_AT) >> 3
-        self._words[index] = max(self._words[index], next_number)
+        index = self._index(stream, layout.SLOT_NEXT_AT)
+        if index is not None:
+            self._words[index] = max(self._words[index], next_number)
 
     def note_opened(self, stream: Stream, first: int) -> None:
         """Note that a chunk that begins with this number is on the spool; it is the newest."""
-        slot = self._slots.get(stream.id)
-        if slot is not None:
-            self._words[(layout.slot_at(slot) + layout.SLOT_OPENED_AT) >> 3] = first
+        index = self._index(stream, layout.SLOT_OPENED_AT)
+        if index is not None:
+            self._words[index] = first
 
     def note_settled(self, stream: Stream, first: int, next_number: int) -> None:
         """Note that a chunk will be forgotten, and that its stream has ended, if it has.
@@ -306,9 +304,9 @@ class StreamsFile:
         self.note(stream, next_number)
         if first == self._opened(stream):
             self.note_opened(stream, 0)
-        slot = self._slots.get(stream.id)
-        if slot is not None and stream.end is not None and stream.end < next_number:
-            self._words[(layout.slot_at(slot) + layout.SLOT_END_AT) >> 3] = stream.end
+        index = self._index(stream, layout.SLOT_END_AT)
+        if index is not None and stream.end is not None and stream.end < next_number:
+            self._words[index] = stream.end
 
     def leave_ends(self) -> None:
         """Leave the end of each stream to a recoverer, which may have written it already."""
@@ -316,10 +314,13 @@ class StreamsFile:
             stream.leave_end()
 
     def _opened(self, stream: Stream) -> int:
+        index = self._index(stream, layout.SLOT_OPENED_AT)
+        return 0 if index is None else self._words[index]
+
+    def _index(self, stream: Stream, at: int) -> int | None:
+        """Return the index of a word of the stream's slot; None if it has no slot."""
         slot = self._slots.get(stream.id)
-        if slot is None:
-            return 0
-        return self._words[(layout.slot_at(slot) + layout.SLOT_OPENED_AT) >> 3]
+        return None if slot is None else (layout.slot_at(slot) + at) >> 3
 
     def _free_slot(self) -> int | None:
         if len(self._users) < layout.SLOTS:

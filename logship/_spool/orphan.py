@@ -273,7 +273,7 @@ class Orphan:
         try:
             end = data.end_of_content(first, last, quarantine.QUARANTINE_BYTES_MAX)
             if end - first > quarantine.QUARANTINE_BYTES_MAX:
-                return self._keep_nowhere(quarantine.full(name, last - first))
+                return self._keep_nowhere(QuarantineFull(name, last - first))
             kept = data[first:end]
             data.raise_if_unreadable()
         except OSError as error:

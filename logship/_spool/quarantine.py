@@ -19,16 +19,14 @@ QUARANTINE_FILES_MAX = 1000
 
 
 class QuarantineFull(Exception):  # noqa: N818 - a state that was to be expected, no error
-    """There is no room in the quarantine, so the bytes are not kept. The text says so."""
+    """There is no room for `size` bytes under this name, so they are not kept. The text says so."""
 
-
-def full(name: str, size: int) -> QuarantineFull:
-    """Return the error of `size` bytes that find no room under this name."""
-    return QuarantineFull(
-        f"{name} ({size} bytes) is not kept: the quarantine would exceed "
-        f"{QUARANTINE_FILES_MAX} files or {QUARANTINE_BYTES_MAX} bytes; "
-        "look into it, then empty it"
-    )
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__(
+            f"{name} ({size} bytes) is not kept: the quarantine would exceed "
+            f"{QUARANTINE_FILES_MAX} files or {QUARANTINE_BYTES_MAX} bytes; "
+            "look into it, then empty it"
+        )
 
 
 def keep(parent: int, name: str, data: bytes) -> None:
@@ -65,7 +63,7 @@ def _check_room(name: str, size: int, directory: int) -> None:
         with contextlib.suppress(FileNotFoundError):
             held += os.stat(other, dir_fd=directory, follow_symlinks=False).st_size
     if files > QUARANTINE_FILES_MAX or held > QUARANTINE_BYTES_MAX:
-        raise full(name, size)
+        raise QuarantineFull(name, size)
 
 
 def _write_whole(name: str, data: bytes, directory: int) -> None:
