@@ -11,28 +11,3 @@ else of logship but the root of its errors, and knows the formats from their des
 prove. None of these does I/O; `sources` reads files. Memory grows with streams and open gaps, not
 with records.
 """
-
-from __future__ import annotations
-
-from logship._audit.audit import Audit
-from logship._audit.lines import STAMP_KEY, Found, Nothing, Refused, Stamped, Unreadable, read_line
-from logship._audit.ranges import Ranges
-from logship._audit.reports import Declared, Report
-from logship._audit.verdict import Outcome, StreamVerdict, Verdict
-
-__all__ = [
-    "STAMP_KEY",
-    "Audit",
-    "Declared",
-    "Found",
-    "Nothing",
-    "Outcome",
-    "Ranges",
-    "Refused",
-    "Report",
-    "Stamped",
-    "StreamVerdict",
-    "Unreadable",
-    "Verdict",
-    "read_line",
-]

@@ -225,21 +225,18 @@ def _pack_cut(fields: dict[str, Any], time_ns: int, bytes_max: int, extra_fields
     return pack_control(kept, time_ns, extra_fields)
 
 
-def unpack_entries(
-    data: bytes | bytearray | memoryview, allowance: Allowance | None = None
-) -> Iterator[tuple[int, Any]]:
+def unpack_entries(data: bytes | bytearray | memoryview) -> Iterator[tuple[int, Any]]:
     """Yield time in nanoseconds and record of each entry of a PackedForward payload.
 
     Times may be EventTimes, or numbers of seconds as the protocol's first version had them.
 
     Args:
         data: the payload.
-        allowance: as of `BoundedUnpacker`.
 
     Raises:
         ProtocolError: the bytes are not a run of whole entries. Some may have been yielded.
     """
-    return map(entry_of, _unpack(data, allowance))
+    return map(entry_of, _unpack(data, None))
 
 
 def unpack_with_metadata(

@@ -13,7 +13,7 @@ from logship.errors import ProtocolError
 
 _NIL = 0xC0
 _ARRAY_16 = 0xDC
-ITEMS = range(2, 5)
+_ITEMS = range(2, 5)
 """How many items a message with records has."""
 
 _TEXT_HEAD_BYTES = {
@@ -67,7 +67,7 @@ class Framer:
         items: how many items a message may have.
     """
 
-    def __init__(self, bytes_max: int, items: range = ITEMS) -> None:
+    def __init__(self, bytes_max: int, items: range = _ITEMS) -> None:
         self._bytes_max = bytes_max
         self._items_allowed = items
         self._data = bytearray()

@@ -6,17 +6,10 @@ import json
 
 import pytest
 
-from logship._audit import (
-    Audit,
-    Found,
-    Nothing,
-    Outcome,
-    Refused,
-    Report,
-    Stamped,
-    Unreadable,
-    read_line,
-)
+from logship._audit.audit import Audit
+from logship._audit.lines import Found, Nothing, Refused, Stamped, Unreadable, read_line
+from logship._audit.reports import Report
+from logship._audit.verdict import Outcome
 from tests.audit import lines
 from tests.audit.lines import TWO, in_string, record, spilled
 

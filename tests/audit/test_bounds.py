@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from logship._audit import Audit, Outcome, Ranges
 from logship._audit.ages import Ages
+from logship._audit.audit import Audit
 from logship._audit.evidence import Stream
+from logship._audit.ranges import Ranges
 from logship._audit.sources import Source
 from logship._audit.text import verdict_as_text
+from logship._audit.verdict import Outcome
 from tests.audit.lines import (
     ONE,
     TWO,

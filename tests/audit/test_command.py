@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from logship._audit import Outcome
+from logship._audit.verdict import Outcome
 from logship._cli import main
 from tests.audit.lines import (
     LIFE,

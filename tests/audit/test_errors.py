@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from logship._audit import Audit
+from logship._audit.audit import Audit
 from logship._audit.watch import Watch
 from logship._cli import main
 from tests.audit.lines import plain, record

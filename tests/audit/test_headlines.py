@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from logship._audit import Outcome
+from logship._audit.verdict import Outcome
 from logship._cli import main
 from tests.audit.lines import (
     LIFE,

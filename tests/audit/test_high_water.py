@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from logship._audit import Audit, Outcome, StreamVerdict
+from logship._audit.audit import Audit
+from logship._audit.verdict import Outcome, StreamVerdict
 from logship._client.background import BackgroundClient
 from logship._settings import Settings
 from tests.audit.lines import (

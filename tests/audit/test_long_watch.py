@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from logship._audit import Audit
+from logship._audit.audit import Audit
 from logship._audit.watch import Figures
 from tests.audit.lines import (
     ONE,

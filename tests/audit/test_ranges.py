@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship._audit import Ranges
+from logship._audit.ranges import Ranges
 
 NUMBERS = st.integers(min_value=1, max_value=60)
 PAIR = st.tuples(NUMBERS, NUMBERS).map(lambda pair: (min(pair), max(pair)))

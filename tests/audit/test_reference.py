@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logship._audit import Audit, Outcome, Ranges
+from logship._audit.audit import Audit
+from logship._audit.ranges import Ranges
+from logship._audit.verdict import Outcome
 from tests.audit import lines
 from tests.audit.lines import ONE, TWO
 

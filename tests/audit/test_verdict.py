@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from logship import _reasons
-from logship._audit import Audit, Declared, Outcome, StreamVerdict, Verdict
+from logship._audit.audit import Audit
+from logship._audit.reports import Declared
 from logship._audit.text import verdict_as_text
+from logship._audit.verdict import Outcome, StreamVerdict, Verdict
 from tests.audit.lines import (
     FORMATS,
     LIFE,

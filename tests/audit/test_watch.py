@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from logship._audit import Outcome
 from logship._audit.outputs import Files
+from logship._audit.verdict import Outcome
 from tests.audit.lines import (
     ONE,
     TWO,

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from logship._audit import StreamVerdict, watch
+from logship._audit import watch
 from logship._audit.evidence import Stream
-from logship._audit.verdict import judge
+from logship._audit.verdict import StreamVerdict, judge
 from tests.audit.lines import ONE, TWO, received, record
 from tests.audit.watched import Watched
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgpack
 
-from logship._audit import Audit
+from logship._audit.audit import Audit
 from logship._audit.document import verdict_as_json
 from logship._audit.sources import CannotRead, Source
 from logship._audit.text import verdict_as_text

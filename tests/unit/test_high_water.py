@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from logship._audit import Audit, Outcome
+from logship._audit.audit import Audit
+from logship._audit.verdict import Outcome
 from logship._buffer.accumulator import HIGH_WATER_TAG
 from logship._buffer.buffer import Buffer
 from logship._client.high_water import HighWater
