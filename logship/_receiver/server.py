@@ -13,10 +13,9 @@ from collections.abc import Callable
 
 from logship._receiver.binds import Listener
 from logship._receiver.complaints import Complaints, Say
-from logship._receiver.connection import Connection
 from logship._receiver.counts import Counts
 from logship._receiver.limits import Limits
-from logship._receiver.session import Session, Write
+from logship._receiver.session import Answer, Close, Session, Write
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 
 RETRY_SECONDS = 1.0
@@ -25,6 +24,9 @@ RETRY_SECONDS = 1.0
 LOOK_SECONDS = 1.0
 """How often connections are looked at whose time may be over."""
 
+LINGER_SECONDS = 1.0
+"""How long a closing connection is kept for its client to read the last acknowledgements."""
+
 
 class Receiver:
     """Serves until it is told to stop, or its output is gone.
@@ -32,11 +34,13 @@ class Receiver:
     Args:
         sink: where records go.
         say: takes lines for the operator.
-        new_session: makes the session of a connection; one without a handshake by default.
+        new_session: makes the session of a connection.
         tls: what the connections are encrypted with, or None.
         limits: how much all connections together may take.
 
     Attributes:
+        new_session, limits: as given.
+        complaints: takes lines about clients.
         counts: what it did so far.
         is_stopping: no more messages are taken; a signal handler may set it, before `stop`.
     """
@@ -46,12 +50,12 @@ class Receiver:
         sink: LineSink,
         say: Say,
         *,
-        new_session: Callable[[], Session] = Session,
-        tls: ssl.SSLContext | None = None,
-        limits: Limits | None = None,
+        new_session: Callable[[], Session],
+        tls: ssl.SSLContext | None,
+        limits: Limits,
     ) -> None:
-        self._new_session = new_session
-        self.limits = limits or Limits()
+        self.new_session = new_session
+        self.limits = limits
         self.counts = Counts()
         self.complaints = Complaints(say)
         self.is_stopping = False
@@ -94,10 +98,6 @@ class Receiver:
             self._sink.reopen()
         except OutputError as error:
             self._say(f"{error}; it continues in the old file")
-
-    def new_session(self) -> Session:
-        """Return the session of a new connection."""
-        return self._new_session()
 
     def opened(self, connection: Connection) -> None:
         """Take note of a new connection."""
@@ -217,6 +217,120 @@ class Receiver:
         ends = [connection.ended for connection in self._connections]
         await asyncio.gather(*ends)
         await _cancel(list(self._serving))  # those in their TLS handshake
+
+
+class Connection(asyncio.Protocol):
+    """One client.
+
+    Args:
+        receiver: what takes its records, and bounds it.
+
+    Attributes:
+        ended: done when the connection is over.
+    """
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._receiver = receiver
+        self._session: Session | None = receiver.new_session()
+        self._peer = "a client"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport of a new connection."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._begun_seconds = self._heard_seconds = asyncio.get_running_loop().time()
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):  # of a unix socket it is a path, which the client may choose
+            self._peer = "{}:{}".format(*peer)
+        self._receiver.opened(self)
+        if self._session is not None and (greeting := self._session.begin()):
+            transport.write(greeting)
+
+    def data_received(self, data: bytes) -> None:
+        """Write what the client sent, then acknowledge it."""
+        session = self._session
+        if session is None:
+            return  # read on, so that unread bytes do not reset the connection under our last acks
+        self._receiver.counts.received_bytes += len(data)
+        self._heard_seconds = asyncio.get_running_loop().time()
+        begins = False
+        for event in session.receive(data):
+            if self._receiver.is_stopping or not self._do(event):
+                self.finish()
+                return
+            begins = True
+        self._receiver.note_pending(self, session.pending_bytes, begins=begins)
+
+    def _do(self, event: Write | Answer | Close) -> bool:
+        """Do as the session says; tell whether to go on."""
+        match event:
+            case Write(ack=ack):
+                if not self._receiver.write(event):
+                    return False
+                if ack and not self._transport.is_closing():  # the client may be gone by now
+                    self._transport.write(ack)
+                    self._receiver.counts.acks += 1
+            case Answer(data=answer):
+                self._transport.write(answer)
+            case Close(reason=reason):
+                self.refuse(reason)
+                return False
+        return True
+
+    def check_time(self, now_seconds: float) -> None:
+        """Close the connection if its client took too long."""
+        if self._session is None:
+            return
+        limits = self._receiver.limits
+        is_new = self._session.is_shaking_hands
+        if is_new and now_seconds - self._begun_seconds > limits.handshake_timeout_seconds:
+            seconds = limits.handshake_timeout_seconds
+            self.refuse(f"no handshake within {seconds:g} s (--handshake-timeout)")
+        elif now_seconds - self._heard_seconds > limits.idle_timeout_seconds:
+            self.refuse(f"it sent nothing for {limits.idle_timeout_seconds:g} s (--idle-timeout)")
+
+    def refuse(self, reason: str) -> None:
+        """Close the connection because of what the client did, and say why."""
+        self._receiver.counts.refused += 1
+        self._receiver.complaints.say(f"closed {self._peer}: {reason}")
+        self.finish()
+
+    def eof_received(self) -> None:
+        """Close too; what the client left incomplete is said, since it is never acknowledged."""
+        reason = None if self._session is None else self._session.end()
+        if reason is not None:
+            self._receiver.complaints.say(f"{self._peer}: {reason}")
+
+    def pause_writing(self) -> None:
+        """Read nothing while the client does not read its acknowledgements."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read on."""
+        self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._forget_session()
+        if not self.ended.done():
+            self.ended.set_result(None)
+        self._receiver.closed(self)
+
+    def finish(self) -> None:
+        """Take no more; send what was acknowledged, let the client read it, then close."""
+        if self._session is None:
+            return
+        self._forget_session()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        loop = asyncio.get_running_loop()
+        loop.call_later(LINGER_SECONDS, self._transport.abort)
+
+    def _forget_session(self) -> None:
+        """Give up what is held of the client's bytes."""
+        self._session = None
+        self._receiver.note_pending(self, 0, begins=True)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
