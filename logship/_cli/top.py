@@ -122,14 +122,13 @@ def _directory_of_settings() -> Path:
     Raises:
         click.UsageError: The settings ask for none, or are wrong.
     """
-    from logship._metrics.outlet import Choices  # noqa: PLC0415 - `--help` needs none of it
+    from logship._metrics.outlet import pages_directory  # noqa: PLC0415 - `--help` needs none of it
     from logship._settings import Settings  # noqa: PLC0415 - nor this
 
     try:
-        choices = Choices.of(Settings.from_env(os.environ))
+        directory = pages_directory(Settings.from_env(os.environ))
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    directory = None if choices is None else choices.pages_directory()
     if directory is None:
         raise click.UsageError(
             "the environment does not say where the numbers are. Start the application with "

@@ -12,10 +12,9 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from logship import _system
 from logship._hooks import late_imports
@@ -26,6 +25,9 @@ from logship._metrics.sums import Numbers, Total
 from logship._settings import Settings, variable_name
 from logship._stderr.last_resort import LastResort
 
+if TYPE_CHECKING:
+    from logship._metrics.prometheus import Endpoint
+
 WRITE_SECONDS = 1.0
 """How old a page may be. A SIGKILL costs the counters at most so much, and nothing else."""
 
@@ -33,45 +35,25 @@ _LAST_WRITE_SECONDS = 1.0
 """How long the end of a client waits until its last numbers are written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What the settings say about metrics.
+def pages_directory(settings: Settings) -> Path | None:
+    """Return where the pages lie; None where each process serves its own numbers, or none.
 
-    Attributes:
-        port: To serve on; 0 is any free one; None serves nothing.
-        host: To serve on.
-        directory: Of the pages; None where one is to be found.
+    Without a directory from the operator, all processes of one port share one in the temporary
+    directory. Processes that ask for any free port serve one endpoint each, and so do all on
+    Windows, and all where there is no place for temporary files.
     """
-
-    port: int | None
-    host: str
-    directory: Path | None
-
-    @classmethod
-    def of(cls, settings: Settings) -> Choices | None:
-        """Return what `settings` say, or None where they ask for no metrics."""
-        if not settings.wants_metrics:
-            return None
-        directory = settings.metrics_dir
-        if directory is None and settings.spool_dir is not None:
-            directory = str(Path(settings.spool_dir) / "metrics")
-        where = None if directory is None else Path(directory)
-        return cls(settings.metrics_port, settings.metrics_host, where)
-
-    def pages_directory(self) -> Path | None:
-        """Return where the pages lie; None where each process serves its own numbers.
-
-        Without a directory from the operator, all processes of one port share one in the temporary
-        directory. Processes that ask for any free port serve one endpoint each, and so do all on
-        Windows, and all where there is no place for temporary files.
-        """
-        if self.directory is not None or not self.port or not _system.IS_POSIX:
-            return self.directory
-        try:
-            temporary = tempfile.gettempdir()
-        except OSError:
-            return None
-        return Path(temporary) / f"logship-metrics-{os.geteuid()}-{self.port}"
+    port = settings.metrics_port
+    if settings.metrics_dir is not None:
+        return Path(settings.metrics_dir)
+    if port is not None and settings.spool_dir is not None:
+        return Path(settings.spool_dir) / "metrics"
+    if not port or not _system.IS_POSIX:
+        return None
+    try:
+        temporary = tempfile.gettempdir()
+    except OSError:
+        return None
+    return Path(temporary) / f"logship-metrics-{os.geteuid()}-{port}"
 
 
 def environ_for_children(settings: Settings) -> dict[str, str]:
@@ -80,29 +62,13 @@ def environ_for_children(settings: Settings) -> dict[str, str]:
     A supervisor's children may have a spool that it has not. They would keep their pages there, and
     contend for the port. None of them serves, because the supervisor outlives them.
     """
-    choices = Choices.of(settings)
-    directory = None if choices is None else choices.pages_directory()
+    directory = pages_directory(settings)
     if directory is None:
         return {}
     return {
         variable_name("metrics_dir"): str(directory.absolute()),
         variable_name("metrics_port"): "",
     }
-
-
-class Endpoint(Protocol):
-    """A server of metrics."""
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-
-    @property
-    def url(self) -> str:
-        """Where a scraper finds it."""
-
-    def close_in_child(self) -> None:
-        """In a forked child: close the listening socket, which the parent still has."""
 
 
 class Source(Protocol):
@@ -124,13 +90,13 @@ class Outlet:
 
     Args:
         process: The process whose page it is.
-        choices: What the settings say.
+        settings: Of the client that was made first.
         voice: Where warnings go.
     """
 
-    def __init__(self, process: Source, choices: Choices, voice: LastResort) -> None:
+    def __init__(self, process: Source, settings: Settings, voice: LastResort) -> None:
         self._process = process
-        self._choices = choices
+        self._settings = settings
         self._voice = voice
         self._lock = threading.RLock()
         self._woken = threading.Event()
@@ -209,8 +175,9 @@ class Outlet:
         with self._answered:
             self._answers = asked
             self._answered.notify_all()
-        if self._choices.port is not None and self._may_serve(self._choices.port):
-            self._begin_to_serve(self._choices.port)
+        port = self._settings.metrics_port
+        if port is not None and self._may_serve(port):
+            self._begin_to_serve(port)
 
     def _write(self) -> None:
         """Write the page, and make what it needs; under the lock."""
@@ -238,7 +205,7 @@ class Outlet:
                 self._is_open = False
 
     def _open_pages(self) -> None:
-        directory = self._choices.pages_directory()
+        directory = pages_directory(self._settings)
         if directory is None:
             return
         try:
@@ -272,7 +239,7 @@ class Outlet:
             self._starter.start()
 
     def _serve(self, port: int) -> None:
-        claim, host = self._claim, self._choices.host
+        claim, host = self._claim, self._settings.metrics_host
         last_port = claim.last_port if claim is not None and port == 0 else 0
         prometheus = late_imports.late("logship._metrics.prometheus")  # its import is not cheap
         collectors = [prometheus.TotalCollector(self._process.total)]

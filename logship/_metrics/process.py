@@ -48,7 +48,9 @@ class Process:
     # -- the clients -------------------------------------------------------------------------------
 
     def add(self, meter: Meter, settings: Settings, voice: LastResort) -> None:
-        """Make a client's numbers known, and begin what its settings ask for.
+        """Make a client's numbers known.
+
+        The first client whose settings ask for it has a page kept, and the numbers served.
 
         Args:
             meter: The client's, held weakly. When it is gone, its counters stay.
@@ -59,23 +61,11 @@ class Process:
         self._entries[id(meter.tally)] = _Entry(ref(meter), meter.tally)
         if len(self._entries) > _ENTRIES_MAX:
             self.read()  # which adds up the numbers of clients that are gone
-        self.begin(settings, voice)
-
-    def begin(self, settings: Settings, voice: LastResort) -> None:
-        """Keep a page and serve, where the settings ask for it; the first call decides.
-
-        Each client does this when it is made. A supervisor without a client may call it, and then
-        serves the numbers of the processes that share its `metrics_dir`.
-        """
-        self._be_this_process()
         if self._outlet is not None or not settings.wants_metrics:
             return
-        from logship._metrics.outlet import Choices, Outlet  # noqa: PLC0415 - few want metrics
+        from logship._metrics.outlet import Outlet  # noqa: PLC0415 - few want metrics
 
-        choices = Choices.of(settings)
-        if choices is None:
-            return
-        outlet = Outlet(self, choices, voice)
+        outlet = Outlet(self, settings, voice)
         with self._lock:
             self._outlet = self._outlet or outlet  # another thread may have been first
         if self._outlet is outlet:

@@ -167,11 +167,6 @@ class Endpoint:
         host = self._server.server_name
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
 
-    def close(self) -> None:
-        """Accept no more connections, and free the port."""
-        self._server.shutdown()
-        self._server.server_close()
-
     def close_in_child(self) -> None:
         """In a forked child: close the listening socket, which the parent still has."""
         self._server.socket.close()

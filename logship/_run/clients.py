@@ -18,7 +18,7 @@ from pathlib import Path
 
 from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
-from logship._metrics.outlet import Choices, environ_for_children
+from logship._metrics.outlet import environ_for_children, pages_directory
 from logship._process import stopfile
 from logship._process.clock import StopClock
 from logship._recover import Recoverer, RecoveryReport
@@ -44,8 +44,7 @@ def settings_with_pages(settings: Settings, directory: PrivateDirectory | None) 
     chosen = settings.metrics_dir or settings.spool_dir
     if settings.metrics_port is not None and chosen is None and directory is not None:
         return dataclasses.replace(settings, metrics_dir=str(directory.metrics))
-    choices = Choices.of(settings)
-    pages = None if choices is None else choices.pages_directory()
+    pages = pages_directory(settings)
     if pages is not None and os.geteuid() == 0:
         _make_for_all_users(pages)
     return settings

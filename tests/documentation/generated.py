@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from logship._metrics.documentation import documentation as metrics
-from tests.documentation import commands, limits, reasons, settings
+from tests.documentation import commands, limits, metrics, reasons, settings
 from tests.support.programs import REPOSITORY
 
 
@@ -50,7 +49,7 @@ PARTS = [
     Part("limits", "docs/security.md", limits.table),
     Part("settings", "docs/settings.md", settings.sections),
     Part("commands", "docs/cli.md", commands.sections),
-    Part("metrics", "docs/metrics.md", metrics),
+    Part("metrics", "docs/metrics.md", metrics.table),
     Part("reasons", "docs/record.md", reasons.table),
 ]
 

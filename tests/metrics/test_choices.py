@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logship._metrics.outlet import Choices, environ_for_children
+from logship._metrics.outlet import environ_for_children, pages_directory
 from logship._settings import Settings
 
 OWN = str(Path(tempfile.gettempdir()) / f"logship-metrics-{os.geteuid()}-9100")
@@ -28,9 +28,7 @@ OWN = str(Path(tempfile.gettempdir()) / f"logship-metrics-{os.geteuid()}-9100")
 )
 def test_where_pages_lie(settings: dict[str, Any], directory: str | None) -> None:
     chosen = Settings(**settings)
-    choices = Choices.of(chosen)
-    assert choices is not None
-    assert choices.pages_directory() == (None if directory is None else Path(directory))
+    assert pages_directory(chosen) == (None if directory is None else Path(directory))
     expected = (
         {} if directory is None else {"LOGSHIP_METRICS_DIR": directory, "LOGSHIP_METRICS_PORT": ""}
     )
@@ -45,13 +43,12 @@ def test_without_a_place_for_temporary_files_each_process_is_alone(
 
     monkeypatch.setattr(tempfile, "gettempdir", fail)
     chosen = Settings(metrics_port=9100)
-    choices = Choices.of(chosen)
-    assert choices is not None
-    assert choices.pages_directory() is None
+    assert pages_directory(chosen) is None
     assert environ_for_children(chosen) == {}
 
 
 @pytest.mark.parametrize("settings", [{}, {"spool_dir": "/spool"}, {"metrics_host": "0.0.0.0"}])
 def test_who_asks_for_nothing_gets_nothing(settings: dict[str, Any]) -> None:
-    assert Choices.of(Settings(**settings)) is None
+    assert not Settings(**settings).wants_metrics
+    assert pages_directory(Settings(**settings)) is None
     assert environ_for_children(Settings(**settings)) == {}

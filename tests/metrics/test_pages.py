@@ -20,11 +20,12 @@ from typing import Any
 
 import pytest
 
-from logship._metrics.outlet import Choices, Outlet
+from logship._metrics.outlet import Outlet
 from logship._metrics.pages import Pages, PagesError
 from logship._metrics.process import Process
 from logship._metrics.prometheus import TotalCollector
 from logship._metrics.sums import LAYOUT, SLOTS, Total, slot, zeros
+from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
 
 ACCEPTED, WAITING = slot("records_accepted_total"), slot("records_waiting")
@@ -252,7 +253,7 @@ def deleted_files_open(directory: Path) -> list[str]:
 
 def test_a_page_that_another_program_removed_is_closed(pages: Path) -> None:
     """Cleaners of temporary files come again and again; a descriptor is left each time."""
-    outlet = Outlet(Process(), Choices(None, "127.0.0.1", pages), LastResort())
+    outlet = Outlet(Process(), Settings(metrics_dir=str(pages)), LastResort())
     for _ in range(3):
         assert outlet.refreshed() is not None
         (name,) = names(pages, "page-")

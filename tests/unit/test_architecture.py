@@ -87,7 +87,6 @@ PURE = (
     "_audit.document",
     "_metrics.audit_measures",
     "_metrics.client_measures",
-    "_metrics.documentation",
     "_metrics.emf",
     "_metrics.measures",
     "_metrics.page_format",

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from logship import _system
-from logship._metrics.outlet import Choices, Outlet
+from logship._metrics.outlet import Outlet
 from logship._metrics.process import Process
 from logship._process.self_pipe import SelfPipe
+from logship._settings import Settings
 from logship._spool.directories import ProcessDirectory
 from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
@@ -64,7 +65,7 @@ def test_a_metrics_page_is_not_written_into_another_file(
 ) -> None:
     pages = tmp_path / "pages"
     pages.mkdir(mode=0o700)
-    outlet = Outlet(Process(), Choices(None, "127.0.0.1", pages), LastResort())
+    outlet = Outlet(Process(), Settings(metrics_dir=str(pages)), LastResort())
     assert outlet.refreshed() is not None
     taken = descriptors_below(pages)
     assert taken

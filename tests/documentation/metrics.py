@@ -1,4 +1,4 @@
-"""The table of `docs/metrics.md`. PURE."""
+"""The table of `docs/metrics.md`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from logship._metrics.measures import BUILD, PAGES_REFUSED
 from logship._metrics.receiver_measures import RECEIVER_MEASURES
 
 
-def documentation() -> str:
+def table() -> str:
     """Return the table of `docs/metrics.md`."""
     lines = ["| metric | type | what it means | what to do when it moves |", "|---|---|---|---|"]
     tables = (*CLIENT_MEASURES, PAGES_REFUSED, *RECEIVER_MEASURES, *AUDIT_MEASURES, BUILD)
