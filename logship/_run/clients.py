@@ -24,7 +24,6 @@ from logship._process.clock import StopClock
 from logship._recover import Recoverer, RecoveryReport
 from logship._run.private_directory import PrivateDirectory
 from logship._settings import SPOOL_BYTES_MIN, Settings, variable_name
-from logship._spool.orphans import unknown_owner
 from logship._spool.progress import RecoveryCounters
 from logship._spool.volumes import filesystem_of
 from logship._stderr.last_resort import LastResort
@@ -121,7 +120,7 @@ class Recovery:
         clock: StopClock,
         last_resort: LastResort,
         wake: Callable[[], None],
-        owner_of: Callable[[str], str] = unknown_owner,
+        owner_of: Callable[[str], str],
     ) -> None:
         self.report = RecoveryReport(RecoveryCounters(), 0.0, complete=False)
         self._wake = wake

@@ -8,7 +8,7 @@ last lines.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from logship._run.lines import Line
 
@@ -22,19 +22,12 @@ LINGER_SECONDS = 1.0
 """If no further line comes for this time, the record is complete."""
 
 
-class Searchable(Protocol):
-    """What is found in a line that begins a record; a compiled regular expression is one."""
-
-    def search(self, line: bytes, /) -> object:
-        """Return None if it is not found in the line."""
-        ...
-
-
 class LineJoiner:
     """Joins the lines of one stream.
 
     Args:
-        start: Found in a line that begins a record; anchor it with `^`.
+        search: Returns None for a line that begins no record, as the method of a compiled regular
+            expression.
         lines_max: Lines of one record.
         bytes_max: Bytes of one record, but for a single longer line.
         linger_seconds: How long a record is held for more lines.
@@ -42,13 +35,13 @@ class LineJoiner:
 
     def __init__(
         self,
-        start: Searchable,
+        search: Callable[[bytes], object],
         *,
         lines_max: int = LINES_MAX,
         bytes_max: int = BYTES_MAX,
         linger_seconds: float = LINGER_SECONDS,
     ) -> None:
-        self._start = start
+        self._search = search
         self._lines_max = lines_max
         self._bytes_max = bytes_max
         self._linger_seconds = linger_seconds
@@ -88,7 +81,7 @@ class LineJoiner:
     def _belongs(self, line: bytes) -> bool:
         """Return whether the line continues the record that is held."""
         fits = len(self._held) < self._lines_max and self._held_bytes + len(line) <= self._bytes_max
-        return fits and self._start.search(line) is None
+        return fits and self._search(line) is None
 
 
 def _stands_alone(line: bytes) -> bool:

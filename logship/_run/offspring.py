@@ -2,15 +2,18 @@
 
 `run` is the supervisor of logship clients in all processes of its command, also in a server's
 workers. So this module does three things together: it finds the owners of spools, learns how
-processes die, and starts recovery after a death.
+processes die, and starts recovery after a death. It also ships what clients of earlier `run`s have
+left, because nothing else would look there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from logship._delivery.drain import DrainPlan
 from logship._metrics.process import HERE
@@ -19,12 +22,16 @@ from logship._process.clock import StopClock
 from logship._recover import RecoveryReport
 from logship._run.clients import Recovery, environment_for
 from logship._run.death_watcher import Witness
-from logship._run.inheritance import Inheritance, remove_or_tell
 from logship._run.private_directory import PrivateDirectory
-from logship._run.processes import become_subreaper
 from logship._run.shipping import Shipping
 from logship._run.statuses import Death, OomWatch
 from logship._settings import Settings
+from logship._spool.orphans import unknown_owner
+from logship._spool.quarantine import QUARANTINE
+
+DIRECTORIES_MAX = 4
+"""How many directories of earlier `run`s one `run` takes over; each costs a thread and a
+connection."""
 
 _LOOK_SECONDS = 0.2
 
@@ -41,6 +48,7 @@ class Offspring:
 
     Attributes:
         is_being_killed: Whether `run` is killing them. Then violent deaths are not reported.
+        due_seconds: When to call `see_to` if nothing else happens, monotonic.
     """
 
     def __init__(
@@ -52,6 +60,7 @@ class Offspring:
         directory: PrivateDirectory | None,
     ) -> None:
         self.is_being_killed = False
+        self.due_seconds: float = 0.0
         self._settings = settings
         self._clock = clock
         self._shipping = shipping
@@ -59,15 +68,13 @@ class Offspring:
         self._oom = OomWatch()
         self._directory = directory
         self._recovery: Recovery | None = None
-        self._inheritance = Inheritance(settings, clock, shipping, wake)
-        self._witness = None
-        if self._directory is not None:
-            self._witness = Witness(self._directory.spool, self._has_shipped_from)
+        self._inherited = [*self._take_over()]
+        # Where there is no directory, no process has a spool to be found.
+        spool = Path(os.devnull) if directory is None else directory.spool
+        self._witness = Witness(spool, self._has_shipped_from)
         self._is_ending = False
-        self._look_due_seconds = 0.0
         self._unseen = 0
         self._unseen_until_seconds = 0.0
-        become_subreaper()
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the command's environment, made from that of `run`."""
@@ -82,12 +89,7 @@ class Offspring:
     @property
     def descriptors(self) -> list[int]:
         """The descriptors that become readable when a process with a spool ends; may be empty."""
-        return [] if self._witness is None else self._witness.descriptors
-
-    @property
-    def due_seconds(self) -> float:
-        """When to call `see_to` if nothing else happens, monotonic."""
-        return self._look_due_seconds
+        return self._witness.descriptors
 
     def see_to(self, ready: set[int], reaped: list[Death]) -> None:
         """Report the ends of processes, and start recovery of their records.
@@ -98,10 +100,9 @@ class Offspring:
         """
         ready = ready & set(self.descriptors)  # a new one may get the number of a pipe that ended
         known = {death.pid: death for death in reaped}
-        if time.monotonic() >= self._look_due_seconds or reaped:
+        if time.monotonic() >= self.due_seconds or reaped:
             self._look_for_spools()
-        witnessed = [] if self._witness is None else self._witness.deaths(ready, known)
-        unseen = 0 if self._witness is None else self._witness.take_unseen()
+        witnessed, unseen = self._witness.deaths(ready, known), self._witness.take_unseen()
         for death, has_left in witnessed:
             known.pop(death.pid, None)
             self._tell(death, has_left=has_left)
@@ -115,14 +116,13 @@ class Offspring:
         """Ship the records that are left on spools, by this plan, without waiting for processes."""
         self._look_for_spools()
         self._is_ending = True
-        if self._recovery is not None:
-            self._recovery.finish(plan)
-        self._inheritance.finish(plan)
+        for each in self._recoveries:
+            each.finish(plan)
 
     @property
     def is_over(self) -> bool:
         """Whether that is done."""
-        return self._inheritance.is_over and (self._recovery is None or self._recovery.is_over)
+        return all(each.is_over for each in self._recoveries)
 
     @property
     def report(self) -> RecoveryReport | None:
@@ -133,27 +133,65 @@ class Offspring:
         """Remove the spools; if something is left on one, say what to do with that."""
         HERE.end_pages()
         if self._directory is not None:
-            remove_or_tell(self._directory, self._shipping.say)
-        self._inheritance.remove_directories()
+            self._remove(self._directory)
+        for directory, _ in self._inherited:
+            self._remove(directory)
 
     # -- inside ------------------------------------------------------------------------------------
 
+    def _take_over(self) -> Iterator[tuple[PrivateDirectory, Recovery]]:
+        """Begin to ship what is left in the directories of earlier `run`s with these endpoints.
+
+        It changes neither our exit code nor our receipt, which tell of our own command.
+        """
+        taken = 0
+        for directory in PrivateDirectory.take_over_abandoned(self._settings.endpoints):
+            if not directory.has_processes() or taken == DIRECTORIES_MAX:
+                self._remove(directory)
+                continue
+            self._shipping.say(
+                "an earlier `logship run` did not ship everything; "
+                f"what it left in {directory.path} is shipped"
+            )
+            taken += 1
+            yield directory, self._begin_recovery(directory.spool, unknown_owner)
+
+    def _begin_recovery(self, spool: Path, owner_of: Callable[[str], str]) -> Recovery:
+        return Recovery(
+            self._settings,
+            spool,
+            clock=self._clock,
+            last_resort=self._shipping.client.last_resort,
+            wake=self._wake,
+            owner_of=owner_of,
+        )
+
+    @property
+    def _recoveries(self) -> list[Recovery]:
+        own = [] if self._recovery is None else [self._recovery]
+        return [*own, *(recovery for _, recovery in self._inherited)]
+
+    def _remove(self, directory: PrivateDirectory) -> None:
+        """Remove a directory; if something is left on its spool, say what to do with that."""
+        if directory.remove():
+            return
+        if directory.has_processes():
+            self._shipping.say(
+                f"something is left on the spool {directory.spool}; "
+                f"ship it with: logship recover --spool {directory.spool}"
+            )
+        else:
+            self._shipping.say(
+                f"what could not be shipped is kept for a person: {directory.spool / QUARANTINE}"
+            )
+
     def _look_for_spools(self) -> None:
         """Find the owners of spools; the first spool starts recovery."""
-        self._look_due_seconds = time.monotonic() + _LOOK_SECONDS
-        if self._witness is None or self._directory is None:
-            return
+        self.due_seconds = time.monotonic() + _LOOK_SECONDS
         self._witness.look()
-        if self._witness.has_seen_any and self._recovery is None and not self._is_ending:
-            last_resort = self._shipping.client.last_resort
-            self._recovery = Recovery(
-                self._settings,
-                self._directory.spool,
-                clock=self._clock,
-                last_resort=last_resort,
-                wake=self._wake,
-                owner_of=self._witness.owner_of,
-            )
+        is_first = self._witness.has_seen_any and self._recovery is None
+        if is_first and self._directory is not None and not self._is_ending:
+            self._recovery = self._begin_recovery(self._directory.spool, self._witness.owner_of)
 
     def _has_shipped_from(self, name: str) -> bool:
         return self._recovery is not None and self._recovery.has_shipped_from(name)

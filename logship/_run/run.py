@@ -8,7 +8,6 @@ must reap orphans and obey signals until the very end.
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import select
@@ -30,7 +29,7 @@ from logship._run.offspring import Offspring
 from logship._run.patterns import BoundedPattern
 from logship._run.pipe_reader import READ_BYTES, Arrivals, Inlet
 from logship._run.private_directory import private_directory
-from logship._run.processes import descendants, kill_all, reap
+from logship._run.processes import become_subreaper, descendants, kill_all, reap
 from logship._run.receipt import Outcome, Receipt
 from logship._run.shipping import Shipping
 from logship._run.signals import Noted, Signals
@@ -107,6 +106,7 @@ class Supervisor:
     def run(self) -> int:
         """Run the command; return the exit code of `run`."""
         started = time.monotonic()
+        become_subreaper()
         try:
             environ = self._offspring.environment(self._options.environ)
             self._command = Command(self._options.command, environ)
@@ -116,7 +116,7 @@ class Supervisor:
             return self._end(error.exit_code, started)
         self._inlets = self._open_inlets(self._command)
         self._arrivals.watch(self._inlets)
-        self._shipping.begin_announcement()
+        self._shipping.announcement.start()
         while not self._output_is_over():
             self._turn()
         self._command.leave_terminal()
@@ -152,7 +152,7 @@ class Supervisor:
         for inlet in self._inlets:
             self._see_to(inlet, now)
         self._offspring.see_to(ready, reaped)
-        self._shipping.tell_task()
+        self._shipping.announcement.tell()
 
     def _read(self, inlets: list[Inlet], now: float) -> None:
         """Read these pipes by turns, while they have more than one read takes."""
@@ -172,7 +172,7 @@ class Supervisor:
         """Pass on the reader's bytes and records as far as possible now."""
         if inlet.tee is not None and inlet.tee.waits:
             inlet.tee.push()
-            if inlet.tee.waits and self._tee_is_over(now):
+            if inlet.tee.waits and now >= self._patience_ends_seconds():
                 left = inlet.tee.bytes_left
                 self._shipping.say(f"{inlet.source} takes no more; {left} bytes not passed on")
                 inlet.tee.give_up()
@@ -196,8 +196,7 @@ class Supervisor:
     def _wait_seconds(self) -> float:
         now = time.monotonic()
         waits = [_TURN_SECONDS_MAX, self._offspring.due_seconds - now]
-        retry = self._shipping.retry_seconds()
-        waits += [] if retry is None else [retry]
+        waits.append(self._shipping.retry_seconds())
         waits += [due - now for each in self._inlets if (due := each.due_seconds()) is not None]
         if self._deadlines is not None and self._death is None:
             waits.append(self._deadlines.kill_seconds - now)
@@ -341,28 +340,24 @@ class Supervisor:
         plan = DrainPlan.until(self._deadlines.started_seconds, self._deadlines.end_seconds)
         return self._deadlines.end_seconds - self._shipping.reserve_seconds(plan)
 
-    def _tee_is_over(self, now: float) -> bool:
-        """Return whether the time of the tee's reader is over."""
-        return now >= self._patience_ends_seconds()
-
     # -- the end -----------------------------------------------------------------------------------
 
     def _end(self, exit_code: int, started: float) -> int:
         """Deliver all records, write the receipt, clean up; return the exit code of `run`."""
         command_seconds = time.monotonic() - started
-        drain = _Drain(self._shipping, self._plan(), self._reason(), self._signals.wake)
+        thread = self._drain_aside()
         self._offspring.finish(self._plan())
         had_clock = self._deadlines is not None
-        while not (drain.is_over and self._offspring.is_over):
+        while thread.is_alive() or not self._offspring.is_over:
             self._turn()
             if self._deadlines is not None and not had_clock:
                 had_clock = True
-                drain.limit(self._plan(), self._reason())
+                self._drain_aside()
         outcome = Outcome(
             command=self._options.command,
             exit_code=exit_code,
             seconds=command_seconds,
-            report=drain.report,
+            report=self._drain(),
             recovery=self._offspring.report,
             is_cut_off=self._is_cut_off,
         )
@@ -371,6 +366,24 @@ class Supervisor:
         self._offspring.remove_directories()
         is_loss = exit_code == 0 and not outcome.is_complete
         return self._options.loss_exit if is_loss and self._options.loss_exit else exit_code
+
+    def _drain_aside(self) -> OwnThread:
+        """Deliver the buffer on a separate thread, so that the main loop continues.
+
+        After the clock's start a second thread does the same, and may make it end sooner.
+        """
+        thread = OwnThread(self._drain, "drain")
+        try:
+            thread.start()
+        except RuntimeError:  # there is no thread to be had: signals have to wait
+            self._drain()
+        return thread
+
+    def _drain(self) -> DrainReport:
+        """Deliver the buffer, or return the report of what has done so."""
+        report = self._shipping.client.drain(self._plan(), self._reason())
+        self._signals.wake()
+        return report
 
     def _plan(self) -> DrainPlan:
         if self._deadlines is None:
@@ -404,48 +417,8 @@ class Supervisor:
                 descriptor,
                 source,
                 message_key=self._settings.message_key,
-                joiner=None if start is None else LineJoiner(start),
+                joiner=None if start is None else LineJoiner(start.search),
                 tee=Tee(own) if self._options.tee else None,
             )
             for source, (descriptor, own) in descriptors.items()
         ]
-
-
-class _Drain:
-    """The end of the client of `run`, on a separate thread, so that the main loop continues."""
-
-    def __init__(
-        self, shipping: Shipping, plan: DrainPlan, reason: str, wake: Callable[[], None]
-    ) -> None:
-        self._shipping = shipping
-        self._wake = wake
-        self._report: DrainReport | None = None
-        self._thread = self._start(plan, reason)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended."""
-        return not self._thread.is_alive()
-
-    @property
-    def report(self) -> DrainReport:
-        """The drain report, once it is over."""
-        assert self._report is not None
-        return self._report
-
-    def limit(self, plan: DrainPlan, reason: str) -> None:
-        """End by this plan, if that is sooner."""
-        self._start(plan, reason)
-
-    def _start(self, plan: DrainPlan, reason: str) -> OwnThread:
-        thread = OwnThread(functools.partial(self._run, plan, reason), "drain")
-        try:
-            thread.start()
-        except RuntimeError:  # there is no thread to be had: signals have to wait
-            self._run(plan, reason)
-        return thread
-
-    def _run(self, plan: DrainPlan, reason: str) -> None:
-        report = self._shipping.client.drain(plan, reason)
-        self._report = self._report or report
-        self._wake()

@@ -8,6 +8,7 @@ outage, of at most `block_seconds_max`. After it the overflow policy applies unt
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable
@@ -32,6 +33,10 @@ class Shipping:
     Args:
         settings: Of the client.
         wake: Wakes the main loop; called from the shipper's thread.
+
+    Attributes:
+        client: That of `run`.
+        announcement: Of the ECS task: warnings for the user, a record in the stream.
     """
 
     def __init__(self, settings: Settings, wake: Callable[[], None]) -> None:
@@ -42,7 +47,7 @@ class Shipping:
         self._waits = False
         self._wake = wake
         self.client.shipper.on_progress(self._on_progress)
-        self._announcement = TaskAnnouncement(
+        self.announcement = TaskAnnouncement(
             self.client, os.environ, warns=stopfile.VARIABLE not in os.environ
         )
 
@@ -66,21 +71,13 @@ class Shipping:
                 inlet.lines.popleft()
                 refuse_line(self.client)
 
-    def retry_seconds(self) -> float | None:
-        """Return how long the main loop may wait at most; None if no record waits for space."""
-        return _RETRY_SECONDS if self._waits else None
+    def retry_seconds(self) -> float:
+        """Return how long the main loop may wait at most: a moment if a record waits for space."""
+        return _RETRY_SECONDS if self._waits else math.inf
 
     def reserve_seconds(self, plan: DrainPlan) -> float:
         """Return what writing to stderr what is in the buffer now would take."""
         return plan.reserve_seconds(self.client.shipper.progress())
-
-    def begin_announcement(self) -> None:
-        """Begin to read the ECS metadata of this container."""
-        self._announcement.start()
-
-    def tell_task(self) -> None:
-        """Announce the metadata once: warnings for the user, a record in the stream."""
-        self._announcement.tell()
 
     def say(self, text: str) -> None:
         """Tell a person."""

@@ -103,7 +103,7 @@ LIMITS = [
         "no lines are joined for a minute",
     ),
     Limit(
-        "run.inheritance:DIRECTORIES_MAX",
+        "run.offspring:DIRECTORIES_MAX",
         "directories of earlier `run`s that one `run` takes over",
         "the next `run` takes them",
     ),

@@ -247,7 +247,7 @@ def _json_lines(data: bytes) -> None:
 def _multiline(data: bytes) -> None:
     """Joined or not, no byte of any line is lost; each record can be sent."""
     splitter = LineSplitter()
-    joiner = LineJoiner(re.compile(rb"^\S"), lines_max=5, bytes_max=200)
+    joiner = LineJoiner(re.compile(rb"^\S").search, lines_max=5, bytes_max=200)
     records: list[Line] = []
     stream = io.BytesIO(data)
     times_ns = itertools.count()

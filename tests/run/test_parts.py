@@ -25,9 +25,9 @@ from logship._protocol import entries
 from logship._run.clients import environment_for
 from logship._run.command import CannotStart, Command
 from logship._run.deadlines import Deadlines
-from logship._run.inheritance import DIRECTORIES_MAX, Inheritance
 from logship._run.lines import LINE_BYTES_MAX, Line, LineSplitter
 from logship._run.multiline import LineJoiner
+from logship._run.offspring import DIRECTORIES_MAX, Offspring
 from logship._run.pipe_reader import Inlet
 from logship._run.private_directory import PrivateDirectory
 from logship._run.processes import descendants
@@ -108,7 +108,7 @@ def test_a_line_without_memory_for_its_record_is_refused_once_and_the_others_are
 
 
 def joiner(**bounds: float) -> LineJoiner:
-    return LineJoiner(re.compile(rb"^start"), **bounds)  # type: ignore[arg-type]
+    return LineJoiner(re.compile(rb"^start").search, **bounds)  # type: ignore[arg-type]
 
 
 def joined(each: LineJoiner, texts: list[bytes]) -> list[bytes]:
@@ -379,7 +379,7 @@ def test_only_directories_with_something_to_ship_count_as_taken_over(
     monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
     begun: list[Path] = []
     monkeypatch.setattr(
-        "logship._run.inheritance.Recovery", lambda _, spool, **__: begun.append(spool)
+        "logship._run.offspring.Recovery", lambda _, spool, **__: begun.append(spool)
     )
     settings, said = Settings(), list[str]()
     left = ["quarantine"] * DIRECTORIES_MAX + ["ab" * 16] * (DIRECTORIES_MAX + 1)
@@ -391,7 +391,7 @@ def test_only_directories_with_something_to_ship_count_as_taken_over(
         path = directory.path.rename(tmp_path / f"logship-run-{number}")
         spools.append(path / "spool")
     shipping: Any = SimpleNamespace(say=said.append, client=SimpleNamespace(last_resort=None))
-    Inheritance(settings, StopClock(1.0), shipping, lambda: None)
+    Offspring(settings, StopClock(1.0), shipping, lambda: None, None)
     assert begun == spools[DIRECTORIES_MAX:-1]
     assert len(said) == len(spools)
     for spool, text in zip(spools, said, strict=True):
