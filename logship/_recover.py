@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from logship._buffer.chunk import Chunk
@@ -243,12 +244,19 @@ async def recover(settings: Settings, path: Path, *, watches: bool) -> RecoveryR
     last_resort, process = LastResort(), Process()
     recoverer = Recoverer(settings, path, watches=watches, last_resort=last_resort, process=process)
     loop = asyncio.get_running_loop()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        del frame
+        loop.call_soon_threadsafe(recoverer.stop, signum)
+
     for signum in settings.stop_signals_or_default:
         if signal.getsignal(signum) is not signal.SIG_IGN:
-            loop.add_signal_handler(signum, recoverer.stop, signum)
+            signal.signal(signum, stop)
     if watches:
         last_resort.write_line(f"logship recover: watching {path}\n".encode())
     report = await recoverer.run()
+    for signum in settings.stop_signals_or_default:
+        signal.signal(signum, signal.SIG_IGN)  # another one must not spoil the exit code
     process.write_last()  # most recoverers are gone before their page is written again
     return report
 

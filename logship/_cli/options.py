@@ -1,10 +1,14 @@
-"""Options that several subcommands share, and what becomes of those not given."""
+"""Options that several subcommands share, what becomes of those not given, and wrong settings."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import click
+
+from logship.errors import SettingsError
 
 stop_timeout_option = click.option(
     "--stop-timeout",
@@ -29,3 +33,16 @@ redact_option = click.option(
 def only_given(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given: the environment decides about the others."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+@contextlib.contextmanager
+def wrong_settings_are_usage() -> Iterator[None]:
+    """Show a wrong setting as any other wrong usage, wherever it is noticed, and with its code.
+
+    Raises:
+        click.UsageError: In place of a `SettingsError`.
+    """
+    try:
+        yield
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None

@@ -14,9 +14,9 @@ from logship._cli.options import (
     only_given,
     redact_option,
     stop_timeout_option,
+    wrong_settings_are_usage,
 )
 from logship._settings import Settings
-from logship.errors import SettingsError
 
 
 @click.command()
@@ -29,6 +29,7 @@ from logship.errors import SettingsError
 @stop_timeout_option
 @fields_option
 @redact_option
+@wrong_settings_are_usage()
 def command(
     tag: str | None, stop_timeout: float | None, fields: str | None, redact: str | None
 ) -> None:
@@ -51,10 +52,7 @@ def command(
         "fields": fields,
         "redact": redact,
     }
-    try:
-        chosen = Settings.from_env(os.environ, **only_given(given))
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
+    chosen = Settings.from_env(os.environ, **only_given(given))
     from logship._run.pipe import Pipe  # noqa: PLC0415 - `--help` needs none of it
 
     _system.open_standard_streams()

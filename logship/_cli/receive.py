@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import functools
 import os
@@ -18,10 +17,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from logship._cli.output import takes_colours
+from logship._cli.output import say, takes_colours
 from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
-from logship._quoting import visible
 from logship._receiver.access import Access, AccessOptions
 from logship._receiver.binds import Bind, Listener, ListenError, parse_bind
 from logship._receiver.counts import Counts
@@ -56,6 +54,8 @@ REOPEN_SIGNALS = RELOAD_SIGNALS | signals_named("SIGUSR1")
 
 SECONDS = click.FloatRange(0.0, min_open=True)
 FILE = click.Path(exists=True, dir_okay=False)
+
+_say = functools.partial(say, "receive")
 
 
 @click.command()
@@ -325,8 +325,3 @@ async def _receive(receiver: Receiver, listener: Listener, reload: Callable[[], 
     finally:
         for number in handlers:
             signal.signal(number, signal.SIG_IGN)  # another one must not spoil the exit code
-
-
-def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # records matter more than a reader of stderr that left
-        click.echo(f"logship receive: {visible(line)}", err=True)

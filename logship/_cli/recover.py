@@ -10,10 +10,9 @@ from pathlib import Path
 
 import click
 
-from logship._cli.options import only_given, stop_timeout_option
+from logship._cli.options import only_given, stop_timeout_option, wrong_settings_are_usage
 from logship._cli.output import say, show_text
 from logship._spool.directories import SpoolError, make_spool_directory, open_spool_directory
-from logship.errors import SettingsError
 
 
 @click.command()
@@ -39,6 +38,7 @@ from logship.errors import SettingsError
     help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
     "port, printed on stderr.",
 )
+@wrong_settings_are_usage()
 def command(
     spool: Path,
     watch: bool,
@@ -81,7 +81,7 @@ def command(
                 raise click.UsageError("LOGSHIP_DISABLED is set, so nothing would be shipped")
             # It may share the environment of an application, and must not end.
             say("recover", "LOGSHIP_DISABLED is set, so nothing is shipped")
-    except (SettingsError, SpoolError) as error:
+    except SpoolError as error:
         raise click.UsageError(str(error)) from None
     report = asyncio.run(recover(settings, spool, watches=watch))
     show_text(report.to_json())

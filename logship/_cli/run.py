@@ -18,6 +18,7 @@ from logship._cli.options import (
     only_given,
     redact_option,
     stop_timeout_option,
+    wrong_settings_are_usage,
 )
 from logship._cli.output import ending_with
 from logship._quoting import visible
@@ -143,6 +144,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     help="Serve the numbers of all logship clients, in CMD too (default: LOGSHIP_METRICS_PORT, "
     "else none); 0 is any free port, printed on stderr.",
 )
+@wrong_settings_are_usage()
 def command(
     words: tuple[str, ...],
     tag: str | None,
@@ -207,10 +209,15 @@ def command(
     if settings.disabled:
         signals.give_back()
         _become(words)
+    from logship._run.installing import environment_with_install  # noqa: PLC0415 - asyncio and all
+    from logship._run.run import Options, Supervisor  # noqa: PLC0415 - as above
+
     environ: Mapping[str, str] = os.environ
     if install:
-        environ = _environ_with_install(settings, only_given({"fields": fields, "redact": redact}))
-    exit_code = _supervise(settings, words, environ, signals, options)
+        chosen = only_given({"fields": fields, "redact": redact})
+        environ = environment_with_install(environ, settings, chosen)
+    supervisor = Supervisor(settings, Options(command=words, environ=environ, **options), signals)
+    exit_code = supervisor.run()
     # All is done. A thread that wakes while the interpreter ends is ended by glibc, which opens
     # libgcc for that and aborts the process where there is none, as beside a program in C.
     os._exit(exit_code)
@@ -221,36 +228,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
     if not os.environ.get(variable_name("block_seconds_max")):
         given.setdefault("block_seconds_max", PUSH_BACK_SECONDS)
-    try:
-        return Settings.from_env(os.environ, **given)
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _environ_with_install(settings: Settings, given: dict[str, str]) -> dict[str, str]:
-    from logship._run.installing import environment_with_install  # noqa: PLC0415 - as above
-
-    try:
-        return environment_with_install(os.environ, settings, given)
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _supervise(
-    settings: Settings,
-    words: tuple[str, ...],
-    environ: Mapping[str, str],
-    signals: Signals,
-    options: dict[str, Any],
-) -> int:
-    from logship._run.run import Options, Supervisor  # noqa: PLC0415 - as above
-
-    chosen = Options(command=words, environ=environ, **options)
-    try:
-        supervisor = Supervisor(settings, chosen, signals)
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
-    return supervisor.run()
+    return Settings.from_env(os.environ, **given)
 
 
 def _become(words: tuple[str, ...]) -> NoReturn:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from logship import _system
+from logship._cli.options import wrong_settings_are_usage
 from logship._cli.output import show, show_text
-from logship.errors import SettingsError
 
 if TYPE_CHECKING:
     from logship._top.figures import Snapshot
@@ -56,6 +56,7 @@ class NothingToRead(click.ClickException):
 )
 @click.option("--once", is_flag=True, help="Read twice, print once, and end.")
 @click.option("--json", "as_json", is_flag=True, help="Like --once, but print one JSON object.")
+@wrong_settings_are_usage()
 def command(
     url: str | None, directory: Path | None, interval_seconds: float, once: bool, as_json: bool
 ) -> None:
@@ -120,15 +121,13 @@ def _directory_of_settings() -> Path:
     """Return where processes with the same environment keep their numbers.
 
     Raises:
-        click.UsageError: The settings ask for none, or are wrong.
+        SettingsError: The settings are wrong.
+        click.UsageError: They ask for no numbers.
     """
     from logship._metrics.outlet import pages_directory  # noqa: PLC0415 - `--help` needs none of it
     from logship._settings import Settings  # noqa: PLC0415 - nor this
 
-    try:
-        directory = pages_directory(Settings.from_env(os.environ))
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
+    directory = pages_directory(Settings.from_env(os.environ))
     if directory is None:
         raise click.UsageError(
             "the environment does not say where the numbers are. Start the application with "

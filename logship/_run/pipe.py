@@ -65,7 +65,10 @@ class Pipe:
             self._ship(self._lines.feed(data))
         self._ship(self._lines.finish())
         self._is_ending = True
-        return self._drain()
+        report = self._drain()
+        for signum in self._stop_signals:
+            signal.signal(signum, signal.SIG_IGN)  # another one must not spoil the exit code
+        return report
 
     def _take_signals(self) -> None:
         for signum in self._stop_signals:

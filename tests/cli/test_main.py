@@ -89,6 +89,44 @@ def test_completion_offers_commands_and_options(words: str, offered: str) -> Non
     assert ended.stdout == f"plain,{offered}\n"
 
 
+@pytest.mark.parametrize("words", [["pipe"], ["run", "true"], ["recover", "--spool", "."]])
+def test_a_setting_whose_mistake_is_noticed_late_is_wrong_usage(
+    words: list[str], tmp_path: Path
+) -> None:
+    variables = {"LOGSHIP_ENDPOINTS": "tls://127.0.0.1:1", "LOGSHIP_TLS_CA": "/missing"}
+    ended = subprocess.run(
+        [LOGSHIP, *words],
+        env=os.environ | variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert b"Error: tls_ca (LOGSHIP_TLS_CA): cannot use /missing" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [["pipe"], ["recover", "--spool", "."]])
+def test_a_stop_signal_after_the_end_changes_no_exit_code(words: list[str], tmp_path: Path) -> None:
+    program = """
+import os
+class Last:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, 15)  # when the interpreter has given the signals back
+last = Last()
+from logship._cli import main
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 def on_a_terminal(*words: str | Path, **variables: str) -> bytes:
     """Return what a command prints on a terminal."""
     terminal, side = pty.openpty()
