@@ -68,6 +68,8 @@ class Witness:
         self._names: dict[str, str] = {}
         self._ownerless: set[str] = set()
         self._unseen = 0
+        # The others are for the output, and to ship what owners have left.
+        self._descriptors_max = os.sysconf("SC_OPEN_MAX") // 4
 
     @property
     def descriptors(self) -> list[int]:
@@ -125,7 +127,7 @@ class Witness:
 
     def _find_owner(self, directory: str) -> None:
         lock = self._path / directory / LOCK
-        pid = holder_of(lock)
+        pid = holder_of(lock) if len(self._owners) < self._descriptors_max else None
         if pid is not None:
             with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
                 name = name_of(pid)
@@ -133,9 +135,9 @@ class Witness:
                 self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
                 self._found(directory)
         elif is_free(lock) or has_open(os.getpid(), lock):  # the latter: the recoverer of `run`
-            self._unseen += _has_left(self._path / directory) or self._has_shipped_from(directory)
+            self._unseen += self._has_left(directory)
             self._found(directory)
-        else:  # its owner is just ending: the kernel closes its files one after the other
+        else:  # too many live; or it is just ending: the kernel closes its files one by one
             self._ownerless.add(directory)
 
     def _found(self, directory: str) -> None:
@@ -150,11 +152,11 @@ class Witness:
             code = exit_code_of_zombie(owner.pid)
             code = _exit_code_of(descriptor) if code is None else code
         os.close(descriptor)
+        return Death(owner.pid, owner.name, code), self._has_left(owner.directory)
+
+    def _has_left(self, directory: str) -> bool:
         # In this order: the recoverer ships records before it removes their directory.
-        has_left = _has_left(self._path / owner.directory) or self._has_shipped_from(
-            owner.directory
-        )
-        return Death(owner.pid, owner.name, code), has_left
+        return _has_left(self._path / directory) or self._has_shipped_from(directory)
 
 
 def is_free(lock: Path) -> bool:

@@ -173,3 +173,21 @@ def test_a_spool_whose_owner_lives_is_not_forgotten(tmp_path: Path) -> None:
         (descriptor,) = witness.descriptors
         owner.kill()
     assert len(witness.deaths({descriptor}, {})) == 1
+
+
+def test_many_owners_leave_descriptors_to_ship_what_they_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sysconf", {"SC_OPEN_MAX": 7}.__getitem__)
+    shipped = set[str]()
+    with owner_on(tmp_path) as first, owner_on(tmp_path) as second:
+        witness = Witness(tmp_path, shipped.__contains__)
+        witness.look()
+        (descriptor,) = witness.descriptors
+        for each in (first, second):
+            each.kill()
+    (told,) = witness.deaths({descriptor}, {})
+    assert told[1]
+    shipped.update(life.name for life in tmp_path.iterdir())
+    witness.look()
+    assert witness.take_unseen() == 1, "that of the other one"
