@@ -21,13 +21,14 @@ from logship._cli.output import say, takes_colours
 from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
 from logship._receiver.access import Access, AccessOptions
-from logship._receiver.binds import Bind, Listener, ListenError, parse_bind
+from logship._receiver.binds import Listener, ListenError, parse_bind
 from logship._receiver.counts import Counts
 from logship._receiver.limits import Limits
 from logship._receiver.lines import Lines, counted, written
 from logship._receiver.server import Receiver
 from logship._receiver.session import Session
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
+from logship._settings import Endpoint
 from logship._signal_names import signals_named
 from logship.errors import SettingsError
 
@@ -38,7 +39,7 @@ class CannotStart(click.ClickException):
     exit_code = 2
 
 
-def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Bind:
+def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Endpoint:
     try:
         return parse_bind(value)
     except SettingsError as error:
@@ -171,7 +172,7 @@ _say = functools.partial(say, "receive")
 def command(
     context: click.Context,
     /,
-    bind: Bind,
+    bind: Endpoint,
     out: str | None,
     count: bool,
     pretty: bool,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from logship._protocol.handshake import ServerHandshake
-from logship._receiver.binds import Bind, UnixBind
+from logship._settings import Endpoint
 from logship._settings.addresses import is_loopback
 from logship._settings.secrecy import is_secret, read_secret
 from logship.errors import SettingsError
@@ -93,9 +93,9 @@ class Access:
             users=self._users,
         )
 
-    def warnings(self, bind: Bind) -> Iterator[str]:
+    def warnings(self, bind: Endpoint) -> Iterator[str]:
         """Yield a warning for each protection that a receiver at this address lacks."""
-        if isinstance(bind, UnixBind) or is_loopback(bind.host):
+        if bind.scheme == "unix" or is_loopback(bind.host):
             return
         if self._key is None and self._options.tls_client_ca is None:
             yield f"any program that reaches {bind} can write records; give --shared-key-file"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from logship import _system
+from logship._settings import Endpoint
 from logship.errors import LogshipError, SettingsError
 
 
@@ -16,33 +16,10 @@ class ListenError(LogshipError):
     """Nothing can be received at an address; the text names it and says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class TcpBind:
-    """An address and port to listen on; port 0 lets the operating system choose."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class UnixBind:
-    """The path of a unix socket to listen on."""
-
-    path: Path
-
-    def __str__(self) -> str:
-        return f"unix://{self.path}"
-
-
-Bind = TcpBind | UnixBind
-
-
-def parse_bind(text: str) -> Bind:
+def parse_bind(text: str) -> Endpoint:
     """Read where to listen: `HOST:PORT`, `tcp://HOST:PORT` or `unix:///PATH`.
+
+    Port 0 lets the operating system choose.
 
     Raises:
         SettingsError: it is none of these, or a unix socket on a system without them.
@@ -52,9 +29,9 @@ def parse_bind(text: str) -> Bind:
     with contextlib.suppress(ValueError):  # urlsplit's, for a port that is not a number
         parts = urlsplit(text if "://" in text else f"tcp://{text}")
         if parts.scheme == "unix" and not parts.netloc and parts.path:
-            return UnixBind(Path(parts.path))
+            return Endpoint("unix", "", 0, parts.path)
         if parts.scheme == "tcp" and parts.hostname and parts.port is not None and not parts.path:
-            return TcpBind(parts.hostname, parts.port)
+            return Endpoint("tcp", parts.hostname, parts.port, "")
     raise SettingsError(f"it is {text!r}; give HOST:PORT, tcp://HOST:PORT or unix:///PATH")
 
 
@@ -75,28 +52,30 @@ class Listener:
         ListenError: that is not possible.
     """
 
-    def __init__(self, bind: Bind) -> None:
+    def __init__(self, bind: Endpoint) -> None:
+        self._path = Path(bind.path) if bind.scheme == "unix" else None
         try:
-            self.socket = _open_tcp(bind) if isinstance(bind, TcpBind) else _open_unix(bind.path)
+            self.socket = _open_tcp(bind) if self._path is None else _open_unix(self._path)
         except (OSError, UnicodeError) as error:  # UnicodeError: it cannot be a host's name
             reason = getattr(error, "strerror", None) or error
             raise ListenError(f"cannot listen on {bind}: {reason}") from error
         self.bind = bind
-        if isinstance(bind, TcpBind):
-            self.bind = TcpBind(*self.socket.getsockname()[:2])
+        if self._path is None:
+            host, port, *_ = self.socket.getsockname()
+            self.bind = Endpoint("tcp", host, port, "")
         else:
-            self._inode = bind.path.stat().st_ino
+            self._inode = self._path.stat().st_ino
 
     def close(self) -> None:
         """Stop listening."""
-        if isinstance(self.bind, UnixBind):
+        if self._path is not None:
             with contextlib.suppress(FileNotFoundError):
-                if self.bind.path.stat().st_ino == self._inode:
-                    self.bind.path.unlink()
+                if self._path.stat().st_ino == self._inode:
+                    self._path.unlink()
         self.socket.close()
 
 
-def _open_tcp(bind: TcpBind) -> socket.socket:
+def _open_tcp(bind: Endpoint) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)[0]
     is_dual = bind.host == "::" and socket.has_dualstack_ipv6()
     return socket.create_server(address, family=family, dualstack_ipv6=is_dual)

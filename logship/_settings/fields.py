@@ -62,7 +62,14 @@ class Converter:
 
 
 class Text(Converter):
-    """A printable text of 1 to 255 bytes."""
+    """A printable text of 1 to 255 bytes.
+
+    Args:
+        from_file: As of `Converter`.
+    """
+
+    def __init__(self, *, from_file: Callable[[str], Any] | None = None) -> None:
+        self.from_file = from_file
 
     def check(self, value: Any) -> str:
         """Return the text."""
@@ -73,37 +80,22 @@ class Text(Converter):
         return value
 
 
-class OptionalText(Text):
-    """Such a text, or None.
-
-    Args:
-        from_file: As of `Converter`.
-    """
-
-    def __init__(self, *, from_file: Callable[[str], Any] | None = None) -> None:
-        self.from_file = from_file
-
-    def check(self, value: Any) -> Any:
-        """Return the text or None."""
-        return None if value is None else super().check(value)
-
-
-class PathOfKey(OptionalText):
+class PathOfKey(Text):
     """The path of a file with a key. No error shows it, because it may be the key itself."""
 
-    def check(self, value: Any) -> Any:
-        """Return the path or None."""
+    def check(self, value: Any) -> str:
+        """Return the path."""
         try:
             path = super().check(value)
         except NotAllowed as error:
             raise NotAllowed(f"the path of a file: {error.allowed}", is_secret=True) from None
-        if path is not None and "PRIVATE KEY" in path:
+        if "PRIVATE KEY" in path:
             raise NotAllowed("the path of a file", is_secret=True)
         return path
 
 
 class SecretText(Converter):
-    """A text that no error shows, or None.
+    """A text that no error shows.
 
     An empty one is an error also in the environment: there it means a variable of a shell or a
     template that was never filled in, and would switch the protection off.
@@ -112,10 +104,8 @@ class SecretText(Converter):
     from_file = SecretFile
     empty_is_unset = False
 
-    def check(self, value: Any) -> Secret | None:
-        """Return the wrapped text or None."""
-        if value is None:
-            return None
+    def check(self, value: Any) -> Secret:
+        """Return the wrapped text."""
         secret = Secret(value) if isinstance(value, str) else value
         if not isinstance(secret, Secret) or not is_secret(secret.reveal()):
             raise NotAllowed("a text that is not empty, in UTF-8", is_secret=True)
@@ -225,14 +215,6 @@ class WholeNumber(Number):
     kind_name = "a whole number"
 
 
-class OptionalWholeNumber(WholeNumber):
-    """Such a number, or None."""
-
-    def check(self, value: Any) -> Any:
-        """Return the number or None."""
-        return None if value is None else super().check(value)
-
-
 class Seconds(Number):
     """A duration."""
 
@@ -258,13 +240,13 @@ class Bytes(WholeNumber):
 
 
 class Redaction(Converter):
-    """A function of a record, names of rules, or None."""
+    """A function of a record, or names of rules."""
 
     def check(self, value: Any) -> Any:
-        """Return the function, the names or None."""
+        """Return the function or the names."""
         if isinstance(value, str):
             return self._checked_names(value)
-        if value is not None and not callable(value):
+        if not callable(value):
             raise NotAllowed("a function of a record, names of rules, or None")
         return value
 
@@ -325,13 +307,15 @@ def parsed(each: Field[Any], text: str) -> Any:
 
 
 def checked(each: Field[Any], value: Any) -> Any:
-    """Return a field's value in its one form.
+    """Return a field's value in its one form; None is allowed where it is the default.
 
     Raises:
         SettingsError: It cannot be used; the text names the setting.
     """
     if isinstance(value, SettingsError):
         raise value
+    if value is None and each.default is None:
+        return None
     try:
         return converter_of(each).check(value)
     except NotAllowed as error:

@@ -87,35 +87,25 @@ class Shares(Pairs):
         return share
 
 
-class NamesOfLoggers(Converter):
-    """Names of loggers, with commas between in a variable."""
-
-    def check(self, value: Any) -> tuple[str, ...]:
-        """Return the names, each once."""
-        given = map(str.strip, value.split(",")) if isinstance(value, str) else value
-        try:
-            return tuple(dict.fromkeys(_NAME.check(name) for name in given))
-        except TypeError:
-            raise NotAllowed("names of loggers, with commas between") from None
-
-
 class Words(Converter):
-    """Some of a few words, with commas between in a variable.
+    """Some of a few words, or names of loggers, with commas between in a variable.
 
     Args:
-        words: All of them.
+        words: All of them; none for names of loggers.
     """
 
     def __init__(self, *words: str) -> None:
         self._words = words
+        which = f"some of {', '.join(words)}" if words else "names of loggers"
+        self._allowed = f"{which}, with commas between"
 
     def check(self, value: Any) -> tuple[str, ...]:
         """Return the words, each once."""
         given = map(str.strip, value.split(",")) if isinstance(value, str) else value
         try:
-            words = tuple(dict.fromkeys(given))
+            names = tuple(dict.fromkeys(given))
         except TypeError:
-            words = (None,)
-        if not set(words) <= set(self._words):
-            raise NotAllowed(f"some of {', '.join(self._words)}, with commas between")
-        return words
+            raise NotAllowed(self._allowed) from None
+        if self._words and not set(names) <= set(self._words):
+            raise NotAllowed(self._allowed)
+        return tuple(map(_NAME.check, names))

@@ -30,8 +30,6 @@ from logship._settings.environment import is_firelens_task, values_from
 from logship._settings.fields import (
     Bytes,
     Choice,
-    OptionalText,
-    OptionalWholeNumber,
     PathOfKey,
     Redaction,
     Seconds,
@@ -43,7 +41,7 @@ from logship._settings.fields import (
     default_of,
     setting,
 )
-from logship._settings.lists import Names, NamesOfLoggers, Pairs, Shares, Words
+from logship._settings.lists import Names, Pairs, Shares, Words
 from logship._settings.secrecy import Secret, read_secret
 from logship._settings.stop_signals import DEFAULT_STOP_SIGNALS, StopSignals
 from logship._spelling import nearest
@@ -182,15 +180,15 @@ class Settings:
     fields: tuple[tuple[str, Any], ...] = setting(Pairs(), ())
     identity: tuple[str, ...] = setting(Words("otel", "ecs", "kubernetes", "host"), ())
     rename: tuple[tuple[str, str], ...] = setting(Names(), ())
-    severity_key: str | None = setting(OptionalText())
-    time_key: str | None = setting(OptionalText())
+    severity_key: str | None = setting(Text())
+    time_key: str | None = setting(Text())
     time_format: TimeFormat = setting(Choice(get_args(TimeFormat)), "iso")
     sample: tuple[tuple[str, float], ...] = setting(Shares(), ())
-    logger_records_max: int | None = setting(OptionalWholeNumber(1))
-    template_records_max: int | None = setting(OptionalWholeNumber(1))
+    logger_records_max: int | None = setting(WholeNumber(1))
+    template_records_max: int | None = setting(WholeNumber(1))
     flood_seconds: float = setting(Seconds(0.1, 86_400.0), 60.0)
-    levels_file: str | None = setting(OptionalText())
-    loggers: tuple[str, ...] = setting(NamesOfLoggers(), ())
+    levels_file: str | None = setting(Text())
+    loggers: tuple[str, ...] = setting(Words(), ())
     ack_timeout_seconds: float = setting(Seconds(0.1, 86_400.0), 90.0)
     connect_timeout_seconds: float = setting(Seconds(0.1, 3600.0), 5.0)
     backoff_seconds_base: float = setting(Seconds(0.001, 3600.0), 0.2)
@@ -203,24 +201,24 @@ class Settings:
     exit_stall_seconds: float = setting(Seconds(0.1, 86_400.0), 15.0)
     exit_drain_seconds_max: float = setting(Seconds(0.0, 86_400.0), 120.0)
     child_drain_seconds: float = setting(Seconds(0.0, 86_400.0), 2.0)
-    spool_dir: str | None = setting(OptionalText())
+    spool_dir: str | None = setting(Text())
     spool_bytes_max: int = setting(Bytes(SPOOL_BYTES_MIN), 256 * MIB)
     spool_fsync: Fsync = setting(Choice(get_args(Fsync)), "never")
     compress: Compress = setting(Choice(get_args(Compress)), "none")
     shared_key: Secret | None = setting(SecretText())
-    username: str | None = setting(OptionalText(from_file=read_secret))
+    username: str | None = setting(Text(from_file=read_secret))
     password: Secret | None = setting(SecretText())
-    tls_ca: str | None = setting(OptionalText())
-    tls_cert: str | None = setting(OptionalText())
+    tls_ca: str | None = setting(Text())
+    tls_cert: str | None = setting(Text())
     tls_key: str | None = setting(PathOfKey())
-    tls_server_name: str | None = setting(OptionalText())
+    tls_server_name: str | None = setting(Text())
     stamp: bool = setting(Switch(), True)
     stamp_key: str = setting(Text(), "logship_id")
     high_water_seconds: float = setting(Seconds(0.0, 86_400.0), 0.0)
     report: Report = setting(Switch("emf"), False)
-    metrics_port: int | None = setting(OptionalWholeNumber(0, 65535))
+    metrics_port: int | None = setting(WholeNumber(0, 65535))
     metrics_host: str = setting(Text(), "127.0.0.1")
-    metrics_dir: str | None = setting(OptionalText())
+    metrics_dir: str | None = setting(Text())
     ecs_fields: bool = setting(Switch(), True)
     disabled: bool = setting(Switch(), False)
 

@@ -22,12 +22,10 @@ _ALLOWED = f"some of {', '.join(_NAMES)}, or real-time signals such as RTMIN+3, 
 
 
 class StopSignals(Converter):
-    """Signals by name or number: a text with commas, or a sequence. None is the default."""
+    """Signals by name or number: a text with commas, or a sequence."""
 
-    def check(self, value: Any) -> tuple[int, ...] | None:
+    def check(self, value: Any) -> tuple[int, ...]:
         """Return the numbers of the signals, each once, in ascending order."""
-        if value is None:
-            return None
         if isinstance(value, str):
             value = [part for part in value.split(",") if part.strip()]
         if not isinstance(value, Iterable) or not (numbers := {_number(each) for each in value}):

@@ -7,21 +7,30 @@ from pathlib import Path
 
 import pytest
 
-from logship._receiver.binds import Bind, Listener, ListenError, TcpBind, UnixBind, parse_bind
+from logship._receiver.binds import Listener, ListenError, parse_bind
+from logship._settings import Endpoint
 from logship.errors import SettingsError
+
+
+def tcp(host: str, port: int) -> Endpoint:
+    return Endpoint("tcp", host, port, "")
+
+
+def unix(path: object) -> Endpoint:
+    return Endpoint("unix", "", 0, str(path))
 
 
 @pytest.mark.parametrize(
     ("text", "bind"),
     [
-        ("127.0.0.1:24224", TcpBind("127.0.0.1", 24224)),
-        ("localhost:0", TcpBind("localhost", 0)),
-        ("tcp://0.0.0.0:1", TcpBind("0.0.0.0", 1)),
-        ("[::1]:24224", TcpBind("::1", 24224)),
-        ("unix:///run/logship.sock", UnixBind(Path("/run/logship.sock"))),
+        ("127.0.0.1:24224", tcp("127.0.0.1", 24224)),
+        ("localhost:0", tcp("localhost", 0)),
+        ("tcp://0.0.0.0:1", tcp("0.0.0.0", 1)),
+        ("[::1]:24224", tcp("::1", 24224)),
+        ("unix:///run/logship.sock", unix("/run/logship.sock")),
     ],
 )
-def test_addresses_that_are_understood(text: str, bind: Bind) -> None:
+def test_addresses_that_are_understood(text: str, bind: Endpoint) -> None:
     assert parse_bind(text) == bind
 
 
@@ -42,7 +51,7 @@ def test_an_address_is_written_as_it_is_read(text: str) -> None:
 
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        bind = TcpBind("127.0.0.1", other.getsockname()[1])
+        bind = tcp("127.0.0.1", other.getsockname()[1])
         with pytest.raises(ListenError, match=f"cannot listen on {bind}: Address already in use"):
             Listener(bind)
 
@@ -50,17 +59,16 @@ def test_a_port_that_is_taken_is_named() -> None:
 def test_an_address_of_another_machine_is_named() -> None:
     fault = r"cannot listen on tcp://192\.0\.2\.1:0: Cannot assign requested address"
     with pytest.raises(ListenError, match=fault):
-        Listener(TcpBind("192.0.2.1", 0))
+        Listener(tcp("192.0.2.1", 0))
 
 
 def test_a_host_that_cannot_be_a_name_is_named() -> None:
     with pytest.raises(ListenError, match=f"cannot listen on tcp://{'x' * 64}:1: "):
-        Listener(TcpBind("x" * 64, 1))
+        Listener(tcp("x" * 64, 1))
 
 
 def test_a_chosen_port_is_told() -> None:
-    listener = Listener(TcpBind("127.0.0.1", 0))
-    assert isinstance(listener.bind, TcpBind)
+    listener = Listener(tcp("127.0.0.1", 0))
     assert listener.bind.port == listener.socket.getsockname()[1] != 0
     listener.close()
 
@@ -68,8 +76,7 @@ def test_a_chosen_port_is_told() -> None:
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_the_widest_address_takes_both_kinds_of_ip(host: str) -> None:
-    listener = Listener(TcpBind("::", 0))
-    assert isinstance(listener.bind, TcpBind)
+    listener = Listener(tcp("::", 0))
     socket.create_connection((host, listener.bind.port)).close()
     listener.close()
 
@@ -78,7 +85,7 @@ def test_a_unix_socket_of_a_dead_server_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    listener = Listener(UnixBind(path))
+    listener = Listener(unix(path))
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
     listener.close()
@@ -86,12 +93,12 @@ def test_a_unix_socket_of_a_dead_server_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_a_unix_socket_of_a_living_server_is_left_alone(tmp_path: Path) -> None:
-    bind = UnixBind(tmp_path / "sock")
+    bind = unix(tmp_path / "sock")
     first = Listener(bind)
     with pytest.raises(ListenError, match="Address already in use"):
         Listener(bind)
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(bind.path))
+        client.connect(bind.path)
     first.close()
 
 
@@ -99,15 +106,15 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
     with pytest.raises(ListenError, match="Address already in use"):
-        Listener(UnixBind(path))
+        Listener(unix(path))
     assert path.read_text() == "data"
 
 
 def test_a_socket_that_a_successor_has_taken_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "sock"
-    first = Listener(UnixBind(path))
+    first = Listener(unix(path))
     path.unlink()
-    second = Listener(UnixBind(path))
+    second = Listener(unix(path))
     first.close()
     assert path.is_socket()
     second.close()
