@@ -70,7 +70,7 @@ class Command:
         os.close(stderr)
         self.pid = self._process.pid
         self._process.returncode = 0  # only the reaper waits for it
-        self._terminal = _Terminal(self.pid)
+        self._has_terminal = _is_lent_terminal(self.pid)
 
     def signal(self, signum: int, *, whole_group: bool) -> None:
         """Send it a signal. Call it before the reaping: another process may get its number.
@@ -86,27 +86,19 @@ class Command:
 
     def leave_terminal(self) -> None:
         """Make `run` the foreground again, after the command's end."""
-        self._terminal.take_back()
-
-
-class _Terminal:
-    """Standard input, if it is a terminal and `run` is its foreground."""
-
-    def __init__(self, group: int) -> None:
-        self._is_lent = False
-        with contextlib.suppress(OSError):
-            if os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp():
-                _set_foreground(group)
-                os.killpg(
-                    group, signal.SIGCONT
-                )  # the command may have read too early, and been stopped
-                self._is_lent = True
-
-    def take_back(self) -> None:
-        """Make this process's group the foreground again."""
-        if self._is_lent:
+        if self._has_terminal:
             with contextlib.suppress(OSError):
                 _set_foreground(os.getpgrp())
+
+
+def _is_lent_terminal(group: int) -> bool:
+    """Make `group` the foreground of a terminal that is standard input, if `run` has been that."""
+    with contextlib.suppress(OSError):
+        if os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp():
+            _set_foreground(group)
+            os.killpg(group, signal.SIGCONT)  # it may have read too early, and been stopped
+            return True
+    return False
 
 
 def _set_foreground(group: int) -> None:

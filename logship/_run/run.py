@@ -173,9 +173,8 @@ class Supervisor:
         if inlet.tee is not None and inlet.tee.waits:
             inlet.tee.push()
             if inlet.tee.waits and now >= self._patience_ends_seconds():
-                left = inlet.tee.bytes_left
+                left = inlet.tee.give_up()
                 self._shipping.say(f"{inlet.source} takes no more; {left} bytes not passed on")
-                inlet.tee.give_up()
         inlet.flush_due(now)
         self._shipping.ship(inlet, self._intake_ends_seconds())
 

@@ -20,14 +20,11 @@ class Tee:
 
     Args:
         descriptor: 1 or 2.
-
-    Attributes:
-        is_gone: Whether it is closed.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._rest = b""
-        self.is_gone = False
+        self._is_gone = False
         self.descriptor, self._pieces_bytes_max = _reopened(descriptor)
 
     @property
@@ -35,14 +32,9 @@ class Tee:
         """Whether bytes are left to be written."""
         return bool(self._rest)
 
-    @property
-    def bytes_left(self) -> int:
-        """How many bytes are left to be written."""
-        return len(self._rest)
-
     def put(self, data: bytes) -> None:
         """Write as much as is taken now, and keep the rest."""
-        if not self.is_gone:
+        if not self._is_gone:
             self._rest += data
             self.push()
 
@@ -59,9 +51,11 @@ class Tee:
             return
         self._rest = bytes(view)
 
-    def give_up(self) -> None:
-        """Take no more bytes, and drop the rest."""
-        self.is_gone, self._rest = True, b""
+    def give_up(self) -> int:
+        """Take no more bytes, and drop the rest; return how many bytes that was."""
+        left = len(self._rest)
+        self._is_gone, self._rest = True, b""
+        return left
 
     def _takes_more(self) -> bool:
         """Poll first, if a write could wait."""
