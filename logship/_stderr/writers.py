@@ -2,8 +2,9 @@
 
 A container's stderr is a pipe. A write to it hangs forever if its reader has stalled. O_NONBLOCK
 belongs to the open file, which other processes share. So a pipe or terminal is opened again through
-/proc, which gives a separate open file. A write to a regular file never blocks. A socket has a flag
-for each message. On Windows every write may block: nothing there tells whether it would.
+/proc, which gives a separate open file. A socket, and a pipe of another user, cannot be opened
+again: they are written with care. A write to a regular file never blocks. On Windows every write
+may block: nothing there tells whether it would.
 
 A program may redirect its stderr by `dup2` while logship runs. The writer then still has the old
 file. If that takes no bytes any more, `writer_elsewhere` returns a writer for the new one.
@@ -15,10 +16,8 @@ import errno
 import os
 import select
 import signal
-import socket
 import stat
 from collections.abc import Callable
-from typing import Protocol
 
 from logship import _system
 from logship._hooks.dispositions import get_handler
@@ -34,38 +33,27 @@ _TAKEN = -2
 file of the application by now, even for the one that is stderr now."""
 
 
-class Writer(Protocol):
+class Writer:
     """Writes without blocking. It uses no globals, so that it works until the process's end.
 
-    Attributes:
-        descriptor: What it writes to; -1 for none.
-    """
-
-    descriptor: int
-
-    def __call__(self, data: bytes) -> int:
-        """Write from `data` what can be written now; return how many bytes that was.
-
-        Raises:
-            OSError: It took none, and will never take any.
-        """
-
-
-class DescriptorWriter:
-    """Writes to a descriptor that does not block.
-
     Args:
-        descriptor: What to write to.
+        descriptor: What to write to; -1 for none.
         is_own: Whether it was opened for this writer, which then closes it.
+        is_careful: Whether a write to it may block.
+
+    Attributes:
+        descriptor: As given.
     """
 
-    def __init__(self, descriptor: int, *, is_own: bool) -> None:
+    def __init__(self, descriptor: int, *, is_own: bool, is_careful: bool = False) -> None:
         self.descriptor = descriptor
         self._check = _check_of(descriptor) if is_own else lambda: None
         self._is_own = is_own
-        self._os_write = _write_without_sigpipe(os.write)
+        self._piece_bytes = select.PIPE_BUF if is_careful else _WRITE_BYTES_MAX
+        self._os_write = _write_without_sigpipe(_write_with_care() if is_careful else os.write)
         self._closed, self._taken = errno.EBADF, _TAKEN
-        self._final = _FINAL if is_own else _FINAL - {errno.EIO}  # a volume may recover
+        is_volume = not is_own and not is_careful  # which may recover
+        self._final = _FINAL - {errno.EIO} if is_volume else _FINAL
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         """Close a descriptor that was opened here."""
@@ -76,90 +64,21 @@ class DescriptorWriter:
         except OSError:
             pass  # the application has closed it
 
-    def __call__(self, data: bytes, piece_bytes: int = _WRITE_BYTES_MAX) -> int:
-        """Write from `data` what can be written now; return how many bytes that was."""
+    def __call__(self, data: bytes) -> int:
+        """Write from `data` what can be written now; return how many bytes that was.
+
+        Raises:
+            OSError: It took none, and will never take any.
+        """
         written = 0
         try:
             self._check()
             while written < len(data):
-                written += self._os_write(self.descriptor, data[written : written + piece_bytes])
+                piece = data[written : written + self._piece_bytes]
+                written += self._os_write(self.descriptor, piece)
         except OSError as error:  # would block or disk full: not now
             if error.errno == self._closed and self._is_own:
                 self.descriptor = self._taken
-            if not written and error.errno in self._final:
-                raise
-        return written
-
-
-class SocketWriter:
-    """Writes to a socket, each message without blocking.
-
-    Args:
-        descriptor: The socket's; duplicated.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        blocks = os.get_blocking(descriptor)
-        self._socket = socket.socket(fileno=os.dup(descriptor))
-        if self._socket.gettimeout() is not None:  # a default of the application: each write waits
-            self._socket.settimeout(None)
-            os.set_blocking(descriptor, blocks)  # it belongs to the open file
-        self._flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
-        self.descriptor = self._socket.fileno()
-        self._check = _check_of(self.descriptor)
-        self._closed, self._taken = errno.EBADF, _TAKEN
-        self._final = _FINAL
-
-    def __del__(self) -> None:
-        """Close the duplicate."""
-        try:
-            self._check()
-        except OSError:
-            self._socket.detach()
-        self._socket.close()
-
-    def __call__(self, data: bytes) -> int:
-        """Send from `data` what can be sent now; return how many bytes that was."""
-        try:
-            self._check()
-            return self._socket.send(data, self._flags)
-        except OSError as error:
-            if error.errno == self._closed:
-                self._socket.detach()
-                self.descriptor = self._taken
-            if error.errno in self._final:
-                raise
-            return 0
-
-
-class CautiousWriter:
-    """Writes to a pipe that cannot be opened anew, and only as much as does not block.
-
-    Before Linux 6.4 a write may block all the same: another process that has the pipe may fill it
-    between `poll` and the write.
-
-    Args:
-        descriptor: The pipe's.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self._poll = select.poll
-        self._writable = select.POLLOUT
-        self._piece_bytes = select.PIPE_BUF
-        self._os_write = _write_without_sigpipe(_write_without_waiting())
-        self._final = _FINAL
-
-    def __call__(self, data: bytes) -> int:
-        """Write from `data` in pieces of PIPE_BUF while poll says that one fits (pipe(7))."""
-        written = 0
-        poll = self._poll()
-        try:
-            poll.register(self.descriptor, self._writable)
-            while written < len(data) and poll.poll(0):
-                piece = data[written : written + self._piece_bytes]
-                written += self._os_write(self.descriptor, piece)
-        except OSError as error:
             if not written and error.errno in self._final:
                 raise
         return written
@@ -173,17 +92,16 @@ def nonblocking_writer(descriptor: int) -> Writer:
     try:
         mode = os.fstat(descriptor).st_mode
     except OSError:
-        return DescriptorWriter(-1, is_own=False)
-    if stat.S_ISSOCK(mode):
-        return SocketWriter(descriptor)
+        return Writer(-1, is_own=False)
     if stat.S_ISREG(mode) or not _system.IS_POSIX:
-        return DescriptorWriter(descriptor, is_own=False)
+        return Writer(descriptor, is_own=False)
+    is_socket = stat.S_ISSOCK(mode)
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        own = os.open(f"/proc/self/fd/{descriptor}", flags)
-    except OSError:
-        return CautiousWriter(descriptor)  # another user's pipe, or no /proc
-    return DescriptorWriter(own, is_own=True)
+        own = os.dup(descriptor) if is_socket else os.open(f"/proc/self/fd/{descriptor}", flags)
+    except OSError:  # another user's pipe, no /proc, or no descriptors
+        return Writer(descriptor, is_own=False, is_careful=True)
+    return Writer(own, is_own=True, is_careful=is_socket)
 
 
 def writer_elsewhere(writer: Writer, descriptor: int) -> Writer | None:
@@ -226,22 +144,35 @@ def _check_of(descriptor: int) -> Callable[[], None]:
     return check
 
 
-def _write_without_waiting() -> Callable[[int, bytes], int]:
-    """Return `os.write`, which waits for no pipe where the system has a flag for each write."""
-    if not hasattr(os, "RWF_NOWAIT"):
-        return os.write
-    write, write_flagged, flag = os.write, os.pwritev, os.RWF_NOWAIT
+def _write_with_care() -> Callable[[int, bytes], int]:
+    """Return `os.write` for a descriptor that blocks, and for at most PIPE_BUF bytes.
+
+    Since Linux 6.4 a flag keeps a write to a pipe or a socket from blocking. Elsewhere so many
+    bytes fit where poll finds room (pipe(7)). Then a write blocks all the same if another process
+    fills a pipe between the two.
+    """
+    new_poll, writable = select.poll, select.POLLOUT
+    write, write_flagged, flag = (
+        os.write,
+        getattr(os, "pwritev", None),
+        getattr(os, "RWF_NOWAIT", 0),
+    )
     unknown = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ESPIPE})
 
-    def write_without_waiting(descriptor: int, data: bytes) -> int:
+    def write_with_care(descriptor: int, data: bytes) -> int:
         try:
-            return write_flagged(descriptor, [data], -1, flag)
+            if write_flagged is not None and flag:
+                return int(write_flagged(descriptor, [data], -1, flag))
         except OSError as error:
             if error.errno not in unknown:
                 raise
+        poll = new_poll()
+        poll.register(descriptor, writable)
+        if not poll.poll(0):
+            raise BlockingIOError
         return write(descriptor, data)
 
-    return write_without_waiting
+    return write_with_care
 
 
 def _write_without_sigpipe(write: Callable[[int, bytes], int]) -> Callable[[int, bytes], int]:

@@ -73,7 +73,7 @@ class SimulatedClient:
             bytes_per_second_max=options.spill_bytes_per_second_max,
             monotonic=clock.monotonic,
         )
-        self.last_resort._write = self.stderr
+        self.last_resort._write = self.stderr  # type: ignore[assignment]
         self.buffer = Buffer(
             bytes_max=options.buffer_bytes_max,
             chunk_bytes_max=options.chunk_bytes_max,

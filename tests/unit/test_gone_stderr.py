@@ -134,7 +134,7 @@ def test_a_signal_handler_s_exception_does_not_mean_that_stderr_is_gone(stderr: 
     def fail(number: int, frame: FrameType | None) -> None:
         raise TimeoutError
 
-    resort._write = Interrupted()
+    resort._write = Interrupted()  # type: ignore[assignment]
     before = signal.signal(signal.SIGUSR1, fail)
     try:
         with pytest.raises(TimeoutError):
