@@ -63,8 +63,8 @@ def command(
       1  some records are left or missing, were written to stderr, or could not be read
       2  wrong usage, a wrong setting, or a directory that cannot be used
     """
-    from logship._recover import recover, settings_for_recovery  # noqa: PLC0415 - nor this
-    from logship._spool.inspection import inspect_spool  # noqa: PLC0415 - `--help` needs none of it
+    from logship._recover import recover, settings_for_recovery  # noqa: PLC0415 - `--help` needs none of it
+    from logship._spool.inspection import inspect_spool  # noqa: PLC0415 - nor this
 
     try:
         if dry_run:

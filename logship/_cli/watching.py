@@ -143,8 +143,8 @@ def _look(watch: Watch, state_file: StateFile | None) -> None:
 
 
 def _serve_metrics(watch: Watch, host: str, port: int) -> None:
-    from logship._metrics.audit_measures import AUDIT_MEASURES  # noqa: PLC0415 - nor this
-    from logship._metrics.prometheus import CountsCollector, serve  # noqa: PLC0415 - only where it is wanted
+    from logship._metrics.audit_measures import AUDIT_MEASURES  # noqa: PLC0415 - only where it is wanted
+    from logship._metrics.prometheus import CountsCollector, serve  # noqa: PLC0415 - nor this
 
     try:
         endpoint = serve(host, port, [CountsCollector(watch.figures, AUDIT_MEASURES, "audit_")])

@@ -13,20 +13,14 @@ from logship._installation.handler import Handler
 
 if TYPE_CHECKING:
     from logship._client.emitter import Emitter
-    from logship._settings import Settings
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def console_handler(client: Emitter, settings: Settings) -> logging.Handler:
-    """Return a handler that prints records to stderr.
-
-    Args:
-        client: That ships them.
-        settings: Of the client.
-    """
-    redacts = settings.redact is not None
-    handler = RedactedConsole(client, settings) if redacts else logging.StreamHandler()
+def console_handler(client: Emitter) -> logging.Handler:
+    """Return a handler that prints the records that a client ships to stderr."""
+    redacts = client.settings.redact is not None
+    handler = RedactedConsole(client) if redacts else logging.StreamHandler()
     handler.setFormatter(logging.Formatter(_FORMAT))
     return handler
 
@@ -39,11 +33,11 @@ class RedactedConsole(logging.StreamHandler[Any]):
 
     Args:
         client: Redacts.
-        settings: Of the client.
     """
 
-    def __init__(self, client: Emitter, settings: Settings) -> None:
+    def __init__(self, client: Emitter) -> None:
         super().__init__()
+        settings = client.settings
         self._client = client
         self._message_key = settings.message_key
         self._new_names: dict[Any, str] = dict(settings.rename)

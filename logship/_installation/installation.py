@@ -202,7 +202,7 @@ class Installation:
         if console is None:
             console = self._was_first and _is_terminal(sys.stderr)
         if console:
-            self._add_to_root(console_handler(self.client, self.settings))
+            self._add_to_root(console_handler(self.client))
         self._add_to_root(self.handler)
 
     def _add_to_root(self, handler: logging.Handler) -> None:

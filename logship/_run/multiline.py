@@ -16,7 +16,8 @@ LINES_MAX = 500
 """More lines than any stack trace that a person would read."""
 
 BYTES_MAX = 256 * 1024
-"""A record that is larger than a chunk needs one of its own, and gains nothing."""
+"""A record that is larger than a chunk needs one of its own, and gains nothing. A single line may
+be longer."""
 
 LINGER_SECONDS = 1.0
 """If no further line comes for this time, the record is complete."""
@@ -28,23 +29,10 @@ class LineJoiner:
     Args:
         search: Returns None for a line that begins no record, as the method of a compiled regular
             expression.
-        lines_max: Lines of one record.
-        bytes_max: Bytes of one record, but for a single longer line.
-        linger_seconds: How long a record is held for more lines.
     """
 
-    def __init__(
-        self,
-        search: Callable[[bytes], object],
-        *,
-        lines_max: int = LINES_MAX,
-        bytes_max: int = BYTES_MAX,
-        linger_seconds: float = LINGER_SECONDS,
-    ) -> None:
+    def __init__(self, search: Callable[[bytes], object]) -> None:
         self._search = search
-        self._lines_max = lines_max
-        self._bytes_max = bytes_max
-        self._linger_seconds = linger_seconds
         self._held: list[Line] = []
         self._held_bytes = 0
         self._held_until_seconds = 0.0
@@ -61,7 +49,7 @@ class LineJoiner:
                 complete += self.finish()
             self._held.append(line)
             self._held_bytes += len(line.text) + 1
-        self._held_until_seconds = now_seconds + self._linger_seconds
+        self._held_until_seconds = now_seconds + LINGER_SECONDS
         return complete
 
     def finish(self) -> list[Line]:
@@ -80,7 +68,7 @@ class LineJoiner:
 
     def _belongs(self, line: bytes) -> bool:
         """Return whether the line continues the record that is held."""
-        fits = len(self._held) < self._lines_max and self._held_bytes + len(line) <= self._bytes_max
+        fits = len(self._held) < LINES_MAX and self._held_bytes + len(line) <= BYTES_MAX
         return fits and self._search(line) is None
 
 

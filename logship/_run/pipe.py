@@ -30,29 +30,26 @@ from logship._settings import Settings
 from logship._signal_names import signal_name
 from logship.errors import BufferFull
 
+_STDIN = 0
 _READ_BYTES = 8 * 1024
 _CHECK_SECONDS = 0.5
 
 
 class Pipe:
-    """Ships one stream of lines.
+    """Ships the lines of standard input.
 
     Args:
         settings: Of the client.
-        descriptor: Where to read; standard input.
-        source: The name of the input in records of lines that are not JSON objects.
 
     Attributes:
         is_input_broken: Whether reading has failed, so that lines may be missing.
     """
 
-    def __init__(self, settings: Settings, *, descriptor: int = 0, source: str = "stdin") -> None:
+    def __init__(self, settings: Settings) -> None:
         # This class waits for space itself, as long as there is time.
         self._client = BackgroundClient(dataclasses.replace(settings, block_seconds_max=0.0))
         self.is_input_broken: bool = False
         self._message_key = settings.message_key
-        self._descriptor = descriptor
-        self._source = source
         self._lines = LineSplitter()
         self._clock = StopClock(settings.stop_timeout_seconds)
         self._stop_signals = settings.stop_signals_or_default
@@ -89,7 +86,7 @@ class Pipe:
         while (left := self._seconds_left()) > 0:
             try:
                 if self._wait(min(left, _CHECK_SECONDS)):
-                    return os.read(self._descriptor, _READ_BYTES) or None
+                    return os.read(_STDIN, _READ_BYTES) or None
             except BlockingIOError:
                 pass  # another process has read it, or the program before the pipe is slow
             except OSError as error:
@@ -104,7 +101,7 @@ class Pipe:
         """Wait a moment for input; on Windows the read waits, and ends with the input alone."""
         if not _system.IS_POSIX:
             return True
-        return _system.wait_readable(self._descriptor, seconds)
+        return _system.wait_readable(_STDIN, seconds)
 
     def _ship(self, lines: list[bytes]) -> None:
         """Put lines into the buffer, and wait for space while there is time."""
@@ -129,7 +126,7 @@ class Pipe:
     def _records_of(self, lines: deque[bytes]) -> Iterator[dict[str, object]]:
         """Yield the record of each line; a line stays until the next record is asked for."""
         while lines:
-            yield record_of_line(lines[0], self._source, self._message_key)
+            yield record_of_line(lines[0], "stdin", self._message_key)
             lines.popleft()
 
     def _seconds_left(self) -> float:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgpack
 
@@ -37,6 +38,7 @@ from logship._protocol.jsonlines import json_line
 from logship._protocol.readable import plain_value
 from logship._receiver.session import Answer, Close, Session, Write
 from logship._redaction import redactor
+from logship._run import multiline
 from logship._run.lines import Line, LineSplitter, record_of_line
 from logship._run.multiline import LineJoiner
 from logship._settings import Settings, variable_name
@@ -247,13 +249,15 @@ def _json_lines(data: bytes) -> None:
 def _multiline(data: bytes) -> None:
     """Joined or not, no byte of any line is lost; each record can be sent."""
     splitter = LineSplitter()
-    joiner = LineJoiner(re.compile(rb"^\S").search, lines_max=5, bytes_max=200)
+    joiner = LineJoiner(re.compile(rb"^\S").search)
     records: list[Line] = []
     stream = io.BytesIO(data)
     times_ns = itertools.count()
-    while part := stream.read(97):
-        records += joiner.feed(list(map(Line, times_ns, splitter.feed(part))), 0.0)
-    records += joiner.feed(list(map(Line, times_ns, splitter.finish())), 0.0) + joiner.finish()
+    with mock.patch.multiple(multiline, LINES_MAX=5, BYTES_MAX=200):
+        while part := stream.read(97):
+            records += joiner.feed(list(map(Line, times_ns, splitter.feed(part))), 0.0)
+        records += joiner.feed(list(map(Line, times_ns, splitter.finish())), 0.0)
+    records += joiner.finish()
     joined = [record.text for record in records]
     lines = [each.removesuffix(b"\r") for each in data.split(b"\n")]
     expected = lines[:-1] if data.endswith(b"\n") or not data else lines

@@ -22,6 +22,7 @@ from logship._client import intake
 from logship._process import stopfile
 from logship._process.clock import Started, StopClock
 from logship._protocol import entries
+from logship._run import multiline
 from logship._run.clients import environment_for
 from logship._run.command import CannotStart, Command
 from logship._run.deadlines import Deadlines
@@ -107,8 +108,8 @@ def test_a_line_without_memory_for_its_record_is_refused_once_and_the_others_are
     assert not outcome.is_complete
 
 
-def joiner(**bounds: float) -> LineJoiner:
-    return LineJoiner(re.compile(rb"^start").search, **bounds)  # type: ignore[arg-type]
+def joiner() -> LineJoiner:
+    return LineJoiner(re.compile(rb"^start").search)
 
 
 def joined(each: LineJoiner, texts: list[bytes]) -> list[bytes]:
@@ -117,22 +118,24 @@ def joined(each: LineJoiner, texts: list[bytes]) -> list[bytes]:
     return [record.text for record in [*found, *each.finish()]]
 
 
-def test_a_record_is_bounded_in_lines() -> None:
+def test_a_record_is_bounded_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiline, "LINES_MAX", 4)
     lines = [b"start", *[b"more"] * 9]
-    found = joined(joiner(lines_max=4), lines)
+    found = joined(joiner(), lines)
     assert [record.count(b"\n") + 1 for record in found] == [4, 4, 2]
     assert b"\n".join(found).split(b"\n") == lines
 
 
-def test_a_record_is_bounded_in_bytes() -> None:
+def test_a_record_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiline, "BYTES_MAX", 100)
     lines = [b"start", *[b"x" * 40] * 10, b"y" * 500, b"z"]
-    found = joined(joiner(bytes_max=100), lines)
+    found = joined(joiner(), lines)
     assert max(len(record) for record in found if record != b"y" * 500) <= 100
     assert b"\n".join(found).split(b"\n") == lines
 
 
 def test_a_record_is_held_no_longer_than_its_linger() -> None:
-    each = joiner(linger_seconds=1.0)
+    each = joiner()
     assert each.due_seconds() is None
     assert each.feed([Line(1, b"start")], 10.0) == []
     assert each.feed([Line(2, b"more")], 10.5) == []
