@@ -38,7 +38,6 @@ LAYOUT = zlib.crc32(repr(SLOTS).encode())
 
 _INDEX = {slot: index for index, slot in enumerate(SLOTS)}
 _KINDS = tuple(measure.kind for measure in CLIENT_MEASURES for _ in measure.values)
-_STAYS = (Kind.COUNTER, Kind.HISTOGRAM)
 
 
 def slot(name: str, value: str = "") -> int:
@@ -62,12 +61,7 @@ def summed(living: Iterable[Numbers], dead: Numbers) -> Numbers:
         living: The numbers of each process or client that lives.
         dead: The sum of all that ended, as `buried` returns it.
     """
-    columns = list(zip(*living, strict=True))
-    if not columns:
-        return [
-            value if kind in _STAYS or kind is Kind.LONGEST else 0.0
-            for kind, value in zip(_KINDS, dead, strict=True)
-        ]
+    columns = list(zip(*living, strict=True)) or [()] * len(SLOTS)
     return [
         _SUMS[kind](column, value)
         for kind, column, value in zip(_KINDS, columns, dead, strict=True)
@@ -78,8 +72,8 @@ _SUMS: dict[Kind, Callable[[tuple[float, ...], float], float]] = {
     Kind.COUNTER: lambda living, dead: sum(living) + dead,
     Kind.HISTOGRAM: lambda living, dead: sum(living) + dead,
     Kind.GAUGE: lambda living, dead: sum(living),
-    Kind.LARGEST: lambda living, dead: max(living),
-    Kind.LONGEST: lambda living, dead: max(*living, dead),
+    Kind.LARGEST: lambda living, dead: max(living, default=0.0),
+    Kind.LONGEST: lambda living, dead: max((*living, dead)),
     Kind.SHORTEST: lambda living, dead: min((each for each in living if each), default=0.0),
 }
 

@@ -26,11 +26,6 @@ def buffer_bytes_for(memory_limit: int | None) -> int:
     return max(4 * MIB, min(64 * MIB, memory_limit // 16))
 
 
-def default_buffer_bytes() -> int:
-    """Return the buffer's size for this container."""
-    return buffer_bytes_for(memory_limit_bytes())
-
-
 def chunk_bytes_for(buffer_bytes_max: int) -> int:
     """Return the default chunk's size: 512 KiB, but a full window must fit into the buffer."""
     return min(512 * 1024, buffer_bytes_max // 8)
@@ -67,11 +62,6 @@ def program_name() -> str:
     if program == "__main__":  # as under `python -m package`
         program = os.path.basename(os.path.dirname(path))
     return program if program not in ("", ".", "..", "-c", "-m") else "logship"
-
-
-def default_stop_timeout_seconds() -> float:
-    """Return the stop timeout to expect in this container."""
-    return stop_timeout_for(os.environ)
 
 
 def stop_timeout_for(environ: Mapping[str, str]) -> float:

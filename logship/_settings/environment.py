@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import Field
 from typing import Any
 
@@ -75,17 +75,13 @@ def _from_file(name: str, converter: Converter, environ: Mapping[str, str]) -> d
     path = environ.get(variable)
     if converter.from_file is None or path is None or (not path and converter.empty_is_unset):
         return {}
-    try:
-        return {name: _in_file(path, converter.from_file, name, environ)}
-    except SettingsError as error:
-        return {name: SettingsError(f"{variable}: {error}")}
-
-
-def _in_file(
-    path: str, from_file: Callable[[str], Any], name: str, environ: Mapping[str, str]
-) -> Any:
     if not path:
-        raise SettingsError("it is empty; give the path of a file")
-    if environ.get(variable_name(name), ""):
-        raise SettingsError(f"{variable_name(name)} is set as well; give one")
-    return from_file(path)
+        mistake = "it is empty; give the path of a file"
+    elif environ.get(variable_name(name)):
+        mistake = f"{variable_name(name)} is set as well; give one"
+    else:
+        try:
+            return {name: converter.from_file(path)}
+        except SettingsError as error:
+            mistake = str(error)
+    return {name: SettingsError(f"{variable}: {mistake}")}

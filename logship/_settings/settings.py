@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack, get_args
@@ -20,10 +21,11 @@ from logship._settings.choices import (
 from logship._settings.conflicts import conflicts
 from logship._settings.defaults import (
     MIB,
+    buffer_bytes_for,
     chunk_bytes_for,
-    default_buffer_bytes,
-    default_stop_timeout_seconds,
+    memory_limit_bytes,
     program_name,
+    stop_timeout_for,
 )
 from logship._settings.endpoints import Endpoint, Endpoints
 from logship._settings.environment import is_firelens_task, values_from
@@ -168,7 +170,9 @@ class Settings:
     tag: str = setting(Text(), factory=program_name)
     firelens_tag: bool = setting(Switch(), False)
     message_key: str = setting(Text(), "message")
-    buffer_bytes_max: int = setting(Bytes(BUFFER_BYTES_MIN), factory=default_buffer_bytes)
+    buffer_bytes_max: int = setting(
+        Bytes(BUFFER_BYTES_MIN), factory=lambda: buffer_bytes_for(memory_limit_bytes())
+    )
     chunk_bytes_max: int = setting(Bytes(1024, 1_000_000), _FOR_THE_BUFFER)
     linger_seconds: float = setting(Seconds(0.0, 60.0), 0.2)
     inflight_chunks_max: int = setting(WholeNumber(1, 1024), 8)
@@ -194,7 +198,7 @@ class Settings:
     backoff_seconds_base: float = setting(Seconds(0.001, 3600.0), 0.2)
     backoff_seconds_max: float = setting(Seconds(0.001, 3600.0), 5.0)
     stop_timeout_seconds: float = setting(
-        Seconds(0.5, 86_400.0), factory=default_stop_timeout_seconds
+        Seconds(0.5, 86_400.0), factory=lambda: stop_timeout_for(os.environ)
     )
     stop_signals: tuple[int, ...] | None = setting(StopSignals())
     exit_drain_seconds: float = setting(Seconds(0.0, 86_400.0), 5.0)

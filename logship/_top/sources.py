@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from logship._metrics.pages import Pages, PagesError
-from logship._metrics.sums import SLOTS, Numbers, slot, zeros
+from logship._metrics.sums import SLOTS
 from logship._top.figures import Reading, Snapshot
 from logship.errors import LogshipError
 
@@ -94,11 +94,12 @@ def read_endpoint(url: str) -> Read:
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise SourceError(f"cannot read {url}: {reason}") from None
-        numbers = dict(_samples_in(text))
-        if ("records_accepted_total", "") not in numbers:
+        values = dict(_samples_in(text))
+        if ("records_accepted_total", "") not in values:
             raise SourceError(f"{url} serves no numbers of logship's clients")
         now_seconds = time.time()
-        return Snapshot(now_seconds, Reading(now_seconds, _filled(numbers)), None)
+        numbers = [values.get(each, 0.0) for each in SLOTS]
+        return Snapshot(now_seconds, Reading(now_seconds, numbers), None)
 
     return read
 
@@ -108,13 +109,6 @@ def _samples_in(text: str) -> Iterator[tuple[tuple[str, str], float]]:
         if match := _SAMPLE.fullmatch(line):
             with contextlib.suppress(ValueError):
                 yield (match[1], match[2] or ""), float(match[3])
-
-
-def _filled(values: dict[tuple[str, str], float]) -> Numbers:
-    numbers = zeros()
-    for name, value in SLOTS:
-        numbers[slot(name, value)] = values.get((name, value), 0.0)
-    return numbers
 
 
 def _pids_of_locks() -> dict[int, int]:
