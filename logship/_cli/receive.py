@@ -22,10 +22,8 @@ from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
 from logship._receiver.access import Access, AccessOptions
 from logship._receiver.binds import Listener, ListenError, parse_bind
-from logship._receiver.counts import Counts
-from logship._receiver.limits import Limits
 from logship._receiver.lines import Lines, counted, written
-from logship._receiver.server import Receiver
+from logship._receiver.server import Counts, Limits, Receiver
 from logship._receiver.session import Session
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 from logship._settings import Endpoint

@@ -10,11 +10,10 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from logship._receiver.binds import Listener
 from logship._receiver.complaints import Complaints, Say
-from logship._receiver.counts import Counts
-from logship._receiver.limits import Limits
 from logship._receiver.session import Answer, Close, Session, Write
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 
@@ -26,6 +25,49 @@ LOOK_SECONDS = 1.0
 
 LINGER_SECONDS = 1.0
 """How long a closing connection is kept for its client to read the last acknowledgements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds over all connections.
+
+    Attributes:
+        connections_max: Connections that are open; more wait to be accepted. A silent one costs
+            about 5 KiB, with TLS about 300 KiB.
+        idle_timeout_seconds: How long a connection may send nothing.
+        handshake_timeout_seconds: For TLS, and again for the shared key.
+        pending_bytes_max: Bytes held of messages that are not complete; at least one message's.
+    """
+
+    connections_max: int = 512
+    idle_timeout_seconds: float = 3600.0
+    handshake_timeout_seconds: float = 10.0
+    pending_bytes_max: int = 128 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the receiver did so far; the metrics `logship_receiver_…` are made of it.
+
+    Attributes:
+        records: Lines written to the output, or records only counted.
+        acks: Chunks acknowledged, each after all of it was written.
+        connections: Connections taken.
+        connections_open: Those of them that are open.
+        refused: Connections closed because of what the client said.
+        received_bytes: Bytes received.
+        output_bytes: Bytes written to the output.
+        output_errors: Writes that failed.
+    """
+
+    records: int = 0
+    acks: int = 0
+    connections: int = 0
+    connections_open: int = 0
+    refused: int = 0
+    received_bytes: int = 0
+    output_bytes: int = 0
+    output_errors: int = 0
 
 
 class Receiver:

@@ -19,7 +19,7 @@ from logship._audit.watch import Figures
 from logship._metrics.audit_measures import AUDIT_MEASURES
 from logship._metrics.process import Process
 from logship._metrics.prometheus import CountsCollector
-from logship._receiver.counts import Counts
+from logship._receiver.server import Counts
 from logship.metrics import LogshipCollector
 from tests.metrics.scraping import parsed
 

@@ -26,7 +26,7 @@ from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import BUILD, PAGES_REFUSED
 from logship._metrics.prometheus import CountsCollector, serve
 from logship._metrics.receiver_measures import RECEIVER_MEASURES
-from logship._receiver.counts import Counts
+from logship._receiver.server import Counts
 from logship.metrics import LogshipCollector
 from tests.metrics.scraping import (
     OPENMETRICS,
