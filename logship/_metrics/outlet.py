@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Protocol
 from logship import _system
 from logship._hooks import late_imports
 from logship._hooks.threads import OwnThread
-from logship._metrics.page import Claim, Page
 from logship._metrics.pages import Pages, PagesError
 from logship._metrics.sums import Numbers, Total
 from logship._settings import Settings, variable_name
@@ -106,8 +105,6 @@ class Outlet:
         self._starter: OwnThread | None = None
         self._is_open = False
         self._pages: Pages | None = None
-        self._page: Page | None = None
-        self._claim: Claim | None = None
         self._endpoint: Endpoint | None = None
         self.last_total: Total | None = None
 
@@ -133,7 +130,7 @@ class Outlet:
         """Write this process's page, and return all of them; None if there are none."""
         with self._lock:
             self._write()
-            return self._pages if self._page is not None else None
+            return self._pages if self._pages is not None and self._pages.is_begun else None
 
     def end(self) -> None:
         """Write no more, because the directory is about to go; `last_total` keeps the sum."""
@@ -143,7 +140,7 @@ class Outlet:
             if pages is not None:
                 with contextlib.suppress(OSError):  # the program has closed all descriptors
                     self.last_total = pages.total()
-                self._page = self._pages = self._claim = None
+                self._pages = None
                 pages.close()
 
     def abandon(self) -> None:
@@ -189,19 +186,17 @@ class Outlet:
         if self._pages is None:
             return
         try:
-            if self._page is None or not self._page.is_there:
-                self._page = self._pages.begin()
             # In this order: what is done by then is in the numbers.
             is_done = self._process.is_done
-            self._page.write(self._process.read(), is_done=is_done)
+            self._pages.write(self._process.read(), is_done=is_done)
         except OSError as error:
-            is_first = self._page is None
+            is_first = not self._pages.is_begun
             effect = "metrics show each process alone" if is_first else "metrics may be old"
             reason = f"{self._pages.path} cannot be written: {error.strerror}"
             self._warn("page", f"{effect}: {reason}; logship keeps trying")
             if not self._pages.is_there:  # else this page would be counted, and another one begun
                 self._pages.close()
-                self._pages = self._page = self._claim = None
+                self._pages = None
                 self._is_open = False
 
     def _open_pages(self) -> None:
@@ -219,13 +214,13 @@ class Outlet:
             is_starting = self._starter is not None and self._starter.is_alive()
             if self._endpoint is not None or is_starting or not self._is_open:
                 return False
-            if self._pages is None or self._page is None or self._claim is not None:
+            pages = self._pages
+            if pages is None or not pages.is_begun or pages.is_claimed:
                 return self.last_total is None
             try:
-                self._claim = self._pages.claim_endpoint(port)
+                return pages.claim_endpoint(port)
             except OSError:  # there is no lock: the first process that gets the port serves
                 return True
-            return self._claim is not None
 
     def _begin_to_serve(self, port: int) -> None:
         """Serve from a separate thread.
@@ -239,8 +234,8 @@ class Outlet:
             self._starter.start()
 
     def _serve(self, port: int) -> None:
-        claim, host = self._claim, self._settings.metrics_host
-        last_port = claim.last_port if claim is not None and port == 0 else 0
+        pages, host = self._pages, self._settings.metrics_host
+        last_port = pages.last_port if pages is not None and port == 0 else 0
         prometheus = late_imports.late("logship._metrics.prometheus")  # its import is not cheap
         collectors = [prometheus.TotalCollector(self._process.total)]
         for number in dict.fromkeys((last_port or port, port)):
@@ -257,8 +252,8 @@ class Outlet:
 
     def _tell(self, endpoint: Endpoint, port: int) -> None:
         with self._lock:
-            if self._claim is not None:
-                self._claim.note_port(endpoint.port)
+            if self._pages is not None:
+                self._pages.note_port(endpoint.port)
         if port == 0:
             line = f"logship: metrics are served on {endpoint.url}\n"
             self._voice.write_in_turn(line.encode())

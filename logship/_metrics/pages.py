@@ -29,7 +29,6 @@ import time
 from pathlib import Path
 
 from logship import _system
-from logship._metrics.page import Claim, Page
 from logship._metrics.page_format import (
     ID_BYTES,
     PAGE_BYTES,
@@ -37,13 +36,16 @@ from logship._metrics.page_format import (
     SUM_BYTES_MAX,
     DeadSum,
     FoundPage,
+    copy_of,
+    copy_offset,
     last_numbers,
+    page_header,
     parsed_page,
     parsed_sum,
     sum_file,
     total_of,
 )
-from logship._metrics.sums import Total, buried, zeros
+from logship._metrics.sums import Numbers, Total, buried, zeros
 from logship.errors import LogshipError
 
 if _system.IS_POSIX:
@@ -87,6 +89,9 @@ class Pages:
         path: The directory; made where it is missing.
         key: As of `container_key`.
 
+    Attributes:
+        last_port: The port that the owner of the endpoint before this process served, or 0.
+
     Raises:
         PagesError: It cannot be made or used, or this system has no locks for it.
     """
@@ -97,7 +102,9 @@ class Pages:
         self.path = path
         self._key = container_key() if key is None else key
         self._opened: dict[int, _system.FileIdentity] = {}
-        self._directory = self._own = -1
+        self._directory = self._own = self._claim = -1
+        self._generation = 0
+        self.last_port: int = 0
         try:
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
@@ -122,7 +129,7 @@ class Pages:
         opened, self._opened = self._opened, {}
         for descriptor, identity in opened.items():
             _system.close_own(descriptor, identity)
-        self._directory = -1
+        self._directory = self._own = self._claim = -1
 
     @property
     def is_there(self) -> bool:
@@ -137,14 +144,33 @@ class Pages:
 
     # -- the own page ------------------------------------------------------------------------------
 
-    def begin(self) -> Page:
-        """Make the page of this process, locked, and fold what is dead.
+    @property
+    def is_begun(self) -> bool:
+        """Whether this process has a page."""
+        return self._own != -1
 
-        The page before it is closed: another program has removed its file.
+    def write(self, numbers: Numbers, *, is_done: bool) -> None:
+        """Write the numbers of this process over the older of the two copies in its page.
+
+        The page is made where there is none, or where another program has removed its file.
+
+        Args:
+            numbers: Of this process.
+            is_done: Whether nothing would be lost if it were killed now.
 
         Raises:
-            OSError: It cannot be made.
+            OSError: It cannot be written, or the program has closed the descriptor.
         """
+        if not self.is_begun or not os.fstat(self._own).st_nlink:
+            self._begin()
+        if not self._is_open(self._own):
+            raise OSError(errno.EBADF, "the program has closed its descriptor")
+        self._generation += 1
+        copy = copy_of(self._generation, numbers, is_done=is_done)
+        os.pwrite(self._own, copy, copy_offset(self._generation))
+
+    def _begin(self) -> None:
+        """Make the page of this process, locked, and fold what is dead."""
         self.fold()
         self._sweep()
         page_id = os.urandom(ID_BYTES)
@@ -154,16 +180,15 @@ class Pages:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _system.allocate(descriptor, PAGE_BYTES)
-            page = Page(descriptor, page_id)
-            page.write(zeros(), is_done=True)
+            os.pwrite(descriptor, page_header(page_id), 0)
+            os.pwrite(descriptor, copy_of(0, zeros(), is_done=True), copy_offset(0))
             os.rename(begun, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except BaseException:
             self._close(descriptor)
             self._unlink(begun)
             raise
         self._close(self._own)
-        self._own = descriptor
-        return page
+        self._own, self._generation = descriptor, 0
 
     # -- the sum -----------------------------------------------------------------------------------
 
@@ -290,8 +315,13 @@ class Pages:
 
     # -- the endpoint's owner ----------------------------------------------------------------------
 
-    def claim_endpoint(self, port: int) -> Claim | None:
-        """Become the one process that serves on `port`, or return None while another does.
+    @property
+    def is_claimed(self) -> bool:
+        """Whether this process is the one that serves."""
+        return self._claim != -1
+
+    def claim_endpoint(self, port: int) -> bool:
+        """Become the one process that serves on `port`; return False while another one is.
 
         Raises:
             OSError: The lock's file cannot be made, or not be read.
@@ -305,8 +335,17 @@ class Pages:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._close(descriptor)
-            return None
-        return Claim(descriptor)
+            return False
+        self._claim = descriptor
+        text = os.pread(descriptor, 8, 0).strip()
+        self.last_port = int(text) if text.isdigit() and int(text) <= 65535 else 0
+        return True
+
+    def note_port(self, port: int) -> None:
+        """Note the port for the next owner, unless the program has closed the descriptor."""
+        with contextlib.suppress(OSError):
+            if self._is_open(self._claim):
+                os.pwrite(self._claim, f"{port:<8}".encode(), 0)
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -353,6 +392,10 @@ class Pages:
         descriptor = os.open(name, flags, mode, dir_fd=self._directory)
         self._opened[descriptor] = _system.identity_of(descriptor)
         return descriptor
+
+    def _is_open(self, descriptor: int) -> bool:
+        """Tell whether a descriptor is still ours: the program may have closed it."""
+        return self._opened.get(descriptor) == _system.identity_of(descriptor)
 
     def _close(self, descriptor: int) -> None:
         identity = self._opened.pop(descriptor, None)

@@ -49,7 +49,7 @@ class Owners:
             try:
                 numbers = zeros()
                 numbers[ACCEPTED], numbers[WAITING] = accepted, waiting
-                Pages(self._directory, KEY).begin().write(numbers, is_done=is_done)
+                Pages(self._directory, KEY).write(numbers, is_done=is_done)
                 os.write(write, b"!")
                 signal.pause()
             finally:
@@ -222,7 +222,7 @@ def test_a_fork_of_an_owner_does_not_keep_it_alive(pages: Path) -> None:
     owner = os.fork()
     if owner == 0:
         mine = Pages(pages, KEY)
-        mine.begin().write(zeros(), is_done=True)
+        mine.write(zeros(), is_done=True)
         child = os.fork()
         if child == 0:
             mine.close()
@@ -266,36 +266,32 @@ def test_a_page_that_another_program_removed_is_closed(pages: Path) -> None:
 def test_other_containers_are_none_of_our_business(pages: Path, owners: Owners) -> None:
     owners.start(1)
     other = Pages(pages, "f" * 16)
-    page = other.begin()
     numbers = zeros()
     numbers[ACCEPTED] = 10
-    page.write(numbers, is_done=True)
+    other.write(numbers, is_done=True)
     assert accepted_in(pages) == 1
     assert other.total().numbers[ACCEPTED] == 10
 
 
 def test_a_claim_is_one_processs_and_passes_on(pages: Path) -> None:
     first, second = Pages(pages, KEY), Pages(pages, KEY)
-    claim = first.claim_endpoint(9100)
-    assert claim is not None
-    claim.note_port(9100)
-    assert second.claim_endpoint(9100) is None
-    assert second.claim_endpoint(9101) is not None
+    assert first.claim_endpoint(9100)
+    first.note_port(9100)
+    assert not second.claim_endpoint(9100)
+    assert second.claim_endpoint(9101)
     first.close()
-    passed_on = second.claim_endpoint(9100)
-    assert passed_on is not None
-    assert passed_on.last_port == 9100
+    assert second.claim_endpoint(9100)
+    assert second.last_port == 9100
 
 
 def test_a_claim_writes_into_no_file_of_the_program(pages: Path, tmp_path: Path) -> None:
     """The program has closed all descriptors, and opened a file of its own."""
     mine = Pages(pages, KEY)
-    claim = mine.claim_endpoint(9100)
-    assert claim is not None
+    assert mine.claim_endpoint(9100)
     (lock,) = [each for each in mine._opened if each != mine._directory]
     with (tmp_path / "file").open("wb") as file:
         os.dup2(file.fileno(), lock)
-        claim.note_port(9100)
+        mine.note_port(9100)
     os.close(lock)
     assert (tmp_path / "file").read_bytes() == b""
 
@@ -365,14 +361,13 @@ def test_links_pipes_and_directories_are_not_read(pages: Path, tmp_path: Path) -
 def test_a_torn_copy_leaves_the_one_before(pages: Path) -> None:
     """The owner died in the middle of a write, or is in it."""
     mine = Pages(pages, KEY)
-    page = mine.begin()
     numbers = zeros()
     numbers[ACCEPTED] = 1
-    page.write(numbers, is_done=True)
+    mine.write(numbers, is_done=True)
     (name,) = names(pages, "page-")
     before = (pages / name).read_bytes()
     numbers[ACCEPTED] = 2
-    page.write(numbers, is_done=True)
+    mine.write(numbers, is_done=True)
     after = (pages / name).read_bytes()
     (first, *_, last) = [at for at, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
     for cut in range(first + 1, last):
@@ -421,9 +416,10 @@ def test_what_cannot_be_read_for_a_moment_is_not_forgotten(
 def test_what_nobody_reads_is_removed_after_a_day(pages: Path, owners: Owners) -> None:
     """Of containers that are gone, and what cannot be read; never what is locked."""
     with_file(pages, b"rubbish")
-    Pages(pages, "f" * 16).begin()
+    living = Pages(pages, "f" * 16)
+    living.write(zeros(), is_done=True)
     gone = Pages(pages, "e" * 16)
-    gone.begin()
+    gone.write(zeros(), is_done=True)
     gone.close()
     assert names(pages, f"page-{'e' * 16}")
     for each in pages.iterdir():
@@ -440,10 +436,10 @@ def test_another_container_that_lives_keeps_its_dead(pages: Path, owners: Owners
     for accepted in (10, 100):  # the first one is folded into the sum, and the second one is not
         dead, numbers = Pages(pages, "f" * 16), zeros()
         numbers[ACCEPTED] = accepted
-        dead.begin().write(numbers, is_done=True)
+        dead.write(numbers, is_done=True)
         dead.close()
         if accepted == 10:
-            living.begin()
+            living.write(zeros(), is_done=True)
     for each in pages.iterdir():
         os.utime(each, (time.time() - 90_000,) * 2)
     owners.start(1)

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from logship._metrics.pages import Pages
+from logship._metrics.sums import zeros
 from logship._top.sources import SourceError, read_directory
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.servers import ReservedPort
@@ -179,9 +180,8 @@ def test_a_directory_that_is_made_again_is_read_again(tmp_path: Path) -> None:
         read()
     directory.mkdir(mode=0o700)
     pages = Pages(directory)
-    page = pages.begin()
+    pages.write(zeros(), is_done=True)
     assert len(read().processes or {}) == 1
-    del page
     pages.close()
 
 
