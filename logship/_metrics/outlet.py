@@ -174,7 +174,12 @@ class Outlet:
             self._answered.notify_all()
         port = self._settings.metrics_port
         if port is not None and self._may_serve(port):
-            self._begin_to_serve(port)
+            # From a separate thread, which imports a large library and resolves a name: the page
+            # must be written meanwhile.
+            serve = partial(self._guard, partial(self._serve, port))
+            self._starter = OwnThread(serve, "metrics-starter")
+            with contextlib.suppress(RuntimeError):  # out of threads; or at interpreter exit
+                self._starter.start()
 
     def _write(self) -> None:
         """Write the page, and make what it needs; under the lock."""
@@ -222,17 +227,6 @@ class Outlet:
             except OSError:  # there is no lock: the first process that gets the port serves
                 return True
 
-    def _begin_to_serve(self, port: int) -> None:
-        """Serve from a separate thread.
-
-        It imports a large library and resolves a name. The page must be written meanwhile.
-        """
-        self._starter = OwnThread(
-            partial(self._guard, partial(self._serve, port)), "metrics-starter"
-        )
-        with contextlib.suppress(RuntimeError):  # out of threads; or at interpreter exit
-            self._starter.start()
-
     def _serve(self, port: int) -> None:
         pages, host = self._pages, self._settings.metrics_host
         last_port = pages.last_port if pages is not None and port == 0 else 0
@@ -246,17 +240,14 @@ class Outlet:
             except OSError as error:
                 failure = f"{host}:{number}: {error.strerror or error}"
             else:
-                self._tell(self._endpoint, port)
+                with self._lock:
+                    if self._pages is not None:
+                        self._pages.note_port(self._endpoint.port)
+                if port == 0:
+                    line = f"logship: metrics are served on {self._endpoint.url}\n"
+                    self._voice.write_in_turn(line.encode())
                 return
         self._warn("port", f"metrics cannot be served on {failure}; {_ADVICE}")
-
-    def _tell(self, endpoint: Endpoint, port: int) -> None:
-        with self._lock:
-            if self._pages is not None:
-                self._pages.note_port(endpoint.port)
-        if port == 0:
-            line = f"logship: metrics are served on {endpoint.url}\n"
-            self._voice.write_in_turn(line.encode())
 
     def _warn(self, kind: str, text: str) -> None:
         """Write a warning once."""
