@@ -196,8 +196,14 @@ def command(
     _system.open_standard_streams()
     signals = Signals(mapping)
     signals.take()  # before the slow imports: without handlers, PID 1 ignores signals
+    from logship._run.installing import environment_with_install  # noqa: PLC0415 - asyncio and all
+    from logship._run.run import Options, Supervisor  # noqa: PLC0415 - as above
+    from logship._run.shipping import PUSH_BACK_SECONDS  # noqa: PLC0415 - as above
+
     sys.argv[:] = words  # whose name is the default tag
-    given = {
+    if push_back is None and not os.environ.get(variable_name("block_seconds_max")):
+        push_back = PUSH_BACK_SECONDS
+    given: dict[str, Any] = {
         "tag": tag,
         "stop_timeout_seconds": stop_timeout,
         "block_seconds_max": push_back,
@@ -205,13 +211,10 @@ def command(
         "fields": fields,
         "redact": redact,
     }
-    settings = _settings(only_given(given))
+    settings = Settings.from_env(os.environ, **only_given(given))
     if settings.disabled:
         signals.give_back()
         _become(words)
-    from logship._run.installing import environment_with_install  # noqa: PLC0415 - asyncio and all
-    from logship._run.run import Options, Supervisor  # noqa: PLC0415 - as above
-
     environ: Mapping[str, str] = os.environ
     if install:
         chosen = only_given({"fields": fields, "redact": redact})
@@ -221,14 +224,6 @@ def command(
     # All is done. A thread that wakes while the interpreter ends is ended by glibc, which opens
     # libgcc for that and aborts the process where there is none, as beside a program in C.
     os._exit(exit_code)
-
-
-def _settings(given: dict[str, Any]) -> Settings:
-    from logship._run.shipping import PUSH_BACK_SECONDS  # noqa: PLC0415 - asyncio and all
-
-    if not os.environ.get(variable_name("block_seconds_max")):
-        given.setdefault("block_seconds_max", PUSH_BACK_SECONDS)
-    return Settings.from_env(os.environ, **given)
 
 
 def _become(words: tuple[str, ...]) -> NoReturn:
