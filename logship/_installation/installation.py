@@ -71,7 +71,6 @@ class Installation:
         console: bool | None,
         client_parts: parts.Parts,
     ) -> None:
-        self.settings = settings
         self.level = level
         self._console = console
         self.client = BackgroundClient(settings, **client_parts)
@@ -82,7 +81,8 @@ class Installation:
             floods=_flood_control(settings),
         )
         self._levels = _levels_file(self.client)
-        self._loggers = Loggers(self.handler, settings.loggers) if settings.loggers else None
+        loggers = Loggers(self.handler, settings.loggers) if settings.loggers else None
+        self._watched = [each for each in (loggers, self._levels) if each is not None]
         self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self.watchdog = Watchdog(self.client, self.clock, self._check)
         self.signals: StopSignals | None = None
@@ -145,7 +145,7 @@ class Installation:
 
     def _exit_plan(self) -> DrainPlan:
         """Return the plan of the exit hook: by the clock, by the owner of a stop, or by itself."""
-        now, settings = time.monotonic(), self.settings
+        now, settings = time.monotonic(), self.client.settings
         deadline = self.clock.deadline_seconds
         if self._is_multiprocessing_child:
             limit = now + settings.child_drain_seconds
@@ -210,16 +210,13 @@ class Installation:
         logging.getLogger().addHandler(handler)
 
     def _take_loggers(self) -> None:
-        if self._levels is not None:
-            self._guarded(self._levels.look)
-        for each in (self._loggers, self._levels):
-            if each is not None:
-                self._undo.callback(each.take_back)
-                self._guarded(each.check)
+        for each in self._watched:
+            self._undo.callback(each.take_back)
+        self._check_loggers(waits=True)
 
     def _take_signals(self) -> None:
         self.signals = StopSignals(
-            self.settings,
+            self.client.settings,
             self.clock,
             wake=self.watchdog.wake,
             is_watched=lambda: self.watchdog.is_watching,
@@ -254,12 +251,12 @@ class Installation:
         if self.clock.started is None and self.clock.told_deadline() is not None:
             self.stopping("logship run stops")
         self._guarded(self._check_handler)
-        self._check_loggers()
+        self._check_loggers(waits=False)
         if self._announcement is not None:
             self._guarded(self._announcement.tell)
 
-    def _check_loggers(self) -> None:
-        """Check the loggers, unless another thread holds the lock of `logging`.
+    def _check_loggers(self, *, waits: bool) -> None:
+        """Check the loggers; perhaps not while another thread holds the lock of `logging`.
 
         `dictConfig` holds it while it makes handlers, and one of these may wait for a server. The
         file is read without it, because a file system may hang too, and each fork takes the lock.
@@ -267,11 +264,10 @@ class Installation:
         if self._levels is not None:
             self._guarded(self._levels.look)
         lock = logging._lock  # type: ignore[attr-defined]
-        if lock.acquire(blocking=False):
+        if lock.acquire(blocking=waits):
             try:
-                for each in (self._loggers, self._levels):
-                    if each is not None:
-                        self._guarded(each.check)
+                for each in self._watched:
+                    self._guarded(each.check)
             finally:
                 lock.release()
 
@@ -338,7 +334,7 @@ def install(
         if _installation is None:
             runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
             _installation = Installation(chosen, level, console, client_parts)
-        _check_same(_installation.settings, chosen)
+        _check_same(_installation.client.settings, chosen)
         _installation.wire()
         if level is not None:
             logging.getLogger().setLevel(level)

@@ -146,7 +146,7 @@ def own_installation(parts_for: parts.PartsFor, **settings: Any) -> Iterator[Non
 
 
 def _again(before: Installation, client_parts: parts.Parts, changes: Any) -> Installation:
-    settings = dataclasses.replace(before.settings, **changes)
+    settings = dataclasses.replace(before.client.settings, **changes)
     return Installation(settings, before.level, False, client_parts)
 
 

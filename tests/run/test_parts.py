@@ -189,9 +189,7 @@ assert last == b"last"
 
 @pytest.mark.parametrize("timeout_seconds", [0.5, 2.0, 9.0, 30.0, 120.0])
 @pytest.mark.parametrize("spill_seconds", [0.0, 0.5, 3.0, 1000.0])
-def test_everybody_has_his_part_of_the_stop_timeout(
-    timeout_seconds: float, spill_seconds: float
-) -> None:
+def test_each_has_a_part_of_the_stop_timeout(timeout_seconds: float, spill_seconds: float) -> None:
     times = Deadlines.share_out(100.0, 100.0 + timeout_seconds, spill_seconds)
     assert 100.0 < times.clients_seconds < times.kill_seconds < times.end_seconds
     assert times.end_seconds == 100.0 + timeout_seconds
