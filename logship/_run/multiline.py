@@ -8,6 +8,7 @@ last lines.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from logship._run.lines import Line
@@ -59,12 +60,11 @@ class LineJoiner:
 
     def flush_due(self, now_seconds: float) -> list[Line]:
         """Return the record that is held, if no line has come for too long."""
-        due = self.due_seconds()
-        return self.finish() if due is not None and now_seconds >= due else []
+        return self.finish() if now_seconds >= self.due_seconds() else []
 
-    def due_seconds(self) -> float | None:
-        """Return when `flush_due` will return a record if no more lines come; None if never."""
-        return self._held_until_seconds if self._held else None
+    def due_seconds(self) -> float:
+        """Return when `flush_due` will return a record if no more lines come."""
+        return self._held_until_seconds if self._held else math.inf
 
     def _belongs(self, line: bytes) -> bool:
         """Return whether the line continues the record that is held."""

@@ -10,6 +10,7 @@ first. So reads are small and the pipes take turns, and a line's time is the tim
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import time
@@ -110,9 +111,9 @@ class Inlet:
         if self._joiner is not None:
             self.lines.extend(self._joiner.flush_due(now_seconds))
 
-    def due_seconds(self) -> float | None:
-        """Return when `flush_due` will take a record, monotonic; None if never."""
-        return None if self._joiner is None else self._joiner.due_seconds()
+    def due_seconds(self) -> float:
+        """Return when `flush_due` will take a record, monotonic."""
+        return math.inf if self._joiner is None else self._joiner.due_seconds()
 
     def _take(self, texts: list[bytes], now_seconds: float) -> None:
         lines = list(map(Line, count(time.time_ns() - len(texts) + 1), texts))

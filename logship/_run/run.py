@@ -194,12 +194,11 @@ class Supervisor:
 
     def _wait_seconds(self) -> float:
         now = time.monotonic()
-        waits = [_TURN_SECONDS_MAX, self._offspring.due_seconds - now]
-        waits.append(self._shipping.retry_seconds())
-        waits += [due - now for each in self._inlets if (due := each.due_seconds()) is not None]
+        due = [self._offspring.due_seconds, self._patience_ends_seconds()]
+        due += [each.due_seconds() for each in self._inlets]
         if self._deadlines is not None and self._death is None:
-            waits.append(self._deadlines.kill_seconds - now)
-        waits.append(self._patience_ends_seconds() - now)
+            due.append(self._deadlines.kill_seconds)
+        waits = [_TURN_SECONDS_MAX, self._shipping.retry_seconds(), *(each - now for each in due)]
         # What has ended stays readable, and must not make this loop spin.
         return min(wait for wait in waits if wait > 0) + 0.001
 
