@@ -186,6 +186,24 @@ main()
     assert read_receipt(receipt)["complete"] is False
 
 
+def test_a_drain_whose_thread_fails_is_done_all_the_same(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = """
+from logship._client.background import BackgroundClient
+drain = BackgroundClient.drain
+def fail_once(*args):
+    BackgroundClient.drain = drain
+    raise MemoryError
+BackgroundClient.drain = fail_once
+from logship._cli import main
+main()
+"""
+    monkeypatch.setattr("tests.run.conftest.LOGSHIP", (sys.executable, "-c", fails))
+    assert runs.shell("echo kept; exit 3").returncode == 3
+    assert runs.messages == ["kept"]
+
+
 def test_the_commands_own_failure_goes_before_the_loss(runs: Runs) -> None:
     options = ("--loss-exit", "77")
     ended = runs.shell("echo lost; exit 4", options=options, LOGSHIP_ENDPOINTS=NOWHERE)
