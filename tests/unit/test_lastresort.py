@@ -232,6 +232,17 @@ def test_a_socket() -> None:
             resort.write_line(LINE)
 
 
+def test_a_socket_without_a_descriptor_for_its_duplicate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        monkeypatch.setattr(os, "dup", fail)
+        assert LastResort(descriptor=theirs.fileno()).write_line(LINE)
+        assert ours.recv(1000) == LINE
+
+
 @pytest.mark.parametrize("blocks", [True, False], ids=["blocking", "non-blocking"])
 def test_a_default_timeout_for_sockets_changes_nothing_for_stderr(blocks: bool) -> None:
     """Python would make the application's own stderr non-blocking, and have each write wait."""
