@@ -154,6 +154,7 @@ def _show_once(read: Read, source: str, interval_seconds: float, *, as_json: boo
 def _watch(read: Read, source: str, interval_seconds: float) -> None:
     """Draw the view again and again, until Ctrl-C."""
     from logship._top.figures import History  # noqa: PLC0415 - as above
+    from logship._top.sources import SourceError  # noqa: PLC0415 - as above
     from logship._top.text import view_as_lines  # noqa: PLC0415 - as above
 
     history = History()
@@ -170,16 +171,9 @@ def _watch(read: Read, source: str, interval_seconds: float) -> None:
             click.echo(HOME_AND_CLEAR, nl=False)
             show(lines, COLOURS)
             time.sleep(interval_seconds)
-            snapshot, error = _read_again(read)
+            try:
+                snapshot, error = read(), ""
+            except SourceError as failure:  # an endpoint, while its process is replaced
+                snapshot, error = None, f"{failure}; it tries again"
     except KeyboardInterrupt:
         click.echo()
-
-
-def _read_again(read: Read) -> tuple[Snapshot | None, str]:
-    """Read, or say why that failed: an endpoint is unreachable while its process is replaced."""
-    from logship._top.sources import SourceError  # noqa: PLC0415 - as above
-
-    try:
-        return read(), ""
-    except SourceError as error:
-        return None, f"{error}; it tries again"
