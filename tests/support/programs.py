@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -31,6 +32,12 @@ from tests.support.waiting import wait_until
 REPOSITORY = Path(__file__).parents[2]
 PATHS = [str(REPOSITORY / "tests" / "process" / "programs"), str(REPOSITORY)]
 """Where programs find the module `application`, and logship."""
+
+USES_APPLICATION = re.compile(
+    r"\b(DIRECTORY|emit_marker|end_of|forever|log|new_marker|print_marker|progress|ready"
+    r"|wait_for|write_down)\b"
+)
+"""What tells that a program needs that module."""
 
 WAIT_SECONDS_MAX = 60.0
 """A hang, not a slow machine: nothing under test takes a tenth of it."""
@@ -192,21 +199,38 @@ class Program:
         self.until_ready()
         self.signal(number)
 
-    def stopped(self, number: int = SIGTERM) -> Ended:
-        """Send it a signal once it has said `ready()`, and return what it left."""
-        self.stop(number)
-        return self.end()
+    def stopped(
+        self, number: int = SIGTERM, *, logged: int = 0, returncode: int | None = None
+    ) -> Ended:
+        """Send it a signal once it is ready and has logged so much; return what it left."""
+        self.until_ready()
+        self.until_logged(logged)
+        self.signal(number)
+        return self.end(returncode=returncode)
 
-    def end(self, *, seconds_max: float = WAIT_SECONDS_MAX) -> Ended:
+    def finish(self, word: str, *, returncode: int = 0) -> Ended:
+        """Let its `wait_for(word)` return, and return what it left; see `end`."""
+        self.let_go(word)
+        return self.end(returncode=returncode)
+
+    def end(self, *, returncode: int | None = None, seconds_max: float = WAIT_SECONDS_MAX) -> Ended:
         """Wait for the program's end and return what it left.
 
+        Args:
+            returncode: What it must end with; None where it may be any.
+            seconds_max: How long it may take.
+
         Raises:
-            AssertionError: It hangs; the error shows where, thread by thread.
+            AssertionError: It hangs, and the error shows where, thread by thread; or it ended
+                otherwise, and the error shows its stderr.
         """
         try:
             self.process.wait(seconds_max)
         except subprocess.TimeoutExpired:
             self._fail_as_hung(seconds_max)
+        assert returncode in (None, self.process.returncode), (
+            f"it ended with {self.process.returncode}, not {returncode}\n{self.stderr[-6000:]}"
+        )
         return Ended(
             returncode=self.process.returncode,
             stdout=(self.directory / "stdout").read_text(),
@@ -262,7 +286,8 @@ class Programs:
         """Start a Python program.
 
         Args:
-            sources: Its parts, one after the other, each dedented; may import `application`.
+            sources: Its parts, one after the other, each dedented. What they use of the module
+                `application` is imported first, unless they import it where they want it.
             endpoint: Where it ships to.
             as_pid_1: Whether it is PID 1 of a pid namespace.
             before: Words before the command, such as those of a shell.
@@ -273,6 +298,8 @@ class Programs:
         """
         directory = self._new_directory()
         text = "\n".join(textwrap.dedent(part) for part in sources)
+        if USES_APPLICATION.search(text) and "application import" not in text:
+            text = f"from application import *\n{text}"
         (directory / "program.py").write_text(text)
         first = as_pid_1_words() if as_pid_1 else ()
         command = [*before, *first, sys.executable, *python, str(directory / "program.py")]

@@ -111,8 +111,13 @@ class Verdict:
         excused = sum(len(self.named[each] - self.seen[each]) for each in list(self.named))
         return self.missing[excused:]
 
-    def assert_nothing_lost(self) -> None:
-        """Fail with what is needed to find the fault if the promise was not kept."""
+    def assert_nothing_lost(self, records: int | None = None) -> None:
+        """Fail with what is needed to find the fault if the promise was not kept.
+
+        Args:
+            records: How many the ledger must have; None where it may be any number.
+        """
+        assert records in (None, len(self.ended.ledger)), self._told(f"not {records} were logged")
         self.assert_reports_add_up()
         assert not self.lost, self._told(f"lost {len(self.lost)}: {self.lost[:5]}")
         assert not self.unnamed, self._told(f"unnamed holes: {self.unnamed[:5]}")
@@ -129,9 +134,9 @@ class Verdict:
         absent = self.seen.keys() - ended - excused
         assert not absent, self._told(f"no end: {absent}")
 
-    def assert_all_delivered(self) -> None:
-        """Fail if a record of the ledger did not arrive at the sidecar."""
-        self.assert_nothing_lost()
+    def assert_all_delivered(self, records: int | None = None) -> None:
+        """Fail if a record of the ledger did not arrive; see `assert_nothing_lost`."""
+        self.assert_nothing_lost(records)
         absent = [marker for marker in self.ended.ledger if marker not in self.delivered]
         assert not absent, self._told(f"{len(absent)} not delivered: {absent[:5]}")
 
@@ -142,9 +147,9 @@ class Verdict:
         stamps = Counter(line["record"]["logship_id"] for line in self.lines)
         assert not [stamp for stamp, times in stamps.items() if times > 1]
 
-    def assert_delivered_once(self) -> None:
+    def assert_delivered_once(self, records: int | None = None) -> None:
         """Fail if a record of the ledger did not arrive, or arrived twice."""
-        self.assert_all_delivered()
+        self.assert_all_delivered(records)
         self.assert_no_duplicates()
 
     @cached_property

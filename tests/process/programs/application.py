@@ -8,8 +8,24 @@ must therefore be acked, spilled or named in the drain report.
 import itertools
 import logging
 import os
+import sys
 import time
 from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "DIRECTORY",
+    "emit_marker",
+    "end_of",
+    "forever",
+    "log",
+    "new_marker",
+    "print_marker",
+    "progress",
+    "ready",
+    "wait_for",
+    "write_down",
+]
 
 RUN = os.environ["TEST_RUN"]
 DIRECTORY = Path(os.environ["TEST_DIRECTORY"])
@@ -37,6 +53,21 @@ def log(text: str = "", *, level: int = logging.INFO, logger: str = "application
     logging.getLogger(logger).log(level, "%s %s", marker, text)
     write_down(marker)
     return marker
+
+
+def emit_marker(client: Any, **fields: str) -> None:
+    """Ship one record as `log` does, by hand."""
+    marker = new_marker()
+    assert client.emit({"message": marker, **fields})
+    write_down(marker)
+
+
+def print_marker(text: str = "") -> None:
+    """Print one line as `log` logs a record."""
+    marker = new_marker()
+    sys.stdout.write(f"{marker} {text}".rstrip() + "\n")
+    sys.stdout.flush()
+    write_down(marker)
 
 
 def new_marker() -> str:
@@ -69,3 +100,9 @@ def forever() -> None:
     """Run until the program is ended; interruptible at any time."""
     while True:
         time.sleep(0.02)
+
+
+def end_of(pid: int) -> None:
+    """Wait for a forked child, and note its status: its end goes into the files of its parent."""
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    progress(f"child {status}")
