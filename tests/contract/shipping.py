@@ -79,6 +79,17 @@ def assert_once_in_order(ledger: Ledger, arrived: Iterable[Arrived]) -> None:
     assert found == ledger.markers, told(ledger, found)
 
 
+def assert_records_arrive(
+    client: BackgroundClient, server: ServerProcess, records: int, **fields: Any
+) -> None:
+    """Log so many records, close the client, and fail unless each arrives once, in order."""
+    ledger = Ledger()
+    ledger.emit(client, records, **fields)
+    client.close(timeout=CLOSE_SECONDS_MAX)
+    assert len(ledger.markers) == records
+    assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
+
+
 def wait_for_all(ledger: Ledger, server: ServerProcess) -> list[Arrived]:
     """Return what arrived once there are as many different records as the ledger has.
 

@@ -33,6 +33,9 @@ from tests.support.servers import (
 
 SECURITY = Security("a shared key", {"alice": "her password"})
 
+QUICK = {"linger_seconds": 0.01, "backoff_seconds_base": 0.05, "backoff_seconds_max": 0.2}
+"""Settings of clients with quick retries."""
+
 Start = Callable[..., ServerProcess]
 
 
@@ -92,9 +95,7 @@ class Target:
         """Return the settings by name."""
         values: dict[str, Any] = {
             "endpoints": server.endpoint,
-            "linger_seconds": 0.01,
-            "backoff_seconds_base": 0.05,
-            "backoff_seconds_max": 0.2,
+            **QUICK,
         }
         if self.storage == "spool":
             values["spool_dir"] = str(server.directory / "spool")

@@ -23,6 +23,7 @@ from tests.contract.shipping import (
     RecordProperty,
     assert_nothing_lost,
     assert_once_in_order,
+    assert_records_arrive,
     audit,
     markers_of,
     new_tag,
@@ -90,12 +91,8 @@ def test_what_json_cannot_say_arrives_readable(
 def test_every_record_arrives_once_in_order_over_a_window_of_chunks(
     target: Target, server: ServerProcess, connect: Connected
 ) -> None:
-    ledger = Ledger()
     client = connect(server, chunk_bytes_max=4096, inflight_chunks_max=8)
-    ledger.emit(client, 2000, text="x" * 100)
-    client.close(timeout=CLOSE_SECONDS_MAX)
-    assert len(ledger.markers) == 2000
-    assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
+    assert_records_arrive(client, server, 2000, text="x" * 100)
 
 
 @each_version
@@ -154,11 +151,8 @@ def test_compressed_chunks_arrive(
 ) -> None:
     if method not in target.compressions:
         pytest.skip(f"{target} cannot unpack {method}")
-    ledger = Ledger()
     client = connect(server, compress=method, chunk_bytes_max=16 * 1024)
-    ledger.emit(client, 1000, text="x" * 100)
-    client.close(timeout=CLOSE_SECONDS_MAX)
-    assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
+    assert_records_arrive(client, server, 1000, text="x" * 100)
 
 
 @each_target
@@ -220,7 +214,6 @@ def test_a_program_ended_by_sigterm_with_data_in_flight_delivers_all(
     program = programs.start(
         """
         import logship
-        from application import log, ready
         logship.install()
         ready()
         while True:

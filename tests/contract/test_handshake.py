@@ -16,7 +16,13 @@ import pytest
 from tests.chaos.proxy import ChaosProxy, no_fault
 from tests.contract.certificates import Certificates
 from tests.contract.conftest import Connected, ConnectedTo, Said
-from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, assert_once_in_order, wait_for_end
+from tests.contract.shipping import (
+    CLOSE_SECONDS_MAX,
+    Ledger,
+    assert_once_in_order,
+    assert_records_arrive,
+    wait_for_end,
+)
 from tests.contract.targets import KEYED_TARGETS, RECEIVE, Target
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
@@ -25,17 +31,6 @@ each_target = pytest.mark.parametrize("target", KEYED_TARGETS, ids=str)
 
 SECRET = "not the key of this server"
 IMPOSTOR = next(each for each in KEYED_TARGETS if each.name == "fluent-bit-key")
-
-
-@each_target
-def test_records_arrive_after_the_handshake(
-    target: Target, server: ServerProcess, connect: Connected
-) -> None:
-    ledger = Ledger()
-    client = connect(server)
-    ledger.emit(client, 50)
-    client.close(timeout=CLOSE_SECONDS_MAX)
-    assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
 
 
 @each_target
@@ -97,12 +92,8 @@ def test_a_server_with_this_hosts_own_name_is_not_mistaken_for_ourselves(
         pytest.skip(why)
     assert target.security is not None
     own_name = replace(target.security, hostname=socket.gethostname())
-    ledger = Ledger()
     with target.server(tmp_path / "server", certificates, security=own_name) as server:
-        client = connect(server)
-        ledger.emit(client, 5)
-        client.close(timeout=CLOSE_SECONDS_MAX)
-        assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
+        assert_records_arrive(connect(server), server, 5)
 
 
 def test_a_server_without_a_key_gets_nothing_from_a_client_with_one(

@@ -23,6 +23,7 @@ from tests.contract.shipping import (
     CLOSE_SECONDS_MAX,
     Ledger,
     assert_once_in_order,
+    assert_records_arrive,
     wait_for_end,
 )
 from tests.contract.targets import RECEIVE, TLS_TARGETS, Target
@@ -77,12 +78,9 @@ def test_a_wrong_certificate_is_a_clear_error_and_the_buffer_is_kept(
 def test_records_are_not_readable_on_the_wire(
     target: Target, server: ServerProcess, connect: Connected
 ) -> None:
-    ledger = Ledger()
     with ChaosProxy(server.port.number, planner=no_fault, keeps_bytes=True) as proxy:
         client = connect(server, endpoints=proxy.endpoint.replace("tcp", "tls"))
-        ledger.emit(client, 20)
-        client.close(timeout=CLOSE_SECONDS_MAX)
-        assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
+        assert_records_arrive(client, server, 20)
     assert len(proxy.client_bytes) > 1000
     assert b"marker" not in proxy.client_bytes
     assert b"PING" not in proxy.client_bytes
@@ -94,7 +92,7 @@ def test_a_client_certificate_is_shown_to_a_server_that_wants_one(
 ) -> None:
     if why := target.why_missing():
         pytest.skip(why)
-    ledger, tls = Ledger(), certificates.asking_clients()
+    tls = certificates.asking_clients()
     with target.server(tmp_path / "server", certificates, tls=tls) as server:
         for cert in (None, str(certificates.stranger)):
             before = len(said.lines(server.endpoint))
@@ -104,21 +102,16 @@ def test_a_client_certificate_is_shown_to_a_server_that_wants_one(
             client.close(timeout=0.1)
             assert server.arrived(refused.tag) == []
         client = connect(server, tls_cert=str(certificates.client))
-        ledger.emit(client, 20)
-        client.close(timeout=CLOSE_SECONDS_MAX)
-        assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
+        assert_records_arrive(client, server, 20)
 
 
 @each_target
 def test_the_servers_name_can_differ_from_the_endpoints_host(
     target: Target, server: ServerProcess, connect: Connected
 ) -> None:
-    ledger = Ledger()
     endpoint = server.endpoint.replace("127.0.0.1", "localhost")
     client = connect(server, endpoints=endpoint, tls_server_name="127.0.0.1")
-    ledger.emit(client, 20)
-    client.close(timeout=CLOSE_SECONDS_MAX)
-    assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
+    assert_records_arrive(client, server, 20)
 
 
 def test_plain_text_is_never_spoken_to_a_server_that_does_not_speak_tls(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 
 from logship._client.background import BackgroundClient
 from logship._settings import Settings
-from tests.contract.certificates import Certificates, make_certificates
-from tests.contract.conftest import Said
+from tests.contract.conftest import certificates
+from tests.contract.targets import QUICK
 from tests.support.servers import (
     FluentBit,
     Fluentd,
@@ -21,6 +20,8 @@ from tests.support.servers import (
     why_no_fluentd,
     why_no_node,
 )
+
+__all__ = ["certificates"]
 
 Connect = Callable[..., BackgroundClient]
 
@@ -83,26 +84,11 @@ def connect() -> Iterator[Connect]:
     made: list[BackgroundClient] = []
 
     def make(endpoints: str, **settings: Any) -> BackgroundClient:
-        quick = {
-            "linger_seconds": 0.01,
-            "backoff_seconds_base": 0.05,
-            "backoff_seconds_max": 0.2,
-        }
-        client = BackgroundClient(Settings(**{**quick, "endpoints": endpoints, **settings}))
+        client = BackgroundClient(Settings(**{**QUICK, "endpoints": endpoints, **settings}))
         made.append(client)
         return client
 
-    yield partial(make)
+    yield make
     for client in made:
         if client.report is None:
             client.close(timeout=0.5)
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture
-def said(capfd: pytest.CaptureFixture[str]) -> Said:
-    return Said(capfd)

@@ -18,12 +18,12 @@ import pytest
 from tests.chaos.pacing import PacedLogging
 from tests.chaos.proxy import ChaosProxy, no_fault
 from tests.contract.certificates import Certificates
-from tests.contract.conftest import Said
 from tests.contract.shipping import (
     CLOSE_SECONDS_MAX,
     Ledger,
     assert_nothing_lost,
     assert_once_in_order,
+    assert_records_arrive,
     audit,
     markers_of,
     wait_for_end,
@@ -271,11 +271,7 @@ def test_fluentds_auth_is_not_empty_even_without_user_authentication(
         assert len(options[b"nonce"]) == 16
         assert len(options[b"auth"]) == 16
         assert options[b"keepalive"] is True
-    ledger = Ledger()
-    client = connect(keyed.endpoint, shared_key="the key")
-    ledger.emit(client, 20)
-    client.close(timeout=CLOSE_SECONDS_MAX)
-    assert_once_in_order(ledger, wait_for_end(keyed, ledger.tag))
+    assert_records_arrive(connect(keyed.endpoint, shared_key="the key"), keyed, 20)
 
 
 @pytest.mark.parametrize("as_binary", [False, True])
@@ -294,9 +290,7 @@ def test_fluentd_answers_a_wrong_key_with_a_reason(keyed: ServerProcess) -> None
         assert connection.answer() is None
 
 
-def test_fluentd_answers_data_without_a_ping_with_a_refusal(
-    keyed: ServerProcess, connect: Connect, said: Said
-) -> None:
+def test_fluentd_answers_data_without_a_ping_with_a_refusal(keyed: ServerProcess) -> None:
     """And logship, without a key, says from the HELO what is wanted; see tests/contract."""
     with RawConnection(keyed) as connection:
         connection.answer()
@@ -307,13 +301,9 @@ def test_fluentd_answers_data_without_a_ping_with_a_refusal(
 def test_fluentd_tls_negotiates_1_2_by_default_and_our_client_speaks_it(
     certificates: Certificates, connect: Connect, tmp_path: Path
 ) -> None:
-    ledger = Ledger()
     with Fluentd(tmp_path / "server", tls=certificates.good) as server:
         assert negotiated(server, certificates) == "TLSv1.2"
-        client = connect(server.endpoint, tls_ca=str(certificates.ca))
-        ledger.emit(client, 20)
-        client.close(timeout=CLOSE_SECONDS_MAX)
-        assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
+        assert_records_arrive(connect(server.endpoint, tls_ca=str(certificates.ca)), server, 20)
 
 
 def negotiated(server: ServerProcess, certificates: Certificates) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.certificates import Certificates
-from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, assert_once_in_order, wait_for_end
+from tests.contract.shipping import assert_records_arrive
 from tests.interop.conftest import Connect, needs
 from tests.interop.raw import Ping, RawConnection
 from tests.interop.test_fluentd import negotiated
@@ -35,11 +35,7 @@ def test_node_takes_ping_fields_as_str_only(
         connection.send(Ping("the key", as_binary).answer_to(connection.answer()))
         pong = connection.answer()
     assert (pong is None) == as_binary
-    ledger = Ledger()
-    client = connect(keyed.endpoint, shared_key="the key")
-    ledger.emit(client, 20)
-    client.close(timeout=CLOSE_SECONDS_MAX)
-    assert_once_in_order(ledger, wait_for_end(keyed, ledger.tag))
+    assert_records_arrive(connect(keyed.endpoint, shared_key="the key"), keyed, 20)
 
 
 def test_node_answers_a_wrong_key_with_a_reason(keyed: ServerProcess) -> None:
@@ -53,10 +49,6 @@ def test_node_answers_a_wrong_key_with_a_reason(keyed: ServerProcess) -> None:
 def test_node_tls_negotiates_1_3_and_our_client_speaks_it(
     certificates: Certificates, connect: Connect, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    ledger = Ledger()
     with NodeServer(tmp_path_factory.mktemp("tls"), tls=certificates.good) as server:
         assert negotiated(server, certificates) == "TLSv1.3"
-        client = connect(server.endpoint, tls_ca=str(certificates.ca))
-        ledger.emit(client, 20)
-        client.close(timeout=CLOSE_SECONDS_MAX)
-        assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
+        assert_records_arrive(connect(server.endpoint, tls_ca=str(certificates.ca)), server, 20)
