@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from logship._cli import main
 from logship._cli.pretty import pretty_lines
 from tests.receiver.raw_client import RawClient, frame
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
@@ -109,9 +107,3 @@ def test_standard_output_is_coloured_if_it_is_a_terminal(tmp_path: Path, termina
     os.close(reading)
     assert b"out of disk" in line
     assert (b"\x1b[31mERROR" in line) == terminal
-
-
-def test_a_receiver_that_only_counts_writes_no_lines() -> None:
-    result = CliRunner().invoke(main, ["receive", "--count", "--pretty"])
-    assert result.exit_code == 2
-    assert "--count writes nothing" in result.output

@@ -14,13 +14,6 @@ import pytest
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 
 
-def test_an_existing_file_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "out"
-    path.write_bytes(b"old\n")
-    LineSink.open(path).write(b"new\n")
-    assert path.read_bytes() == b"old\nnew\n"
-
-
 def test_a_torn_last_line_costs_no_other(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_bytes(b'whole\n{"torn": ')
@@ -74,17 +67,6 @@ def current_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def test_a_file_that_was_moved_is_opened_anew(tmp_path: Path) -> None:
-    path, moved = tmp_path / "out", tmp_path / "out.1"
-    sink = LineSink.open(path)
-    sink.write(b"old\n")
-    path.rename(moved)
-    sink.write(b"still old\n")
-    sink.reopen()
-    sink.write(b"new\n")
-    assert (moved.read_bytes(), path.read_bytes()) == (b"old\nstill old\n", b"new\n")
 
 
 def test_a_file_that_was_removed_is_made_again(tmp_path: Path) -> None:
@@ -144,11 +126,6 @@ def test_after_a_write_that_failed_half_way_a_new_line_begins(
         sink.write(b"first line\n")
     sink.write(b"first line\n")
     assert path.read_bytes() == b"first\nfirst line\n"
-
-
-def test_a_full_device_is_an_error() -> None:
-    with pytest.raises(OutputError, match="cannot write to /dev/full: No space left on device"):
-        LineSink.open(Path("/dev/full")).write(b"line\n")
 
 
 def test_a_pipe_that_nobody_reads_is_gone() -> None:
