@@ -43,7 +43,6 @@ _MILLISECONDS = {"s": 1000, "m": 60_000, "h": 3_600_000}
 LOG_UNTIL_TOLD = """
     import logging
     import logship
-    from application import ready, wait_for
     client = logship.install(level="INFO")
     for number in range(100):
         logging.info("number %d", number)
@@ -54,7 +53,6 @@ LOG_UNTIL_TOLD = """
 LOG_FASTER_THAN_THE_BUFFER_LASTS = """
     import logging
     import logship
-    from application import ready, wait_for
     client = logship.install(level="INFO")
     for number in range(200):
         logging.info("x" * 1000)
@@ -64,7 +62,6 @@ LOG_FASTER_THAN_THE_BUFFER_LASTS = """
 
 END_A_CLIENT_THAT_GETS_NO_ACK = """
     import logship
-    from application import ready, wait_for
     client = logship.BackgroundClient()
     client.emit({"message": "hi"})
     assert client.close(timeout=1).spilled == 1
@@ -75,7 +72,6 @@ END_A_CLIENT_THAT_GETS_NO_ACK = """
 LOG_STEADILY = """
     import logging, os, time
     import logship
-    from application import ready
     logship.install(level="INFO")
     ready()
     pause = float(os.environ["TEST_PAUSE_SECONDS"])

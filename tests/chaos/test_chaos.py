@@ -64,7 +64,6 @@ PROGRAM_ENVIRON = {
 
 PROGRAM = f"""
     import time
-    from application import DIRECTORY, new_marker, progress, ready, write_down
     from logship import BackgroundClient
     client = BackgroundClient()
     for _ in range({RECORDS_PER_SECOND}):  # warm, so that the first reading is of a full life

@@ -20,6 +20,12 @@ def pages(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def environ(port: int, pages: Path) -> dict[str, str]:
+    """What the processes of a test share: a port, and a directory of pages."""
+    return {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
+
+
+@pytest.fixture
 def scraper(port: int) -> Iterator[Scraper]:
     """Scrapes all the time, and holds that no counter ever goes down."""
     with Scraper(port) as scraper:

@@ -20,14 +20,13 @@ from http.client import HTTPException
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 
 from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import BUILD, PAGES_REFUSED
 from logship._metrics.prometheus import CountsCollector, serve
 from logship._metrics.receiver_measures import RECEIVER_MEASURES
 from logship._receiver.server import Counts
-from logship.metrics import LogshipCollector
+from tests.metrics.reading import metrics_in
 from tests.metrics.scraping import (
     OPENMETRICS,
     SERVED_ON,
@@ -47,7 +46,6 @@ from tests.support.waiting import wait_until
 LOGSHIP = RECEIVE[:-1]
 LOG_UNTIL_TOLD = """
     import logship
-    from application import log, ready, wait_for
     client = logship.install(level="INFO")
     for _ in range(100):
         log()
@@ -83,21 +81,13 @@ def wait_for_samples(port: int, key: str, value: float) -> Samples:
     return last
 
 
-def on(pages: Path) -> Samples:
-    """Return what the pages say, to one who asks none of their owners."""
-    registry = CollectorRegistry()
-    registry.register(LogshipCollector(pages))
-    return parsed(generate_latest(registry).decode())
-
-
 def test_any_free_port_is_served_on_and_said(programs: Programs, sidecar: Sidecar) -> None:
     program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
     program.until_ready()
     samples = wait_for_samples(port_said_by(program), "logship_records_acked_total", 100)
     assert samples["logship_records_accepted_total"] == 100
     assert samples["logship_connected"] == samples["logship_clients"] == 1
-    program.let_go("end")
-    ended = program.end()
+    ended = program.finish("end")
     assert len(ended.warnings) == 1, "the one line that says the port"
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -123,18 +113,15 @@ def test_a_port_that_is_taken_is_one_warning(programs: Programs, sidecar: Sideca
         program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": str(port)})
         program.until_ready()
         program.until_true(lambda: "LOGSHIP_METRICS_DIR" in program.stderr, "a warning")
-        program.let_go("end")
-        ended = program.end()
-    assert ended.returncode == 0
+        ended = program.finish("end")
     (warning,) = ended.warnings
     assert f"127.0.0.1:{port}" in warning
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
 def test_a_port_that_comes_free_is_taken_after_all(
-    programs: Programs, pages: Path, port: int
+    programs: Programs, port: int, environ: dict[str, str]
 ) -> None:
-    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", port))
@@ -149,8 +136,7 @@ def test_a_host_that_cannot_be_is_one_warning(programs: Programs, host: str) -> 
     environ = {"LOGSHIP_METRICS_PORT": "0", "LOGSHIP_METRICS_HOST": host[:255]}
     program = programs.start(LOG_UNTIL_TOLD, environ=environ)
     program.until_true(lambda: "cannot be served" in program.stderr, "a warning")
-    program.let_go("end")
-    assert program.end().returncode == 0
+    program.finish("end")
 
 
 @pytest.mark.parametrize("directory", ["{a file}", "/sys"], ids=["no directory", "not writable"])
@@ -171,9 +157,8 @@ def test_pages_that_cannot_be_kept_are_one_warning(
 
 
 def test_pages_that_somebody_removed_are_made_again(
-    programs: Programs, pages: Path, port: int, scraper: Scraper
+    programs: Programs, pages: Path, port: int, scraper: Scraper, environ: dict[str, str]
 ) -> None:
-    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
     program = programs.start(LOG_UNTIL_TOLD, environ=environ)
     program.until_ready()
     wait_for_samples(port, "logship_records_acked_total", 100)
@@ -184,10 +169,9 @@ def test_pages_that_somebody_removed_are_made_again(
 
 
 def test_when_the_one_that_serves_dies_another_takes_over(
-    programs: Programs, pages: Path, port: int, scraper: Scraper
+    programs: Programs, scraper: Scraper, environ: dict[str, str]
 ) -> None:
     """By SIGKILL, each in turn; the last one still knows of all, and no counter went down."""
-    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
     started: list[Program] = []
     for number in range(1, 5):
         program = programs.start(LOG_UNTIL_TOLD, environ=environ)
@@ -242,27 +226,29 @@ def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
     )
     program.until_ready()
     wait_until(pages.is_dir, "there are pages")
-    wait_until(lambda: on(pages)["logship_clients"] == 1, "the page is that of an idle process")
-    assert on(pages)["logship_records_accepted_total"] == 0
+    wait_until(
+        lambda: metrics_in(pages)["logship_clients"] == 1, "the page is that of an idle process"
+    )
+    assert metrics_in(pages)["logship_records_accepted_total"] == 0
     program.let_go("begin")
-    wait_until(lambda: on(pages)["logship_records_accepted_total"] == 1, "the page is written")
+    wait_until(
+        lambda: metrics_in(pages)["logship_records_accepted_total"] == 1, "the page is written"
+    )
     program.signal(signal.SIGKILL)
     program.end()
-    samples = on(pages)
+    samples = metrics_in(pages)
     assert samples['logship_processes_ended_total{result="killed"}'] == 1
     assert samples['logship_processes_ended_total{result="drained"}'] == 0
 
 
 def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
-    programs: Programs, pages: Path, port: int
+    programs: Programs, port: int, environ: dict[str, str]
 ) -> None:
     """Its parent is killed; locks and a listening socket live as long as one descriptor does."""
-    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
     parent = programs.start(
         """
         import os
         import logship
-        from application import log, ready, wait_for
         client = logship.install(level="INFO")
         for _ in range(100):
             log()
@@ -291,14 +277,12 @@ def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
 
 
 def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
-    programs: Programs, pages: Path, port: int
+    programs: Programs, port: int, environ: dict[str, str]
 ) -> None:
-    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
     parent = programs.start(
         """
         import os, threading
         from logship._metrics import prometheus
-        from application import ready, wait_for
 
         opened, forked = threading.Event(), threading.Event()
         real = prometheus.Endpoint
@@ -343,7 +327,6 @@ def test_a_worker_of_another_user_is_counted(
         """
         import os, signal
         import logship
-        from application import log, wait_for
         client = logship.install(level="INFO", linger_seconds=0.05)
         log()
         client.flush(20)
@@ -381,7 +364,6 @@ def test_a_lock_that_another_user_left_does_not_hinder(programs: Programs, port:
         """
         import os, pathlib, signal
         import logship
-        from application import log, ready
         log()
         ready()
         if os.fork() == 0:
@@ -414,7 +396,6 @@ def test_a_program_that_was_never_scraped_leaves_its_numbers(
     """A batch of a second; who is scraped next knows of it."""
     batch = """
         import logship
-        from application import log
         logship.install(level="INFO")
         for _ in range(10):
             log()
@@ -422,7 +403,7 @@ def test_a_program_that_was_never_scraped_leaves_its_numbers(
     environ = {"LOGSHIP_METRICS_DIR": str(pages)}
     for _ in range(3):
         assert programs.start(batch, environ=environ).end().returncode == 0
-    samples = on(pages)
+    samples = metrics_in(pages)
     assert samples["logship_records_acked_total"] == 30
     assert samples['logship_processes_ended_total{result="drained"}'] == 3
     assert samples['logship_processes_ended_total{result="killed"}'] == 0
@@ -431,12 +412,10 @@ def test_a_program_that_was_never_scraped_leaves_its_numbers(
 
 def test_the_applications_own_registry(programs: Programs) -> None:
     """Registered beside its own metrics, which has no part in logship's settings."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         from prometheus_client import REGISTRY, Counter, generate_latest
         import logship
         from logship.metrics import LogshipCollector
-        from application import log
         Counter("shop_orders", "Orders.").inc()
         REGISTRY.register(LogshipCollector())
         client = logship.install(level="INFO")
@@ -448,9 +427,7 @@ def test_the_applications_own_registry(programs: Programs) -> None:
             REGISTRY.register(LogshipCollector())
         except ValueError as error:
             assert "logship_records_accepted" in str(error)
-        """
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    """).end(returncode=0)
     samples = parsed(ended.stdout)
     assert samples["shop_orders_total"] == 1
     assert samples["logship_records_acked_total"] == 10
@@ -458,22 +435,18 @@ def test_the_applications_own_registry(programs: Programs) -> None:
 
 def test_a_process_without_metrics_pays_for_none(programs: Programs) -> None:
     """Neither the library nor a thread, nor a file."""
-    ended = programs.start(
-        """
+    programs.start("""
         import sys, threading
         import logship
-        from application import log
         logship.install(level="INFO")
         log()
         assert not [name for name in sys.modules if name.startswith("prometheus_client")]
         assert not [each for each in threading.enumerate() if "metrics" in each.name]
-        """
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    """).end(returncode=0)
 
 
 def test_the_metrics_of_a_disabled_logship_are_not_served(programs: Programs, port: int) -> None:
-    ended = programs.start(
+    programs.start(
         """
         import threading
         import logship
@@ -481,8 +454,7 @@ def test_the_metrics_of_a_disabled_logship_are_not_served(programs: Programs, po
         assert threading.enumerate() == [threading.main_thread()]
         """,
         environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_DISABLED": "1"},
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    ).end(returncode=0)
 
 
 def test_rude_requests_harm_nobody(programs: Programs, sidecar: Sidecar) -> None:
@@ -497,8 +469,7 @@ def test_rude_requests_harm_nobody(programs: Programs, sidecar: Sidecar) -> None
     for each in silent:
         each.close()
     wait_for_samples(port, "logship_records_acked_total", 100)
-    program.let_go("end")
-    ended = program.end()
+    ended = program.finish("end")
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -590,8 +561,7 @@ def test_the_receiver_exports_what_it_did(programs: Programs, receiver: Receiver
     assert samples["logship_receiver_received_bytes_total"] > 100
     assert samples["logship_receiver_acks_total"] >= 1
     assert samples["logship_receiver_connections_total"] == 2
-    program.let_go("end")
-    program.end()
+    program.finish("end")
     wait_for_samples(port, "logship_receiver_connections_open", 0)
     names = families_of((*RECEIVER_MEASURES, BUILD))
     text = fetch(port)[1]
@@ -619,7 +589,6 @@ def test_the_recoverer_exports_what_it_recovered(
     program = programs.start(
         """
         import logship
-        from application import log, ready, forever
         logship.install(level="INFO")
         for _ in range(100):
             log()
@@ -688,7 +657,6 @@ def test_cloudwatchs_line_follows_the_report(programs: Programs) -> None:
     ended = programs.start(
         """
         import logship
-        from application import log
         logship.install(level="INFO")
         for _ in range(10):
             log()

@@ -8,7 +8,6 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -29,6 +28,9 @@ from logship._stderr.last_resort import LastResort
 from logship.testing import Sidecar
 from tests.unit.accounts import a_buffer, admit, body
 from tests.unit.clients import Stderr, a_client, until
+from tests.unit.conftest import stderr
+
+__all__ = ["stderr"]
 
 COUNTERS = {
     measure.name for measure in CLIENT_MEASURES if measure.kind in (Kind.COUNTER, Kind.HISTOGRAM)
@@ -187,13 +189,6 @@ def test_after_the_end_a_busy_buffer_does_not_hide_the_report() -> None:
 
 
 # -- of real clients -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def stderr(tmp_path: Path) -> Iterator[Stderr]:
-    file = Stderr(tmp_path / "stderr")
-    yield file
-    file.close()
 
 
 def assert_agrees(numbers: dict[str, float], report: DrainReport) -> None:

@@ -148,7 +148,6 @@ CELERY = """
     from celery import Celery
     from celery.signals import worker_process_init, worker_process_shutdown, worker_ready
     import logship
-    from application import log
 
     app = Celery("program")
     folder = os.environ["TEST_DIRECTORY"] + "/queue"
@@ -194,10 +193,9 @@ CELERY = """
 
 @missing("celery")
 def test_celerys_workers_are_summed_while_they_come_and_go(
-    programs: Programs, sidecar: Sidecar, pages: Path, port: int, scraper: Scraper
+    programs: Programs, sidecar: Sidecar, scraper: Scraper, environ: dict[str, str]
 ) -> None:
     """Children that leave by `os._exit`, without atexit: the integration's hook closes."""
-    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
     program = programs.start(CELERY, environ=environ)
     program.until_logged(60)
     assert_sum_is_the_ledger(scraper, program)
@@ -235,8 +233,7 @@ FORKS = """
 
 def test_two_first_records_of_a_forked_child_leave_one_client(programs: Programs) -> None:
     """The second one comes while the shipper for the first one is made, as from a handler."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import gc, os, time
         from prometheus_client import CollectorRegistry, generate_latest
         import logship
@@ -264,16 +261,14 @@ def test_two_first_records_of_a_forked_child_leave_one_client(programs: Programs
             os._exit(0)
         os.waitpid(child, 0)
         client.close(timeout=20)
-        """
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    """).end(returncode=0)
     samples = parsed(ended.stdout)
     assert samples["logship_clients"] == 1
     assert samples["logship_records_accepted_total"] == 2
 
 
 def test_two_first_clients_at_once_are_counted_once(programs: Programs, pages: Path) -> None:
-    ended = programs.start(
+    programs.start(
         """
         import os, threading
         import logship
@@ -296,8 +291,7 @@ def test_two_first_clients_at_once_are_counted_once(programs: Programs, pages: P
         assert names.count("logship-metrics") == 1, names
         """,
         environ={"LOGSHIP_METRICS_DIR": str(pages)},
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    ).end(returncode=0)
 
 
 @pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit(0)", "os.execv('/bin/true', ['true'])"])
@@ -306,15 +300,14 @@ def test_two_first_clients_at_once_are_counted_once(programs: Programs, pages: P
 )
 def test_forked_children_begin_at_zero(
     programs: Programs,
-    pages: Path,
     port: int,
     scraper: Scraper,
     before: str,
     leave: str,
+    environ: dict[str, str],
 ) -> None:
     """Children do not take the parent's numbers or port, even if no fork hook runs."""
     source = textwrap.dedent(FORKS).replace("{before}", before).replace("{leave}", leave)
-    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
     program = programs.start(source, environ=environ)
     wait_until(
         lambda: scraper.value(DRAINED) + scraper.value(KILLED) == 20, "all ends are shown", 60
@@ -323,5 +316,4 @@ def test_forked_children_begin_at_zero(
     until_shown(scraper, "logship_records_accepted_total", 31)
     assert_sum_is_the_ledger(scraper, program)
     assert scraper.value("logship_clients") == 1
-    program.let_go("end")
-    assert program.end().returncode == 0
+    program.finish("end")
