@@ -18,8 +18,10 @@ from tests.lint.deployments import BASES, HAS_YAML
 needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
 
 
-def lint(*arguments: str | Path, given: str | None = None) -> Result:
-    return CliRunner().invoke(command, [str(each) for each in arguments], input=given)
+def lint(*arguments: str | Path, given: str | None = None, code: int | None = None) -> Result:
+    result = CliRunner().invoke(command, [str(each) for each in arguments], input=given)
+    assert code is None or result.exit_code == code, result.output
+    return result
 
 
 @pytest.fixture
@@ -47,8 +49,7 @@ def test_clean_is_0(clean: Path) -> None:
 
 
 def test_findings_are_1_and_say_what_happens_and_what_to_write(broken: Path, clean: Path) -> None:
-    result = lint(clean, broken)
-    assert result.exit_code == 1
+    result = lint(clean, broken, code=1)
     lines = result.output.splitlines()
     assert lines[0] == "3 findings in 2 files"
     assert any(
@@ -99,16 +100,14 @@ def test_a_comment_ignores_with_a_reason(
 ) -> None:
     path = tmp_path / "fluent.conf"
     path.write_text(f"{comment}\n<match **>\n  @type forward\n</match>\n")
-    result = lint(path)
-    assert result.exit_code == exit_code
+    result = lint(path, code=exit_code)
     assert said in result.output
 
 
 def test_nothing_judged_is_said_and_is_0(tmp_path: Path, clean: Path, broken: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text(json.dumps({"services": {"web": {"image": "nginx"}}}))
-    result = lint(path)
-    assert result.exit_code == 0
+    result = lint(path, code=0)
     assert result.output.splitlines()[0] == "nothing judged: 1 file"
     assert f"not judged: {path}: no container shows that it uses logship" in result.output
     assert lint(path, clean).output.splitlines()[0] == "clean: 1 file, 1 file not judged"
@@ -135,8 +134,9 @@ def test_a_script_is_read_where_a_container_starts_with_it(
     beside.parent.mkdir(exist_ok=True)
     if script is not None:
         beside.write_text(script)
-    result = lint(path, *([beside] if is_given and script is not None else []))
-    assert result.exit_code == (1 if severity else 0)
+    result = lint(
+        path, *([beside] if is_given and script is not None else []), code=(1 if severity else 0)
+    )
     assert (f"{path}:3: {severity}: Dockerfile: script-entrypoint" in result.output) == (
         severity is not None
     )
@@ -153,8 +153,9 @@ def test_of_two_scripts_with_one_name_the_one_beside_the_file_is_read(
     file = (right if is_beside else tmp_path) / "Dockerfile"
     file.write_text('FROM python\nENTRYPOINT ["/app/start.sh"]\n')
     for scripts in (("right", "wrong"), ("wrong", "right")):
-        result = lint(file, *(tmp_path / each / "start.sh" for each in scripts))
-        assert result.exit_code == (0 if is_beside else 1)
+        result = lint(
+            file, *(tmp_path / each / "start.sh" for each in scripts), code=(0 if is_beside else 1)
+        )
         assert ("this file does not show it" in result.output) is not is_beside
 
 
@@ -251,16 +252,14 @@ def test_a_dockerfile_that_is_not_given_or_names_no_signal_is_no_finding(tmp_pat
 
 
 def test_a_rule_is_explained() -> None:
-    result = lint("--explain", "blind-ack")
-    assert result.exit_code == 0
+    result = lint("--explain", "blind-ack", code=0)
     assert result.output.startswith("blind-ack (error; ecs, kubernetes, compose, dockerfile)\n")
     assert "because:" in result.output
     assert lint("--explain", "everything").exit_code == 2
 
 
 def test_github_shows_each_finding_beside_its_line(broken: Path) -> None:
-    result = lint(broken, "--format", "github")
-    assert result.exit_code == 1
+    result = lint(broken, "--format", "github", code=1)
     lines = result.output.splitlines()
     assert len(lines) == 3
     for line in lines:
@@ -278,8 +277,7 @@ def test_githubs_commands_cannot_be_forged_by_a_file(tmp_path: Path) -> None:
 
 
 def test_standard_input_is_read(broken: Path) -> None:
-    result = lint("-", given=broken.read_text())
-    assert result.exit_code == 1
+    result = lint("-", given=broken.read_text(), code=1)
     assert "-:1: warning: application: unknown-setting" in result.output
 
 
@@ -308,8 +306,7 @@ def test_what_cannot_be_judged_is_2_and_named(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    result = lint(path)
-    assert result.exit_code == 2
+    result = lint(path, code=2)
     assert said in result.output
     assert str(path) in result.output
 
@@ -327,8 +324,7 @@ def test_cloudformation_is_named_before_yaml_is_asked_for(
 
 def test_files_that_are_not_there_are_2(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
-        result = lint(path)
-        assert result.exit_code == 2
+        result = lint(path, code=2)
         assert str(path) in result.output
 
 
@@ -338,20 +334,17 @@ def test_a_file_that_cannot_be_judged_hides_nothing_of_the_others(
     """And of no file it is said that it is clean, while another could be anything."""
     none, empty = tmp_path / "none.json", tmp_path / "empty.conf"
     empty.touch()
-    result = lint(none, broken, empty)
-    assert result.exit_code == 2
+    result = lint(none, broken, empty, code=2)
     assert "warning: application: unknown-setting" in result.stdout
     assert str(none) in result.stderr
     assert str(empty) in result.stderr
-    result = lint(clean, none)
-    assert result.exit_code == 2
+    result = lint(clean, none, code=2)
     assert result.stdout == ""
 
 
 def test_usage_is_2(clean: Path) -> None:
     assert lint().exit_code == 2
-    result = lint(clean, "--ignore", "everything")
-    assert result.exit_code == 2
+    result = lint(clean, "--ignore", "everything", code=2)
     assert "is not a rule" in result.output
 
 
@@ -362,8 +355,7 @@ def test_without_pyyaml_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "yaml", None)
     path = tmp_path / "compose.yml"
     path.write_text("services: {app: {image: app}}\n")
-    result = lint(path)
-    assert result.exit_code == 2
+    result = lint(path, code=2)
     assert "pip install PyYAML" in result.output
     assert lint(clean).exit_code == 0
 
@@ -387,8 +379,7 @@ def test_yaml_with_tags_anchors_and_several_documents(tmp_path: Path) -> None:
 def test_yaml_that_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(text)
-    result = lint(path)
-    assert result.exit_code == 2
+    result = lint(path, code=2)
     assert str(path) in result.output
 
 

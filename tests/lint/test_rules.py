@@ -15,7 +15,7 @@ import pytest
 from logship._deployment.linting.model import LintError
 from logship._deployment.linting.report import judge
 from logship._deployment.linting.rules import RULES
-from tests.lint.deployments import BASES, ROOT, Base, Deployment, template_text
+from tests.lint.deployments import BASES, ROOT, Base, base, rules_of, template_text
 from tests.lint.mistakes import FORWARD_OUTPUT, Mistake
 from tests.lint.sidecar_mistakes import MISTAKES
 
@@ -27,8 +27,8 @@ CASES = [
 ]
 
 
-def rules_of(name: str, text: str, *, is_spot: bool = False) -> set[str]:
-    return {each.rule for each in judge(name, text, is_spot=is_spot).findings}
+def rules_of_text(text: str) -> set[str]:
+    return {each.rule for each in judge("a.json", text).findings}
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_what_is_said_of_a_rule_is_whole() -> None:
     ],
 )
 def test_commands_that_hear_of_the_stop(words: list[str]) -> None:
-    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment = base("compose")
     deployment.app["command"] = words
-    assert not judge("compose.json", deployment.text).findings
+    assert not rules_of(deployment)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_commands_that_hear_of_the_stop(words: list[str]) -> None:
 def test_stop_signals_that_logship_heeds_or_that_are_not_known(
     stop_signal: object, environment: dict[str, str], words: list[str]
 ) -> None:
-    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment = base("compose")
     deployment.app["stop_signal"] = stop_signal
     deployment.app["environment"] |= environment
     if words:
         deployment.app["command"] = words
-    assert not judge("compose.json", deployment.text).findings
+    assert not rules_of(deployment)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_stop_signals_that_logship_heeds_or_that_are_not_known(
     ],
 )
 def test_a_stop_signal_is_added_or_replaced(stop_signal: str, change: str) -> None:
-    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment = base("compose")
     deployment.app["stop_signal"] = stop_signal
     (finding,) = judge("compose.json", deployment.text).findings
     assert finding.change == change
@@ -147,7 +147,7 @@ def test_a_stop_signal_is_added_or_replaced(stop_signal: str, change: str) -> No
     ],
 )
 def test_a_better_command_is_offered(script: str, better: str) -> None:
-    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment = base("compose")
     deployment.app["command"] = ["sh", "-c", script]
     (found,) = judge("compose.json", deployment.text).findings
     assert found.change == f"command: {better}"
@@ -155,34 +155,30 @@ def test_a_better_command_is_offered(script: str, better: str) -> None:
 
 def test_a_setting_of_run_is_the_stop_timeout() -> None:
     """What stands on the command line is what holds, whatever the environment says."""
-    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment = base("compose")
     deployment.app["command"] = ["logship", "run", "--stop-timeout", "60", "--", "app"]
-    assert rules_of("compose.json", deployment.text) == {"stop-timeout-setting"}
+    assert rules_of(deployment) == {"stop-timeout-setting"}
 
 
 def test_what_firelens_routes_is_clean() -> None:
     """The tag of a container whose outputs FireLens makes; and any with an own configuration."""
-    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment = base("ecs", "web.json")
     deployment.sidecar["firelensConfiguration"] = {"type": "fluentbit"}
     deployment.app["logConfiguration"] = {"logDriver": "awsfirelens"}
     deployment.set_variable("LOGSHIP_TAG", "app-firelens-1")
-    assert rules_of("task.json", deployment.text) == {"stderr-driver"}
+    assert rules_of(deployment) == {"stderr-driver"}
     deployment.set_variable("LOGSHIP_LAST_RESORT", "none")
-    assert rules_of("task.json", deployment.text) == {"last-resort-none"}
+    assert rules_of(deployment) == {"last-resort-none"}
     deployment.recoverer["logConfiguration"]["logDriver"] = "awslogs"
     deployment.set_variable("LOGSHIP_TAG", "recoverer-firelens-1")
-    assert rules_of("task.json", deployment.text) == {"tag-route", "last-resort-none"}
+    assert rules_of(deployment) == {"tag-route", "last-resort-none"}
     deployment.set_variable("LOGSHIP_TAG", "mine")
-    assert rules_of("task.json", deployment.text) == {"tag-route", "last-resort-none"}
+    assert rules_of(deployment) == {"tag-route", "last-resort-none"}
     options = {"config-file-type": "file", "config-file-value": "/logship.conf"}
     deployment.sidecar["firelensConfiguration"]["options"] = options
-    assert rules_of("task.json", deployment.text) == {"last-resort-none"}
+    assert rules_of(deployment) == {"last-resort-none"}
     deployment.app["logConfiguration"]["logDriver"] = "awslogs"  # ECS refuses it now
-    assert "tag-route" in rules_of("task.json", deployment.text)
-
-
-def own(platform: str) -> Deployment:
-    return next(base for base in BASES if (base.platform, base.name) == (platform, "own")).make()
+    assert "tag-route" in rules_of(deployment)
 
 
 @pytest.mark.parametrize(
@@ -193,29 +189,29 @@ def test_a_pods_grace_is_hook_application_recoverer_and_a_rest_for_the_sidecar(
     grace_seconds: int, rules: set[str]
 ) -> None:
     """5 s of sleep in the preStop hook, 30, 10, and 5 for the sidecar."""
-    deployment = own("kubernetes")
+    deployment = base("kubernetes")
     deployment.pod["terminationGracePeriodSeconds"] = grace_seconds
-    assert rules_of("pod.json", deployment.text) == rules
+    assert rules_of(deployment) == rules
 
 
 @pytest.mark.parametrize(("place", "rules"), [(0, {"depends-on"}), (1, set()), (2, set())])
 def test_an_init_container_that_ships_needs_the_sidecar_before_it(
     place: int, rules: set[str]
 ) -> None:
-    deployment = own("kubernetes")
+    deployment = base("kubernetes")
     migrate = {"name": "migrate", "image": "app", "env": [{"name": "LOGSHIP_TAG", "value": "m"}]}
     deployment.pod["initContainers"].insert(place, migrate)
-    assert rules_of("pod.json", deployment.text) == rules
+    assert rules_of(deployment) == rules
 
 
 @pytest.mark.parametrize("name", ["audit", "doctor", "lint"])
 def test_commands_that_ship_nothing_are_no_applications(name: str) -> None:
     """Though they have its variables; here beside no sidecar that they would wait for."""
-    deployment = own("compose")
+    deployment = base("compose")
     environment = {"LOGSHIP_TAG": "web", "LOGSHIP_STOP_TIMEOUT_SECONDS": "30"}
     service = {"image": "app", "command": ["logship", name, "x"], "environment": environment}
     deployment.document["services"]["other"] = service
-    assert not judge("compose.json", deployment.text).findings
+    assert not rules_of(deployment)
 
 
 def test_where_nobody_shows_logship_those_beside_a_sidecar_are_applications() -> None:
@@ -234,9 +230,9 @@ def test_where_nobody_shows_logship_those_beside_a_sidecar_are_applications() ->
     [("${OVERFLOW:-drop}", {"wrong-setting"}), ("${OVERFLOW:-block}", set()), ("${O}", set())],
 )
 def test_a_default_of_compose_is_what_holds(value: str, rules: set[str]) -> None:
-    deployment = own("compose")
+    deployment = base("compose")
     deployment.set_variable("LOGSHIP_OVERFLOW", value)
-    assert rules_of("compose.json", deployment.text) == rules
+    assert rules_of(deployment) == rules
 
 
 @pytest.mark.parametrize(
@@ -249,13 +245,13 @@ def test_a_default_of_compose_is_what_holds(value: str, rules: set[str]) -> None
     ],
 )
 def test_units_mean_what_they_mean_to_the_program(name: str, value: str, rules: set[str]) -> None:
-    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment = base("ecs", "web.json")
     deployment.set_variable(f"LOGSHIP_{name}", value)
-    assert rules_of("task.json", deployment.text) == rules
+    assert rules_of(deployment) == rules
 
 
 def test_each_wrong_value_is_a_finding() -> None:
-    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment = base("ecs", "web.json")
     deployment.set_variable("LOGSHIP_OVERFLOW", "drop")
     deployment.set_variable("LOGSHIP_COMPRESS", "lz4")
     wrong = judge("task.json", deployment.text).findings
@@ -265,7 +261,7 @@ def test_each_wrong_value_is_a_finding() -> None:
 
 def test_values_from_elsewhere_are_no_findings() -> None:
     """A secret, a template's placeholder, a file: the linter cannot know their values."""
-    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment = base("ecs", "web.json")
     deployment.app["secrets"] = [{"name": "LOGSHIP_SHARED_KEY", "valueFrom": "arn:aws:ssm:x"}]
     deployment.set_variable("LOGSHIP_USERNAME", "web")
     deployment.set_variable("LOGSHIP_PASSWORD_FILE", "/run/secrets/password")
@@ -279,27 +275,27 @@ def test_values_from_elsewhere_are_no_findings() -> None:
 
 def test_what_may_come_from_another_file_is_no_finding() -> None:
     """The stop timeout, the sidecar's port and its address."""
-    deployment = own("compose")
+    deployment = base("compose")
     deployment.sidecar["environment"] = {"LOGSHIP_OUTPUT": "file"}
     del deployment.app["network_mode"]
     deployment.app["environment"] = {"LOGSHIP_ENDPOINTS": "tcp://sidecar:24225"}
     deployment.app |= {"stop_grace_period": "5s", "command": ["python"]}
     found = {"stop-timeout-setting", "endpoint-port", "sidecar-bind"}
-    assert rules_of("compose.json", deployment.text) == found
+    assert rules_of(deployment) == found
     deployment.sidecar["env_file"] = deployment.app["env_file"] = ".env"
-    assert not judge("compose.json", deployment.text).findings
+    assert not rules_of(deployment)
 
 
 def test_a_described_definition_is_read_as_a_registered_one() -> None:
-    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment = base("ecs", "web.json")
     described = json.dumps({"taskDefinition": deployment.document, "tags": []})
     assert not judge("described.json", described).findings
     deployment.app["dependsOn"] = []
-    assert rules_of("described.json", described) == set()
+    assert rules_of_text(described) == set()
     described = json.dumps({"taskDefinition": deployment.document})
-    assert rules_of("described.json", described) == {"depends-on"}
+    assert rules_of_text(described) == {"depends-on"}
     bare = json.dumps(deployment.document["containerDefinitions"])
-    assert rules_of("containers.json", bare) == {"depends-on"}
+    assert rules_of_text(bare) == {"depends-on"}
 
 
 @pytest.mark.parametrize(("kind", "rules"), [("EC2", set()), ("FARGATE", {"stop-timeout-limit"})])
@@ -333,13 +329,13 @@ def plan_of(definition: dict[str, Any], **more: Any) -> str:
 
 def test_a_plan_is_read_with_its_spot_and_its_volumes() -> None:
     """The service is on Spot: the template's sum fits, a larger one does not."""
-    deployment = next(base for base in BASES if base.name == "web.json").make()
+    deployment = base("ecs", "web.json")
     assert not judge("plan.json", plan_of(deployment.document)).findings
     deployment.sidecar["stopTimeout"] = 60
-    assert rules_of("plan.json", plan_of(deployment.document)) == {"stop-timeout-sum"}
+    assert rules_of_text(plan_of(deployment.document)) == {"stop-timeout-sum"}
     deployment.sidecar["stopTimeout"] = 40
     volumes = [{"name": "spool", "host_path": "/var/spool"}]
-    assert rules_of("plan.json", plan_of(deployment.document, volume=volumes)) == {"spool-owner"}
+    assert rules_of_text(plan_of(deployment.document, volume=volumes)) == {"spool-owner"}
 
 
 def module_plan() -> dict[str, Any]:
@@ -370,7 +366,7 @@ def test_a_mistake_in_the_modules_plan_is_found(kind: str) -> None:
     containers = json.loads(values["container_definitions"])
     containers[0].pop("dependsOn")
     values["container_definitions"] = json.dumps(containers)
-    assert rules_of("plan.json", json.dumps(plan)) == {"depends-on"}
+    assert rules_of_text(json.dumps(plan)) == {"depends-on"}
 
 
 @pytest.mark.parametrize("kind", ["web", "batch"])
@@ -397,7 +393,7 @@ def test_a_plan_without_a_task_is_an_error() -> None:
 
 def test_a_plan_that_knows_no_containers_is_an_error() -> None:
     """Nothing can be said of what is known only after apply, and nothing is no finding."""
-    deployment = next(base for base in BASES if base.name == "web.json").make()
+    deployment = base("ecs", "web.json")
     with pytest.raises(LintError, match="known only after apply"):
         judge("plan.json", plan_of(deployment.document, container_definitions=None))
 
@@ -463,10 +459,10 @@ def test_what_a_classic_configuration_forwards(line: str, rules: set[str]) -> No
 )
 def test_a_fluent_bit_known_to_be_too_old_forwards_no_metadata(image: str, rules: set[str]) -> None:
     """It would not start with the option."""
-    deployment = own("compose")
+    deployment = base("compose")
     deployment.sidecar["image"] = image
     deployment.document["configs"] = {"fluent-bit.conf": {"content": FORWARD_OUTPUT}}
-    assert rules_of("compose.json", deployment.text) == rules
+    assert rules_of(deployment) == rules
 
 
 # -- bad input -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from logship._deployment.linting.model import CONFIGURATION, DOCKERFILE
 from logship._deployment.linting.report import judge
 from logship._deployment.linting.rules import RULES
 from logship._deployment.linting.rules.sidecars import NEEDED, OUTPUTS, VARIABLES
-from tests.lint.deployments import BASES, ROOT, template_text
+from tests.lint.deployments import ROOT, base, rules_of, template_text
 from tests.lint.edits import CONFIGURATIONS, DOCKERFILES, Edit
 from tests.lint.sidecar_mistakes import MISTAKES
 
@@ -61,10 +61,9 @@ def test_a_mistake_is_found_in_a_configmap_and_in_a_config_of_compose(edit: Edit
     data = {"apiVersion": "v1", "kind": "ConfigMap", "data": {name: text}}
     found = judge("map.json", json.dumps(data)).findings
     assert {each.rule for each in found} == {edit.rule}
-    deployment = next(each for each in BASES if each.platform == "compose").make()
+    deployment = base("compose")
     deployment.document["configs"] = {name: {"content": text}}
-    found = judge("compose.json", deployment.text).findings
-    assert {each.rule for each in found} == {edit.rule}
+    assert rules_of(deployment) == {edit.rule}
 
 
 APPLICATION = """\
