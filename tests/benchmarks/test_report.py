@@ -65,8 +65,10 @@ class Page(HTMLParser):
         self.texts.setdefault(self._section, []).append(data)
 
 
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(report, [str(each) for each in arguments])
+def invoke(*arguments: object, code: int = 0) -> Result:
+    done = CliRunner().invoke(report, [str(each) for each in arguments])
+    assert done.exit_code == code, done.output
+    return done
 
 
 # --- the HTML page -------------------------------------------------------------------------------
@@ -184,14 +186,14 @@ def test_docs_keep_what_is_written_by_hand(
     PAGE.parent.mkdir()
     PAGE.write_text(f"# Mine\n\n{BEGIN}\nold\n{END}\n\n## By hand\n")
     write_results(Path("one.json"), {"handler": results["handler"]})
-    assert invoke("one.json", "--docs").exit_code == 0
+    invoke("one.json", "--docs")
     once = PAGE.read_text()
     assert once.startswith(f"# Mine\n\n{BEGIN}\n")
     assert once.endswith(f"\n{END}\n\n## By hand\n")
     assert "old" not in once
     assert once.count("Not measured: ") == len(MEASURES) - 1
     assert "| fluent-logger-async |" in once
-    assert invoke("one.json", "--docs").exit_code == 0
+    invoke("one.json", "--docs")
     assert PAGE.read_text() == once
 
 
@@ -204,8 +206,7 @@ def test_docs_without_their_markers_are_left_alone(
     monkeypatch.chdir(tmp_path)
     PAGE.parent.mkdir()
     PAGE.write_text(text)
-    done = invoke(STORED, "--docs")
-    assert done.exit_code == 2
+    done = invoke(STORED, "--docs", code=2)
     assert "must have these lines once" in done.output
     assert PAGE.read_text() == text
 
@@ -222,8 +223,7 @@ def test_later_files_replace_measures_of_earlier_ones(tmp_path: Path) -> None:
     measured = Measured({})
     measured.add(0, "newcomer", "", call_ns=1000.0)
     write_results(tmp_path / "later.json", {"handler": measured})
-    done = invoke(STORED, tmp_path / "later.json", "--html", tmp_path / "new" / "r.html")
-    assert done.exit_code == 0, done.output
+    invoke(STORED, tmp_path / "later.json", "--html", tmp_path / "new" / "r.html")
     page = Page((tmp_path / "new" / "r.html").read_text())
     assert "newcomer" in page.texts["handler"]
     assert "fluent-logger" not in page.texts["handler"]
@@ -231,8 +231,7 @@ def test_later_files_replace_measures_of_earlier_ones(tmp_path: Path) -> None:
 
 
 def test_nothing_to_write_is_an_error() -> None:
-    done = invoke(STORED)
-    assert done.exit_code == 2
+    done = invoke(STORED, code=2)
     assert "--html FILE, --docs, or both" in done.output
 
 
@@ -240,15 +239,13 @@ def test_docs_outside_the_repository_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = invoke(STORED, "--docs")
-    assert done.exit_code == 2
+    done = invoke(STORED, "--docs", code=2)
     assert "run from the root of the repository" in done.output
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = invoke(STORED, "--html", tmp_path / "file" / "r.html")
-    assert done.exit_code == 2
+    done = invoke(STORED, "--html", tmp_path / "file" / "r.html", code=2)
     assert "cannot write" in done.output
 
 
@@ -256,7 +253,6 @@ def test_figures_of_another_version_are_named(tmp_path: Path) -> None:
     document = json.loads(STORED.read_text())
     document["measures"]["wire"]["samples"][0][0] = "wire_words"
     (tmp_path / "other.json").write_text(json.dumps(document))
-    done = invoke(tmp_path / "other.json", "--html", tmp_path / "r.html")
-    assert done.exit_code == 2
+    done = invoke(tmp_path / "other.json", "--html", tmp_path / "r.html", code=2)
     assert "wire_words" in done.output
     assert not (tmp_path / "r.html").exists()
