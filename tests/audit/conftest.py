@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,12 @@ settings.register_profile(
 settings.load_profile("audit")
 
 REGION = "eu-central-1"
+
+
+@pytest.fixture(autouse=True)
+def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make file names in what is printed short and the same everywhere."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session")

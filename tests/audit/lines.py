@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 ONE = "abcdefghij01"
@@ -195,3 +196,24 @@ def spill_begins(*streams: Record, **counts: object) -> bytes:
 def correction(*streams: Record, **counts: object) -> bytes:
     """What is said after a drain report, with its fields."""
     return report(*streams, logship="report correction", **counts)
+
+
+def text(lines: Iterable[bytes]) -> bytes:
+    """Return lines as they are in a file."""
+    return b"".join(line + b"\n" for line in lines)
+
+
+def append(path: Path, lines: Iterable[bytes]) -> None:
+    """Append lines to a file."""
+    with path.open("ab") as file:
+        file.write(text(lines))
+
+
+def records(first: int, last: int) -> list[Record]:
+    """Return records with these numbers."""
+    return [record(number) for number in range(first, last + 1)]
+
+
+def delivered(first: int, last: int, stream: str = ONE) -> list[bytes]:
+    """Return the lines of records that a receiver got."""
+    return [received(record(number, stream)) for number in range(first, last + 1)]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from logship._audit.timed import LATE_MILLISECONDS
 from logship._cli import main
-from tests.audit.lines import compact, end, record
+from tests.audit.lines import compact, end, records
 from tests.audit.watched import Watched
 
 ADDRESS = "cloudwatch:///ecs/web"
@@ -40,10 +40,6 @@ def group(aws: str) -> Iterator[Group]:
     client = boto3.client("logs")
     yield Group(client)
     client.close()
-
-
-def records(first: int, last: int) -> list[Any]:
-    return [record(number) for number in range(first, last + 1)]
 
 
 def test_all_streams_of_a_group_are_read(group: Group) -> None:

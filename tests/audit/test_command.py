@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from logship._audit.verdict import Outcome
-from logship._cli import main
+from tests.audit.asking import audit
 from tests.audit.lines import (
     LIFE,
     ONE,
@@ -38,21 +38,9 @@ WHOLE = [*(received(record(number)) for number in (1, 2, 3)), received(end(4, 3)
 HOLED = [line for number, line in enumerate(WHOLE, start=1) if number != 2]
 
 
-@pytest.fixture(autouse=True)
-def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make file names in what is printed short and the same everywhere."""
-    monkeypatch.chdir(tmp_path)
-
-
 def write(name: str, lines: Iterable[bytes]) -> str:
     Path(name).write_bytes(b"".join(line + b"\n" for line in lines))
     return name
-
-
-def audit(*arguments: str, stdin: bytes = b"") -> Result:
-    result = CliRunner().invoke(main, ["audit", *arguments], input=stdin)
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result
 
 
 def first_line(result: Result) -> str:
@@ -169,8 +157,7 @@ def test_gzip_cut_off_by_a_kill_gives_what_it_holds_and_says_so() -> None:
     alone = audit("out.gz")
     assert "note: out.gz: the gzip data is cut off" in alone.output
     assert alone.exit_code == 3
-    resent = audit("out.gz", "rest.log")
-    assert resent.exit_code == 0
+    resent = audit("out.gz", "rest.log", code=0)
     assert "the gzip data is cut off" in resent.output
     assert as_json("out.gz")["notes"] == [
         "out.gz: the gzip data is cut off (its writer was killed, or is still writing); "
@@ -180,8 +167,7 @@ def test_gzip_cut_off_by_a_kill_gives_what_it_holds_and_says_so() -> None:
 
 def test_a_torn_last_line_is_named() -> None:
     Path("out.log").write_bytes(b"\n".join(WHOLE)[:-5])
-    result = audit("out.log")
-    assert result.exit_code == 3
+    result = audit("out.log", code=3)
     assert "unreadable: 1 line; what they held counts as missing" in result.output
     assert "  out.log, line 4: not JSON, or cut off" in result.output
 
@@ -215,8 +201,7 @@ def test_what_cannot_be_read_or_meant_is_one_clear_error(
     Path("out.zst").write_bytes(b"\x28\xb5\x2f\xfdrest")
     write("bad.report", [b"text", b'{"logship": "drain report"}'])
     write("torn.report", [report(stream_report(4, 3))[:-9]])
-    result = audit(*arguments)
-    assert result.exit_code == 2
+    result = audit(*arguments, code=2)
     assert message in result.output
 
 
@@ -224,16 +209,14 @@ def test_a_file_that_fails_while_it_is_read_is_one_clear_error() -> None:
     """A disk or a network mount gives up in the middle; `/proc/self/mem` does it at once."""
     if not Path("/proc/self/mem").exists():
         pytest.skip("no /proc here")
-    result = audit("/proc/self/mem")
-    assert result.exit_code == 2
+    result = audit("/proc/self/mem", code=2)
     assert "cannot read /proc/self/mem: Input/output error" in result.output
 
 
 def test_a_file_without_lines_is_not_taken_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("logship._audit.sources.LINE_BYTES_MAX", 200_000)
     Path("binary").write_bytes(b"x" * 1_000_000)
-    result = audit("binary")
-    assert result.exit_code == 2
+    result = audit("binary", code=2)
     assert "cannot read binary: no end of line in 64 MiB; is it a text file?" in result.output
 
 
@@ -250,8 +233,7 @@ def test_expected_streams_must_be_there() -> None:
         b"app-1  | " + report(stream_report(2, 2, stream=TWO, tag="jobs")),
     ]
     write("stderr.log", stderr)
-    result = audit("out.log", "--expect", "stderr.log")
-    assert result.exit_code == 1
+    result = audit("out.log", "--expect", "stderr.log", code=1)
     assert first_line(result) == f"LOST: 2 records of stream {TWO} (tag jobs): 1-2"
     assert "acked, says its report" in result.output
     assert "2 reports" in result.output
@@ -270,16 +252,14 @@ def test_a_report_in_gzip_that_is_cut_off_is_noted() -> None:
     write("out.log", WHOLE)
     packed = gzip.compress(report(stream_report(4, 3, end=4)) + b"\n")
     Path("stderr.gz").write_bytes(packed[:-8])
-    result = audit("out.log", "--expect", "stderr.gz")
-    assert result.exit_code == 0
+    result = audit("out.log", "--expect", "stderr.gz", code=0)
     assert "note: stderr.gz: the gzip data is cut off" in result.output
 
 
 def test_the_first_line_of_a_spill_is_a_report_too() -> None:
     write("out.log", WHOLE[:2])
     write("stderr.log", [spill_begins(stream_report(4, 3, end=4, unacked=[(3, 4)]))])
-    result = audit("out.log", "--expect", "stderr.log")
-    assert result.exit_code == 3
+    result = audit("out.log", "--expect", "stderr.log", code=3)
     assert f"{ONE} declared by spill's first line, unacked: 3-4" in result.output
     write("torn.log", [spill_begins(stream_report(4, 3))[:-9]])
     assert "torn.log, line 1: not JSON" in audit("out.log", "--expect", "torn.log").output
@@ -288,16 +268,14 @@ def test_the_first_line_of_a_spill_is_a_report_too() -> None:
 def test_nothing_delivered_at_all_asks_whether_these_are_the_files() -> None:
     write("out.log", [b"text"])
     write("report", [report(stream_report(4, 3, end=4))])
-    result = audit("out.log", "--expect", "report")
-    assert result.exit_code == 1
+    result = audit("out.log", "--expect", "report", code=1)
     assert "note: nothing stamped was delivered at all; are these the right files" in result.output
 
 
 def test_records_of_streams_that_the_report_does_not_name_are_unproven() -> None:
     write("out.log", WHOLE)
     write("report", [report(stream_report(4, 3, end=4), accepted=1_005, acked=1_005)])
-    result = audit("out.log", "--expect", "report")
-    assert result.exit_code == 3
+    result = audit("out.log", "--expect", "report", code=3)
     assert first_line(result).endswith("; at least 1,002 accepted in streams that no report names")
 
 
@@ -306,14 +284,12 @@ def test_a_captured_stderr_can_be_a_file_of_its_own() -> None:
     write("out.log", WHOLE[:2])
     stderr = [b"INFO up", report(stream_report(3, 3, spilled=[(3, 3)])), spilled(record(3))]
     write("stderr.log", stderr)
-    result = audit("out.log", "stderr.log")
-    assert result.exit_code == 3
+    result = audit("out.log", "stderr.log", code=3)
     assert first_line(result) == (
         "NOT COMPLETE, but nothing lost in silence: 2 records delivered; 1 only as spilled copies"
     )
     assert f"{ONE} spilled, the copies are here: 3" in result.output
-    expected = audit("out.log", "--expect", "stderr.log")
-    assert expected.exit_code == 3
+    expected = audit("out.log", "--expect", "stderr.log", code=3)
     assert f"{ONE} declared by drain report, spilled: 3" in expected.output
 
 
@@ -371,16 +347,14 @@ def test_long_lists_are_shortened_and_json_has_all() -> None:
 
 def test_what_contradicts_itself_is_told_apart_from_what_is_lost() -> None:
     write("out.log", [*WHOLE, received(record(6)), received(record(6))])
-    result = audit("out.log")
-    assert result.exit_code == 1
+    result = audit("out.log", code=1)
     assert first_line(result) == (
         f"INCONSISTENT: stream {ONE} (tag web) goes on to 6 after its end record 4"
     )
     assert f"{ONE} numbers after the end: 6" in result.output
     write("report", [report(stream_report(4, 3), acked=2)])
     write("whole.log", WHOLE)
-    result = audit("whole.log", "--expect", "report")
-    assert result.exit_code == 1
+    result = audit("whole.log", "--expect", "report", code=1)
     assert first_line(result).startswith("INCONSISTENT: a drain report does not add up: 3 accepted")
     names = [f"stream-{number:05d}" for number in range(30)]
     write("many.log", [plain(end(1, 5, name)) for name in names])
@@ -389,8 +363,7 @@ def test_what_contradicts_itself_is_told_apart_from_what_is_lost() -> None:
 
 def test_refusals_and_copies_of_delivered_records_are_told() -> None:
     write("out.log", [*WHOLE[:3], spilled(record(3)), received(end(4, 3, refused=1_234))])
-    result = audit("out.log")
-    assert result.exit_code == Outcome.DECLARED.exit_code
+    result = audit("out.log", code=Outcome.DECLARED.exit_code)
     assert f"{ONE} spilled and delivered as well: 1" in result.output
     assert f"{ONE} refused by the client, without a number: 1,234" in result.output
     assert "1,234 refused, and no report says whether the application was told" in result.output
@@ -400,13 +373,11 @@ def test_refused_records_that_are_only_on_stderr_are_not_delivered() -> None:
     write("out.log", WHOLE)
     words = {"refused": 7, "refused_lines": 3, "refused_unwritten": 1, "refused_id": LIFE}
     write("stderr", [refused(1), b"text", report(stream_report(4, 3, end=4), **words), refused(3)])
-    result = audit("out.log", "--expect", "stderr")
-    assert result.exit_code == Outcome.DECLARED.exit_code
+    result = audit("out.log", "--expect", "stderr", code=Outcome.DECLARED.exit_code)
     assert "3 refused by calls that returned no error" in first_line(result)
     no_error = f"{LIFE} refused by calls that returned no error: 3"
     assert f"{no_error}; copies of 0 are here" in result.output
-    result = audit("out.log", "stderr")
-    assert result.exit_code == Outcome.DECLARED.exit_code
+    result = audit("out.log", "stderr", code=Outcome.DECLARED.exit_code)
     assert f"{no_error}; copies of 2 are here" in result.output
     assert f"{LIFE} refused, and stderr did not take them: 1" in result.output
     assert f"{LIFE} refused by calls that returned an error or False: 4" in result.output
@@ -415,8 +386,7 @@ def test_refused_records_that_are_only_on_stderr_are_not_delivered() -> None:
 def test_a_refused_line_that_is_torn_does_not_hide_the_report() -> None:
     write("out.log", WHOLE)
     write("stderr", [report(stream_report(4, 3, end=4)), refused(1), refused(2)[:40]])
-    result = audit("out.log", "--expect", "stderr")
-    assert result.exit_code == Outcome.DECLARED.exit_code
+    result = audit("out.log", "--expect", "stderr", code=Outcome.DECLARED.exit_code)
     assert f"{LIFE} refused by calls that returned no error: 1" in result.output
 
 
@@ -424,15 +394,13 @@ def test_a_report_behind_a_refused_line_that_is_torn_is_told() -> None:
     write("out.log", WHOLE)
     whole = report(stream_report(4, 3, end=4))
     write("stderr", [whole, refused(2)[:40] + report(stream_report(9, 8, end=9, stream=TWO))])
-    result = audit("out.log", "--expect", "stderr")
-    assert result.exit_code == Outcome.NO_STAMPS.exit_code
+    result = audit("out.log", "--expect", "stderr", code=Outcome.NO_STAMPS.exit_code)
     assert "stderr, line 2: not JSON" in result.output
 
 
 def test_a_refused_line_that_no_report_counts_and_that_is_missing_is_lost() -> None:
     write("stderr", [refused(1), refused(3)])
-    result = audit("stderr")
-    assert result.exit_code == Outcome.LOST.exit_code
+    result = audit("stderr", code=Outcome.LOST.exit_code)
     assert first_line(result) == f"LOST: 1 record that process life {LIFE} refused: 2"
 
 
@@ -501,8 +469,7 @@ def test_another_stamp_key_can_be_named() -> None:
     last = {"logship_end": True, "logship_accepted": 2, "seq": f"{ONE}:0000000003"}
     write("out.log", [*lines, plain(last)])
     assert audit("out.log", "--stamp-key", "seq").exit_code == 0
-    missing = audit("out.log")
-    assert missing.exit_code == 2
+    missing = audit("out.log", code=2)
     assert 'no line of 3 has a stamp under "logship_id"' in first_line(missing)
 
 

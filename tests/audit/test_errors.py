@@ -13,26 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from logship._audit.audit import Audit
 from logship._audit.watch import Watch
-from logship._cli import main
+from tests.audit.asking import audit
 from tests.audit.lines import plain, record
 from tests.audit.stores import Loki
 from tests.audit.test_watch_command import Program
 
 
 @pytest.fixture(autouse=True)
-def out_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def out_log(in_a_directory_of_its_own: None) -> None:
     Path("out.log").write_bytes(plain(record(1)) + b"\n")
-
-
-def audit(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, ["audit", *arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result
 
 
 @pytest.mark.parametrize(("error", "code"), [(MemoryError, 2), (KeyboardInterrupt, 130)])
@@ -63,8 +55,7 @@ def test_an_address_of_nothing_is_one_clear_error(
     pytest.importorskip({"kafka": "confluent_kafka", "s3": "boto3"}.get(scheme, "json"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "nowhere")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    result = audit(*option, address)
-    assert result.exit_code == 2
+    result = audit(*option, address, code=2)
     assert message in result.output
     assert "secret" not in result.output
 
@@ -76,8 +67,7 @@ def test_a_file_that_may_not_be_looked_up_is_one_clear_error(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "stat", forbidden)
-    result = audit("out.log")
-    assert result.exit_code == 2
+    result = audit("out.log", code=2)
     assert "cannot read out.log: Permission denied" in result.output
 
 
@@ -108,8 +98,7 @@ def test_a_full_disk_is_no_verdict(words: str, code: int) -> None:
 def test_padding_behind_gzip_is_no_damage() -> None:
     packed = gzip.compress(Path("out.log").read_bytes())
     Path("out.gz").write_bytes(packed + bytes(40_000) + packed + bytes(20_000))
-    result = audit("out.gz")
-    assert result.exit_code == 3, result.output
+    result = audit("out.gz", code=3)
     assert "1 record delivered" in result.output
     assert "cut off" not in result.output
 
@@ -118,8 +107,7 @@ def test_an_answer_with_half_a_surrogate_pair_is_read() -> None:
     loki = Loki()
     loki.put("web", 1_900_000_000_000_000_000, plain(record(1)).decode()[:-1] + ',"half":"\ud800"}')
     with loki.running():
-        result = audit(f'loki+http://{loki.host}?query={{service_name="web"}}')
-    assert result.exit_code == 3, result.output
+        audit(f'loki+http://{loki.host}?query={{service_name="web"}}', code=3)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGTERM there")

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from logship._audit.outputs import FilePart, Files
-from tests.audit.lines import ONE, TWO, plain, received, record, stamp
-from tests.audit.watched import Watched
+from tests.audit.lines import ONE, TWO, append, delivered, plain, stamp, text
+from tests.audit.watched import Watched, watching_three
 
 OUT, ROTATED = Path("out.log"), Path("out.log.1")
-
-
-@pytest.fixture(autouse=True)
-def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def text(lines: Iterable[bytes]) -> bytes:
-    return b"".join(line + b"\n" for line in lines)
-
-
-def append(path: Path, lines: Iterable[bytes]) -> None:
-    with path.open("ab") as file:
-        file.write(text(lines))
-
-
-def delivered(first: int, last: int) -> list[bytes]:
-    return [received(record(number)) for number in range(first, last + 1)]
 
 
 def test_a_file_that_is_rotated_before_it_is_opened_is_left_to_the_next_look(
@@ -81,9 +62,7 @@ def test_a_state_without_the_bytes_before_the_position_is_read() -> None:
 
 @pytest.mark.parametrize("magic", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"])
 def test_a_plain_file_that_goes_on_like_a_packed_one_stays_plain(magic: bytes) -> None:
-    watched = Watched("out.log*")
-    append(OUT, delivered(1, 3))
-    watched.look()
+    watched = watching_three()
     append(OUT, [magic + b" of another program", *delivered(4, 5)])
     assert watched.look() == (5, 0, 0)
     assert watched.said == []

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from logship._cli import main
-from tests.audit.lines import compact, end, record
+from tests.audit.lines import compact, end, records
 from tests.audit.watched import Watched
 
 
@@ -31,10 +31,6 @@ class Brokers:
 def brokers() -> Brokers:
     kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
     return Brokers(kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0}))
-
-
-def records(first: int, last: int) -> list[Any]:
-    return [record(number) for number in range(first, last + 1)]
 
 
 def test_all_partitions_of_a_topic_are_read(brokers: Brokers) -> None:

@@ -30,11 +30,6 @@ OUT, NEXT = Path("out.log"), Path("out.log.1")
 THREE, FOUR, FIVE = (f"abcdefghij0{number}" for number in (3, 4, 5))
 
 
-@pytest.fixture(autouse=True)
-def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def write(path: Path, lines: list[bytes]) -> None:
     path.write_bytes(b"".join(line + b"\n" for line in lines))
 

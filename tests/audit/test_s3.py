@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from logship._audit.destinations import output_of
 from logship._audit.sources import CannotRead, Source
-from logship._cli import main
+from tests.audit.asking import audit
 from tests.audit.conftest import REGION
-from tests.audit.lines import ONE, bit_json_lines, end, record
+from tests.audit.lines import ONE, bit_json_lines, end, record, text
 from tests.audit.watched import Watched
 
 BUCKET = "logs"
@@ -37,13 +36,8 @@ def delivered(first: int, last: int) -> list[bytes]:
 
 
 def put(bucket: Any, key: str, lines: Iterable[bytes]) -> None:
-    data = b"".join(line + b"\n" for line in lines)
-    body = gzip.compress(data) if key.endswith(".gz") else data
+    body = gzip.compress(text(lines)) if key.endswith(".gz") else text(lines)
     bucket.put_object(Bucket=BUCKET, Key=key, Body=body)
-
-
-def audit(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["audit", *arguments])
 
 
 def test_all_objects_below_a_prefix_are_read_plain_or_gzip(bucket: Any) -> None:
@@ -51,8 +45,7 @@ def test_all_objects_below_a_prefix_are_read_plain_or_gzip(bucket: Any) -> None:
     put(bucket, "app/2026/11/27/1001", delivered(601, 1200))
     put(bucket, "app/2026/11/28/0000.gz", [bit_json_lines(end(1201, 1200))])
     put(bucket, "other/1", delivered(7, 7))
-    result = audit("s3://logs/app/")
-    assert result.exit_code == 0, result.output
+    result = audit("s3://logs/app/", code=0)
     assert result.output.startswith("complete: 1,200 records of 1 stream")
     assert audit("s3://logs").output.startswith("complete: 1,200 records of 1 stream")
     assert "1 duplicate" in audit("s3://logs").output
@@ -105,8 +98,7 @@ def test_a_bucket_that_cannot_be_listed_is_told_and_what_is_known_still_counts(
     [said] = watched.said
     assert said.startswith("cannot read s3://logs: ")
     assert "NoSuchBucket" in said
-    result = audit("s3://missing")
-    assert result.exit_code == 2
+    result = audit("s3://missing", code=2)
     assert "cannot read s3://missing" in result.output
 
 
@@ -125,14 +117,12 @@ def test_without_boto3_the_error_says_what_to_install(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("options", [[], ["--watch"]])
 def test_an_address_of_another_kind_is_refused(options: list[str]) -> None:
-    result = audit("ftp://host/logs", *options)
-    assert result.exit_code == 2
+    result = audit("ftp://host/logs", *options, code=2)
     assert "the known kinds are s3://, cloudwatch://, kafka://" in result.output
 
 
 def test_what_an_object_holds_is_named_by_its_address(bucket: Any) -> None:
     put(bucket, "app/1", [b'{"logship_id":"torn', *delivered(1, 2)])
-    result = audit("s3://logs")
-    assert result.exit_code == 3
+    result = audit("s3://logs", code=3)
     assert "s3://logs/app/1, line 1: not JSON, or cut off" in result.output
     assert ONE in result.output

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from logship._audit.timed import LATE_MILLISECONDS
-from logship._cli import main
+from tests.audit.asking import audit
 from tests.audit.lines import compact, end, record
 from tests.audit.stores import Loki, OpenSearch
 from tests.audit.watched import Watched
@@ -47,10 +46,6 @@ def lines(first: int, last: int) -> list[str]:
     return [compact(each) for each in records(first, last)]
 
 
-def audit(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["audit", *arguments])
-
-
 # --- OpenSearch -----------------------------------------------------------------------------------
 
 
@@ -58,8 +53,7 @@ def test_all_documents_of_the_indices_of_a_pattern_are_read(opensearch: OpenSear
     opensearch.put("web-2026.11.26", *records(1, 2500))
     opensearch.put("web-2026.11.27", *records(2501, 2600), end(2601, 2600))
     opensearch.put("other", *records(1, 1))
-    result = audit(f"opensearch+http://{opensearch.host}/web-*")
-    assert result.exit_code == 0, result.output
+    result = audit(f"opensearch+http://{opensearch.host}/web-*", code=0)
     assert result.output.startswith("complete: 2,600 records of 1 stream, all delivered, 0 dupl")
 
 
@@ -137,8 +131,7 @@ def test_an_answer_in_which_a_shard_is_missing_is_none(lack: dict[str, Any], pag
     store = Partial()
     store.put("web", *records(1, 1500), end(1501, 1500))
     with store.running():
-        result = audit(f"opensearch+http://{store.host}/web")
-    assert result.exit_code == 2, result.output
+        result = audit(f"opensearch+http://{store.host}/web", code=2)
     assert "shards failed, or time ran out" in result.output
 
 
@@ -151,8 +144,7 @@ def test_all_lines_of_a_query_are_read_page_by_page(loki: Loki) -> None:
         loki.put("web", NOW_NS - 10**12 + number * 1000, *texts[number : number + 7])
     loki.put("webapp", NOW_NS, compact(end(7001, 7000)))
     loki.put("other", NOW_NS, *lines(1, 1))
-    result = audit(f'loki+http://{loki.host}?query={{service_name=~"web.*"}}')
-    assert result.exit_code == 0, result.output
+    result = audit(f'loki+http://{loki.host}?query={{service_name=~"web.*"}}', code=0)
     assert result.output.startswith("complete: 7,000 records of 1 stream, all delivered, 0 dupl")
     assert len(loki.asked) == 2
 
@@ -167,8 +159,7 @@ def test_lines_that_come_late_are_found(loki: Loki) -> None:
 
 def test_more_lines_of_one_nanosecond_than_a_page_has_are_told(loki: Loki) -> None:
     loki.put("web", NOW_NS, *lines(1, 5001))
-    result = audit(f'loki+http://{loki.host}?query={{service_name="web"}}')
-    assert result.exit_code == 2
+    result = audit(f'loki+http://{loki.host}?query={{service_name="web"}}', code=2)
     assert "too many lines at" in result.output
 
 
@@ -188,8 +179,7 @@ def test_user_and_password_are_sent_and_never_shown(way: str, tmp_path: Path) ->
         result = audit(f"opensearch+http://{user}{store.host}/web")
         assert result.exit_code == 3, result.output
         store.scrolls.clear()
-        wrong = audit(f"opensearch+http://u:secret@{store.host}/web")
-    assert wrong.exit_code == 2
+        wrong = audit(f"opensearch+http://u:secret@{store.host}/web", code=2)
     assert "401" in wrong.output
     assert "secret" not in wrong.output
 
@@ -213,12 +203,10 @@ def test_an_answer_of_another_form_is_told(answer: Any) -> None:
 
     store = Odd()
     with store.running():
-        result = audit(f'loki+http://{store.host}?query={{service_name="web"}}')
-    assert result.exit_code == 2
+        result = audit(f'loki+http://{store.host}?query={{service_name="web"}}', code=2)
     assert "an answer of another form" in result.output
 
 
 def test_a_query_is_needed() -> None:
-    result = audit("loki+http://127.0.0.1:1")
-    assert result.exit_code == 2
+    result = audit("loki+http://127.0.0.1:1", code=2)
     assert "give ?query=" in result.output

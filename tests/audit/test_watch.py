@@ -10,7 +10,6 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from logship._audit.verdict import Outcome
 from tests.audit.lines import (
     ONE,
     TWO,
+    append,
+    delivered,
     end,
     gap,
     high_water,
@@ -30,28 +31,11 @@ from tests.audit.lines import (
     spilled,
     stamp,
     stream_report,
+    text,
 )
-from tests.audit.watched import Watched
+from tests.audit.watched import Watched, watching_three
 
 OUT, ROTATED, PACKED = Path("out.log"), Path("out.log.1"), Path("out.log.1.gz")
-
-
-@pytest.fixture(autouse=True)
-def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def text(lines: Iterable[bytes]) -> bytes:
-    return b"".join(line + b"\n" for line in lines)
-
-
-def delivered(first: int, last: int, stream: str = ONE) -> list[bytes]:
-    return [received(record(number, stream)) for number in range(first, last + 1)]
-
-
-def append(path: Path, lines: Iterable[bytes]) -> None:
-    with path.open("ab") as file:
-        file.write(text(lines))
 
 
 # --- files that grow and rotate -------------------------------------------------------------------
@@ -80,9 +64,7 @@ def test_a_line_counts_when_its_end_is_there() -> None:
 
 
 def test_a_file_that_is_renamed_is_the_same_file() -> None:
-    watched = Watched("out.log*")
-    append(OUT, delivered(1, 3))
-    watched.look()
+    watched = watching_three()
     append(OUT, delivered(4, 4))  # after the last look before the rotation
     OUT.rename(ROTATED)
     append(OUT, delivered(5, 6))
@@ -93,9 +75,7 @@ def test_a_file_that_is_renamed_is_the_same_file() -> None:
 def test_a_file_that_is_renamed_while_files_are_listed_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    watched = Watched("out.log*")
-    append(OUT, delivered(1, 3))
-    watched.look()
+    watched = watching_three()
     whole = Files._paths
 
     def paths(files: Files) -> list[Path]:
@@ -110,9 +90,7 @@ def test_a_file_that_is_renamed_while_files_are_listed_is_found(
 
 
 def test_a_rotated_file_that_is_packed_proves_the_same() -> None:
-    watched = Watched("out.log*")
-    append(OUT, delivered(1, 3))
-    watched.look()
+    watched = watching_three()
     OUT.rename(ROTATED)
     PACKED.write_bytes(gzip.compress(ROTATED.read_bytes()))
     assert watched.look() == (3, 0, 3)  # both are there
@@ -131,9 +109,7 @@ def test_gzip_that_grows_is_read_again() -> None:
 
 
 def test_a_file_that_is_copied_and_truncated_loses_nothing() -> None:
-    watched = Watched("out.log*")
-    append(OUT, delivered(1, 3))
-    watched.look()
+    watched = watching_three()
     shutil.copy(OUT, ROTATED)
     os.truncate(OUT, 0)
     append(OUT, delivered(4, 5))
@@ -235,9 +211,7 @@ def test_what_only_stderr_knew_of_is_missing_when_stderr_is_gone(line: bytes, ho
 
 
 def test_another_file_in_the_same_inode_is_another_file() -> None:
-    watched = Watched("out.log*")
-    append(OUT, delivered(1, 3))
-    watched.look()
+    watched = watching_three()
     OUT.write_bytes(text([*delivered(1, 6, TWO), received(end(7, 6, TWO))]))
     assert watched.look() == (6, 3, 0)
     assert watched.watch.verdicts[TWO].outcome is Outcome.COMPLETE
@@ -405,9 +379,7 @@ def test_a_watch_goes_on_with_the_state_of_another() -> None:
 
 
 def test_what_was_read_after_the_state_was_kept_is_read_again() -> None:
-    watched = Watched("out.log*")
-    append(OUT, delivered(1, 3))
-    watched.look()
+    watched = watching_three()
     kept = watched.resumed()
     append(OUT, delivered(4, 5))
     watched.look()  # and it is killed before it keeps that

@@ -22,11 +22,6 @@ from tests.support.waiting import wait_until
 LINES = [received(record(number)) for number in range(1, 6)]
 
 
-@pytest.fixture(autouse=True)
-def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 class Program:
     """`logship audit --watch`, running; looks twenty times a second."""
 

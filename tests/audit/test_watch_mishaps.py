@@ -22,11 +22,6 @@ from tests.audit.watched import Watched
 OUT, ROTATED, PACKED = Path("out.log"), Path("out.log.1"), Path("out.log.1.gz")
 
 
-@pytest.fixture(autouse=True)
-def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def delivered(*numbers: int, stream: str = ONE) -> bytes:
     return b"".join(received(record(number, stream)) + b"\n" for number in numbers)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Self
 
 from logship._audit.destinations import output_of
 from logship._audit.watch import Watch
+from tests.audit.lines import append, delivered
 
 
 class Watched:
@@ -32,3 +34,11 @@ class Watched:
         after.watch.resume(json.loads(json.dumps(self.watch.state())))
         after.now = self.now
         return after
+
+
+def watching_three() -> Watched:
+    """Return a watch that has seen the records 1 to 3 in `out.log`."""
+    watched = Watched("out.log*")
+    append(Path("out.log"), delivered(1, 3))
+    watched.look()
+    return watched
