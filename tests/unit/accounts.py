@@ -123,6 +123,42 @@ class Sink:
             self.ack(chunk)
 
 
+def drained(buffer: Buffer) -> Sink:
+    """Deliver everything, and return what took it."""
+    sink = Sink(buffer)
+    sink.drain()
+    return sink
+
+
+def ended(buffer: Buffer) -> Sink:
+    """Close the intake, deliver everything, and check that every gap was declared."""
+    buffer.close_intake()
+    sink = drained(buffer)
+    check(buffer, sink.acked)
+    check_declared(buffer, sink.acked)
+    return sink
+
+
+def gaps_in(records: list[dict[str, Any]]) -> list[Any]:
+    """Return what the gap records among these declare."""
+    return [record["logship_gap"] for record in records if "logship_gap" in record]
+
+
+def taken(buffer: Buffer) -> Chunk:
+    """Seal what is open, and take the first chunk."""
+    buffer.seal_all()
+    chunk = buffer.take()
+    assert chunk is not None
+    return chunk
+
+
+def split(buffer: Buffer, chunk: Chunk) -> tuple[Chunk, Chunk]:
+    """Split a chunk that has several entries."""
+    halves = buffer.split(chunk)
+    assert halves is not None
+    return halves
+
+
 def numbers_in(ranges: Any) -> list[int]:
     """Return all numbers in ranges that may have a reason behind them."""
     return [n for first, last, *_ in ranges for n in range(first, last + 1)]

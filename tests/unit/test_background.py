@@ -604,15 +604,6 @@ def test_a_disabled_client_starts_nothing(sidecar: Sidecar, stderr: Stderr) -> N
     assert threading.active_count() == before
 
 
-def test_the_thread_ends_with_the_client(sidecar: Sidecar, stderr: Stderr) -> None:
-    client = a_background_client(sidecar, stderr)
-    thread = client._thread
-    assert thread is not None
-    client.emit({"message": "hi"})
-    client.close()
-    assert not thread.is_alive()
-
-
 def test_the_shippers_thread_does_not_log(
     sidecar: Sidecar, stderr: Stderr, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,9 +27,14 @@ from tests.unit.accounts import (
     body,
     check,
     check_declared,
+    drained,
+    ended,
     entries_of,
+    gaps_in,
     numbers_in,
+    split,
     stamp_of,
+    taken,
 )
 
 ENTRY_BYTES = len(body(1)) + len("logship_id") + 1 + 24
@@ -40,10 +45,16 @@ def offer_many(buffer: Buffer, count: int, tag: str = "t", first: int = 1) -> No
         assert buffer.offer(tag, body(number)) is Outcome.ACCEPTED
 
 
+def holding(count: int, **options: Any) -> Buffer:
+    """Return a buffer with so many entries of one tag."""
+    buffer = a_buffer(**options)
+    offer_many(buffer, count)
+    return buffer
+
+
 def full_buffer(**options: Any) -> Buffer:
     """Return a buffer of which not one entry more fits in."""
-    buffer = a_buffer(bytes_max=10 * ENTRY_BYTES, **options)
-    offer_many(buffer, 10)
+    buffer = holding(10, bytes_max=10 * ENTRY_BYTES, **options)
     assert buffer.offer("t", body(11)) is Outcome.FULL
     return buffer
 
@@ -57,8 +68,7 @@ def wakes_of(buffer: Buffer) -> int:
 
 
 def test_the_bound_is_exact_to_the_byte() -> None:
-    buffer = a_buffer(bytes_max=3 * ENTRY_BYTES)
-    offer_many(buffer, 3)
+    buffer = holding(3, bytes_max=3 * ENTRY_BYTES)
     assert buffer.bytes_held == buffer.bytes_max
     assert buffer.offer("t", body(4)) is Outcome.FULL
     one_short = a_buffer(bytes_max=3 * ENTRY_BYTES - 1)
@@ -91,8 +101,7 @@ def test_a_full_buffer_gives_out_no_number_and_opens_no_stream() -> None:
 
 def test_released_bytes_can_be_used_again() -> None:
     buffer = full_buffer()
-    sink = Sink(buffer)
-    sink.drain()
+    sink = drained(buffer)
     assert buffer.bytes_held == 0
     offer_many(buffer, 10, first=20)
     check(buffer, sink.acked)
@@ -105,8 +114,7 @@ def test_each_tag_is_a_stream_numbered_from_one_without_a_hole() -> None:
     buffer = a_buffer()
     for number in range(30):
         buffer.offer("ab"[number % 2], body(number))
-    sink = Sink(buffer)
-    sink.drain()
+    sink = drained(buffer)
     numbers: dict[str, list[int]] = {}
     for record in sink.acked:
         stream, number = stamp_of(record)
@@ -120,8 +128,7 @@ def test_a_stamp_key_of_any_length_makes_a_valid_entry(key: str) -> None:
     buffer.offer("t", body(7))
     buffer.number_and_drop("t", body(8), "overflow")
     buffer.close_intake()
-    chunk = buffer.take()
-    assert chunk is not None
+    chunk = taken(buffer)
     first, gap, end = entries_of(chunk.data)
     assert first[key] == f"{chunk.stream.id}:0000000001"
     assert gap[key].endswith(":0000000003")
@@ -135,8 +142,7 @@ def test_without_stamps_entries_are_left_as_they_are_and_nothing_is_declared() -
     buffer.number_and_drop("t", body(2, stamped=False), "overflow")
     buffer.offer("t", body(3, stamped=False))
     buffer.close_intake()
-    chunk = buffer.take()
-    assert chunk is not None
+    chunk = taken(buffer)
     assert bytes(chunk.data) == body(1, stamped=False) + body(3, stamped=False)
     report = buffer.report("", 0.0)
     assert (report.accepted, report.dropped, report.unacked) == (3, 1, 2)
@@ -147,8 +153,7 @@ def test_a_stream_that_has_used_its_numbers_ends_and_another_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(accumulator, "ROLLOVER_NUMBER", 5)
-    buffer = a_buffer()
-    offer_many(buffer, 3)
+    buffer = holding(3)
     assert buffer.number_and_drop("t", body(4), "overflow") is not None
     assert (
         buffer.number_and_drop("t", body(5), "overflow") is not None
@@ -169,15 +174,12 @@ def test_no_record_is_numbered_where_the_next_stream_must_begin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(accumulator, "ROLLOVER_NUMBER", 5)
-    buffer = a_buffer(bytes_max=1 << 24)
-    offer_many(buffer, 13)
+    buffer = holding(13, bytes_max=1 << 24)
     buffer.seal_due(0.0)  # which combines
     offer_many(buffer, 2, first=14)
     buffer.seal_due(0.0)
     offer_many(buffer, 3, first=16)
-    sink = Sink(buffer)
-    buffer.close_intake()
-    sink.drain()
+    sink = ended(buffer)
     numbers = [stamp_of(record)[1] for record in sink.acked if "n" in record]
     assert numbers == [1, 2, 3, 4] * 4 + [1, 2]
     check(buffer, sink.acked)
@@ -220,7 +222,7 @@ def test_ended_streams_are_kept_while_there_is_something_to_report(
     for number in range(3, 6):
         buffer.offer(f"tag {number}", body(number))
         if is_lost:
-            Sink(buffer).drain()
+            drained(buffer)
     assert "first" in [part.tag for part in buffer.report("", 0.0).streams]
 
 
@@ -244,15 +246,13 @@ def test_a_full_buffer_and_ever_new_tags_do_not_grow_the_process(
 
 
 def test_a_chunks_id_is_128_random_bits() -> None:
-    buffer = a_buffer(chunk_bytes_max=1)
-    offer_many(buffer, 3)
+    buffer = holding(3, chunk_bytes_max=1)
     ids = {base64.b64decode(chunk.id) for chunk in buffer.unsettled()}
     assert [len(each) for each in ids] == [16] * 3
 
 
 def test_a_chunk_is_sealed_when_the_next_entry_does_not_fit() -> None:
-    buffer = a_buffer(chunk_bytes_max=3 * ENTRY_BYTES + 1)
-    offer_many(buffer, 3)
+    buffer = holding(3, chunk_bytes_max=3 * ENTRY_BYTES + 1)
     assert not buffer.has_sealed()
     offer_many(buffer, 1)
     chunk = buffer.take()
@@ -295,14 +295,12 @@ def first_entry_bytes(chunk: Chunk) -> int:
 
 
 def test_a_chunk_that_is_exactly_full_is_sealed_at_once() -> None:
-    buffer = a_buffer(chunk_bytes_max=3 * ENTRY_BYTES)
-    offer_many(buffer, 3)
+    buffer = holding(3, chunk_bytes_max=3 * ENTRY_BYTES)
     assert buffer.has_sealed()
 
 
 def test_an_entry_longer_than_a_chunk_goes_alone() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 2)
+    buffer = holding(2)
     buffer.offer("t", body(3, 5000))
     offer_many(buffer, 2, first=4)
     buffer.seal_all()
@@ -312,8 +310,7 @@ def test_an_entry_longer_than_a_chunk_goes_alone() -> None:
 
 
 def test_a_chunk_is_due_in_the_moment_that_was_named() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 1)
+    buffer = holding(1)
     due_seconds = buffer.next_deadline_seconds()
     assert due_seconds is not None
     buffer.seal_due(due_seconds - 0.001)
@@ -346,14 +343,12 @@ def test_no_open_chunk_no_deadline() -> None:
 
 
 def test_the_first_record_wakes_and_those_behind_it_do_not() -> None:
-    buffer = a_buffer(chunk_bytes_max=100_000)
-    offer_many(buffer, 50)
+    buffer = holding(50, chunk_bytes_max=100_000)
     assert wakes_of(buffer) == 1
 
 
 def test_with_a_timer_armed_only_a_sealed_chunk_wakes() -> None:
-    buffer = a_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
-    offer_many(buffer, 1)
+    buffer = holding(1, chunk_bytes_max=5 * ENTRY_BYTES)
     buffer.next_deadline_seconds()
     offer_many(buffer, 3, first=2)
     assert wakes_of(buffer) == 1
@@ -363,8 +358,7 @@ def test_with_a_timer_armed_only_a_sealed_chunk_wakes() -> None:
 
 
 def test_a_shipper_that_was_woken_is_not_woken_again_before_he_has_looked() -> None:
-    buffer = a_buffer(chunk_bytes_max=2 * ENTRY_BYTES)
-    offer_many(buffer, 40)
+    buffer = holding(40, chunk_bytes_max=2 * ENTRY_BYTES)
     assert wakes_of(buffer) == 1
     Sink(buffer).take_all()
     buffer.next_deadline_seconds()
@@ -393,8 +387,7 @@ def test_a_record_wakes_a_shipper_that_rests_without_a_timer(bytes_max: int) -> 
 
 
 def test_closing_wakes_where_there_is_something_to_send() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 1)
+    buffer = holding(1)
     buffer.next_deadline_seconds()
     before = wakes_of(buffer)
     buffer.close_intake()
@@ -433,7 +426,7 @@ def test_who_waits_after_the_end_is_told_of_space_alone() -> None:
     buffer.when_space(lambda: told.append(1))
     buffer.unsettled()
     assert told == []
-    Sink(buffer).drain()
+    drained(buffer)
     assert told == [1]
 
 
@@ -441,7 +434,7 @@ def test_the_callback_may_offer_at_once() -> None:
     buffer = full_buffer()
     outcomes: list[Outcome] = []
     buffer.when_space(lambda: outcomes.append(buffer.offer("t", body(99))))
-    Sink(buffer).drain()
+    drained(buffer)
     assert outcomes == [Outcome.ACCEPTED]
 
 
@@ -464,11 +457,8 @@ def test_who_waits_for_space_is_told_too_when(how: str) -> None:
 
 
 def test_an_ack_that_comes_twice_counts_once() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 3)
-    buffer.seal_all()
-    chunk = buffer.take()
-    assert chunk is not None
+    buffer = holding(3)
+    chunk = taken(buffer)
     buffer.release(chunk)
     buffer.release(chunk)
     assert buffer.report("", 0.0).acked == 3
@@ -476,8 +466,7 @@ def test_an_ack_that_comes_twice_counts_once() -> None:
 
 
 def test_flush_target_is_reached_when_all_chunks_up_to_it_are_settled_in_any_order() -> None:
-    buffer = a_buffer(chunk_bytes_max=ENTRY_BYTES)
-    offer_many(buffer, 3)
+    buffer = holding(3, chunk_bytes_max=ENTRY_BYTES)
     target = buffer.seal_all()
     offer_many(buffer, 1, first=4)
     sink = Sink(buffer)
@@ -496,8 +485,7 @@ def test_what_was_burned_is_declared_before_the_next_entry() -> None:
     buffer = full_buffer()
     burned = [buffer.number_and_drop("t", body(n), OVERFLOW) for n in (11, 12)]
     assert [each.number for each in burned if each is not None] == [11, 12]
-    sink = Sink(buffer)
-    sink.drain()
+    sink = drained(buffer)
     offer_many(buffer, 1, first=13)
     sink.drain()
     gap, after = sink.acked[-2:]
@@ -517,8 +505,7 @@ def test_a_burned_entry_is_whole_and_carries_its_stamp() -> None:
 
 
 def test_what_was_burned_in_the_middle_of_an_open_chunk_is_a_hole_in_it() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 2)
+    buffer = holding(2)
     buffer.number_and_drop("t", body(3), OVERFLOW)
     offer_many(buffer, 1, first=4)
     check(buffer, [])
@@ -535,11 +522,10 @@ def test_what_was_spilled_after_all_is_reported_and_declared_so() -> None:
     (part,) = report.streams
     assert part.dropped == [(11, 12, "overflow"), (14, 15, "overflow")]
     assert part.spilled == [(13, 13)]
-    sink = Sink(buffer)
-    sink.drain()
+    sink = drained(buffer)
     buffer.close_intake()
     sink.drain()
-    gaps = [record["logship_gap"] for record in sink.acked if "logship_gap" in record]
+    gaps = gaps_in(sink.acked)
     assert gaps == [[11, 12, "overflow"], [13, 13, "spilled"], [14, 15, "overflow"]]
 
 
@@ -547,11 +533,7 @@ def test_dropping_the_oldest_declares_its_numbers() -> None:
     buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
     assert buffer.drop_oldest()
     offer_many(buffer, 1, first=11)
-    buffer.close_intake()
-    sink = Sink(buffer)
-    sink.drain()
-    check(buffer, sink.acked)
-    check_declared(buffer, sink.acked)
+    ended(buffer)
     (part,) = buffer.report("", 0.0).streams
     assert part.dropped == [(1, 5, "overflow")]
 
@@ -566,17 +548,13 @@ def test_what_is_on_stderr_already_is_not_counted_as_dropped() -> None:
     report = buffer.report("", 0.0)
     assert (report.spilled, report.dropped) == (5, 5)
     offer_many(buffer, 1, first=11)
-    buffer.close_intake()
-    sink = Sink(buffer)
-    sink.drain()
-    check_declared(buffer, sink.acked)
-    gaps = [record["logship_gap"] for record in sink.acked if "logship_gap" in record]
+    sink = ended(buffer)
+    gaps = gaps_in(sink.acked)
     assert gaps == [[1, 5, "spilled"], [6, 10, "overflow"]]
 
 
 def test_every_chunk_on_stderr_that_is_dropped_counts_as_spilled() -> None:
-    buffer = a_buffer(chunk_bytes_max=2 * ENTRY_BYTES)
-    offer_many(buffer, 6)
+    buffer = holding(6, chunk_bytes_max=2 * ENTRY_BYTES)
     for chunk in buffer.unsettled():
         buffer.spilling.note_spilled(chunk, 2, 2)
         assert buffer.drop_oldest()
@@ -594,9 +572,7 @@ def test_a_dropped_declaration_is_made_again() -> None:
     while buffer.drop_oldest():
         pass
     offer_many(buffer, 1, first=12)
-    buffer.close_intake()
-    sink = Sink(buffer)
-    sink.drain()
+    sink = ended(buffer)
     assert sorted(numbers_in(r["logship_gap"] for r in sink.acked if "logship_gap" in r)) == [
         *range(1, 13)
     ]
@@ -604,8 +580,7 @@ def test_a_dropped_declaration_is_made_again() -> None:
 
 
 def test_an_open_chunk_can_be_dropped_and_the_stream_goes_on() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 2)
+    buffer = holding(2)
     assert buffer.drop_oldest()
     assert buffer.next_deadline_seconds() is None
     offer_many(buffer, 1, first=3)
@@ -613,8 +588,7 @@ def test_an_open_chunk_can_be_dropped_and_the_stream_goes_on() -> None:
 
 
 def test_what_is_on_its_way_is_not_dropped() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 2)
+    buffer = holding(2)
     buffer.seal_all()
     buffer.take()
     assert not buffer.drop_oldest()
@@ -622,8 +596,7 @@ def test_what_is_on_its_way_is_not_dropped() -> None:
 
 def test_chunks_of_an_ended_stream_are_not_dropped() -> None:
     """Their gap could not be declared any more."""
-    buffer = a_buffer(chunk_bytes_max=2 * ENTRY_BYTES)
-    offer_many(buffer, 9)
+    buffer = holding(9, chunk_bytes_max=2 * ENTRY_BYTES)
     buffer.close_intake()
     assert not buffer.drop_oldest()
 
@@ -632,17 +605,13 @@ def test_chunks_of_an_ended_stream_are_not_dropped() -> None:
 
 
 def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 2)
+    buffer = holding(2)
     buffer.number_and_drop("t", body(3), OVERFLOW)
     offer_many(buffer, 3, first=4)
-    buffer.seal_all()
-    whole = buffer.take()
-    assert whole is not None
+    whole = taken(buffer)
     before = entries_of(whole.data)
     buffer.spilling.note_spilled(whole, 4, 3)
-    halves = buffer.split(whole)
-    assert halves is not None
+    halves = split(buffer, whole)
     assert [r for half in halves for r in entries_of(half.data)] == before
     assert halves[0].id != halves[1].id != whole.id
     assert [(half.spilled_entries, half.spilled_records) for half in halves] == [(3, 2), (1, 1)]
@@ -653,17 +622,13 @@ def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
 
 
 def test_each_half_knows_the_numbers_that_are_not_in_it() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 1)
+    buffer = holding(1)
     for number in (2, 3, 4):
         buffer.number_and_drop("t", body(number), OVERFLOW)
     offer_many(buffer, 2, first=6)  # behind the record that declares the three numbers
-    buffer.seal_all()
-    whole = buffer.take()
-    assert whole is not None
+    whole = taken(buffer)
     assert whole.ranges() == [(1, 1), (5, 7)]
-    halves = buffer.split(whole)
-    assert halves is not None
+    halves = split(buffer, whole)
     assert [half.ranges() for half in halves] == [[(1, 1), (5, 5)], [(6, 7)]]
 
 
@@ -674,11 +639,8 @@ def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
     buffer = a_buffer()
     sink = Sink(buffer)
     offer_many(buffer, 2, "first")
-    buffer.seal_all()
-    whole = buffer.take()
-    assert whole is not None
-    halves = buffer.split(whole)
-    assert halves is not None
+    whole = taken(buffer)
+    halves = split(buffer, whole)
 
     def reported_after(tag: str) -> list[str]:
         offer_many(buffer, 1, tag)
@@ -696,67 +658,48 @@ def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
 
 
 def test_an_end_record_is_no_record_of_the_application_in_a_half_either() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 3)
+    buffer = holding(3)
     buffer.close_intake()
-    whole = buffer.take()
-    assert whole is not None
-    halves = buffer.split(whole)
-    assert halves is not None
+    whole = taken(buffer)
+    halves = split(buffer, whole)
     assert [half.records for half in halves] == [2, 1]
     check(buffer, [])
 
 
 def test_a_half_is_on_stderr_as_far_as_its_whole_was() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 4)
-    buffer.seal_all()
-    whole = buffer.take()
-    assert whole is not None
+    buffer = holding(4)
+    whole = taken(buffer)
     buffer.spilling.note_spilled(whole, 1, 1)
-    halves = buffer.split(whole)
-    assert halves is not None
+    halves = split(buffer, whole)
     assert [(half.spilled_entries, half.spilled_records) for half in halves] == [(1, 1), (0, 0)]
 
 
 def test_a_single_entry_is_not_split() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 1)
-    buffer.seal_all()
-    chunk = buffer.take()
-    assert chunk is not None
+    buffer = holding(1)
+    chunk = taken(buffer)
     assert buffer.split(chunk) is None
     assert chunk.state is ChunkState.TAKEN
 
 
 @pytest.mark.parametrize("spilled", [False, True])
 def test_a_quarantined_record_is_a_gap(spilled: bool) -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 1)
-    buffer.seal_all()
-    chunk = buffer.take()
-    assert chunk is not None
+    buffer = holding(1)
+    chunk = taken(buffer)
     if spilled:
         buffer.spilling.note_spilled(chunk, 1, 1)
     buffer.give_up(chunk, QUARANTINED)
     report = buffer.report("test", 0.0)
     assert (report.spilled, report.dropped) == ((1, 0) if spilled else (0, 1))
-    buffer.close_intake()
-    sink = Sink(buffer)
-    sink.drain()
-    check(buffer, sink.acked)
-    check_declared(buffer, sink.acked)
+    ended(buffer)
 
 
 # -- the end ---------------------------------------------------------------------------------------
 
 
 def test_a_control_record_has_the_time_of_its_writing() -> None:
-    buffer = a_buffer(time_ns=lambda: 7_000_000_009)
-    offer_many(buffer, 1)
+    buffer = holding(1, time_ns=lambda: 7_000_000_009)
     buffer.close_intake()
-    chunk = buffer.take()
-    assert chunk is not None
+    chunk = taken(buffer)
     (_, (time, record)) = decode_all(bytes(chunk.data))
     assert record["logship_end"] is True
     assert time.data == (7).to_bytes(4, "big") + (9).to_bytes(4, "big")
@@ -765,9 +708,7 @@ def test_a_control_record_has_the_time_of_its_writing() -> None:
 def test_the_last_record_of_a_stream_counts_it() -> None:
     buffer = full_buffer()
     buffer.number_and_drop("t", body(11), OVERFLOW)
-    buffer.close_intake()
-    sink = Sink(buffer)
-    sink.drain()
+    sink = ended(buffer)
     end = sink.acked[-1]
     assert end["message"] == "logship: stream closed"
     assert (end["logship_end"], end["logship_accepted"], end["logship_refused"]) == (True, 11, 0)
@@ -775,8 +716,7 @@ def test_the_last_record_of_a_stream_counts_it() -> None:
 
 
 def test_closing_twice_ends_once() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 1)
+    buffer = holding(1)
     buffer.close_intake()
     before = buffer.report("", 0.0)
     buffer.close_intake()
@@ -785,8 +725,7 @@ def test_closing_twice_ends_once() -> None:
 
 
 def test_a_closed_buffer_refuses_and_counts() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 1)
+    buffer = holding(1)
     buffer.close_intake()
     assert buffer.offer("t", body(2)) is Outcome.CLOSED
     assert buffer.offer("never seen", body(3)) is Outcome.CLOSED
@@ -797,11 +736,9 @@ def test_a_closed_buffer_refuses_and_counts() -> None:
 
 
 def test_spilled_entries_are_reported_as_spilled_until_they_are_acked() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 4)
+    buffer = holding(4)
     buffer.close_intake()
-    chunk = buffer.take()
-    assert chunk is not None
+    chunk = taken(buffer)
     buffer.spilling.note_spilled(chunk, 3, 3)
     report = buffer.report("", 0.0)
     assert (report.spilled, report.unacked) == (3, 1)
@@ -813,8 +750,7 @@ def test_spilled_entries_are_reported_as_spilled_until_they_are_acked() -> None:
 
 
 def test_the_report_is_one_line_of_json() -> None:
-    buffer = a_buffer()
-    offer_many(buffer, 2)
+    buffer = holding(2)
     buffer.number_and_drop("t", body(3), OVERFLOW)
     report = buffer.report("SIGTERM", 1.23456)
     line = report.to_json()

@@ -342,16 +342,6 @@ def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
 
 
 @each_offer
-def test_a_handler_that_closes_in_the_middle_of_a_call_loses_nothing(
-    scene: Scene, bytes_max: int, share: int
-) -> None:
-    for stage in every_interruption(scene, bytes_max, lambda s: s.buffer.close_intake(), share):
-        check(stage.buffer, stage.sink.acked)
-        stage.go_on()
-        check_declared(stage.buffer, stage.sink.acked)
-
-
-@each_offer
 def test_a_handler_that_closes_and_logs_is_told_the_truth(
     scene: Scene, bytes_max: int, share: int
 ) -> None:
@@ -375,7 +365,9 @@ def test_a_call_is_told_the_truth_while_a_handler_closes(
         return lambda: answers.append(call())  # type: ignore[arg-type]
 
     for stage in every_interruption(told, bytes_max, lambda s: s.buffer.close_intake(), share):
+        check(stage.buffer, stage.sink.acked)
         stage.go_on()
+        check_declared(stage.buffer, stage.sink.acked)
         assert numbers_of(stage.sink).count(50) == is_in(answers[-1])
 
 

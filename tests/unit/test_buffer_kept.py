@@ -13,7 +13,7 @@ from logship._buffer.chunk import Chunk, ChunkState, HalfChunk, MemoryChunk, Mem
 from logship._buffer.entrance import Outcome
 from logship._buffer.stream import Stream
 from logship._reasons import OVERFLOW
-from tests.unit.accounts import Sink, a_buffer, body, entries_of, make_changes_twice
+from tests.unit.accounts import Sink, a_buffer, body, entries_of, make_changes_twice, split, taken
 
 
 class KeptChunk(MemoryChunk):
@@ -70,10 +70,7 @@ def buffer(storage: KeptStorage) -> Buffer:
 def a_taken_chunk(buffer: Buffer, count: int) -> Chunk:
     for number in range(1, count + 1):
         assert buffer.offer("t", body(number)) is Outcome.ACCEPTED
-    buffer.seal_all()
-    chunk = buffer.take()
-    assert chunk is not None
-    return chunk
+    return taken(buffer)
 
 
 def is_done(chunk: Chunk) -> bool:
@@ -180,8 +177,7 @@ def test_a_whole_is_kept_until_all_that_it_was_split_into_is_settled(
     buffer: Buffer, storage: KeptStorage
 ) -> None:
     whole = a_taken_chunk(buffer, 4)
-    halves = buffer.split(whole)
-    assert halves is not None
+    halves = split(buffer, whole)
     left, right = halves
     assert left.spooled
     assert left.outermost is right.outermost is whole.outermost is whole
@@ -190,8 +186,7 @@ def test_a_whole_is_kept_until_all_that_it_was_split_into_is_settled(
     assert whole not in storage.released
     assert whole.is_settled
     assert not is_done(whole)
-    quarters = buffer.split(right)
-    assert quarters is not None
+    quarters = split(buffer, right)
     assert quarters[0].outermost is whole
     buffer.release(quarters[0])
     assert whole not in storage.released
@@ -262,8 +257,7 @@ def test_none_is_taken_any_more_once_we_close(buffer: Buffer) -> None:
 def test_adopted_chunks_are_none_of_our_account(buffer: Buffer) -> None:
     chunk = an_adopted_chunk(buffer, "adopted", 4)
     assert buffer.take() is chunk
-    halves = buffer.split(chunk)
-    assert halves is not None
+    halves = split(buffer, chunk)
     assert chunk.is_settled
     assert buffer.adopted == [*halves]
     for half in halves:

@@ -16,7 +16,17 @@ from logship._buffer.section import LOCK_PATIENCE_SECONDS
 from logship._buffer.stream import Stream
 from logship._buffer.wakeups import Shipper, Wakeups
 from logship._reasons import QUARANTINED
-from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, entries_of
+from tests.unit.accounts import (
+    Sink,
+    Wakes,
+    a_buffer,
+    body,
+    check,
+    drained,
+    ended,
+    entries_of,
+    taken,
+)
 
 FAR_AWAY = 1 << 24
 """A bound so far away that entries wait in the inbox."""
@@ -106,9 +116,7 @@ def test_an_end_that_there_was_no_memory_for_is_made_by_the_next_call() -> None:
     buffer.close_intake()
     middle.has_memory = True
     assert buffer.offer("t", body(2)) is Outcome.CLOSED
-    buffer.close_intake()
-    sink = Sink(buffer)
-    sink.drain()
+    sink = ended(buffer)
     assert [record["n"] for record in sink.acked if "n" in record] == [1]
     assert sink.acked[-1]["logship_end"] is True
 
@@ -423,8 +431,7 @@ def test_a_chunk_without_entries_is_forgotten_when_it_is_sealed() -> None:
     assert chunk.state is ChunkState.SETTLED
     assert not buffer.has_sealed()
     storage.has_memory = True
-    sink = Sink(buffer)
-    sink.drain()
+    sink = drained(buffer)
     assert [record["n"] for record in sink.acked] == [1]
     check(buffer, sink.acked)
 
@@ -438,9 +445,7 @@ def test_memory_is_used_again_unless_it_is_small_or_still_viewed(
 
     def a_sealed_chunk(number: int) -> Chunk:
         buffer.offer("t", body(number, 40_000 + characters))
-        buffer.seal_all()
-        chunk = buffer.take()
-        assert chunk is not None
+        chunk = taken(buffer)
         assert chunk.size == entry_bytes
         return chunk
 
@@ -488,9 +493,7 @@ def test_a_forked_child_begins_anew() -> None:
     assert not buffer.is_used
     assert buffer.unsettled() == []
     assert buffer.offer("t", body(9)) is Outcome.ACCEPTED
-    buffer.close_intake()
-    sink = Sink(buffer)
-    sink.drain()
+    sink = ended(buffer)
     assert told == []
     assert [record["n"] for record in sink.acked if "n" in record] == [9]
     check(buffer, sink.acked)

@@ -12,7 +12,7 @@ from logship._buffer import accumulator
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship.testing import ManualClock
-from tests.unit.accounts import Sink, Wakes, a_buffer, body, check
+from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, drained
 from tests.unit.interruptions import every_point
 
 TAG = "app-firelens-5f0c"
@@ -155,8 +155,7 @@ def test_the_oldest_may_be_dropped_while_it_waits() -> None:
     assert buffer.drop_oldest()
     offer(buffer, 1, first=40)
     buffer.resolve_tag(TAG)
-    sink = Sink(buffer)
-    sink.drain()
+    sink = drained(buffer)
     check(buffer, sink.acked)
     assert any("logship_gap" in record for record in sink.acked)
 

@@ -11,7 +11,15 @@ from logship._buffer.accumulator import WITHHELD_INTERVAL_SECONDS
 from logship._buffer.buffer import Buffer
 from logship._reasons import OVERFLOW, RATE_LIMITED, SAMPLED, WITHHELD
 from logship.testing import ManualClock
-from tests.unit.accounts import Sink, a_buffer, body, make_changes_twice, numbers_in, stamp_of
+from tests.unit.accounts import (
+    a_buffer,
+    body,
+    drained,
+    gaps_in,
+    make_changes_twice,
+    numbers_in,
+    stamp_of,
+)
 
 LINGERING = 1 << 20
 """A chunk so large that what was kept back waits for its end."""
@@ -23,16 +31,11 @@ def changes_are_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
         make_changes_twice(monkeypatch)
 
 
-def gaps_of(records: list[dict[str, Any]]) -> list[list[Any]]:
-    return [record["logship_gap"] for record in records if "logship_gap" in record]
-
-
 def declared(buffer: Buffer) -> list[list[Any]]:
     """End a buffer of one stream, and return the gaps that arrive: they name all that does not."""
     buffer.close_intake()
-    sink = Sink(buffer)
-    sink.drain()
-    gaps = gaps_of(sink.acked)
+    sink = drained(buffer)
+    gaps = gaps_in(sink.acked)
     named = [stamp_of(record)[1] for record in sink.acked] + numbers_in(gaps)
     (part,) = buffer.report("", 0.0).streams
     assert sorted(named) == [*range(1, part.last + 1)]
@@ -142,13 +145,12 @@ def test_what_is_kept_back_in_the_middle_of_the_section_is_counted_by_its_end() 
         buffer.close_intake()
 
     buffer.exclusively(keep_back_and_close)
-    sink = Sink(buffer)
-    sink.drain()
+    sink = drained(buffer)
     end = sink.acked[-1]
     assert (end["logship_accepted"], end["logship_refused"]) == (3, 1)
     report = buffer.report("", 0.0)
     assert (report.accepted, report.withheld, report.refused) == (3, 2, 1)
-    assert gaps_of(sink.acked) == [[2, 3, SAMPLED]]
+    assert gaps_in(sink.acked) == [[2, 3, SAMPLED]]
 
 
 def test_what_is_kept_back_after_the_end_is_refused() -> None:

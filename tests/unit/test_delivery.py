@@ -83,6 +83,22 @@ def ready(source: Source, **options: Any) -> tuple[Delivery[Handle], list[str]]:
     return delivery, sent(delivery.connected(0.0))
 
 
+def refused(source: Source, **options: Any) -> Delivery[Handle]:
+    """Return a delivery whose first attempt to connect has failed."""
+    delivery = a_delivery(source, **options)
+    delivery.start()
+    delivery.connect_failed(0.0, "refused")
+    return delivery
+
+
+def connected_again(delivery: Delivery[Handle]) -> list[str]:
+    """Connect when the next attempt is due; return the ids that are sent then."""
+    deadline = delivery.next_deadline_seconds()
+    assert deadline is not None
+    delivery.timer(deadline)
+    return sent(delivery.connected(deadline))
+
+
 def sent(actions: Any) -> list[str]:
     return [action.chunk.id for action in actions if isinstance(action, Send)]
 
@@ -224,9 +240,7 @@ def test_the_silence_ends_the_connection_that_takes_nothing_too() -> None:
 
 def test_a_sidecar_is_silent_from_the_moment_in_which_it_is_asked_and_does_not_take() -> None:
     source = Source()
-    delivery = a_delivery(source)
-    delivery.start()
-    delivery.connect_failed(0.0, "refused")
+    delivery = refused(source)
     assert delivery.silent_seconds(0.0) == float("inf"), "looked for, and not there"
     delivery.timer(delivery.next_deadline_seconds() or 0.0)
     delivery.connected(10.0)
@@ -263,9 +277,7 @@ def test_waits_follow_the_number_of_failures_in_a_row() -> None:
 
 def test_an_ack_and_nothing_less_resets_the_wait() -> None:
     source = Source(*handles(2))
-    delivery = a_delivery(source, window=1, retry_wait_seconds=lambda failures: 10.0 * failures)
-    delivery.start()
-    delivery.connect_failed(0.0, "refused")
+    delivery = refused(source, window=1, retry_wait_seconds=lambda failures: 10.0 * failures)
     delivery.timer(10.0)
     delivery.connected(10.0)
     delivery.connection_lost(10.0, "closed without an ack")
@@ -293,9 +305,7 @@ def test_failover_goes_round_and_an_ack_leads_back_to_the_first() -> None:
 
 
 def test_a_second_best_sidecar_is_left_when_nothing_is_on_its_way() -> None:
-    delivery = a_delivery(Source(), endpoints=(FIRST, SECOND), retry_wait_seconds=lambda _: 1.0)
-    delivery.start()
-    delivery.connect_failed(0.0, "refused")
+    delivery = refused(Source(), endpoints=(FIRST, SECOND), retry_wait_seconds=lambda _: 1.0)
     delivery.timer(1.0)
     delivery.connected(1.0)
     assert delivery.next_deadline_seconds() == 1.0 + RETURN_SECONDS
@@ -305,9 +315,7 @@ def test_a_second_best_sidecar_is_left_when_nothing_is_on_its_way() -> None:
 
 def test_after_an_attempt_without_an_answer_the_wait_is_any_up_to_the_longest() -> None:
     """All clients of a server that is gone give up together, and must not try again together."""
-    delivery = a_delivery(Source(*handles(1)))
-    delivery.start()
-    delivery.connect_failed(0.0, "refused")
+    delivery = refused(Source(*handles(1)))
     assert delivery.next_deadline_seconds() == 1.0
     delivery.timer(1.0)
     delivery.connect_failed(1.0 + UNANSWERED_SECONDS, "no answer")
@@ -318,9 +326,7 @@ def test_after_an_attempt_without_an_answer_the_wait_is_any_up_to_the_longest() 
 
 
 def test_hurry_shortens_every_wait_and_lengthens_none() -> None:
-    delivery = a_delivery(Source(*handles(1)), retry_wait_seconds=lambda _: 60.0)
-    delivery.start()
-    delivery.connect_failed(0.0, "refused")
+    delivery = refused(Source(*handles(1)), retry_wait_seconds=lambda _: 60.0)
     delivery.hurry(1.0, 5.0, 0.25)
     assert delivery.next_deadline_seconds() == 1.25
     delivery.hurry(1.1, 1000.0, 0.25)
@@ -334,9 +340,7 @@ def test_hurry_shortens_every_wait_and_lengthens_none() -> None:
 
 
 def test_an_ending_client_looks_often_for_a_sidecar_and_cuts_none_off() -> None:
-    delivery = a_delivery(Source(*handles(1)), retry_wait_seconds=lambda _: 60.0)
-    delivery.start()
-    delivery.connect_failed(0.0, "refused")
+    delivery = refused(Source(*handles(1)), retry_wait_seconds=lambda _: 60.0)
     assert delivery.look_often(1.0, 0.25) == []
     assert delivery.next_deadline_seconds() == 1.25
     delivery.timer(1.25)
@@ -361,9 +365,7 @@ def test_a_shipper_that_begins_again_while_it_waits_goes_on_waiting() -> None:
     between = handles(1)
     assert delivery.restart(1.0, "an error", between) == []
     assert delivery.next_deadline_seconds() == deadline
-    assert deadline is not None
-    delivery.timer(deadline)
-    assert sent(delivery.connected(deadline)) == ["c0"]
+    assert connected_again(delivery) == ["c0"]
 
 
 def test_after_an_exception_where_a_connection_ended_its_chunks_are_sent_again() -> None:
@@ -383,10 +385,7 @@ def test_after_an_error_chunks_go_out_in_their_old_order() -> None:
     delivery.connection_lost(1.0, "reset")
     delivery._resend.popleft()
     delivery.restart(1.0, "an error", taken)
-    deadline = delivery.next_deadline_seconds()
-    assert deadline is not None
-    delivery.timer(deadline)
-    assert sent(delivery.connected(deadline)) == ["c0", "c1", "c2", "c3"]
+    assert connected_again(delivery) == ["c0", "c1", "c2", "c3"]
 
 
 @pytest.mark.parametrize(
@@ -553,9 +552,6 @@ def test_after_a_loss_everything_unacked_goes_out_again_in_order(
     acked = [chunk_id for chunk_id in out if int(chunk_id[1:]) in acks]
     out += sent(delivery.acked(1.0, acked))
     delivery.connection_lost(2.0, "reset")
-    deadline = delivery.next_deadline_seconds()
-    assert deadline is not None
-    delivery.timer(deadline)
-    again = sent(delivery.connected(deadline))
+    again = connected_again(delivery)
     unacked = [chunk_id for chunk_id in out if chunk_id not in acked]
     assert again[: len(unacked)] == unacked[:window]

@@ -22,6 +22,7 @@ from logship._installation.handler import KEPT_BACK_KEY, Handler
 from logship._installation.levels import LevelsFile
 from logship._reasons import RATE_LIMITED, SAMPLED
 from logship.testing import MemoryTransport, Sidecar
+from tests.unit.accounts import gaps_in
 from tests.unit.clients import quick_settings
 
 
@@ -52,7 +53,7 @@ class Shop:
 
     def gaps(self) -> list[list[Any]]:
         records = [each.record for each in self.sidecar.delivered]
-        return [each["logship_gap"] for each in records if "logship_gap" in each]
+        return gaps_in(records)
 
 
 def test_a_template_is_shipped_so_often_in_each_interval() -> None:

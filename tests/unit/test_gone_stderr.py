@@ -20,6 +20,7 @@ from types import FrameType
 import pytest
 
 from logship._stderr.last_resort import LastResort
+from tests.unit.test_lastresort import Interposed
 
 LINE = b"x" * 99 + b"\n"
 PIPE_BYTES = 4096
@@ -122,19 +123,11 @@ def test_a_volume_with_an_error_may_recover(
 def test_a_signal_handler_s_exception_does_not_mean_that_stderr_is_gone(stderr: Stderr) -> None:
     """It is an `OSError` too if a task has used up its time."""
     resort = LastResort(descriptor=stderr.writing)
-    real = resort._write
-
-    class Interrupted:
-        descriptor = real.descriptor
-
-        def __call__(self, data: bytes) -> int:
-            signal.raise_signal(signal.SIGUSR1)
-            return real(data)
+    Interposed(resort, lambda: signal.raise_signal(signal.SIGUSR1))
 
     def fail(number: int, frame: FrameType | None) -> None:
         raise TimeoutError
 
-    resort._write = Interrupted()  # type: ignore[assignment]
     before = signal.signal(signal.SIGUSR1, fail)
     try:
         with pytest.raises(TimeoutError):
@@ -226,20 +219,23 @@ def test_a_file_opened_where_stderr_was_closed_from_the_start_is_not_written_to(
     os.close(number)
 
 
-def stderr_of(kind: str) -> tuple[int, int]:
-    """Return the reading and the writing end of a pipe or a socket."""
-    if kind == "pipe":
-        return os.pipe()
-    reading, writing = socket.socketpair()
-    return reading.detach(), writing.detach()
-
-
-@pytest.mark.parametrize("kind", ["pipe", "socket"])
-def test_an_application_that_closes_all_descriptors_keeps_its_stderr(kind: str) -> None:
-    """As a daemon does. The writer's own descriptor is closed then, and not closed again."""
-    gc.collect()  # else it closes descriptors of the tests before while this one counts on numbers
-    reading, writing = stderr_of(kind)
+@pytest.fixture(params=["pipe", "socket"])
+def ends(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
+    """Give the reading and the writing end of a pipe or a socket."""
+    gc.collect()  # else it closes descriptors of the tests before while one counts on numbers
+    if request.param == "pipe":
+        reading, writing = os.pipe()
+    else:
+        reading, writing = (each.detach() for each in socket.socketpair())
     os.set_inheritable(writing, True)
+    yield reading, writing
+    os.close(reading)
+    os.close(writing)
+
+
+def test_an_application_that_closes_all_descriptors_keeps_its_stderr(ends: tuple[int, int]) -> None:
+    """As a daemon does. The writer's own descriptor is closed then, and not closed again."""
+    reading, writing = ends
     resort = LastResort(descriptor=writing)
     own = resort._write.descriptor
     assert own != writing
@@ -248,14 +244,12 @@ def test_an_application_that_closes_all_descriptors_keeps_its_stderr(kind: str) 
     assert resort._write.descriptor == own, "the number is taken again"
     assert resort.write_line(b"two\n")
     assert os.read(reading, 100) == b"one\ntwo\n"
-    os.close(reading)
-    os.close(writing)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "socket"])
-def test_no_line_goes_into_a_file_that_took_the_number(kind: str, tmp_path: Path) -> None:
-    reading, writing = stderr_of(kind)
-    os.set_inheritable(writing, True)
+def test_no_line_goes_into_a_file_that_took_the_number(
+    ends: tuple[int, int], tmp_path: Path
+) -> None:
+    reading, writing = ends
     resort = LastResort(descriptor=writing)
     own = resort._write.descriptor
     with (tmp_path / "data").open("wb") as file:
@@ -263,14 +257,14 @@ def test_no_line_goes_into_a_file_that_took_the_number(kind: str, tmp_path: Path
         assert resort.write_line(b"one\n")
     assert (tmp_path / "data").read_bytes() == b""
     assert os.read(reading, 100) == b"one\n"
-    for each in (reading, writing, own):
-        os.close(each)
+    os.close(own)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "socket"])
-def test_lines_go_into_such_a_file_if_it_is_stderr_now(kind: str, tmp_path: Path) -> None:
+def test_lines_go_into_such_a_file_if_it_is_stderr_now(
+    ends: tuple[int, int], tmp_path: Path
+) -> None:
     """As of a daemon that closes all descriptors, and opens a file for its stderr."""
-    reading, writing = stderr_of(kind)
+    _, writing = ends
     resort = LastResort(descriptor=writing)
     own = resort._write.descriptor
     with (tmp_path / "stderr").open("wb") as file:
@@ -278,22 +272,20 @@ def test_lines_go_into_such_a_file_if_it_is_stderr_now(kind: str, tmp_path: Path
         os.dup2(file.fileno(), writing)
         assert resort.write_line(b"one\n")
     assert (tmp_path / "stderr").read_bytes() == b"one\n"
-    for each in (reading, writing, own):
-        os.close(each)
+    os.close(own)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "socket"])
-def test_a_writer_that_goes_closes_no_file_that_took_the_number(kind: str, tmp_path: Path) -> None:
-    reading, writing = stderr_of(kind)
-    resort = LastResort(descriptor=writing)
+def test_a_writer_that_goes_closes_no_file_that_took_the_number(
+    ends: tuple[int, int], tmp_path: Path
+) -> None:
+    resort = LastResort(descriptor=ends[1])
     own = resort._write.descriptor
     with (tmp_path / "data").open("wb") as file:
         os.dup2(file.fileno(), own)
         del resort
         gc.collect()
         assert os.path.sameopenfile(own, file.fileno())
-    for each in (reading, writing, own):
-        os.close(each)
+    os.close(own)
 
 
 # -- its signal ------------------------------------------------------------------------------------

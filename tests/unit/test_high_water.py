@@ -14,10 +14,20 @@ from logship._client.high_water import HighWater
 from logship._reasons import QUARANTINED
 from logship.testing import Sidecar
 from tests.audit.lines import received
-from tests.unit.accounts import Sink, a_buffer, body, check, make_changes_twice
+from tests.unit.accounts import Sink, a_buffer, body, check, gaps_in, make_changes_twice, split
 from tests.unit.clients import Stderr, a_client, until
 
 KEY = "logship_high_water"
+
+
+@pytest.fixture
+def buffer() -> Buffer:
+    return a_buffer()
+
+
+@pytest.fixture
+def sink(buffer: Buffer) -> Sink:
+    return Sink(buffer)
 
 
 def stated(records: list[dict[str, Any]]) -> list[list[str]]:
@@ -38,12 +48,10 @@ def log(buffer: Buffer, *numbers: int, tag: str = "a") -> None:
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_only_the_streams_that_grew_are_stated(
-    monkeypatch: pytest.MonkeyPatch, twice: bool
+    buffer: Buffer, sink: Sink, monkeypatch: pytest.MonkeyPatch, twice: bool
 ) -> None:
     if twice:
         make_changes_twice(monkeypatch)
-    buffer = a_buffer()
-    sink = Sink(buffer)
     for tags in ("ab", "b", ""):
         for tag in tags:
             log(buffer, 1, 2, tag=tag)
@@ -57,9 +65,7 @@ def test_only_the_streams_that_grew_are_stated(
     assert one == [second_b]
 
 
-def test_one_can_be_told_from_the_applications_records() -> None:
-    buffer = a_buffer()
-    sink = Sink(buffer)
+def test_one_can_be_told_from_the_applications_records(buffer: Buffer, sink: Sink) -> None:
     log(buffer, 1)
     buffer.state_highest()
     sink.drain()
@@ -71,9 +77,7 @@ def test_one_can_be_told_from_the_applications_records() -> None:
     }
 
 
-def test_no_account_counts_them() -> None:
-    buffer = a_buffer()
-    sink = Sink(buffer)
+def test_no_account_counts_them(buffer: Buffer, sink: Sink) -> None:
     log(buffer, 1, 2)
     buffer.state_highest()
     sink.drain()
@@ -90,9 +94,7 @@ def test_no_account_counts_them() -> None:
     assert audit.verdict().outcome is Outcome.COMPLETE
 
 
-def test_the_last_one_is_written_at_the_end_of_intake() -> None:
-    buffer = a_buffer()
-    sink = Sink(buffer)
+def test_the_last_one_is_written_at_the_end_of_intake(buffer: Buffer, sink: Sink) -> None:
     log(buffer, 1)
     buffer.state_highest()
     sink.drain()
@@ -103,9 +105,7 @@ def test_the_last_one_is_written_at_the_end_of_intake() -> None:
     assert stated(sink.acked) == [[stamp] for stamp in stamps(sink.acked)]
 
 
-def test_a_client_that_stated_nothing_states_nothing_at_its_end() -> None:
-    buffer = a_buffer()
-    sink = Sink(buffer)
+def test_a_client_that_stated_nothing_states_nothing_at_its_end(buffer: Buffer, sink: Sink) -> None:
     log(buffer, 1)
     buffer.close_intake()
     sink.drain()
@@ -113,9 +113,7 @@ def test_a_client_that_stated_nothing_states_nothing_at_its_end() -> None:
     assert len(buffer.report("close", 0.0).streams) == 1
 
 
-def test_one_at_a_time_is_on_its_way() -> None:
-    buffer = a_buffer()
-    sink = Sink(buffer)
+def test_one_at_a_time_is_on_its_way(buffer: Buffer, sink: Sink) -> None:
     for number in range(5):
         log(buffer, number)
         assert buffer.state_highest() is (number == 0)
@@ -125,9 +123,7 @@ def test_one_at_a_time_is_on_its_way() -> None:
     assert stated(sink.acked) == [stamps(sink.acked)[:1], stamps(sink.acked)[-1:]]
 
 
-def test_one_that_no_server_takes_becomes_a_declared_gap() -> None:
-    buffer = a_buffer()
-    sink = Sink(buffer)
+def test_one_that_no_server_takes_becomes_a_declared_gap(buffer: Buffer, sink: Sink) -> None:
     log(buffer, 1)
     buffer.state_highest()
     buffer.seal_all()
@@ -140,20 +136,17 @@ def test_one_that_no_server_takes_becomes_a_declared_gap() -> None:
     buffer.close_intake()
     sink.drain()
     check(buffer, sink.acked)
-    [gap] = [record["logship_gap"] for record in sink.acked if "logship_gap" in record]
+    [gap] = gaps_in(sink.acked)
     assert gap == [1, 1, "quarantined"]
 
 
-def test_a_chunk_of_them_can_be_taken_apart() -> None:
-    buffer = a_buffer()
-    sink = Sink(buffer)
+def test_a_chunk_of_them_can_be_taken_apart(buffer: Buffer, sink: Sink) -> None:
     log(buffer, 1)
     buffer.state_highest()
     buffer.close_intake()
     sink.take_all()
     [chunk] = [chunk for chunk in sink.taken if chunk.stream.tag == HIGH_WATER_TAG]
-    halves = buffer.split(chunk)
-    assert halves is not None
+    halves = split(buffer, chunk)
     assert [half.records for half in halves] == [0, 0]
     check(buffer, sink.acked)
 
@@ -161,9 +154,7 @@ def test_a_chunk_of_them_can_be_taken_apart() -> None:
 # --- when they are written ------------------------------------------------------------------------
 
 
-def test_they_come_at_the_interval_while_records_come() -> None:
-    buffer = a_buffer()
-    sink = Sink(buffer)
+def test_they_come_at_the_interval_while_records_come(buffer: Buffer, sink: Sink) -> None:
     high_water = HighWater(buffer, 10.0, 0.0)
     log(buffer, 1)
     buffer.seal_all()
@@ -179,9 +170,7 @@ def test_they_come_at_the_interval_while_records_come() -> None:
     assert high_water.deadline_seconds() == 20.0
 
 
-def test_an_interval_without_an_ack_waits_for_the_next() -> None:
-    buffer = a_buffer()
-    sink = Sink(buffer)
+def test_an_interval_without_an_ack_waits_for_the_next(buffer: Buffer, sink: Sink) -> None:
     high_water = HighWater(buffer, 10.0, 0.0)
     for seconds in (10.0, 20.0):
         log(buffer, 1)
@@ -195,8 +184,7 @@ def test_an_interval_without_an_ack_waits_for_the_next() -> None:
     assert high_water.deadline_seconds() is None
 
 
-def test_a_closed_buffer_wakes_nothing_for_them() -> None:
-    buffer = a_buffer()
+def test_a_closed_buffer_wakes_nothing_for_them(buffer: Buffer) -> None:
     high_water = HighWater(buffer, 10.0, 0.0)
     log(buffer, 1)
     buffer.close_intake()

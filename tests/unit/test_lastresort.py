@@ -26,7 +26,8 @@ from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill, SpillCost
 from logship._stderr.writers import Writer
 from logship.testing import ManualClock
-from tests.unit.accounts import a_buffer, body
+from tests.unit.accounts import a_buffer, body, taken
+from tests.unit.clients import Stderr
 
 PIPE_BYTES = 4096
 LINE = b"x" * 99 + b"\n"
@@ -178,15 +179,6 @@ def test_a_pipe_that_another_process_fills_after_the_poll_is_not_waited_for(
     assert os.get_blocking(pipe.writing)
 
 
-def test_nobody_reads_the_pipe_any_more() -> None:
-    reading, writing = os.pipe()
-    resort = LastResort(descriptor=writing)
-    os.close(reading)
-    assert not resort.write_line(LINE)
-    resort.warn("kind", "text")
-    os.close(writing)
-
-
 def test_a_closed_descriptor() -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -259,21 +251,29 @@ def test_a_default_timeout_for_sockets_changes_nothing_for_stderr(blocks: bool) 
             pass
 
 
+class Interposed:
+    """Makes a call before each write of a last resort, as an interruption would."""
+
+    def __init__(self, resort: LastResort, call: Callable[[], object]) -> None:
+        self.write = resort._write
+        self.descriptor = self.write.descriptor
+        self._call = call
+        resort._write = self  # type: ignore[assignment]
+
+    def __call__(self, data: bytes) -> int:
+        self._call()
+        return self.write(data)
+
+
 def test_a_writer_is_not_re_entered(pipe: Pipe) -> None:
     """A signal handler that warns in the middle of a write must not cut a line in two."""
     resort = LastResort(descriptor=pipe.writing)
-    real = resort._write
     inner: list[bool] = []
 
-    class Writer:
-        descriptor = real.descriptor
+    def write() -> None:
+        inner.extend((resort.write_line(b"inner\n"), resort.offer_line(b"inner\n")))
 
-        def __call__(self, data: bytes) -> int:
-            inner.append(resort.write_line(b"inner\n"))
-            inner.append(resort.offer_line(b"inner\n"))
-            return real(data)
-
-    resort._write = Writer()  # type: ignore[assignment]
+    Interposed(resort, write)
     assert resort.write_line(LINE)
     assert inner[:2] == [False, False]
     assert pipe.read() == LINE
@@ -281,20 +281,16 @@ def test_a_writer_is_not_re_entered(pipe: Pipe) -> None:
 
 def test_an_exception_in_the_middle_of_a_write_does_not_silence_it(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing)
-    real = resort._write
 
-    class Writer:
-        descriptor = real.descriptor
+    def interrupt() -> None:
+        raise KeyboardInterrupt
 
-        def __call__(self, data: bytes) -> int:
-            raise KeyboardInterrupt
-
-    resort._write = Writer()  # type: ignore[assignment]
+    interposed = Interposed(resort, interrupt)
     with pytest.raises(KeyboardInterrupt):
         resort.write_line(LINE)
     with pytest.raises(KeyboardInterrupt):
         resort.offer_line(LINE)
-    resort._write = real
+    resort._write = interposed.write
     assert resort.write_line(LINE)
 
 
@@ -401,17 +397,14 @@ class SlowWrite:
     def __init__(self, resort: LastResort, line: bytes) -> None:
         self.goes_on = threading.Event()
         self._writes = threading.Event()
-        self._write = resort._write
-        self.descriptor = self._write.descriptor
-        resort._write = self  # type: ignore[assignment]
+        Interposed(resort, self._wait)
         self.thread = threading.Thread(target=lambda: resort.write_line(line))
         self.thread.start()
         assert self._writes.wait(60)
 
-    def __call__(self, data: bytes) -> int:
+    def _wait(self) -> None:
         self._writes.set()
         assert self.goes_on.wait(60)
-        return self._write(data)
 
 
 def test_a_call_waits_for_another_thread_in_the_middle_of_a_write(pipe: Pipe) -> None:
@@ -486,6 +479,12 @@ def test_the_report_goes_before_those_who_write_in_turn(pipe: Pipe) -> None:
     assert pipe.read() == b"report\n" + 2 * LINE
 
 
+def in_another_thread(call: Callable[[], object]) -> None:
+    other = threading.Thread(target=call)
+    other.start()
+    other.join()
+
+
 def test_a_caller_that_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing, monotonic=Ticking())
     seen: list[bytes] = []
@@ -498,15 +497,11 @@ def test_a_caller_that_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe:
         assert resort.write_in_turn(b"may wait\n", patience_seconds=1.0)
         seen.append(b"after 0.05 s" if resort._monotonic() > 0.05 else b"too soon")
 
-    other = threading.Thread(target=log)
-    other.start()
-    other.join()
+    in_another_thread(log)
     assert seen == [b"the spilling thread's own\nmay not wait\n", b"after 0.05 s"]
     resort.begin_spill(1e9)
     resort.end_spill()
-    other = threading.Thread(target=log)  # it would wait for ever
-    other.start()
-    other.join()
+    in_another_thread(log)  # it would wait for ever
 
 
 def test_they_wait_as_long_as_the_spill_writes_and_no_longer_once_it_has_stalled(
@@ -527,9 +522,7 @@ def test_they_wait_as_long_as_the_spill_writes_and_no_longer_once_it_has_stalled
         resort.write_in_turn(LINE, patience_seconds=0.1)
         logged_at.append(clock.seconds)
 
-    other = threading.Thread(target=log)
-    other.start()
-    other.join()
+    in_another_thread(log)
     assert written_at + 5.0 < logged_at[0] < written_at + 8.0
 
 
@@ -543,34 +536,24 @@ def test_at_the_very_end_those_let_the_spill_go_first_too_who_must_not_wait(pipe
         assert resort.write_in_turn(LINE)
         logged_at.append(clock.seconds)
 
-    def in_another_thread() -> None:
-        other = threading.Thread(target=log)
-        other.start()
-        other.join()
-
-    in_another_thread()
+    in_another_thread(log)
     assert logged_at.pop() > 5.0
     resort.begin_spill(1e9, everybody_waits=True)
     resort.end_spill()
-    in_another_thread()  # it would wait for ever
+    in_another_thread(log)  # it would wait for ever
 
 
 def test_who_logs_without_a_pause_does_not_keep_the_spill_from_writing(pipe: Pipe) -> None:
     """Whenever the spilling thread comes, the other one is writing."""
     resort = LastResort(descriptor=pipe.writing)
     resort.begin_spill(1e9)
-    real = resort._write
     begun: list[int] = []
 
-    class Writer:
-        descriptor = real.descriptor
+    def spill() -> None:
+        if not begun:
+            begun.append(resort.write_lines([b"spilled\n"]))
 
-        def __call__(self, data: bytes) -> int:
-            if not begun:
-                begun.append(resort.write_lines([b"spilled\n"]))
-            return real(data)
-
-    resort._write = Writer()  # type: ignore[assignment]
+    Interposed(resort, spill)
     assert resort.write_in_turn(b"first\n")
     assert begun == [0]
     assert resort.write_in_turn(b"held up\n")
@@ -651,17 +634,12 @@ def test_a_warning_that_did_not_come_out_is_tried_again(pipe: Pipe) -> None:
 
 def test_a_warning_in_the_middle_of_a_write_comes_after_it(pipe: Pipe) -> None:
     resort, _ = paced(pipe, 1000)
-    real = resort._write
 
-    class Writer:
-        descriptor = real.descriptor
+    def warn() -> None:
+        for kind in ("bug", "broken"):
+            resort.warn(kind, "the loop has failed")
 
-        def __call__(self, data: bytes) -> int:
-            for kind in ("bug", "broken"):
-                resort.warn(kind, "the loop has failed")
-            return real(data)
-
-    resort._write = Writer()  # type: ignore[assignment]
+    Interposed(resort, warn)
     resort.warn("bug", "a trace")
     assert pipe.read() == b"logship: a trace\nlogship: the loop has failed\n"
 
@@ -690,6 +668,10 @@ def a_cost() -> SpillCost:
     return SpillCost(SPILL_SECONDS_PER_BYTE)
 
 
+def a_spill(buffer: Buffer, stderr: Stderr) -> Spill:
+    return Spill(buffer.spilling, stderr.last_resort(), a_cost())
+
+
 def test_a_spill_writes_everything_once_and_stops_where_stderr_stalls(pipe: Pipe) -> None:
     buffer = a_closed_buffer(60)
     resort = LastResort(descriptor=pipe.writing)
@@ -712,9 +694,9 @@ def test_a_spill_writes_everything_once_and_stops_where_stderr_stalls(pipe: Pipe
 
 def test_a_line_that_is_only_begun_is_not_counted(pipe: Pipe) -> None:
     """Whatever the pipe held before: what a reader can use is what is counted."""
-    for taken in range(0, PIPE_BYTES, 97):
+    for already in range(0, PIPE_BYTES, 97):
         pipe.fill()
-        pipe.read(PIPE_BYTES - taken)
+        pipe.read(PIPE_BYTES - already)
         buffer = a_closed_buffer(30, 5000)
         resort = LastResort(descriptor=pipe.writing)
         spill = Spill(buffer.spilling, resort, a_cost())
@@ -753,31 +735,27 @@ def test_the_last_line_of_a_chunk_may_be_the_torn_one(pipe: Pipe) -> None:
     assert [chunk.spilled_entries for chunk in buffer.unsettled()] == [0, 0]
 
 
-def test_what_is_acked_before_its_turn_is_not_spilled(tmp_path: Path) -> None:
+def test_what_is_acked_before_its_turn_is_not_spilled(stderr: Stderr) -> None:
     buffer = a_closed_buffer(30)
-    first = buffer.take()
-    assert first is not None
+    first = taken(buffer)
     records = first.records
-    with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer.spilling, LastResort(descriptor=file.fileno()), a_cost())
-        spill.step(0.0, forever)  # no time: it only looks
-        buffer.release(first)
-        assert spill.step(1.0, forever)
-    numbers = spilled_numbers((tmp_path / "stderr").read_bytes())
-    assert numbers == [*range(records + 1, 31)]
+    spill = a_spill(buffer, stderr)
+    spill.step(0.0, forever)  # no time: it only looks
+    buffer.release(first)
+    assert spill.step(1.0, forever)
+    assert spilled_numbers(stderr.path.read_bytes()) == [*range(records + 1, 31)]
     assert buffer.report("", 0.0).spilled == 30 - records
 
 
-def test_the_newest_chunk_may_go_first(tmp_path: Path) -> None:
+def test_the_newest_chunk_may_go_first(stderr: Stderr) -> None:
     """Acks come in for the oldest: so the two ends do not do the same work."""
     buffer = a_closed_buffer(30)
     newest = buffer.unsettled()[-1]
-    with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer.spilling, LastResort(descriptor=file.fileno()), a_cost())
-        assert not spill.step(1.0, once_in_time(), newest_first=True)
-        assert newest.spilled_entries == newest.entries
-        assert spill.step(1.0, forever)
-    numbers = spilled_numbers((tmp_path / "stderr").read_bytes())
+    spill = a_spill(buffer, stderr)
+    assert not spill.step(1.0, once_in_time(), newest_first=True)
+    assert newest.spilled_entries == newest.entries
+    assert spill.step(1.0, forever)
+    numbers = spilled_numbers(stderr.path.read_bytes())
     assert sorted(numbers) == [*range(1, 31)], "each of them once, whatever the order"
     assert numbers[0] > numbers[-1]
 
@@ -788,25 +766,24 @@ def once_in_time() -> Callable[[], float]:
     return lambda: next(times, 2.0)
 
 
-def test_nothing_of_an_open_chunk_is_spilled_while_intake_is_open(tmp_path: Path) -> None:
+def test_nothing_of_an_open_chunk_is_spilled_while_intake_is_open(stderr: Stderr) -> None:
     buffer = a_buffer(bytes_max=10**6, chunk_bytes_max=10**5)
     buffer.offer("t", body(1))
-    with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer.spilling, LastResort(descriptor=file.fileno()), a_cost())
-        assert spill.step(1.0, forever)
-        assert spill.lines_written == 0
-        buffer.seal_all()
-        buffer.offer("t", body(2))
-        assert spill.step(1.0, forever)
-        assert spill.lines_written == 1
-        assert 0 < buffer.spilling.bytes_to_spill < buffer.bytes_held
-        buffer.close_intake()
-        assert spill.step(1.0, forever)
-    assert spilled_numbers((tmp_path / "stderr").read_bytes()) == [1, 2]
+    spill = a_spill(buffer, stderr)
+    assert spill.step(1.0, forever)
+    assert spill.lines_written == 0
+    buffer.seal_all()
+    buffer.offer("t", body(2))
+    assert spill.step(1.0, forever)
+    assert spill.lines_written == 1
+    assert 0 < buffer.spilling.bytes_to_spill < buffer.bytes_held
+    buffer.close_intake()
+    assert spill.step(1.0, forever)
+    assert spilled_numbers(stderr.path.read_bytes()) == [1, 2]
     assert buffer.spilling.bytes_to_spill == 0
 
 
-def test_a_spill_that_is_under_way_is_not_entered_again(tmp_path: Path) -> None:
+def test_a_spill_that_is_under_way_is_not_entered_again(stderr: Stderr) -> None:
     """The thread that ends the client may come while another thread still spills ahead."""
     buffer = a_closed_buffer(10)
     inner: list[bool] = []
@@ -815,13 +792,12 @@ def test_a_spill_that_is_under_way_is_not_entered_again(tmp_path: Path) -> None:
         inner.append(spill.step(1.0, forever))
         return 0.0
 
-    with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer.spilling, LastResort(descriptor=file.fileno()), a_cost())
-        assert spill.step(1.0, clock)
-        assert spill.step(1.0, forever)
+    spill = a_spill(buffer, stderr)
+    assert spill.step(1.0, clock)
+    assert spill.step(1.0, forever)
     assert inner
     assert not any(inner)
-    assert spilled_numbers((tmp_path / "stderr").read_bytes()) == [*range(1, 11)]
+    assert spilled_numbers(stderr.path.read_bytes()) == [*range(1, 11)]
 
 
 def test_what_a_spill_took_counts_more_than_the_sample() -> None:
@@ -838,16 +814,14 @@ def test_what_a_spill_took_counts_more_than_the_sample() -> None:
     assert cost.seconds_per_byte == 5e-8, "never less than is reckoned with"
 
 
-def test_halves_of_a_split_chunk_are_spilled_too(tmp_path: Path) -> None:
+def test_halves_of_a_split_chunk_are_spilled_too(stderr: Stderr) -> None:
     buffer = a_closed_buffer(3)
-    whole = buffer.take()
-    assert whole is not None
-    with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer.spilling, LastResort(descriptor=file.fileno()), a_cost())
-        spill.step(0.0, forever)
-        buffer.split(whole)
-        assert spill.step(1.0, forever)
-    assert spilled_numbers((tmp_path / "stderr").read_bytes()) == [1, 2, 3]
+    whole = taken(buffer)
+    spill = a_spill(buffer, stderr)
+    spill.step(0.0, forever)
+    buffer.split(whole)
+    assert spill.step(1.0, forever)
+    assert spilled_numbers(stderr.path.read_bytes()) == [1, 2, 3]
 
 
 def test_a_chunk_that_is_acked_while_it_is_copied_is_not_spilled(
@@ -855,8 +829,7 @@ def test_a_chunk_that_is_acked_while_it_is_copied_is_not_spilled(
 ) -> None:
     """Its memory may hold another chunk's records by then."""
     buffer = a_closed_buffer(3)
-    chunk = buffer.take()
-    assert chunk is not None
+    chunk = taken(buffer)
     others = a_closed_buffer(6).unsettled()[-1].data
 
     def acked_meanwhile(_: object) -> bytes:

@@ -12,12 +12,13 @@ from logship._buffer.entrance import Outcome
 from logship._reasons import SAMPLED
 from logship._settings import BUFFER_BYTES_MIN
 from tests.unit.accounts import (
-    Sink,
     a_buffer,
     body,
     check,
     check_declared,
+    drained,
     entries_of,
+    gaps_in,
     make_changes_twice,
     numbers_in,
     stamp_of,
@@ -52,8 +53,7 @@ def gap_records(buffer: Buffer) -> int:
 
 def end(buffer: Buffer) -> list[dict[str, Any]]:
     """Have the sidecar come back, and return what it gets."""
-    sink = Sink(buffer)
-    sink.drain()
+    sink = drained(buffer)
     buffer.close_intake()
     sink.drain()
     check_declared(buffer, sink.acked)
@@ -67,7 +67,7 @@ def test_dropped_chunks_leave_one_gap_record_together(buffer: Buffer) -> None:
     check(buffer, [])
     arrived = end(buffer)
     check(buffer, arrived)
-    gaps = [record["logship_gap"] for record in arrived if "logship_gap" in record]
+    gaps = gaps_in(arrived)
     assert {(first, reason) for first, _, reason in gaps} == {(1, "overflow")}
     (part,) = buffer.report("", 0.0).streams
     assert part.dropped == [(1, max(last for _, last, _ in gaps), "overflow")]
@@ -97,7 +97,7 @@ def test_reasons_that_take_turns_are_told_apart_up_to_a_bound(
     numbers = numbers_in(part.dropped) + numbers_in(part.spilled) + numbers_in(part.unacked)
     assert sorted(numbers) == [*range(1, part.last + 1)]
     arrived = end(buffer)
-    gaps = [record["logship_gap"] for record in arrived if "logship_gap" in record]
+    gaps = gaps_in(arrived)
     (part,) = buffer.report("", 0.0).streams
     named = {stamp_of(record)[1] for record in arrived} | {*numbers_in(gaps)}
     assert named == {*range(1, part.last + 1)}

@@ -8,7 +8,15 @@ from logship._buffer import losses, streams
 from logship._buffer.buffer import Buffer
 from logship._buffer.ranges import GAPS_MAX
 from logship._reasons import OVERFLOW
-from tests.unit.accounts import Sink, a_buffer, body, check_declared, make_changes_twice, numbers_in
+from tests.unit.accounts import (
+    Sink,
+    a_buffer,
+    body,
+    check_declared,
+    gaps_in,
+    make_changes_twice,
+    numbers_in,
+)
 
 LOST_MAX = 100
 GAPS = 3 * LOST_MAX
@@ -45,7 +53,7 @@ def test_old_gaps_that_the_sidecar_was_told_of_are_not_told_again(
     (part,) = report.streams
     assert LOST_MAX // 2 < len(part.dropped) <= LOST_MAX
     assert report.dropped == GAPS, "the count is of all"
-    gaps = [record["logship_gap"] for record in sink.acked if "logship_gap" in record]
+    gaps = gaps_in(sink.acked)
     dropped = numbers_in(gaps)
     assert len(dropped) == GAPS, "the sidecar was told of each"
     assert numbers_in(part.dropped) == sorted(dropped)[-len(part.dropped) :], "the newest stay"

@@ -22,16 +22,6 @@ def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
         clock.advance(-1)
 
 
-async def test_the_example_of_the_documentation() -> None:
-    sidecar = Sidecar()
-    async with Client(quick_settings(), transport=MemoryTransport(sidecar)) as client:
-        client.emit({"message": "hi"})
-    first, end = sidecar.delivered
-    assert (first.tag, first.record["message"]) == ("t", "hi")
-    assert end.record["logship_end"] is True
-    assert sidecar.connected == 0
-
-
 async def test_an_unreachable_sidecar_is_a_connect_error() -> None:
     sidecar = Sidecar()
     sidecar.reachable = False
