@@ -46,6 +46,12 @@ NOWHERE = "tcp://127.0.0.1:1"
 LOGSHIP = [sys.executable, "-c", "from logship._cli import main; main()"]
 
 
+def kill(process: subprocess.Popen[Any]) -> None:
+    """Kill a process, and wait until it is gone."""
+    process.kill()
+    process.wait()
+
+
 @dataclass
 class Spools:
     """One spool's directory, its applications and recoverers, and a sidecar.

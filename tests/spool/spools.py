@@ -52,6 +52,12 @@ def buffer_on(storage: SpoolStorage, **parts: Any) -> Buffer:
     return Buffer(storage=storage, **chosen)
 
 
+def spooled(path: Path, **parts: Any) -> tuple[SpoolStorage, Buffer]:
+    """Return a storage, and a buffer on it."""
+    storage = storage_in(path, **parts)
+    return storage, buffer_on(storage)
+
+
 def offer(buffer: Buffer, marker: str, tag: str | None = "tag", size: int = 0) -> bool:
     """Offer a record with this marker, padded to about `size` bytes; tell whether it is in."""
     record = {"message": marker, "pad": "x" * size}

@@ -31,8 +31,10 @@ from tests.spool.spools import (
     offer,
     read_files,
     read_segment,
+    spooled,
     storage_in,
 )
+from tests.unit.accounts import taken
 
 ROUNDS = 3000
 RECORDS = 24
@@ -43,14 +45,11 @@ class Written:
 
     def __init__(self, path: Path) -> None:
         files = WatchedFiles()
-        storage = storage_in(path, mapper=files.map)
-        buffer = buffer_on(storage)
+        storage, buffer = spooled(path, mapper=files.map)
         for number in range(RECORDS):
             assert offer(buffer, f"m{number}", "abc"[number % 3], 200)
             if number % 8 == 7:
-                buffer.seal_all()
-                chunk = buffer.take()
-                assert chunk is not None
+                chunk = taken(buffer)
                 chunk.before_sending()
                 if number == 7:
                     buffer.release(chunk)
@@ -235,8 +234,7 @@ def test_an_only_entry_that_a_flipped_bit_makes_none_is_named(tmp_path: Path) ->
 def test_a_record_that_holds_the_bytes_of_a_chunk_is_no_chunk(tmp_path: Path) -> None:
     """An application that logs a spool file must not have its records counted twice."""
     files = WatchedFiles()
-    storage = storage_in(tmp_path, mapper=files.map)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, mapper=files.map)
     assert offer(buffer, "first")
     assert storage._own is not None
     life, header = storage._own.directory.id, files.segments()[0][64:256]

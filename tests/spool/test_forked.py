@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from logship._spool.mapped import SpoolChunk
-from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, storage_in
+from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
 from tests.spool.test_orphans import recover
 from tests.spool.test_storage import ship_all
 
 
 def test_a_forked_child_writes_nothing_into_its_parents_files(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     assert offer(buffer, "parent")
     before = {each: each.read_bytes() for each in tmp_path.glob("*/*")}
     storage.abandon()  # what the hook does in the child
@@ -30,8 +29,7 @@ def test_a_forked_child_writes_nothing_into_its_parents_files(tmp_path: Path) ->
 
 
 def test_a_fork_costs_no_more_than_what_the_open_chunks_hold(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path, segment_bytes=64 * SEGMENT_BYTES)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, segment_bytes=64 * SEGMENT_BYTES)
     for number in range(100):
         assert offer(buffer, f"m{number}", f"tag{number}")
     tracemalloc.start()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from logship._spool.orphans import Orphans
-from tests.spool.programs import NOWHERE, Spools, spools_in
+from tests.spool.programs import NOWHERE, Spools, kill, spools_in
 from tests.spool.test_orphans import Sidecar, dead_life, log_some
 from tests.spool.test_quarantine import damage_all
 from tests.support.waiting import wait_until
@@ -97,8 +97,7 @@ def test_what_was_spooled_before_the_volume_was_full_is_recovered(
     spools.wait_for_ledger(300)
     before = spools.ledger
     fill(volume)
-    application.kill()
-    application.wait()
+    kill(application)
     spools.spool.rmdir()
     spools.spool.symlink_to(volume)
     recoverer = spools.start_recoverer("--spool", str(volume))

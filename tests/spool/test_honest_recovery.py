@@ -16,7 +16,7 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._spool.directories import ProcessDirectory
 from logship._spool.orphans import Orphans
-from tests.spool.programs import Spools, spools_in
+from tests.spool.programs import NOWHERE, Spools, spools_in
 from tests.spool.spools import KEY, offer
 from tests.spool.test_damage import set_commit_word
 from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
@@ -105,11 +105,12 @@ def test_a_directory_that_cannot_be_locked_is_refused_and_named(
 
 
 def test_a_directory_whose_owner_is_alive_is_no_reason_to_complain(spools: Spools) -> None:
-    alive = spools.start_application(1000)
-    spools.wait_for_ledger(10)
+    alive = spools.start_application(1000, endpoint=NOWHERE)
+    spools.wait_for_ledger(30)
     code, report = spools.recover()
     assert (code, report["complete"], report["refused"], report["lives"]) == (0, True, 0, 0)
     assert alive.poll() is None
+    assert spools.delivered == []
 
 
 def test_a_read_only_spool_is_refused(spools: Spools, tmp_path: Path) -> None:

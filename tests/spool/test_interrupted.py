@@ -15,7 +15,15 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.stream import Stream
 from logship._protocol.entries import unpack_entries
 from logship._spool.storage import SpoolStorage
-from tests.spool.spools import SEGMENT_BYTES, WatchedFiles, buffer_on, offer, read_files, storage_in
+from tests.spool.spools import (
+    SEGMENT_BYTES,
+    WatchedFiles,
+    buffer_on,
+    offer,
+    read_files,
+    spooled,
+    storage_in,
+)
 from tests.spool.test_orphans import recover
 from tests.unit.interruptions import Interrupter
 
@@ -137,8 +145,7 @@ def test_a_chunk_that_was_opened_in_vain_does_not_begin_with_a_gap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first entry would have another number than its header says, which is damage."""
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     stamped = Stream.stamped
 
     def stamped_if_small(stream: Stream, bodies: Sequence[bytes]) -> bytes:

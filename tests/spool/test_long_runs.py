@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from logship._spool.storage import RETRY_SECONDS
-from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, storage_in
+from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
 from tests.spool.test_orphans import dead_life, log_some, recover
 from tests.spool.test_storage import Clock, files, ship_all
 
@@ -33,8 +33,7 @@ def deleted_mappings(path: Path) -> list[str]:
 @pytest.mark.usefixtures("_no_collections")
 def test_after_an_outage_of_many_streams_no_deleted_file_is_mapped(tmp_path: Path) -> None:
     """Each tag logs for a while and then no more, as jobs and tenants do."""
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     for tag in range(TAGS):
         for number in range(2 * SEGMENT_BYTES // 1500):
             assert offer(buffer, f"m{number}", f"job{tag}", 1500)

@@ -23,11 +23,11 @@ from logship._spool import declarations
 from logship._spool.adoption import AdoptedChunk, refuse, settle
 from logship._spool.directories import ProcessDirectory, process_directories
 from logship._spool.format import COMMIT_AT, SLOT_CHECKSUM_AT, slot_at
-from logship._spool.inspection import inspect_spool
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from tests.spool.spools import KEY, buffer_on, offer, read_segment, storage_in
 from tests.support.packing import pack_record
+from tests.unit.accounts import gaps_in, split, taken
 
 STEPS_MAX = 100_000
 
@@ -96,6 +96,13 @@ class Sidecar:
     @property
     def markers(self) -> list[str]:
         return [each["message"] for each in self.records]
+
+
+def next_chunk(orphans: Orphans) -> AdoptedChunk:
+    """Return the next chunk to be sent."""
+    while not isinstance(found := orphans.step(), AdoptedChunk):
+        pass
+    return found
 
 
 def recover(path: Path) -> Sidecar:
@@ -221,8 +228,7 @@ def test_a_stream_whose_end_record_is_acked_is_not_ended_again(tmp_path: Path) -
     def closes(buffer: Buffer) -> None:
         log_some(buffer, 3)
         buffer.close_intake()
-        chunk = buffer.take()
-        assert chunk is not None
+        chunk = taken(buffer)
         buffer.release(chunk)
 
     dead_life(tmp_path, closes)
@@ -378,7 +384,7 @@ def test_a_damaged_chunk_is_quarantined_named_and_declared(tmp_path: Path) -> No
     (kept,) = (tmp_path / "quarantine").iterdir()
     assert kept.read_bytes().startswith(b"LGSPCHK\n")
     assert kept.stat().st_mode & 0o777 == 0o600
-    (gap,) = [each["logship_gap"] for each in sidecar.controls if "logship_gap" in each]
+    (gap,) = gaps_in(sidecar.controls)
     stream = next(each[KEY][:12] for each in sidecar.controls if "logship_gap" in each)
     arrived = {int(each[KEY][13:]) for each in sidecar.records if each[KEY][:12] == stream}
     first, last, reason = gap
@@ -406,7 +412,7 @@ def test_numbers_behind_a_dropped_one_are_declared_with_a_damaged_chunk(
     segment.write_bytes(segment.read_bytes().replace(b":0000000001", b":000000000x", 1))
     sidecar = recover(tmp_path)
     assert sidecar.records == []
-    gaps = [each["logship_gap"] for each in sidecar.controls if "logship_gap" in each]
+    gaps = gaps_in(sidecar.controls)
     declared = {number for first, last, _ in gaps for number in range(first, last + 1)}
     assert declared >= {*range(1, 13)}
     assert min(int(each[KEY][13:]) for each in sidecar.controls) > 12  # no number is given twice
@@ -612,7 +618,7 @@ def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
         elif found is RecoveryState.AWAITING_ORPHANS:
             break
     assert "does not take record" in refused[0]
-    (gap,) = [each["logship_gap"] for each in sidecar.controls if "logship_gap" in each]
+    (gap,) = gaps_in(sidecar.controls)
     assert gap == [1, 1, "quarantined"]
     assert len(list((tmp_path / "quarantine").glob("*.entry"))) == 1
     assert not life.exists()
@@ -694,9 +700,7 @@ def test_an_end_is_not_told_before_all_gaps_are(
 
 def drops_one_and_closes(buffer: Buffer) -> None:
     assert offer(buffer, "m0")
-    buffer.seal_all()
-    chunk = buffer.take()
-    assert chunk is not None
+    chunk = taken(buffer)
     buffer.give_up(chunk, QUARANTINED)
     assert offer(buffer, "m2")
     buffer.close_intake()
@@ -733,7 +737,7 @@ def test_a_gap_or_an_end_that_no_server_takes_is_told_by_the_next_recoverer(
     for stream in {each[KEY][:12] for each in early + late}:
         mine = [each for each in early + late if each[KEY][:12] == stream]
         arrived = {int(each[KEY][13:]) for each in mine}
-        gaps = [each["logship_gap"] for each in mine if "logship_gap" in each]
+        gaps = gaps_in(mine)
         declared = {number for begin, last, _ in gaps for number in range(begin, last + 1)}
         (end,) = {int(each[KEY][13:]) for each in mine if "logship_end" in each}
         assert arrived | declared == set(range(1, end + 1))
@@ -754,13 +758,11 @@ def test_halves_of_an_adopted_chunk_settle_it_together(tmp_path: Path) -> None:
     dead_life(tmp_path, lambda buffer: log_some(buffer, 9))
     own = buffer_on(storage_in(tmp_path))
     orphans = Orphans(tmp_path)
-    while not isinstance(found := orphans.step(), AdoptedChunk):
-        pass
+    found = next_chunk(orphans)
     own.adopt(found)
     whole = own.take()
     assert whole is found
-    halves = own.split(whole)
-    assert halves is not None
+    halves = split(own, whole)
     assert own.counters.accepted == 0
     for half in halves:
         assert orphans.counters.chunks_acked == 0
@@ -811,18 +813,6 @@ def test_a_recoverer_killed_at_its_last_step_leaves_nothing(tmp_path: Path) -> N
     (tmp_path / ("a" * 32)).mkdir()
     recover(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_looking_changes_nothing(tmp_path: Path) -> None:
-    life = dead_life(tmp_path, log_some)
-    alive = storage_in(tmp_path)
-    before = {each: each.read_bytes() for each in life.iterdir()}
-    seen = {each["life"]: each for each in inspect_spool(tmp_path)}
-    assert seen[life.name]["state"] == "dead"
-    assert seen[life.name]["entries"] == 30
-    assert len(seen) == 2
-    assert {each: each.read_bytes() for each in life.iterdir()} == before
-    alive.close()
 
 
 def test_a_directory_that_is_not_there_yields_nothing(tmp_path: Path) -> None:

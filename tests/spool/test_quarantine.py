@@ -24,6 +24,7 @@ from logship._spool.quarantine import QuarantineFull
 from tests.spool.programs import spools_in
 from tests.spool.spools import KEY, read_segment
 from tests.spool.test_orphans import STEPS_MAX, Sidecar, dead_life, log_some, recover
+from tests.unit.accounts import gaps_in
 
 
 def damage_all(life: Path) -> int:
@@ -104,7 +105,7 @@ def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes
     assert sidecar.records == []
     for stream in {each[KEY][:12] for each in sidecar.controls}:
         mine = [each for each in sidecar.controls if each[KEY][:12] == stream]
-        gaps = [each["logship_gap"] for each in mine if "logship_gap" in each]
+        gaps = gaps_in(mine)
         declared = {number for first, last, _ in gaps for number in range(first, last + 1)}
         assert declared >= set(range(1, 13))  # what a damaged word claims is declared too
         assert mine[-1]["logship_end"] == "recovered"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spool.programs import LOGSHIP, NOWHERE, Spools, spools_in
+from tests.spool.programs import LOGSHIP, NOWHERE, Spools, kill, spools_in
 from tests.support.programs import let_pass
 from tests.support.waiting import wait_until
 
@@ -51,8 +51,7 @@ def test_sigkill_at_a_random_moment_loses_nothing(spools: Spools, number: int) -
     application = spools.start_application(RATES[number % 2], endpoint=endpoint)
     spools.wait_for_ledger(dice.choice((1, 1, 50, 200)))
     let_pass(dice.uniform(0.0, 0.5))
-    application.kill()
-    application.wait()
+    kill(application)
     code, report = spools.recover()
     assert (spools.missing(), code) == ([], 0), f"{report}\n{spools.stderr[-3000:]}"
     assert report["damaged"] == 0
@@ -79,8 +78,7 @@ def test_recoverers_and_sidecars_that_are_killed_lose_nothing(spools: Spools, nu
     applications = [spools.start_application(30_000, endpoint=NOWHERE) for _ in range(3)]
     spools.wait_for_ledger(9_000)
     for each in applications:
-        each.kill()
-        each.wait()
+        kill(each)
     for _ in range(6):
         recoverer = spools.start_recoverer()
         delivered = spools.receiver.out.stat().st_size
@@ -95,8 +93,7 @@ def test_recoverers_and_sidecars_that_are_killed_lose_nothing(spools: Spools, nu
         dice.choice(victims)()
         if spools.receiver.process.poll() is not None:
             spools.receiver.restart()
-        recoverer.kill()
-        recoverer.wait()
+        kill(recoverer)
     code, report = spools.recover()
     assert (spools.missing(), code) == ([], 0), f"{report}\n{spools.stderr[-3000:]}"
     assert list(spools.spool.iterdir()) == []
@@ -106,8 +103,7 @@ def test_two_recoverers_at_once_ship_everything_once(spools: Spools) -> None:
     applications = [spools.start_application(30_000, endpoint=NOWHERE) for _ in range(3)]
     spools.wait_for_ledger(6_000)
     for each in applications:
-        each.kill()
-        each.wait()
+        kill(each)
     recoverers = [spools.start_recoverer() for _ in range(2)]
     for each in recoverers:
         each.communicate(timeout=120)
@@ -123,8 +119,7 @@ def test_forked_children_of_the_dead_do_not_hold_up_recovery(spools: Spools, num
     wait_until(lambda: "m1-child" in spools.ledger, "the child has logged")
     spools.wait_for_ledger(dice.choice((2, 60, 300)))
     let_pass(dice.uniform(0.0, 0.3))
-    application.kill()
-    application.wait()
+    kill(application)
     code, report = spools.recover()
     assert code == 0
     assert report["lives_finished"] == 1
@@ -134,20 +129,10 @@ def test_forked_children_of_the_dead_do_not_hold_up_recovery(spools: Spools, num
     assert spools.missing() == []
 
 
-def test_a_living_application_is_left_alone(spools: Spools) -> None:
-    application = spools.start_application(300, endpoint=NOWHERE)
-    spools.wait_for_ledger(30)
-    code, report = spools.recover()
-    assert (code, report["lives"]) == (0, 0)
-    assert application.poll() is None
-    assert spools.delivered == []
-
-
 def test_the_next_application_ships_what_the_dead_one_left(spools: Spools) -> None:
     dead = spools.start_application(30_000, endpoint=NOWHERE)
     spools.wait_for_ledger(3_000)
-    dead.kill()
-    dead.wait()
+    kill(dead)
     spools.start_application(300)
     wait_until(
         lambda: len(list(spools.spool.iterdir())) == 1, "only the living one has a spool", 60
@@ -164,8 +149,7 @@ def test_a_watching_recoverer_ships_who_dies_later_and_leaves_at_sigterm(spools:
     recoverer.send_signal(signal.SIGTERM)  # the application dies last: that is what it waits for
     let_pass(0.3)
     assert recoverer.poll() is None
-    application.kill()
-    application.wait()
+    kill(application)
     out, _ = recoverer.communicate(timeout=60)
     assert recoverer.returncode == 0, out
     assert spools.missing() == []
@@ -174,8 +158,7 @@ def test_a_watching_recoverer_ships_who_dies_later_and_leaves_at_sigterm(spools:
 def test_what_a_recoverer_cannot_ship_goes_to_stderr_and_stays(spools: Spools) -> None:
     application = spools.start_application(3_000, endpoint=NOWHERE)
     spools.wait_for_ledger(300)
-    application.kill()
-    application.wait()
+    kill(application)
     recoverer = spools.start_recoverer("--watch", "--stop-timeout", "2", endpoint=NOWHERE)
     wait_until(lambda: "logship recover: watching" in spools.stderr, "it watches")
     wait_until(lambda: spools.stderr.count("cannot connect") == 2, "it has tried")
@@ -196,10 +179,11 @@ def test_a_dry_run_says_what_is_there(spools: Spools) -> None:
     spools.wait_for_ledger(300)
     _, alive = spools.recover("--dry-run")
     assert alive["state"].startswith("alive")
-    application.kill()
-    application.wait()
+    kill(application)
+    before = {each: each.read_bytes() for each in spools.spool.glob("*/*")}
     code, life = spools.recover("--dry-run")
     assert (code, life["state"], life["damages"]) == (0, "dead", [])
+    assert {each: each.read_bytes() for each in spools.spool.glob("*/*")} == before
     assert life["entries"] >= 300
     assert spools.delivered == []
 
@@ -232,8 +216,7 @@ def test_a_recoverer_that_watches_may_start_before_the_first_client(spools: Spoo
     assert f"made {spools.spool} for user" in spools.stderr
     application = spools.start_application(1000)
     spools.wait_for_ledger(100)
-    application.kill()
-    application.wait()
+    kill(application)
     recoverer.terminate()
     out, _ = recoverer.communicate(timeout=60)
     report = json.loads(out)

@@ -17,14 +17,15 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import ChunkState
 from logship._reasons import QUARANTINED
-from logship._spool.adoption import AdoptedChunk, settle
+from logship._spool.adoption import settle
 from logship._spool.directories import ProcessDirectory
 from logship._spool.files import close, closing
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.orphans import Orphans
 from logship._spool.storage import RETRY_SECONDS
-from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, storage_in
-from tests.spool.test_orphans import dead_life, descriptors_left, log_some, recover
+from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
+from tests.spool.test_orphans import dead_life, descriptors_left, log_some, next_chunk, recover
+from tests.unit.accounts import split, taken
 
 
 class Clock:
@@ -86,8 +87,7 @@ def books_balance(buffer: Buffer) -> bool:
 
 
 def test_a_clean_end_removes_the_life(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     assert offer(buffer, "m")
     buffer.close_intake()
     ship_all(buffer)
@@ -97,8 +97,7 @@ def test_a_clean_end_removes_the_life(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("time_ns", [-1, -(10**20), 10**20])
 def test_a_clock_far_from_the_truth_is_no_obstacle(tmp_path: Path, time_ns: int) -> None:
-    storage = storage_in(tmp_path, time_ns=lambda: time_ns)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, time_ns=lambda: time_ns)
     assert offer(buffer, "m")
     assert storage.unspooled == 0
     storage.close()
@@ -115,6 +114,15 @@ def descriptors_replaced(spool: Path, path: Path) -> Iterator[list[int]]:
             os.dup2(descriptor, number)
     yield numbers
     close(*numbers)
+
+
+def an_orphan(tmp_path: Path) -> tuple[Path, Orphans]:
+    """Leave a dead life on a spool; return the spool, and what recovers it."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    dead_life(spool, lambda buffer: log_some(buffer, 3))
+    gc.collect()  # a mapping closes its descriptor before Python 3.13
+    return spool, Orphans(spool)
 
 
 def test_a_clean_end_removes_nothing_through_descriptors_that_are_the_programs(
@@ -135,11 +143,7 @@ def test_a_recovery_that_ends_closes_no_descriptors_that_are_the_programs(
     tmp_path: Path, steps: int, held: int
 ) -> None:
     """It holds those of the spool, process directory and lock, and of a segment that it reads."""
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    dead_life(spool, lambda buffer: log_some(buffer, 3))
-    gc.collect()  # a mapping closes its descriptor before Python 3.13
-    orphans = Orphans(spool)
+    spool, orphans = an_orphan(tmp_path)
     for _ in range(steps):
         orphans.step()
     with descriptors_replaced(spool, tmp_path) as numbers:
@@ -149,8 +153,7 @@ def test_a_recovery_that_ends_closes_no_descriptors_that_are_the_programs(
 
 
 def test_what_is_not_acked_at_the_end_stays_and_is_reported_as_spooled(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     for number in range(5):
         assert offer(buffer, f"m{number}")
     buffer.close_intake()
@@ -163,8 +166,7 @@ def test_what_is_not_acked_at_the_end_stays_and_is_reported_as_spooled(tmp_path:
 
 
 def test_files_stay_few_while_records_are_acked(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     for number in range(3000):
         assert offer(buffer, f"m{number}", "abc"[number % 3], 300)
         if number % 20 == 19:
@@ -176,8 +178,7 @@ def test_files_stay_few_while_records_are_acked(tmp_path: Path) -> None:
 
 
 def test_after_an_outage_the_disk_is_given_back(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     for number in range(1000):
         assert offer(buffer, f"m{number}", size=300)
     assert len(files(tmp_path)) > 20
@@ -188,14 +189,10 @@ def test_after_an_outage_the_disk_is_given_back(tmp_path: Path) -> None:
 
 
 def test_an_ack_writes_nothing_into_a_file_of_the_programs(tmp_path: Path) -> None:
-    spool, own = tmp_path / "spool", tmp_path / "own"
-    spool.mkdir()
+    spool, orphans = an_orphan(tmp_path)
+    own = tmp_path / "own"
     own.touch()
-    dead_life(spool, lambda buffer: log_some(buffer, 3))
-    gc.collect()  # a mapping closes its descriptor before Python 3.13
-    orphans = Orphans(spool)
-    while not isinstance(chunk := orphans.step(), AdoptedChunk):
-        pass
+    chunk = next_chunk(orphans)
     with descriptors_replaced(spool, own):
         chunk.state = ChunkState.SETTLED
         settle(chunk)
@@ -206,23 +203,19 @@ def test_an_ack_writes_nothing_into_a_file_of_the_programs(tmp_path: Path) -> No
 def test_a_recovery_removes_nothing_through_descriptors_that_are_the_programs(
     tmp_path: Path,
 ) -> None:
-    spool, own = tmp_path / "spool", tmp_path / "own"
-    spool.mkdir()
+    spool, orphans = an_orphan(tmp_path)
+    own = tmp_path / "own"
     own.mkdir()
     (own / "lock").touch()
-    life = dead_life(spool, lambda buffer: log_some(buffer, 3))
-    gc.collect()  # a mapping closes its descriptor before Python 3.13
-    orphans = Orphans(spool)
     for _ in range(2):  # the records, and the end of their stream
-        while not isinstance(chunk := orphans.step(), AdoptedChunk):
-            pass
+        chunk = next_chunk(orphans)
         chunk.state = ChunkState.SETTLED
         settle(chunk)
     with descriptors_replaced(spool, own):
         while not orphans.is_idle:
             orphans.step()
         assert (own / "lock").exists()
-    assert life.exists()
+    assert list(spool.iterdir())
     assert orphans.counters.refused == 1
 
 
@@ -230,8 +223,7 @@ def test_a_spare_is_made_outside_the_section_and_comes_into_use_inside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A producer that allocates at the same moment replaces the list that the spare goes into."""
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     assert offer(buffer, "m", size=SEGMENT_BYTES // 2)
     assert storage._own is not None
     held: list[tuple[str, bool]] = []
@@ -255,8 +247,7 @@ def test_a_spare_is_made_outside_the_section_and_comes_into_use_inside(
 
 def test_the_bound_holds_and_the_policy_decides(tmp_path: Path) -> None:
     bound = STREAMS_BYTES + 8 * SEGMENT_BYTES
-    storage = storage_in(tmp_path, bytes_max=bound)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, bytes_max=bound)
     accepted = 0
     while offer(buffer, f"m{accepted}", size=300):
         accepted += 1
@@ -274,8 +265,7 @@ def test_the_bound_holds_and_the_policy_decides(tmp_path: Path) -> None:
 
 
 def test_gaps_are_declared_even_when_the_spool_is_full(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path, bytes_max=STREAMS_BYTES + 2 * SEGMENT_BYTES)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, bytes_max=STREAMS_BYTES + 2 * SEGMENT_BYTES)
     number = 0
     while offer(buffer, f"m{number}", size=300):
         number += 1
@@ -289,8 +279,7 @@ def test_gaps_are_declared_even_when_the_spool_is_full(tmp_path: Path) -> None:
 
 
 def test_a_record_larger_than_a_segment_gets_a_file_of_its_own(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     assert offer(buffer, "large", size=5 * SEGMENT_BYTES)
     assert offer(buffer, "small")
     sizes = {each.stat().st_size for each in files(tmp_path)}
@@ -300,8 +289,7 @@ def test_a_record_larger_than_a_segment_gets_a_file_of_its_own(tmp_path: Path) -
 
 
 def test_a_file_of_its_own_goes_when_it_is_acked(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     assert offer(buffer, "large", size=5 * SEGMENT_BYTES)
     ship_all(buffer)
     for number in range(600):  # it is used as any other until it is full
@@ -315,8 +303,7 @@ def test_a_file_of_its_own_goes_when_it_is_acked(tmp_path: Path) -> None:
 
 def test_a_large_record_finds_room_though_spares_have_taken_it(tmp_path: Path) -> None:
     bound = STREAMS_BYTES + 9 * SEGMENT_BYTES
-    storage = storage_in(tmp_path, bytes_max=bound)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, bytes_max=bound)
     for number in range(300):
         offer(buffer, f"{number}", size=300)
     ship_all(buffer)
@@ -340,8 +327,7 @@ def test_many_tags_share_a_segment(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="a mapping keeps a descriptor")
 def test_segments_take_no_descriptors_from_the_program(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     with descriptors_left(6):
         for number in range(200):
             assert offer(buffer, f"m{number}", size=1500)
@@ -351,8 +337,7 @@ def test_segments_take_no_descriptors_from_the_program(tmp_path: Path) -> None:
 
 
 def test_a_tag_that_does_not_fit_a_header_is_kept_in_memory(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     assert offer(buffer, "long", "t" * 300)
     assert offer(buffer, "short", "t" * 255)
     assert storage.unspooled == 1
@@ -406,8 +391,7 @@ def test_a_volume_that_fails_is_replaced_by_memory_and_comes_back(
 
 def test_memory_has_its_own_bound(tmp_path: Path, disk: Disk) -> None:
     disk.error = errno.ENOSPC
-    storage = storage_in(tmp_path, memory_bytes_max=10 * CHUNK_BYTES)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, memory_bytes_max=10 * CHUNK_BYTES)
     number = 0
     while offer(buffer, f"m{number}", size=300):
         number += 1
@@ -420,8 +404,7 @@ def test_memory_has_its_own_bound(tmp_path: Path, disk: Disk) -> None:
 
 def test_numbers_given_out_in_memory_are_noted_on_the_spool(tmp_path: Path, disk: Disk) -> None:
     """Else recovery would end the stream with a number that is taken."""
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     assert offer(buffer, "first")
     disk.error = errno.ENOSPC
     while storage.unspooled < 5:
@@ -449,8 +432,7 @@ def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path, how: str) 
         path.mkdir()
         os.chown(path, 12345, 12345)
     clock = Clock()
-    storage = storage_in(path, monotonic=clock)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(path, monotonic=clock)
     assert offer(buffer, "m")
     assert storage.unspooled == 1
     assert len(storage.news) == 1
@@ -466,8 +448,7 @@ def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path, how: str) 
 
 def test_a_life_that_somebody_removes_is_begun_anew(tmp_path: Path) -> None:
     clock = Clock()
-    storage = storage_in(tmp_path, monotonic=clock)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, monotonic=clock)
     assert offer(buffer, "gone")
     (life,) = tmp_path.iterdir()
     for each in life.iterdir():
@@ -495,8 +476,7 @@ def test_the_floor_of_the_volume_is_left_to_others(
 
     monkeypatch.setattr(ProcessDirectory, "allocate", allocate)
     monkeypatch.setattr(ProcessDirectory, "free_bytes", lambda life: free[0])
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     while storage.unspooled == 0:
         assert offer(buffer, "m", size=300)
     assert free[0] >= 0
@@ -526,23 +506,18 @@ def test_the_floor_is_a_share_of_the_volume(
 
 
 def test_a_split_chunk_stays_until_both_halves_are_acked(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     for number in range(4):
         assert offer(buffer, f"m{number}")
-    buffer.seal_all()
-    whole = buffer.take()
-    assert whole is not None
-    halves = buffer.split(whole)
-    assert halves is not None
+    whole = taken(buffer)
+    halves = split(buffer, whole)
     assert all(half.spooled for half in halves)
     assert buffer.report("test", 0.0).spooled == 4
     buffer.release(halves[0])
     own = storage._own
     assert own is not None
     assert [segment.live for segment in own.segments if segment.live] == [{whole}]
-    quarter = buffer.split(halves[1])
-    assert quarter is not None
+    quarter = split(buffer, halves[1])
     buffer.release(quarter[0])
     buffer.give_up(quarter[1], QUARANTINED)
     assert not any(segment.live for segment in own.segments)
@@ -551,86 +526,20 @@ def test_a_split_chunk_stays_until_both_halves_are_acked(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_whole_of_which_one_half_is_acked_is_recovered_whole(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
-    for number in range(4):
-        assert offer(buffer, f"m{number}")
-    buffer.seal_all()
-    whole = buffer.take()
-    assert whole is not None
-    halves = buffer.split(whole)
-    assert halves is not None
-    buffer.release(halves[0])
-    storage.abandon()
-    assert recover(tmp_path).markers == ["m0", "m1", "m2", "m3"]
-
-
 @pytest.mark.parametrize("last", [0, 1, 2])
 def test_a_whole_stays_until_the_last_quarter_is_acked(tmp_path: Path, last: int) -> None:
     """A half that was split again is not done: with its ack alone missing, all is still there."""
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path)
     for number in range(4):
         assert offer(buffer, f"m{number}")
-    buffer.seal_all()
-    whole = buffer.take()
-    assert whole is not None
-    halves = buffer.split(whole)
-    assert halves is not None
-    quarters = buffer.split(halves[1])
-    assert quarters is not None
+    whole = taken(buffer)
+    halves = split(buffer, whole)
+    quarters = split(buffer, halves[1])
     parts = [halves[0], *quarters]
     for part in (*parts[:last], *parts[last + 1 :]):
         buffer.release(part)
     storage.abandon()
     assert recover(tmp_path).markers == ["m0", "m1", "m2", "m3"]
-
-
-def test_own_chunks_go_before_adopted_ones(tmp_path: Path) -> None:
-    other = storage_in(tmp_path)
-    dead = buffer_on(other)
-    for number in range(30):
-        assert offer(dead, f"old{number}", size=300)
-    other.abandon()
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
-    orphans = _adopt_all(tmp_path, buffer)
-    assert offer(buffer, "new")
-    buffer.seal_all()
-    first = buffer.take()
-    assert first is not None
-    assert not first.adopted
-    taken = [buffer.take() for _ in range(5)]
-    assert [each is not None and each.adopted for each in taken] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
-    assert not buffer.has_sealed()
-    assert taken[0] is not None
-    buffer.release(taken[0])
-    assert buffer.has_sealed()
-    assert buffer.counters.acked == 0
-    assert buffer.settled_through() == 0
-    assert buffer.bytes_held == first.size
-    buffer.close_intake()
-    while (chunk := buffer.take()) is not None:
-        assert not chunk.adopted, "adopted chunks hold up the end of their adopter"
-    orphans.close()
-    storage.close()
-
-
-def _adopt_all(path: Path, buffer: Buffer) -> Any:
-    from logship._spool.progress import RecoveryState
-
-    orphans = Orphans(path)
-    while (found := orphans.step()) is not RecoveryState.AWAITING_ACKS:
-        if isinstance(found, AdoptedChunk):
-            buffer.adopt(found)
-    return orphans
 
 
 def test_files_are_synced_while_somebody_writes(
@@ -645,8 +554,7 @@ def test_files_are_synced_while_somebody_writes(
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
     monkeypatch.setattr("logship._spool.own_directory.SYNC_SECONDS", 0.01)
-    storage = storage_in(tmp_path, syncs=True)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, syncs=True)
     for number in range(10):
         assert offer(buffer, f"{number}")
         assert synced.acquire(timeout=20)
@@ -671,8 +579,7 @@ def test_a_disk_that_does_not_take_what_is_synced_is_told_of_once(
     monkeypatch.setattr(os, "fdatasync", fdatasync)
     monkeypatch.setattr("logship._spool.own_directory.SYNC_SECONDS", 0.01)
     clock = Clock()
-    storage = storage_in(tmp_path, syncs=True, monotonic=clock)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, syncs=True, monotonic=clock)
     for _ in range(2):
         for _ in range(2):  # the error of the first is noted when the second is tried
             assert tried.acquire(timeout=20)

@@ -14,7 +14,7 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._buffer.overflow import Admission
 from logship._spool.storage import RETRY_SECONDS
-from tests.spool.spools import CHUNK_BYTES, buffer_on, offer, storage_in
+from tests.spool.spools import CHUNK_BYTES, buffer_on, offer, spooled, storage_in
 from tests.spool.test_orphans import recover
 from tests.spool.test_storage import Clock, Disk
 from tests.support.packing import pack_record
@@ -77,8 +77,7 @@ def test_an_error_of_a_look_at_the_life_does_not_give_its_lock_away(
 ) -> None:
     """A recoverer would end the stream with a number that this process gives out as well."""
     clock = Clock()
-    storage = storage_in(tmp_path, monotonic=clock)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(tmp_path, monotonic=clock)
     assert offer(buffer, "before")
     clock.now += RETRY_SECONDS + 1
 

@@ -17,7 +17,7 @@ from logship._settings import Settings
 from logship._spool.directories import ProcessDirectory
 from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
-from tests.spool.spools import buffer_on, offer, storage_in
+from tests.spool.spools import offer, spooled
 from tests.spool.test_orphans import recover
 from tests.spool.test_storage import Clock
 
@@ -97,8 +97,7 @@ def test_no_number_is_given_out_beside_the_recoverer_of_a_closed_lock(
 ) -> None:
     """It ends the streams, and their next number is taken then."""
     spool, clock = tmp_path / "spool", Clock()
-    storage = storage_in(spool, monotonic=clock)
-    buffer = buffer_on(storage)
+    storage, buffer = spooled(spool, monotonic=clock)
     assert offer(buffer, "before")
     buffer.note("sampled", 1, "tag")
     (lock,) = (
