@@ -172,19 +172,23 @@ def test_a_tag_that_is_the_name_of_another_program(
 
 
 @pytest.mark.parametrize(
-    ("driver", "mode", "outcome"),
+    ("driver", "mode", "outcome", "said"),
     [
-        ("awsfirelens", None, "fail"),
-        ("none", None, "fail"),
-        (None, None, "fail"),
-        ("awslogs", None, "warn"),
-        ("awslogs", "non-blocking", "warn"),
-        ("awslogs", "blocking", "ok"),
+        ("awsfirelens", None, "fail", "same sidecar"),
+        ("none", None, "fail", "no log driver"),
+        (None, None, "fail", "no log driver"),
+        ("awslogs", None, "warn", "non-blocking (the default on ECS)"),
+        ("awslogs", "non-blocking", "warn", "drops in silence"),
+        ("awslogs", "blocking", "ok", ""),
     ],
 )
-def test_stderr_by_log_driver(driver: str | None, mode: str | None, outcome: str) -> None:
+def test_stderr_by_log_driver(
+    driver: str | None, mode: str | None, outcome: str, said: str
+) -> None:
     own = TaskContainer("app", log_driver=driver, log_options={"mode": mode} if mode else {})
-    assert check_stderr(Settings(), own, "pipe").outcome.value == outcome
+    result = check_stderr(Settings(), own, "pipe")
+    assert result.outcome.value == outcome
+    assert said in result.text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship._ecs.advice import default_tag, stderr_risk
+from logship._ecs.advice import default_tag
 from logship._ecs.awaited_tag import AwaitedTag
 from logship._ecs.reader import TaskReader, read_task
 from logship._ecs.task import TaskContainer
@@ -181,25 +181,3 @@ def test_a_drain_waits_for_a_part_of_its_budget_only() -> None:
         assert awaited.is_due(100.4)
         awaited.limit(101.0, 30.0)
         assert awaited.is_due(100.4), "a longer budget takes nothing back"
-
-
-@pytest.mark.parametrize(
-    ("driver", "options", "word"),
-    [
-        ("awsfirelens", {"Name": "s3"}, "same sidecar"),
-        ("awslogs", {"mode": "non-blocking"}, "drops in silence"),
-        ("awslogs", {}, "non-blocking (the default on ECS)"),
-        ("none", {}, "no log driver"),
-        (None, {}, "no log driver"),
-        ("awslogs", {"mode": "blocking"}, None),
-    ],
-)
-def test_what_makes_stderr_unsafe(
-    driver: str | None, options: dict[str, str], word: str | None
-) -> None:
-    risk = stderr_risk(TaskContainer("app", log_driver=driver, log_options=options))
-    if word is None:
-        assert risk is None
-    else:
-        assert risk is not None
-        assert word in risk.text
