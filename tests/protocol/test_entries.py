@@ -61,7 +61,8 @@ def test_the_bytes_of_an_entry(record: Any, extra_fields: int, expected: str) ->
 @pytest.mark.parametrize("count", [13, 14, 15, 16, 17, 200, 65_533, 65_534, 65_535, 65_536])
 def test_the_map_header_counts_the_stamp_at_every_size(count: int) -> None:
     record = {f"f{number}": number for number in range(count)}
-    assert readable(record) == record
+    for _ in range(2):  # the second time its names are known
+        assert readable(record) == record
 
 
 def test_the_map_header_grows_where_the_stamp_makes_it() -> None:
@@ -708,13 +709,6 @@ def test_entries_of_another_second_have_their_own_time() -> None:
     times_ns = [5_000_000_001, 5_999_999_999, 6_000_000_000, 4_999_999_999, 0, 2**32 * 10**9 - 1]
     packed = b"".join(pack_record({"n": 1}, time_ns, 0) for time_ns in times_ns)
     assert [time_ns for time_ns, _ in unpack_entries(packed)] == times_ns
-
-
-@pytest.mark.parametrize("count", [14, 15, 16, 100])
-def test_a_plain_record_of_many_fields(count: int) -> None:
-    record = {f"plain {number}": number for number in range(count)}
-    for _ in range(2):  # the second time its names are known
-        assert readable(record) == record
 
 
 @pytest.mark.parametrize("fault", [MemoryError, RecursionError])
