@@ -166,7 +166,7 @@ class Program:
     ) -> None:
         """Wait for `condition`, but no longer than the program lives."""
         wait_until(lambda: condition() or not self.is_alive, what, seconds_max)
-        if not condition():
+        if not self.is_alive and not condition():
             raise AssertionError(
                 f"the program ended ({self.process.returncode}) before: {what}\n{self.stderr}"
             )
