@@ -64,22 +64,22 @@ class Runs:
         environ = {"TMPDIR": str(self.programs.directory), **more.pop("environ", {})}
         return self.programs.start(*sources, before=before, environ=environ, **more)
 
-    def shell(
-        self, script: str, *words: str, options: Sequence[str] = (), **environ: str
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Run a shell script under `run` to its end; `words` are its arguments."""
-        return self.command("sh", "-c", script, "sh", *words, options=options, **environ)
+    def shell(self, script: str, *words: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
+        """Run a shell script as `command` does; `words` are its arguments."""
+        return self.command("sh", "-c", script, "sh", *words, **more)
 
     def command(
-        self, *words: str, options: Sequence[str] = (), **environ: str
+        self,
+        *words: str,
+        options: Sequence[str] = (),
+        returncode: int | None = None,
+        **environ: str,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run any command under `run` to its end."""
-        return subprocess.run(
+        """Run any command under `run` to its end, which must be so, if one is given."""
+        ended = subprocess.run(
             [*self._first, *LOGSHIP, "run", *options, "--", *words],
             env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(REPOSITORY),
-                "LOGSHIP_ENDPOINTS": self.receiver.endpoint,
+                **self.environ,
                 "LOGSHIP_STOP_TIMEOUT_SECONDS": "40",
                 "TMPDIR": str(self.programs.directory),
                 **environ,
@@ -89,6 +89,31 @@ class Runs:
             timeout=60,
             check=False,
         )
+        assert returncode is None or ended.returncode == returncode, ended.stderr
+        return ended
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a command of logship needs to find its modules and the sidecar."""
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(REPOSITORY),
+            "LOGSHIP_ENDPOINTS": self.receiver.endpoint,
+        }
+
+    def stopped(
+        self,
+        program: Program,
+        number: int = signal.SIGTERM,
+        *,
+        logged: int = 0,
+        returncode: int | None = None,
+    ) -> Ended:
+        """Signal `run` when the program is ready and has logged so much; return what it left."""
+        program.until_ready()
+        program.until_logged(logged)
+        self.signal(program, number)
+        return program.end(returncode=returncode)
 
     def signal(self, program: Program, number: int) -> None:
         """Send a signal to `run` itself."""

@@ -28,7 +28,6 @@ NOWHERE = "tcp://127.0.0.1:1"
 LOGS = f"""
     import os, signal, sys, time
     import logship
-    from application import forever, log, progress, ready, wait_for
     client = logship.install(level="INFO", endpoints="{NOWHERE}")
 """
 
@@ -71,10 +70,8 @@ def test_what_a_client_leaves_that_dies_without_a_word_is_shipped(
         """,
         options=("--receipt", str(receipt)),
     )
-    ended = program.end()
-    assert ended.returncode == code
-    assert len(ended.ledger) == 500
-    both.verdict(ended).assert_delivered_once()
+    ended = program.end(returncode=code)
+    both.verdict(ended).assert_delivered_once(500)
     assert f"{how}; what it left on its spool is being shipped" in ended.stderr
     assert len(re.findall(r"^logship: recovered 500 records of ", ended.stderr, re.M)) == 1
     found = read_receipt(receipt)
@@ -89,9 +86,7 @@ def test_a_client_that_has_logged_nothing_leaves_nothing_to_tell_of(both: Runs, 
     program = both.start(LOGS, f"ready(); wait_for('end'); sys.exit({code})")
     program.until_ready()
     program.until_true(lambda: owners_known(both, program) == 1, "`run` has found its spool")
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == code
+    ended = program.finish("end", returncode=code)
     assert "spool" not in ended.stderr
 
 
@@ -179,8 +174,7 @@ def test_a_gunicorn_worker_that_is_killed_loses_nothing(both: Runs, receipt: Pat
     program.until("worker 3")  # in the place of the first
     program.until_true(lambda: "SIGKILL" in program.stderr, "run says who died")
     both.signal(program, signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.end(returncode=0)
     assert len(ended.ledger) == 300
     assert "was killed by SIGKILL; what it left on its spool" in ended.stderr
     both.verdict(ended).assert_all_delivered()
@@ -201,18 +195,14 @@ def test_the_owner_of_a_spool_behind_a_symbolic_link_is_known(runs: Runs, tmp_pa
         environ={"TMPDIR": str(link)},
     )
     program.until_true(lambda: owners_known(runs, program) == 1, "run knows it")
-    program.let_go("owner")
-    ended = program.end()
-    assert ended.returncode == SIGKILLED
+    ended = program.finish("owner", returncode=SIGKILLED)
     assert "was killed by SIGKILL; what it left on its spool" in ended.stderr
 
 
 def test_a_client_that_nobody_saw_before_it_died_loses_nothing_either(both: Runs) -> None:
     """It lives for a few milliseconds, and is not our child: only its spool is there."""
-    program = both.start(
-        """
+    program = both.start("""
         import os
-        from application import new_marker, write_down
         code = (
             "import os, signal, sys, logship;"
             "client = logship.BackgroundClient(logship.Settings.from_env(os.environ));"
@@ -228,12 +218,9 @@ def test_a_client_that_nobody_saw_before_it_died_loses_nothing_either(both: Runs
                                    capture_output=True)
             assert ended.stdout == b"emitted"
             write_down(marker)
-        """
-    )
-    ended = program.end()
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 5
-    both.verdict(ended).assert_all_delivered()
+    """)
+    ended = program.end(returncode=0)
+    both.verdict(ended).assert_all_delivered(5)
 
 
 def test_a_client_killed_by_us_at_the_deadline_loses_nothing(both: Runs) -> None:
@@ -251,10 +238,8 @@ def test_a_client_killed_by_us_at_the_deadline_loses_nothing(both: Runs) -> None
     program.until_ready()
     program.until_true(lambda: both.command_is_frozen(program), "SIGSTOP")
     both.signal(program, signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == SIGKILLED
-    assert len(ended.ledger) == 300
-    both.verdict(ended).assert_all_delivered()
+    ended = program.end(returncode=SIGKILLED)
+    both.verdict(ended).assert_all_delivered(300)
 
 
 def test_clients_know_the_true_deadline_whatever_they_believe(both: Runs, gate: Gate) -> None:
@@ -264,7 +249,6 @@ def test_clients_know_the_true_deadline_whatever_they_believe(both: Runs, gate: 
         """
         import os, signal, sys
         import logship
-        from application import forever, log, progress, ready
         logship.install(level="INFO", stop_timeout_seconds=3600, report=True)
         progress("stop file " + str(os.path.exists(os.environ["LOGSHIP_STOP_FILE"])))
         log("before")
@@ -285,19 +269,16 @@ def test_clients_know_the_true_deadline_whatever_they_believe(both: Runs, gate: 
     both.signal(program, signal.SIGTERM)
     program.until("signalled")
     gate.open()  # run itself must ship what they report
-    ended = program.end()
-    assert ended.returncode == SIGKILLED
+    ended = program.end(returncode=SIGKILLED)
     assert "stop file False" in ended.progress
     reasons = {each["reason"] for each in ended.reports}
     assert {"SIGTERM", "logship run stops"} & reasons
-    assert len(ended.ledger) == 2
-    both.verdict(ended).assert_all_delivered()
+    both.verdict(ended).assert_all_delivered(2)
 
 
 def test_the_spool_is_private_and_goes_when_it_is_empty(both: Runs) -> None:
     program = both.start("""
         import os
-        from application import progress, ready, wait_for
         progress("spool " + os.environ["LOGSHIP_SPOOL_DIR"])
         ready()
         wait_for("end")
@@ -307,16 +288,14 @@ def test_the_spool_is_private_and_goes_when_it_is_empty(both: Runs) -> None:
     modes = [stat.S_IMODE(each.stat().st_mode) for each in (spool.parent, spool)]
     # Where we are root, others may have to write there, but can neither list nor guess it.
     assert modes == ([0o711, 0o1777] if os.geteuid() == 0 else [0o700, 0o700])
-    program.let_go("end")
-    assert program.end().returncode == 0
+    program.finish("end")
     assert not spool.parent.exists()
 
 
 def test_the_operators_own_spool_is_left_to_the_operator(runs: Runs, tmp_path: Path) -> None:
     spool = tmp_path / "operators"
     spool.mkdir()
-    ended = runs.shell("echo spool: $LOGSHIP_SPOOL_DIR", LOGSHIP_SPOOL_DIR=str(spool))
-    assert ended.returncode == 0
+    runs.shell("echo spool: $LOGSHIP_SPOOL_DIR", LOGSHIP_SPOOL_DIR=str(spool), returncode=0)
     assert runs.messages == [f"spool: {spool}"]
 
 
@@ -336,10 +315,8 @@ def test_a_client_of_another_user_has_a_spool_too(both: Runs) -> None:
         """,
         environ={"TMPDIR": "/tmp"},  # a test's own directory lets no other user in
     )
-    ended = program.end()
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 100
-    both.verdict(ended).assert_all_delivered()
+    ended = program.end(returncode=0)
+    both.verdict(ended).assert_all_delivered(100)
 
 
 def test_what_cannot_be_shipped_stays_on_the_spool_and_is_on_stderr(
@@ -354,9 +331,9 @@ def test_what_cannot_be_shipped_stays_on_the_spool_and_is_on_stderr(
         """,
         endpoint=NOWHERE,
         options=("--receipt", str(receipt), "--loss-exit", "77"),
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"},
     )
-    ended = program.end()
-    assert ended.returncode == SIGKILLED
+    ended = program.end(returncode=SIGKILLED)
     runs.verdict(ended).assert_nothing_lost()
     assert len(ended.spilled) >= 50
     found = read_receipt(receipt)
@@ -372,15 +349,9 @@ def recover_and_remove(runs: Runs, spool: str) -> None:
     import subprocess
 
     from tests.run.conftest import LOGSHIP
-    from tests.support.programs import REPOSITORY
 
-    environ: dict[str, Any] = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(REPOSITORY),
-        "LOGSHIP_ENDPOINTS": runs.receiver.endpoint,
-    }
     command = [*LOGSHIP, "recover", "--spool", spool]
-    assert subprocess.run(command, env=environ, timeout=60, check=False).returncode == 0
+    assert subprocess.run(command, env=runs.environ, timeout=60, check=False).returncode == 0
     assert len(runs.messages) >= 50
     shutil.rmtree(Path(spool).parent)
 
@@ -390,7 +361,6 @@ def test_a_run_inside_a_run_ships_and_is_recovered(both: Runs) -> None:
     program = both.start(
         """
         import os, subprocess, sys, time
-        from application import new_marker, progress, write_down
         inner = [sys.executable, "-c", "from logship._cli import main; main()", "run", "--"]
         environ = {**os.environ, "LOGSHIP_ENDPOINTS": "tcp://127.0.0.1:1"}
         marker = new_marker()
@@ -413,18 +383,17 @@ def test_a_run_inside_a_run_ships_and_is_recovered(both: Runs) -> None:
         """,
         options=("--orphan-wait", "0.5"),
     )
-    ended = program.end()
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 1
-    both.verdict(ended).assert_all_delivered()
+    ended = program.end(returncode=0)
+    both.verdict(ended).assert_all_delivered(1)
 
 
 def test_a_spool_that_cannot_be_recovered_is_a_loss(runs: Runs, receipt: Path) -> None:
     """The receipt and `--loss-exit` have the answer of `logship recover`."""
     script = 'mkdir elsewhere; ln -s "$PWD/elsewhere" "$LOGSHIP_SPOOL_DIR/$1"; sleep 0.5'
     options = ("--receipt", str(receipt), "--loss-exit", "77")
-    ended = runs.command("sh", "-c", f'cd "$TMPDIR"; {script}', "sh", "a" * 32, options=options)
-    assert ended.returncode == 77
+    ended = runs.command(
+        "sh", "-c", f'cd "$TMPDIR"; {script}', "sh", "a" * 32, options=options, returncode=77
+    )
     found = read_receipt(receipt)
     assert (found["complete"], found["recovery"]["complete"]) == (False, False)
     assert found["recovery"]["refused"] == 1
@@ -454,8 +423,7 @@ def test_what_a_killed_run_has_left_is_shipped_by_the_next_one(runs: Runs, recei
     os.kill(pid, signal.SIGKILL)
     ended = program.end()
     assert len(ended.ledger) == 200
-    second = runs.command("true", options=("--receipt", str(receipt)))
-    assert second.returncode == 0
+    second = runs.command("true", options=("--receipt", str(receipt)), returncode=0)
     assert f"what it left in {directory} is shipped" in second.stderr.decode()
     runs.verdict(ended).assert_all_delivered()
     assert not directory.exists()
@@ -474,7 +442,7 @@ def test_what_a_run_could_not_ship_waits_for_one_with_the_same_endpoints(
     runs: Runs, gate: Gate, tmp_path: Path
 ) -> None:
     """As on a cron host: the next job of this user has a sidecar of its own."""
-    down = {"LOGSHIP_ENDPOINTS": gate.endpoint, "LOGSHIP_STOP_TIMEOUT_SECONDS": "1"}
+    down: dict[str, Any] = {"LOGSHIP_ENDPOINTS": gate.endpoint, "LOGSHIP_EXIT_STALL_SECONDS": "0.5"}
     runs.command(sys.executable, "-c", LEAVES, **down)
     [directory] = tmp_path.glob("logship-run-*")
     assert runs.command("true").stderr == b"", "another job is told nothing"
@@ -492,7 +460,7 @@ def test_secrets_are_no_part_of_the_commands_environment(runs: Runs, tmp_path: P
     """Error reports show an environment. Clients in the command know the secrets all the same."""
     (tmp_path / "key").write_text("a key")
     options = ("--shared-key-file", str(tmp_path / "key"), "--user", "ann:a password")
-    environ = {
+    environ: dict[str, Any] = {
         "LOGSHIP_SHARED_KEY": "a key",
         "LOGSHIP_USERNAME": "ann",
         "LOGSHIP_PASSWORD": "a password",

@@ -11,7 +11,6 @@ from tests.support.waiting import wait_until
 PRINTS = "print('one', flush=True); from application import wait_for; wait_for('end'); print('two')"
 LOGS = """
     import logship
-    from application import log, wait_for
     logship.install(level="INFO")
     log()
     print("one", flush=True)
@@ -30,9 +29,7 @@ def test_the_stream_of_the_output_is_told_its_task(both: Runs, mode: str, warnin
     with TaskMetadata(container("app", mode=mode)) as metadata:
         program = both.start(PRINTS, environ=metadata.environ)
         wait_until(lambda: len(told(both)) == 1, "the task has been named")
-        program.let_go("end")
-        ended = program.end()
-    assert ended.returncode == 0
+        ended = program.finish("end")
     assert both.messages == ["one", "logship: the task of this stream", "two"]
     assert len(set(told(both))) == 1
     assert ended.stderr.count("drops in silence") == warnings
@@ -42,9 +39,7 @@ def test_a_client_inside_names_its_own_stream_and_leaves_the_warning_to_run(runs
     with TaskMetadata(container("app", mode="non-blocking")) as metadata:
         program = runs.start(LOGS, environ=metadata.environ)
         wait_until(lambda: len(set(told(runs))) == 2, "both streams have named their task")
-        program.let_go("end")
-        ended = program.end()
-    assert ended.returncode == 0
+        ended = program.finish("end")
     assert (ended.stderr + " ".join(runs.messages)).count("drops in silence") == 1
     runs.verdict(ended).assert_all_delivered()
 
@@ -57,7 +52,6 @@ def test_a_command_that_prints_nothing_has_no_stream_to_tell(runs: Runs) -> None
         )
         assert metadata.was_asked.wait(30)
         program.until_ready()
-        program.let_go("end")
-        ended = program.end()
+        ended = program.finish("end")
     assert ended.stderr == ""
     assert runs.records == []

@@ -26,8 +26,7 @@ def test_the_commands_exit_code_is_ours(both: Runs, code: int) -> None:
 @pytest.mark.parametrize("name", ["TERM", "KILL", "SEGV", "USR1"])
 def test_a_command_killed_by_a_signal_gives_128_and_its_number(both: Runs, name: str) -> None:
     number = {"TERM": 15, "KILL": 9, "SEGV": 11, "USR1": 10}[name]
-    ended = both.shell(f"echo text; kill -{name} $$")
-    assert ended.returncode == 128 + number
+    ended = both.shell(f"echo text; kill -{name} $$", returncode=128 + number)
     assert (b"was killed by SIG" in ended.stderr) == (name in ("KILL", "SEGV"))
     assert both.messages == ["text"]
 
@@ -41,29 +40,26 @@ def test_a_command_that_is_not_there_gives_127(both: Runs, tmp_path: Path) -> No
         ("/no/such/file", b"cannot run /no/such/file: there is no such file"),
         (str(script), b"the interpreter in its first line does not exist"),
     ):
-        ended = both.command(word)
-        assert ended.returncode == 127, ended.stderr
+        ended = both.command(word, returncode=127)
         assert why in ended.stderr
 
 
 def test_a_command_that_cannot_be_run_gives_126(both: Runs, tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("just text\n")
-    ended = both.command(str(text))
-    assert ended.returncode == 126
+    ended = both.command(str(text), returncode=126)
     assert b"Permission denied" in ended.stderr
     text.chmod(0o755)
-    ended = both.command(str(text))
-    assert ended.returncode == 126
+    ended = both.command(str(text), returncode=126)
     assert b"#!/bin/sh" in ended.stderr
-    assert both.command(str(tmp_path)).returncode == 126
+    both.command(str(tmp_path), returncode=126)
 
 
 def test_the_receipt_is_the_drain_report_and_replaces_an_older_one(
     both: Runs, receipt: Path
 ) -> None:
     receipt.write_text("an older one")
-    assert both.shell("echo a; echo b; exit 3", options=("--receipt", str(receipt))).returncode == 3
+    both.shell("echo a; echo b; exit 3", options=("--receipt", str(receipt)), returncode=3)
     found = read_receipt(receipt)
     assert found["logship"] == "drain report"
     assert found["accepted"] == found["acked"] == 2
@@ -75,8 +71,7 @@ def test_the_receipt_is_the_drain_report_and_replaces_an_older_one(
 
 def test_a_receipt_for_a_stream_is_written_into_it(runs: Runs, tmp_path: Path) -> None:
     """Root could rename a file over `/dev/stdout`; the substitute here cannot be replaced."""
-    ended = runs.command("echo", "a", options=("--receipt", "/proc/self/fd/1"))
-    assert ended.returncode == 0
+    ended = runs.command("echo", "a", options=("--receipt", "/proc/self/fd/1"), returncode=0)
     assert json.loads(ended.stdout)["acked"] == 1
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -86,8 +81,7 @@ def test_a_receipt_for_a_stream_is_written_into_it(runs: Runs, tmp_path: Path) -
         assert json.loads(os.read(reader, 65536))["acked"] == 1
     finally:
         os.close(reader)
-    ended = runs.command("echo", "c", options=("--receipt", str(fifo)))
-    assert ended.returncode == 0
+    ended = runs.command("echo", "c", options=("--receipt", str(fifo)), returncode=0)
     assert b"cannot write the receipt" in ended.stderr
     assert fifo.is_fifo()
 
@@ -115,8 +109,7 @@ def test_a_receipt_follows_no_link_that_the_command_left(
         directory.mkdir()
         directory.chmod(0o777)
         options = ("--receipt", str(directory / "receipt.json"))
-        ended = runs.shell(plant, str(tmp_path), str(directory), options=options)
-        assert ended.returncode == 0
+        runs.shell(plant, str(tmp_path), str(directory), options=options, returncode=0)
         moved = Path(name) / "open.moved"
         written = (moved if moved.exists() else directory) / "receipt.json"
         assert (written.is_symlink(), written.stat().st_mode & 0o777) == (False, 0o600)
@@ -133,15 +126,26 @@ def test_a_receipt_shows_no_arguments(runs: Runs, receipt: Path) -> None:
     assert read_receipt(receipt)["command"] == ["echo", "***", "***"]
 
 
-def test_a_loss_is_on_the_receipt_and_can_be_the_exit_code(both: Runs, receipt: Path) -> None:
+@pytest.mark.parametrize(
+    ("loss_exit", "code", "returncode"), [("77", 0, 77), ("77", 4, 4), ("", 0, 0)]
+)
+def test_a_loss_is_on_the_receipt_and_can_be_the_exit_code(
+    both: Runs, receipt: Path, loss_exit: str, code: int, returncode: int
+) -> None:
     """Without a sidecar the line is on stderr, and was not delivered."""
-    options = ("--receipt", str(receipt), "--loss-exit", "77")
-    ended = both.shell("echo lost", options=options, LOGSHIP_ENDPOINTS=NOWHERE)
-    assert ended.returncode == 77
+    options = ("--receipt", str(receipt), *(("--loss-exit", loss_exit) if loss_exit else ()))
+    ended = both.shell(
+        f"echo lost; exit {code}",
+        options=options,
+        returncode=returncode,
+        LOGSHIP_ENDPOINTS=NOWHERE,
+        LOGSHIP_EXIT_STALL_SECONDS="0.5",
+    )
     assert b"lost" in ended.stderr
+    assert b'"logship": "drain report"' in ended.stderr
     found = read_receipt(receipt)
     assert (found["complete"], found["accepted"], found["acked"]) == (False, 1, 0)
-    assert found["exit_code"] == 0
+    assert found["exit_code"] == code
 
 
 def test_after_an_error_of_our_own_the_receipt_is_not_complete(
@@ -160,8 +164,7 @@ main()
 """
     monkeypatch.setattr("tests.run.conftest.LOGSHIP", (sys.executable, "-c", fails))
     options = ("--receipt", str(receipt), "--loss-exit", "75")
-    ended = runs.shell("echo lost; echo kept >&2", options=options)
-    assert ended.returncode == 75
+    runs.shell("echo lost; echo kept >&2", options=options, returncode=75)
     assert runs.messages == ["kept"]
     assert read_receipt(receipt)["complete"] is False
     assert read_receipt(receipt)["cut_off"] is True
@@ -180,8 +183,7 @@ main()
 """
     monkeypatch.setattr("tests.run.conftest.LOGSHIP", (sys.executable, "-c", fails))
     options = ("--receipt", str(receipt), "--orphan-wait", "0.2")
-    ended = runs.shell("echo kept; sleep 5 & exit 3", options=options)
-    assert ended.returncode == 3
+    runs.shell("echo kept; sleep 5 & exit 3", options=options, returncode=3)
     assert runs.messages == ["kept"]
     assert read_receipt(receipt)["complete"] is False
 
@@ -202,18 +204,6 @@ main()
     monkeypatch.setattr("tests.run.conftest.LOGSHIP", (sys.executable, "-c", fails))
     assert runs.shell("echo kept; exit 3").returncode == 3
     assert runs.messages == ["kept"]
-
-
-def test_the_commands_own_failure_goes_before_the_loss(runs: Runs) -> None:
-    options = ("--loss-exit", "77")
-    ended = runs.shell("echo lost; exit 4", options=options, LOGSHIP_ENDPOINTS=NOWHERE)
-    assert ended.returncode == 4
-
-
-def test_without_loss_exit_a_loss_is_reported_but_the_code_stays(runs: Runs) -> None:
-    ended = runs.shell("echo lost", LOGSHIP_ENDPOINTS=NOWHERE)
-    assert ended.returncode == 0
-    assert b'"logship": "drain report"' in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -237,8 +227,7 @@ def test_bad_usage_is_refused_before_the_command_starts(
     runs: Runs, tmp_path: Path, options: tuple[str, ...], why: bytes
 ) -> None:
     started = tmp_path / "started"
-    ended = runs.command("touch", str(started), options=options)
-    assert ended.returncode == 2
+    ended = runs.command("touch", str(started), options=options, returncode=2)
     assert why in ended.stderr
     assert b"Traceback" not in ended.stderr
     assert not started.exists()
@@ -246,13 +235,12 @@ def test_bad_usage_is_refused_before_the_command_starts(
 
 def test_no_command_at_all_is_an_error_that_shows_what_to_type(runs: Runs) -> None:
     for words in ((), ("",)):
-        ended = runs.command(*words)
-        assert ended.returncode == 2
+        ended = runs.command(*words, returncode=2)
         assert b"logship run -- php batch.php" in ended.stderr
 
 
 def test_options_behind_the_command_are_the_commands(runs: Runs) -> None:
-    assert runs.command("printf", "%s\n", "--tee", "--help").returncode == 0
+    runs.command("printf", "%s\n", "--tee", "--help", returncode=0)
     assert runs.messages == ["--tee", "--help"]
 
 
@@ -260,7 +248,7 @@ def test_disabled_the_command_takes_our_place(runs: Runs) -> None:
     script = "echo text; trap '' PIPE; exit 5"
     ended = runs.shell(script, LOGSHIP_DISABLED="1")
     assert (ended.returncode, ended.stdout) == (5, b"text\n")
-    assert runs.command("no-such-command", LOGSHIP_DISABLED="1").returncode == 127
+    runs.command("no-such-command", LOGSHIP_DISABLED="1", returncode=127)
     assert runs.records == []
 
 
@@ -277,11 +265,8 @@ def test_a_program_that_ends_by_itself_waits_for_a_sidecar_that_is_back_in_time(
 ) -> None:
     program = runs.start(
         """
-        from application import new_marker, progress, write_down
         for _ in range(300):
-            marker = new_marker()
-            print(marker, "x" * 400, flush=True)
-            write_down(marker)
+            print_marker("x" * 400)
         progress("over")
         """,
         options=("--receipt", str(receipt)),
@@ -289,8 +274,7 @@ def test_a_program_that_ends_by_itself_waits_for_a_sidecar_that_is_back_in_time(
     )
     program.until("over")
     gate.open()
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.end(returncode=0)
     runs.verdict(ended).assert_all_delivered()
     runs.assert_proved(receipt)
 
@@ -306,7 +290,6 @@ def test_without_any_place_for_temporary_files_it_runs_and_says_so(
         "tempfile.mkdtemp = refuse\n"
     )
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
-    ended = runs.shell("echo text; echo spool: $LOGSHIP_SPOOL_DIR", PYTHONPATH=path)
-    assert ended.returncode == 0
+    ended = runs.shell("echo text; echo spool: $LOGSHIP_SPOOL_DIR", PYTHONPATH=path, returncode=0)
     assert b"set TMPDIR to a directory that can be written" in ended.stderr
     assert runs.messages == ["text", "spool:"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,9 @@ from tests.run.conftest import Runs
 from tests.support.programs import REPOSITORY
 
 
-def installed(runs: Runs, *words: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+def installed(runs: Runs, *words: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
     """Run a command of Python, which is the text behind `-c` or more words, to its end."""
-    return runs.command(sys.executable, *words, options=("--install", "--tag", "T"), **environ)
+    return runs.command(sys.executable, *words, options=("--install", "--tag", "T"), **more)
 
 
 def told(runs: Runs) -> list[tuple[str, str]]:
@@ -197,8 +198,7 @@ def test_a_logship_that_is_broken_is_one_line_and_the_program_goes_on(
     (tmp_path / "logship.py").write_text(BROKEN[how])
     source = "import logging; logging.warning('x'); print('y')"
     script = f'PYTHONPATH="{tmp_path}:$PYTHONPATH" exec "$1" -c "{source}"'
-    ended = runs.shell(script, sys.executable, options=("--install",))
-    assert ended.returncode == 0
+    runs.shell(script, sys.executable, options=("--install",), returncode=0)
     assert runs.messages.count("WARNING:root:x") == runs.messages.count("y") == 1
     (line,) = [each for each in runs.messages if "--install" in each]
     assert "only the lines of this program are shipped" in line
@@ -243,8 +243,7 @@ def test_a_disabled_program_keeps_its_console(runs: Runs) -> None:
 
 
 def test_a_command_that_is_not_there_is_told_of_as_ever(runs: Runs) -> None:
-    ended = runs.command("no-such-command", options=("--install",))
-    assert ended.returncode == 127
+    ended = runs.command("no-such-command", options=("--install",), returncode=127)
     assert b"it is not on PATH" in ended.stderr
 
 

@@ -17,7 +17,6 @@ from tests.support.programs_gate import Gate
 
 LEAVES_ONE = """
     import os, sys
-    from application import forever, log, progress, ready
     if os.fork() == 0:
         os.setsid()
         for descriptor in (1, 2):
@@ -40,11 +39,8 @@ def test_one_that_takes_long_to_die_is_shipped_when_it_is_dead(both: Runs, recei
         "forever()",
         options=("--orphan-wait", "0", "--receipt", str(receipt)),
     )
-    program.until_ready()
-    both.signal(program, signal.SIGTERM)
-    ended = program.end()
-    assert len(ended.ledger) == 5
-    both.verdict(ended).assert_all_delivered()
+    ended = both.stopped(program)
+    both.verdict(ended).assert_all_delivered(5)
     assert read_receipt(receipt)["complete"] is True
 
 
@@ -54,13 +50,11 @@ def test_where_a_client_is_left_alive_the_receipt_is_not_complete(
     """It may die with records that nothing ships: `run` and its spool's recovery are over."""
     program = runs.start(
         LEAVES_ONE.format(mebibytes=1),
-        "from application import wait_for; wait_for('end')",
+        "wait_for('end')",
         options=("--orphan-wait", "0", "--loss-exit", "75", "--receipt", str(receipt)),
     )
     program.until_ready()
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 75
+    ended = program.finish("end", returncode=75)
     found = read_receipt(receipt)
     assert (found["complete"], found["cut_off"], found["recovery"]["complete"]) == (
         False,
@@ -83,11 +77,8 @@ def test_output_that_waited_for_space_is_not_cut_off(both: Runs, gate: Gate, rec
     """The buffer is full, and what the command wrote last is in the pipe at its end."""
     program = both.start(
         """
-        from application import new_marker, write_down
         for _ in range(100):
-            marker = new_marker()
-            print(marker, "x" * 950, flush=True)
-            write_down(marker)
+            print_marker("x" * 950)
         """,
         endpoint=gate.endpoint,
         options=("--orphan-wait", "0", "--receipt", str(receipt)),
@@ -109,7 +100,6 @@ def test_a_client_is_not_taken_for_dead_when_the_output_ends(runs: Runs) -> None
     program = runs.start(
         """
         import os, signal
-        from application import log, progress, ready, wait_for
         ready()
         wait_for("client")
         if os.fork() == 0:
@@ -134,8 +124,7 @@ def test_a_client_is_not_taken_for_dead_when_the_output_ends(runs: Runs) -> None
     program.until_true(lambda: zombies_below(run) != [], "the command has ended")
     runs.signal(program, signal.SIGCONT)
     program.until_true(lambda: owners_known(runs, program) == 1, "`run` has found the client")
-    program.let_go("death")
-    ended = program.end()
+    ended = program.finish("death")
     runs.verdict(ended).assert_all_delivered()
     told = [line for line in ended.stderr.splitlines() if "what it left on its spool" in line]
     assert len(told) == 1
@@ -150,7 +139,6 @@ def test_a_command_that_cannot_be_killed_is_left_in_time(runs: Runs, receipt: Pa
     program = runs.start(
         """
         import os
-        from application import forever
         os.setuid(65534)
         print("held", flush=True)
         forever()

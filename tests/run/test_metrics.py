@@ -28,7 +28,6 @@ LOGGED = 70
 FAMILY = """
     import os, signal
     import logship
-    from application import log, new_marker, progress, ready, wait_for, write_down
     for ships in {ships}:
         if os.fork() == 0:
             if {quiet} or not ships:
@@ -41,9 +40,7 @@ FAMILY = """
             while True:
                 signal.pause()
     for _ in range({printed}):
-        marker = new_marker()
-        print(marker, flush=True)
-        write_down(marker)
+        print_marker()
     ready()
     wait_for("end")
 """
@@ -110,8 +107,7 @@ def test_the_sums_are_right_though_children_are_killed(runs: Runs, port: int, gi
         assert scraper.value("logship_records_unacked_total") == 0
         assert scraper.value("logship_metrics_pages_refused") == 0
         assert scraper.went_down == []
-        program.let_go("end")
-        ended = program.end()
+        ended = program.finish("end")
     runs.verdict(ended).assert_all_delivered()
     assert "metrics" not in ended.stderr
 
@@ -142,8 +138,7 @@ def test_clients_of_another_user_are_in_the_sum(
         until_shown(scraper, KILLED, 2)
         assert scraper.value("logship_records_accepted_total") >= written
         assert scraper.went_down == []
-    program.let_go("end")
-    program.end()
+    program.finish("end")
 
 
 def test_any_free_port_is_one_for_all_and_told_once(runs: Runs) -> None:

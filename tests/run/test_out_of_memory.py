@@ -36,7 +36,6 @@ BY_THE_KERNEL = (
 HOARDS = f"""
     import contextlib, os, sys, time
     import logship
-    from application import log
     from pathlib import Path
 
     RUN = os.getppid()
@@ -160,11 +159,9 @@ def test_a_client_killed_for_want_of_memory_loses_nothing(
     program = both.start(
         f"IS_SEEN = {seen}", HOARDS, who, options=("--receipt", str(receipt)), outside=cgroup.words
     )
-    ended = program.end()
-    assert ended.returncode == code, ended.stderr
+    ended = program.end(returncode=code)
     assert_told(ended, seen)
-    assert len(ended.ledger) == RECORDS
-    both.verdict(ended).assert_delivered_once()
+    both.verdict(ended).assert_delivered_once(RECORDS)
     found = read_receipt(receipt)
     assert found["complete"] is True
     assert found["recovery"]["records_acked"] == RECORDS
@@ -218,5 +215,4 @@ def test_nor_does_one_in_a_container_of_dockers(
     ended = runs.programs.start(f"IS_SEEN = {seen}", HOARDS, who, before=container_words).end()
     assert ended.returncode == code, ended.stderr
     assert_told(ended, seen)
-    assert len(ended.ledger) == RECORDS
-    runs.verdict(ended).assert_delivered_once()
+    runs.verdict(ended).assert_delivered_once(RECORDS)

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.run.conftest import LOGSHIP, SIGTERMED, Runs, read_receipt
-from tests.support.programs import REPOSITORY
 from tests.support.waiting import wait_until
 
 
@@ -57,13 +56,13 @@ def test_long_lines_arrive_whole_or_in_pieces_of_a_known_size(runs: Runs, size: 
 
 
 def test_a_hundred_thousand_lines_in_the_last_moment_all_arrive(both: Runs, receipt: Path) -> None:
-    ended = both.command(
+    both.command(
         sys.executable,
         "-c",
         "print(*(f'line {n} {80 * chr(120)}' for n in range(100_000)), sep=chr(10))",
         options=("--receipt", str(receipt)),
+        returncode=0,
     )
-    assert ended.returncode == 0
     assert [int(each.split()[1]) for each in both.messages] == list(range(100_000))
     both.assert_proved(receipt)
 
@@ -144,8 +143,8 @@ def test_pipes_that_both_have_much_take_turns(runs: Runs) -> None:
 
 
 def test_a_command_that_writes_nothing_or_closes_its_output_is_no_trouble(both: Runs) -> None:
-    assert both.shell("true").returncode == 0
-    assert both.shell("echo last; exec >&- 2>&-; sleep 0.2; exit 3").returncode == 3
+    both.shell("true", returncode=0)
+    both.shell("echo last; exec >&- 2>&-; sleep 0.2; exit 3", returncode=3)
     assert both.messages == ["last"]
 
 
@@ -167,11 +166,7 @@ def test_a_reader_of_tee_that_leaves_costs_no_record(runs: Runs, tmp_path: Path)
     """As `docker logs | head`: the records go on, and so does the command."""
     process = subprocess.Popen(
         [*LOGSHIP, "run", "--tee", "--", "sh", "-c", "seq 1 1000; read line; seq 1001 2000"],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(REPOSITORY),
-            "LOGSHIP_ENDPOINTS": runs.receiver.endpoint,
-        },
+        env=runs.environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -195,7 +190,6 @@ def test_a_reader_of_tee_that_stops_reading_holds_up_the_command_but_not_the_end
     program = both.start(
         """
         import os
-        from application import new_marker, ready, write_down
         ready()
         while True:
             marker = new_marker()
@@ -205,10 +199,7 @@ def test_a_reader_of_tee_that_stops_reading_holds_up_the_command_but_not_the_end
         options=("--tee", "--orphan-wait", "1"),
         outside=("sh", "-c", 'exec "$@" > "$0"', str(pipe)),
     )
-    program.until_ready()
-    program.until_logged(200)
-    both.signal(program, signal.SIGTERM)
-    ended = program.end()
+    ended = both.stopped(program, logged=200)
     os.close(read_descriptor)
     assert ended.returncode == SIGTERMED
     assert "bytes not passed on" in ended.stderr
@@ -240,7 +231,6 @@ def test_a_line_that_a_pattern_takes_years_for_holds_up_neither_output_nor_stop(
 ) -> None:
     program = runs.start(
         """
-        from application import forever, progress, ready
         for line in "first", "a" * 60 + "!", "last":
             print(line, flush=True)
         ready()
@@ -251,8 +241,7 @@ def test_a_line_that_a_pattern_takes_years_for_holds_up_neither_output_nor_stop(
     program.until_ready()
     runs.receiver.wait_for_records(3)
     runs.signal(program, signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == SIGTERMED
+    ended = program.end(returncode=SIGTERMED)
     assert ended.stderr.count("the search for --multiline-start took more than 1 s") == 1
     assert runs.messages == ["first", "a" * 60 + "!", "last"]
 
@@ -267,7 +256,6 @@ def test_only_the_beginning_of_a_line_is_searched(runs: Runs) -> None:
 def test_a_joined_record_does_not_wait_for_the_next_one(runs: Runs) -> None:
     program = runs.start(
         """
-        from application import forever, progress, ready
         print("start of a record", flush=True)
         print("  and its end", flush=True)
         ready()
@@ -288,7 +276,6 @@ def test_a_joined_record_has_the_time_of_its_first_line(runs: Runs) -> None:
     program = runs.start(
         """
         import sys
-        from application import wait_for
         for number in range(5):
             print(f"start {number}", flush=True)
             print('{"message": "read %d"}' % number, file=sys.stderr, flush=True)
@@ -345,12 +332,7 @@ def test_standard_input_environment_and_open_files_are_the_commands(
     script = f'cat; cat /dev/fd/{read_descriptor}; echo "$MINE"; pwd'
     process = subprocess.run(
         [*LOGSHIP, "run", "--", "sh", "-c", script],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(REPOSITORY),
-            "LOGSHIP_ENDPOINTS": runs.receiver.endpoint,
-            "MINE": "as given",
-        },
+        env={**runs.environ, "MINE": "as given"},
         cwd=tmp_path,
         input=b"from stdin\n",
         pass_fds=(read_descriptor,),
@@ -370,11 +352,7 @@ def test_closed_standard_streams_do_not_become_pipes_of_ours(runs: Runs, receipt
     )
     subprocess.run(
         ["sh", "-c", script],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(REPOSITORY),
-            "LOGSHIP_ENDPOINTS": runs.receiver.endpoint,
-        },
+        env=runs.environ,
         check=True,
         timeout=60,
     )

@@ -12,11 +12,8 @@ from tests.support.waiting import wait_until
 SMALL = {"LOGSHIP_BUFFER_BYTES_MAX": "65536", "LOGSHIP_CHUNK_BYTES_MAX": "8192"}
 
 PRINTS_MUCH = """
-    from application import new_marker, progress, write_down
     for number in range(2000):
-        marker = new_marker()
-        print(marker, "x" * 400, flush=True)
-        write_down(marker)
+        print_marker("x" * 400)
         progress("line")
     progress("over")
 """
@@ -43,10 +40,8 @@ def test_a_full_buffer_makes_the_command_wait_and_loses_nothing(
     until_it_waits(program.directory / "progress")
     assert "over" not in program.progress
     gate.open()
-    ended = program.end()
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 2000
-    both.verdict(ended).assert_all_delivered()
+    ended = program.end(returncode=0)
+    both.verdict(ended).assert_all_delivered(2000)
     both.assert_proved(receipt)
 
 
@@ -63,10 +58,8 @@ def test_push_back_is_bounded_and_then_the_overflow_policy_holds(
     )
     program.until("over")
     gate.open()
-    ended = program.end()
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 2000
-    both.verdict(ended).assert_nothing_lost()
+    ended = program.end(returncode=0)
+    both.verdict(ended).assert_nothing_lost(2000)
     found = read_receipt(receipt)
     assert found["accepted"] == 2000
     assert found["dropped"] + found["spilled"] > 0
@@ -78,12 +71,9 @@ def test_overflow_drop_newest_never_makes_the_command_wait(
     runs: Runs, gate: Gate, receipt: Path
 ) -> None:
     gate.silence()
-    program = runs.start(
-        PRINTS_MUCH,
-        endpoint=gate.endpoint,
-        options=("--receipt", str(receipt), "--push-back", "3600"),
-        environ=SMALL | {"LOGSHIP_OVERFLOW": "drop_newest"},
-    )
+    options = ("--receipt", str(receipt), "--push-back", "3600")
+    environ = SMALL | {"LOGSHIP_OVERFLOW": "drop_newest"}
+    program = runs.start(PRINTS_MUCH, endpoint=gate.endpoint, options=options, environ=environ)
     program.until("over")
     gate.open()
     runs.verdict(program.end()).assert_nothing_lost()
@@ -94,8 +84,7 @@ def test_a_command_that_waits_for_space_can_be_stopped(both: Runs, gate: Gate) -
     """Its pipe is full, its sidecar silent: all that it wrote is on stderr, in time."""
     gate.silence()
     program = both.start(
-        PRINTS_MUCH.replace("application import", "application import forever,")
-        + "    import signal\n",
+        PRINTS_MUCH,
         endpoint=gate.endpoint,
         options=("--push-back", "3600", "--stop-timeout", "4"),
         environ=SMALL,

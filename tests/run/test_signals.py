@@ -20,7 +20,6 @@ from tests.support.waiting import wait_until
 
 PRINTS_SIGNALS = """
     import os, signal
-    from application import forever, progress, ready
     taken = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
     for number in taken:
         signal.signal(number, lambda number, frame: progress(f"signal {int(number)}"))
@@ -30,26 +29,20 @@ PRINTS_SIGNALS = """
 
 PRINTS_AND_IGNORES_SIGTERM = """
     import signal, time
-    from application import new_marker, ready, write_down
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     ready()
     while True:
-        marker = new_marker()
-        print(marker, "x" * 400, flush=True)
-        write_down(marker)
+        print_marker("x" * 400)
         time.sleep(0.003)
 """
 
 PRINTS_UNTIL_SIGTERM = """
     import signal, sys, time
-    from application import new_marker, ready, write_down
     stopped = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     ready()
     while not stopped:
-        marker = new_marker()
-        print(marker, "x" * 400, flush=True)
-        write_down(marker)
+        print_marker("x" * 400)
         time.sleep(0.001)
     marker = new_marker()
     print(marker, "last words", end="", flush=True)
@@ -128,11 +121,7 @@ def test_a_stopped_command_says_its_last_words_and_keeps_its_code(
     both: Runs, receipt: Path
 ) -> None:
     program = both.start(PRINTS_UNTIL_SIGTERM, options=("--receipt", str(receipt)))
-    program.until_ready()
-    program.until_logged(200)
-    both.signal(program, signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == 9
+    ended = both.stopped(program, logged=200, returncode=9)
     both.verdict(ended).assert_all_delivered()
     found = read_receipt(receipt)
     assert (found["reason"], found["exit_code"], found["complete"]) == ("SIGTERM", 9, True)
@@ -147,11 +136,7 @@ def test_a_command_that_ignores_sigterm_is_killed_and_what_it_wrote_is_shipped(
         PRINTS_AND_IGNORES_SIGTERM,
         options=("--stop-timeout", "2", "--receipt", str(receipt)),
     )
-    program.until_ready()
-    program.until_logged(50)
-    both.signal(program, signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == SIGKILLED
+    ended = both.stopped(program, logged=50, returncode=SIGKILLED)
     assert "after SIGTERM; it is killed" in ended.stderr
     both.verdict(ended).assert_all_delivered()
     both.assert_proved(receipt)
@@ -164,11 +149,7 @@ def test_a_command_that_ignores_sigterm_while_the_sidecar_is_silent_is_on_stderr
     program = both.start(
         PRINTS_AND_IGNORES_SIGTERM, endpoint=gate.endpoint, options=("--stop-timeout", "2")
     )
-    program.until_ready()
-    program.until_logged(50)
-    both.signal(program, signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == SIGKILLED
+    ended = both.stopped(program, logged=50, returncode=SIGKILLED)
     verdict = both.verdict(ended)
     verdict.assert_nothing_lost()
     assert set(verdict.spilled) == set(ended.ledger)
@@ -181,11 +162,8 @@ def test_sigterm_during_the_drain_of_a_command_that_ended_by_itself_shortens_it(
     gate.silence()
     program = both.start(
         """
-        from application import new_marker, progress, write_down
         for _ in range(50):
-            marker = new_marker()
-            print(marker, flush=True)
-            write_down(marker)
+            print_marker()
         progress("over")
         """,
         endpoint=gate.endpoint,
@@ -196,8 +174,7 @@ def test_sigterm_during_the_drain_of_a_command_that_ended_by_itself_shortens_it(
     run = both.pid_of_run(program)
     program.until_true(lambda: children_of(run) == [], "the command has ended")
     both.signal(program, signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.end(returncode=0)
     both.verdict(ended).assert_nothing_lost()
 
 
@@ -205,7 +182,6 @@ def test_the_whole_group_can_be_signalled_where_a_shell_passes_nothing_on(both: 
     program = both.start(
         """
         import os, signal, sys
-        from application import forever, ready
 
         def stop(number, frame):
             print("child stopped", flush=True)
@@ -221,9 +197,7 @@ def test_the_whole_group_can_be_signalled_where_a_shell_passes_nothing_on(both: 
         """,
         options=("--signal-group",),
     )
-    program.until_ready()
-    both.signal(program, signal.SIGTERM)
-    assert program.end().returncode == 6
+    assert both.stopped(program).returncode == 6
     assert both.messages == ["child stopped"]
 
 
@@ -244,7 +218,6 @@ def zombies_below(pid: int) -> list[int]:
 
 ORPHANS = """
     import os, time
-    from application import forever, progress, ready
     for number in range(50):
         if os.fork() == 0:
             middle = os.getpid()
@@ -276,11 +249,8 @@ def test_orphans_are_reaped(both: Runs) -> None:
 
 GRANDCHILD = """
     import os, sys, time
-    from application import new_marker, progress, write_down
     def say(text):
-        marker = new_marker()
-        print(marker, text, flush=True)
-        write_down(marker)
+        print_marker(text)
     say("parent")
     if os.fork() == 0:
         os.setsid()
@@ -296,10 +266,8 @@ GRANDCHILD = """
 
 def test_what_a_grandchild_still_writes_is_waited_for(both: Runs, receipt: Path) -> None:
     program = both.start(GRANDCHILD.format(lines=25, stays=0), options=("--receipt", str(receipt)))
-    ended = program.end()
-    assert ended.returncode == 5
-    assert len(ended.ledger) == 26
-    both.verdict(ended).assert_all_delivered()
+    ended = program.end(returncode=5)
+    both.verdict(ended).assert_all_delivered(26)
     assert read_receipt(receipt)["cut_off"] is False
 
 
@@ -307,10 +275,8 @@ def test_a_grandchild_that_stays_is_not_waited_for_for_ever(both: Runs, receipt:
     """As PID 1 it is killed, as the kernel would do next; elsewhere left alone. It is told once."""
     options = ("--orphan-wait", "2", "--receipt", str(receipt))
     program = both.start(GRANDCHILD.format(lines=5, stays=600), options=options)
-    ended = program.end()
-    assert ended.returncode == 5
-    assert len(ended.ledger) == 6
-    both.verdict(ended).assert_all_delivered()
+    ended = program.end(returncode=5)
+    both.verdict(ended).assert_all_delivered(6)
     found = read_receipt(receipt)
     assert found["cut_off"] is not both.as_pid_1
     told = "still hold its output; they are killed" if both.as_pid_1 else "still hold its"
@@ -341,11 +307,7 @@ def test_ignored_signals_stay_ignored_as_nohup_wants_it(runs: Runs) -> None:
     )
     ended = subprocess.run(
         ["sh", "-c", *script],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(REPOSITORY),
-            "LOGSHIP_ENDPOINTS": runs.receiver.endpoint,
-        },
+        env=runs.environ,
         timeout=60,
         check=False,
     )
@@ -401,7 +363,6 @@ def test_other_stop_signals_start_the_clock_too(runs: Runs, name: str, listed: s
     program = runs.start(
         f"""
         import signal
-        from application import forever, ready
         signal.signal({signum}, signal.SIG_IGN)
         ready()
         forever()
@@ -409,10 +370,7 @@ def test_other_stop_signals_start_the_clock_too(runs: Runs, name: str, listed: s
         options=("--stop-timeout", "1"),
         environ={"LOGSHIP_STOP_SIGNALS": listed},
     )
-    program.until_ready()
-    runs.signal(program, signum)
-    ended = program.end()
-    assert ended.returncode == SIGKILLED
+    ended = runs.stopped(program, signum, returncode=SIGKILLED)
     assert f"after {name}; it is killed" in ended.stderr
 
 
@@ -420,18 +378,13 @@ def test_other_stop_signals_start_the_clock_too(runs: Runs, name: str, listed: s
 def test_a_stop_signal_ends_a_client_inside_the_command_by_it(both: Runs, name: str) -> None:
     program = both.start("""
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO", linger_seconds=5.0)
         log()
         ready()
         forever()
     """)
-    program.until_ready()
-    both.signal(program, signal.Signals[name])
-    ended = program.end()
-    assert ended.returncode == 128 + signal.Signals[name]
-    assert len(ended.ledger) == 1
-    both.verdict(ended).assert_all_delivered()
+    ended = both.stopped(program, signal.Signals[name], returncode=128 + signal.Signals[name])
+    both.verdict(ended).assert_all_delivered(1)
 
 
 @pytest.mark.parametrize(
@@ -448,7 +401,6 @@ def test_by_default_sighup_starts_the_clock_if_the_command_ends_by_it(
     program = runs.start(
         f"""
         import signal, sys
-        from application import progress, ready, wait_for
         signal.signal(signal.SIGHUP, {handler})
         ready()
         wait_for("end")

@@ -25,7 +25,6 @@ RUNS_OF_THE_NORMAL_SUITE = 4
 
 BATCH = """
     import itertools, sys, time
-    from application import new_marker, ready, write_down
     lines = int(sys.argv[1]) if sys.argv[1:] else {lines}
     begun = time.monotonic()
     ready()
@@ -61,10 +60,8 @@ def test_a_batch_that_ends_by_itself_loses_nothing_and_keeps_its_code(
     program = both.start(
         BATCH.format(lines=900, burst=10_000, code=code), options=("--receipt", str(receipt))
     )
-    ended = program.end()
-    assert ended.returncode == code
-    assert len(ended.ledger) == 10_900
-    both.verdict(ended).assert_delivered_once()
+    ended = program.end(returncode=code)
+    both.verdict(ended).assert_delivered_once(10_900)
     assert read_receipt(receipt)["complete"] is True
     both.assert_proved(receipt)
 
@@ -78,11 +75,7 @@ def test_a_batch_stopped_in_the_middle_loses_nothing_that_it_had_printed(
         BATCH.format(lines=-1, burst=0, code=0),
         options=("--receipt", str(receipt), "--stop-timeout", "30"),
     )
-    program.until_ready()
-    program.until_logged(600)
-    both.signal(program, signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == SIGTERMED
+    ended = both.stopped(program, logged=600, returncode=SIGTERMED)
     assert len(ended.ledger) >= 600
     both.verdict(ended).assert_all_delivered()
     assert read_receipt(receipt)["complete"] is True
@@ -102,8 +95,7 @@ def test_the_sidecar_is_killed_and_restarted_while_the_batch_is_stopped(
     program.until_logged(450)
     both.signal(program, signal.SIGTERM)
     both.receiver.restart()
-    ended = program.end()
-    assert ended.returncode == SIGTERMED
+    ended = program.end(returncode=SIGTERMED)
     both.verdict(ended).assert_all_delivered()
     both.assert_proved(receipt)
 
@@ -111,7 +103,6 @@ def test_the_sidecar_is_killed_and_restarted_while_the_batch_is_stopped(
 PRINTS_AND_LOGS = """
     import os, time
     import logship
-    from application import log, new_marker, ready, write_down
     logship.install(level="INFO")
     if {forks} and os.fork() == 0:
         while True:
@@ -119,9 +110,7 @@ PRINTS_AND_LOGS = """
             time.sleep(0.001)
     ready()
     while True:
-        marker = new_marker()
-        print(marker, "x" * 400, flush=True)
-        write_down(marker)
+        print_marker("x" * 400)
         log("as a client")
 """
 
