@@ -33,8 +33,7 @@ def test_a_wrong_setting_is_one_error_that_names_it(
 ) -> None:
     ended = programs.start(
         "import logship\nlogship.install(level='INFO')", environ={variable: value}
-    ).end()
-    assert ended.returncode == 1
+    ).end(returncode=1)
     assert ended.stderr.count("Traceback") == 1
     last = ended.stderr.rstrip().splitlines()[-1]
     assert "SettingsError: " in last
@@ -79,7 +78,6 @@ def test_a_port_where_something_else_listens_loses_nothing(
         """
         import sys
         import logship
-        from application import log, progress, wait_for
         logship.install(level="INFO", backoff_seconds_base=0.05, backoff_seconds_max=0.2)
         for _ in range(100):
             log("x" * 400)
@@ -92,9 +90,7 @@ def test_a_port_where_something_else_listens_loses_nothing(
     program.until("logged")
     program.until_true(lambda: gate.connections_taken >= 4, "4 connections")
     gate.open()
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 3
+    ended = program.finish("end", returncode=3)
     assert ended.spilled == []
     warning, recovery = ended.warnings
     assert gate.endpoint in warning
@@ -108,7 +104,6 @@ def test_a_sidecar_that_is_not_there_is_warned_of_once(
     program = programs.start(
         """
         import logship
-        from application import log, progress, wait_for
         logship.install(level="INFO", backoff_seconds_base=0.01, backoff_seconds_max=0.02)
         log()
         progress("logged")
@@ -120,8 +115,7 @@ def test_a_sidecar_that_is_not_there_is_warned_of_once(
     program.until_true(lambda: gate.endpoint in program.stderr, "a warning that names the endpoint")
     gate.open()
     sidecar.output.until_arrived(program.ledger[0])
-    program.let_go("end")
-    ended = program.end()
+    ended = program.finish("end")
     warning, recovery = ended.warnings
     assert "cannot connect" in warning
     assert f"{gate.endpoint} acks records now, after" in recovery
@@ -169,7 +163,6 @@ def test_a_strict_interpreter_finds_nothing_to_say_at_sigterm(
     program = launch.start(
         """
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO")
         log()
         ready()

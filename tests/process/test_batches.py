@@ -11,7 +11,6 @@ from tests.support.programs_judge import numbers_of
 
 COUNT_TO_100 = """
     import logship
-    from application import log
     logship.install(level="INFO")
     for _ in range(100):
         log("x" * 400)
@@ -30,8 +29,7 @@ COUNT_TO_100 = """
 def test_a_batch_delivers_all_and_keeps_its_exit_code(
     programs: Programs, sidecar: Sidecar, last_lines: str, status: int
 ) -> None:
-    ended = programs.start(COUNT_TO_100, last_lines).end()
-    assert ended.returncode == status
+    ended = programs.start(COUNT_TO_100, last_lines).end(returncode=status)
     assert ended.reports == []
     sidecar.output.verdict(ended).assert_delivered_once()
 
@@ -42,20 +40,9 @@ def test_a_batch_that_takes_no_time_at_all_delivers_all(
     """It ends before its first connection is made."""
     ended = programs.start(
         "import logship\nfrom application import log\nlogship.install(level='INFO')\nlog()"
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert ended.stderr == ""
     sidecar.output.verdict(ended).assert_all_delivered()
-
-
-def test_a_program_that_logs_nothing_says_nothing(programs: Programs, gate: Gate) -> None:
-    """No sidecar and no record: nothing is missing, so nothing is written to stderr."""
-    ended = programs.start(
-        "import logship\nlogship.install(level='INFO')", endpoint=gate.endpoint
-    ).end()
-    assert ended.returncode == 0
-    assert ended.reports == []
-    assert ended.spilled == []
 
 
 def test_the_report_is_printed_on_demand_when_all_was_acked(
@@ -73,8 +60,9 @@ def test_the_report_is_printed_on_demand_when_all_was_acked(
 def test_an_uncaught_exception_becomes_a_record_and_is_printed(
     programs: Programs, sidecar: Sidecar
 ) -> None:
-    ended = programs.start(COUNT_TO_100, "raise LookupError('no such ' + 'parcel')").end()
-    assert ended.returncode == 1
+    ended = programs.start(COUNT_TO_100, "raise LookupError('no such ' + 'parcel')").end(
+        returncode=1
+    )
     assert ended.stderr.count("Traceback") == 1
     assert ended.stderr.rstrip().endswith("LookupError: no such parcel")
     verdict = sidecar.output.verdict(ended)
@@ -87,8 +75,7 @@ def test_an_uncaught_exception_becomes_a_record_and_is_printed(
 def test_an_excepthook_of_the_application_is_called_too(
     programs: Programs, sidecar: Sidecar
 ) -> None:
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import sys
         sys.excepthook = lambda kind, error, trace: sys.stderr.write(f"theirs: {error}\\n")
         import logship
@@ -96,9 +83,7 @@ def test_an_excepthook_of_the_application_is_called_too(
         logship.install(level="INFO")
         log()
         raise LookupError("no such parcel")
-        """
-    ).end()
-    assert ended.returncode == 1
+    """).end(returncode=1)
     assert ended.stderr == "theirs: no such parcel\n"
     verdict = sidecar.output.verdict(ended)
     assert any("no such parcel" in str(line["record"]) for line in verdict.lines)
@@ -107,11 +92,9 @@ def test_an_excepthook_of_the_application_is_called_too(
 def test_an_exception_of_a_thread_becomes_a_record_and_the_program_goes_on(
     programs: Programs, sidecar: Sidecar
 ) -> None:
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import threading
         import logship
-        from application import log
         logship.install(level="INFO")
 
         def fail():
@@ -122,9 +105,7 @@ def test_an_exception_of_a_thread_becomes_a_record_and_the_program_goes_on(
         thread.start()
         thread.join()
         log("after")
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert "Exception in thread sorter" in ended.stderr
     assert ended.stderr.count("Traceback") == 1
     verdict = sidecar.output.verdict(ended)
@@ -166,7 +147,6 @@ def test_a_sidecar_that_comes_up_during_the_exit_drain_gets_everything(
         """
         import atexit
         import logship
-        from application import progress
         atexit.register(progress, "exiting")
         """,
         COUNT_TO_100,
@@ -175,11 +155,8 @@ def test_a_sidecar_that_comes_up_during_the_exit_drain_gets_everything(
     )
     program.until("exiting")
     gate.open()
-    ended = program.end()
-    assert ended.returncode == 0
-    verdict = sidecar.output.verdict(ended)
-    assert len(ended.ledger) == 100
-    verdict.assert_all_delivered()
+    ended = program.end(returncode=0)
+    sidecar.output.verdict(ended).assert_all_delivered(100)
 
 
 def test_a_sidecar_that_restarts_during_the_exit_drain_gets_everything(
@@ -190,7 +167,6 @@ def test_a_sidecar_that_restarts_during_the_exit_drain_gets_everything(
         """
         import atexit
         import logship
-        from application import log, progress, wait_for
         logship.install(level="INFO")
         atexit.register(progress, "exiting")
         log("connects")
@@ -208,10 +184,8 @@ def test_a_sidecar_that_restarts_during_the_exit_drain_gets_everything(
     program.let_go("shut")
     program.until("exiting")
     gate.open()
-    ended = program.end()
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 101
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended = program.end(returncode=0)
+    sidecar.output.verdict(ended).assert_all_delivered(101)
 
 
 def test_a_batch_whose_sidecar_stops_acking_ends_and_spills(
@@ -223,7 +197,6 @@ def test_a_batch_whose_sidecar_stops_acking_ends_and_spills(
         """
         import sys
         import logship
-        from application import log, progress, wait_for
         client = logship.install(level="INFO", exit_stall_seconds=1.0)
         for _ in range(30):
             log("acked")
@@ -238,9 +211,7 @@ def test_a_batch_whose_sidecar_stops_acking_ends_and_spills(
     )
     program.until("flushed")
     gate.silence()
-    program.let_go("silence")
-    ended = program.end()
-    assert ended.returncode == 3
+    ended = program.finish("silence", returncode=3)
     (report,) = ended.reports
     assert report["acked"] == 30
     verdict = sidecar.output.verdict(ended)
@@ -252,16 +223,12 @@ def test_a_large_batch_through_a_small_buffer_delivers_all(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     """Emit waits for space as long as acks come: backpressure, not loss."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logship
-        from application import log
         logship.install(level="INFO", buffer_bytes_max=65536, chunk_bytes_max=8192,
                         block_seconds_max=60.0)
         for _ in range(3000):
             log("x" * 400)
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.spilled == []
     sidecar.output.verdict(ended).assert_delivered_once()

@@ -16,7 +16,6 @@ def test_a_multiprocessing_child_terminated_dies_by_sigterm_and_its_records_arri
     program = programs.start(f"""
         import multiprocessing, sys
         import logship
-        from application import forever, log, progress
         logship.install(level="INFO")
 
         def child(connection):
@@ -37,12 +36,10 @@ def test_a_multiprocessing_child_terminated_dies_by_sigterm_and_its_records_arri
             progress(f"exitcode {{process.exitcode}}")
             sys.exit(0)
     """)
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.end(returncode=0)
     assert "exitcode -15" in ended.progress
     assert ended.reports == []  # everything was acked, long before any deadline
-    assert len(ended.ledger) == 21
-    sidecar.output.verdict(ended).assert_delivered_once()
+    sidecar.output.verdict(ended).assert_delivered_once(21)
 
 
 def test_a_multiprocessing_child_that_ends_by_itself_delivers_its_records(
@@ -52,7 +49,6 @@ def test_a_multiprocessing_child_that_ends_by_itself_delivers_its_records(
     ended = programs.start("""
         import multiprocessing
         import logship
-        from application import log, progress
         logship.install(level="INFO")
 
         def child():
@@ -67,11 +63,9 @@ def test_a_multiprocessing_child_that_ends_by_itself_delivers_its_records(
             for process in processes:
                 process.join()
             progress(f"exitcodes {[process.exitcode for process in processes]}")
-    """).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert "exitcodes [0, 0, 0]" in ended.progress
-    assert len(ended.ledger) == 150
-    sidecar.output.verdict(ended).assert_delivered_once()
+    sidecar.output.verdict(ended).assert_delivered_once(150)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -82,7 +76,6 @@ def test_a_multiprocessing_child_that_installs_by_itself_delivers_its_records(
     ended = programs.start(f"""
         import multiprocessing
         import logship
-        from application import log, progress
 
         def child():
             logship.install(level="INFO")
@@ -96,11 +89,9 @@ def test_a_multiprocessing_child_that_installs_by_itself_delivers_its_records(
             process.start()
             process.join()
             progress(f"exitcode {{process.exitcode}}")
-    """).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert "exitcode 0" in ended.progress
-    assert len(ended.ledger) == 50
-    sidecar.output.verdict(ended).assert_delivered_once()
+    sidecar.output.verdict(ended).assert_delivered_once(50)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -111,7 +102,6 @@ def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its
     program = programs.start(f"""
         import multiprocessing, multiprocessing.util
         import logship
-        from application import forever, log, progress, wait_for
         logship.install(level="INFO")
 
         def end():
@@ -136,11 +126,8 @@ def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its
     program.let_go("terminate")
     program.until("terminated")
     let_pass(0.1)
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.finish("end")
     # Since 3.13 a spawned child's finalizers run after our exit hook: it has ended by itself.
     statuses = (-15,) if method == "fork" else (-15, 0)
     assert ended.progress[-1] in [f"exitcode {status}" for status in statuses]
-    assert len(ended.ledger) == 20
-    sidecar.output.verdict(ended).assert_delivered_once()
+    sidecar.output.verdict(ended).assert_delivered_once(20)

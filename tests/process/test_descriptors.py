@@ -37,7 +37,6 @@ def test_a_child_without_descriptors_at_its_first_record(
         f"""
         import sys
         import logship
-        from application import log, progress
         client = logship.install(level="INFO")
         log("in the parent")
         child = os.fork()
@@ -51,8 +50,7 @@ def test_a_child_without_descriptors_at_its_first_record(
                     pass
                 log("with descriptors")
             sys.exit(4)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        progress(f"child {{status}}")
+        end_of(child)
         """,
         environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"},
     ).end()
@@ -71,7 +69,6 @@ def test_install_without_descriptors_ships_once_there_are_some(
         TAKE_ALL,
         """
         import logship
-        from application import log
         install = logship.install
         taken = take_all_descriptors()
         client = install(level="INFO")
@@ -81,8 +78,7 @@ def test_install_without_descriptors_ships_once_there_are_some(
             pass
         log("with descriptors")
         """,
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert len(ended.ledger) == 2
     assert [each for each in ended.warnings if "Too many open files" in each]
     sidecar.output.verdict(ended).assert_all_delivered()
@@ -95,7 +91,6 @@ def test_a_program_without_descriptors_dies_by_its_stop_signal(
         TAKE_ALL,
         """
         import logship
-        from application import forever, log, ready
         install = logship.install
         taken = take_all_descriptors()
         install(level="INFO")
@@ -105,8 +100,7 @@ def test_a_program_without_descriptors_dies_by_its_stop_signal(
         """,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    ended = program.stopped()
-    assert ended.returncode == -signal.SIGTERM
+    ended = program.stopped(returncode=-signal.SIGTERM)
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert len(verdict.spilled) == 1
@@ -114,8 +108,7 @@ def test_a_program_without_descriptors_dies_by_its_stop_signal(
 
 def test_a_program_that_closes_all_descriptors(programs: Programs, sidecar: Sidecar) -> None:
     """The numbers of logship's descriptors are those of the program's own files from then on."""
-    program = programs.start(
-        """
+    program = programs.start("""
         import os, threading
         import logship
         from application import LEDGER, PROGRESS, log
@@ -134,10 +127,8 @@ def test_a_program_that_closes_all_descriptors(programs: Programs, sidecar: Side
         log("after")
         for descriptor in files:
             os.write(descriptor, b"of the program")
-        """,
-    )
-    ended = program.end()
-    assert ended.returncode == 0
+    """)
+    ended = program.end(returncode=0)
     assert {each.read_bytes() for each in program.directory.glob("file-*")} == {b"of the program"}
     assert "Exception in thread" not in ended.stderr
     assert [each for each in ended.warnings if "event loop has failed" in each]

@@ -21,7 +21,6 @@ def test_sig_dfl_delivers_and_dies_by_sigterm_as_it_would_without_us(
     """Nothing is raised: no `finally`, no exit hook, no flush of what only Python holds."""
     program = launch.start("""
         import atexit, sys
-        from application import forever, log, progress, ready
         atexit.register(progress, "in an exit hook")
         import logship
         logship.install(level="INFO", linger_seconds=5.0)
@@ -33,14 +32,12 @@ def test_sig_dfl_delivers_and_dies_by_sigterm_as_it_would_without_us(
         finally:
             progress("in finally")
     """)
-    ended = program.stopped()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.stopped(returncode=launch.status_of_sigterm)
     assert len(ended.progress) == 1
     assert ended.stdout == ""
     assert ended.stderr == ""
     verdict = sidecar.output.verdict(ended)
-    assert len(ended.ledger) == 1
-    verdict.assert_all_delivered()
+    verdict.assert_all_delivered(1)
     verdict.assert_all_ended()
     verdict.assert_no_duplicates()
 
@@ -53,7 +50,6 @@ def test_a_program_that_logs_without_a_pause_loses_nothing_at_sigterm(
     program = launch.start(f"""
         import threading
         import logship
-        from application import log, ready
         logship.install(level="INFO")
 
         def work():
@@ -65,11 +61,7 @@ def test_a_program_that_logs_without_a_pause_loses_nothing_at_sigterm(
         ready()
         work()
     """)
-    program.until_ready()
-    program.until_logged(2000)
-    program.signal(signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.stopped(logged=2000, returncode=launch.status_of_sigterm)
     assert ended.stderr == ""
     verdict = sidecar.output.verdict(ended)
     verdict.assert_all_delivered()
@@ -82,7 +74,6 @@ def test_a_profiler_and_late_destructors_do_not_keep_a_program_from_dying_by_sig
     program = launch.start("""
         import sys, threading
         import logship
-        from application import forever, log, ready
 
         class Late:
             def __del__(self):
@@ -99,8 +90,7 @@ def test_a_profiler_and_late_destructors_do_not_keep_a_program_from_dying_by_sig
         ready()
         forever()
     """)
-    ended = program.stopped()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.stopped(returncode=launch.status_of_sigterm)
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
@@ -111,7 +101,6 @@ def test_daemonic_children_of_multiprocessing_end_before_their_parent_does(
     program = launch.start("""
         import multiprocessing, signal
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO", linger_seconds=5.0)
 
         def child(connection):
@@ -128,47 +117,10 @@ def test_daemonic_children_of_multiprocessing_end_before_their_parent_does(
         ready()
         forever()
     """)
-    ended = program.stopped()
-    assert ended.returncode == launch.status_of_sigterm
-    assert len(ended.ledger) == 4
+    ended = program.stopped(returncode=launch.status_of_sigterm)
     verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
+    verdict.assert_all_delivered(4)
     verdict.assert_all_ended()
-
-
-def test_sig_dfl_ends_the_stream_with_its_end_record(launch: Launch, sidecar: Sidecar) -> None:
-    program = launch.start("""
-        import logship
-        from application import forever, log, ready
-        logship.install(level="INFO")
-        for _ in range(100):
-            log()
-        ready()
-        forever()
-    """)
-    program.stop()
-    verdict = sidecar.output.verdict(program.end())
-    last = max((line["record"] for line in verdict.lines), key=lambda record: record["logship_id"])
-    assert last["logship_end"] is True
-    assert last["logship_accepted"] == 100
-    assert last["logship_refused"] == 0
-
-
-def test_a_shell_sees_status_143(programs: Programs, sidecar: Sidecar) -> None:
-    program = programs.start(
-        """
-        import logship
-        from application import forever, log, ready
-        logship.install(level="INFO")
-        log()
-        ready()
-        forever()
-        """,
-        before=("sh", "-c", '"$@"; echo "status $?"', "sh"),
-    )
-    ended = program.stopped()
-    assert ended.stdout == "status 143\n"
-    sidecar.output.verdict(ended).assert_all_delivered()
 
 
 def test_records_of_an_application_inside_asyncio_run_arrive(
@@ -177,7 +129,6 @@ def test_records_of_an_application_inside_asyncio_run_arrive(
     program = launch.start("""
         import asyncio
         import logship
-        from application import log, ready
         logship.install(level="INFO", linger_seconds=5.0)
 
         async def work():
@@ -193,11 +144,7 @@ def test_records_of_an_application_inside_asyncio_run_arrive(
 
         asyncio.run(main())
     """)
-    program.until_ready()
-    program.until_logged(2)
-    program.signal(signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.stopped(logged=2, returncode=launch.status_of_sigterm)
     assert ended.stderr == ""
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -206,7 +153,6 @@ def test_sig_ign_is_left_alone(launch: Launch, sidecar: Sidecar) -> None:
     program = launch.start("""
         import signal, sys
         import logship
-        from application import log, progress, ready, wait_for
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         logship.install(level="INFO")
         progress(f"disposition {signal.getsignal(signal.SIGTERM)!r}")
@@ -217,9 +163,7 @@ def test_sig_ign_is_left_alone(launch: Launch, sidecar: Sidecar) -> None:
         sys.exit(4)
     """)
     program.stop()
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 4
+    ended = program.finish("end", returncode=4)
     assert f"disposition {signal.SIG_IGN!r}" in ended.progress
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -237,8 +181,7 @@ def test_a_handler_that_is_not_pythons_is_left_alone(programs: Programs, sidecar
         logship.install(level="INFO")
         progress(f"touched {signal.SIGTERM in touched}")
         log()
-    """).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert "touched False" in ended.progress
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -249,7 +192,6 @@ def test_further_sigterms_change_nothing(
     program = launch.start(
         """
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO")
         log()
         ready()
@@ -263,8 +205,7 @@ def test_further_sigterms_change_nothing(
         let_pass(0.05)
     assert program.is_alive
     black_hole.open()
-    ended = program.end()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.end(returncode=launch.status_of_sigterm)
     assert "Traceback" not in ended.stderr
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -278,7 +219,6 @@ def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
         """
         import atexit
         import logship
-        from application import log, ready
         logship.install(level="INFO")
         atexit.register(ready)
         for _ in range(100):
@@ -292,8 +232,7 @@ def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
     program.signal(signal.SIGTERM)
     let_pass(0.1)
     black_hole.open()
-    ended = program.end()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.end(returncode=launch.status_of_sigterm)
     assert "Traceback" not in ended.stderr
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -343,7 +282,6 @@ def test_what_a_handler_raises_does_not_cut_the_drain_at_exit_short(
     program = launch.start(
         """
         import atexit, signal, sys
-        from application import log, progress, ready
 
         def stop(number, frame):
             progress("called")
@@ -363,8 +301,7 @@ def test_what_a_handler_raises_does_not_cut_the_drain_at_exit_short(
     program.signal(signal.SIGTERM)
     program.until("called")
     black_hole.open()
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.end(returncode=0)
     assert "Traceback" not in ended.stderr
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -376,14 +313,12 @@ def test_install_outside_the_main_thread_still_drains_at_exit(
     ended = programs.start("""
         import sys, threading
         import logship
-        from application import log
         thread = threading.Thread(target=lambda: logship.install(level="INFO"))
         thread.start()
         thread.join()
         log()
         sys.exit(2)
-    """).end()
-    assert ended.returncode == 2
+    """).end(returncode=2)
     (warning,) = ended.stderr.splitlines()
     assert "install() was not called in the main thread" in warning
     sidecar.output.verdict(ended).assert_all_delivered()

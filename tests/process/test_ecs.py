@@ -17,7 +17,6 @@ OWN = container("app", mode="blocking")
 
 LOGS_UNTIL_TOLD = """
 import logship
-from application import log, ready, wait_for
 logship.install(level="INFO")
 log()
 ready()
@@ -28,7 +27,6 @@ log()
 FORKS = """
 import os
 import logship
-from application import log, wait_for
 logship.install(level="INFO")
 log()
 wait_for("fork")
@@ -85,8 +83,7 @@ def test_each_process_of_a_program_tells_its_own_stream(
         until_told(sidecar, name)
         program.let_go("fork")
         until_told(sidecar, name, times=2)
-        program.let_go("end")
-        ended = program.end()
+        ended = program.finish("end")
     parents, childs = (stream_of(record) for record in told(sidecar, ended))
     assert parents != childs
     sidecar.output.verdict(ended).assert_all_delivered()

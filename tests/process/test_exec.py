@@ -17,7 +17,6 @@ from tests.support.programs_judge import Verdict
 RUNS_A_CHILD = """
     import subprocess, sys
     import logship
-    from application import log, new_marker, progress, write_down
 
     def run(**options):
         child = [sys.executable, "-c", "print('the child')"]
@@ -63,8 +62,7 @@ def test_a_record_of_a_preexec_fn_is_on_stderr(
             thread.join()
         log("behind")
         """,
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert ended.progress == (r"child b'the child\n'",) * 5
     assert_refused(sidecar.output.verdict(ended), records=5)
 
@@ -88,8 +86,7 @@ def test_it_is_so_for_a_client_on_an_event_loop(programs: Programs, sidecar: Sid
 
         asyncio.run(main())
         """,
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert_refused(sidecar.output.verdict(ended), records=1)
 
 
@@ -112,8 +109,7 @@ def test_a_client_called_by_hand_says_that_it_keeps_no_record(
 
         run(preexec_fn=in_the_child, stdout=subprocess.PIPE)
         """,
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert ended.progress == ("emit False", "closed", r"child b'the child\n'")
     assert_refused(sidecar.output.verdict(ended), records=1)
 
@@ -155,8 +151,7 @@ def test_a_child_of_such_a_child(programs: Programs, sidecar: Sidecar) -> None:
 
         run(preexec_fn=fork_and_log, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         """,
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert_refused(sidecar.output.verdict(ended), records=2)
 
 
@@ -174,6 +169,5 @@ def test_a_child_that_only_forks_ships_its_records(programs: Programs, sidecar: 
             sys.exit()
         os.waitpid(child, 0)
         """,
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert_refused(sidecar.output.verdict(ended), records=1)

@@ -26,7 +26,6 @@ LOGSHIP = (sys.executable, "-c", "from logship._cli import main; main()")
 
 LOGS_AT_ONCE = """
     import logship
-    from application import log, ready, wait_for
     logship.install(level="INFO")
     for _ in range(1000):
         log()
@@ -37,7 +36,6 @@ LOGS_AT_ONCE = """
 
 LOGS_BESIDE = """
     import logship
-    from application import log, ready, wait_for
     client = logship.install(level="INFO")
     for _ in range(1000):
         log()
@@ -50,7 +48,6 @@ LOGS_BESIDE = """
 ENDS_AT_ONCE = """
     import atexit
     import logship
-    from application import log, progress
     logship.install(level="INFO")
     atexit.register(progress, "exit")
     log()
@@ -59,7 +56,6 @@ ENDS_AT_ONCE = """
 FORKS_AT_ONCE = """
     import os
     import logship
-    from application import log, ready, wait_for
     logship.install(level="INFO")
     log()
     child = os.fork()
@@ -75,7 +71,6 @@ FORKS_AT_ONCE = """
 IS_KILLED = """
     import os, signal
     import logship
-    from application import log
     logship.install(level="INFO")
     for _ in range(100):
         log()
@@ -114,9 +109,7 @@ class Task:
 
     def assert_complete(self, ended: Ended) -> None:
         """Fail unless each record arrived once, and `logship audit` says that it is all."""
-        verdict = Output(self.receiver.out).verdict(ended)
-        verdict.assert_all_delivered()
-        verdict.assert_no_duplicates()
+        Output(self.receiver.out).verdict(ended).assert_delivered_once()
         audit = subprocess.run(
             [*LOGSHIP, "audit", str(self.receiver.out)],
             capture_output=True,
@@ -156,9 +149,7 @@ def test_records_of_before_go_by_the_right_tag(
     assert first["tag"] == "web"
     task.metadata.may_answer.set()
     task.receiver.wait_for_records(1001)
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.finish("end")
     assert task.tags == {TAG, "web"}
     assert [each for each in ended.warnings if "tag" in each] == []
     task.assert_complete(ended)
@@ -175,8 +166,7 @@ def test_a_program_that_ends_at_once_waits_for_its_tag_with_its_last_records(tas
 
 def test_metadata_that_never_come_and_sigterm(task: Task) -> None:
     program = task.start(LOGS_AT_ONCE, LOGSHIP_STOP_TIMEOUT_SECONDS="4")
-    ended = program.stopped()
-    assert ended.returncode == -signal.SIGTERM
+    ended = program.stopped(returncode=-signal.SIGTERM)
     assert task.tags == {"program"}
     (warning,) = ended.warnings
     assert warning.startswith("logship: the ECS task metadata do not answer")
@@ -189,8 +179,7 @@ def test_metadata_that_never_come_and_a_program_that_goes_on(task: Task) -> None
     program = task.start(LOGS_AT_ONCE)
     program.until_ready()
     task.receiver.wait_for_records(1000, seconds=60)
-    program.let_go("end")
-    ended = program.end()
+    ended = program.finish("end")
     assert task.tags == {"program"}
     assert len(ended.warnings) == 1
     task.assert_complete(ended)
@@ -201,8 +190,7 @@ def test_a_child_that_is_forked_meanwhile_waits_for_itself(task: Task) -> None:
     program.until_ready()
     task.metadata.may_answer.set()
     program.until_logged(3)
-    program.let_go("end")
-    ended = program.end()
+    ended = program.finish("end")
     assert task.tags == {TAG}
     task.assert_complete(ended)
     Output(task.receiver.out).verdict(ended).assert_a_stream_each()
@@ -212,8 +200,7 @@ def test_what_was_killed_before_it_knew_its_tag_is_shipped_by_it(
     task: Task, tmp_path: Path
 ) -> None:
     spool = spooled(True, tmp_path)
-    killed = task.start(IS_KILLED, **spool).end()
-    assert killed.returncode == -signal.SIGKILL
+    killed = task.start(IS_KILLED, **spool).end(returncode=-signal.SIGKILL)
     assert task.receiver.records() == []
     task.metadata.may_answer.set()
     subprocess.run(
@@ -230,8 +217,7 @@ def test_the_output_of_a_command_under_run(task: Task) -> None:
     program = task.start("print('one')", before=(*LOGSHIP, "run", "--"))
     assert task.metadata.was_asked.wait(30)
     task.metadata.may_answer.set()
-    ended = program.end()
-    assert ended.returncode == 0
+    program.end(returncode=0)
     assert task.tags == {TAG}
     assert "one" in {line["record"].get("message") for line in task.receiver.records()}
 
@@ -240,8 +226,7 @@ def test_a_client_inside_that_was_killed_under_run(task: Task) -> None:
     program = task.start(IS_KILLED, before=(*LOGSHIP, "run", "--"))
     program.until_logged(100)
     task.metadata.may_answer.set()
-    ended = program.end()
-    assert ended.returncode == 128 + signal.SIGKILL
+    ended = program.end(returncode=128 + signal.SIGKILL)
     assert task.tags == {TAG}
     task.assert_complete(ended)
 

@@ -14,33 +14,20 @@ from tests.support.programs_gate import Gate
 from tests.support.programs_judge import Verdict
 
 
-def _assert_a_stream_each(verdict: Verdict, processes: int) -> None:
-    verdict.assert_delivered_once()
+def _assert_a_stream_each(verdict: Verdict, processes: int, records: int | None = None) -> None:
+    verdict.assert_delivered_once(records)
     assert len(verdict.streams_by_process) == processes
     verdict.assert_a_stream_each()
-
-
-WAIT_FOR_CHILDREN = """
-    def end_of(pid):
-        # A forked child writes its own end into the same files as its parent.
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        progress(f"child {status}")
-"""
 
 
 def test_a_forked_child_and_its_parent_each_deliver_their_own_records(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     """The parent's records that wait in the buffer at the fork are not the child's."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import os, sys
         import logship
-        from application import log, progress
         logship.install(level="INFO", linger_seconds=5.0)
-        """,
-        WAIT_FOR_CHILDREN,
-        """
         for _ in range(50):
             log("before the fork")
         child = os.fork()
@@ -50,26 +37,19 @@ def test_a_forked_child_and_its_parent_each_deliver_their_own_records(
             sys.exit(4)
         end_of(child)
         sys.exit(3)
-        """,
-    ).end()
-    assert ended.returncode == 3
+    """).end(returncode=3)
     assert "child 4" in ended.progress
-    assert len(ended.ledger) == 150
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2)
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=150)
 
 
 def test_forks_while_ten_threads_log(programs: Programs, sidecar: Sidecar) -> None:
     """A lock that another thread holds at the fork is never released in the child."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import os, sys, threading
         import logship
-        from application import log, progress
         logship.install(level="INFO")
         done = threading.Event()
-        """,
-        WAIT_FOR_CHILDREN,
-        """
+
         def work():
             while not done.is_set():
                 log("in a thread")
@@ -92,23 +72,16 @@ def test_forks_while_ten_threads_log(programs: Programs, sidecar: Sidecar) -> No
         done.set()
         for thread in threads:
             thread.join()
-        """,
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.progress == ("child 4",) * 8
     _assert_a_stream_each(sidecar.output.verdict(ended), processes=9)
 
 
 def test_a_child_of_a_child_delivers_too(programs: Programs, sidecar: Sidecar) -> None:
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import os, sys
         import logship
-        from application import log, progress
         logship.install(level="INFO")
-        """,
-        WAIT_FOR_CHILDREN,
-        """
         log("first")
         for depth in range(3):
             child = os.fork()
@@ -117,9 +90,7 @@ def test_a_child_of_a_child_delivers_too(programs: Programs, sidecar: Sidecar) -
                 sys.exit(4)
             log("deeper")
         sys.exit(4)
-        """,
-    ).end()
-    assert ended.returncode == 4
+    """).end(returncode=4)
     assert ended.progress == ("child 4",) * 3
     _assert_a_stream_each(sidecar.output.verdict(ended), processes=4)
 
@@ -132,12 +103,8 @@ def test_a_child_that_logs_nothing_ends_at_once_and_says_nothing(
         """
         import os, sys
         import logship
-        from application import log, progress
         logship.install(level="INFO")
         from logship._client import emitter
-        """,
-        WAIT_FOR_CHILDREN,
-        """
         for _ in range(20):
             log("before the fork")
         child = os.fork()
@@ -159,15 +126,10 @@ def test_a_child_that_leaves_by_os_exit_disturbs_its_parent_in_nothing(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     """As subprocess and os.posix_spawn do; what the child logged is lost as after SIGKILL."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import os, subprocess, sys
         import logship
-        from application import log, progress
         logship.install(level="INFO")
-        """,
-        WAIT_FOR_CHILDREN,
-        """
         log("before")
         for _ in range(3):
             child = os.fork()
@@ -176,9 +138,7 @@ def test_a_child_that_leaves_by_os_exit_disturbs_its_parent_in_nothing(
             end_of(child)
             subprocess.run([sys.executable, "-c", ""], check=True)
             log("after")
-        """,
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.progress == ("child 6",) * 3
     _assert_a_stream_each(sidecar.output.verdict(ended), processes=1)
 
@@ -187,16 +147,12 @@ def test_a_fork_that_runs_no_hooks_is_noticed_by_the_pid(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     """As under uWSGI without --py-call-osafterfork; there Python's own hooks do not run either."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import os, sys
         os.register_at_fork = lambda **hooks: None
         import logship
-        from application import log, progress
+        from application import end_of, log, progress
         logship.install(level="INFO", linger_seconds=5.0)
-        """,
-        WAIT_FOR_CHILDREN,
-        """
         for _ in range(20):
             log("before the fork")
         child = os.fork()
@@ -205,22 +161,17 @@ def test_a_fork_that_runs_no_hooks_is_noticed_by_the_pid(
         if child == 0:
             sys.exit(4)
         end_of(child)
-        """,
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.progress == ("child 4",)
-    assert len(ended.ledger) == 60
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2)
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=60)
 
 
 def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     """It still has the handlers of its parent, whose watchdog they would wake."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import os, signal, time
-        from application import forever, log, progress
 
         def strike():
             held = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -234,9 +185,6 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
         noted = []
         StopSignals.heard = lambda self, signum: noted.append(int(signum))
         logship.install(level="INFO")
-        """,
-        WAIT_FOR_CHILDREN,
-        """
         from logship._installation import installation
         watchdog = installation._installation.watchdog
         log("before the fork")
@@ -252,29 +200,21 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
         held = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
         progress(f"held back {held}")
         log("after the fork")
-        """,
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.progress == (
         *("held back True", "child -15") * 5,
         "noted [99]",
         "held back False",
     )
-    assert len(ended.ledger) == 2
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=1)
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=1, records=2)
 
 
 def test_a_child_of_a_child_that_logged_nothing(programs: Programs, sidecar: Sidecar) -> None:
     """As a daemon begins: two forks, and only the last process has something to say."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import os, signal, sys
         import logship
-        from application import log, progress
         logship.install(level="INFO")
-        """,
-        WAIT_FOR_CHILDREN,
-        """
         log("before the forks")
         child = os.fork()
         if child == 0:
@@ -288,24 +228,19 @@ def test_a_child_of_a_child_that_logged_nothing(programs: Programs, sidecar: Sid
             end_of(grandchild)
             os._exit(0)
         end_of(child)
-        """,
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.progress == ("held back False", "child -15", "child 0")
     assert "Exception ignored" not in ended.stderr
-    assert len(ended.ledger) == 2
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2)
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=2)
 
 
 def test_multiprocessing_pool_workers_deliver_their_records(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     """One pool is closed and joined, the other is terminated, as `with Pool()` does."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import multiprocessing
         import logship
-        from application import log, progress
         logship.install(level="INFO")
 
         def task(number):
@@ -322,31 +257,23 @@ def test_multiprocessing_pool_workers_deliver_their_records(
                 assert pool.map(task, range(60), chunksize=5) == list(range(60))
             pool.join()
             log("in the parent")
-        """
-    ).end()
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 121
-    sidecar.output.verdict(ended).assert_delivered_once()
+    """).end(returncode=0)
+    sidecar.output.verdict(ended).assert_delivered_once(121)
 
 
 def test_process_pool_executor_workers_deliver_their_records(
     programs: Programs, sidecar: Sidecar
 ) -> None:
-    ended = programs.start(
-        """
+    ended = programs.start("""
         from concurrent.futures import ProcessPoolExecutor
         import logship
-        from application import log
         logship.install(level="INFO")
 
         if __name__ == "__main__":
             with ProcessPoolExecutor(2) as pool:
                 list(pool.map(log, [f"task {number}" for number in range(40)]))
-        """
-    ).end()
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 40
-    sidecar.output.verdict(ended).assert_delivered_once()
+    """).end(returncode=0)
+    sidecar.output.verdict(ended).assert_delivered_once(40)
 
 
 def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
@@ -357,7 +284,6 @@ def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
         """
         import multiprocessing
         import logship
-        from application import log, progress
         logship.install(level="INFO", child_drain_seconds=0.5, exit_stall_seconds=0.5)
 
         def child():
@@ -371,8 +297,7 @@ def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
             progress(f"exitcode {process.exitcode}")
         """,
         endpoint=black_hole.endpoint,
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert ended.progress == ("exitcode 0",)
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
@@ -384,16 +309,12 @@ def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
     programs: Programs, sidecar: Sidecar, sample: dict[str, float]
 ) -> None:
     """As where a certificate cannot be read for want of descriptors."""
-    ended = programs.start(
-        f"""
+    ended = programs.start(f"""
         import logging, os, sys
         import logship
-        from application import log, progress
         logship.install(level="INFO", sample={sample})
         from logship._client import emitter
-        """,
-        WAIT_FOR_CHILDREN,
-        """
+
         def fail(*_, **__):
             raise OSError(24, "Too many open files")
 
@@ -406,9 +327,7 @@ def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
             log("begins")
             sys.exit(4)
         end_of(child)
-        """,
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.progress == ("child 4",)
     assert len(ended.ledger) == 3
     assert [each for each in ended.warnings if "Too many open files" in each]
@@ -421,31 +340,18 @@ def test_a_client_used_before_and_after_the_fork_by_hand(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     """Not only the handler: `BackgroundClient.emit`, too, starts anew in the child."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import os, sys
         import logship
-        from application import new_marker, progress, write_down
         settings = logship.Settings.from_env(os.environ, tag="by-hand", linger_seconds=0.05)
-        """,
-        WAIT_FOR_CHILDREN,
-        """
-        def emit(client):
-            marker = new_marker()
-            assert client.emit({"message": marker})
-            write_down(marker)
-
         with logship.BackgroundClient(settings) as client:
-            emit(client)
+            emit_marker(client)
             child = os.fork()
-            emit(client)
+            emit_marker(client)
             if child == 0:
                 assert client.close(timeout=30).unacked == 0
                 os._exit(4)
             end_of(child)
-        """,
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.progress == ("child 4",)
-    assert len(ended.ledger) == 3
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2)
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=3)

@@ -10,7 +10,6 @@ from tests.support.programs_gate import Gate
 
 LOGS_WHILE_STDERR_GOES = """
     import os, signal
-    from application import DIRECTORY, log, progress, wait_for
     import logship
     {first}
     logship.install(level="INFO")
@@ -59,8 +58,7 @@ def test_sigpipe_does_not_end_a_program_that_restored_its_default(
 def test_what_is_not_delivered_goes_where_stderr_was_redirected_to(
     programs: Programs, sidecar: Sidecar, gate: Gate
 ) -> None:
-    ended = start_and_leave(programs, gate, "", REDIRECTS).end()
-    assert ended.returncode == 0
+    ended = start_and_leave(programs, gate, "", REDIRECTS).end(returncode=0)
     assert len(ended.reports) == 1
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()

@@ -17,7 +17,6 @@ def test_python_callable_is_called_once_and_the_program_goes_on(
     program = launch.start("""
         import signal, sys
         import logship
-        from application import log, progress, ready, wait_for
 
         def stop(number, frame):
             log("in their handler")
@@ -33,19 +32,15 @@ def test_python_callable_is_called_once_and_the_program_goes_on(
     """)
     program.stop()
     program.until("called with 15")
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 7
+    ended = program.finish("end", returncode=7)
     assert ended.progress.count("called with 15") == 1
-    assert len(ended.ledger) == 3
-    sidecar.output.verdict(ended).assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(3)
 
 
 def test_python_callable_may_exit_with_its_own_code(launch: Launch, sidecar: Sidecar) -> None:
     program = launch.start("""
         import signal, sys
         import logship
-        from application import forever, log, ready
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(5))
         logship.install(level="INFO")
         try:
@@ -55,10 +50,8 @@ def test_python_callable_may_exit_with_its_own_code(launch: Launch, sidecar: Sid
         finally:
             log("in finally")
     """)
-    ended = program.stopped()
-    assert ended.returncode == 5
-    assert len(ended.ledger) == 2
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended = program.stopped(returncode=5)
+    sidecar.output.verdict(ended).assert_all_delivered(2)
 
 
 def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
@@ -68,7 +61,6 @@ def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
         """
         import signal, sys
         import logship
-        from application import log, progress, ready, wait_for
         signal.signal(signal.SIGTERM, lambda number, frame: progress("called"))
         logship.install(level="INFO")
         for _ in range(20):
@@ -84,9 +76,7 @@ def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
     program.until_true(lambda: "drain report" in program.stderr, "a drain report")
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
     assert program.is_alive
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 6
+    ended = program.finish("end", returncode=6)
     sidecar.output.verdict(ended).assert_nothing_lost()
 
 
@@ -96,7 +86,6 @@ def test_a_handler_set_later_by_another_library_owns_the_outcome(
     program = launch.start("""
         import signal, sys
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO")
 
         def theirs(number, frame):
@@ -107,10 +96,8 @@ def test_a_handler_set_later_by_another_library_owns_the_outcome(
         ready()
         forever()
     """)
-    ended = program.stopped()
-    assert ended.returncode == 9
-    assert len(ended.ledger) == 1
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended = program.stopped(returncode=9)
+    sidecar.output.verdict(ended).assert_all_delivered(1)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +115,6 @@ def test_a_handler_set_later_has_the_deadline_of_the_stop(
         f"""
         import asyncio, signal
         import logship
-        from application import log, progress, ready, wait_for
         logship.install(level="INFO")
 
         async def main():
@@ -150,9 +136,7 @@ def test_a_handler_set_later_has_the_deadline_of_the_stop(
     program.stop()
     program.until("stopping")
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.finish("end")
     assert [report["reason"] for report in ended.reports] == ["SIGTERM"]
     sidecar.output.verdict(ended).assert_nothing_lost()
 
@@ -162,7 +146,6 @@ def test_programs_see_their_own_handlers(programs: Programs, sidecar: Sidecar) -
     ended = programs.start("""
         import signal, threading
         import logship
-        from application import log, progress
         logship.install(level="INFO")
         log()
 
@@ -199,8 +182,7 @@ def test_programs_see_their_own_handlers(programs: Programs, sidecar: Sidecar) -
         signal.raise_signal(signal.SIGTERM)
         signal.signal(signal.SIGTERM, other)
         signal.raise_signal(signal.SIGTERM)
-    """).end()
-    assert ended.returncode == 3
+    """).end(returncode=3)
     assert ended.stdout.splitlines() == ["the program's handler"]
     assert "only the main thread sets handlers" in ended.progress
     sidecar.output.verdict(ended).assert_all_delivered()
@@ -213,7 +195,6 @@ def test_a_signal_that_a_handler_took_is_not_taken_again_after_it_is_removed(
     ended = programs.start("""
         import os, signal, sys
         import logship
-        from application import log
         logship.install(level="INFO")
         taken = []
         for _ in range(200):
@@ -222,8 +203,7 @@ def test_a_signal_that_a_handler_took_is_not_taken_again_after_it_is_removed(
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         log("still here")
         sys.exit(len(taken))
-    """).end()
-    assert ended.returncode == 200
+    """).end(returncode=200)
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
@@ -233,7 +213,6 @@ def test_a_handler_that_was_found_may_restore_the_default_and_raise_the_signal_a
     """A uvicorn worker does: it imports the application when it has its handlers already."""
     program = launch.start("""
         import signal, time
-        from application import forever, log, ready
         stop = []
         found = signal.signal(signal.SIGTERM, lambda signum, frame: stop.append(signum))
         import logship
@@ -246,11 +225,9 @@ def test_a_handler_that_was_found_may_restore_the_default_and_raise_the_signal_a
         signal.raise_signal(signal.SIGTERM)
         forever()
     """)
-    ended = program.stopped()
-    assert ended.returncode == launch.status_of_sigterm
-    assert len(ended.ledger) == 1
+    ended = program.stopped(returncode=launch.status_of_sigterm)
     verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
+    verdict.assert_all_delivered(1)
     verdict.assert_all_ended()
 
 
@@ -267,8 +244,7 @@ def test_a_thread_that_raises_a_signal_after_the_default_was_restored_ends_the_p
         thread = threading.Thread(target=signal.raise_signal, args=[signal.SIGTERM])
         thread.start()
         thread.join()
-    """).end()
-    assert ended.returncode == -signal.SIGTERM
+    """).end(returncode=-signal.SIGTERM)
     assert "Traceback" not in ended.stderr
 
 
@@ -278,7 +254,6 @@ def test_stopping_starts_the_clock(programs: Programs, sidecar: Sidecar, black_h
         """
         import asyncio, signal
         import logship
-        from application import log, progress, ready, wait_for
         logship.install(level="INFO")
 
         async def main():
@@ -299,9 +274,7 @@ def test_stopping_starts_the_clock(programs: Programs, sidecar: Sidecar, black_h
     program.let_go("stop")
     program.until("stopping")
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.finish("end")
     sidecar.output.verdict(ended).assert_nothing_lost()
 
 
@@ -309,7 +282,6 @@ def test_loop_add_signal_handler_drains_at_exit(launch: Launch, sidecar: Sidecar
     program = launch.start("""
         import asyncio, signal
         import logship
-        from application import log, ready
         logship.install(level="INFO")
 
         async def main():
@@ -322,10 +294,8 @@ def test_loop_add_signal_handler_drains_at_exit(launch: Launch, sidecar: Sidecar
 
         asyncio.run(main())
     """)
-    ended = program.stopped()
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 50
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended = program.stopped(returncode=0)
+    sidecar.output.verdict(ended).assert_all_delivered(50)
 
 
 def test_uvicorn_replaces_the_handlers_and_raises_the_signal_again(
@@ -334,7 +304,6 @@ def test_uvicorn_replaces_the_handlers_and_raises_the_signal_again(
     program = programs.start("""
         import uvicorn
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO")
 
         async def app(scope, receive, send):
@@ -354,10 +323,8 @@ def test_uvicorn_replaces_the_handlers_and_raises_the_signal_again(
         lambda: "Uvicorn running" in sidecar.output.path.read_text(), "uvicorn's own records"
     )
     program.signal(signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == -signal.SIGTERM
-    assert len(ended.ledger) == 1
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended = program.end(returncode=-signal.SIGTERM)
+    sidecar.output.verdict(ended).assert_all_delivered(1)
 
 
 def test_a_slow_shutdown_of_uvicorn_cannot_hold_records_back(
@@ -368,7 +335,6 @@ def test_a_slow_shutdown_of_uvicorn_cannot_hold_records_back(
         """
         import uvicorn
         import logship
-        from application import log, progress, ready, wait_for
         logship.install(level="INFO")
 
         async def app(scope, receive, send):
@@ -392,8 +358,7 @@ def test_a_slow_shutdown_of_uvicorn_cannot_hold_records_back(
     program.until_true(lambda: "drain report" in program.stderr, "the report")
     program.signal(signal.SIGKILL)
     ended = program.end()
-    assert len(ended.ledger) == 2
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    sidecar.output.verdict(ended).assert_nothing_lost(2)
 
 
 def test_gunicorn_preload_forks_workers_that_deliver_their_own_records(
@@ -403,7 +368,6 @@ def test_gunicorn_preload_forks_workers_that_deliver_their_own_records(
         import os, threading
         from gunicorn.app.base import BaseApplication
         import logship
-        from application import log, progress, ready
         logship.install(level="INFO")
         log("in the master, before the fork")
 
@@ -433,7 +397,5 @@ def test_gunicorn_preload_forks_workers_that_deliver_their_own_records(
     """)
     program.until_true(lambda: program.progress.count("worker") == 2, "two workers")
     program.signal(signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 43
-    sidecar.output.verdict(ended).assert_delivered_once()
+    ended = program.end(returncode=0)
+    sidecar.output.verdict(ended).assert_delivered_once(43)

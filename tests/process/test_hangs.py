@@ -18,7 +18,6 @@ from tests.support.programs_gate import Gate
             """
             import signal
             import logship
-            from application import log, ready
             logship.install(level="INFO")
             log("before")
             ready()
@@ -34,7 +33,6 @@ from tests.support.programs_gate import Gate
             """
             import atexit
             import logship
-            from application import forever, log, ready
             logship.install(level="INFO")
             atexit.register(forever)
             log("before")
@@ -45,7 +43,6 @@ from tests.support.programs_gate import Gate
         pytest.param(
             """
             import atexit
-            from application import forever, log, ready
             atexit.register(forever)
             import logship
             logship.install(level="INFO")
@@ -58,7 +55,6 @@ from tests.support.programs_gate import Gate
             """
             import threading
             import logship
-            from application import forever, log, ready
             logship.install(level="INFO")
             threading.Thread(target=forever).start()
             log("before")
@@ -70,7 +66,6 @@ from tests.support.programs_gate import Gate
             """
             from concurrent.futures import ThreadPoolExecutor
             import logship
-            from application import forever, log, ready
             logship.install(level="INFO")
             log("before")
             with ThreadPoolExecutor(1) as pool:
@@ -91,8 +86,7 @@ def test_a_program_that_hangs_is_ended_in_time(
         endpoint=sidecar.endpoint if connected else black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_REPORT": "1"},
     )
-    ended = program.stopped()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.stopped(returncode=launch.status_of_sigterm)
     assert len(ended.reports) == 1
     verdict = sidecar.output.verdict(ended)
     if connected:
@@ -148,7 +142,6 @@ def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
     """Python's handlers run in the main thread, which does not get to them."""
     start = """
         import logship
-        from application import log, ready
         logship.install(level="INFO")
 
         def before_the_call():
@@ -161,8 +154,7 @@ def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    ended = program.stopped()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.stopped(returncode=launch.status_of_sigterm)
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert len(verdict.spilled) == 20
@@ -170,7 +162,6 @@ def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
 
 ENDING = """
     import atexit, signal, sys, threading, time
-    from application import forever, log, ready
     took_part = threading.Event()
 
     def leave(number, frame):
@@ -250,7 +241,6 @@ def test_a_destructor_that_hangs_in_the_shippers_thread_does_not_hold_up_the_end
         """
         import threading
         import logship
-        from application import forever, log, ready
         client = logship.install(level="INFO")
         lock = threading.Lock()
         lock.acquire()
@@ -276,7 +266,6 @@ def test_a_handler_that_ends_flushes_leaves_no_lock_that_the_end_waits_for(
     program = programs.start("""
         import random, signal
         import logship
-        from application import forever, log, ready
 
         class Late(Exception):
             pass
@@ -320,7 +309,6 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
     program = programs.start(
         """
         import signal
-        from application import forever, log, progress, ready, wait_for
 
         def stop(number, frame):
             progress(f"called {buffer.is_held_here}")
@@ -371,7 +359,6 @@ def test_a_handler_that_hangs_in_the_middle_of_a_lock_does_not_keep_a_process_al
         f"""
         import signal
         import threading
-        from application import forever, log, ready
 
         def alarm(number, frame):
             ready()
@@ -395,7 +382,6 @@ def test_another_handler_in_the_middle_of_the_buffer_does_not_keep_the_stop_from
     program = programs.start(
         """
         import signal, sys
-        from application import forever, log, ready
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
 
         def alarm(number, frame):
@@ -421,7 +407,6 @@ def test_a_signal_is_not_sent_again_to_a_program_whose_event_loop_counts_signals
 ) -> None:
     ended = programs.start("""
         import os, signal, socket
-        from application import progress
         signal.signal(signal.SIGTERM, lambda *_: progress("called"))
         import logship
         client = logship.install(level="INFO")
@@ -432,6 +417,5 @@ def test_a_signal_is_not_sent_again_to_a_program_whose_event_loop_counts_signals
         client.close()
         signal.set_wakeup_fd(-1)
         progress(f"told {list(reading.recv(10))}")
-    """).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.progress == ("called", f"told [{int(signal.SIGTERM)}]")

@@ -50,7 +50,6 @@ def test_a_signal_that_the_program_blocks_waits(programs: Programs, sidecar: Sid
     ended = programs.start("""
         import os, signal
         import logship
-        from application import log
         logship.install(level="INFO")
         log("before")
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM})
@@ -62,10 +61,8 @@ def test_a_signal_that_the_program_blocks_waits(programs: Programs, sidecar: Sid
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         while True:
             signal.pause()
-    """).end()
-    assert ended.returncode == -signal.SIGTERM
-    assert len(ended.ledger) == 2
-    sidecar.output.verdict(ended).assert_all_delivered()
+    """).end(returncode=-signal.SIGTERM)
+    sidecar.output.verdict(ended).assert_all_delivered(2)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +75,7 @@ def test_green_threads_are_refused_where_they_patched_the_program(
 ) -> None:
     """Neither library is installed here: a module with their function stands in for each."""
     package, _, name = module.partition(".")
-    ended = programs.start(
-        f"""
+    ended = programs.start(f"""
         import sys, types
         {package}, child = types.ModuleType("{package}"), types.ModuleType("{module}")
         child.{question} = lambda name: {patched}
@@ -93,9 +89,7 @@ def test_green_threads_are_refused_where_they_patched_the_program(
             print(error)
         else:
             log()
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.stderr == ""
     if patched:
         assert package in ended.stdout
@@ -108,19 +102,15 @@ def test_green_threads_are_refused_where_they_patched_the_program(
 def test_install_twice_with_the_same_settings_is_the_same_client(
     programs: Programs, sidecar: Sidecar
 ) -> None:
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logging
         import logship
-        from application import log
         first = logship.install(level="INFO", tag="shop", linger_seconds=0.1)
         second = logship.install(level="INFO", tag="shop", linger_seconds=0.1)
         assert first is second
         assert sum(isinstance(each, logship.Handler) for each in logging.getLogger().handlers) == 1
         log()
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.stderr == ""
     sidecar.output.verdict(ended).assert_delivered_once()
 
@@ -128,8 +118,7 @@ def test_install_twice_with_the_same_settings_is_the_same_client(
 def test_a_level_of_a_second_install_is_the_root_loggers(
     programs: Programs, sidecar: Sidecar
 ) -> None:
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logging
         import logship
         logship.install(tag="levels.second")
@@ -142,9 +131,7 @@ def test_a_level_of_a_second_install_is_the_root_loggers(
             logship.install(level="LOUD", tag="levels.second")
         except logship.SettingsError as error:
             print(error)
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert "LOUD" in ended.stdout
     lines = [json.loads(line) for line in sidecar.output.path.read_text().splitlines()]
     records = [each["record"] for each in lines if each["tag"] == "levels.second"]
@@ -155,30 +142,24 @@ def test_a_level_of_a_second_install_is_the_root_loggers(
 def test_install_twice_with_different_settings_is_an_error(
     programs: Programs, sidecar: Sidecar, other: str
 ) -> None:
-    ended = programs.start(
-        f"""
+    ended = programs.start(f"""
         import logship
-        from application import log
         logship.install(level="INFO", tag="shop")
         try:
             logship.install(level="INFO", {other})
         except logship.SettingsError as error:
             print(error)
         log("the first goes on")
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert other.rpartition(" ")[2].partition("=")[0] in ended.stdout
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
 def test_a_refused_install_leaves_nothing_behind(programs: Programs, sidecar: Sidecar) -> None:
     """The error can be handled: the next, right one works as if it were the first."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logging, signal, sys, threading
         import logship
-        from application import log
         for wrong in ({"linger_seconds": -1}, {"level": "LOUD"}, {"bogus": 1}):
             try:
                 logship.install(**wrong)
@@ -189,9 +170,7 @@ def test_a_refused_install_leaves_nothing_behind(programs: Programs, sidecar: Si
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         logship.install(level="INFO")
         log()
-        """
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    """).end(returncode=0)
     assert len(ended.stdout.splitlines()) == 3
     for word in ("linger_seconds", "LOUD", "bogus"):
         assert word in ended.stdout
@@ -202,11 +181,9 @@ def test_an_install_that_is_interrupted_leaves_nothing_half_done(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     """Each function that it calls is interrupted in turn, as by a signal handler that raises."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logging, sys, threading
         import logship
-        from application import log, progress
         from logship._installation.installation import __file__ as interrupted_file
 
         class TimeIsUp(Exception):
@@ -237,12 +214,8 @@ def test_an_install_that_is_interrupted_leaves_nothing_half_done(
         assert sys.excepthook is not hook
         assert [each.name for each in threading.enumerate()].count("logship-watchdog") == 1
         log()
-        """
-    ).end()
-    assert ended.returncode == 0, ended.stderr
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    """).end(returncode=0)
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 def test_a_fork_waits_for_an_install_in_another_thread(
@@ -253,7 +226,6 @@ def test_a_fork_waits_for_an_install_in_another_thread(
         """
         import logging, os, signal, sys, threading
         import logship
-        from application import log, progress
         root = logging.getLogger()
         is_in_the_middle, is_forked = threading.Event(), threading.Event()
 
@@ -276,49 +248,38 @@ def test_a_fork_waits_for_an_install_in_another_thread(
         is_forked.set()
         thread.join()
         log()
-        progress(f"child {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+        end_of(child)
         """,
         python=("-W", "ignore::DeprecationWarning"),
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    ).end(returncode=0)
     assert ended.progress == ("child 4",)
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 def test_install_after_dict_config_puts_the_handler_back(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     """What the warning advises too: a program may have called it before as well."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logging.config
         import logship
-        from application import log
         logship.install(level="INFO")
         log("before")
         logging.config.dictConfig({"version": 1, "disable_existing_loggers": False,
                                    "root": {"handlers": [], "level": "INFO"}})
         logship.install(level="INFO")
         log("after")
-        """
-    ).end()
-    assert ended.returncode == 0, ended.stderr
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    """).end(returncode=0)
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 def test_dict_config_that_removes_the_handler_is_warned_of_once(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     """It flushes, closes and detaches root handlers: that must not close the client."""
-    program = programs.start(
-        """
+    program = programs.start("""
         import logging, logging.config
         import logship
-        from application import log, new_marker, progress, wait_for, write_down
         client = logship.install(level="INFO")
         log("before")
         for _ in range(3):
@@ -327,30 +288,21 @@ def test_dict_config_that_removes_the_handler_is_warned_of_once(
         logging.getLogger().addHandler(logging.NullHandler())
         progress("removed")
         wait_for("end")
-        marker = new_marker()
-        assert client.emit({"message": marker})
-        write_down(marker)
-        """
-    )
+        emit_marker(client)
+    """)
     program.until("removed")
     program.until_true(lambda: "logship: " in program.stderr, "a warning")
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.finish("end")
     (warning,) = ended.warnings
     assert "logship.installed_handler" in warning
-    verdict = sidecar.output.verdict(ended)
-    assert len(ended.ledger) == 2
-    verdict.assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(2)
 
 
 def test_dict_config_that_names_the_handler_keeps_it(programs: Programs, sidecar: Sidecar) -> None:
     """What the warning advises."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logging.config
         import logship
-        from application import log
         logship.install(level="INFO")
         logging.config.dictConfig({
             "version": 1,
@@ -359,9 +311,7 @@ def test_dict_config_that_names_the_handler_keeps_it(programs: Programs, sidecar
             "root": {"handlers": ["logship"], "level": "INFO"},
         })
         log()
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.warnings == []
     sidecar.output.verdict(ended).assert_delivered_once()
 
@@ -369,18 +319,14 @@ def test_dict_config_that_names_the_handler_keeps_it(programs: Programs, sidecar
 def test_basic_config_afterwards_has_no_effect_and_that_is_told(
     programs: Programs, sidecar: Sidecar
 ) -> None:
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logging
         import logship
-        from application import log
         logship.install(level="INFO")
         logging.basicConfig(level=logging.ERROR)
         assert logging.getLogger().level == logging.INFO
         log()
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     (warning,) = ended.warnings
     assert "logging.basicConfig had no effect" in warning
     sidecar.output.verdict(ended).assert_all_delivered()
@@ -397,25 +343,20 @@ def test_basic_config_afterwards_has_no_effect_and_that_is_told(
 def test_the_level_is_that_of_the_root_logger(
     programs: Programs, sidecar: Sidecar, level: str, seen: set[str]
 ) -> None:
-    ended = programs.start(
-        f"""
+    ended = programs.start(f"""
         import logging
         import logship
-        from application import log
         logship.install(level={level})
         for word in ("debug", "info", "error"):
             log(word, level=getattr(logging, word.upper()))
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     lines = sidecar.output.verdict(ended).lines
     words = {line["record"]["message"].rpartition(" ")[2] for line in lines}
     assert words & {"debug", "info", "error"} == seen
 
 
 def test_a_level_that_the_application_chose_is_kept(programs: Programs, sidecar: Sidecar) -> None:
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logging
         logging.getLogger().setLevel(logging.DEBUG)
         import logship
@@ -423,9 +364,7 @@ def test_a_level_that_the_application_chose_is_kept(programs: Programs, sidecar:
         logship.install()
         assert logging.getLogger().level == logging.DEBUG
         log(level=logging.DEBUG)
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
@@ -441,7 +380,6 @@ def terminal() -> Iterator[tuple[int, int]]:
 LOG_A_WORD = """
     import logging
     import logship
-    from application import log
     logship.install(level="INFO", console={console})
     log("on the console?")
 """
@@ -482,8 +420,7 @@ def test_the_console_shows_what_is_shipped(
     programs: Programs, sidecar: Sidecar, redact: str
 ) -> None:
     """Where records are redacted, by rules or by a function, under whatever name of the message."""
-    ended = programs.start(
-        f"""
+    ended = programs.start(f"""
         import logging
         import logship
 
@@ -501,27 +438,13 @@ def test_the_console_shows_what_is_shipped(
             raise ValueError("token=hunter2")
         except ValueError:
             log.exception("failed", stack_info=True)
-        """
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    """).end(returncode=0)
     assert "hunter2" not in ended.stderr
     hidden = "[redacted]" if redact == "'default'" else "***"
     assert f" WARNING shop: login password={hidden} of ann\n" in ended.stderr
     assert "ERROR shop: failed\nTraceback" in ended.stderr
     assert f"\nValueError: token={hidden}\nStack (most recent call last)" in ended.stderr
     assert ("withheld password" in ended.stderr) == (redact == "'default'")
-
-
-def test_import_logship_pays_for_neither_prometheus_client_nor_click(programs: Programs) -> None:
-    ended = programs.start(
-        """
-        import sys
-        import logship
-        logship.install(level="INFO")
-        print([name for name in ("prometheus_client", "click") if name in sys.modules])
-        """
-    ).end()
-    assert ended.stdout == "[]\n"
 
 
 def test_the_shippers_own_threads_never_log_through_logging(
@@ -531,7 +454,6 @@ def test_the_shippers_own_threads_never_log_through_logging(
     program = programs.start(
         """
         import logship
-        from application import log, progress, wait_for
         logship.install(level=1, backoff_seconds_base=0.01, backoff_seconds_max=0.02)
         log()
         progress("logged")
@@ -561,7 +483,6 @@ def test_a_file_changes_levels_while_the_program_runs(
         import logging, os, time
         from pathlib import Path
         import logship
-        from application import log
         logship.install(level="INFO", tag="levels")
         log()
         Path(os.environ["LOGSHIP_LEVELS_FILE"]).write_text("application=DEBUG")
@@ -572,8 +493,7 @@ def test_a_file_changes_levels_while_the_program_runs(
         log(level=logging.DEBUG)
         """,
         environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels"), "LOGSHIP_FIELDS": "run=levels"},
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    ).end(returncode=0)
     sidecar.output.verdict(ended).assert_all_delivered()
     records = [json.loads(line)["record"] for line in sidecar.output.path.read_text().splitlines()]
     (told,) = [each for each in records if each.get("run") == "levels" and "levels" in each]
@@ -588,13 +508,11 @@ def test_the_levels_of_a_file_hold_for_the_first_record(
         """
         import logging
         import logship
-        from application import log
         logship.install(level="INFO", tag="levels")
         log(level=logging.DEBUG)
         """,
         environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels")},
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    ).end(returncode=0)
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
@@ -605,7 +523,6 @@ def test_a_configuration_of_logging_that_takes_long_does_not_hold_a_stop_up(
     program = programs.start("""
         import logging, logging.config
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO", loggers="*")
         log()
 
@@ -620,10 +537,7 @@ def test_a_configuration_of_logging_that_takes_long_does_not_hold_a_stop_up(
         root = {"handlers": ["logship", "waiting"], "level": "INFO"}
         logging.config.dictConfig({"version": 1, "handlers": handlers, "root": root})
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == -signal.SIGTERM
+    ended = program.stopped(returncode=-signal.SIGTERM)
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
@@ -634,7 +548,6 @@ def test_a_file_of_levels_on_a_file_system_that_hangs_holds_up_neither_forks_nor
     ended = programs.start("""
         import logging, os, pathlib, threading
         import logship
-        from application import forever, log, progress
         logship.install(level="INFO", levels_file="levels")
         log()
         stat, is_asked = pathlib.Path.stat, threading.Event()
@@ -689,20 +602,16 @@ def test_loggers_and_handlers_that_raise_end_no_watchdog(
         environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels")},
     )
     program.until_true(lambda: "a look at the loggers" in program.stderr, "the error")
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 0, ended.stderr
+    ended = program.finish("end")
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
 def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
     programs: Programs, sidecar: Sidecar
 ) -> None:
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logging
         import logship
-        from application import log
         logging.getLogger("early").propagate = False
         logship.install(level="INFO", loggers="early,late")
         log(logger="early.child")
@@ -713,9 +622,7 @@ def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
             assert time.monotonic() < ends
             time.sleep(0.01)
         log(logger="late")
-        """
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    """).end(returncode=0)
     sidecar.output.verdict(ended).assert_delivered_once()
 
 
@@ -730,14 +637,11 @@ def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
 def test_other_calls_of_basic_config_are_not_told(
     programs: Programs, sidecar: Sidecar, before: str, options: str
 ) -> None:
-    ended = programs.start(
-        f"""
+    ended = programs.start(f"""
         import logging
         import logship
         {before or "pass"}
         logship.install()
         logging.basicConfig({options})
-        """
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    """).end(returncode=0)
     assert "logging.basicConfig had no effect" not in ended.stderr

@@ -11,7 +11,6 @@ from tests.support.programs import Programs
 
 IN_A_SUBINTERPRETER = """
     import sys, textwrap
-    from application import progress
 
     def run_elsewhere(source):
         source = f"import sys\\nsys.path[:] = {sys.path!r}\\n" + textwrap.dedent(source)
@@ -66,7 +65,6 @@ def test_logships_threads_start_in_an_empty_context(programs: Programs, sidecar:
         """
         import contextvars, gc, weakref
         import logship
-        from application import log
 
         class Request:
             pass
@@ -86,7 +84,6 @@ def test_logships_threads_start_in_an_empty_context(programs: Programs, sidecar:
         print("kept" if request() else "gone")
         """,
         python=("-X", "thread_inherit_context=1"),
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    ).end(returncode=0)
     assert ended.stdout == "gone\n"
     sidecar.output.verdict(ended).assert_all_delivered()

@@ -13,7 +13,6 @@ from tests.support.programs_gate import Gate
 def test_sigint_raises_keyboard_interrupt_and_drains(launch: Launch, sidecar: Sidecar) -> None:
     program = launch.start("""
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO")
         try:
             log("before")
@@ -26,8 +25,7 @@ def test_sigint_raises_keyboard_interrupt_and_drains(launch: Launch, sidecar: Si
     assert ended.returncode in launch.statuses_of_sigint
     assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
     assert ended.stderr.count("Traceback") == 1
-    assert len(ended.ledger) == 2
-    sidecar.output.verdict(ended).assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(2)
 
 
 def test_a_sidecar_that_ends_at_the_same_ctrl_c_does_not_change_the_exit_code(
@@ -37,7 +35,6 @@ def test_a_sidecar_that_ends_at_the_same_ctrl_c_does_not_change_the_exit_code(
     ended = programs.start("""
         import atexit, socket
         import logship
-        from application import log
         server = socket.create_server(("127.0.0.1", 0))
         endpoint = "tcp://127.0.0.1:%d" % server.getsockname()[1]
         logship.install(level="INFO", endpoints=endpoint, exit_stall_seconds=0.5)
@@ -46,8 +43,7 @@ def test_a_sidecar_that_ends_at_the_same_ctrl_c_does_not_change_the_exit_code(
         atexit.register(connection.close)
         atexit.register(server.close)
         raise KeyboardInterrupt
-    """).end()
-    assert ended.returncode == -signal.SIGINT, ended.stderr
+    """).end(returncode=-signal.SIGINT)
     assert "cannot connect" in ended.stderr
 
 
@@ -55,7 +51,6 @@ def test_sigint_may_be_caught_by_the_application(launch: Launch, sidecar: Sideca
     program = launch.start("""
         import sys
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO")
         try:
             ready()
@@ -64,8 +59,7 @@ def test_sigint_may_be_caught_by_the_application(launch: Launch, sidecar: Sideca
             log("caught")
         sys.exit(3)
     """)
-    ended = program.stopped(signal.SIGINT)
-    assert ended.returncode == 3
+    ended = program.stopped(signal.SIGINT, returncode=3)
     assert ended.stderr == ""
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -78,7 +72,6 @@ def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130
         """
         import atexit
         import logship
-        from application import forever, log, progress, ready
         logship.install(level="INFO")
         atexit.register(progress, "exiting")
         log()
@@ -111,7 +104,6 @@ def test_sigint_starts_the_clock_where_no_person_sits(
         """
         import sys
         import logship
-        from application import forever, log, progress, ready, wait_for
         logship.install(level="INFO")
         log()
         ready()
@@ -129,9 +121,7 @@ def test_sigint_starts_the_clock_where_no_person_sits(
     program.until("caught")
     program.until_true(lambda: '"spilled",' in program.stderr, "the spill")
     assert program.is_alive
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 6
+    ended = program.finish("end", returncode=6)
     assert [report["reason"] for report in ended.reports] == ["SIGINT"]
     sidecar.output.verdict(ended).assert_nothing_lost()
 
@@ -139,7 +129,6 @@ def test_sigint_starts_the_clock_where_no_person_sits(
 def test_sigterm_after_sigint_ends_the_program(launch: Launch, sidecar: Sidecar) -> None:
     program = launch.start("""
         import logship
-        from application import forever, log, progress, ready
         logship.install(level="INFO")
         log()
         ready()
@@ -153,8 +142,7 @@ def test_sigterm_after_sigint_ends_the_program(launch: Launch, sidecar: Sidecar)
     program.stop(signal.SIGINT)
     program.until("caught")
     program.signal(signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.end(returncode=launch.status_of_sigterm)
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
@@ -165,7 +153,6 @@ def test_sigint_with_sigterm_while_the_exit_hook_drains_has_the_deadline_of_the_
         """
         import atexit
         import logship
-        from application import log, ready
         logship.install(level="INFO")
         atexit.register(ready)
         log()

@@ -9,7 +9,6 @@ from tests.support.programs import Programs, let_pass
 
 LOOP_AND_THREADS = """
     import asyncio, threading
-    from application import forever, log, ready
     import logship
 
     async def log_on_a_loop():

@@ -27,7 +27,7 @@ def packages(tmp_path: Path) -> Path:
 
 def run(packages: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(packages)}
-    environ["LOGSHIP_ENDPOINTS"] = "tcp://127.0.0.1:1"
+    environ |= {"LOGSHIP_ENDPOINTS": "tcp://127.0.0.1:1", "LOGSHIP_EXIT_STALL_SECONDS": "0.1"}
     command = [sys.executable, *words]
     return subprocess.run(
         command, env=environ, cwd=packages, capture_output=True, text=True, check=False

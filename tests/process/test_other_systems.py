@@ -50,7 +50,6 @@ def test_install_ships_and_drains_at_the_exit(
     ended = programs.start(
         """
         import logship
-        from application import log
         logship.install(level="INFO")
         for _ in range(100):
             log()
@@ -71,7 +70,6 @@ def test_a_stop_on_windows_drains(
     program = programs.start(
         """
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO")
         log()
         ready()
@@ -85,8 +83,7 @@ def test_a_stop_on_windows_drains(
     )
     ended = program.stopped(signum)
     assert ended.returncode in statuses
-    assert len(ended.ledger) == 1 + (signum == signal.SIGINT)
-    sidecar.output.verdict(ended).assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(1 + (signum == signal.SIGINT))
 
 
 def test_clients_the_test_kit_and_an_endpoint_of_metrics_work_on_windows(
@@ -220,7 +217,6 @@ def test_the_spool_and_the_pages_of_metrics_work_on_macos(
     program = programs.start(
         """
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO", metrics_port=0)
         for _ in range(100):
             log()
@@ -239,8 +235,7 @@ def test_the_spool_and_the_pages_of_metrics_work_on_macos(
     assert [*spool.glob("metrics/page-*")]
     recovered = command(programs, "darwin", "recover", "--spool", str(spool))
     assert recovered.returncode == 0
-    assert len(ended.ledger) == 100
-    sidecar.output.verdict(ended).assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(100)
 
 
 @pytest.mark.proof

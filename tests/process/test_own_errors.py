@@ -16,7 +16,6 @@ from tests.support.programs_judge import Verdict
 BREAKS = """
     import pkgutil
     import logship
-    from application import forever, log, progress, ready
 
     def break_down(name, sound):
         owner, _, name = name.rpartition(".")
@@ -77,8 +76,7 @@ def test_records_that_a_bug_keeps_from_being_numbered_are_told(
         "logship.install(level='INFO')",
         LOGS,
         environ={**ENVIRON, **spool},
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert len(ended.ledger) == 150
     verdict = sidecar.output.verdict(ended)
     assert_told(verdict)
@@ -94,8 +92,7 @@ def test_a_step_of_a_change_that_always_fails_stops_delivery_and_is_told(
         "logship.install(level='INFO')",
         LOGS,
         environ=ENVIRON,
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert_told(sidecar.output.verdict(ended))
 
 
@@ -114,8 +111,7 @@ def test_the_deadline_finds_records_that_could_not_be_numbered(
         """,
         environ=ENVIRON,
     )
-    ended = program.stopped()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.stopped(returncode=launch.status_of_sigterm)
     assert_told(sidecar.output.verdict(ended))
 
 
@@ -125,21 +121,17 @@ def test_a_client_on_an_event_loop_tells_of_them_too(programs: Programs, sidecar
         "break_down('logship._buffer.chunk.MemoryStorage.open_chunk', 3)",
         """
         import asyncio
-        from application import new_marker, write_down
 
         async def main():
             async with logship.Client() as client:
                 for _ in range(150):
-                    marker = new_marker()
-                    assert client.emit({"message": marker, "pad": "x" * 200})
-                    write_down(marker)
+                    emit_marker(client, pad="x" * 200)
                 assert not (await client.flush(timeout=0.2)).all_acked
 
         asyncio.run(main())
         """,
         environ=ENVIRON,
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert_told(sidecar.output.verdict(ended))
 
 
@@ -151,16 +143,12 @@ def test_a_client_that_is_not_closed_tells_of_them_at_exit(
         BREAKS,
         "break_down('logship._buffer.chunk.MemoryStorage.open_chunk', 0)",
         """
-        from application import new_marker, write_down
         client = logship.Client()
         for _ in range(150):
-            marker = new_marker()
-            assert client.emit({"message": marker})
-            write_down(marker)
+            emit_marker(client)
         """,
         environ=ENVIRON,
-    ).end()
-    assert ended.returncode == 0
+    ).end(returncode=0)
     assert_told(sidecar.output.verdict(ended))
 
 
@@ -170,17 +158,12 @@ def test_a_client_whose_end_fails_does_not_keep_the_others_from_theirs(
     ended = programs.start(
         BREAKS,
         """
-        from application import new_marker, write_down
         clients = [logship.BackgroundClient() for _ in range(8)]
         for client in clients[::2]:
             client.drain = None  # what the exit hook calls
         for client in clients[1::2]:
-            marker = new_marker()
-            assert client.emit({"message": marker})
-            write_down(marker)
+            emit_marker(client)
         """,
         environ={**ENVIRON, "LOGSHIP_LINGER_SECONDS": "60"},
     ).end()
-    verdict = sidecar.output.verdict(ended)
-    assert len(ended.ledger) == 4
-    verdict.assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(4)

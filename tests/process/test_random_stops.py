@@ -33,7 +33,6 @@ LISTED = {"LOGSHIP_STOP_SIGNALS": "USR1,RTMIN+3"}
 
 LIFE = """
     import sys, time
-    from application import log, progress
     progress("started")
     import logship
     logship.install(level="INFO", linger_seconds=0.05, backoff_seconds_base=0.05,

@@ -181,11 +181,9 @@ def test_a_del_may_take_a_lock_that_is_held_while_logging(
     Otherwise that thread waits for the application's lock and the application for the shipper's;
     `logging` has such a lock itself, for a moment, in `getLogger`.
     """
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import gc, sys, threading
         import logship
-        from application import log
         sys.setswitchinterval(1e-6)
         logship.install(level="INFO", linger_seconds=0.0, chunk_bytes_max=1024)
         lock = threading.RLock()
@@ -203,8 +201,7 @@ def test_a_del_may_take_a_lock_that_is_held_while_logging(
             with lock:
                 Cycle()
                 log()
-        """
-    ).end(seconds_max=30)
+    """).end(seconds_max=30)
     assert ended.returncode == 0
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -212,11 +209,9 @@ def test_a_del_may_take_a_lock_that_is_held_while_logging(
 @nested_calls_arrive
 def test_an_object_whose_repr_logs_is_no_trap(programs: Programs, sidecar: Sidecar) -> None:
     """The application's own code runs inside our call, before any lock."""
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import logging
         import logship
-        from application import log, new_marker, write_down
         logship.install(level="INFO")
 
         class Talkative:
@@ -229,8 +224,6 @@ def test_an_object_whose_repr_logs_is_no_trap(programs: Programs, sidecar: Sidec
             marker = new_marker()
             logging.getLogger().info("%s %s", marker, Talkative(), extra={"it": Talkative()})
             write_down(marker)
-        """
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert len(ended.ledger) >= 150
     sidecar.output.verdict(ended).assert_all_delivered()

@@ -30,7 +30,6 @@ SLOW_BYTES_PER_SECOND = 20_000
 
 LOGS_ON_AFTER_ITS_REPORT = """
     import signal, sys, threading, time
-    from application import log, ready
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     import logship
@@ -50,7 +49,6 @@ LOGS_ON_AFTER_ITS_REPORT = """
 
 EMITS_ON_AFTER_ITS_REPORT = """
     import logship
-    from application import new_marker, progress, ready, write_down
     client = logship.BackgroundClient()
 
     def emit():
@@ -170,8 +168,7 @@ def test_all_agree_on_what_a_logging_call_could_not_ship(
 ) -> None:
     environ = {"LOGSHIP_SPOOL_DIR": str(tmp_path / "spool")} if spool else {}
     program = start(LOGS_ON_AFTER_ITS_REPORT, mood, **environ)
-    ended = program.stopped()
-    assert ended.returncode == 143
+    ended = program.stopped(returncode=143)
     sidecar.output.verdict(ended).assert_nothing_lost()
     accounts = Accounts(ended, tmp_path, sidecar.output.path)
     untold = len(ended.refused)
@@ -227,7 +224,6 @@ def test_a_line_that_is_refused_behind_all_reports_counts_itself(
     program = start(
         """
         import atexit
-        from application import log, ready
         atexit.register(lambda: [log("late") for _ in range(5)])
         import logship
         logship.install(level="INFO", console=False)
@@ -249,7 +245,6 @@ def test_a_process_that_logship_ends_has_a_final_report(
 ) -> None:
     program = start(
         """
-        from application import log, ready
         import logship
         logship.install(level="INFO", console=False)
         ready()

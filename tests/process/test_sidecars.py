@@ -23,7 +23,6 @@ def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
 LOGS_ON = """
     import time
     import logship
-    from application import log, ready
     logship.install(level="INFO", linger_seconds=0.05, backoff_seconds_base=0.05,
                     backoff_seconds_max=0.2)
     ready()
@@ -46,8 +45,7 @@ def test_a_sidecar_killed_and_restarted_twice_while_the_application_logs(
         receiver.restart()
     program.until_logged(2000)
     program.signal(signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == -signal.SIGTERM
+    ended = program.end(returncode=-signal.SIGTERM)
     Output(receiver.out).verdict(ended).assert_all_delivered()
 
 
@@ -61,8 +59,7 @@ def test_a_sidecar_killed_before_sigterm_and_restarted_during_the_drain(
     program.until_logged(400)
     program.signal(signal.SIGTERM)
     receiver.restart()
-    ended = program.end()
-    assert ended.returncode == -signal.SIGTERM
+    ended = program.end(returncode=-signal.SIGTERM)
     Output(receiver.out).verdict(ended).assert_all_delivered()
 
 
@@ -79,7 +76,6 @@ def test_a_sidecar_that_stops_together_with_the_application(
     program.until_logged(500)
     receiver.process.send_signal(signal.SIGTERM)
     program.signal(signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == -signal.SIGTERM
+    ended = program.end(returncode=-signal.SIGTERM)
     assert receiver.process.wait(20) == 0
     Output(receiver.out).verdict(ended).assert_nothing_lost()

@@ -17,7 +17,6 @@ from tests.support.programs_judge import numbers_of
 
 LOGS_200_AND_WAITS = """
     import logship
-    from application import forever, log, ready
     logship.install(level="INFO")
     for _ in range(200):
         log("x" * 400)
@@ -40,8 +39,7 @@ def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
     program.until_true(lambda: program.stderr.count('"spilled",') >= 200, "an early spill", 11.0)
     assert program.is_alive
     black_hole.open()
-    ended = program.end()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.end(returncode=launch.status_of_sigterm)
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert len(verdict.delivered) == 200
@@ -51,7 +49,6 @@ def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
 
 LOGS_TO_ITS_LAST_BREATH = """
     import signal, sys, threading
-    from application import forever, log, ready
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     import logship
@@ -95,8 +92,7 @@ def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
             "LOGSHIP_BUFFER_BYTES_MAX": str(buffer_bytes_max),
         },
     )
-    ended = program.stopped()
-    assert ended.returncode == 143
+    ended = program.stopped(returncode=143)
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert verdict.missing == [], "nor is anything only named"
@@ -116,7 +112,6 @@ def test_a_program_that_logs_on_while_no_sidecar_takes_it_dies_in_time(
         """
         import threading
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO")
 
         def work():
@@ -147,7 +142,6 @@ def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_
     program = programs.start(
         """
         import signal, sys
-        from application import forever, log, progress, ready, wait_for
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
         import logship
         client = logship.install(level="INFO", buffer_bytes_max=1 << 26)
@@ -167,9 +161,7 @@ def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_
     program.stop()
     program.until_true(lambda: '"spilled",' in program.stderr, "the spill ahead")
     gate.open()
-    program.let_go("the sidecar")
-    ended = program.end()
-    assert ended.returncode == 143
+    ended = program.finish("the sidecar", returncode=143)
     assert "open" in ended.progress
     verdict = sidecar.output.verdict(ended)
     verdict.assert_all_delivered()
@@ -184,7 +176,6 @@ def test_the_report_names_exactly_the_records_that_are_missing(
     program = launch.start(
         """
         import logship
-        from application import forever, log, progress, ready, wait_for
         client = logship.install(level="INFO")
         for _ in range(50):
             log("acked")
@@ -202,8 +193,7 @@ def test_the_report_names_exactly_the_records_that_are_missing(
     program.until("flushed")
     gate.silence()
     program.let_go("silence")
-    ended = program.stopped()
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.stopped(returncode=launch.status_of_sigterm)
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert set(verdict.spilled) == set(ended.ledger[50:])
@@ -225,7 +215,6 @@ def test_a_spilled_record_is_whole_and_carries_its_stamp(
         """
         import logging
         import logship
-        from application import forever, new_marker, ready, write_down
         logship.install(level="INFO", tag="shop.web")
         marker = new_marker()
         logging.getLogger("shop").warning("%s a parcel \\u2028 for \\u00e5\\nb", marker,
@@ -262,8 +251,7 @@ def test_stderr_closed_is_not_waited_for_nor_mistaken_for_another_file(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "PYTHONFAULTHANDLER": ""},
     )
-    ended = program.stopped()
-    assert ended.returncode == -signal.SIGTERM
+    ended = program.stopped(returncode=-signal.SIGTERM)
     assert len(ended.ledger) == 200
     assert all(marker.startswith(program.run) for marker in ended.ledger)
     assert [word for word in ended.progress if not word.startswith("ready ")] == []
@@ -300,8 +288,7 @@ def test_a_stalled_stderr_is_never_waited_for_past_the_deadline(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    ended = program.stopped()
-    assert ended.returncode == -signal.SIGTERM
+    program.stopped(returncode=-signal.SIGTERM)
     # All processes that have an open file share its flags: a shell, the application.
     assert not fcntl.fcntl(writing, fcntl.F_GETFL) & os.O_NONBLOCK
     assert select.select([reading], [], [], 0)[0]
@@ -344,7 +331,6 @@ def test_overflow_while_running_goes_to_stderr_and_is_declared(
     program = programs.start(
         """
         import logship
-        from application import log, progress, wait_for
         logship.install(level="INFO", buffer_bytes_max=65536, chunk_bytes_max=4096,
                         block_seconds_max=0.0, spill_bytes_per_second_max=16384,
                         backoff_seconds_base=0.05, backoff_seconds_max=0.2)
@@ -358,9 +344,7 @@ def test_overflow_while_running_goes_to_stderr_and_is_declared(
     )
     program.until("logged")
     gate.open()
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.finish("end")
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert verdict.spilled
@@ -383,8 +367,7 @@ def test_last_resort_none_writes_no_record_and_names_them_all(
         endpoint=gate.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1", "LOGSHIP_LAST_RESORT": "none"},
     )
-    ended = program.stopped()
-    assert ended.returncode == -signal.SIGTERM
+    ended = program.stopped(returncode=-signal.SIGTERM)
     assert ended.spilled == []
     (report,) = ended.reports
     assert report["accepted"] == 200

@@ -21,7 +21,6 @@ LISTED = {"LOGSHIP_STOP_SIGNALS": "USR1, WINCH,SIGRTMIN+3"}
 
 LOGS_AND_WAITS = """
     import logship
-    from application import forever, log, ready
     logship.install(level="INFO", linger_seconds=5.0)
     log()
     ready()
@@ -42,12 +41,10 @@ def test_the_default_disposition_delivers_and_dies_by_the_signal(
     launch: Launch, sidecar: Sidecar, signum: int, environ: dict[str, str]
 ) -> None:
     program = launch.start(LOGS_AND_WAITS, environ=environ)
-    ended = program.stopped(signum)
-    assert ended.returncode == launch.status_of(signum)
+    ended = program.stopped(signum, returncode=launch.status_of(signum))
     assert ended.stderr == ""
-    assert len(ended.ledger) == 1
     verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
+    verdict.assert_all_delivered(1)
     verdict.assert_all_ended()
 
 
@@ -59,7 +56,6 @@ def test_a_signal_that_the_kernel_would_ignore_exits_with_its_status(
     program = programs.start(
         f"""
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO", linger_seconds=5.0)
         for _ in range({records}):
             log()
@@ -68,8 +64,7 @@ def test_a_signal_that_the_kernel_would_ignore_exits_with_its_status(
         """,
         environ=LISTED,
     )
-    ended = program.stopped(signal.SIGWINCH)
-    assert ended.returncode == 128 + signal.SIGWINCH
+    ended = program.stopped(signal.SIGWINCH, returncode=128 + signal.SIGWINCH)
     assert ended.stderr == ""
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -82,7 +77,6 @@ def test_a_program_whose_main_thread_hangs_in_c_dies_by_the_signal(
     program = programs.start("""
         import ctypes
         import logship
-        from application import log, ready
         logship.install(level="INFO", linger_seconds=5.0)
         mutex = ctypes.create_string_buffer(256)  # zeros: an unlocked pthread_mutex_t
         libc = ctypes.CDLL(None)
@@ -91,10 +85,7 @@ def test_a_program_whose_main_thread_hangs_in_c_dies_by_the_signal(
         ready()
         libc.pthread_mutex_lock(mutex)
     """)
-    program.until_ready()
-    program.signal(signal.Signals[name])
-    ended = program.end()
-    assert ended.returncode == -signal.Signals[name]
+    ended = program.stopped(signal.Signals[name], returncode=-signal.Signals[name])
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
@@ -111,11 +102,9 @@ def test_trio_stops_as_it_does_without_logship(
 ) -> None:
     if importlib.util.find_spec("trio") is None:
         pytest.skip("not installed: trio")
-    program = programs.start(
-        f"""
+    program = programs.start(f"""
         import signal, sys, trio
         import logship
-        from application import log, ready
         logship.install(level="INFO", linger_seconds=5.0)
 
         async def main():
@@ -132,15 +121,10 @@ def test_trio_stops_as_it_does_without_logship(
         trio.run(main)
         log("after the loop")
         sys.exit(5)
-        """
-    )
-    program.until_ready()
-    program.signal(signal.Signals[name])
-    ended = program.end()
-    assert ended.returncode == status
+    """)
+    ended = program.stopped(signal.Signals[name], returncode=status)
     assert ended.stderr == ""
-    assert len(ended.ledger) == (3 if receives else 1)
-    sidecar.output.verdict(ended).assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(3 if receives else 1)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +139,6 @@ def test_a_python_function_means_a_stop_only_if_the_signal_is_listed(
         f"""
         import signal, sys
         import logship
-        from application import log, progress, ready, wait_for
         signal.signal(signal.{name}, lambda number, frame: progress("called"))
         logship.install(level="INFO")
         log()
@@ -166,16 +149,12 @@ def test_a_python_function_means_a_stop_only_if_the_signal_is_listed(
         """,
         environ={"LOGSHIP_STOP_SIGNALS": listed, "LOGSHIP_REPORT": "1"},
     )
-    program.until_ready()
-    program.signal(signal.Signals[name])
+    program.stop(signal.Signals[name])
     program.until("called")
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 6
+    ended = program.finish("end", returncode=6)
     assert ended.progress.count("called") == 1
     assert [report["reason"] for report in ended.reports] == [reason.format(name=name)]
-    assert len(ended.ledger) == 2
-    sidecar.output.verdict(ended).assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(2)
 
 
 @pytest.mark.parametrize("listed", ["", "TERM,HUP"], ids=["default", "listed"])
@@ -184,7 +163,6 @@ def test_nohup_keeps_sighup_ignored(programs: Programs, sidecar: Sidecar, listed
         """
         import signal, sys
         import logship
-        from application import log, progress, ready, wait_for
         logship.install(level="INFO")
         log()
         progress(f"ignored {signal.getsignal(signal.SIGHUP) is signal.SIG_IGN}")
@@ -196,9 +174,7 @@ def test_nohup_keeps_sighup_ignored(programs: Programs, sidecar: Sidecar, listed
         environ={"LOGSHIP_STOP_SIGNALS": listed},
     )
     program.stop(signal.SIGHUP)
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 4
+    ended = program.finish("end", returncode=4)
     assert "ignored True" in ended.progress
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -211,7 +187,6 @@ def test_faulthandler_keeps_its_signal(programs: Programs, sidecar: Sidecar, ord
     program = programs.start(f"""
         import faulthandler, signal, sys
         import logship
-        from application import log, ready, wait_for
         {first}
         {second}
         log()
@@ -222,11 +197,8 @@ def test_faulthandler_keeps_its_signal(programs: Programs, sidecar: Sidecar, ord
     """)
     program.stop(signal.SIGQUIT)
     program.until_true(lambda: "most recent call first" in program.stderr, "its dump")
-    program.let_go("end")
-    ended = program.end()
-    assert ended.returncode == 3
-    assert len(ended.ledger) == 2
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended = program.finish("end", returncode=3)
+    sidecar.output.verdict(ended).assert_all_delivered(2)
 
 
 def test_a_chained_faulthandler_dumps_and_logship_delivers(
@@ -235,7 +207,6 @@ def test_a_chained_faulthandler_dumps_and_logship_delivers(
     program = programs.start("""
         import faulthandler, signal
         import logship
-        from application import forever, log, ready
         logship.install(level="INFO", linger_seconds=5.0)
         faulthandler.register(signal.SIGQUIT, chain=True)
         log()
@@ -245,8 +216,7 @@ def test_a_chained_faulthandler_dumps_and_logship_delivers(
     ended = program.stopped(signal.SIGQUIT)
     assert "most recent call first" in ended.stderr
     assert ended.returncode == -signal.SIGQUIT
-    assert len(ended.ledger) == 1
-    sidecar.output.verdict(ended).assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(1)
 
 
 def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(
@@ -256,7 +226,6 @@ def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(
         """
         import signal, sys
         import logship
-        from application import forever, log, ready
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         logship.install(level="INFO")
         log()
@@ -269,11 +238,9 @@ def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(
         """,
         environ={"LOGSHIP_REPORT": "1"},
     )
-    ended = program.stopped()
-    assert ended.returncode == 7
+    ended = program.stopped(returncode=7)
     assert [report["reason"] for report in ended.reports] == ["SIGTERM"]
-    assert len(ended.ledger) == 2
-    sidecar.output.verdict(ended).assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(2)
 
 
 def test_the_list_replaces_the_default(programs: Programs, sidecar: Sidecar) -> None:
@@ -282,7 +249,6 @@ def test_the_list_replaces_the_default(programs: Programs, sidecar: Sidecar) -> 
         """
         import signal, sys
         import logship
-        from application import forever, log, progress, ready
         logship.install(level="INFO")
         progress(f"default {signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}")
         log()
@@ -294,8 +260,7 @@ def test_the_list_replaces_the_default(programs: Programs, sidecar: Sidecar) -> 
         """,
         environ={"LOGSHIP_STOP_SIGNALS": "QUIT", "LOGSHIP_REPORT": "1"},
     )
-    ended = program.stopped(signal.SIGINT)
-    assert ended.returncode == 5
+    ended = program.stopped(signal.SIGINT, returncode=5)
     assert "default True" in ended.progress
     assert [report["reason"] for report in ended.reports] == ["exit"]
     sidecar.output.verdict(ended).assert_all_delivered()
@@ -316,7 +281,6 @@ def test_a_handler_that_logship_cannot_see_limits_the_exit_hook_if_its_signal_me
         """
         import _signal, atexit, signal
         import logship
-        from application import log, progress
         logship.install(level="INFO", exit_drain_seconds=0.2)
         _signal.signal(signal.SIGQUIT, lambda number, frame: None)  # as an extension in C may
         for _ in range(20):
@@ -329,46 +293,16 @@ def test_a_handler_that_logship_cannot_see_limits_the_exit_hook_if_its_signal_me
     program.until("exiting")
     let_pass(1.0)
     black_hole.open()
-    ended = program.end()
-    assert ended.returncode == 0
+    ended = program.end(returncode=0)
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert len(verdict.spilled) == spilled
-
-
-def test_a_server_may_restore_the_default_and_raise_the_signal_again(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    """As a uvicorn worker does with SIGTERM."""
-    program = programs.start(
-        """
-        import signal, time
-        from application import forever, log, ready
-        stop = []
-        found = signal.signal(signal.SIGQUIT, lambda signum, frame: stop.append(signum))
-        import logship
-        logship.install(level="INFO", linger_seconds=5.0)
-        ready()
-        while not stop:
-            time.sleep(0.001)
-        signal.signal(signal.SIGQUIT, found)
-        log("the last word")
-        signal.raise_signal(signal.SIGQUIT)
-        forever()
-        """,
-        environ={"LOGSHIP_STOP_SIGNALS": "QUIT"},
-    )
-    ended = program.stopped(signal.SIGQUIT)
-    assert ended.returncode == -signal.SIGQUIT
-    assert len(ended.ledger) == 1
-    sidecar.output.verdict(ended).assert_all_delivered()
 
 
 def test_a_forked_child_is_stopped_by_itself(programs: Programs, sidecar: Sidecar) -> None:
     """Also by a signal that comes in the middle of the fork, before the child's own hooks."""
     ended = programs.start("""
         import os, signal
-        from application import forever, log, progress
 
         def strike_child_early():
             if early:
@@ -391,11 +325,9 @@ def test_a_forked_child_is_stopped_by_itself(programs: Programs, sidecar: Sideca
                 os.kill(child, signal.SIGHUP)
             progress(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
         log("in the parent")
-    """).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert ended.progress == ("-1", "-1")
-    assert len(ended.ledger) == 3
-    sidecar.output.verdict(ended).assert_all_delivered()
+    sidecar.output.verdict(ended).assert_all_delivered(3)
 
 
 def test_the_terminals_hangup_loses_nothing(programs: Programs, sidecar: Sidecar) -> None:
@@ -413,7 +345,5 @@ def test_the_terminals_hangup_loses_nothing(programs: Programs, sidecar: Sidecar
     os.close(slave)
     program.until_ready()
     os.close(terminal)
-    ended = program.end()
-    assert ended.returncode == -signal.SIGHUP
-    assert len(ended.ledger) == 1
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended = program.end(returncode=-signal.SIGHUP)
+    sidecar.output.verdict(ended).assert_all_delivered(1)

@@ -9,14 +9,11 @@ from tests.support.programs import Programs
 from tests.support.servers import ReservedPort
 
 LOG = """
-    from application import new_marker, write_down
     import logship
 
     def log(client):
         for _ in range(100):
-            marker = new_marker()
-            client.emit({"message": marker})
-            write_down(marker)
+            emit_marker(client)
 """
 
 DROPPED = {
@@ -101,8 +98,7 @@ ON_A_LOOP = {
 def test_a_client_that_is_dropped_delivers_at_the_exit(
     programs: Programs, sidecar: Sidecar, how: str
 ) -> None:
-    ended = programs.start(LOG, DROPPED[how]).end()
-    assert ended.returncode == 0, ended.stderr
+    ended = programs.start(LOG, DROPPED[how]).end(returncode=0)
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
@@ -112,9 +108,13 @@ def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
 ) -> None:
     reserved = ReservedPort()
     endpoint = f"tcp://127.0.0.1:{reserved.number}"
-    ended = programs.start(LOG, (DROPPED | ON_A_LOOP)[how], endpoint=endpoint).end()
+    ended = programs.start(
+        LOG,
+        (DROPPED | ON_A_LOOP)[how],
+        endpoint=endpoint,
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"},
+    ).end(returncode=0)
     reserved.close()
-    assert ended.returncode == 0, ended.stderr
     verdict = sidecar.output.verdict(ended)
     assert verdict.spilled.total() == 100
     verdict.assert_nothing_lost()
@@ -133,21 +133,16 @@ def test_a_client_that_was_not_entered_can_be_flushed(programs: Programs, sideca
             await client.close()
         asyncio.run(main())
         """,
-    ).end()
-    assert ended.returncode == 0, ended.stderr
+    ).end(returncode=0)
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
 def test_a_record_after_the_end_is_told_of_also_without_a_last_resort(programs: Programs) -> None:
-    ended = programs.start(
-        """
+    ended = programs.start("""
         import atexit
-        from application import log
         atexit.register(log)
         import logship
         logship.install(level="INFO", last_resort="none")
         log()
-        """,
-    ).end()
-    assert ended.returncode == 0
+    """).end(returncode=0)
     assert "logship: records that are logged after the end are lost" in ended.stderr
