@@ -303,11 +303,11 @@ def test_what_a_definition_requires_says_whether_it_runs_on_fargate(
     kind: str, rules: set[str]
 ) -> None:
     """A described one also names all kinds that could run it."""
-    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment = base("ecs", "web.json")
     deployment.document["requiresCompatibilities"] = [kind]
     deployment.document["compatibilities"] = ["EC2", "FARGATE"]
     deployment.sidecar["stopTimeout"] = 300
-    assert rules_of("described.json", deployment.text) == rules
+    assert rules_of(deployment) == rules
 
 
 def plan_of(definition: dict[str, Any], **more: Any) -> str:
