@@ -30,6 +30,7 @@ _WORD = struct.Struct("=Q")
 _LOST_MAX = 0xFFFFFFFF
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class Kept(Enum):
@@ -133,6 +134,7 @@ class Orphan:
         is_damaged: Whether something in it is damaged, so that numbers may be lost with it.
         has_more: Whether it has more chunks than are recovered at a time.
         wanted_bytes: Bytes that should have been copied to quarantine, where there was no room.
+        lacked_descriptor: Whether a file could not be opened because too many others were open.
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class Orphan:
         self.is_damaged: bool = False
         self.has_more: bool = False
         self.wanted_bytes: int = 0
+        self.lacked_descriptor: bool = False
         self._say = say
 
     @property
@@ -168,7 +171,8 @@ class Orphan:
     @property
     def is_worth_a_retry(self) -> bool:
         """Whether what keeps the directory may be over after a while."""
-        return self.wanted_bytes > 0 or self.is_untold or self.has_more
+        is_short = self.wanted_bytes > 0 or self.lacked_descriptor
+        return is_short or self.is_untold or self.has_more
 
     # -- marks -----------------------------------------------------------------------------------
 
@@ -217,7 +221,7 @@ class Orphan:
             with self.directory.opened(name) as descriptor:
                 os.pwrite(descriptor, _WORD.pack(word), offset)
         except OSError as error:
-            self.keep_all(f"cannot be marked: {error}")
+            self._keep_all(error, f"cannot be marked: {error}")
             return False
         return True
 
@@ -240,10 +244,11 @@ class Orphan:
 
     def leave_unread(self, name: str, offset: int, error: OSError, what: str = "") -> None:
         """Name bytes that cannot be read; the directory stays, for a recoverer that can."""
-        self.is_kept = self.is_unread = True
+        self._stay(error)
+        self.is_unread = True
         self.blame(name, offset, f"cannot be read{what and f' ({what})'}: {error}; it is kept")
 
-    def refuse(self, name: str, reason: str, *, is_unread: bool = False) -> None:
+    def refuse(self, name: str, reason: str | OSError, *, is_unread: bool = False) -> None:
         """Leave a file alone, and so the directory.
 
         Args:
@@ -252,7 +257,7 @@ class Orphan:
             is_unread: Whether it cannot be read, or tells of another directory; else its format is
                 not ours.
         """
-        self.is_kept = True
+        self._stay(reason)
         self.is_unread |= is_unread
         self.counters.refused += 1
         self.counters.unknown_version += not is_unread
@@ -261,12 +266,16 @@ class Orphan:
     def fail(self, error: BaseException) -> None:
         """Name an error that no step expects; the directory stays, for another recoverer."""
         self.counters.refused += 1
-        self.keep_all(f"{type(error).__name__}: {error}; it is kept")
+        self._keep_all(error, f"{type(error).__name__}: {error}; it is kept")
 
-    def keep_all(self, text: str) -> None:
+    def _keep_all(self, error: BaseException, text: str) -> None:
         """Name what could not be done; the directory stays as it is."""
-        self.is_kept = True
+        self._stay(error)
         self.say(text)
+
+    def _stay(self, why: BaseException | str) -> None:
+        self.is_kept = True
+        self.lacked_descriptor |= isinstance(why, OSError) and why.errno in _NO_DESCRIPTOR
 
     def keep_part(self, name: str, data: FileBytes, first: int, last: int) -> Kept:
         """Copy a part of a file to quarantine, without the zeros at its end."""
@@ -294,7 +303,7 @@ class Orphan:
         return Kept.QUARANTINED
 
     def _keep_on_the_spool(self, name: str, error: OSError) -> Kept:
-        self.keep_all(f"{name} cannot be quarantined: {error}; it stays where it is")
+        self._keep_all(error, f"{name} cannot be quarantined: {error}; it stays where it is")
         return Kept.ON_THE_SPOOL
 
     def _keep_nowhere(self, full: QuarantineFull) -> Kept:

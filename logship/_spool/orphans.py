@@ -34,8 +34,8 @@ SCAN_SECONDS = 5.0
 
 _RETRY_SECONDS_MIN = 60.0
 _RETRY_SECONDS_MAX = 3600.0
-"""How long a directory waits for a retry, where its quarantine found no room or its last words were
-not taken: twice as long each time, because what is not marked is counted and sent again."""
+"""How long a directory that is worth a retry waits for it: twice as long each time, because what is
+not marked is counted and sent again."""
 
 _ADOPTIONS_MAX = 8
 """Directories that are recovered at a time. The next one is begun while others wait for acks: only

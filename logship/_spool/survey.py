@@ -60,7 +60,7 @@ def _read_streams(orphan: Orphan) -> bool:
         pass
     except OSError as error:
         # Not the same as none: numbers would be given out again, and streams ended again.
-        orphan.refuse(STREAMS, str(error), is_unread=True)
+        orphan.refuse(STREAMS, error, is_unread=True)
         orphan.knows_slots = False
         return True
     contents = read_streams(data, directory.id)
@@ -125,7 +125,7 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
         with orphan.directory.opened(name) as descriptor:
             has_entries = yield from _read_file(orphan, file, FileBytes(descriptor), contents)
     except OSError as error:
-        orphan.refuse(name, str(error), is_unread=True)
+        orphan.refuse(name, error, is_unread=True)
         yield RecoveryState.WORKING
         return
     if contents.refused is not None:

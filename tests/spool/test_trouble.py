@@ -1,5 +1,7 @@
 """Shows what a failing disk must not do: hold up a logging call, outlive a client, free a lock.
 
+Nor may what keeps a recovery from its files for a moment end it for good.
+
 The simulation found the first two; here they are alone.
 """
 
@@ -13,9 +15,11 @@ import pytest
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.overflow import Admission
+from logship._spool.orphans import Orphans
+from logship._spool.progress import RecoveryState
 from logship._spool.storage import RETRY_SECONDS
 from tests.spool.spools import CHUNK_BYTES, buffer_on, offer, spooled, storage_in
-from tests.spool.test_orphans import recover
+from tests.spool.test_orphans import Sidecar, dead_life, descriptors_left, log_some, recover
 from tests.spool.test_storage import Clock, Disk
 from tests.support.packing import pack_record
 from tests.unit.accounts import admit
@@ -92,3 +96,27 @@ def test_an_error_of_a_look_at_the_life_does_not_give_its_lock_away(
     assert buffer.report("", 0.0).spooled == 2
     storage.abandon()
     assert recover(tmp_path).markers == ["before", "after"]
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 3], ids=["its streams", "a chunk", "its marks"])
+def test_a_recovery_that_lacked_a_descriptor_is_made_again_later(
+    tmp_path: Path, chunks: int
+) -> None:
+    """Another process, which would tell the ends, may never come."""
+    life, now = dead_life(tmp_path, log_some), [0.0]
+    sidecar = Sidecar(Orphans(tmp_path, monotonic=lambda: now[0]))
+    if chunks:
+        sidecar.take_in(chunks)
+    else:
+        assert sidecar.orphans.step() is RecoveryState.WORKING  # it has the lock
+    with descriptors_left(1), Path(os.devnull).open():
+        if chunks == 3:
+            sidecar.ack_all()
+        else:
+            sidecar.orphans.step()
+    for now[0] in (1.0, 61.0):
+        assert life.exists()
+        sidecar.take_in()
+    assert not life.exists()
+    assert {*sidecar.markers} == {f"m{number}" for number in range(30)}
+    assert [each["logship_end"] for each in sidecar.controls] == ["recovered"] * 3
