@@ -223,7 +223,7 @@ def _depends_on(service: dict[str, Any]) -> dict[str, Condition]:
     conditions = dict.fromkeys(_implied(service), Condition.STARTED)
     given = service.get("depends_on")
     if not isinstance(given, dict):
-        given = dict.fromkeys(listing(given, "depends_on"))
+        given = dict.fromkeys(map(str, listing(given, "depends_on")))
     for name, each in given.items():
         condition = str(mapping(each, "depends_on").get("condition"))
         conditions[str(name)] = _CONDITIONS.get(condition, Condition.STARTED)
