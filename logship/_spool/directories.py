@@ -214,8 +214,12 @@ class ProcessDirectory:
             name_now = self.name
             if not _UNFINISHED_NAME.fullmatch(name_now):
                 name_now = f".{self.name}.new"
-                with contextlib.suppress(FileNotFoundError):  # another program has removed it
-                    os.rename(self.name, name_now, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+                # Another program may have removed it, and may have made another one in its place.
+                with contextlib.suppress(FileNotFoundError):
+                    if self.is_there():
+                        os.rename(
+                            self.name, name_now, src_dir_fd=self._parent, dst_dir_fd=self._parent
+                        )
             for name in [*self.segments(), STREAMS, LOCK]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=self._directory)

@@ -221,6 +221,8 @@ class Orphan:
             with self.directory.opened(name) as descriptor:
                 os.pwrite(descriptor, _WORD.pack(word), offset)
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not self.directory.is_there():
+                return True  # no recoverer can find it, so none needs the mark
             self._keep_all(error, f"cannot be marked: {error}")
             return False
         return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,25 @@ def test_a_recovery_that_lacked_a_descriptor_is_made_again_later(
     assert not life.exists()
     assert {*sidecar.markers} == {f"m{number}" for number in range(30)}
     assert [each["logship_end"] for each in sidecar.controls] == ["recovered"] * 3
+
+
+@pytest.mark.parametrize("returns", [False, True])
+def test_streams_whose_directory_is_removed_while_they_are_sent_are_ended(
+    tmp_path: Path, *, returns: bool
+) -> None:
+    """No other recoverer can do it; a copy that comes back is not the directory that we locked."""
+    life = dead_life(tmp_path, log_some)
+    shutil.copytree(life, copy := tmp_path / "copy")
+    sidecar = Sidecar(Orphans(tmp_path))
+    sidecar.take_in(3)
+    shutil.rmtree(life)
+    if returns:
+        copy.rename(life)
+    sidecar.ack_all()
+    sidecar.take_in(3)
+    assert [each["logship_end"] for each in sidecar.controls] == ["recovered"] * 3
+    sidecar.ack_all()
+    sidecar.take_in()
+    assert len(sidecar.records) == (60 if returns else 30)
+    assert sidecar.orphans.is_complete
+    assert not life.exists()
