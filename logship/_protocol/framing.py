@@ -81,7 +81,8 @@ class Framer:
     def feed(self, data: bytes) -> Iterator[list[Item]]:
         """Take the next bytes and yield the items of each message that is now complete.
 
-        A nil is a heartbeat and stands for nothing.
+        A nil is a heartbeat and stands for nothing, where messages with records are allowed; a
+        handshake has none, or a peer without the key could send them for ever.
 
         Raises:
             ProtocolError: the bytes are not an array of so many items, or a message is too long.
@@ -129,15 +130,15 @@ class Framer:
         if not data:
             return False
         first, size = data[0], 1
-        if first == _NIL:
+        if first == _NIL and self._items_allowed is _ITEMS:
             count = 0
         elif first == _ARRAY_16:
             if len(data) < 3:
                 return False
             count, size = int.from_bytes(data[1:3]), 3
+            self._check_count(count)
         else:
             count = first - 0x90
-        if first != _NIL:
             self._check_count(count)
         self._count, self._at = count, size
         return True
