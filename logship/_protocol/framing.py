@@ -136,16 +136,16 @@ class Framer:
             if len(data) < 3:
                 return False
             count, size = int.from_bytes(data[1:3]), 3
-            self._check_count(count)
+            self._check_count(count, data)
         else:
             count = first - 0x90
-            self._check_count(count)
+            self._check_count(count, data)
         self._count, self._at = count, size
         return True
 
-    def _check_count(self, count: int) -> None:
+    def _check_count(self, count: int, data: bytearray) -> None:
         if count not in self._items_allowed:
-            begins, allowed = bytes(self._data[:8]), self._items_allowed
+            begins, allowed = bytes(data[:8]), self._items_allowed
             wanted = f"an array of {allowed.start} to {allowed.stop - 1} items"
             raise ProtocolError(f"a message begins with {begins!r}, not {wanted}")
 

@@ -67,12 +67,20 @@ class JsonFramer(Framer):
         return found is not None
 
     def _items(self) -> list[Item]:
+        begins = self._data[:8]
         try:
-            items = [_item(value) for value in _decode(self._data[: self._at].decode())]
+            items = [_item(value) for value in _decode(self._take().decode())]
         except (ValueError, RecursionError) as error:
             raise ProtocolError(f"not JSON: {error}") from error
-        self._check_count(len(items))
+        self._check_count(len(items), begins)
         return items
+
+    def _take(self) -> bytearray:
+        """Return the text of the message; it is not held beside what is decoded from it."""
+        text = self._data[: self._at]
+        del self._data[: self._at]
+        self._at = 0
+        return text
 
 
 def _item(value: Any) -> Item:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logship._protocol import jsonframing
+from logship._protocol.jsonframing import JsonFramer
 from logship._receiver.lines import counted
 from logship._receiver.session import Answer, Close, Session, Write
 from tests.protocol.test_jsonlines import decoded
@@ -176,6 +178,21 @@ def test_a_long_text_in_small_reads_is_looked_at_once() -> None:
     ]
     assert time.process_time_ns() - begun_ns <= 1000 * len(text) * slowness()
     assert [type(event) for event in events] == [Write]
+
+
+@pytest.mark.parametrize("value", [b"x", rb"\n"])
+def test_a_long_text_is_not_held_beside_what_is_decoded_from_it(value: bytes) -> None:
+    text = b'["t","' + value * 2_000_000 + b'"]'
+    framer = JsonFramer(1 << 24)
+    tracemalloc.start()
+    try:
+        for at in range(0, len(text), 65536):
+            items = [*framer.feed(text[at : at + 65536])]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(items) == 1
+    assert peak < 2.7 * len(text)
 
 
 def test_half_a_message_is_told_at_the_end() -> None:
