@@ -308,7 +308,6 @@ class SpoolStorage:
             works = own.has_free or self._try_files(lambda: own.allocate(0, locked))
         if works:
             locked(self._leave_memory)
-            self._trouble = False
             self.news.append(("spool", f"the spool {self.path} can be written again and is in use"))
 
     def _leave_lost(self) -> None:
@@ -317,9 +316,10 @@ class SpoolStorage:
             own.leave_lost()
 
     def _leave_memory(self) -> None:
-        """Have the chunks in memory take no more records."""
+        """Have the chunks in memory take no more records, and open no more of them."""
         for chunk in self._in_memory[0]:
             chunk.capacity = chunk.size
+        self._trouble = False
 
     def _try_files(self, make: Callable[[], object]) -> bool:
         """Make files; tell whether the volume allows it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,14 @@ from logship._buffer.overflow import Admission
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.storage import RETRY_SECONDS
-from tests.spool.spools import CHUNK_BYTES, buffer_on, offer, spooled, storage_in
+from tests.spool.spools import (
+    CHUNK_BYTES,
+    SEGMENT_BYTES,
+    buffer_on,
+    offer,
+    spooled,
+    storage_in,
+)
 from tests.spool.test_orphans import Sidecar, dead_life, descriptors_left, log_some, recover
 from tests.spool.test_storage import Clock, Disk
 from tests.support.packing import pack_record
@@ -63,6 +71,27 @@ def test_dropping_the_oldest_comes_to_an_end_when_all_else_is_on_its_way(
     report = buffer.report("test", 0.0)
     assert report.accepted == report.unacked + report.dropped
     assert report.dropped > 0
+
+
+def test_a_record_that_comes_just_when_the_spool_works_again_is_on_it(
+    tmp_path: Path, disk: Disk
+) -> None:
+    clock = Clock()
+    storage = storage_in(tmp_path, monotonic=clock)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "in memory")
+    unspooled = []
+
+    def locked(work: Callable[[], object]) -> object:
+        done = buffer.exclusively(work)
+        assert offer(buffer, "larger than a segment", size=SEGMENT_BYTES)
+        unspooled.append(storage.unspooled)
+        return done
+
+    disk.error = None
+    clock.now += RETRY_SECONDS + 1
+    storage.maintain(locked)
+    assert set(unspooled) == {1}
 
 
 def test_upkeep_after_the_end_begins_nothing(tmp_path: Path, disk: Disk) -> None:
