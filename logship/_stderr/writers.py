@@ -2,9 +2,9 @@
 
 A container's stderr is a pipe. A write to it hangs forever if its reader has stalled. O_NONBLOCK
 belongs to the open file, which other processes share. So a pipe or terminal is opened again through
-/proc, which gives a separate open file. A socket, and a pipe of another user, cannot be opened
-again: they are written with care. A write to a regular file never blocks. On Windows every write
-may block: nothing there tells whether it would.
+/proc, which gives a separate open file. A pipe of another user cannot be opened again: it is
+written with care. A socket has a flag for each message. A write to a regular file never blocks. On
+Windows every write may block: nothing there tells whether it would.
 
 A program may redirect its stderr by `dup2` while logship runs. The writer then still has the old
 file. If that takes no bytes any more, `writer_elsewhere` returns a writer for the new one.
@@ -16,6 +16,7 @@ import errno
 import os
 import select
 import signal
+import socket
 import stat
 from collections.abc import Callable
 
@@ -23,6 +24,10 @@ from logship import _system
 from logship._hooks.dispositions import get_handler
 
 _WRITE_BYTES_MAX = 64 * 1024
+
+_MESSAGE_BYTES_MAX = 128 * 1024
+"""All lines of a write fit into one message to a socket, unless the last is long. By default Linux
+takes no message of more than 208 KiB."""
 
 _FINAL = frozenset({errno.EBADF, errno.EIO, errno.EPIPE})
 """The errors of what will never take bytes: the descriptor is closed, the terminal is gone, or
@@ -84,6 +89,30 @@ class Writer:
         return written
 
 
+class SocketWriter(Writer):
+    """Sends to a socket, each message without blocking.
+
+    Args:
+        descriptor: A duplicate of the socket's, which this writer closes.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, is_own=True)
+        blocks = os.get_blocking(descriptor)
+        self._socket = socket.socket(fileno=descriptor)
+        if self._socket.gettimeout() is not None:  # a default of the application: each write waits
+            self._socket.settimeout(None)
+            os.set_blocking(descriptor, blocks)  # it belongs to the open file
+        send, flags = self._socket.send, socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+        self._os_write = lambda _, data: send(data, flags)
+        self._piece_bytes = _MESSAGE_BYTES_MAX
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close the duplicate, if it is still that."""
+        self._socket.detach()
+        super().__del__(close)
+
+
 def nonblocking_writer(descriptor: int) -> Writer:
     """Return the writer for this kind of descriptor. To a closed one, each write fails.
 
@@ -95,13 +124,13 @@ def nonblocking_writer(descriptor: int) -> Writer:
         return Writer(-1, is_own=False)
     if stat.S_ISREG(mode) or not _system.IS_POSIX:
         return Writer(descriptor, is_own=False)
-    is_socket = stat.S_ISSOCK(mode)
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        own = os.dup(descriptor) if is_socket else os.open(f"/proc/self/fd/{descriptor}", flags)
+        if stat.S_ISSOCK(mode):
+            return SocketWriter(os.dup(descriptor))
+        return Writer(os.open(f"/proc/self/fd/{descriptor}", flags), is_own=True)
     except OSError:  # another user's pipe, no /proc, or no descriptors
         return Writer(descriptor, is_own=False, is_careful=True)
-    return Writer(own, is_own=True, is_careful=is_socket)
 
 
 def writer_elsewhere(writer: Writer, descriptor: int) -> Writer | None:
@@ -147,9 +176,9 @@ def _check_of(descriptor: int) -> Callable[[], None]:
 def _write_with_care() -> Callable[[int, bytes], int]:
     """Return `os.write` for a descriptor that blocks, and for at most PIPE_BUF bytes.
 
-    Since Linux 6.4 a flag keeps a write to a pipe or a socket from blocking. Elsewhere so many
-    bytes fit where poll finds room (pipe(7)). Then a write blocks all the same if another process
-    fills a pipe between the two.
+    Since Linux 6.4 a flag keeps a write to a pipe from blocking. Elsewhere so many bytes fit where
+    poll finds room (pipe(7)). Then a write blocks all the same if another process fills the pipe
+    between the two.
     """
     new_poll, writable = select.poll, select.POLLOUT
     write, write_flagged, flag = (

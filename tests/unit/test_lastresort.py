@@ -10,7 +10,6 @@ import json
 import os
 import pty
 import select
-import socket
 import subprocess
 import sys
 import threading
@@ -63,6 +62,16 @@ class Pipe:
     def close(self) -> None:
         for descriptor in (self.reading, self.writing):
             os.close(descriptor)
+
+
+class Ready:
+    """A poll to which every descriptor is ready, as one is until another process fills it."""
+
+    def register(self, *_: Any) -> None:
+        pass
+
+    def poll(self, _: int) -> list[int]:
+        return [-1]
 
 
 @pytest.fixture
@@ -165,16 +174,8 @@ def test_a_pipe_that_another_process_fills_after_the_poll_is_not_waited_for(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`gosu` leaves a pipe of root to an application of another user, with all its workers."""
-
-    class Poll:
-        def register(self, *_: Any) -> None:
-            pass
-
-        def poll(self, _: int) -> list[int]:
-            return [pipe.writing]
-
     pipe.fill()
-    monkeypatch.setattr(select, "poll", Poll)
+    monkeypatch.setattr(select, "poll", Ready)
     assert Writer(pipe.writing, is_own=False, is_careful=True)(LINE) == 0
     assert os.get_blocking(pipe.writing)
 
@@ -210,45 +211,6 @@ def test_a_terminal() -> None:
     assert written < 10_000, "a terminal without a reader takes no more at some time"
     os.close(ours)
     os.close(theirs)
-
-
-def test_a_socket() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        resort = LastResort(descriptor=theirs.fileno())
-        while resort.write_line(LINE):
-            pass
-        assert theirs.getblocking()
-        while resort.torn or not resort.write_line(b"end\n"):
-            ours.recv(1 << 20)
-            resort.write_line(LINE)
-
-
-def test_a_socket_without_a_descriptor_for_its_duplicate(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: int) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        monkeypatch.setattr(os, "dup", fail)
-        assert LastResort(descriptor=theirs.fileno()).write_line(LINE)
-        assert ours.recv(1000) == LINE
-
-
-@pytest.mark.parametrize("blocks", [True, False], ids=["blocking", "non-blocking"])
-def test_a_default_timeout_for_sockets_changes_nothing_for_stderr(blocks: bool) -> None:
-    """Python would make the application's own stderr non-blocking, and have each write wait."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.setblocking(blocks)
-        socket.setdefaulttimeout(3600)
-        try:
-            resort = LastResort(descriptor=theirs.fileno())
-        finally:
-            socket.setdefaulttimeout(None)
-        assert os.get_blocking(theirs.fileno()) == blocks
-        while resort.write_line(LINE):
-            pass
 
 
 class Interposed:
