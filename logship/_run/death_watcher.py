@@ -127,11 +127,12 @@ class Witness:
 
     def _find_owner(self, directory: str) -> None:
         lock = self._path / directory / LOCK
-        pid = holder_of(lock) if len(self._owners) < self._descriptors_max else None
+        pid = holder_of(lock)
         if pid is not None:
+            name = name_of(pid)
+            remember(self._names, directory, f"{name} (process {pid})")
+        if pid is not None and len(self._owners) < self._descriptors_max:
             with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
-                name = name_of(pid)
-                remember(self._names, directory, f"{name} (process {pid})")
                 self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
                 self._found(directory)
         elif is_free(lock) or has_open(os.getpid(), lock):  # the latter: the recoverer of `run`

@@ -191,3 +191,5 @@ def test_many_owners_leave_descriptors_to_ship_what_they_leave(
     shipped.update(life.name for life in tmp_path.iterdir())
     witness.look()
     assert witness.take_unseen() == 1, "that of the other one"
+    named = {witness.owner_of(each).rpartition(" (")[2] for each in shipped}
+    assert named == {f"process {each.pid})" for each in (first, second)}
