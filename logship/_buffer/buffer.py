@@ -84,7 +84,7 @@ class Buffer:
         stamp_key: str | None,
         awaited_tag: str | None = None,
         storage: Storage | None = None,
-        wake: Callable[[], None] = lambda: None,
+        wake: Callable[[], object] = lambda: None,
         failed: Callable[[Exception], None] = _raise,
         monotonic: Callable[[], float] = time.monotonic,
         time_ns: Callable[[], int] = time.time_ns,
@@ -383,7 +383,7 @@ class Buffer:
         return self._accumulator.counters
 
     @property
-    def wake(self) -> Callable[[], None]:
+    def wake(self) -> Callable[[], object]:
         """What wakes the shipper."""
         return self._section.wakeups.wake
 

@@ -74,7 +74,7 @@ class Section:
     def __init__(
         self,
         accumulator: Accumulator,
-        wake: Callable[[], None],
+        wake: Callable[[], object],
         failed: Callable[[Exception], None],
     ) -> None:
         self.accumulator: Accumulator = accumulator

@@ -31,7 +31,7 @@ class Wakeups:
 
     Args:
         wake: Called outside the lock, by any thread and from signal handlers, so it must neither
-            block nor raise.
+            block nor raise. If it returns False, nothing was woken, and the next entry tries again.
 
     Attributes:
         shipper: The state.
@@ -39,9 +39,9 @@ class Wakeups:
 
     __slots__ = ("shipper", "wake")
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], object]) -> None:
         self.shipper: Shipper = Shipper.ASLEEP
-        self.wake: Callable[[], None] = wake
+        self.wake: Callable[[], object] = wake
 
     def entry_waits(self) -> None:
         """Note that an entry waits for its number."""
@@ -57,7 +57,8 @@ class Wakeups:
         """Wake the shipper whatever the state is: it may have changed since the caller looked."""
         try:
             self.shipper = Shipper.AWAKE
-            self.wake()
+            if self.wake() is False:
+                self.shipper = Shipper.ASLEEP
         except BaseException as error:
             self.shipper = Shipper.ASLEEP  # the next entry wakes it
             if not isinstance(error, MemoryError):

@@ -33,6 +33,7 @@ class Client(Emitter):
     """
 
     _closing: asyncio.Task[None] | None = None
+    _is_started = False
 
     async def __aenter__(self) -> Client:
         """Start shipping."""
@@ -44,8 +45,13 @@ class Client(Emitter):
         await self.close()
 
     def start(self) -> None:
-        """Begin to ship, on the running event loop. Records emitted before are not lost."""
+        """Begin to ship, on the running event loop. Records emitted before are not lost.
+
+        In a forked child, and where the loop is closed, the client goes on in the next running loop
+        that logs: at the latest with a full chunk, or with another call of `start` or `flush`.
+        """
         self.shipper.start()
+        self._shipper.follows_loops = self._is_started = True
 
     async def send(
         self, record: Record, tag: str | None = None, *, time_ns: int | None = None
@@ -155,6 +161,9 @@ class Client(Emitter):
         elif self._shipper.closing.report is None and self._shipper.buffer.bytes_held:
             self._shipper.spill_rest(alone=True)
         self.correct_report()
+
+    def _begin_here(self) -> None:
+        self._shipper.follows_loops = self._is_started  # by a parent process
 
     async def _send_when_space(self, tag: Tag, body: bytes) -> None:
         """Put an entry into the buffer that it had no space for."""

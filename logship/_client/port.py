@@ -164,6 +164,20 @@ class SocketPort:
                 self._connecting.cancel()
         self._connection = self._connecting = None
 
+    def after_fork_in_child(self) -> None:
+        """Close the parent's socket, and have nothing happen to its connection any more.
+
+        The child may run the loop, which would take a new socket for the old one if that has the
+        same number. So the loop forgets the old one, but only once it is closed: the selector is
+        the parent's too. Loops that are none of asyncio's do not let a socket be closed.
+        """
+        self._schedule.is_of_parent = True
+        if self.transport is not None:
+            self.transport.abandon()
+        if self._connection is not None and isinstance(self._schedule.loop, asyncio.BaseEventLoop):
+            with contextlib.suppress(Exception):  # a thread was in the middle of something there
+                self._connection.abort()
+
     def warn(self, kind: str, text: str) -> None:
         """Tell a person."""
         self._last_resort.warn(kind, text)

@@ -23,12 +23,14 @@ class LoopSchedule:
 
     Attributes:
         loop: The loop, once there is one; until then nothing is called.
+        is_of_parent: Whether this is a forked child's copy, which calls nothing any more.
     """
 
     def __init__(
         self, monotonic: Callable[[], float], failed: Callable[[BaseException], None]
     ) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.is_of_parent = False
         self._monotonic = monotonic
         self._failed = failed
 
@@ -38,12 +40,23 @@ class LoopSchedule:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self.loop.call_soon(self.guarded, callback, context=contextvars.Context())
 
-    def from_any_thread(self, callback: Callable[[], None]) -> None:
-        """Call back soon; from any thread."""
+    def from_any_thread(self, callback: Callable[[], None]) -> bool:
+        """Call back soon; from any thread. Return whether there is a loop that is not closed."""
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 context = contextvars.Context()
                 self.loop.call_soon_threadsafe(self.guarded, callback, context=context)
+                return True
+        return False
+
+    def soon_here(self, callback: Callable[[], None]) -> bool:
+        """Call back soon on the loop that runs in this thread; return whether one does."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        here.call_soon_threadsafe(callback, context=contextvars.Context())
+        return True
 
     def at(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back at this time (monotonic seconds); return what takes it back."""
@@ -60,6 +73,8 @@ class LoopSchedule:
 
         What a signal handler of the application raised here passes to the application.
         """
+        if self.is_of_parent:
+            return
         try:
             callback()
         except BaseException as error:

@@ -81,6 +81,7 @@ class Shipper:
         closing: Their end, for all calls that end the client to join and drive.
         spill: Writes them to stderr; None where they may not be.
         broken: Whether nothing will be sent any more, because of a bug or for want of a thread.
+        follows_loops: Whether to go on, where its loop is closed, on the one that logs.
 
     Raises:
         SettingsError: A setting needs what this operating system does not offer.
@@ -104,6 +105,7 @@ class Shipper:
             bytes_per_second_max=settings.spill_bytes_per_second_max
         )
         self.broken: bool = False
+        self.follows_loops: bool = False
         self._failures = 0  # since chunks were last settled
         self._drain_plan: DrainPlan | None = None
         self._progress_callbacks: list[Callable[[], None]] = []
@@ -252,9 +254,15 @@ class Shipper:
                 text = f"records to {endpoint} are authenticated, not encrypted; tls:// does both"
                 self.last_resort.warn("clear", text)
 
-    def wake(self) -> None:
-        """Have the loop look at the buffer; called by producers in any thread."""
-        self._schedule.from_any_thread(self._pump.turn)
+    def wake(self) -> bool:
+        """Have the loop look at the buffer; called by producers in any thread.
+
+        Returns:
+            False where no loop hears it, and the next producer is to try again.
+        """
+        schedule = self._schedule
+        is_heard = schedule.from_any_thread(self._pump.turn) or not self.follows_loops
+        return is_heard or schedule.soon_here(self.start)
 
     # -- what is due in a turn (pump.Upkeep) -------------------------------------------------------
 
@@ -446,8 +454,7 @@ class Shipper:
 
         If the child is about to exec, its records are refused, and so go to stderr at once.
         """
-        if self._port.transport is not None:
-            self._port.transport.abandon()
+        self._port.after_fork_in_child()
         if self._spool is not None:
             self._spool.abandon()
         if self._orphans is not None:

@@ -40,7 +40,7 @@ class SpoolUpkeep:
         orphans: Orphans | None,
         *,
         last_resort: LastResort,
-        turn_soon: Callable[[], None],
+        turn_soon: Callable[[], object],
     ) -> None:
         self._buffer = buffer
         self._spool = spool

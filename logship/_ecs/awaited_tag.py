@@ -35,7 +35,7 @@ class AwaitedTag:
         """The task, as far as it is known."""
         return self._reader.task
 
-    def begin(self, now_seconds: float, callback: Callable[[], None]) -> None:
+    def begin(self, now_seconds: float, callback: Callable[[], object]) -> None:
         """Begin to wait; a second call changes nothing.
 
         Args:

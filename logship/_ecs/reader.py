@@ -59,7 +59,7 @@ class TaskReader:
         self._seconds_max = seconds_max
         self._pid = -1
         self._has_ended = False
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: list[Callable[[], object]] = []
         self.task: Task | None = None
 
     @property
@@ -89,7 +89,7 @@ class TaskReader:
         except RuntimeError:  # at interpreter exit: no thread can begin
             self._has_ended = True
 
-    def when_over(self, callback: Callable[[], None]) -> None:
+    def when_over(self, callback: Callable[[], object]) -> None:
         """Call `callback` in any thread when reading is over; twice, if it is just ending."""
         self._waiting = [*self._waiting, callback]
         if self.is_over:

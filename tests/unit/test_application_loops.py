@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import contextvars
 import gc
-import os
 import signal
 import sys
 import time
@@ -157,6 +156,27 @@ def test_a_client_goes_on_in_another_loop_while_the_one_before_is_not_closed(
     assert stderr.lines() == []
 
 
+def test_a_client_goes_on_where_it_logs_after_its_loop_was_closed(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    """A flush in a loop of its own takes the client from the loop of the program."""
+    client = a_client(sidecar, stderr)
+    client.emit({"message": "first"})
+    loop = asyncio.new_event_loop()
+    assert loop.run_until_complete(client.flush(20)).all_acked
+    assert asyncio.run(client.flush(20)).all_acked
+    client.emit({"message": "between"})
+
+    async def log() -> None:
+        client.emit({"message": "second"})
+        await until(lambda: len(messages(sidecar)) == 3, "the records are delivered", 5.0)
+
+    loop.run_until_complete(log())
+    assert loop.run_until_complete(client.close(20)).all_acked
+    assert messages(sidecar) == ["first", "between", "second"]
+    loop.close()
+
+
 def a_client_whose_close_was_left(sidecar: Sidecar, stderr: Stderr) -> Client:
     """Return a client whose `close` nothing drives any more, and is late already."""
     sidecar.acks = False
@@ -215,33 +235,6 @@ async def test_a_close_after_one_that_a_handler_ended_returns_its_report(
     with pytest.raises(TimeIsUpError):
         await client.close(20)
     assert (await client.close(20)).spilled == 1
-
-
-@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
-@pytest.mark.parametrize("ends_loop", [True, False])
-def test_a_forked_child_begins_anew(stderr: Stderr, ends_loop: bool) -> None:
-    """The parent has a chunk on its way, which the parent alone sends again."""
-    with SocketSidecar() as sidecar:
-        sidecar.acks = False
-        parts = {"last_resort": stderr.last_resort()}
-        client = Client(quick_settings(endpoints=sidecar.endpoint), parts=parts)
-        client.emit({"message": "of the parent"})
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(client.flush(0.1))
-        if ends_loop:
-            loop.close()
-        sidecar.acks = True
-        child = os.fork()
-        if child == 0:
-            client.emit({"message": "of the child"})
-            report = asyncio.run(client.close(20))
-            os._exit(10 * report.accepted + report.acked)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 11
-        assert messages(sidecar)[1:] == ["of the child"]
-        assert asyncio.run(client.close(20)).all_acked
-        assert messages(sidecar)[2:] == ["of the parent"]
-        loop.close()
-        gc.collect()  # asyncio complains of a connection that was left open
 
 
 def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(

@@ -1,0 +1,112 @@
+"""A forked child of the asyncio client begins anew, in the parent's loop or in another one."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from logship._client.client import Client
+from logship.testing import SocketSidecar
+from tests.unit.clients import Stderr, messages, quick_settings, until
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
+
+
+@pytest.fixture
+def sidecar() -> Iterator[SocketSidecar]:
+    with SocketSidecar() as started:
+        yield started
+
+
+def a_started_client(
+    sidecar: SocketSidecar, stderr: Stderr
+) -> tuple[Client, asyncio.AbstractEventLoop]:
+    """Return a client that has sent a record, and its loop, which has stopped."""
+    settings = quick_settings(endpoints=sidecar.endpoint, ack_timeout_seconds=1.0)
+    client = Client(settings, parts={"last_resort": stderr.last_resort()})
+    client.emit({"message": "of the parent"})
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(client.flush(20 if sidecar.acks else 0.1))
+    return client, loop
+
+
+def status_of_child(run: Callable[[], int]) -> int:
+    """Return the exit status of a forked child that runs this; 255 where it raises."""
+    child = os.fork()
+    if child == 0:
+        status = 255
+        try:
+            status = run()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("ends_loop", [True, False])
+def test_a_forked_child_begins_anew(
+    sidecar: SocketSidecar, stderr: Stderr, ends_loop: bool
+) -> None:
+    """The parent has a chunk on its way, which the parent alone sends again."""
+    sidecar.acks = False
+    client, loop = a_started_client(sidecar, stderr)
+    if ends_loop:
+        loop.close()
+    sidecar.acks = True
+
+    def in_child() -> int:
+        client.emit({"message": "of the child"})
+        report = asyncio.run(client.close(20))
+        return 10 * report.accepted + report.acked
+
+    assert status_of_child(in_child) == 11
+    assert messages(sidecar)[1:] == ["of the child"]
+    assert asyncio.run(client.close(20)).all_acked
+    assert messages(sidecar)[2:] == ["of the parent"]
+    loop.close()
+    gc.collect()  # asyncio complains of a connection that was left open
+
+
+@pytest.mark.parametrize("in_loop_of_parent", [True, False])
+def test_a_child_that_only_emits_ships_on_the_loop_that_runs(
+    sidecar: SocketSidecar, stderr: Stderr, in_loop_of_parent: bool
+) -> None:
+    client, loop = a_started_client(sidecar, stderr)
+
+    async def serve() -> None:
+        client.emit({"message": "in the loop"})
+        await until(lambda: not client.shipper.buffer.records_waiting, "all is acked", 5.0)
+
+    def in_child() -> int:
+        client.emit({"message": "before the loop"})
+        runs = loop if in_loop_of_parent else asyncio.new_event_loop()
+        runs.run_until_complete(serve())
+        return client.shipper.buffer.report("test", 0.0).acked
+
+    assert status_of_child(in_child) == 2
+    assert messages(sidecar)[1:] == ["before the loop", "in the loop"]
+    client.emit({"message": "of the parent once more"})
+    assert loop.run_until_complete(client.close(20)).all_acked
+    assert stderr.warnings() == []  # the parent's selector still knows its connection
+    loop.close()
+
+
+def test_a_child_that_runs_the_parents_loop_sends_nothing_of_the_parents(
+    sidecar: SocketSidecar, stderr: Stderr
+) -> None:
+    """The ack is due while the child runs."""
+    sidecar.acks = False
+    client, loop = a_started_client(sidecar, stderr)
+
+    def in_child() -> int:
+        loop.run_until_complete(asyncio.sleep(1.5))
+        return 7
+
+    assert status_of_child(in_child) == 7
+    assert messages(sidecar) == ["of the parent"]
+    sidecar.acks = True
+    assert loop.run_until_complete(client.close(20)).all_acked
+    loop.close()
