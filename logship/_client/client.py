@@ -141,9 +141,10 @@ class Client(Emitter):
             return shipper.buffer.report(reason, 0.0)
         if shipper.closing.report is None:
             loop, task = asyncio.get_running_loop(), self._closing
+            alone = task is None or task.done() or not task.get_loop().is_running()
             if task is not None and (task.done() or task.get_loop() is not loop):
-                task = None  # its loop has stopped, or it was interrupted
-            shipper.closing.join(shipper.plan(timeout), reason, alone=task is None)
+                task = None  # it was interrupted, or another loop drives it
+            shipper.closing.join(shipper.plan(timeout), reason, alone=alone)
             shipper.note_progress()  # a call before this one looks at the new plan now
             self.start()
             self._closing = task or loop.create_task(self._close(shipper))
@@ -197,10 +198,12 @@ class Client(Emitter):
         self._end(shipper)
 
     def _end(self, shipper: Shipper) -> None:
-        shipper.shut()
-        if shipper.closing.report is None:
-            shipper.closing.cut_short()
-        registry.note_closed(self)
+        try:
+            shipper.shut()
+            if shipper.closing.report is None:
+                shipper.closing.cut_short()
+        finally:
+            registry.note_closed(self)
 
     async def _drive(self, step: Callable[[], float | None]) -> None:
         """Do the steps of a flush or of the end on this loop, and wait for acks in between."""

@@ -58,6 +58,14 @@ class LoopSchedule:
         here.call_soon_threadsafe(callback, context=contextvars.Context())
         return True
 
+    def on_loop(self, callback: Callable[[], None]) -> None:
+        """Call at once, or soon where another thread runs the loop."""
+        loop = self.loop
+        if loop is None or not loop.is_running() or loop is asyncio.get_running_loop():
+            callback()
+        else:
+            self.from_any_thread(callback)
+
     def at(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back at this time (monotonic seconds); return what takes it back."""
         if self.loop is None:

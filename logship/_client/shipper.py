@@ -435,8 +435,8 @@ class Shipper:
         self._upkeep.close()
 
     def shut_connection(self) -> None:
-        """Send nothing more, and take no more acks."""
-        self._pump.close()
+        """Send nothing more, and take no more acks; soon, where another thread runs the loop."""
+        self._schedule.on_loop(self._pump.close)
 
     def spill_rest(self, *, alone: bool) -> None:
         """Drive the steps that are left of an end, in this thread: no loop sends any more.

@@ -8,6 +8,7 @@ import contextvars
 import gc
 import signal
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -219,6 +220,37 @@ async def test_a_close_that_ends_sooner_holds_for_one_that_waits(
     await until(lambda: sidecar.held_acks, "the chunk is on its way")
     report = await client.close(0.1)
     assert (report.spilled, await first) == (1, report)
+
+
+async def test_a_close_that_ends_sooner_holds_for_one_in_another_loop(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    sidecar.acks = False
+    client = a_client(sidecar, stderr)
+    client.emit({"message": "hello"})
+    first = asyncio.ensure_future(client.close(0.3))
+    await until(lambda: sidecar.held_acks, "the chunk is on its way")
+    second = asyncio.to_thread(lambda: asyncio.run(client.close(20)))
+    report, same = await asyncio.gather(first, second)
+    assert same == report
+    assert (report.spilled, report.seconds < 5.0) == (1, True)
+
+
+async def test_a_close_in_another_loop_ends_the_connection_where_it_is(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def disconnect(own: SocketPort) -> None:
+        threads.append(threading.current_thread())
+
+    monkeypatch.setattr(SocketPort, "disconnect", disconnect)
+    client = a_client(sidecar, stderr)
+    client.emit({"message": "hello"})
+    assert (await client.flush(20)).all_acked
+    assert (await asyncio.to_thread(lambda: asyncio.run(client.close(20)))).all_acked
+    await until(lambda: threads, "the connection is ended", 5.0)
+    assert threads == [threading.current_thread()]
 
 
 async def test_a_close_after_one_that_a_handler_ended_returns_its_report(
