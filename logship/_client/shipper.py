@@ -347,14 +347,15 @@ class Shipper:
 
         What a signal handler raised is not a bug. But it may have come in the middle of a decision.
         """
-        wait_seconds = 0.0
+        why, wait_seconds = "an exception of a signal handler", 0.0
         if not is_from_outside(error):
+            why = "an error of the shipper's own"
             self.last_resort.warn_of_bug("the shipper", error)
             self.delivery.counters.shipper_restarts += 1
             wait_seconds = min(2.0**self._failures * _RESTART_SECONDS_BASE, _RESTART_SECONDS_MAX)
             self._failures += 1
         try:
-            self._pump.restart("an error of the shipper's own", wait_seconds)
+            self._pump.restart(why, wait_seconds)
         except BaseException as again:
             if is_from_outside(again):
                 self._fail(again)
