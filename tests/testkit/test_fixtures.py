@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tomllib
@@ -283,20 +284,23 @@ def _content(directory: Path) -> dict[Path, bytes]:
 
 
 def test_an_application_with_keys_and_certificates_of_its_own(tmp_path: Path) -> None:
-    source = """
-        import logging, logship
+    """Its own sidecar takes the connection and says nothing, so the client waits."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = f"""
+            import logging, logship
 
-        logship.install(endpoints="tls://collector:24224", tls_server_name="collector",
-                        shared_key="k" * 16, username="u", password="p" * 16)
+            logship.install(endpoints="tls://127.0.0.1:{silent.getsockname()[1]}",
+                            tls_server_name="collector",
+                            shared_key="k" * 16, username="u", password="p" * 16)
 
-        def test_it(logship_sidecar):
-            logging.warning("a")
-            logship.install()
-            logging.warning("b")
-            assert len(logship_sidecar.wait_for(2)) == 2
-        """
-    environ = {"LOGSHIP_SHARED_KEY": "k" * 16, "LOGSHIP_TLS_SERVER_NAME": "collector"}
-    ran = run_pytest(tmp_path, files={"test_it.py": source}, environ=environ)
+            def test_it(logship_sidecar):
+                logging.warning("a")
+                logship.install()
+                logging.warning("b")
+                assert len(logship_sidecar.wait_for(2)) == 2
+            """
+        environ = {"LOGSHIP_SHARED_KEY": "k" * 16, "LOGSHIP_TLS_SERVER_NAME": "collector"}
+        ran = run_pytest(tmp_path, files={"test_it.py": source}, environ=environ)
     assert_passed(ran, 1)
 
 
