@@ -96,15 +96,15 @@ class TaskReader:
             callback()
 
     def _read(self) -> None:
-        import tenacity  # noqa: PLC0415 - loaded by `start`
-
-        until_known = tenacity.Retrying(
-            retry=tenacity.retry_if_result(lambda task: task is None),
-            wait=tenacity.wait_fixed(_RETRY_SECONDS),
-            stop=tenacity.stop_after_delay(self._seconds_max - _RETRY_SECONDS),
-            retry_error_callback=lambda _: None,
-        )
         try:
+            import tenacity  # noqa: PLC0415 - loaded by `start`
+
+            until_known = tenacity.Retrying(
+                retry=tenacity.retry_if_result(lambda task: task is None),
+                wait=tenacity.wait_fixed(_RETRY_SECONDS),
+                stop=tenacity.stop_after_delay(self._seconds_max - _RETRY_SECONDS),
+                retry_error_callback=lambda _: None,
+            )
             self.task = until_known(read_task, self._environ)
         finally:
             self._has_ended = True

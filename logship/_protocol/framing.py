@@ -65,11 +65,16 @@ class Framer:
     Args:
         bytes_max: the longest message.
         items: how many items a message may have.
+        takes_heartbeats: whether a nil may come in place of a message. In a handshake it may not,
+            or a peer without the key could send nils for ever.
     """
 
-    def __init__(self, bytes_max: int, items: range = _ITEMS) -> None:
+    def __init__(
+        self, bytes_max: int, items: range = _ITEMS, *, takes_heartbeats: bool = True
+    ) -> None:
         self._bytes_max = bytes_max
         self._items_allowed = items
+        self._takes_heartbeats = takes_heartbeats
         self._data = bytearray()
         self._begin_message()
 
@@ -81,8 +86,7 @@ class Framer:
     def feed(self, data: bytes) -> Iterator[list[Item]]:
         """Take the next bytes and yield the items of each message that is now complete.
 
-        A nil is a heartbeat and stands for nothing, where messages with records are allowed; a
-        handshake has none, or a peer without the key could send them for ever.
+        A nil is a heartbeat and stands for nothing.
 
         Raises:
             ProtocolError: the bytes are not an array of so many items, or a message is too long.
@@ -130,16 +134,15 @@ class Framer:
         if not data:
             return False
         first, size = data[0], 1
-        if first == _NIL and self._items_allowed is _ITEMS:
-            count = 0
-        elif first == _ARRAY_16:
+        if first == _NIL and self._takes_heartbeats:
+            self._count, self._at = 0, size
+            return True
+        count = first - 0x90
+        if first == _ARRAY_16:
             if len(data) < 3:
                 return False
             count, size = int.from_bytes(data[1:3]), 3
-            self._check_count(count, data)
-        else:
-            count = first - 0x90
-            self._check_count(count, data)
+        self._check_count(count, data)
         self._count, self._at = count, size
         return True
 

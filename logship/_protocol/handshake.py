@@ -61,7 +61,7 @@ class ClientHandshake:
         self._username = username
         self._password = password
         self._nonce: bytes | None = None
-        self._framer = Framer(_MESSAGE_BYTES_MAX, _MESSAGE_ITEMS)
+        self._framer = _framer()
 
     def feed(self, data: bytes) -> bytes:
         """Take the server's next bytes; return what to send. `done` tells when it is over.
@@ -142,7 +142,7 @@ class ServerHandshake:
         self._nonce = nonce
         self._auth = auth
         self._users = users or {}
-        self._framer = Framer(_MESSAGE_BYTES_MAX, _MESSAGE_ITEMS)
+        self._framer = _framer()
         self._has_heard = False
 
     def helo(self) -> bytes:
@@ -196,6 +196,10 @@ class ServerHandshake:
         error = HandshakeError(f"the client was refused: {reason}")
         error.answer = _packed("PONG", False, reason, "", "")
         raise error
+
+
+def _framer() -> Framer:
+    return Framer(_MESSAGE_BYTES_MAX, _MESSAGE_ITEMS, takes_heartbeats=False)
 
 
 def _messages(framer: Framer, data: bytes) -> Iterator[list[Item]]:

@@ -43,22 +43,31 @@ class Writer:
 
     Args:
         descriptor: What to write to; -1 for none.
-        is_own: Whether it was opened for this writer, which then closes it.
-        is_careful: Whether a write to it may block.
+        write: Writes a piece without blocking; by default `os.write`.
+        piece_bytes: How large a piece may be.
+        is_own: Whether the descriptor was opened for this writer, which then closes it.
+        may_recover: Whether an input/output error may pass, as one of a volume.
 
     Attributes:
         descriptor: As given.
     """
 
-    def __init__(self, descriptor: int, *, is_own: bool, is_careful: bool = False) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        write: Callable[[int, bytes], int] | None = None,
+        piece_bytes: int = _WRITE_BYTES_MAX,
+        *,
+        is_own: bool = False,
+        may_recover: bool = False,
+    ) -> None:
         self.descriptor = descriptor
         self._check = _check_of(descriptor) if is_own else lambda: None
         self._is_own = is_own
-        self._piece_bytes = select.PIPE_BUF if is_careful else _WRITE_BYTES_MAX
-        self._os_write = _write_without_sigpipe(_write_with_care() if is_careful else os.write)
+        self._piece_bytes = piece_bytes
+        self._write = _write_without_sigpipe(write or os.write)
         self._closed, self._taken = errno.EBADF, _TAKEN
-        is_volume = not is_own and not is_careful  # which may recover
-        self._final = _FINAL - {errno.EIO} if is_volume else _FINAL
+        self._final = _FINAL - {errno.EIO} if may_recover else _FINAL
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         """Close a descriptor that was opened here."""
@@ -80,7 +89,7 @@ class Writer:
             self._check()
             while written < len(data):
                 piece = data[written : written + self._piece_bytes]
-                written += self._os_write(self.descriptor, piece)
+                written += self._write(self.descriptor, piece)
         except OSError as error:  # would block or disk full: not now
             if error.errno == self._closed and self._is_own:
                 self.descriptor = self._taken
@@ -97,15 +106,15 @@ class SocketWriter(Writer):
     """
 
     def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor, is_own=True)
         blocks = os.get_blocking(descriptor)
         self._socket = socket.socket(fileno=descriptor)
         if self._socket.gettimeout() is not None:  # a default of the application: each write waits
             self._socket.settimeout(None)
             os.set_blocking(descriptor, blocks)  # it belongs to the open file
         send, flags = self._socket.send, socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
-        self._os_write = lambda _, data: send(data, flags)
-        self._piece_bytes = _MESSAGE_BYTES_MAX
+        super().__init__(
+            descriptor, lambda _, data: send(data, flags), _MESSAGE_BYTES_MAX, is_own=True
+        )
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         """Close the duplicate, if it is still that."""
@@ -121,16 +130,16 @@ def nonblocking_writer(descriptor: int) -> Writer:
     try:
         mode = os.fstat(descriptor).st_mode
     except OSError:
-        return Writer(-1, is_own=False)
+        return Writer(-1)
     if stat.S_ISREG(mode) or not _system.IS_POSIX:
-        return Writer(descriptor, is_own=False)
+        return Writer(descriptor, may_recover=True)
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         if stat.S_ISSOCK(mode):
             return SocketWriter(os.dup(descriptor))
         return Writer(os.open(f"/proc/self/fd/{descriptor}", flags), is_own=True)
     except OSError:  # another user's pipe, no /proc, or no descriptors
-        return Writer(descriptor, is_own=False, is_careful=True)
+        return Writer(descriptor, _write_with_care(), select.PIPE_BUF)
 
 
 def writer_elsewhere(writer: Writer, descriptor: int) -> Writer | None:

@@ -9,7 +9,6 @@ import gc
 import signal
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from types import FrameType, ModuleType
@@ -17,12 +16,14 @@ from typing import Any
 
 import pytest
 
+from logship._buffer.counters import DrainReport
 from logship._client import port, pump
 from logship._client.client import Client
 from logship._client.port import SocketPort
 from logship._delivery import delivery
 from logship._delivery.drain import DrainPlan
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
+from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_client, messages, quick_settings, until
 from tests.unit.interruptions import every_point
 
@@ -185,9 +186,9 @@ def a_client_whose_close_was_left(sidecar: Sidecar, stderr: Stderr) -> Client:
     client.emit({"message": "hello"})
     loop = asyncio.new_event_loop()
     with pytest.raises(TimeoutError):
-        loop.run_until_complete(asyncio.wait_for(client.close(1.0), 0.1))
+        loop.run_until_complete(asyncio.wait_for(client.close(0.2), 0.1))
     loop.close()
-    time.sleep(1.0)
+    wait_until(lambda: not client.shipper.closing.seconds_left(), "the close is late")
     return client
 
 
@@ -210,14 +211,22 @@ def test_a_close_whose_loop_was_closed_is_finished_by_the_next(
     assert stderr.json("drain report") == []
 
 
-async def test_a_close_that_ends_sooner_holds_for_one_that_waits(
-    sidecar: Sidecar, stderr: Stderr
-) -> None:
+async def a_close_that_waits(
+    sidecar: Sidecar, stderr: Stderr, seconds_max: float
+) -> tuple[Client, asyncio.Future[DrainReport]]:
+    """Return a client, and a call of `close` that waits for an ack."""
     sidecar.acks = False
     client = a_client(sidecar, stderr)
     client.emit({"message": "hello"})
-    first = asyncio.ensure_future(client.close(20))
+    call = asyncio.ensure_future(client.close(seconds_max))
     await until(lambda: sidecar.held_acks, "the chunk is on its way")
+    return client, call
+
+
+async def test_a_close_that_ends_sooner_holds_for_one_that_waits(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    client, first = await a_close_that_waits(sidecar, stderr, 20)
     report = await client.close(0.1)
     assert (report.spilled, await first) == (1, report)
 
@@ -225,11 +234,7 @@ async def test_a_close_that_ends_sooner_holds_for_one_that_waits(
 async def test_a_close_that_ends_sooner_holds_for_one_in_another_loop(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
-    sidecar.acks = False
-    client = a_client(sidecar, stderr)
-    client.emit({"message": "hello"})
-    first = asyncio.ensure_future(client.close(0.3))
-    await until(lambda: sidecar.held_acks, "the chunk is on its way")
+    client, first = await a_close_that_waits(sidecar, stderr, 0.3)
     second = asyncio.to_thread(lambda: asyncio.run(client.close(20)))
     report, same = await asyncio.gather(first, second)
     assert same == report

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from logship._buffer.counters import FlushReport
 from logship._client.client import Client
+from logship._client.schedule import LoopSchedule
 from logship.testing import SocketSidecar
 from tests.unit.clients import Stderr, messages, quick_settings, until
 
@@ -95,18 +97,31 @@ def test_a_child_that_only_emits_ships_on_the_loop_that_runs(
 
 
 def test_a_child_that_runs_the_parents_loop_sends_nothing_of_the_parents(
-    sidecar: SocketSidecar, stderr: Stderr
+    sidecar: SocketSidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ack is due while the child runs."""
+    """The ack is due while the child runs: the parent's timer rings in the child too."""
+    rings: list[object] = []
+    real = LoopSchedule.guarded
+
+    def guarded(own: LoopSchedule, callback: Callable[[], None]) -> None:
+        real(own, callback)
+        rings.append(callback)
+
+    monkeypatch.setattr(LoopSchedule, "guarded", guarded)
     sidecar.acks = False
     client, loop = a_started_client(sidecar, stderr)
+    sidecar.acks = True
+
+    async def serve() -> FlushReport:
+        await until(lambda: rings, "the timer rings", 5.0)
+        client.emit({"message": "of the child"})
+        return await client.flush(20)
 
     def in_child() -> int:
-        loop.run_until_complete(asyncio.sleep(1.5))
-        return 7
+        rings.clear()
+        return int(loop.run_until_complete(serve()).all_acked)
 
-    assert status_of_child(in_child) == 7
-    assert messages(sidecar) == ["of the parent"]
-    sidecar.acks = True
+    assert status_of_child(in_child) == 1
+    assert messages(sidecar) == ["of the parent", "of the child"]
     assert loop.run_until_complete(client.close(20)).all_acked
     loop.close()

@@ -23,7 +23,7 @@ from logship._buffer.buffer import Buffer
 from logship._delivery.drain import SPILL_SECONDS_PER_BYTE
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill, SpillCost
-from logship._stderr.writers import Writer
+from logship._stderr.writers import nonblocking_writer
 from logship.testing import ManualClock
 from tests.unit.accounts import a_buffer, body, taken
 from tests.unit.clients import Stderr
@@ -174,9 +174,14 @@ def test_a_pipe_that_another_process_fills_after_the_poll_is_not_waited_for(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`gosu` leaves a pipe of root to an application of another user, with all its workers."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError
+
     pipe.fill()
+    monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(select, "poll", Ready)
-    assert Writer(pipe.writing, is_own=False, is_careful=True)(LINE) == 0
+    assert nonblocking_writer(pipe.writing)(LINE) == 0
     assert os.get_blocking(pipe.writing)
 
 
