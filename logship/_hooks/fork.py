@@ -72,32 +72,40 @@ def forget_child_end(end: Callable[[], None]) -> None:
     _child_ends.discard(end)
 
 
-def terminate_daemons() -> None:
-    """Tell the daemonic children of multiprocessing to end.
+def has_dependent_children() -> bool:
+    """Return whether children of multiprocessing must end before this process does."""
+    return bool(_dependents())
 
-    The exit of this process would do that, but this process will die by a signal. Without this call
-    the children would run without their parent until the container ends.
-    """
-    for child in _daemons():
+
+def terminate_dependent_children() -> None:
+    """Send those children SIGTERM, as the normal exit of this process would."""
+    for child in _dependents():
         with contextlib.suppress(Exception):  # it has ended, or been closed
             child.terminate()
 
 
-def join_daemons(until_seconds: float) -> None:
+def join_dependent_children(until_seconds: float) -> None:
     """Wait for the end of those children, at most until the deadline (monotonic seconds)."""
-    for child in _daemons():
+    for child in _dependents():
         with contextlib.suppress(Exception):
             child.join(max(0.0, until_seconds - time.monotonic()))
 
 
-def _daemons() -> list[Any]:
+def _dependents() -> list[Any]:
+    """Return the children of multiprocessing that must not be left when a signal ends this process.
+
+    Daemonic ones would run without their parent until the container ends. PID 1 has no child that
+    survives it: the kernel kills them all, with the records that they have not delivered.
+    """
     process = sys.modules.get("multiprocessing.process")
     if process is None:
         return []
     with contextlib.suppress(Exception):
         children, here = process.active_children(), os.getpid()
         # In a child that `os.fork` made, the others are its siblings.
-        return [each for each in children if each.daemon and each._parent_pid == here]
+        return [
+            each for each in children if each._parent_pid == here and (each.daemon or here == 1)
+        ]
     return []
 
 

@@ -54,8 +54,8 @@ class StopSignals:
         wake: Wakes the watchdog; called from the handler, so it takes no lock.
         is_watched: Whether a watchdog will end this process; otherwise its exit hook must.
         interrupt_drain: Called from the handler if SIGINT comes during the exit hook.
-        is_used: Whether this process has logged a record. If not, it dies as it would without
-            logship.
+        is_used: Whether this process has logged a record, or has children that must not be left. If
+            neither, it dies as it would without logship.
         is_busy_here: Whether the handler has interrupted what the client's end needs, and may send
             the signal again.
         interactive: Whether standard input is a terminal: Ctrl-C then starts no clock.

@@ -226,7 +226,7 @@ class Watchdog:
 
     def _stop_others(self) -> None:
         """Stop each thread at its next logging call: without logship it would be dead already."""
-        fork.terminate_daemons()
+        fork.terminate_dependent_children()
         sys.setswitchinterval(_SWITCH_SECONDS)
         if not self._client.intake_closed:  # otherwise the main thread ends the client
             # No destructor may run in our threads, and wait for a lock of a thread that is stopped.
@@ -260,7 +260,7 @@ class Watchdog:
 
     def _die(self, signals: StopSignals, signum: int) -> None:
         deadline = self._clock.deadline_seconds
-        fork.join_daemons(time.monotonic() if deadline is None else deadline)
+        fork.join_dependent_children(time.monotonic() if deadline is None else deadline)
         gc.disable()
         self._client.last_resort.stop_others()
         self._client.correct_report()

@@ -94,11 +94,12 @@ def test_a_profiler_and_late_destructors_do_not_keep_a_program_from_dying_by_sig
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
-def test_daemonic_children_of_multiprocessing_end_before_their_parent_does(
-    launch: Launch, sidecar: Sidecar
+@pytest.mark.parametrize("parent_logs", [True, False])
+def test_children_of_multiprocessing_end_before_their_parent_does(
+    launch: Launch, sidecar: Sidecar, parent_logs: bool
 ) -> None:
-    """Their parent's exit would end them. As PID 1 its end would kill them."""
-    program = launch.start("""
+    """Their parent's exit would end daemonic ones. The end of PID 1 would kill every child."""
+    program = launch.start(f"""
         import multiprocessing, signal
         import logship
         logship.install(level="INFO", linger_seconds=5.0)
@@ -111,15 +112,16 @@ def test_daemonic_children_of_multiprocessing_end_before_their_parent_does(
         context = multiprocessing.get_context("fork")
         for _ in range(3):
             here, there = context.Pipe()
-            context.Process(target=child, args=(there,), daemon=True).start()
+            context.Process(target=child, args=(there,), daemon={not launch.as_pid_1}).start()
             here.recv()
-        log("in the parent")
+        if {parent_logs}:
+            log("in the parent")
         ready()
         forever()
     """)
     ended = program.stopped(returncode=launch.status_of_sigterm)
     verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered(4)
+    verdict.assert_all_delivered(3 + parent_logs)
     verdict.assert_all_ended()
 
 
