@@ -222,7 +222,8 @@ class Installation:
             is_watched=lambda: self.watchdog.is_watching,
             interrupt_drain=self.watchdog.interrupt_drain,
             is_used=lambda: self.client.used or fork.has_dependent_children(),
-            is_busy_here=lambda: self.client.is_busy_here and self.watchdog.is_told_alone(),
+            is_busy_here=lambda: self.client.is_busy_here,
+            is_told_alone=self.watchdog.is_told_alone,
             interactive=os.isatty(0),
         )
         self.watchdog.signals = self.signals

@@ -1,8 +1,8 @@
 """Stop signals: logship's handler starts the clock, and calls the handler that it replaced.
 
-It takes no lock, does not wait, does not drain and does not raise. If it replaced the default
-disposition, the program would have died at once without logship. Now it runs until the watchdog has
-delivered its records, and then dies by the signal, without an exception in its main thread. See
+It takes no lock, does not drain and does not raise. If it replaced the default disposition, the
+program would have died at once without logship. Now its main thread waits in the handler until
+the watchdog has delivered the records, and the process then dies by the signal. See
 `docs/decisions/030-sigterm.md`, and `034-stop-signals.md` for the signals beside SIGTERM.
 
 A handler of the program may not return. So it is not called in the middle of the buffer, where it
@@ -39,6 +39,9 @@ _UNSURE = signals_named("SIGHUP", "SIGQUIT")
 """By default a handler for one of these is left alone: it may read a configuration again, or print
 stacks."""
 
+_STOPPED_SECONDS = 1.0
+"""How long the main thread is stopped before it goes on for a moment; each time twice as long."""
+
 _AGAIN_SECONDS = 0.001
 _AGAIN_TIMES_MAX = 400
 """How often a signal comes again: for about half a second. A call in the buffer takes less, unless
@@ -56,8 +59,9 @@ class StopSignals:
         interrupt_drain: Called from the handler if SIGINT comes during the exit hook.
         is_used: Whether this process has logged a record, or has children that must not be left. If
             neither, it dies as it would without logship.
-        is_busy_here: Whether the handler has interrupted what the client's end needs, and may send
-            the signal again.
+        is_busy_here: Whether the handler has interrupted what the client's end needs.
+        is_told_alone: Whether no event loop is told of a signal before its handler runs. A loop
+            would take a signal that is sent again for a second one.
         interactive: Whether standard input is a terminal: Ctrl-C then starts no clock.
 
     Attributes:
@@ -74,6 +78,7 @@ class StopSignals:
         interrupt_drain: Callable[[], None],
         is_used: Callable[[], bool],
         is_busy_here: Callable[[], bool],
+        is_told_alone: Callable[[], bool],
         interactive: bool,
     ) -> None:
         self.dies_by: int | None = None
@@ -86,12 +91,15 @@ class StopSignals:
         self._interrupt_drain = interrupt_drain
         self._is_used = is_used
         self._is_busy_here = is_busy_here
+        self._is_told_alone = is_told_alone
         self._interactive = interactive
         self._found: dict[int, Disposition] = {}
         self._changed: set[int] = set()
         self._times_again: dict[int, int] = {}
         self._exiting = False
         self._is_over = False
+        self._is_stopped = False
+        self._stopped_seconds = _STOPPED_SECONDS
         self._handler = self._on_signal  # one bound method, so that its identity can be compared
 
     def install(self) -> None:
@@ -125,9 +133,10 @@ class StopSignals:
         """
         if signum in self._found:
             if not self.was_replaced(signum):
-                self._came(signum, may_be_deadly=signum not in self._changed)
+                is_default = self._found[signum] is signal.SIG_DFL
+                self._came(signum, is_deadly=is_default and signum not in self._changed)
         elif signum in self._sure and get_handler(signum) is signal.default_int_handler:
-            self._came(signum)
+            self._came(signum, is_deadly=False)
 
     def let_main_thread_die(self, signum: int) -> None:
         """Make the main thread end this process at any point; the drain is over.
@@ -204,25 +213,58 @@ class StopSignals:
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         found = self._found[signum]
-        if found is signal.SIG_DFL and (self._is_over or not self._is_used()):
+        is_deadly = found is signal.SIG_DFL and not self._is_harmless(signum)
+        if is_deadly and (self._is_over or not self._is_used()):
             exits.die_by(signum)
-        self._came(signum)
+        self._came(signum, is_deadly=is_deadly)
         self._wake(signum)
         if callable(found):
-            if self._is_too_early(signum):
-                return
-            try:
-                found(signum, frame)
-            except BaseException:
-                if (
-                    not self._exiting
-                ):  # there Python would ignore the exception, and it would end the drain
-                    raise
-        elif not self._is_watched() and not self._exiting:
+            self._call(found, signum, frame)
+        elif is_deadly and not self._exiting:
+            self._stop_main_thread(signum)
+
+    def _is_harmless(self, signum: int) -> bool:
+        """Return whether a program with the default disposition goes on after this signal.
+
+        The kernel ignores that disposition for PID 1. Where the program has taken back a handler of
+        its own, as uvicorn does before it raises the signal again, it ends by itself.
+        """
+        return os.getpid() == 1 and signum in self._changed
+
+    def _call(
+        self,
+        handler: Callable[[int, FrameType | None], object],
+        signum: int,
+        frame: FrameType | None,
+    ) -> None:
+        if self._is_told_alone() and self._is_too_early(signum):
+            return
+        try:
+            handler(signum, frame)
+        except BaseException:
+            if not self._exiting:  # there Python would ignore it, and it would end the drain
+                raise
+
+    def _stop_main_thread(self, signum: int) -> None:
+        """Keep the main thread from going on: without logship it would be dead already.
+
+        It may hold a lock that the watchdog waits for. So it goes on for a moment each time, ever
+        more rarely.
+        """
+        if not self._is_watched():
             raise SystemExit(128 + signum)
+        if self._is_stopped or self._is_too_early(signum):
+            return
+        self._is_stopped = True
+        try:
+            time.sleep(self._stopped_seconds)
+            self._stopped_seconds *= 2
+        finally:
+            self._is_stopped = False
+            _send_again(signum)
 
     def _is_too_early(self, signum: int) -> bool:
-        """Return whether the program's handler is not to run yet; the signal then comes again."""
+        """Return whether the interrupted call must go on first; the signal then comes again."""
         times = self._times_again.get(signum, 0)
         is_too_early = times < _AGAIN_TIMES_MAX and self._is_busy_here() and _send_again(signum)
         self._times_again[signum] = times + 1 if is_too_early else 0
@@ -232,8 +274,7 @@ class StopSignals:
         del signum, frame
         self._interrupt_drain()
 
-    def _came(self, signum: int, *, may_be_deadly: bool = True) -> None:
-        is_deadly = may_be_deadly and self._found.get(signum) is signal.SIG_DFL
+    def _came(self, signum: int, *, is_deadly: bool) -> None:
         if is_deadly or signum != signal.SIGINT or not self._interactive:
             self._clock.start(Started(time.monotonic(), signal_name(signum)))
         if is_deadly and self.dies_by is None:

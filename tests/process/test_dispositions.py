@@ -212,6 +212,31 @@ def test_further_sigterms_change_nothing(
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+def test_the_main_thread_does_not_go_on_after_the_signal(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    """Without us it would be dead: it must take no more work while records wait for an ack."""
+    program = launch.start(
+        """
+        import logship
+        logship.install(level="INFO")
+        log()
+        ready()
+        wait_for("work")
+        progress("went on")
+        forever()
+        """,
+        endpoint=black_hole.endpoint,
+    )
+    program.stop()
+    program.let_go("work")
+    let_pass(0.2)
+    black_hole.open()
+    ended = program.end(returncode=launch.status_of_sigterm)
+    assert "went on" not in ended.progress
+    sidecar.output.verdict(ended).assert_all_delivered(1)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.3])
 def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
     launch: Launch, sidecar: Sidecar, black_hole: Gate, seconds: float
