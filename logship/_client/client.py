@@ -10,7 +10,7 @@ from itertools import repeat
 from logship._buffer.counters import DrainReport, FlushReport
 from logship._buffer.inbox import Tag
 from logship._client.emitter import Emitter
-from logship._client.flush import Flush
+from logship._client.flush import CHECK_SECONDS, Flush
 from logship._client.intake import Record
 from logship._client.shipper import Shipper
 from logship._hooks import registry
@@ -168,9 +168,9 @@ class Client(Emitter):
 
     async def _send_when_space(self, tag: Tag, body: bytes) -> None:
         """Put an entry into the buffer that it had no space for."""
-        self.start()
-        shipper, intake = self._shipper, self.intake
+        shipper, intake = self.shipper, self.intake
         while True:
+            self.start()
             space: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             take_back = shipper.buffer.when_space(_waker(space))
             try:
@@ -179,7 +179,7 @@ class Client(Emitter):
                     return
                 if shipper.broken:
                     raise BufferFull("the buffer is full, and shipping has ended: see stderr")
-                await space
+                await asyncio.wait([space], timeout=CHECK_SECONDS)
             finally:
                 take_back()
 
@@ -208,6 +208,7 @@ class Client(Emitter):
     async def _drive(self, step: Callable[[], float | None]) -> None:
         """Do the steps of a flush or of the end on this loop, and wait for acks in between."""
         while (wait_seconds := step()) is not None:
+            self.start()
             progress: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             wake = _waker(progress)
             self._shipper.on_progress(wake)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from logship._buffer.buffer import Buffer
 from logship._buffer.counters import FlushReport
 
-_CHECK_SECONDS = 0.5
-"""How long a flush waits without an ack until it asks again whether acks may still come."""
+CHECK_SECONDS = 0.5
+"""How long a call waits without news until it asks again whether the client still ships."""
 
 
 class Flush:
@@ -39,7 +39,7 @@ class Flush:
         left = self._timeout_seconds - self._seconds
         if left <= 0.0 or self._is_settled or not self._may_wait():
             return None
-        return min(left, _CHECK_SECONDS)
+        return min(left, CHECK_SECONDS)
 
     def report(self) -> FlushReport:
         """Return what has come of it."""

@@ -68,7 +68,7 @@ class LoopSchedule:
 
     def at(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back at this time (monotonic seconds); return what takes it back."""
-        if self.loop is None:
+        if self.loop is None or self.loop.is_closed():
             return lambda: None
         wait_seconds = max(0.0, seconds - self._monotonic())
         timer = self.loop.call_later(

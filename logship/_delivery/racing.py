@@ -53,8 +53,11 @@ async def first_to_succeed(
                     index, running = running[each], {}
                     return index, outcome
         raise ExceptionGroup("all attempts have failed", failed)
-    finally:
+    except GeneratorExit:  # the loop was closed, and nothing can be awaited any more
+        raise
+    except BaseException:
         await _end(running, discard)
+        raise
 
 
 async def _end(attempts: Iterable[asyncio.Future[T]], discard: Callable[[T], None]) -> None:

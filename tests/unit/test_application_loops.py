@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -179,6 +179,40 @@ def test_a_client_goes_on_where_it_logs_after_its_loop_was_closed(
     loop.close()
 
 
+async def flush(client: Client) -> None:
+    assert (await client.flush(20)).all_acked
+
+
+async def send(client: Client) -> None:
+    while client.emit({"message": "x" * 1000}):
+        pass
+    await client.send({"message": "x" * 1000})
+
+
+@pytest.mark.parametrize("waits", [flush, send])
+async def test_a_call_goes_on_that_waits_when_the_loop_that_ships_ends(
+    sidecar: Sidecar, stderr: Stderr, waits: Callable[[Client], Coroutine[Any, Any, None]]
+) -> None:
+    sidecar.acks = False
+    client = a_client(sidecar, stderr)
+    client.emit({"message": "hello"})
+    is_over = threading.Event()
+
+    async def ship() -> None:
+        client.start()
+        await until(is_over.is_set, "the program of this loop is over", 20.0)
+
+    program = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(ship())))
+    await until(lambda: sidecar.held_acks, "the other loop ships")
+    call = asyncio.ensure_future(waits(client))
+    await asyncio.sleep(0)
+    is_over.set()
+    await program
+    sidecar.acks = True
+    await asyncio.wait_for(call, 10)
+    assert not (await client.close(20)).unacked
+
+
 def a_client_whose_close_was_left(sidecar: Sidecar, stderr: Stderr) -> Client:
     """Return a client whose `close` nothing drives any more, and is late already."""
     sidecar.acks = False
@@ -289,6 +323,29 @@ def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(
     assert asyncio.run(client.close()).all_acked
     assert messages(sidecar) == ["waits"]
     assert client.shipper.delivery.counters.shipper_restarts == 0  # it was no error
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_is_closed_in_any_turn_of_an_attempt_is_no_error(stderr: Stderr) -> None:
+    with SocketSidecar() as sidecar:
+        parts = {"last_resort": stderr.last_resort()}
+        client = Client(quick_settings(endpoints=sidecar.endpoint), parts=parts)
+
+        async def begin(turns: int) -> None:
+            client.start()
+            client.emit({"message": str(turns)})
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        for turns in range(8):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(begin(turns))
+            loop.close()
+            gc.collect()  # what is left of the attempt
+        assert asyncio.run(client.close(20)).all_acked
+        assert set(messages(sidecar)) == set(map(str, range(8)))
+    assert client.shipper.delivery.counters.shipper_restarts == 0
 
 
 @pytest.mark.parametrize("interrupt", [interrupted_by_a_handler, interrupted_by_ctrl_c])
