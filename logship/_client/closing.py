@@ -261,6 +261,25 @@ class Closing:
         self.report = report
         return report
 
+    def correct_report(self) -> None:
+        """Report once more if records were refused since the report; from any thread.
+
+        The client has ended, and the application goes on. A last line is only true at the very end
+        of the process, so its exit hooks call this.
+        """
+        if self.report is None:
+            return
+        now = self._client.buffer.report(self.report.reason, self.report.seconds)
+        if now.refusals == self.report.refusals:
+            return
+        finish = self._is_over(now)
+        is_due = self._always_report or not now.says_all_is_well
+        line = self._report_line(now, "report correction")
+        is_said = not is_due or self._last_resort.write_in_turn(line)
+        finish()
+        if is_said:  # not before: another thread may end the process as soon as this is set
+            self.report = now
+
     @property
     def _plan(self) -> DrainPlan:
         plans = tuple(self._plans)  # another thread may change them meanwhile
@@ -383,9 +402,13 @@ class Closing:
 
     def _lines_of(self, report: DrainReport) -> Iterator[bytes]:
         if self._always_report or not report.says_all_is_well:
-            yield report_line(report, "drain report", self._last_resort)
+            yield self._report_line(report, "drain report")
         if self._more is not None:
             yield _line(self._more(report))
+
+    def _report_line(self, report: DrainReport, kind: str) -> bytes:
+        """Return a report's line, which says whether more records can be refused."""
+        return _line(report.to_json(kind, final=self._last_resort.has_stopped_others))
 
     def _retry(self, write: Callable[[], bool], until: float) -> Generator[float, None, bool]:
         """Write until stderr takes it, is gone, or the time is up; return whether it took it."""
@@ -401,11 +424,6 @@ def drive(step: Callable[[], float | None], wait: Callable[[float], object] = ti
     """Do all of the steps that are left in this thread, and wait in between."""
     while (wait_seconds := step()) is not None:
         wait(wait_seconds)
-
-
-def report_line(report: DrainReport, kind: str, last_resort: LastResort) -> bytes:
-    """Return a report's line, which says whether more records can be refused."""
-    return _line(report.to_json(kind, final=last_resort.has_stopped_others))
 
 
 def _line(text: str) -> bytes:

@@ -213,7 +213,7 @@ class Emitter:
     def correct_report(self) -> None:
         """Report once more if records were refused since the report of this process."""
         if self.is_of_this_process:
-            self._shipper.correct_report()
+            self._shipper.closing.correct_report()
 
     def end_at_exit(self) -> None:
         """At interpreter exit: deliver, spill or name all remaining records."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
 from logship._buffer.counters import DrainReport
-from logship._client.closing import Closing, drive, report_line
+from logship._client.closing import Closing, drive
 from logship._client.high_water import HighWater
 from logship._client.intake import Intake
 from logship._client.parts import (
@@ -121,13 +121,6 @@ class Shipper:
         self._awaited_tag = AwaitedTag(task_reader(os.environ), is_wanted=needs_tag)
         if orphans is not None:
             orphans.default_tag = self._routed_tag
-        self._make_parts(transport)
-        if not settings.disabled:
-            process.add(self.meter, settings, self.last_resort)
-
-    def _make_parts(self, transport: Transport | None) -> None:
-        """Make what a chunk meets on its way."""
-        settings, monotonic = self.settings, self._monotonic
         self._schedule = LoopSchedule(monotonic, self._fail)
         self.buffer: Buffer = Buffer(
             bytes_max=settings.buffer_bytes_max
@@ -194,6 +187,8 @@ class Shipper:
             monotonic=monotonic,
         )
         self.closing: Closing = self._new_closing()
+        if not settings.disabled:
+            process.add(self.meter, settings, self.last_resort)
 
     def new_intake(self) -> Intake:
         """Return the way into the buffer."""
@@ -407,26 +402,6 @@ class Shipper:
             is_over=functools.partial(self._process.drained, self.meter),
             more=_emf_line if self.settings.report == "emf" else None,
         )
-
-    def correct_report(self) -> None:
-        """Report once more if records were refused since the report; from any thread.
-
-        The client has ended, and the application goes on. A last line is only true at the very end
-        of the process, so its exit hooks call this.
-        """
-        told = self.closing.report
-        if told is None:
-            return
-        now = self.buffer.report(told.reason, told.seconds)
-        if now.refusals == told.refusals:
-            return
-        finish = self._process.drained(self.meter, now)
-        line = report_line(now, "report correction", self.last_resort)
-        is_due = self.settings.report or not now.says_all_is_well
-        is_said = not is_due or self.last_resort.write_in_turn(line)
-        finish()
-        if is_said:  # not before: another thread may end the process as soon as this is set
-            self.closing.report = now
 
     def shut(self) -> None:
         """End the connection and all timers, on the loop. What is in the buffer stays there."""
