@@ -12,6 +12,7 @@ import contextvars
 from collections.abc import Callable
 
 from logship._hooks.interruptions import is_from_outside
+from logship._hooks.locking import SectionLock
 
 
 class LoopSchedule:
@@ -33,6 +34,20 @@ class LoopSchedule:
         self.is_of_parent = False
         self._monotonic = monotonic
         self._failed = failed
+        self._lock = SectionLock()
+
+    def move_here(self) -> bool:
+        """Use the running loop from now on, unless another one runs; return whether this is new.
+
+        Loops of several threads may ask for it at the same time.
+        """
+        return self._lock.run(self._move_here, False)
+
+    def _move_here(self) -> bool:
+        if self.loop is not None and self.loop.is_running():
+            return False
+        self.loop = asyncio.get_running_loop()
+        return True
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Call back once the caller is done; on the loop, which needs no waking."""

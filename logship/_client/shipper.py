@@ -8,7 +8,6 @@ keeps them going after an error of its own, and says how far they have come. It 
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import time
@@ -221,11 +220,10 @@ class Shipper:
 
     def start(self) -> None:
         """Begin to ship, on the running event loop; go on there if the loop before has stopped."""
-        before = self._schedule.loop
-        if self.settings.disabled or (before is not None and before.is_running()):
+        is_first = self._schedule.loop is None
+        if self.settings.disabled or not self._schedule.move_here():
             return
-        self._schedule.loop = asyncio.get_running_loop()
-        self._schedule.guarded(self._begin if before is None else self._begin_again)
+        self._schedule.guarded(self._begin if is_first else self._begin_again)
         if self._drain_plan is not None:  # it is ending already, and had no loop to be told on
             self._schedule.guarded(self._hurry)
 

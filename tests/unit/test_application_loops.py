@@ -213,6 +213,51 @@ async def test_a_call_goes_on_that_waits_when_the_loop_that_ships_ends(
     assert not (await client.close(20)).unacked
 
 
+class MeetingLoop(asyncio.SelectorEventLoop):
+    """Once it has stopped, threads that ask whether it runs ask at the same time."""
+
+    barrier: threading.Barrier | None = None
+
+    def is_running(self) -> bool:
+        if self.barrier is not None:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                self.barrier.wait(0.5)
+        return super().is_running()
+
+
+class AbandonedTransport(MemoryTransport):
+    """Counts how often a client goes on in another loop."""
+
+    times = 0
+
+    def abandon(self) -> None:
+        self.times += 1
+
+
+async def test_of_two_loops_that_take_up_shipping_at_once_one_does(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    transport = AbandonedTransport(sidecar)
+    parts = {"last_resort": stderr.last_resort()}
+    client = Client(quick_settings(), transport=transport, parts=parts)
+    client.emit({"message": "hello"})
+    loop = MeetingLoop()
+    assert (await asyncio.to_thread(loop.run_until_complete, client.flush(20))).all_acked
+    loop.barrier = threading.Barrier(2)
+
+    have_started = threading.Barrier(2)
+
+    async def take_up() -> None:
+        client.start()
+        have_started.wait(20)
+
+    await asyncio.gather(*[asyncio.to_thread(asyncio.run, take_up()) for _ in range(2)])
+    loop.barrier = None
+    loop.close()
+    assert transport.times == 1
+    assert (await client.close(20)).all_acked
+
+
 def a_client_whose_close_was_left(sidecar: Sidecar, stderr: Stderr) -> Client:
     """Return a client whose `close` nothing drives any more, and is late already."""
     sidecar.acks = False
