@@ -214,7 +214,7 @@ async def test_a_call_goes_on_that_waits_when_the_loop_that_ships_ends(
 
 
 class MeetingLoop(asyncio.SelectorEventLoop):
-    """Once it has stopped, threads that ask whether it runs ask at the same time."""
+    """Once it is closed, threads that ask whether it runs ask at the same time."""
 
     barrier: threading.Barrier | None = None
 
@@ -243,8 +243,8 @@ async def test_of_two_loops_that_take_up_shipping_at_once_one_does(
     client.emit({"message": "hello"})
     loop = MeetingLoop()
     assert (await asyncio.to_thread(loop.run_until_complete, client.flush(20))).all_acked
+    loop.close()
     loop.barrier = threading.Barrier(2)
-
     have_started = threading.Barrier(2)
 
     async def take_up() -> None:
@@ -253,7 +253,6 @@ async def test_of_two_loops_that_take_up_shipping_at_once_one_does(
 
     await asyncio.gather(*[asyncio.to_thread(asyncio.run, take_up()) for _ in range(2)])
     loop.barrier = None
-    loop.close()
     assert transport.times == 1
     assert (await client.close(20)).all_acked
 
@@ -384,12 +383,13 @@ def test_a_loop_that_is_closed_in_any_turn_of_an_attempt_is_no_error(stderr: Std
                 await asyncio.sleep(0)
 
         for turns in range(8):
-            loop = asyncio.new_event_loop()
-            loop.run_until_complete(begin(turns))
-            loop.close()
+            with contextlib.closing(asyncio.new_event_loop()) as loop:
+                loop.run_until_complete(begin(turns))
+            del loop
             gc.collect()  # what is left of the attempt
         assert asyncio.run(client.close(20)).all_acked
         assert set(messages(sidecar)) == set(map(str, range(8)))
+    gc.collect()
     assert client.shipper.delivery.counters.shipper_restarts == 0
 
 
