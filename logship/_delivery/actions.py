@@ -89,5 +89,4 @@ class Warn(_Action):
         self.text = text
 
 
-Action = Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn
 Actions = list[Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from logship._ecs.advice import is_firelens, stderr_risk, unrouted
 from logship._ecs.reader import task_reader
 from logship._ecs.task import Task
-from logship._settings import Settings, program_name
+from logship._settings import STOP_FILE_VARIABLE, Settings, program_name
 
 
 class Warner(Protocol):
@@ -53,24 +53,22 @@ class TaskAnnouncement:
 
     Args:
         client: The client whose stream it is.
-        environ: As `os.environ`.
-        warns: Whether this process warns. Inside `logship run` it does not, because the supervisor
-            warns for all processes of the container.
+        environ: As `os.environ`. Inside `logship run` this process does not warn, because the
+            supervisor warns for all processes of the container.
     """
 
-    def __init__(self, client: Announcer, environ: Mapping[str, str], *, warns: bool) -> None:
+    def __init__(self, client: Announcer, environ: Mapping[str, str]) -> None:
         self._client = client
         self._environ = environ
         self._reader = task_reader(environ)
-        self._has_warned = not warns
+        self._has_warned = STOP_FILE_VARIABLE in environ
         self._has_told = False
 
-    def start(self) -> None:
-        """Begin to read the metadata."""
-        self._reader.start()
-
     def tell(self) -> None:
-        """Announce new information about the task, if any; called now and then, and at exit."""
+        """Announce new information about the task, if any; called now and then, and at exit.
+
+        The first call begins to read the metadata.
+        """
         if self._has_warned and self._has_told:
             return
         self._reader.start()  # again, if a fork came in between

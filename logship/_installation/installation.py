@@ -88,7 +88,6 @@ class Installation:
         self.signals: StopSignals | None = None
         self._announcement = _announcement(self.client)
         self.is_wired = False
-        self._is_multiprocessing_child = False
         self._warned_of_removal = False
         self._was_first = not logging.getLogger().handlers
         self._undo = contextlib.ExitStack()
@@ -118,14 +117,18 @@ class Installation:
         self.clock.start(Started(time.monotonic(), reason))
         self.watchdog.wake(0)
 
-    def end_at_exit(self) -> None:
-        """At interpreter exit: drain, and die by the signal that came, if one did."""
+    def end_at_exit(self, *, is_child: bool = False) -> None:
+        """At interpreter exit: drain, and die by the signal that came, if one did.
+
+        Args:
+            is_child: Whether this is the end of a child of multiprocessing, which skips `atexit`.
+        """
         if self.signals is not None:
             self.signals.exit_begins()
             self.watchdog.end_if_due(here=False)
         self._check()
-        started = self.clock.started
-        self.client.drain(self._exit_plan(), "exit" if started is None else started.reason)
+        plan, started = self._exit_plan(is_child=is_child), self.clock.started
+        self.client.drain(plan, "exit" if started is None else started.reason)
         self.client.correct_report()
         if self.signals is not None:
             self.signals.exit_ends()
@@ -143,24 +146,18 @@ class Installation:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _exit_plan(self) -> DrainPlan:
+    def _exit_plan(self, *, is_child: bool) -> DrainPlan:
         """Return the plan of the exit hook: by the clock, by the owner of a stop, or by itself."""
         now, settings = time.monotonic(), self.client.settings
         deadline = self.clock.deadline_seconds
-        if self._is_multiprocessing_child:
-            limit = now + settings.child_drain_seconds
-            return DrainPlan.until(now, limit if deadline is None else min(limit, deadline))
-        if deadline is not None:
-            return DrainPlan.until(now, deadline)
+        ends = [] if deadline is None else [deadline]
         replaced = self.signals is not None and self.signals.has_another_owner
-        if replaced or runtimes.is_uwsgi():  # perhaps after a stop signal that we were not told of
-            return DrainPlan.until(now, now + settings.exit_drain_seconds)
-        return self.client.plan_by_progress()
-
-    def _end_multiprocessing_child(self) -> None:
-        """At the end of a multiprocessing child, which skips `atexit`."""
-        self._is_multiprocessing_child = True
-        self.end_at_exit()
+        if is_child:
+            ends.append(now + settings.child_drain_seconds)
+        elif not ends and (replaced or runtimes.is_uwsgi()):
+            # perhaps after a stop signal that we were not told of
+            ends.append(now + settings.exit_drain_seconds)
+        return DrainPlan.until(now, min(ends)) if ends else self.client.plan_by_progress()
 
     def _take_over(self) -> None:
         self._take_exit_and_forks()
@@ -174,7 +171,7 @@ class Installation:
         self._take_loggers()
         warn_of_surroundings(self.client.last_resort.warn)
         if self._announcement is not None:
-            self._announcement.start()
+            self._announcement.tell()  # which begins to read the metadata
         self._undo.callback(self.watchdog.stop)
         self.watchdog.start()
 
@@ -184,8 +181,9 @@ class Installation:
         self._undo.callback(registry.discard, self)
         registry.add(self)
         self.client.when_begun_anew = self.watchdog.start
-        self._undo.callback(fork.forget_child_end, self._end_multiprocessing_child)
-        fork.at_multiprocessing_child_end(self._end_multiprocessing_child)
+        end_child = functools.partial(self.end_at_exit, is_child=True)
+        self._undo.callback(fork.forget_child_end, end_child)
+        fork.at_multiprocessing_child_end(end_child)
 
     def _register_client(self) -> None:
         registry.add(self.client)
@@ -397,11 +395,9 @@ def _announcement(client: BackgroundClient) -> TaskAnnouncement | None:
     """Return what announces the ECS task; None, and nothing imported, outside of ECS."""
     if not os.environ.get(TASK_METADATA_VARIABLE):
         return None
-    from logship._ecs.announcement import (  # noqa: PLC0415 - only a program in a task pays for it
-        TaskAnnouncement,
-    )
+    from logship._ecs.announcement import TaskAnnouncement  # noqa: PLC0415 - few are in a task
 
-    return TaskAnnouncement(client, os.environ, warns=stopfile.VARIABLE not in os.environ)
+    return TaskAnnouncement(client, os.environ)
 
 
 def _flood_control(settings: Settings) -> FloodControl | None:

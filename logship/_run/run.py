@@ -116,7 +116,7 @@ class Supervisor:
             return self._end(error.exit_code, started)
         self._inlets = self._open_inlets(self._command)
         self._arrivals.watch(self._inlets)
-        self._shipping.announcement.start()
+        self._shipping.announcement.tell()
         while not self._output_is_over():
             self._turn()
         self._command.leave_terminal()
@@ -331,10 +331,10 @@ class Supervisor:
         inlet.end()
         return has_ended
 
-    def _intake_ends_seconds(self) -> float | None:
-        """Return when there is no more time to wait for space in the buffer; None if never."""
+    def _intake_ends_seconds(self) -> float:
+        """Return when there is no more time to wait for space in the buffer; infinity if never."""
         if self._deadlines is None:
-            return None
+            return math.inf
         plan = DrainPlan.until(self._deadlines.started_seconds, self._deadlines.end_seconds)
         return self._deadlines.end_seconds - self._shipping.reserve_seconds(plan)
 

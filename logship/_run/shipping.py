@@ -16,7 +16,6 @@ from collections.abc import Callable
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._ecs.announcement import TaskAnnouncement
-from logship._process import stopfile
 from logship._quoting import visible
 from logship._run.pipe_reader import Inlet
 from logship._settings import Settings
@@ -47,16 +46,14 @@ class Shipping:
         self._waits = False
         self._wake = wake
         self.client.shipper.on_progress(self._on_progress)
-        self.announcement = TaskAnnouncement(
-            self.client, os.environ, warns=stopfile.VARIABLE not in os.environ
-        )
+        self.announcement = TaskAnnouncement(self.client, os.environ)
 
-    def ship(self, inlet: Inlet, give_up_seconds: float | None) -> None:
+    def ship(self, inlet: Inlet, give_up_seconds: float) -> None:
         """Put the reader's lines into the buffer if there is space, or if the wait is over.
 
         Args:
             inlet: The reader.
-            give_up_seconds: When the wait for space ends, monotonic; None without an end.
+            give_up_seconds: When the wait for space ends, monotonic; infinity for never.
         """
         while inlet.lines:
             try:
@@ -95,14 +92,12 @@ class Shipping:
         if any(self.client.emit(record, time_ns=time) for time, record in inlet.records()):
             inlet.lines.popleft()
 
-    def _may_wait(self, give_up_seconds: float | None) -> bool:
+    def _may_wait(self, give_up_seconds: float) -> bool:
         now = time.monotonic()
         if self._outage_ends_seconds is None:
             self._outage_ends_seconds = now + self._push_back_seconds
-        limits = [self._outage_ends_seconds]
-        if give_up_seconds is not None:
-            limits.append(give_up_seconds)
-        return now < min(limits) and not self.client.shipper.broken
+        until = min(self._outage_ends_seconds, give_up_seconds)
+        return now < until and not self.client.shipper.broken
 
     def _on_progress(self) -> None:
         if self._waits:

@@ -70,7 +70,7 @@ def test_a_line_that_finds_no_space_is_packed_at_most_twice(
     try:
         inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
         inlet.lines.extend(Line(n, b"%d" % n + b"x" * 100) for n in range(5000))
-        shipping.ship(inlet, None)
+        shipping.ship(inlet, math.inf)
         assert not inlet.lines
         counters = shipping.client.shipper.buffer.counters
         assert counters.accepted == 5000
@@ -96,7 +96,7 @@ def test_a_line_without_memory_for_its_record_is_refused_once_and_the_others_are
     try:
         inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
         inlet.lines.extend(Line(0, text) for text in (b"a", b"b", b"large", b"c", b"large"))
-        shipping.ship(inlet, None)
+        shipping.ship(inlet, math.inf)
         assert not inlet.lines
         report = shipping.client.close(timeout=0)
     finally:
