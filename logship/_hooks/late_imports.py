@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from importlib import import_module
 from types import ModuleType
 
@@ -27,22 +27,18 @@ def late(name: str) -> ModuleType:
         return import_module(name)
 
 
-@contextlib.contextmanager
-def without_fork() -> Iterator[None]:
-    """Keep other threads from forking this process meanwhile; for a short time only."""
-    with _lock:
-        yield
+def without_fork() -> AbstractContextManager[object]:
+    """Return what keeps other threads from forking this process; for a short time only."""
+    return _lock
 
 
-@contextlib.contextmanager
-def installing() -> Iterator[None]:
-    """Do the same for `install()`, with a lock of its own.
+def installing() -> AbstractContextManager[object]:
+    """Return what does the same for `install()`, a lock of its own.
 
     A program may call `install()` while it holds the lock of `logging`, as in `dictConfig`. A
     module that is imported late may wait for that lock, to make a logger.
     """
-    with _install_lock:
-        yield
+    return _install_lock
 
 
 def before_fork() -> None:

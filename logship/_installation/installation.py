@@ -168,7 +168,9 @@ class Installation:
             self._take_signals()
         take_uncaught(self.client)
         self._warn_of_basic_config()
-        self._take_loggers()
+        for each in self._watched:
+            self._undo.callback(each.take_back)
+        self._check_loggers(waits=True)
         warn_of_surroundings(self.client.last_resort.warn)
         if self._announcement is not None:
             self._announcement.tell()  # which begins to read the metadata
@@ -206,11 +208,6 @@ class Installation:
     def _add_to_root(self, handler: logging.Handler) -> None:
         self._undo.callback(logging.getLogger().removeHandler, handler)
         logging.getLogger().addHandler(handler)
-
-    def _take_loggers(self) -> None:
-        for each in self._watched:
-            self._undo.callback(each.take_back)
-        self._check_loggers(waits=True)
 
     def _take_signals(self) -> None:
         self.signals = StopSignals(

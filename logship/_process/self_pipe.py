@@ -36,7 +36,8 @@ class SelfPipe:
 
     def close(self) -> None:
         """Close them, and have no signal write to them: a child's must not wake its parent."""
-        if threading.current_thread() is threading.main_thread() and self._is_told():
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and wakeup_descriptor() == self._writing.fileno() != -1:
             signal.set_wakeup_fd(-1)
         for each in self._sockets:
             each.close()
@@ -66,9 +67,6 @@ class SelfPipe:
         with contextlib.suppress(BlockingIOError):
             return self._reading.recv(4096)
         return b""
-
-    def _is_told(self) -> bool:
-        return wakeup_descriptor() == self._writing.fileno() != -1
 
 
 def wakeup_descriptor() -> int:
