@@ -9,40 +9,6 @@ from tests.support.programs import PATHS, Programs
 from tests.support.programs_gate import Gate
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "allowed"),
-    [
-        ("LOGSHIP_ENDPOINTS", "http://sidecar:24224", "tcp://"),
-        ("LOGSHIP_ENDPOINTS", "tcp://sidecar:99999", "65535"),
-        ("LOGSHIP_ENDPOINTS", "tcp://sidecar", "tcp://"),
-        ("LOGSHIP_ENDPOINTS", ",", "tcp://"),
-        ("LOGSHIP_OVERFLOW", "sometimes", "drop_oldest"),
-        ("LOGSHIP_LAST_RESORT", "syslog", "stderr"),
-        ("LOGSHIP_LINGER_SECONDS", "soon", "number"),
-        ("LOGSHIP_LINGER_SECONDS", "-1", "0"),
-        ("LOGSHIP_CHUNK_BYTES_MAX", "12.5", "whole number"),
-        ("LOGSHIP_BUFFER_BYTES_MAX", "1", "65536"),
-        ("LOGSHIP_STOP_TIMEOUT_SECONDS", "nan", "number"),
-        ("LOGSHIP_STOP_TIMEOUT_SECONDS", "0", "0.5"),
-        ("LOGSHIP_STAMP", "perhaps", "1"),
-        ("LOGSHIP_INFLIGHT_CHUNKS_MAX", "0", "1"),
-    ],
-)
-def test_a_wrong_setting_is_one_error_that_names_it(
-    programs: Programs, variable: str, value: str, allowed: str
-) -> None:
-    ended = programs.start(
-        "import logship\nlogship.install(level='INFO')", environ={variable: value}
-    ).end(returncode=1)
-    assert ended.stderr.count("Traceback") == 1
-    last = ended.stderr.rstrip().splitlines()[-1]
-    assert "SettingsError: " in last
-    said = last.partition("SettingsError: ")[2]
-    assert variable in said or variable.removeprefix("LOGSHIP_").lower() in said
-    assert value in said
-    assert allowed in said
-
-
 def test_variables_that_no_program_reads_are_one_warning(
     programs: Programs, sidecar: Sidecar
 ) -> None:
@@ -95,30 +61,6 @@ def test_a_port_where_something_else_listens_loses_nothing(
     warning, recovery = ended.warnings
     assert gate.endpoint in warning
     assert "acks records now" in recovery
-    sidecar.output.verdict(ended).assert_all_delivered()
-
-
-def test_a_sidecar_that_is_not_there_is_warned_of_once(
-    programs: Programs, sidecar: Sidecar, gate: Gate
-) -> None:
-    program = programs.start(
-        """
-        import logship
-        logship.install(level="INFO", backoff_seconds_base=0.01, backoff_seconds_max=0.02)
-        log()
-        progress("logged")
-        wait_for("end")
-        """,
-        endpoint=gate.endpoint,
-    )
-    program.until("logged")
-    program.until_true(lambda: gate.endpoint in program.stderr, "a warning that names the endpoint")
-    gate.open()
-    sidecar.output.until_arrived(program.ledger[0])
-    ended = program.finish("end")
-    warning, recovery = ended.warnings
-    assert "cannot connect" in warning
-    assert f"{gate.endpoint} acks records now, after" in recovery
     sidecar.output.verdict(ended).assert_all_delivered()
 
 

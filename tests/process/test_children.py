@@ -42,32 +42,6 @@ def test_a_multiprocessing_child_terminated_dies_by_sigterm_and_its_records_arri
     sidecar.output.verdict(ended).assert_delivered_once(21)
 
 
-def test_a_multiprocessing_child_that_ends_by_itself_delivers_its_records(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    """It leaves by os._exit and skips atexit."""
-    ended = programs.start("""
-        import multiprocessing
-        import logship
-        logship.install(level="INFO")
-
-        def child():
-            for _ in range(50):
-                log("in the child")
-
-        if __name__ == "__main__":
-            context = multiprocessing.get_context("fork")
-            processes = [context.Process(target=child) for _ in range(3)]
-            for process in processes:
-                process.start()
-            for process in processes:
-                process.join()
-            progress(f"exitcodes {[process.exitcode for process in processes]}")
-    """).end(returncode=0)
-    assert "exitcodes [0, 0, 0]" in ended.progress
-    sidecar.output.verdict(ended).assert_delivered_once(150)
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_multiprocessing_child_that_installs_by_itself_delivers_its_records(
     programs: Programs, sidecar: Sidecar, method: str

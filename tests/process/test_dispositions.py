@@ -125,32 +125,6 @@ def test_children_of_multiprocessing_end_before_their_parent_does(
     verdict.assert_all_ended()
 
 
-def test_records_of_an_application_inside_asyncio_run_arrive(
-    launch: Launch, sidecar: Sidecar
-) -> None:
-    program = launch.start("""
-        import asyncio
-        import logship
-        logship.install(level="INFO", linger_seconds=5.0)
-
-        async def work():
-            log("started")
-            await asyncio.get_running_loop().create_future()
-
-        async def main():
-            async with asyncio.TaskGroup() as group:
-                group.create_task(work())
-                group.create_task(work())
-                await asyncio.sleep(0)
-                ready()
-
-        asyncio.run(main())
-    """)
-    ended = program.stopped(logged=2, returncode=launch.status_of_sigterm)
-    assert ended.stderr == ""
-    sidecar.output.verdict(ended).assert_all_delivered()
-
-
 def test_sig_ign_is_left_alone(launch: Launch, sidecar: Sidecar) -> None:
     program = launch.start("""
         import signal, sys

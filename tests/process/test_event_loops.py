@@ -97,27 +97,6 @@ def test_a_thread_that_waits_for_space_does_not_stop_the_loop(
     sidecar.output.verdict(ended).assert_nothing_lost(400)
 
 
-def test_a_thread_waits_until_space_is_freed(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
-) -> None:
-    program = programs.start(
-        """
-        import logship
-        logship.install(level="INFO")
-        for _ in range(1000):
-            log("x" * 400)
-        """,
-        endpoint=black_hole.endpoint,
-        environ=SMALL_BUFFER_LONG_WAIT,
-    )
-    program.until_true(lambda: black_hole.connections_taken > 0, "a connection")
-    program.until_logged(50)
-    black_hole.open()
-    ended = program.end(returncode=0)
-    assert ended.spilled == []
-    sidecar.output.verdict(ended).assert_all_delivered()
-
-
 def test_a_thread_waits_once_per_outage(
     programs: Programs, sidecar: Sidecar, black_hole: Gate
 ) -> None:

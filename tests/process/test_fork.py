@@ -261,21 +261,6 @@ def test_multiprocessing_pool_workers_deliver_their_records(
     sidecar.output.verdict(ended).assert_delivered_once(121)
 
 
-def test_process_pool_executor_workers_deliver_their_records(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    ended = programs.start("""
-        from concurrent.futures import ProcessPoolExecutor
-        import logship
-        logship.install(level="INFO")
-
-        if __name__ == "__main__":
-            with ProcessPoolExecutor(2) as pool:
-                list(pool.map(log, [f"task {number}" for number in range(40)]))
-    """).end(returncode=0)
-    sidecar.output.verdict(ended).assert_delivered_once(40)
-
-
 def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
     programs: Programs, sidecar: Sidecar, black_hole: Gate
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.process.conftest import Sidecar
 from tests.support.programs import Program, Programs
 from tests.support.programs_gate import Gate
@@ -39,17 +41,11 @@ def start_and_leave(programs: Programs, gate: Gate, first: str, then: str) -> Pr
     return program
 
 
-def test_it_does_not_hold_up_the_exit(programs: Programs, gate: Gate) -> None:
-    """By default a batch may drain for two minutes, but not without a sidecar."""
-    ended = start_and_leave(programs, gate, "", "").end(seconds_max=40)
-    assert ended.returncode == 0
-    assert len(ended.ledger) == 20
-
-
-def test_sigpipe_does_not_end_a_program_that_restored_its_default(
-    programs: Programs, gate: Gate
+@pytest.mark.parametrize("first", ["", "signal.signal(signal.SIGPIPE, signal.SIG_DFL)"])
+def test_it_neither_ends_a_program_nor_holds_its_exit_up(
+    programs: Programs, gate: Gate, first: str
 ) -> None:
-    first = "signal.signal(signal.SIGPIPE, signal.SIG_DFL)"
+    """By default a batch may drain for two minutes, but not without a sidecar."""
     ended = start_and_leave(programs, gate, first, "").end(seconds_max=40)
     assert ended.returncode == 0
     assert len(ended.ledger) == 20

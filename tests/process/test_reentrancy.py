@@ -122,23 +122,6 @@ def test_a_storm_of_signals_and_del_loses_nothing(
 
 
 @nested_calls_arrive
-def test_a_storm_while_the_sidecar_restarts_loses_nothing(
-    programs: Programs, sidecar: Sidecar, gate: Gate
-) -> None:
-    gate.open()
-    program = programs.start(STORM, ONE_THREAD, endpoint=gate.endpoint)
-    for records in (500, 1500, 3000):
-        program.until_logged(records)
-        gate.shut()
-        program.until_logged(records + 200)
-        gate.open()
-    ended = program.end()
-    assert ended.returncode == 5, ended.stderr[-3000:]
-    assert "Traceback" not in ended.stderr
-    sidecar.output.verdict(ended).assert_nothing_lost()
-
-
-@nested_calls_arrive
 def test_a_storm_into_a_full_buffer_never_waits_for_itself(
     programs: Programs, sidecar: Sidecar, black_hole: Gate
 ) -> None:
@@ -203,27 +186,4 @@ def test_a_del_may_take_a_lock_that_is_held_while_logging(
                 log()
     """).end(seconds_max=30)
     assert ended.returncode == 0
-    sidecar.output.verdict(ended).assert_all_delivered()
-
-
-@nested_calls_arrive
-def test_an_object_whose_repr_logs_is_no_trap(programs: Programs, sidecar: Sidecar) -> None:
-    """The application's own code runs inside our call, before any lock."""
-    ended = programs.start("""
-        import logging
-        import logship
-        logship.install(level="INFO")
-
-        class Talkative:
-            def __str__(self):
-                log("in __str__")
-                return "spoke"
-            __repr__ = __str__
-
-        for _ in range(50):
-            marker = new_marker()
-            logging.getLogger().info("%s %s", marker, Talkative(), extra={"it": Talkative()})
-            write_down(marker)
-    """).end(returncode=0)
-    assert len(ended.ledger) >= 150
     sidecar.output.verdict(ended).assert_all_delivered()

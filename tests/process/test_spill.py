@@ -208,34 +208,6 @@ def test_the_report_names_exactly_the_records_that_are_missing(
     assert max(named) <= stream["last"]
 
 
-def test_a_spilled_record_is_whole_and_carries_its_stamp(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
-) -> None:
-    program = programs.start(
-        """
-        import logging
-        import logship
-        logship.install(level="INFO", tag="shop.web")
-        marker = new_marker()
-        logging.getLogger("shop").warning("%s a parcel \\u2028 for \\u00e5\\nb", marker,
-                                          extra={"parcel": 7})
-        write_down(marker)
-        ready()
-        forever()
-        """,
-        endpoint=black_hole.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
-    )
-    ended = program.stopped()
-    (line,) = [each for each in ended.spilled if "parcel" in each["record"]]
-    assert line["tag"] == "shop.web"
-    assert isinstance(line["time_ns"], int)
-    assert line["record"]["message"].endswith("a parcel \u2028 for \u00e5\nb")
-    assert line["record"]["parcel"] == 7
-    assert line["record"]["logship_id"].endswith(":0000000001")
-    sidecar.output.verdict(ended).assert_nothing_lost()
-
-
 def test_stderr_closed_is_not_waited_for_nor_mistaken_for_another_file(
     programs: Programs, black_hole: Gate
 ) -> None:
@@ -357,19 +329,3 @@ def test_overflow_while_running_goes_to_stderr_and_is_declared(
 
 def _is_gap(record: dict[str, object]) -> bool:
     return "logship_gap" in record
-
-
-def test_last_resort_none_writes_no_record_and_names_them_all(
-    programs: Programs, sidecar: Sidecar, gate: Gate
-) -> None:
-    program = programs.start(
-        LOGS_200_AND_WAITS,
-        endpoint=gate.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1", "LOGSHIP_LAST_RESORT": "none"},
-    )
-    ended = program.stopped(returncode=-signal.SIGTERM)
-    assert ended.spilled == []
-    (report,) = ended.reports
-    assert report["accepted"] == 200
-    assert report["unacked"] + report["dropped"] == 200
-    sidecar.output.verdict(ended).assert_nothing_lost()

@@ -94,14 +94,6 @@ ON_A_LOOP = {
 }
 
 
-@pytest.mark.parametrize("how", DROPPED)
-def test_a_client_that_is_dropped_delivers_at_the_exit(
-    programs: Programs, sidecar: Sidecar, how: str
-) -> None:
-    ended = programs.start(LOG, DROPPED[how]).end(returncode=0)
-    sidecar.output.verdict(ended).assert_all_delivered()
-
-
 @pytest.mark.parametrize("how", DROPPED | ON_A_LOOP)
 def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
     programs: Programs, sidecar: Sidecar, how: str
@@ -118,23 +110,6 @@ def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
     verdict = sidecar.output.verdict(ended)
     assert verdict.spilled.total() == 100
     verdict.assert_nothing_lost()
-
-
-def test_a_client_that_was_not_entered_can_be_flushed(programs: Programs, sidecar: Sidecar) -> None:
-    ended = programs.start(
-        LOG,
-        """
-        import asyncio
-        async def main():
-            client = logship.Client()
-            log(client)
-            report = await client.flush(timeout=20)
-            assert report.all_acked, report
-            await client.close()
-        asyncio.run(main())
-        """,
-    ).end(returncode=0)
-    sidecar.output.verdict(ended).assert_all_delivered()
 
 
 def test_a_record_after_the_end_is_told_of_also_without_a_last_resort(programs: Programs) -> None:

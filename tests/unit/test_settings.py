@@ -137,6 +137,7 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("buffer_bytes_max", "1024", "at least 65536"),
         ("buffer_bytes_max", "9" * 5000, "whole number"),
         ("chunk_bytes_max", "1000001", "1024 to 1000000"),
+        ("stop_timeout_seconds", "0", "0.5"),
         ("inflight_chunks_max", "0", "1 to 1024"),
         ("linger_seconds", "fast", "a number"),
         ("linger_seconds", "1d", "ms, s, m or h"),
