@@ -125,7 +125,7 @@ def an_orphan(tmp_path: Path) -> tuple[Path, Orphans]:
     return spool, Orphans(spool)
 
 
-def test_a_clean_end_removes_nothing_through_descriptors_that_are_the_programs(
+def test_a_clean_end_neither_removes_nor_closes_anything_of_the_programs(
     tmp_path: Path,
 ) -> None:
     spool, own = tmp_path / "spool", tmp_path / "own"
@@ -134,6 +134,7 @@ def test_a_clean_end_removes_nothing_through_descriptors_that_are_the_programs(
     storage = storage_in(spool)
     with descriptors_replaced(spool, own) as numbers:
         storage.close()
+        assert all(os.path.sameopenfile(each, numbers[0]) for each in numbers)
     assert len(numbers) >= 3
     assert (own / "lock").exists()
 

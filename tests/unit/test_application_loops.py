@@ -350,6 +350,8 @@ async def test_a_close_after_one_that_a_handler_ended_returns_its_report(
     with pytest.raises(TimeIsUpError):
         await client.close(20)
     assert (await client.close(20)).spilled == 1
+    assert len(stderr.json("spilled")) == 2  # and the end record
+    assert [each["unacked"] for each in stderr.json("drain report")] == [0]
 
 
 def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(

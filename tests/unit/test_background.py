@@ -106,23 +106,6 @@ def test_records_of_all_threads_arrive_once(sidecar: Sidecar, stderr: Stderr) ->
     assert numbers == [*range(1, 1602)]
 
 
-def test_the_context_manager_closes(sidecar: Sidecar, stderr: Stderr) -> None:
-    with a_background_client(sidecar, stderr) as client:
-        client.emit({"message": "hi"})
-    assert client.report is not None
-    assert client.report.all_acked
-    assert messages(sidecar) == ["hi"]
-
-
-def test_flush_of_many_threads_at_once(client: BackgroundClient, sidecar: Sidecar) -> None:
-    def log_and_flush(n: int) -> Any:
-        client.emit({"message": str(n)})
-        return client.flush(20)
-
-    assert all(report.all_acked for report in in_threads(8, log_and_flush))
-    assert len(messages(sidecar)) == 8
-
-
 # -- closing ---------------------------------------------------------------------------------------
 
 
@@ -379,19 +362,6 @@ def test_a_handler_that_closes_in_the_middle_of_close_does_not_wait_for_itself(
 # -- waiting for space -----------------------------------------------------------------------------
 
 
-def test_send_waits_for_space(client: BackgroundClient, sidecar: Sidecar) -> None:
-    sidecar.acks = False
-    count = fill(client)
-    sender = Later(lambda: client.send(LARGE))
-    wait_until(waits_for_space(client), "it waits")
-    assert not sender.is_done
-    sidecar.acks = True
-    sidecar.release_acks()
-    assert sender.join() is None
-    assert client.flush(20).all_acked
-    assert len(messages(sidecar)) == count + 1
-
-
 def test_send_with_a_timeout_gives_up(client: BackgroundClient, sidecar: Sidecar) -> None:
     sidecar.acks = False
     fill(client)
@@ -437,9 +407,21 @@ def some(count: int) -> list[dict[str, str]]:
     return [{"message": f"{number} {'x' * 1000}"} for number in range(count)]
 
 
-def test_many_at_once_wait_for_space(client: BackgroundClient, sidecar: Sidecar) -> None:
+def one_by_one(client: BackgroundClient, records: list[dict[str, str]]) -> None:
+    for each in records:
+        client.send(each)
+
+
+def many_at_once(client: BackgroundClient, records: list[dict[str, str]]) -> None:
+    client.send_many(iter(records))
+
+
+@pytest.mark.parametrize("send", [one_by_one, many_at_once])
+def test_records_that_are_sent_wait_for_space(
+    client: BackgroundClient, sidecar: Sidecar, send: Callable[..., None]
+) -> None:
     sidecar.acks = False
-    sender = Later(lambda: client.send_many(iter(some(500))))
+    sender = Later(lambda: send(client, some(500)))
     wait_until(waits_for_space(client), "it waits")
     assert not sender.is_done
     sidecar.acks = True
@@ -471,23 +453,6 @@ async def test_many_at_once_do_not_wait_on_an_event_loops_thread(
     with pytest.raises(BufferFull, match="event loop") as full:
         client.send_many(some(500))
     assert full.value.records_accepted == client.shipper.buffer.counters.accepted > 0
-
-
-def test_many_at_once_of_many_threads_arrive_once(
-    client: BackgroundClient, sidecar: Sidecar
-) -> None:
-    def send(thread: int) -> None:
-        for first in range(0, 600, 50):
-            numbers = range(first, first + 50)
-            client.send_many([{"message": f"{thread}:{number}"} for number in numbers])
-
-    assert in_threads(5, send) == [None] * 5
-    assert client.flush(20).all_acked
-    arrived = messages(sidecar)
-    for thread in range(5):
-        own = [each for each in arrived if each.startswith(f"{thread}:")]
-        assert own == [f"{thread}:{number}" for number in range(600)]
-    assert len(arrived) == 3000
 
 
 def test_a_record_that_is_cut_and_waits_for_space_is_counted_once(
@@ -602,14 +567,3 @@ def test_a_disabled_client_starts_nothing(sidecar: Sidecar, stderr: Stderr) -> N
     assert client.flush().all_acked
     assert client.close().accepted == 0
     assert threading.active_count() == before
-
-
-def test_the_shippers_thread_does_not_log(
-    sidecar: Sidecar, stderr: Stderr, caplog: pytest.LogCaptureFixture
-) -> None:
-    with a_background_client(sidecar, stderr) as client:
-        client.emit({"message": "hi"})
-        sidecar.say(b"\xc1")
-        sidecar.hang_up()
-        client.flush(20)
-    assert caplog.records == []

@@ -9,19 +9,15 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-import msgpack
 import pytest
 
 from logship._buffer.chunk import Chunk
 from logship._client.client import Client
 from logship._client.shipper import STOP_LINGER_SECONDS
-from logship._delivery.drain import DrainPlan
 from logship._delivery.transport import SocketTransport
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, a_client, messages, quick_settings, until
-
-HELO = msgpack.packb(["HELO", {"nonce": b"n", "auth": b"", "keepalive": True}])
 
 
 @pytest.fixture
@@ -62,15 +58,6 @@ async def test_everything_arrives_once_in_order_and_the_report_says_so(
     assert client.shipper._port.transport.closed
 
 
-async def test_records_emitted_before_the_start_are_not_lost(
-    client: Client, sidecar: Sidecar
-) -> None:
-    texts = emit_many(client, 3)
-    async with client:
-        pass
-    assert messages(sidecar) == texts
-
-
 async def test_a_drain_that_begins_before_the_start_is_not_forgotten(client: Client) -> None:
     """On a busy machine a shipper's thread can come to its first step after everything else."""
     looked: list[str] = []
@@ -82,12 +69,6 @@ async def test_a_drain_that_begins_before_the_start_is_not_forgotten(client: Cli
     await client.close()
 
 
-async def test_linger_alone_delivers_the_last_record(client: Client, sidecar: Sidecar) -> None:
-    async with client:
-        client.emit({"message": "lonely"})
-        await until(lambda: messages(sidecar) == ["lonely"], "the lonely record arrives")
-
-
 async def test_acks_split_byte_by_byte(client: Client, sidecar: Sidecar) -> None:
     sidecar.answer_bytes = 1
     async with client:
@@ -95,46 +76,6 @@ async def test_acks_split_byte_by_byte(client: Client, sidecar: Sidecar) -> None
         report = await client.flush(20)
     assert report.all_acked
     assert sidecar.messages == client.shipper.delivery.counters.chunks_sent
-
-
-async def test_acks_in_reverse_order(client: Client, sidecar: Sidecar) -> None:
-    sidecar.acks = False
-    async with client:
-        emit_many(client, 100)
-        client.shipper.buffer.seal_all()
-        await until(lambda: len(sidecar.held_acks) > 2, "several chunks are on their way")
-        sidecar.release_acks(newest_first=True)
-        sidecar.acks = True
-        assert (await client.flush(20)).all_acked
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (b"HTTP/1.1 400 Bad Request\r\n", "not an acknowledgement"),
-        (b"\xc1", "not an acknowledgement"),
-        (msgpack.packb({}), "refused"),
-        (msgpack.packb({"ack": 5}), "no id"),
-        (msgpack.packb(["PONG", False]), "not an acknowledgement"),
-        (HELO, "shared key"),
-    ],
-)
-async def test_an_answer_that_no_sidecar_gives_ends_the_connection_and_loses_nothing(
-    client: Client, sidecar: Sidecar, stderr: Stderr, answer: bytes, says: str
-) -> None:
-    sidecar.acks = False
-    async with client:
-        texts = emit_many(client, 20)
-        client.shipper.buffer.seal_all()
-        await until(lambda: sidecar.held_acks, "a chunk is on its way")
-        sidecar.acks = True
-        sidecar.say(answer)
-        assert (await client.flush(20)).all_acked
-    assert sidecar.connects >= 2
-    assert set(messages(sidecar)) == set(texts)
-    warning, recovery = stderr.warnings()
-    assert says in warning
-    assert "acks records now" in recovery
 
 
 async def test_a_good_ack_before_garbage_counts(client: Client, sidecar: Sidecar) -> None:
@@ -148,22 +89,6 @@ async def test_a_good_ack_before_garbage_counts(client: Client, sidecar: Sidecar
         await until(lambda: not client.shipper.buffer.unsettled(), "the chunk is released")
         assert sidecar.messages == 1
         sidecar.acks = True
-
-
-async def test_a_sidecar_that_closes_in_the_middle_gets_the_same_chunks_again(
-    client: Client, sidecar: Sidecar
-) -> None:
-    sidecar.acks = False
-    async with client:
-        texts = emit_many(client, 100)
-        client.shipper.buffer.seal_all()
-        await until(lambda: len(sidecar.held_acks) > 2, "several chunks are on their way")
-        sidecar.hang_up()
-        sidecar.acks = True
-        assert (await client.flush(20)).all_acked
-    stamps = [each.record["logship_id"] for each in sidecar.delivered]
-    assert len(stamps) > len(set(stamps)), "sent twice, with the same stamps"
-    assert set(messages(sidecar)) == set(texts)
 
 
 async def test_a_sidecar_that_comes_later(client: Client, sidecar: Sidecar, stderr: Stderr) -> None:
@@ -507,51 +432,7 @@ async def test_close_spills_and_names_what_nobody_acked(
     assert stderr.lines()[-1].startswith('{"logship": "drain report"')
 
 
-async def test_a_cancelled_close_goes_on(client: Client, sidecar: Sidecar) -> None:
-    sidecar.acks = False
-    client.start()
-    emit_many(client, 3)
-    first = asyncio.ensure_future(client.close())
-    await until(lambda: sidecar.held_acks, "the chunk is on its way")
-    first.cancel()
-    await asyncio.gather(first, return_exceptions=True)
-    sidecar.release_acks()
-    assert (await client.close()).all_acked
-
-
-async def test_a_handler_that_ends_a_close_leaves_its_records_on_stderr(
-    client: Client, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As the `SystemExit` of a handler for SIGTERM, in the middle of a step."""
-
-    def leave(*_: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(DrainPlan, "step", leave)
-    emit_many(client, 3)
-    client.shipper.closing.join(client.shipper.plan(20), "close")
-    closing = client._close(client.shipper)
-    with pytest.raises(KeyboardInterrupt):
-        closing.send(None)
-    assert len(stderr.json("spilled")) == 4
-    (report,) = stderr.json("drain report")
-    assert (report["spilled"], report["unacked"]) == (3, 0)
-
-
 # -- records ---------------------------------------------------------------------------------------
-
-
-async def test_a_record_too_long_is_cut_marked_and_counted(
-    client: Client, sidecar: Sidecar
-) -> None:
-    async with client:
-        assert client.emit({"message": "z" * (2 * BUFFER_BYTES), "kept": "short"})
-    record = sidecar.delivered[0].record
-    assert record["logship_truncated"] is True
-    assert record["kept"] == "short"
-    assert record["message"].startswith("zzz")
-    report = await client.close()
-    assert (report.truncated, report.acked) == (1, 1)
 
 
 @pytest.mark.parametrize("tag", [5, b"bytes", 1.5, ("a", 1), "\udcff"])
@@ -565,18 +446,6 @@ async def test_a_tag_that_is_none_does_not_stop_the_shipping(
         client.emit({"message": "usual"})
         assert (await client.flush(20)).all_acked
     assert sorted(messages(sidecar)) == ["odd", "odd too", "usual"]
-
-
-class Unreadable:
-    def __repr__(self) -> str:
-        raise RuntimeError("no")
-
-
-@pytest.mark.parametrize("record", [5, None, [1], {"a": Unreadable()}, {Unreadable(): 1}])
-async def test_emit_never_raises(client: Client, sidecar: Sidecar, record: Any) -> None:
-    async with client:
-        assert client.emit(record)
-    assert len(messages(sidecar)) == 1
 
 
 async def test_a_disabled_client_does_nothing(sidecar: Sidecar, stderr: Stderr) -> None:
@@ -673,25 +542,6 @@ async def test_a_chunk_that_cannot_be_sent_is_set_aside_and_named(
     assert (report.acked, report.dropped) == (1, 1)
     assert report.streams[0].dropped == [(1, 1, "quarantined")]
     assert any("numbers 1 to 1" in line for line in stderr.warnings())
-
-
-async def test_shipping_goes_on_after_a_bug(
-    client: Client, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = client.shipper._port._read
-    failures = [LookupError("a bug"), LookupError("once more")]
-
-    def fails(data: bytes) -> None:
-        if failures:
-            raise failures.pop()
-        read(data)
-
-    monkeypatch.setattr(client.shipper._port, "_read", fails)
-    async with client:
-        client.emit({"message": "arrives"})
-        assert (await client.flush(20)).all_acked
-    assert "arrives" in messages(sidecar)
-    assert client.shipper.delivery.counters.shipper_restarts == 2
 
 
 async def test_too_many_open_files_at_the_start_do_not_stop_shipping(

@@ -14,7 +14,6 @@ from logship._metrics.outlet import Outlet
 from logship._metrics.process import Process
 from logship._process.self_pipe import SelfPipe
 from logship._settings import Settings
-from logship._spool.directories import ProcessDirectory
 from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
 from tests.spool.spools import offer, spooled
@@ -72,20 +71,6 @@ def test_a_metrics_page_is_not_written_into_another_file(
     replace(taken, file_of_the_application)
     outlet.refreshed()
     outlet.end()
-    assert all(map(is_open, taken)), "they are the application's now"
-    for each in taken:
-        os.close(each)
-
-
-def test_a_spool_closes_no_file_of_the_application(
-    tmp_path: Path, file_of_the_application: int
-) -> None:
-    spool = tmp_path / "spool"
-    directory = ProcessDirectory.begin(spool, os.urandom)
-    taken = descriptors_below(spool)
-    assert len(taken) == 3
-    replace(taken, file_of_the_application)
-    directory.leave()
     assert all(map(is_open, taken)), "they are the application's now"
     for each in taken:
         os.close(each)

@@ -81,45 +81,11 @@ class End:
         return self.clock()
 
 
-def test_it_is_over_when_all_is_acked_and_nothing_is_said(stderr: Stderr) -> None:
-    end = End(stderr)
-    assert end.run(ack_at_seconds=1.0) < 2.0
-    assert end.closing.report is not None
-    assert end.closing.report.all_acked
-    assert end.closing.report.reason == "test"
-    assert stderr.lines() == []
-
-
-def test_the_report_is_printed_if_it_was_asked_for(stderr: Stderr) -> None:
-    End(stderr, always_report=True).run(ack_at_seconds=1.0)
-    assert len(stderr.json("drain report")) == 1
-
-
 def test_intake_is_closed_first_and_sending_is_hurried(stderr: Stderr) -> None:
     end = End(stderr)
     next(end.steps)
     assert end.shipper.buffer.offer("t", body(99)) is Outcome.CLOSED
     assert len(end.shipper.hurried) == 1
-
-
-def test_a_stall_begins_the_spill_early_and_sending_goes_on(stderr: Stderr) -> None:
-    """Nothing acked for 20 % of the budget: to stderr, numbers first; acks still count."""
-    end = End(stderr)
-    over = end.run(ack_at_seconds=10.0)
-    assert 10.0 <= over < 11.0
-    assert len(stderr.json("spilled")) == 11
-    first = stderr.lines()[0]
-    assert '"spill begins"' in first
-    assert '"unacked": [[1, 11]]' in first
-    assert end.closing.report is not None
-    assert end.closing.report.all_acked
-
-
-def test_at_the_deadline_it_is_over_whatever_comes(stderr: Stderr) -> None:
-    end = End(stderr)
-    assert 30.0 <= end.run() < 31.0
-    (report,) = stderr.json("drain report")
-    assert (report["spilled"], report["unacked"]) == (10, 0)
 
 
 def test_a_program_that_ends_by_itself_does_not_wait_after_the_spill(stderr: Stderr) -> None:
@@ -134,15 +100,6 @@ def test_without_a_shipper_there_is_nothing_to_wait_for(stderr: Stderr) -> None:
     end.shipper.broken = True
     assert end.run() < 1.0
     assert len(stderr.json("spilled")) == 11
-
-
-def test_without_leave_to_spill_records_are_only_named(stderr: Stderr) -> None:
-    end = End(stderr, spills=False)
-    end.run()
-    assert stderr.json("spilled") == []
-    (report,) = stderr.json("drain report")
-    assert (report["spilled"], report["unacked"]) == (0, 10)
-    assert report["streams"][0]["unacked"] == [[1, 11]]
 
 
 def test_a_sooner_deadline_counts_and_a_later_one_does_not(stderr: Stderr) -> None:

@@ -540,18 +540,3 @@ def test_whatever_the_network_does(events: list[tuple[str, int]], window: int) -
     assert sorted(network.first_sends) == [*range(2 * network.made)]
     assert network.first_sends == sorted(network.first_sends)
     assert set(network.released) == network.acked
-
-
-@QUICK
-@given(st.integers(1, 12), st.sets(st.integers(0, 11)), st.integers(1, 8))
-def test_after_a_loss_everything_unacked_goes_out_again_in_order(
-    count: int, acks: set[int], window: int
-) -> None:
-    source = Source(*handles(count))
-    delivery, out = ready(source, window=window)
-    acked = [chunk_id for chunk_id in out if int(chunk_id[1:]) in acks]
-    out += sent(delivery.acked(1.0, acked))
-    delivery.connection_lost(2.0, "reset")
-    again = connected_again(delivery)
-    unacked = [chunk_id for chunk_id in out if chunk_id not in acked]
-    assert again[: len(unacked)] == unacked[:window]

@@ -27,12 +27,6 @@ def held_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fork, "_held_back", {signal.SIGTERM})
 
 
-def test_it_is_blocked_until_it_is_let_in(mask: set[int]) -> None:
-    fork._hold_signals_back()
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask | {signal.SIGTERM}
-    fork._let_signals_in()
-
-
 def test_what_the_application_blocks_stays_blocked() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:

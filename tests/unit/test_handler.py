@@ -62,25 +62,12 @@ def logger(handler: Handler) -> logging.Logger:
     return fresh
 
 
-def test_the_usual_fields(logger: logging.Logger, client: Recorder) -> None:
-    logger.warning("%s of %d", "one", 3)
-    assert client.records == [{"message": "one of 3", "level": "WARNING", "logger": "app.part"}]
-    assert client.times_ns[0] is not None
-    assert client.times_ns[0] > 1_600_000_000_000_000_000
-
-
 def test_another_message_key_and_tag(client: Recorder) -> None:
     Handler(cast(Emitter, client), message_key="log", tag="route").emit(
         logging.LogRecord("n", logging.INFO, "", 1, "hi", None, None)
     )
     assert client.records[0]["log"] == "hi"
     assert client.tags == ["route"]
-
-
-def test_extra_fields_under_their_own_names(logger: logging.Logger, client: Recorder) -> None:
-    logger.info("hi", extra={"user": 7, "nested": {"a": [1]}})
-    assert client.records[0]["user"] == 7
-    assert client.records[0]["nested"] == {"a": [1]}
 
 
 @pytest.mark.parametrize("extra", [{"shop": "north"}, {"shop": "north", "order": 4711}])
@@ -120,29 +107,6 @@ def test_an_exception_is_a_field(logger: logging.Logger, client: Recorder) -> No
         logger.exception("it failed")
     assert client.records[0]["message"] == "it failed"
     assert client.records[0]["exception"].endswith("KeyError: 'nope'")
-
-
-def test_an_exception_that_was_formatted_in_another_process(
-    handler: Handler, client: Recorder
-) -> None:
-    """As `SocketHandler` sends it: `exc_info` cannot be pickled, its text can."""
-    record = logging.makeLogRecord({"msg": "it failed", "exc_text": "Traceback: KeyError"})
-    handler.handle(record)
-    assert client.records[0]["exception"] == "Traceback: KeyError"
-
-
-def test_a_stack_is_a_field(logger: logging.Logger, client: Recorder) -> None:
-    logger.info("here", stack_info=True)
-    assert "test_a_stack_is_a_field" in client.records[0]["stack"]
-
-
-def test_a_thread_is_named_where_it_is_not_the_main_one(
-    logger: logging.Logger, client: Recorder
-) -> None:
-    thread = threading.Thread(target=logger.info, args=("hi",), name="worker-1")
-    thread.start()
-    thread.join()
-    assert client.records[0]["thread"] == "worker-1"
 
 
 def test_a_formatter_makes_the_message(

@@ -309,18 +309,6 @@ def test_what_is_redacted_keeps_the_rest_of_its_line() -> None:
     assert default(once) == once
 
 
-def test_constant_fields_are_redacted_too() -> None:
-    sidecar = Sidecar()
-    client = BackgroundClient(
-        quick_settings(redact="default", fields={"db_password": SECRET, "env": "prod"}),
-        transport=MemoryTransport(sidecar),
-    )
-    client.emit({"message": "m"})
-    client.close(timeout=10)
-    assert sidecar.delivered[0].record["db_password"] == REDACTED
-    assert sidecar.delivered[0].record["env"] == "prod"
-
-
 def test_arguments_that_do_not_fit_their_message_are_not_shown(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

@@ -6,11 +6,9 @@ import asyncio
 
 import pytest
 
-from logship._client.client import Client
 from logship._settings import Endpoint
-from logship.errors import ConnectError
 from logship.testing import ManualClock, MemoryTransport, Sidecar
-from tests.unit.clients import quick_settings, until
+from tests.unit.clients import until
 
 
 def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
@@ -20,15 +18,6 @@ def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
     assert clock() == 7.5
     with pytest.raises(ValueError, match="not be negative"):
         clock.advance(-1)
-
-
-async def test_an_unreachable_sidecar_is_a_connect_error() -> None:
-    sidecar = Sidecar()
-    sidecar.reachable = False
-    client = Client(quick_settings(), transport=MemoryTransport(sidecar))
-    with pytest.raises(ConnectError, match="tcp://h:1"):
-        await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), client.shipper._port)
-    assert sidecar.connects == 0
 
 
 class Events:
@@ -68,12 +57,3 @@ async def test_an_aborted_connection_says_nothing_more() -> None:
         await asyncio.sleep(0)
     assert events.events == []
     assert sidecar.connected == 0
-
-
-async def test_answers_come_in_pieces() -> None:
-    sidecar, events = Sidecar(), Events()
-    sidecar.answer_bytes = 2
-    await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), events)
-    sidecar.say(b"hello")
-    await until(lambda: len(events.events) == 3, "three pieces")
-    assert events.events == [b"he", b"ll", b"o"]

@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import selectors
-import socket
 from typing import Any
 
 import pytest
 
-from logship._client.background import BackgroundClient
 from logship._hooks.threads import is_own
 from logship.testing import Sidecar
 from tests.support.waiting import wait_until
-from tests.unit.clients import Stderr, a_background_client, messages
+from tests.unit.clients import Stderr, a_background_client
 from tests.unit.test_background import Later
 
 
@@ -25,38 +23,6 @@ def failing(number: int) -> Any:
         raise OSError(number, os.strerror(number))
 
     return fail
-
-
-def client_without_descriptors(
-    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch, **settings: Any
-) -> BackgroundClient:
-    """Return a client that has logged, and whose thread has no loop until `undo` is called."""
-    monkeypatch.setattr(socket, "socketpair", failing(errno.EMFILE))
-    client = a_background_client(sidecar, stderr, **settings)
-    assert client.emit({"message": "hi"})
-    assert not client.flush(20).all_acked
-    return client
-
-
-def test_records_wait_until_there_are_descriptors_for_a_loop(
-    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = client_without_descriptors(sidecar, stderr, monkeypatch)
-    monkeypatch.undo()
-    wait_until(lambda: messages(sidecar) == ["hi"], "it ships")
-    assert client.close(timeout=20).all_acked
-    assert [each for each in stderr.warnings() if "Too many open files" in each]
-
-
-def test_without_descriptors_to_the_end_records_are_spilled(
-    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = client_without_descriptors(sidecar, stderr, monkeypatch, exit_stall_seconds=0.2)
-    thread = client._thread
-    report = client.close()
-    assert (report.accepted, report.spilled) == (1, 1)
-    assert thread is not None
-    assert not thread.is_alive()
 
 
 def test_calls_that_wait_for_a_loop_are_let_go_when_it_fails(

@@ -219,20 +219,6 @@ async def test_a_forked_child_closes_the_parents_sockets(
     peer.close()
 
 
-async def test_a_unix_socket_is_connected_to(transport: SocketTransport, tmp_path: Path) -> None:
-    events = Events()
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "socket"))
-        server.listen()
-        path = str(tmp_path / "socket")
-        connection = await transport.connect(Endpoint("unix", "", 0, path), events)
-        peer, _ = server.accept()
-        peer.send(b"hello")
-        await events.wait_for([b"hello"])
-        connection.abort()
-        peer.close()
-
-
 async def test_a_unix_socket_with_a_full_queue_is_not_connected_to(
     transport: SocketTransport, tmp_path: Path
 ) -> None:
