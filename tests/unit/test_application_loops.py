@@ -257,8 +257,9 @@ async def test_of_two_loops_that_take_up_shipping_at_once_one_does(
     assert (await client.close(20)).all_acked
 
 
-def a_client_whose_close_was_left(sidecar: Sidecar, stderr: Stderr) -> Client:
-    """Return a client whose `close` nothing drives any more, and is late already."""
+def test_a_close_whose_loop_was_closed_is_finished_by_the_next(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
     sidecar.acks = False
     client = a_client(sidecar, stderr)
     client.emit({"message": "hello"})
@@ -267,21 +268,6 @@ def a_client_whose_close_was_left(sidecar: Sidecar, stderr: Stderr) -> Client:
         loop.run_until_complete(asyncio.wait_for(client.close(0.2), 0.1))
     loop.close()
     wait_until(lambda: not client.shipper.closing.seconds_left(), "the close is late")
-    return client
-
-
-def test_the_exit_hook_finishes_a_close_whose_loop_was_closed(
-    sidecar: Sidecar, stderr: Stderr
-) -> None:
-    a_client_whose_close_was_left(sidecar, stderr).end_at_exit()
-    assert [each["spilled"] for each in stderr.json("drain report")] == [1]
-    gc.collect()  # the task of the call
-
-
-def test_a_close_whose_loop_was_closed_is_finished_by_the_next(
-    sidecar: Sidecar, stderr: Stderr
-) -> None:
-    client = a_client_whose_close_was_left(sidecar, stderr)
     sidecar.acks = True
     assert asyncio.run(client.close(20)).all_acked
     assert not any("error of its own" in each for each in stderr.warnings())

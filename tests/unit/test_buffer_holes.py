@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import threading
 import time
@@ -20,46 +19,11 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship._client.client import Client
 from logship._installation.handler import Handler
-from logship._protocol.entries import unpack_entries
 from logship.testing import MemoryTransport, Sidecar
-from tests.support.packing import pack_record
 from tests.support.waiting import wait_until
+from tests.unit.accounts import a_buffer, body
 from tests.unit.clients import Stderr, a_background_client, messages, quick_settings, until
-
-
-class TimeLimit(Exception):  # noqa: N818 - what a signal handler raises
-    """Of an application."""
-
-
-class Memory:
-    """Random bytes that there is memory for, or not."""
-
-    def __init__(self) -> None:
-        self.is_there = True
-
-    def __call__(self, size: int) -> bytes:
-        if not self.is_there:
-            raise MemoryError
-        return os.urandom(size)
-
-
-def a_buffer(**options: Any) -> Buffer:
-    defaults = {
-        "bytes_max": 100_000,
-        "chunk_bytes_max": 1000,
-        "linger_seconds": 0.2,
-        "stamp_key": "id",
-    }
-    return Buffer(**{**defaults, **options})
-
-
-def a_body(number: int, characters: int = 10) -> bytes:
-    return pack_record({"n": number, "message": "x" * characters}, 1)
-
-
-def numbers_in(buffer: Buffer) -> list[int]:
-    records = [r for chunk in buffer.unsettled() for _, r in unpack_entries(bytes(chunk.data))]
-    return [record["n"] for record in records if "n" in record]
+from tests.unit.test_buffer_rare import Middle, TimeLimit, numbers_in
 
 
 @contextmanager
@@ -78,27 +42,13 @@ def held_elsewhere(buffer: Buffer, until: Callable[[], object]) -> Iterator[None
     holder.join(20)
 
 
-def test_a_record_refused_for_want_of_memory_does_not_come_later() -> None:
-    """Intake ends between the append and the look, and just then there is no memory."""
-    memory = Memory()
-
-    def wake() -> None:
-        buffer.close_intake()
-
-    buffer: Buffer = a_buffer(random_bytes=memory, inbox_max=16, wake=wake)
-    memory.is_there = False
-    outcome = buffer.offer("t", a_body(1))
-    memory.is_there = True
-    assert numbers_in(buffer) == [1] * (outcome is Outcome.ACCEPTED)
-
-
 def test_without_memory_the_bound_holds() -> None:
-    memory = Memory()
+    memory = Middle()
     buffer = a_buffer(random_bytes=memory)
-    outcomes = [buffer.offer("t", a_body(number, 1000)) for number in range(50)]
-    memory.is_there = False
-    outcomes += [buffer.offer("t", a_body(number, 1000)) for number in range(50, 300)]
-    memory.is_there = True
+    outcomes = [buffer.offer("t", body(number, 1000)) for number in range(50)]
+    memory.has_memory = False
+    outcomes += [buffer.offer("t", body(number, 1000)) for number in range(50, 300)]
+    memory.has_memory = True
     accepted = [n for n, outcome in enumerate(outcomes) if outcome is Outcome.ACCEPTED]
     assert outcomes[-1] is Outcome.FULL
     assert numbers_in(buffer) == accepted
@@ -163,7 +113,7 @@ def test_a_call_while_intake_ends_does_not_wait_for_a_holder_that_waits_for_it()
         threading.Thread(target=buffer.close_intake, daemon=True).start()
         wait_until(lambda: buffer.intake_closed, "intake ends")
         began = time.monotonic()
-        buffer.offer("t", a_body(1))
+        buffer.offer("t", body(1))
         seconds = time.monotonic() - began
         application_lock.release()
     assert seconds < 1.0

@@ -14,7 +14,6 @@ from logship._buffer.chunk import SPARES_MAX, Chunk, ChunkState, MemoryChunk, Me
 from logship._buffer.entrance import COMBINE_AT, Outcome
 from logship._buffer.section import LOCK_PATIENCE_SECONDS
 from logship._buffer.stream import Stream
-from logship._buffer.wakeups import Shipper, Wakeups
 from logship._reasons import QUARANTINED
 from tests.unit.accounts import (
     Sink,
@@ -312,28 +311,6 @@ def test_what_interrupts_a_callback_passes_and_the_others_are_told_later() -> No
     assert told == [1, 2]
     buffer.tell_waiters()
     assert told == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("state", "event", "wakes"),
-    [
-        (Shipper.AWAKE, Wakeups.entry_waits, 0),
-        (Shipper.TIMED, Wakeups.entry_waits, 0),
-        (Shipper.ASLEEP, Wakeups.entry_waits, 1),
-        (Shipper.AWAKE, Wakeups.chunk_sealed, 0),
-        (Shipper.TIMED, Wakeups.chunk_sealed, 1),
-        (Shipper.ASLEEP, Wakeups.chunk_sealed, 1),
-    ],
-)
-def test_the_table_of_wake_ups(
-    state: Shipper, event: Callable[[Wakeups], None], wakes: int
-) -> None:
-    wake = Wakes()
-    wakeups = Wakeups(wake)
-    wakeups.shipper = state
-    event(wakeups)
-    assert wake.count == wakes
-    assert wakeups.shipper is (Shipper.AWAKE if wakes else state)
 
 
 # -- counts and refusals ---------------------------------------------------------------------------
