@@ -271,7 +271,7 @@ class Section:
         if chunks.has_news:
             chunks.has_news = False
             self.wakeups.chunk_sealed()
-        elif self.wakeups.shipper is _ASLEEP and (chunks.open or self.inbox.items):
+        elif chunks.open or self.inbox.items:
             self.wakeups.entry_waits()
         if self.waiters.are_due:
             self.waiters.tell()
