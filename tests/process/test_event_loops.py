@@ -97,30 +97,6 @@ def test_a_thread_that_waits_for_space_does_not_stop_the_loop(
     sidecar.output.verdict(ended).assert_nothing_lost(400)
 
 
-def test_a_thread_waits_once_per_outage(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
-) -> None:
-    """300 records do not fit: if each waited its 2 s, the program would take ten minutes."""
-    program = programs.start(
-        """
-        import logship
-        logship.install(level="INFO")
-        for _ in range(450):
-            log("x" * 400)
-        progress("logged")
-        wait_for("end")
-        """,
-        endpoint=black_hole.endpoint,
-        environ={**SMALL_BUFFER_LONG_WAIT, "LOGSHIP_BLOCK_SECONDS_MAX": "2"},
-    )
-    program.until("logged")
-    black_hole.open()
-    ended = program.finish("end")
-    verdict = sidecar.output.verdict(ended)
-    assert len(verdict.spilled) > 200
-    verdict.assert_nothing_lost()
-
-
 def test_an_asyncio_application_with_its_own_client(programs: Programs, sidecar: Sidecar) -> None:
     """In development mode with warnings as errors: nothing of ours is left unclosed."""
     ended = programs.start(

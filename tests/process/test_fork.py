@@ -319,24 +319,3 @@ def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert (len(verdict.refused), len(verdict.spilled)) == (1, 0)
-
-
-def test_a_client_used_before_and_after_the_fork_by_hand(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    """Not only the handler: `BackgroundClient.emit`, too, starts anew in the child."""
-    ended = programs.start("""
-        import os, sys
-        import logship
-        settings = logship.Settings.from_env(os.environ, tag="by-hand", linger_seconds=0.05)
-        with logship.BackgroundClient(settings) as client:
-            emit_marker(client)
-            child = os.fork()
-            emit_marker(client)
-            if child == 0:
-                assert client.close(timeout=30).unacked == 0
-                os._exit(4)
-            end_of(child)
-    """).end(returncode=0)
-    assert ended.progress == ("child 4",)
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=3)

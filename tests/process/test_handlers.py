@@ -37,23 +37,6 @@ def test_python_callable_is_called_once_and_the_program_goes_on(
     sidecar.output.verdict(ended).assert_all_delivered(3)
 
 
-def test_python_callable_may_exit_with_its_own_code(launch: Launch, sidecar: Sidecar) -> None:
-    program = launch.start("""
-        import signal, sys
-        import logship
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(5))
-        logship.install(level="INFO")
-        try:
-            log("before")
-            ready()
-            forever()
-        finally:
-            log("in finally")
-    """)
-    ended = program.stopped(returncode=5)
-    sidecar.output.verdict(ended).assert_all_delivered(2)
-
-
 def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
     launch: Launch, sidecar: Sidecar, black_hole: Gate
 ) -> None:
@@ -281,23 +264,3 @@ def test_stopping_starts_the_clock(programs: Programs, sidecar: Sidecar, black_h
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
     ended = program.finish("end")
     sidecar.output.verdict(ended).assert_nothing_lost()
-
-
-def test_loop_add_signal_handler_drains_at_exit(launch: Launch, sidecar: Sidecar) -> None:
-    program = launch.start("""
-        import asyncio, signal
-        import logship
-        logship.install(level="INFO")
-
-        async def main():
-            stop = asyncio.Event()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-            ready()
-            await stop.wait()
-            for _ in range(50):
-                log("last words")
-
-        asyncio.run(main())
-    """)
-    ended = program.stopped(returncode=0)
-    sidecar.output.verdict(ended).assert_all_delivered(50)

@@ -47,23 +47,6 @@ def test_a_sidecar_that_ends_at_the_same_ctrl_c_does_not_change_the_exit_code(
     assert "cannot connect" in ended.stderr
 
 
-def test_sigint_may_be_caught_by_the_application(launch: Launch, sidecar: Sidecar) -> None:
-    program = launch.start("""
-        import sys
-        import logship
-        logship.install(level="INFO")
-        try:
-            ready()
-            forever()
-        except KeyboardInterrupt:
-            log("caught")
-        sys.exit(3)
-    """)
-    ended = program.stopped(signal.SIGINT, returncode=3)
-    assert ended.stderr == ""
-    sidecar.output.verdict(ended).assert_all_delivered()
-
-
 def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130(
     launch: Launch, sidecar: Sidecar, black_hole: Gate
 ) -> None:

@@ -96,3 +96,30 @@ def messages(sidecar: Sidecar) -> list[str]:
     """Return the application's messages that the sidecar took."""
     records = [each.record for each in sidecar.delivered]
     return [r.get("message", "") for r in records if not {"logship_gap", "logship_end"} & r.keys()]
+
+
+class Events:
+    """Notes what a connection tells its owner."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.came = asyncio.Event()
+
+    def bytes_received(self, data: bytes) -> None:
+        self._note(data)
+
+    def connection_ended(self, reason: str) -> None:
+        self._note(reason)
+
+    def writable_changed(self, writable: bool) -> None:
+        self._note(writable)
+
+    async def wait_for(self, expected: list[Any]) -> None:
+        async with asyncio.timeout(30):
+            while self.told != expected:
+                await self.came.wait()
+                self.came.clear()
+
+    def _note(self, what: Any) -> None:
+        self.told.append(what)
+        self.came.set()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from logship._client.background import BackgroundClient
 from logship.testing import Sidecar
-from tests.unit.clients import Stderr
+from tests.unit.clients import Stderr, a_background_client
 
 
 @pytest.fixture
@@ -21,3 +23,19 @@ def stderr(tmp_path: Path) -> Iterator[Stderr]:
 @pytest.fixture
 def sidecar() -> Sidecar:
     return Sidecar()
+
+
+@pytest.fixture
+def client(sidecar: Sidecar, stderr: Stderr) -> Iterator[BackgroundClient]:
+    """A client on its own thread; a test of another one has its own fixture."""
+    fresh = a_background_client(sidecar, stderr)
+    yield fresh
+    sidecar.acks = True
+    sidecar.hang_up()
+    fresh.close(timeout=1)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server

@@ -10,7 +10,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,15 +25,6 @@ from tests.support.waiting import wait_until
 from tests.unit.clients import BUFFER_BYTES, Stderr, a_background_client, messages, quick_settings
 
 LARGE = {"message": "y" * 2000}
-
-
-@pytest.fixture
-def client(sidecar: Sidecar, stderr: Stderr) -> Iterator[BackgroundClient]:
-    fresh = a_background_client(sidecar, stderr)
-    yield fresh
-    sidecar.acks = True
-    sidecar.hang_up()
-    fresh.close(timeout=1)
 
 
 def in_threads(count: int, call: Callable[[int], Any]) -> list[Any]:
@@ -513,6 +504,7 @@ async def test_a_sender_on_an_event_loops_thread_goes_straight_on(
 def test_flush_from_a_handler_that_interrupted_the_buffer_does_not_wait_for_itself(
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:
+    sidecar.acks = False
     client.emit({"message": "hi"})
     assert not client.shipper.buffer.exclusively(client.flush).all_acked
 

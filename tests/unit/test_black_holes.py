@@ -20,7 +20,7 @@ from logship._settings import Endpoint, Settings
 from logship.errors import ConnectError
 from tests.contract.certificates import make_certificates
 from tests.support.servers import EmbeddedReceiver, Security
-from tests.unit.test_transport import Events
+from tests.unit.clients import Events
 
 NAME = "sidecar.example"
 CONNECT_SECONDS = 20.0

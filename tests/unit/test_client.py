@@ -69,15 +69,6 @@ async def test_a_drain_that_begins_before_the_start_is_not_forgotten(client: Cli
     await client.close()
 
 
-async def test_acks_split_byte_by_byte(client: Client, sidecar: Sidecar) -> None:
-    sidecar.answer_bytes = 1
-    async with client:
-        emit_many(client, 200)
-        report = await client.flush(20)
-    assert report.all_acked
-    assert sidecar.messages == client.shipper.delivery.counters.chunks_sent
-
-
 async def test_a_good_ack_before_garbage_counts(client: Client, sidecar: Sidecar) -> None:
     sidecar.acks = False
     async with client:

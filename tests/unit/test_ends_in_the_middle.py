@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,13 +32,6 @@ def a_client(sidecar: Sidecar, last_resort: LastResort, **settings: Any) -> Back
         transport=MemoryTransport(sidecar),
         parts={"last_resort": last_resort},
     )
-
-
-@pytest.fixture
-def client(sidecar: Sidecar, stderr: Stderr) -> Iterator[BackgroundClient]:
-    fresh = a_client(sidecar, stderr.last_resort())
-    yield fresh
-    fresh.close(timeout=1)
 
 
 def test_a_close_in_the_middle_of_the_buffer_returns_and_a_later_one_delivers(

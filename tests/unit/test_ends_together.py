@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,22 +9,9 @@ import pytest
 from logship._client.background import BackgroundClient
 from logship._client.closing import Closing
 from logship._delivery.drain import DrainPlan
-from logship.testing import MemoryTransport, Sidecar
-from tests.unit.clients import Stderr, quick_settings
+from logship.testing import Sidecar
+from tests.unit.clients import Stderr
 from tests.unit.test_background import Later
-
-
-@pytest.fixture
-def client(sidecar: Sidecar, stderr: Stderr) -> Iterator[BackgroundClient]:
-    fresh = BackgroundClient(
-        quick_settings(),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
-    yield fresh
-    sidecar.acks = True
-    sidecar.hang_up()
-    fresh.close(timeout=1)
 
 
 def test_a_second_thread_that_stops_the_shippers_thread_breaks_nothing(

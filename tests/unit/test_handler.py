@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import sys
-import threading
 from typing import Any, cast
 
 import pytest
@@ -100,15 +99,6 @@ def test_extra_fields_never_displace_another(
     assert {"value of level", "value of extra_level"} <= set(record.values())
 
 
-def test_an_exception_is_a_field(logger: logging.Logger, client: Recorder) -> None:
-    try:
-        raise KeyError("nope")
-    except KeyError:
-        logger.exception("it failed")
-    assert client.records[0]["message"] == "it failed"
-    assert client.records[0]["exception"].endswith("KeyError: 'nope'")
-
-
 def test_a_formatter_makes_the_message(
     logger: logging.Logger, handler: Handler, client: Recorder
 ) -> None:
@@ -198,44 +188,3 @@ def test_a_filter_may_replace_the_record(
     handler.addFilter(replace)
     logger.info("one")
     assert client.records[0]["message"] == "another"
-
-
-def test_a_blocked_emit_stops_no_other_thread(
-    logger: logging.Logger, handler: Handler, client: Recorder
-) -> None:
-    """`logging` would hold the handler's lock; an event loop's thread must not wait for it."""
-    blocked, go_on = threading.Event(), threading.Event()
-    emit = client.emit
-
-    def emit_slowly(record: dict[str, Any], *args: Any, **kwargs: Any) -> bool:
-        if record["message"] == "slow":
-            blocked.set()
-            assert go_on.wait(20)
-        return emit(record, *args, **kwargs)
-
-    client.emit = emit_slowly  # type: ignore[method-assign]
-    slow = threading.Thread(target=logger.info, args=("slow",))
-    slow.start()
-    assert blocked.wait(20)
-    assert handler.lock is not None
-    logger.info("quick")
-    assert [record["message"] for record in client.records] == ["quick"]
-    go_on.set()
-    slow.join()
-
-
-def test_what_a_full_buffer_did_not_take_is_its_own_business(
-    logger: logging.Logger, client: Recorder
-) -> None:
-    client.full = True
-    logger.info("no room")
-    assert client.refused == []
-
-
-def test_closing_the_handler_does_not_close_the_client(
-    logger: logging.Logger, handler: Handler, client: Recorder
-) -> None:
-    """`dictConfig` closes handlers, and programs go on."""
-    handler.close()
-    logger.info("still here")
-    assert len(client.records) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from logship._buffer import streams
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship._buffer.overflow import Admission
-from logship._hooks.threads import OwnThread, may_wait_here
+from logship._hooks.threads import OwnThread
 from logship._reasons import OVERFLOW
 from logship.testing import ManualClock
 from tests.support.waiting import wait_until
@@ -161,16 +160,6 @@ def waiting(buffer: Buffer, count: int) -> Callable[[], bool]:
     return lambda: len(buffer._section.waiters) >= count + 1
 
 
-def test_a_thread_waits_until_space_was_freed() -> None:
-    buffer, clock = full_buffer(), ManualClock()
-    block = admission(buffer, "block", Lines(), block_seconds_max=100.0, monotonic=clock)
-    waiters = [Waiter(block, 99), Waiter(block, 100)]
-    wait_until(waiting(buffer, 2), "both threads wait")
-    drained(buffer)
-    assert [waiter.join() for waiter in waiters] == [True, True]
-    assert outcome_of(buffer) == (0, 0, 2)
-
-
 def test_a_thread_that_waits_is_let_go_when_the_buffer_closes() -> None:
     buffer, lines = full_buffer(), Lines()
     block = admission(buffer, "block", lines, block_seconds_max=100.0)
@@ -207,14 +196,6 @@ def test_an_outage_has_one_wait_and_the_next_has_another() -> None:
     assert not admit(block, "t", body(100))
     assert len(waits) == 2, "space had been freed: a new outage"
     assert buffer.counters.blocked_seconds == pytest.approx(0.1)
-
-
-async def test_nothing_waits_on_an_event_loops_thread() -> None:
-    buffer = full_buffer()
-    block = admission(buffer, "block", Lines(), block_seconds_max=1000.0)
-    assert not may_wait_here()
-    assert not admit(block, "t", body(99))
-    assert await asyncio.to_thread(may_wait_here)
 
 
 def test_nothing_waits_on_a_thread_of_our_own() -> None:

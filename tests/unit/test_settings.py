@@ -406,13 +406,6 @@ def test_pairs_may_come_from_an_iterator() -> None:
     assert Settings(fields=iter([("team", "web")])).fields == (("team", "web"),)  # type: ignore[arg-type]
 
 
-def test_settings_are_frozen_and_equal_by_value() -> None:
-    settings = Settings(tag="t")
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        settings.tag = "u"  # type: ignore[misc]
-    assert settings == Settings(tag="t")
-
-
 @pytest.mark.parametrize("kind", [Client, BackgroundClient])
 def test_clients_take_settings_by_name(
     kind: type[Client | BackgroundClient], monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,7 @@ import pytest
 
 from logship._settings import Endpoint
 from logship.testing import ManualClock, MemoryTransport, Sidecar
-from tests.unit.clients import until
+from tests.unit.clients import Events, until
 
 
 def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
@@ -20,29 +20,13 @@ def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
         clock.advance(-1)
 
 
-class Events:
-    """A client's end that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[object] = []
-
-    def bytes_received(self, data: bytes) -> None:
-        self.events.append(data)
-
-    def connection_ended(self, reason: str) -> None:
-        self.events.append(reason)
-
-    def writable_changed(self, writable: bool) -> None:
-        self.events.append(writable)
-
-
 async def test_what_is_no_message_ends_the_connection_as_a_real_server_would() -> None:
     sidecar, events = Sidecar(), Events()
     connection = await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), events)
     connection.send([b"\xc1"])
-    await until(lambda: events.events, "the connection ends")
+    await until(lambda: events.told, "the connection ends")
     assert sidecar.connected == 0
-    assert len(events.events) == 1
+    assert len(events.told) == 1
 
 
 async def test_an_aborted_connection_says_nothing_more() -> None:
@@ -55,5 +39,5 @@ async def test_an_aborted_connection_says_nothing_more() -> None:
     connection.abort()
     for _ in range(5):
         await asyncio.sleep(0)
-    assert events.events == []
+    assert events.told == []
     assert sidecar.connected == 0

@@ -5,33 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from logship._delivery.transport import Connection, Parts, SocketTransport, _StreamConnection
 from logship._settings import Endpoint
+from tests.unit.clients import Events
 
 SMALL, LARGE = 100, 700_000
-
-
-class Events:
-    """The owner of a connection; it ignores all events."""
-
-    def bytes_received(self, data: bytes) -> None:
-        """The test sends no bytes to the client."""
-
-    def connection_ended(self, reason: str) -> None:
-        """The test ends before."""
-
-    def writable_changed(self, writable: bool) -> None:
-        """The test's sender does not stop."""
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server
 
 
 async def connected(listener: socket.socket) -> tuple[Connection, socket.socket, SocketTransport]:

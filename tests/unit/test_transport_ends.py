@@ -19,39 +19,7 @@ from logship._delivery.resolver import Resolver
 from logship._delivery.transport import SocketTransport, _StreamConnection
 from logship._settings import Endpoint, Settings
 from logship.errors import ConnectError, HandshakeError, SettingsError
-
-
-class Events:
-    """Notes what a connection tells its owner."""
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-        self.came = asyncio.Event()
-
-    def bytes_received(self, data: bytes) -> None:
-        self._note(data)
-
-    def connection_ended(self, reason: str) -> None:
-        self._note(reason)
-
-    def writable_changed(self, writable: bool) -> None:
-        self._note(writable)
-
-    async def wait_for(self, expected: list[Any]) -> None:
-        async with asyncio.timeout(30):
-            while self.told != expected:
-                await self.came.wait()
-                self.came.clear()
-
-    def _note(self, what: Any) -> None:
-        self.told.append(what)
-        self.came.set()
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server
+from tests.unit.clients import Events
 
 
 @pytest.fixture
@@ -217,6 +185,20 @@ async def test_a_forked_child_closes_the_parents_sockets(
     assert peer.recv(1) == b""
     connection.abort()
     peer.close()
+
+
+async def test_a_unix_socket_is_connected_to(transport: SocketTransport, tmp_path: Path) -> None:
+    events = Events()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        server.listen()
+        path = str(tmp_path / "socket")
+        connection = await transport.connect(Endpoint("unix", "", 0, path), events)
+        peer, _ = server.accept()
+        peer.send(b"hello")
+        await events.wait_for([b"hello"])
+        connection.abort()
+        peer.close()
 
 
 async def test_a_unix_socket_with_a_full_queue_is_not_connected_to(
