@@ -171,30 +171,6 @@ def test_a_cancelled_application_still_closes_its_client(
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
-def test_emit_from_other_threads_while_the_loop_is_blocked(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    """Emit is thread-safe and needs no turn of the client's loop."""
-    ended = programs.start("""
-        import asyncio, os, threading
-        import logship
-
-        async def main():
-            async with logship.Client(logship.Settings.from_env(os.environ)) as client:
-                def work():
-                    for _ in range(100):
-                        emit_marker(client)
-                threads = [threading.Thread(target=work) for _ in range(4)]
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join()  # on the loop's thread: it does not turn meanwhile
-
-        asyncio.run(main())
-    """).end(returncode=0)
-    sidecar.output.verdict(ended).assert_all_delivered(400)
-
-
 @pytest.mark.parametrize("number", range(5))
 def test_sigint_ends_every_task_of_asyncio_run(
     programs: Programs, sidecar: Sidecar, number: int

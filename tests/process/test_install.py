@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -385,33 +386,29 @@ LOG_A_WORD = """
 """
 
 
-@pytest.mark.parametrize(("console", "shown"), [("None", True), ("True", True), ("False", False)])
-def test_console_on_a_terminal(
+@pytest.mark.parametrize(
+    ("is_terminal", "console", "shown"),
+    [
+        *[(True, "None", True), (True, "True", True), (True, "False", False)],
+        *[(False, "None", False), (False, "True", True), (False, "False", False)],
+    ],
+)
+def test_the_console_is_stderr_if_that_is_a_terminal_or_if_told_so(
     programs: Programs,
     sidecar: Sidecar,
     terminal: tuple[int, int],
+    is_terminal: bool,
     console: str,
     shown: bool,
 ) -> None:
     person, program = terminal
-    ended = programs.start(LOG_A_WORD.format(console=console), stderr=program).end()
+    stderr = program if is_terminal else None
+    ended = programs.start(LOG_A_WORD.format(console=console), stderr=stderr).end(returncode=0)
+    text = ended.stderr
     os.set_blocking(person, False)
-    try:
-        text = os.read(person, 65536).decode()
-    except BlockingIOError:
-        text = ""
-    assert ended.returncode == 0
+    with contextlib.suppress(BlockingIOError):
+        text += os.read(person, 65536).decode()
     assert ("on the console?" in text) == shown
-    sidecar.output.verdict(ended).assert_all_delivered()
-
-
-@pytest.mark.parametrize(("console", "shown"), [("None", False), ("True", True), ("False", False)])
-def test_console_where_stderr_is_no_terminal(
-    programs: Programs, sidecar: Sidecar, console: str, shown: bool
-) -> None:
-    ended = programs.start(LOG_A_WORD.format(console=console)).end()
-    assert ended.returncode == 0
-    assert ("on the console?" in ended.stderr) == shown
     sidecar.output.verdict(ended).assert_all_delivered()
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
-from tests.support.programs_gate import Gate
 
 nested_calls_arrive = pytest.mark.skipif(
     hasattr(logging.Logger, "_tls"),
@@ -118,41 +117,6 @@ def test_a_storm_of_signals_and_del_loses_nothing(
     assert ended.returncode == 5, ended.stderr[-3000:]
     assert "Traceback" not in ended.stderr
     assert len(ended.ledger) > 3000
-    sidecar.output.verdict(ended).assert_nothing_lost()
-
-
-@nested_calls_arrive
-def test_a_storm_into_a_full_buffer_never_waits_for_itself(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
-) -> None:
-    """A handler that logs interrupts a thread that waits for space: the handler must not wait.
-
-    `block_seconds_max` is an hour: a call that waits although it must not hangs until the test
-    fails.
-    """
-    program = programs.start(
-        STORM,
-        """
-        thread = threading.Thread(target=work, args=(500,))
-        storm()
-        thread.start()
-        work(500)
-        thread.join()
-        sys.exit(5)
-        """,
-        endpoint=black_hole.endpoint,
-        environ={
-            "LOGSHIP_BUFFER_BYTES_MAX": "65536",
-            "LOGSHIP_CHUNK_BYTES_MAX": "4096",
-            "LOGSHIP_BLOCK_SECONDS_MAX": "3600",
-            "LOGSHIP_SPILL_BYTES_PER_SECOND_MAX": "100000000",
-        },
-    )
-    program.until_true(lambda: '"spilled",' in program.stderr, "an overflow")
-    black_hole.open()
-    ended = program.end()
-    assert ended.returncode == 5, ended.stderr[-3000:]
-    assert "Traceback" not in ended.stderr
     sidecar.output.verdict(ended).assert_nothing_lost()
 
 

@@ -84,6 +84,20 @@ def a_background_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Ba
     )
 
 
+def fill(client: Client | BackgroundClient) -> int:
+    """Emit until the buffer is full; return how many records that took."""
+    count = 0
+    while client.shipper.buffer.bytes_held + 1300 < BUFFER_BYTES:
+        assert client.emit({"message": f"{count} {'x' * 1000}"})
+        count += 1
+    return count
+
+
+def some(first: int, count: int, characters: int = 100) -> list[dict[str, str]]:
+    """Return records that can be told apart."""
+    return [{"message": f"{number} {'x' * characters}"} for number in range(first, first + count)]
+
+
 async def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
     """Return when `condition` holds; see `tests.support.waiting.wait_until`."""
     deadline = time.monotonic() + seconds

@@ -22,7 +22,15 @@ from logship._installation.handler import Handler
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
 from tests.support.waiting import wait_until
-from tests.unit.clients import BUFFER_BYTES, Stderr, a_background_client, messages, quick_settings
+from tests.unit.clients import (
+    BUFFER_BYTES,
+    Stderr,
+    a_background_client,
+    fill,
+    messages,
+    quick_settings,
+    some,
+)
 
 LARGE = {"message": "y" * 2000}
 
@@ -70,14 +78,6 @@ class Later:
         self._thread.join(30)
         assert self.is_done, "it hangs"
         return self.result
-
-
-def fill(client: BackgroundClient) -> int:
-    count = 0
-    while client.shipper.buffer.bytes_held + 1300 < BUFFER_BYTES:
-        assert client.emit({"message": f"{count} {'x' * 1000}"})
-        count += 1
-    return count
 
 
 def waits_for_space(client: BackgroundClient, count: int = 1) -> Callable[[], bool]:
@@ -393,11 +393,6 @@ async def test_send_does_not_wait_on_an_event_loops_thread(
         client.send(LARGE)
 
 
-def some(count: int) -> list[dict[str, str]]:
-    """Return records that can be told apart."""
-    return [{"message": f"{number} {'x' * 1000}"} for number in range(count)]
-
-
 def one_by_one(client: BackgroundClient, records: list[dict[str, str]]) -> None:
     for each in records:
         client.send(each)
@@ -412,14 +407,14 @@ def test_records_that_are_sent_wait_for_space(
     client: BackgroundClient, sidecar: Sidecar, send: Callable[..., None]
 ) -> None:
     sidecar.acks = False
-    sender = Later(lambda: send(client, some(500)))
+    sender = Later(lambda: send(client, some(0, 500, 1000)))
     wait_until(waits_for_space(client), "it waits")
     assert not sender.is_done
     sidecar.acks = True
     sidecar.release_acks()
     assert sender.join() is None
     assert client.flush(20).all_acked
-    assert messages(sidecar) == [each["message"] for each in some(500)]
+    assert messages(sidecar) == [each["message"] for each in some(0, 500, 1000)]
 
 
 def test_many_at_once_with_a_timeout_say_how_many_were_accepted(
@@ -427,14 +422,14 @@ def test_many_at_once_with_a_timeout_say_how_many_were_accepted(
 ) -> None:
     sidecar.acks = False
     with pytest.raises(BufferFull, match=r"within 0\.02 s") as full:
-        client.send_many(some(500), timeout=0.02)
+        client.send_many(some(0, 500, 1000), timeout=0.02)
     accepted = full.value.records_accepted
     assert 0 < accepted < 500
     sidecar.acks = True
     sidecar.release_acks()
-    client.send_many(some(500)[accepted:])
+    client.send_many(some(0, 500, 1000)[accepted:])
     assert client.flush(20).all_acked
-    assert messages(sidecar) == [each["message"] for each in some(500)]
+    assert messages(sidecar) == [each["message"] for each in some(0, 500, 1000)]
 
 
 async def test_many_at_once_do_not_wait_on_an_event_loops_thread(
@@ -442,7 +437,7 @@ async def test_many_at_once_do_not_wait_on_an_event_loops_thread(
 ) -> None:
     sidecar.acks = False
     with pytest.raises(BufferFull, match="event loop") as full:
-        client.send_many(some(500))
+        client.send_many(some(0, 500, 1000))
     assert full.value.records_accepted == client.shipper.buffer.counters.accepted > 0
 
 

@@ -17,7 +17,16 @@ from logship._client.shipper import STOP_LINGER_SECONDS
 from logship._delivery.transport import SocketTransport
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
-from tests.unit.clients import BUFFER_BYTES, Stderr, a_client, messages, quick_settings, until
+from tests.unit.clients import (
+    BUFFER_BYTES,
+    Stderr,
+    a_client,
+    fill,
+    messages,
+    quick_settings,
+    some,
+    until,
+)
 
 
 @pytest.fixture
@@ -30,15 +39,6 @@ def emit_many(client: Client, count: int, characters: int = 100) -> list[str]:
     texts = [f"{number} {'x' * characters}" for number in range(count)]
     assert all(client.emit({"message": text}) for text in texts)
     return texts
-
-
-def fill(client: Client) -> int:
-    """Emit until the buffer is full; return how many records that took."""
-    count = 0
-    while client.shipper.buffer.bytes_held + 1300 < BUFFER_BYTES:
-        assert client.emit({"message": f"{count} {'x' * 1000}"})
-        count += 1
-    return count
 
 
 # -- delivery --------------------------------------------------------------------------------------
@@ -208,11 +208,6 @@ async def test_a_cancelled_send_leaves_nothing_behind(client: Client, sidecar: S
         assert not client.shipper.buffer._section.waiters
         sidecar.reachable = True
     assert len(messages(sidecar)) == count
-
-
-def some(first: int, count: int, characters: int = 100) -> list[dict[str, str]]:
-    """Return records that can be told apart."""
-    return [{"message": f"{number} {'x' * characters}"} for number in range(first, first + count)]
 
 
 @pytest.mark.parametrize("given", [list, tuple, iter])

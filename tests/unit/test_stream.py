@@ -92,26 +92,19 @@ def test_half_of_the_bound_is_left_of_too_many_gaps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "expected"),
+    ("bound", "before", "now", "expected"),
     [
-        *[(9, 10, False), (10, 11, True), (11, 12, False), (11, 15, False), (15, 16, True)],
-        *[(9, 16, True), (16, 16, False), (16, 12, False), (100, 101, True), (101, 105, False)],
-        (5, 10, False),
+        *[(10, 9, 10, False), (10, 10, 11, True), (10, 11, 12, False), (10, 11, 15, False)],
+        *[(10, 15, 16, True), (10, 9, 16, True), (10, 16, 16, False), (10, 16, 12, False)],
+        *[(10, 100, 101, True), (10, 101, 105, False), (10, 5, 10, False)],
+        *[(5, now - 1, now, now in (7, 9, 11)) for now in range(5, 12)],  # half is rounded down
+        *[(1, 1, 2, True), (1, 2, 3, True)],
     ],
 )
 def test_a_list_is_looked_at_when_it_has_grown_by_half_of_its_bound(
-    before: int, now: int, expected: bool
+    bound: int, before: int, now: int, expected: bool
 ) -> None:
-    assert has_outgrown(10, before, now) is expected
-
-
-def test_half_of_an_odd_bound_is_rounded_down() -> None:
-    assert [now for now in range(5, 12) if has_outgrown(5, now - 1, now)] == [7, 9, 11]
-
-
-def test_a_bound_of_one_is_looked_at_each_time() -> None:
-    assert has_outgrown(1, 1, 2)
-    assert has_outgrown(1, 2, 3)
+    assert has_outgrown(bound, before, now) is expected
 
 
 @QUICK
