@@ -16,7 +16,7 @@ LOG = """
             emit_marker(client)
 """
 
-DROPPED = {
+CLIENTS = {
     "at once": "log(logship.BackgroundClient())",
     "by a function": """
         def main():
@@ -38,10 +38,7 @@ DROPPED = {
         del client
         gc.collect()
     """,
-}
-
-ON_A_LOOP = {
-    "not entered": "log(logship.Client())",
+    "on a loop, not entered": "log(logship.Client())",
     "entered and not closed": """
         import asyncio
         async def main():
@@ -94,7 +91,7 @@ ON_A_LOOP = {
 }
 
 
-@pytest.mark.parametrize("how", DROPPED | ON_A_LOOP)
+@pytest.mark.parametrize("how", CLIENTS)
 def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
     programs: Programs, sidecar: Sidecar, how: str
 ) -> None:
@@ -102,7 +99,7 @@ def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
     endpoint = f"tcp://127.0.0.1:{reserved.number}"
     ended = programs.start(
         LOG,
-        (DROPPED | ON_A_LOOP)[how],
+        CLIENTS[how],
         endpoint=endpoint,
         environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"},
     ).end(returncode=0)

@@ -490,16 +490,6 @@ def test_what_is_on_stderr_already_is_not_counted_as_dropped() -> None:
     assert gaps == [[1, 5, "spilled"], [6, 10, "overflow"]]
 
 
-def test_every_chunk_on_stderr_that_is_dropped_counts_as_spilled() -> None:
-    buffer = holding(6, chunk_bytes_max=2 * ENTRY_BYTES)
-    for chunk in buffer.unsettled():
-        buffer.spilling.note_spilled(chunk, 2, 2)
-        assert buffer.drop_oldest()
-    report = buffer.report("", 0.0)
-    assert (report.spilled, report.dropped) == (6, 0)
-    check(buffer, [])
-
-
 def test_chunks_of_an_ended_stream_are_not_dropped() -> None:
     """Their gap could not be declared any more."""
     buffer = holding(9, chunk_bytes_max=2 * ENTRY_BYTES)

@@ -20,10 +20,7 @@ from types import FrameType
 import pytest
 
 from logship._stderr.last_resort import LastResort
-from tests.unit.test_lastresort import Interposed
-
-LINE = b"x" * 99 + b"\n"
-PIPE_BYTES = 4096
+from tests.unit.test_lastresort import LINE, PIPE_BYTES, Interposed
 
 
 class Stderr:

@@ -11,9 +11,9 @@ from pathlib import Path
 import logship._stderr
 from logship._stderr.last_resort import LastResort
 from tests.unit.interruptions import every_point
+from tests.unit.test_lastresort import PIPE_BYTES
 
 STDERR_ROOM = str(Path(logship._stderr.__file__).parent)
-PIPE_BYTES = 4096
 FIRST = b"f" * 6000 + b"\n"  # more than the pipe takes at once
 SECOND = b"s\n"
 
