@@ -203,9 +203,14 @@ def text(lines: Iterable[bytes]) -> bytes:
     return b"".join(line + b"\n" for line in lines)
 
 
-def append(path: Path, lines: Iterable[bytes]) -> None:
+def write(path: Path | str, lines: Iterable[bytes]) -> None:
+    """Write lines into a file."""
+    Path(path).write_bytes(text(lines))
+
+
+def append(path: Path | str, lines: Iterable[bytes]) -> None:
     """Append lines to a file."""
-    with path.open("ab") as file:
+    with Path(path).open("ab") as file:
         file.write(text(lines))
 
 

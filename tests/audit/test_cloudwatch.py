@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from logship._audit.timed import LATE_MILLISECONDS
-from logship._cli import main
+from tests.audit.asking import audit
 from tests.audit.lines import compact, end, records
 from tests.audit.watched import Watched
 
@@ -45,8 +44,7 @@ def group(aws: str) -> Iterator[Group]:
 def test_all_streams_of_a_group_are_read(group: Group) -> None:
     group.put("one", *records(1, 60))
     group.put("two", *records(61, 120), end(121, 120))
-    result = CliRunner().invoke(main, ["audit", ADDRESS])
-    assert result.exit_code == 0, result.output
+    result = audit(ADDRESS, code=0)
     assert result.output.startswith("complete: 120 records of 1 stream, all delivered, 0 dupl")
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,11 @@ from tests.audit.lines import (
     spill_begins,
     spilled,
     stream_report,
+    write,
 )
 
 WHOLE = [*(received(record(number)) for number in (1, 2, 3)), received(end(4, 3))]
 HOLED = [line for number, line in enumerate(WHOLE, start=1) if number != 2]
-
-
-def write(name: str, lines: Iterable[bytes]) -> str:
-    Path(name).write_bytes(b"".join(line + b"\n" for line in lines))
-    return name
 
 
 def first_line(result: Result) -> str:

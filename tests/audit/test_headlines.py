@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from click.testing import CliRunner
 
 from logship._audit.verdict import Outcome
-from logship._cli import main
+from tests.audit.asking import audit
 from tests.audit.lines import (
     LIFE,
     TWO,
@@ -26,6 +25,7 @@ from tests.audit.lines import (
     report,
     spilled,
     stream_report,
+    write,
 )
 
 REPOSITORY = Path(__file__).parents[2]
@@ -134,32 +134,23 @@ CASES = {
 }
 
 
-def audit(*arguments: str | Path) -> tuple[int, str]:
-    result = CliRunner().invoke(main, ["audit", *map(str, arguments)])
-    return result.exit_code, result.output
-
-
-def arguments_for(case: Case, directory: Path) -> list[str | Path]:
+def arguments_for(case: Case) -> list[str]:
     """Write the files of a case, and return them as arguments."""
-    output, stderr = directory / "output.jsonl", directory / "stderr.log"
-    output.write_bytes(b"".join(line + b"\n" for line in case.output))
+    write("output.jsonl", case.output)
     if case.stderr is None:
-        return [output]
-    stderr.write_bytes(b"".join(line + b"\n" for line in case.stderr))
-    return [output, "--expect", stderr]
+        return ["output.jsonl"]
+    write("stderr.log", case.stderr)
+    return ["output.jsonl", "--expect", "stderr.log"]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_first_line_the_exit_code_and_json_agree(name: str, tmp_path: Path) -> None:
+def test_the_first_line_the_exit_code_and_json_agree(name: str) -> None:
     case = CASES[name]
     code, outcome = HEADS[case.head]
-    arguments = arguments_for(case, tmp_path)
-    exit_code, text = audit(*arguments)
-    assert text.startswith(case.head)
-    assert exit_code == code
-    exit_code, document = audit(*arguments, "--json")
-    verdict = json.loads(document)
-    assert (verdict["outcome"], verdict["exit_code"], exit_code) == (outcome, code, code)
+    arguments = arguments_for(case)
+    assert audit(*arguments, code=code).output.startswith(case.head)
+    verdict = json.loads(audit(*arguments, "--json", code=code).output)
+    assert (verdict["outcome"], verdict["exit_code"]) == (outcome, code)
 
 
 def test_the_cases_have_every_first_line_and_every_outcome() -> None:
@@ -170,7 +161,7 @@ def test_the_cases_have_every_first_line_and_every_outcome() -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_help_and_page_give_each_first_line_its_exit_code(head: str) -> None:
     code, words = HEADS[head][0], head.rstrip(":")
-    _, text = audit("--help")
+    text = audit("--help").output
     table = text.partition("Exit codes")[2].partition("Options:")[0]
     of_code = " ".join(re.split(r"\n +(?=\d  )", table)[1 + code].split())
     assert of_code.startswith(str(code))

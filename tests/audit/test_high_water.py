@@ -17,10 +17,10 @@ from tests.audit.lines import (
     ONE,
     TWO,
     Format,
+    delivered,
     end,
     high_water,
     received,
-    record,
     report,
     spilled,
     stamp,
@@ -34,10 +34,6 @@ def judge(*lines: bytes) -> dict[str, StreamVerdict]:
     audit = Audit()
     audit.feed(lines)
     return {stream.stream: stream for stream in audit.verdict().streams}
-
-
-def delivered(*numbers: int) -> list[bytes]:
-    return [received(record(number)) for number in numbers]
 
 
 @pytest.mark.parametrize("line_format", FORMATS)
@@ -61,22 +57,22 @@ def test_a_number_that_arrived_proves_no_end() -> None:
 
 def test_the_highest_statement_counts_whichever_is_read_last() -> None:
     stated = [received(high_water(1, stamp(4))), received(high_water(2, stamp(2)))]
-    assert list(judge(*delivered(1), *stated)[ONE].lost) == [(2, 4)]
+    assert list(judge(*delivered(1, 1), *stated)[ONE].lost) == [(2, 4)]
 
 
 def test_a_spilled_statement_counts_too() -> None:
-    streams = judge(*delivered(1), spilled(high_water(1, stamp(2))))
+    streams = judge(*delivered(1, 1), spilled(high_water(1, stamp(2))))
     assert list(streams[ONE].lost) == [(2, 2)]
     assert list(streams[TWO].spilled) == [(1, 1)]
 
 
 def test_an_old_report_does_not_excuse_what_was_numbered_after_it() -> None:
-    lines = [*delivered(1), report(stream_report(1, 1)), received(high_water(1, stamp(3)))]
+    lines = [*delivered(1, 1), report(stream_report(1, 1)), received(high_water(1, stamp(3)))]
     assert list(judge(*lines)[ONE].lost) == [(2, 3)]
 
 
 def test_high_water_records_are_no_records_of_the_application() -> None:
-    lines = [*delivered(1), received(end(2, 1)), received(high_water(1, stamp(1)))]
+    lines = [*delivered(1, 1), received(end(2, 1)), received(high_water(1, stamp(1)))]
     streams = judge(*lines, received(end(2, 0, TWO)))
     assert {each.outcome for each in streams.values()} == {Outcome.COMPLETE}
     assert [streams[name].records for name in (ONE, TWO)] == [1, 0]
@@ -85,12 +81,12 @@ def test_high_water_records_are_no_records_of_the_application() -> None:
 def test_statements_are_not_behind_the_end_of_a_stream_without_records() -> None:
     lines = [received(high_water(number, stamp(1))) for number in (1, 2)]
     told = report(stream_report(1, 1), stream_report(3, 0, stream=TWO, end=3))
-    stream = judge(*delivered(1), *lines, told)[TWO]
+    stream = judge(*delivered(1, 1), *lines, told)[TWO]
     assert (stream.outcome, list(stream.beyond)) == (Outcome.COMPLETE, [])
 
 
 def test_a_statement_beyond_the_end_contradicts_it() -> None:
-    lines = [*delivered(1), received(end(2, 1)), received(high_water(1, stamp(3)))]
+    lines = [*delivered(1, 1), received(end(2, 1)), received(high_water(1, stamp(3)))]
     [problem] = judge(*lines)[ONE].problems
     assert problem == "goes on to 3 after its end record 2"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from logship._cli import main
+from tests.audit.asking import audit
 from tests.audit.lines import compact, end, records
 from tests.audit.watched import Watched
 
@@ -36,8 +35,7 @@ def brokers() -> Brokers:
 def test_all_partitions_of_a_topic_are_read(brokers: Brokers) -> None:
     brokers.put(0, *records(1, 1500))
     brokers.put(1, *records(1501, 3000), end(3001, 3000))
-    result = CliRunner().invoke(main, ["audit", brokers.address])
-    assert result.exit_code == 0, result.output
+    result = audit(brokers.address, code=0)
     assert result.output.startswith("complete: 3,000 records of 1 stream, all delivered, 0 dupl")
 
 
@@ -83,6 +81,5 @@ def test_a_topic_that_was_made_anew_proves_nothing_while_it_is_empty() -> None:
 def test_brokers_that_are_away_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
     monkeypatch.setattr("logship._audit.kafka.TIMEOUT_SECONDS", 0.2)
-    result = CliRunner().invoke(main, ["audit", "kafka://127.0.0.1:1/logs?log_level=0"])
-    assert result.exit_code == 2
+    result = audit("kafka://127.0.0.1:1/logs?log_level=0", code=2)
     assert "cannot read kafka://127.0.0.1:1/logs" in result.output

@@ -23,15 +23,12 @@ from tests.audit.lines import (
     record,
     spilled,
     stamp,
+    write,
 )
 from tests.audit.watched import Watched
 
 OUT, NEXT = Path("out.log"), Path("out.log.1")
 THREE, FOUR, FIVE = (f"abcdefghij0{number}" for number in (3, 4, 5))
-
-
-def write(path: Path, lines: list[bytes]) -> None:
-    path.write_bytes(b"".join(line + b"\n" for line in lines))
 
 
 def watched_and_removed(*lines: bytes, overdue_seconds: float = 60) -> Watched:

@@ -11,7 +11,7 @@ import pytest
 
 from logship._audit.timed import LATE_MILLISECONDS
 from tests.audit.asking import audit
-from tests.audit.lines import compact, end, record
+from tests.audit.lines import compact, end, records
 from tests.audit.stores import Loki, OpenSearch
 from tests.audit.watched import Watched
 
@@ -36,10 +36,6 @@ def loki() -> Iterator[Loki]:
     store = Loki()
     with store.running():
         yield store
-
-
-def records(first: int, last: int) -> list[Any]:
-    return [record(number) for number in range(first, last + 1)]
 
 
 def lines(first: int, last: int) -> list[str]:

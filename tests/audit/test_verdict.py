@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import tracemalloc
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,17 +14,11 @@ from logship._audit.reports import Declared
 from logship._audit.text import verdict_as_text
 from logship._audit.verdict import Outcome, StreamVerdict, Verdict
 from tests.audit.lines import (
-    FORMATS,
     LIFE,
     ONE,
-    TWO,
-    bit,
     correction,
     end,
-    fluentd,
     gap,
-    in_string,
-    plain,
     received,
     record,
     refused,
@@ -58,39 +50,6 @@ def delivered(*numbers: int, stream: str = ONE) -> Iterator[bytes]:
 # --- complete -------------------------------------------------------------------------------------
 
 
-def test_a_whole_stream_with_its_end_record_is_complete() -> None:
-    stream = judge_one(delivered(1, 2, 3), received(end(4, 3)))
-    assert stream.outcome is Outcome.COMPLETE
-    assert (stream.last, stream.proof, stream.records) == (4, "end record", 3)
-    assert (stream.stream, stream.tag) == (ONE, "web")
-
-
-def test_order_and_files_do_not_matter_and_duplicates_are_counted() -> None:
-    lines = [*delivered(*range(1, 101)), received(end(101, 100))]
-    lines += random.Random(1).choices(lines, k=30)
-    random.Random(2).shuffle(lines)
-    stream = judge_one(lines)
-    assert stream.outcome is Outcome.COMPLETE
-    assert (stream.records, stream.duplicates) == (100, 30)
-
-
-def test_formats_may_be_mixed() -> None:
-    """One collector's files and another's, after an endpoint failed over."""
-    lines = [make(record(number)) for number, make in enumerate(FORMATS, start=1)]
-    stream = judge_one(lines, bit(end(len(FORMATS) + 1, len(FORMATS))))
-    assert stream.outcome is Outcome.COMPLETE
-
-
-def test_a_report_that_names_the_last_number_proves_the_tail() -> None:
-    stream = judge_one(delivered(1, 2, 3), report(stream_report(3, 3)))
-    assert (stream.outcome, stream.proof, stream.last) == (Outcome.COMPLETE, "drain report", 3)
-
-
-def test_a_recovered_end_record_proves_the_tail_and_is_named() -> None:
-    stream = judge_one(delivered(1, 2), received(end(3, 2, kind="recovered")))
-    assert (stream.outcome, stream.proof) == (Outcome.COMPLETE, "recovered end record")
-
-
 def test_a_stream_that_a_recoverer_ended_once_more_is_complete() -> None:
     """Its process sent the end record from memory, and died before the ack: no word is left."""
     ends = [received(end(3, 2)), received(end(4, 2, kind="recovered"))]
@@ -101,52 +60,7 @@ def test_a_stream_that_a_recoverer_ended_once_more_is_complete() -> None:
     assert (stream.outcome, list(stream.lost)) == (Outcome.LOST, [(2, 2)])
 
 
-def test_streams_are_judged_apart() -> None:
-    verdict = judge(
-        delivered(1, 2),
-        fluentd(end(3, 2)),
-        delivered(1, 3, stream=TWO),
-        fluentd(end(4, 3, TWO), tag="other"),
-    )
-    two, one = verdict.streams
-    assert (two.stream, two.outcome, list(two.lost)) == (TWO, Outcome.LOST, [(2, 2)])
-    assert (one.stream, one.outcome) == (ONE, Outcome.COMPLETE)
-    assert verdict.outcome is Outcome.LOST
-
-
-def test_other_peoples_records_do_not_matter() -> None:
-    verdict = judge(delivered(1), received(end(2, 1)), plain({"message": "not ours"}), b"text")
-    assert (verdict.outcome, verdict.unstamped, verdict.lines) == (Outcome.COMPLETE, 2, 4)
-
-
 # --- lost -----------------------------------------------------------------------------------------
-
-
-def test_numbers_that_nobody_declared_are_lost() -> None:
-    stream = judge_one(delivered(2, 3, 6, 9), received(end(10, 9)))
-    assert stream.outcome is Outcome.LOST
-    assert list(stream.lost) == [(1, 1), (4, 5), (7, 8)]
-
-
-def test_a_hole_is_lost_even_where_the_end_is_unproven() -> None:
-    stream = judge_one(delivered(1, 3))
-    assert (stream.outcome, list(stream.lost), stream.proof) == (Outcome.LOST, [(2, 2)], None)
-
-
-def test_a_tail_that_the_report_knows_and_the_files_do_not_is_lost() -> None:
-    stream = judge_one(delivered(1, 2), report(stream_report(5, 4, end=5)))
-    assert (stream.outcome, list(stream.lost), stream.reported) == (Outcome.LOST, [(3, 5)], 5)
-
-
-def test_a_stream_of_the_report_without_a_single_line_is_lost() -> None:
-    verdict = judge(
-        delivered(1),
-        received(end(2, 1)),
-        report(stream_report(2, 1, end=2), stream_report(3, 2, end=3, stream=TWO, tag="jobs")),
-    )
-    [lost] = [stream for stream in verdict.streams if stream.stream == TWO]
-    assert verdict.outcome is Outcome.LOST
-    assert (list(lost.lost), lost.tag, lost.records) == ([(1, 3)], "jobs", 0)
 
 
 @pytest.mark.parametrize("last", [0, 1])
@@ -166,13 +80,6 @@ def test_what_a_torn_line_held_is_missing() -> None:
 
 
 # --- declared -------------------------------------------------------------------------------------
-
-
-def test_a_gap_record_declares_and_is_not_counted_as_a_record() -> None:
-    stream = judge_one(delivered(1, 2, 6), received(gap(7, 3, 5)), received(end(8, 6)))
-    assert stream.outcome is Outcome.DECLARED
-    assert stream.declared == (Declared(3, 5, "overflow", "gap record"),)
-    assert (stream.records, stream.declared_count, list(stream.lost)) == (3, 3, [])
 
 
 def test_all_that_a_report_names_is_declared_with_its_reason() -> None:
@@ -217,43 +124,10 @@ def test_what_settings_kept_back_is_counted_apart_and_is_no_loss(reason: str) ->
     assert (told.outcome, told.kept_back_count, told.declared_count) == (Outcome.DECLARED, 2, 1)
 
 
-def test_what_is_declared_beside_what_is_lost_does_not_excuse_it() -> None:
-    stream = judge_one(delivered(1, 2), report(stream_report(6, 5, end=6, unacked=[(4, 5)])))
-    assert (stream.outcome, list(stream.lost)) == (Outcome.LOST, [(3, 3), (6, 6)])
-    assert [(d.first, d.last) for d in stream.declared] == [(4, 5)]
-
-
-def test_what_was_declared_and_delivered_all_the_same_is_delivered() -> None:
-    stream = judge_one(delivered(1, 2, 3), received(end(4, 3)), report(
-        stream_report(4, 3, end=4, unacked=[(2, 4)])))  # fmt: skip
-    assert (stream.outcome, stream.declared) == (Outcome.COMPLETE, ())
-
-
 def test_a_number_declared_twice_is_counted_once_and_the_gap_record_is_named() -> None:
     stream = judge_one(delivered(1), received(gap(4, 2, 3)), report(
         stream_report(4, 3, dropped=[(2, 3, "overflow")])))  # fmt: skip
     assert stream.declared == (Declared(2, 3, "overflow", "gap record"),)
-
-
-def test_a_spilled_copy_is_neither_delivered_nor_lost() -> None:
-    for copy in (spilled(record(2)), received(in_string(spilled(record(2))))):
-        stream = judge_one(delivered(1, 3), copy, received(end(4, 3)))
-        assert stream.outcome is Outcome.DECLARED
-        assert (list(stream.spilled), stream.records, list(stream.lost)) == ([(2, 2)], 2, [])
-
-
-def test_a_spilled_copy_of_a_delivered_record_is_no_duplicate_delivery() -> None:
-    stream = judge_one(delivered(1, 2), spilled(record(2)), received(end(3, 2)))
-    assert stream.outcome is Outcome.COMPLETE
-    assert (stream.duplicates, stream.spilled_too, list(stream.spilled)) == (0, 1, [])
-
-
-def test_declared_spilled_without_a_copy_is_declared_only() -> None:
-    stream = judge_one(
-        delivered(1), spilled(record(2)), report(stream_report(3, 3, spilled=[(2, 3)]))
-    )
-    assert list(stream.spilled) == [(2, 2)]
-    assert stream.declared == (Declared(3, 3, "spilled", "drain report"),)
 
 
 def test_a_control_record_that_was_spilled_still_speaks() -> None:
@@ -264,21 +138,6 @@ def test_a_control_record_that_was_spilled_still_speaks() -> None:
 
 
 # --- unproven -------------------------------------------------------------------------------------
-
-
-def test_a_stream_without_end_and_report_is_unproven() -> None:
-    stream = judge_one(delivered(1, 2, 3))
-    assert (stream.outcome, stream.proof, stream.last) == (Outcome.UNPROVEN, None, 3)
-
-
-def test_an_unproven_stream_reaches_as_far_as_its_gap_records_say() -> None:
-    stream = judge_one(delivered(1), received(gap(2, 3, 9)))
-    assert (stream.last, stream.proof, list(stream.lost)) == (9, None, [])
-
-
-def test_a_report_from_before_the_end_proves_nothing_about_what_came_later() -> None:
-    stream = judge_one(delivered(1, 2, 3), report(stream_report(2, 2)))
-    assert (stream.outcome, stream.proof, stream.problems) == (Outcome.UNPROVEN, None, ())
 
 
 def test_of_several_reports_on_a_stream_the_last_counts() -> None:
@@ -358,12 +217,6 @@ def problems_of(*lines: bytes | Iterable[bytes]) -> list[str]:
     assert stream.problems
     assert stream.outcome is Outcome.LOST
     return list(stream.problems)
-
-
-def test_numbers_after_the_end_record() -> None:
-    lines = [*delivered(1, 2, 5), received(end(3, 2))]
-    assert problems_of(lines) == ["goes on to 5 after its end record 3"]
-    assert list(judge_one(lines).beyond) == [(5, 5)]
 
 
 def test_two_end_records() -> None:
@@ -469,11 +322,6 @@ def test_a_report_whose_sums_do_not_hold() -> None:
 # --- nothing, and much ----------------------------------------------------------------------------
 
 
-def test_no_stamp_at_all_is_no_verdict() -> None:
-    assert judge().outcome is Outcome.NO_STAMPS
-    assert judge(plain({"message": "x"}), b"text", b'{"torn').outcome is Outcome.NO_STAMPS
-
-
 def test_unreadable_lines_are_counted_and_the_first_are_named_with_their_place() -> None:
     audit = Audit()
     audit.begin("a.log")
@@ -486,35 +334,6 @@ def test_unreadable_lines_are_counted_and_the_first_are_named_with_their_place()
     assert [(place.source, place.line) for place in verdict.unreadable_places] == [
         ("a.log", 3), ("b.log", 1), ("b.log", 2), ("b.log", 3), ("b.log", 4),
     ]  # fmt: skip
-
-
-def test_memory_does_not_grow_with_records() -> None:
-    def feed(audit: Audit, first: int, count: int) -> int:
-        audit.feed(received(record(number)) for number in range(first, first + count))
-        return tracemalloc.get_traced_memory()[0]
-
-    tracemalloc.start()
-    try:
-        audit = Audit()
-        few = feed(audit, 1, 1_000)
-        many = feed(audit, 1_001, 20_000)
-    finally:
-        tracemalloc.stop()
-    assert many - few < 10_000
-    assert audit.verdict().streams[0].delivered.count == 21_000
-
-
-def test_a_verdict_can_be_drawn_again_when_more_was_fed() -> None:
-    audit = Audit()
-    audit.feed(delivered(1, 3))
-    assert audit.verdict().outcome is Outcome.LOST
-    audit.feed([*delivered(2), received(end(4, 3))])
-    assert audit.verdict().outcome is Outcome.COMPLETE
-
-
-def test_what_the_client_refused_is_told() -> None:
-    assert judge_one(delivered(1), received(end(2, 1, refused=7))).refused == 7
-    assert judge_one(delivered(1), report(stream_report(1, 1, refused=3))).refused == 3
 
 
 def test_end_records_with_strange_counts_are_still_ends() -> None:

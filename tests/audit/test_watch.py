@@ -165,12 +165,6 @@ def test_a_removed_file_is_missed_also_if_no_other_file_names_its_streams() -> N
     assert watched.look() == (3, 0, 0)
 
 
-def test_a_file_that_went_while_nothing_watched_is_found_by_the_stated_numbers() -> None:
-    watched = Watched("out.log", "high.log")
-    append(Path("high.log"), [received(high_water(1, stamp(3)))])
-    assert watched.look() == (0, 3, 0)
-
-
 def test_a_file_that_is_cut_takes_its_tail_with_it() -> None:
     watched = Watched("out.log*")
     append(OUT, [*delivered(1, 5), received(end(6, 5))])
@@ -243,12 +237,6 @@ def test_each_gap_has_an_age_of_its_own() -> None:
     assert figures.records_overdue == 2
 
 
-def test_what_is_declared_is_not_missing() -> None:
-    watched = Watched("out.log*")
-    append(OUT, [*delivered(1, 1), received(gap(5, 2, 4)), spilled(record(6)), *delivered(7, 7)])
-    assert watched.look() == (2, 0, 0)
-
-
 def test_a_report_on_a_followed_stderr_counts() -> None:
     watched = Watched("out.log", "stderr.log")
     append(OUT, delivered(1, 2))
@@ -257,13 +245,6 @@ def test_a_report_on_a_followed_stderr_counts() -> None:
     append(Path("stderr.log"), [report(stream_report(4, 4, unacked=[(3, 3)]))])
     assert watched.look() == (2, 1, 0)
     assert watched.watch.figures.streams_unended == 0
-
-
-def test_a_contradiction_is_counted() -> None:
-    watched = Watched("out.log*")
-    append(OUT, [*delivered(1, 3), received(end(2, 1))])
-    watched.look()
-    assert watched.watch.figures.streams_inconsistent == 1
 
 
 def test_duplicates_in_one_file_and_between_files_are_counted() -> None:
@@ -384,16 +365,6 @@ def test_what_was_read_after_the_state_was_kept_is_read_again() -> None:
     append(OUT, delivered(4, 5))
     watched.look()  # and it is killed before it keeps that
     assert kept.look() == (5, 0, 0)
-
-
-def test_what_went_while_nothing_watched_is_found() -> None:
-    watched = Watched("out.log*")
-    append(ROTATED, delivered(1, 3))
-    append(OUT, delivered(4, 5))
-    watched.look()
-    after = watched.resumed()
-    ROTATED.unlink()
-    assert after.look() == (2, 3, 0)
 
 
 def test_an_output_that_is_no_longer_named_no_longer_counts() -> None:

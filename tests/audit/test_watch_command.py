@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from click.testing import CliRunner
 
-from logship._cli import main
-from tests.audit.lines import ONE, high_water, received, record, stamp
+from tests.audit.asking import audit
+from tests.audit.lines import ONE, append, high_water, received, record, stamp
 from tests.support.waiting import wait_until
 
 LINES = [received(record(number)) for number in range(1, 6)]
@@ -66,17 +65,12 @@ class Program:
         return re.search(r"metrics are served on (\S+)\n", self.stderr.read_text())
 
 
-def append(name: str, *lines: bytes) -> None:
-    with Path(name).open("ab") as file:
-        file.write(b"".join(line + b"\n" for line in lines))
-
-
 def test_it_finds_a_lost_tail_a_removed_and_a_cut_file() -> None:
-    append("a.log", *LINES[:2])
-    append("b.log", *LINES[2:])
+    append("a.log", LINES[:2])
+    append("b.log", LINES[2:])
     with Program("*.log", "--overdue", "0.1") as program:
         program.shows(records_proved=5, records_missing=0, streams_unended=1, parts=2)
-        append("high.log", received(high_water(1, stamp(7))))
+        append("high.log", [received(high_water(1, stamp(7)))])
         program.shows(records_proved=5, records_missing=2, records_overdue=2)
         Path("a.log").unlink()
         program.shows(records_proved=3, records_missing=4, records_overdue=4)
@@ -94,8 +88,8 @@ def test_it_finds_a_lost_tail_a_removed_and_a_cut_file() -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_it_goes_on_after_its_end_with_what_it_knew(number: signal.Signals) -> None:
     arguments = ("out.log", "old.log", "--state", "state.json")
-    append("out.log", *LINES[:3])
-    append("old.log", *LINES[3:])
+    append("out.log", LINES[:3])
+    append("old.log", LINES[3:])
     with Program(*arguments) as program:
         program.shows(records_proved=5)
         wait_until(Path("state.json").exists, "its state is kept")
@@ -107,7 +101,7 @@ def test_it_goes_on_after_its_end_with_what_it_knew(number: signal.Signals) -> N
 
 
 def test_a_state_that_cannot_be_written_is_told_and_nothing_else_ends() -> None:
-    append("out.log", *LINES)
+    append("out.log", LINES)
     with Program("out.log", "--state", "missing/state.json") as program:
         program.shows(records_proved=5)
         text = "logship audit: cannot write missing/state.json: No such file or directory"
@@ -116,7 +110,7 @@ def test_a_state_that_cannot_be_written_is_told_and_nothing_else_ends() -> None:
 
 def test_it_goes_on_where_nothing_can_be_told() -> None:
     """A log may be on a full disk for a while."""
-    append("out.log", LINES[0], LINES[2])
+    append("out.log", LINES[::2][:2])
     state, saved = Path("state.json"), set()
     options = ["--watch", "--interval", "0.05", "--overdue", "0.01", "--state", str(state)]
     words = [sys.executable, "-m", "logship", "audit", *options, "out.log"]
@@ -151,8 +145,7 @@ def bad_state(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_a_state_that_is_none_is_refused_and_left(bad_state: str) -> None:
-    result = CliRunner().invoke(main, ["audit", "--watch", "out.log", "--state", bad_state])
-    assert result.exit_code == 2
+    result = audit("--watch", "out.log", "--state", bad_state, code=2)
     assert "state.json is not a state of this watch" in result.output
 
 
@@ -170,6 +163,5 @@ def test_a_state_that_is_none_is_refused_and_left(bad_state: str) -> None:
     ],
 )
 def test_wrong_usage_is_told(arguments: list[str], text: str) -> None:
-    result = CliRunner().invoke(main, ["audit", *arguments])
-    assert result.exit_code == 2
+    result = audit(*arguments, code=2)
     assert text in result.output
