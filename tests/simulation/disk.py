@@ -32,7 +32,7 @@ from logship._spool.format import (
     STREAMS_BYTES,
     slot_at,
 )
-from logship._spool.mapped import Mapping, Segment, Words
+from logship._spool.mapped import Segment
 from logship._spool.orphans import Orphans
 from logship._spool.quarantine import QUARANTINE
 from logship._spool.slots import read_streams
@@ -49,7 +49,7 @@ from tests.simulation.judge import Violation
 from tests.simulation.options import Options, between
 from tests.simulation.recovery_faults import RecoveryFaults, RecoveryOptions
 from tests.simulation.wire import decode
-from tests.spool.spools import read_segment
+from tests.spool.spools import WatchedFiles, read_segment
 
 if TYPE_CHECKING:
     from tests.simulation.history import History
@@ -384,66 +384,6 @@ class SimulatedDisk:
         return TORN
 
 
-class MappedMemory:
-    """What one process has mapped; each store into it is told.
-
-    Args:
-        stored: Called after each, and in the middle of a longer one. It may raise.
-        may_allocate: Raises OSError while no file can be made.
-    """
-
-    def __init__(
-        self, stored: Callable[[], None], may_allocate: Callable[[], None] = lambda: None
-    ) -> None:
-        self.stored = stored
-        self._may_allocate = may_allocate
-        self._mapped: list[tuple[memoryview, mmap.mmap]] = []
-
-    def map(self, descriptor: int, size: int) -> tuple[Mapping, Words]:
-        """Be the storage's mapper."""
-        self._may_allocate()
-        mapping = mmap.mmap(descriptor, size)
-        words = memoryview(mapping).cast("Q")
-        self._mapped.append((words, mapping))
-        return _Stores(self, mapping), _WordStores(self, words)
-
-    def close(self) -> None:
-        """Unmap everything."""
-        for words, mapping in self._mapped:
-            words.release()
-            mapping.close()
-        self._mapped = []
-
-
-class _Stores:
-    def __init__(self, memory: MappedMemory, mapping: mmap.mmap) -> None:
-        self._memory = memory
-        self._mapping = mapping
-
-    def __setitem__(self, where: slice, data: bytes) -> None:
-        start, half = where.start or 0, len(data) // 2
-        self._mapping[start : start + half] = data[:half]
-        self._memory.stored()
-        self._mapping[where] = data
-        self._memory.stored()
-
-    def __getitem__(self, where: slice) -> bytes:
-        return self._mapping[where]
-
-
-class _WordStores:
-    def __init__(self, memory: MappedMemory, words: memoryview) -> None:
-        self._memory = memory
-        self._words = words
-
-    def __setitem__(self, index: int, word: int) -> None:
-        self._words[index] = word
-        self._memory.stored()
-
-    def __getitem__(self, index: int) -> int:
-        return int(self._words[index])
-
-
 class SimulatedStorage(SpoolStorage):
     """The product's storage on a simulated disk; its files are real, their bytes are few."""
 
@@ -451,7 +391,7 @@ class SimulatedStorage(SpoolStorage):
         options, clock = history.options, history.clock
         self._disk = disk
         self._fired = history.fired
-        self._memory_mapped = MappedMemory(disk.stored, disk.check_allocation)
+        self._memory_mapped = WatchedFiles(disk.stored, disk.check_allocation)
         super().__init__(
             disk.path,
             bytes_max=disk.options.bytes_max,

@@ -126,27 +126,44 @@ def read_files(files: list[bytes], life: bytes) -> Left:
 class WatchedFiles:
     """Maps files, and calls back after every store, also in the middle of a longer copy.
 
+    Args:
+        may_allocate: Raises OSError while no file can be made.
+
     Attributes:
-        after_store: Called after each; a crash could come there.
+        after_store: Called after each; a crash could come there, and it may raise.
     """
 
-    def __init__(self) -> None:
-        self.after_store: Callable[[], None] = lambda: None
-        self._mappings: list[mmap.mmap] = []
+    def __init__(
+        self,
+        after_store: Callable[[], None] = lambda: None,
+        may_allocate: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.after_store = after_store
+        self._may_allocate = may_allocate
+        self._mapped: list[tuple[memoryview, mmap.mmap]] = []
 
     def map(self, descriptor: int, size: int) -> tuple[Mapping, Words]:
         """Be the storage's mapper."""
+        self._may_allocate()
         mapping = mmap.mmap(descriptor, size)
-        self._mappings.append(mapping)
-        return _Watched(self, mapping), _WatchedWords(self, memoryview(mapping).cast("Q"))
+        words = memoryview(mapping).cast("Q")
+        self._mapped.append((words, mapping))
+        return _Watched(self, mapping), _WatchedWords(self, words)
+
+    def close(self) -> None:
+        """Unmap everything."""
+        for words, mapping in self._mapped:
+            words.release()
+            mapping.close()
+        self._mapped = []
 
     def segments(self) -> list[bytes]:
         """Return the bytes of all segments as a crash would leave them now."""
-        return [bytes(each) for each in self._mappings if each[:8] == b"LGSPSEG\n"]
+        return [bytes(each) for _, each in self._mapped if each[:8] == b"LGSPSEG\n"]
 
     def streams(self) -> bytes:
         """Return the bytes of the file `streams` in the same way."""
-        (found,) = (bytes(each) for each in self._mappings if each[:8] == b"LGSPSTR\n")
+        (found,) = (bytes(each) for _, each in self._mapped if each[:8] == b"LGSPSTR\n")
         return found
 
 

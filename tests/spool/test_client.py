@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -34,19 +33,6 @@ def settings(spool: Path, endpoint: str = NOWHERE, **more: Any) -> Settings:
         backoff_seconds_max=0.05,
         **more,
     )
-
-
-def test_the_spool_is_chosen_by_environment() -> None:
-    chosen = Settings.from_env(
-        {
-            "LOGSHIP_SPOOL_DIR": "/spool",
-            "LOGSHIP_SPOOL_BYTES_MAX": str(32 * 1024 * 1024),
-            "LOGSHIP_SPOOL_FSYNC": "interval",
-        }
-    )
-    assert (chosen.spool_dir, chosen.spool_bytes_max) == ("/spool", 32 * 1024 * 1024)
-    assert chosen.spool_fsync == "interval"
-    assert Settings.from_env({}).spool_dir is None
 
 
 @pytest.mark.parametrize(
@@ -192,27 +178,3 @@ def test_a_disabled_client_touches_no_spool(tmp_path: Path) -> None:
     assert not client.emit({"message": "m"})
     client.close()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_forked_child_has_a_spool_of_its_own(tmp_path: Path) -> None:
-    client = BackgroundClient(settings(tmp_path))
-    assert client.emit({"message": "parent"})
-    (parents,) = tmp_path.iterdir()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = 0 if client.emit({"message": "child"}) else 2
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    (childs,) = set(tmp_path.iterdir()) - {parents}
-    held = {
-        life: b"".join(each.read_bytes() for each in life.glob("segment-*"))
-        for life in (parents, childs)
-    }
-    assert b"child" in held[childs]
-    assert b"child" not in held[parents]
-    assert b"\xa6parent" in held[parents]
-    client.close(timeout=1)

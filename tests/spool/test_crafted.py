@@ -6,7 +6,6 @@ import itertools
 import signal
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from tests.spool import crafted
 from tests.spool.programs import NOWHERE, spools_in
 from tests.spool.spools import offer
 from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
+from tests.support.memory import traced_memory
 from tests.support.packing import pack_record
 
 EMPTY_ENTRY = pack_record({}, 1, 0)
@@ -118,14 +118,10 @@ def test_headers_that_hold_nothing_are_not_held(
     tmp_path: Path, craft: Callable[[int], bytes]
 ) -> None:
     crafted.dead_process(tmp_path, craft(2 * COUNT))
-    tracemalloc.start()
-    try:
+    with traced_memory() as memory:
         assert len(list(inspect_spool(tmp_path))) == 1
         recover(tmp_path)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 6 * files.WINDOW_BYTES
+    assert memory.peak_bytes < 6 * files.WINDOW_BYTES
 
 
 def test_too_much_damage_in_a_file_is_named_once(tmp_path: Path) -> None:
@@ -214,14 +210,10 @@ def test_a_payload_that_no_chunk_has_is_not_read(tmp_path: Path, disk: Disk) -> 
     size = PAYLOAD_BYTES_MAX + 64
     chunk = crafted.header(1, entries=1, size=size)
     crafted.dead_process(tmp_path, chunk + b"\xc1" * size)
-    tracemalloc.start()
-    try:
+    with traced_memory() as memory:
         sidecar = recover(tmp_path)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert "says more than the file or a chunk can hold" in str(sidecar.orphans.counters.notes)
-    assert peak < 3 * PAYLOAD_BYTES_MAX
+    assert memory.peak_bytes < 3 * PAYLOAD_BYTES_MAX
 
 
 ENDLESS = (

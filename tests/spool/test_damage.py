@@ -142,15 +142,6 @@ def test_a_flipped_bit_costs_at_most_one_chunk(written: Written) -> None:
             assert len({chunk_of[stamp] for stamp in lost}) <= 1, at
 
 
-def test_garbage_is_no_segment() -> None:
-    for seed in range(200):
-        dice = random.Random(seed)
-        garbage = dice.randbytes(dice.randrange(1, 3000))
-        contents = read_segment(garbage, bytes(16))
-        assert contents.damages
-        assert contents.chunks == []
-
-
 @pytest.mark.parametrize(
     ("place", "word"),
     [
@@ -189,24 +180,10 @@ def test_a_damaged_segment_header_loses_nothing(written: Written) -> None:
     assert left.markers == written.whole.markers
 
 
-def test_an_unknown_version_is_refused(written: Written) -> None:
-    data = bytearray(written.data)
-    struct.pack_into("=I", data, 8, 2)
-    contents = read_segment(bytes(data), written.life)
-    assert contents.refused == "its format is version 2, this logship reads version 1"
-    assert (contents.chunks, contents.damages) == ([], [])
-
-
 def test_another_byte_order_is_refused(written: Written) -> None:
     data = bytearray(written.data)
     data[12:16] = data[12:16][::-1]
     assert "byte order" in (read_segment(bytes(data), written.life).refused or "")
-
-
-def test_a_segment_of_another_life_is_refused(written: Written) -> None:
-    contents = read_segment(written.data, bytes(16))
-    assert written.life.hex() in (contents.refused or "")
-    assert (contents.chunks, contents.damages) == ([], [])
 
 
 def test_where_no_header_is_whole_the_damage_is_all_of_the_file(written: Written) -> None:

@@ -23,7 +23,6 @@ from logship._spool.files import FileBytes
 from logship._spool.volumes import filesystem_of, is_supervised, volume_warning
 from tests.spool.spools import storage_in
 from tests.spool.test_orphans import dead_life, log_some, recover
-from tests.support.waiting import wait_until
 
 IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can give files to other users")
@@ -42,7 +41,7 @@ import os, sys
 from pathlib import Path
 from logship._spool.directories import ProcessDirectory
 life = ProcessDirectory.begin(Path(sys.argv[1]), os.urandom)
-if sys.argv[2] == "fork" and os.fork() == 0:
+if os.fork() == 0:
     life.leave()
     os.write(1, b"child has left\n")
     sys.stdin.read()
@@ -52,59 +51,26 @@ sys.stdin.read()
 """
 
 
-class Holder:
-    """Another process that has a life."""
-
-    def __init__(self, path: Path, how: str = "") -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(path), how],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        said = {self.process.stdout.readline().strip()}
-        if how == "fork":
-            said.add(self.process.stdout.readline().strip())
-        (self.name,) = said - {"child has left"}
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def close(self) -> None:
-        """Let go a forked child, which waits for the end of its input."""
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None
-            stream.close()
-
-
-def test_nobody_takes_over_a_living_process(tmp_path: Path) -> None:
-    holder = Holder(tmp_path)
-    try:
-        assert take_over(tmp_path, holder.name) is NotTaken.LOCKED
+def test_a_life_is_its_processs_until_that_dies_whatever_its_forked_child_does(
+    tmp_path: Path,
+) -> None:
+    """The child, which has left it, lives until its input ends."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        said = {holder.stdout.readline().strip() for _ in range(2)}
+        (name,) = said - {"child has left"}
+        assert take_over(tmp_path, name) is NotTaken.LOCKED
         holder.kill()
-        life = take_over(tmp_path, holder.name)
+        holder.wait()
+        life = take_over(tmp_path, name)
         assert isinstance(life, ProcessDirectory)
-        assert take_over(tmp_path, holder.name) is NotTaken.LOCKED  # nor what another recoverer has
-        life.leave()
-    finally:
-        holder.kill()
-        holder.close()
-
-
-def test_a_forked_child_does_not_hold_its_dead_parents_lock(tmp_path: Path) -> None:
-    holder = Holder(tmp_path, "fork")
-    try:
-        assert (
-            take_over(tmp_path, holder.name) is NotTaken.LOCKED
-        )  # leave() in the child unlocks nothing
-        holder.kill()
-        life = take_over(tmp_path, holder.name)
-        assert isinstance(life, ProcessDirectory)
+        assert take_over(tmp_path, name) is NotTaken.LOCKED  # nor what another recoverer has
         life.remove()
-    finally:
-        holder.close()
 
 
 def test_a_lock_whose_file_is_gone_proves_nothing(
@@ -137,14 +103,6 @@ def test_a_directory_that_goes_while_it_is_locked_is_gone(
     monkeypatch.setattr("fcntl.flock", flock_after_the_owner_left)
     assert take_over(tmp_path, name) is NotTaken.GONE
     assert take_over(tmp_path, name) is NotTaken.GONE
-
-
-def test_a_life_is_never_seen_without_its_lock(tmp_path: Path) -> None:
-    life = ProcessDirectory.begin(tmp_path, os.urandom)
-    assert [each.name for each in tmp_path.iterdir()] == [life.name]
-    assert take_over(tmp_path, life.name) is NotTaken.LOCKED
-    life.remove()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_died_before_it_began_is_swept_away(tmp_path: Path) -> None:
@@ -372,14 +330,3 @@ def test_a_file_of_another_user_does_not_stop_recovery(tmp_path: Path, *, is_lin
         mark.symlink_to("/etc/passwd")
     os.chown(mark, 12345, 12345, follow_symlinks=False)
     assert not is_supervised(tmp_path / "spool")
-
-
-def test_two_processes_begin_at_once_and_get_lives_of_their_own(tmp_path: Path) -> None:
-    holders = [Holder(tmp_path) for _ in range(3)]
-    try:
-        assert len({each.name for each in holders}) == 3
-        wait_until(lambda: len(list(tmp_path.iterdir())) == 3, "three directories")
-    finally:
-        for each in holders:
-            each.kill()
-            each.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from logship._spool.mapped import SpoolChunk
 from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
 from tests.spool.test_orphans import recover
 from tests.spool.test_storage import ship_all
+from tests.support.memory import traced_memory
 
 
 def test_a_forked_child_writes_nothing_into_its_parents_files(tmp_path: Path) -> None:
@@ -32,11 +32,9 @@ def test_a_fork_costs_no_more_than_what_the_open_chunks_hold(tmp_path: Path) -> 
     storage, buffer = spooled(tmp_path, segment_bytes=64 * SEGMENT_BYTES)
     for number in range(100):
         assert offer(buffer, f"m{number}", f"tag{number}")
-    tracemalloc.start()
-    storage.abandon()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 10 * buffer.bytes_held
+    with traced_memory() as memory:
+        storage.abandon()
+    assert memory.peak_bytes < 10 * buffer.bytes_held
     held = [bytes(chunk.data) for chunk in buffer.unsettled()]
     assert [f"m{number}".encode() in each for number, each in enumerate(held)] == [True] * 100
 

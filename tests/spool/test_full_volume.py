@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from logship._spool.orphans import Orphans
-from tests.spool.programs import NOWHERE, Spools, kill, spools_in
+from tests.spool.programs import NOWHERE, Spools, kill
 from tests.spool.test_orphans import Sidecar, dead_life, log_some
 from tests.spool.test_quarantine import damage_all
 from tests.support.waiting import wait_until
@@ -34,12 +34,6 @@ def volume(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no mount for us: {mounted.stderr.strip()}")
     yield point
     subprocess.run(["umount", "-l", str(point)], check=True)
-
-
-@pytest.fixture
-def spools(tmp_path: Path) -> Iterator[Spools]:
-    with spools_in(tmp_path) as spools:
-        yield spools
 
 
 def fill(volume: Path) -> Path:

@@ -308,18 +308,6 @@ def test_an_ack_that_comes_after_the_lock_was_given_up_touches_nothing(tmp_path:
     assert {each: each.read_bytes() for each in life.iterdir()} == before
 
 
-def test_two_recoverers_share_lives_and_never_ship_the_same(tmp_path: Path) -> None:
-    for name in "xy":
-        dead_life(tmp_path, lambda buffer, name=name: log_some(buffer, 9, name))  # type: ignore[misc]
-    first, second = Sidecar(Orphans(tmp_path)), Sidecar(Orphans(tmp_path))
-    first.take_in(1)
-    second.take_in()
-    first.take_in()
-    assert sorted(first.ids + second.ids) == sorted({*first.ids, *second.ids})
-    assert len(first.records) == len(second.records) == 9
-    assert list(tmp_path.iterdir()) == []
-
-
 @contextlib.contextmanager
 def descriptors_left(count: int) -> Iterator[None]:
     """Have this process open no more than so many files."""
@@ -603,23 +591,8 @@ def test_a_segment_of_another_life_does_not_hold_up_the_rest(tmp_path: Path) -> 
 
 def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 3))
-    orphans = Orphans(tmp_path)
-    sidecar = Sidecar(orphans)
-    refused: list[str] = []
-    for _ in range(STEPS_MAX):
-        found = orphans.step()
-        if isinstance(found, AdoptedChunk) and not refused:
-            refused.append(refuse(found))
-            sidecar.ack(found)
-        elif isinstance(found, AdoptedChunk):
-            sidecar.receive(found)
-        elif found is RecoveryState.AWAITING_ACKS:
-            sidecar.ack_all()
-        elif found is RecoveryState.AWAITING_ORPHANS:
-            break
-    assert "does not take record" in refused[0]
-    (gap,) = gaps_in(sidecar.controls)
-    assert gap == [1, 1, "quarantined"]
+    taken = ship(Orphans(tmp_path), takes=lambda record: record["message"] != "m0")
+    assert gaps_in(taken) == [[1, 1, "quarantined"]]
     assert len(list((tmp_path / "quarantine").glob("*.entry"))) == 1
     assert not life.exists()
 

@@ -10,13 +10,10 @@ import json
 import os
 import random
 import signal
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.spool.programs import LOGSHIP, NOWHERE, Spools, kill, spools_in
+from tests.spool.programs import LOGSHIP, NOWHERE, Spools, kill
 from tests.support.programs import let_pass
 from tests.support.waiting import wait_until
 
@@ -26,12 +23,6 @@ RUNS_OF_THE_NORMAL_SUITE = 10
 RATES = (300, 30_000)
 RUNS_OF_RECOVERY = 50
 RUNS_OF_RECOVERY_IN_THE_NORMAL_SUITE = 1
-
-
-@pytest.fixture
-def spools(tmp_path: Path) -> Iterator[Spools]:
-    with spools_in(tmp_path) as spools:
-        yield spools
 
 
 @pytest.mark.parametrize(
@@ -223,23 +214,3 @@ def test_a_recoverer_that_watches_may_start_before_the_first_client(spools: Spoo
     assert report["complete"]
     assert f"recovered {report['records_acked']} records of process" in spools.stderr
     assert spools.missing() == []
-
-
-def test_a_signal_lets_an_application_close_and_the_rest_stays(spools: Spools) -> None:
-    """A client that is closed without a sidecar leaves all on the spool, and spills nothing."""
-    source = (
-        "import logship, os\n"
-        "client = logship.BackgroundClient(logship.Settings.from_env(os.environ))\n"
-        "for number in range(100):\n"
-        "    assert client.emit({'message': f'x{number}'})\n"
-        "report = client.close(timeout=1)\n"
-        "assert (report.accepted, report.spooled, report.unacked) == (100, 100, 0), report\n"
-    )
-    process = spools._start(
-        [sys.executable, "-c", source],
-        spools.environ(NOWHERE, LOGSHIP_SPOOL_DIR=str(spools.spool)),
-    )
-    assert process.wait(60) == 0, spools.stderr
-    assert '"spilled"' not in spools.stderr.replace('"spilled": 0', "").replace('"spilled": []', "")
-    assert spools.recover()[0] == 0
-    assert len(set(spools.delivered)) == 100

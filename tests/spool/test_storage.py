@@ -178,17 +178,6 @@ def test_files_stay_few_while_records_are_acked(tmp_path: Path) -> None:
     storage.close()
 
 
-def test_after_an_outage_the_disk_is_given_back(tmp_path: Path) -> None:
-    storage, buffer = spooled(tmp_path)
-    for number in range(1000):
-        assert offer(buffer, f"m{number}", size=300)
-    assert len(files(tmp_path)) > 20
-    ship_all(buffer)
-    storage.maintain(buffer.exclusively)
-    assert len(files(tmp_path)) <= 3
-    storage.close()
-
-
 def test_an_ack_writes_nothing_into_a_file_of_the_programs(tmp_path: Path) -> None:
     spool, orphans = an_orphan(tmp_path)
     own = tmp_path / "own"
