@@ -94,12 +94,6 @@ def header_without_its_life(patch: pytest.MonkeyPatch) -> None:
 
 
 @_mutation
-def numbers_not_noted(patch: pytest.MonkeyPatch) -> None:
-    """Numbers that were given to records in memory are not noted on the spool."""
-    patch.setattr(StreamsFile, "note", lambda _self, _stream, _next_number: None)
-
-
-@_mutation
 def unspooled_not_counted(patch: pytest.MonkeyPatch) -> None:
     """Records that are held in memory for want of a disk are not counted."""
     patch.setattr(SpoolStorage, "unspooled", property(lambda _self: 0))
@@ -189,10 +183,14 @@ def living_process_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("logship._spool.directories.fcntl.flock", lambda _descriptor, _operation: None)
 
 
-@_mutation
-def newest_chunk_expected_for_ever(patch: pytest.MonkeyPatch) -> None:
+@_around(StreamsFile, "note_settled")
+def newest_chunk_expected_for_ever(
+    note: Any, self: StreamsFile, stream: Stream, first: int, next_number: int
+) -> None:
     """That a stream's newest chunk is settled is not noted: it is missed when it is forgotten."""
-    patch.setattr(StreamsFile, "_opened", lambda _self, _stream: -1)
+    newest = self._opened(stream)
+    note(self, stream, first, next_number)
+    self.note_opened(stream, newest)
 
 
 @_mutation

@@ -34,10 +34,10 @@ from logship._client.closing import Closing
 from logship._client.parts import Uniform
 from logship._client.pump import Pump
 from logship._delivery import attempts as attempts_module
-from logship._delivery.actions import Actions, Release, Send
 from logship._delivery.attempts import Attempts
 from logship._delivery.chunks import Flight
 from logship._delivery.delivery import Delivery
+from logship._delivery.drain import DrainPlan
 from logship._delivery.poison import PoisonSearch
 from logship._protocol.frames import AckReader
 from logship._settings import Settings
@@ -98,20 +98,6 @@ _mutation, _around, _after_init = MUTATIONS.add, MUTATIONS.around, MUTATIONS.aft
 # -- delivery --------------------------------------------------------------------------------
 
 
-@_around(Delivery, "_fill_window")
-def release_before_ack(fill: Any, self: ChunkDelivery, now_seconds: float) -> Actions[Chunk]:
-    """A chunk is released when it is sent."""
-    actions = fill(self, now_seconds)
-    return [*actions, *(Release(each.chunk) for each in actions if isinstance(each, Send))]
-
-
-@_mutation
-def resend_dropped(patch: pytest.MonkeyPatch) -> None:
-    """What was lost with a connection is not sent again."""
-    restore = ChunkDelivery._restore
-    patch.setattr(Delivery, "_restore", lambda self, _lost: restore(self, []))
-
-
 @_mutation
 def resend_without_the_last(patch: pytest.MonkeyPatch) -> None:
     """Of several chunks that were lost the last is not sent again."""
@@ -151,13 +137,6 @@ def ack_timeout_from_the_connection(note: Any, self: ChunkDelivery, now_seconds:
     since = self._progress_at_seconds
     note(self, now_seconds)
     self._progress_at_seconds = since
-
-
-@_mutation
-def order_reversed_on_resend(patch: pytest.MonkeyPatch) -> None:
-    """The last chunk that was lost is the first that is sent again."""
-    restore = ChunkDelivery._restore
-    patch.setattr(Delivery, "_restore", lambda self, lost: restore(self, lost[::-1]))
 
 
 @_mutation
@@ -262,13 +241,6 @@ def whole_sent_after_its_halves(
     """A chunk that was taken apart stays in line itself."""
     halves = split(self, chunk)
     return None if halves is None else (*halves, chunk)
-
-
-@_around(Delivery, "_condemn_overtaken")
-def quarantine_without_proof(condemn: Any, self: ChunkDelivery, now_seconds: float) -> Any:
-    """A single record that a server passes over is given up at once."""
-    self._passed_over.update(self._inflight)
-    return condemn(self, now_seconds)
 
 
 # -- the inbox -------------------------------------------------------------------------------
@@ -527,11 +499,10 @@ def turn_sends_first(turn: Any, self: Pump) -> None:
         turn(self)
 
 
-@_after_init(Closing)
-def drain_ends_late(closing: Closing) -> None:
+@_around(Closing, "join")
+def drain_ends_late(join: Any, self: Closing, plan: DrainPlan, reason: str) -> None:
     """A drain takes a second more than it was given."""
-    plan = closing._plan
-    closing._plans = [plan._replace(deadline_seconds=plan.deadline_seconds + 1.0)]
+    join(self, plan._replace(deadline_seconds=plan.deadline_seconds + 1.0), reason)
 
 
 # -- those that were found -------------------------------------------------------------------

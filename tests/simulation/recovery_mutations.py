@@ -18,28 +18,13 @@ from logship._buffer.chunk import Chunk, ChunkState
 from logship._spool import files
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.files import FileBytes
-from logship._spool.orphan import Kept, Orphan, SegmentFile
+from logship._spool.orphan import Kept, Orphan
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
-from logship._spool.quarantine import QuarantineFull
 from tests.simulation.mutations import Mutations
 
 RECOVERY_MUTATIONS = Mutations()
 _mutation, _around = RECOVERY_MUTATIONS.add, RECOVERY_MUTATIONS.around
-
-
-@_mutation
-def deleted_though_not_quarantined(patch: pytest.MonkeyPatch) -> None:
-    """What could not be copied to quarantine counts as copied, and its segment goes."""
-
-    def keep(self: Orphan, name: str, data: bytes) -> Kept:
-        try:
-            self.directory.keep(name, data)
-        except (QuarantineFull, OSError) as error:
-            self.say(f"{name} cannot be quarantined: {error}")
-        return Kept.QUARANTINED
-
-    patch.setattr(Orphan, "keep", keep)
 
 
 @_mutation
@@ -82,12 +67,6 @@ def unread_chunk_kept_in_silence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Orphan, "leave_unread", leave)
 
 
-@_mutation
-def poison_taken_as_acked(patch: pytest.MonkeyPatch) -> None:
-    """A recovered record that no server takes counts as acked."""
-    patch.setattr(Adoption, "refuse", lambda _self, _whole, _chunk: "acked")
-
-
 @_around(Adoption, "refuse")
 def poison_not_declared(refuse: Any, self: Adoption, whole: AdoptedChunk, chunk: Chunk) -> Any:
     """A recovered record that no server takes is quarantined, and its stream says nothing of it."""
@@ -104,26 +83,6 @@ def lock_given_back_early(wait: Any, self: Adoption) -> Iterator[RecoveryState]:
         os.close(directory._lock)
         directory._lock = -1
     yield from wait(self)
-
-
-@_mutation
-def unlinked_though_it_is_kept(patch: pytest.MonkeyPatch) -> None:
-    """A segment goes when its chunks are settled, though a record of it is nowhere else."""
-    mark, unlink = Adoption._mark_settled, Orphan.unlink_if_done
-
-    def marked(self: Adoption, chunk: AdoptedChunk) -> None:
-        mark(self, chunk)
-        if chunk.is_refused and chunk.found is not None:
-            chunk.found.file.holds -= 1
-            self.orphan.unlink_if_done(chunk.found.file)
-
-    def unlinked(self: Orphan, file: SegmentFile) -> None:
-        kept, self.is_kept = self.is_kept, False
-        unlink(self, file)
-        self.is_kept = kept
-
-    patch.setattr(Adoption, "_mark_settled", marked)
-    patch.setattr(Orphan, "unlink_if_done", unlinked)
 
 
 @_around(Adoption, "settled")
