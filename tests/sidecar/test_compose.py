@@ -121,12 +121,6 @@ def test_services_do_not_share_a_port_or_a_ledger(services: dict[str, Service]) 
     assert len(set(ledgers)) == len(ledgers) == 3
 
 
-def test_logship_knows_how_long_a_container_has(services: dict[str, Service]) -> None:
-    for name in ("application", "recoverer"):
-        told = services[name]["environment"]["LOGSHIP_STOP_TIMEOUT_SECONDS"]
-        assert services[name]["stop_grace_period"] == f"{told}s"
-
-
 def test_its_head_adds_up_the_stops(services: dict[str, Service]) -> None:
     names = ("application", "recoverer", "sidecar")
     stops = [services[name]["stop_grace_period"].removesuffix("s") for name in names]
