@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import time
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from tests.audit.lines import (
     stream_report,
 )
 from tests.audit.watched import Watched
+from tests.support.memory import traced_memory
 from tests.support.pace import slowness
 
 SECONDS_A_BYTE_MAX = 10e-6
@@ -170,36 +170,30 @@ def test_streams_of_killed_processes_take_little_memory_when_their_files_may_go(
         b"".join(plain(record(1, f"{each:012d}")) + b"\n" for each in range(count))
     )
     watched = Watched(str(tmp_path / "out.log"), retention_seconds=1)
-    tracemalloc.start()
-    assert watched.look() == (count, 0, 0)
-    assert watched.look() == (count, 0, 0)
-    watched.look()
-    taken, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    with traced_memory() as memory:
+        assert watched.look() == (count, 0, 0)
+        assert watched.look() == (count, 0, 0)
+        watched.look()
     assert watched.watch.figures.streams_unended == count
-    assert taken < SETTLED_BYTES_MAX * count
+    assert memory.kept_bytes < SETTLED_BYTES_MAX * count
 
 
 def test_a_glance_at_a_long_line_takes_no_memory() -> None:
     audit = Audit()
     audit.feed([plain(record(1))])
     line = plain(record(2))[:-1] + b',"a":1' * 200_000 + b"}"
-    tracemalloc.start()
-    audit.feed([line])
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert most < len(line)
+    with traced_memory() as memory:
+        audit.feed([line])
+    assert memory.peak_bytes < len(line)
 
 
 def test_packed_newlines_take_no_memory(tmp_path: Path) -> None:
     file = tmp_path / "newlines.gz"
     file.write_bytes(gzip.compress(b"\n" * 16_000_000))
-    tracemalloc.start()
-    lines = sum(map(len, Source(str(file)).batches()))
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    with traced_memory() as memory:
+        lines = sum(map(len, Source(str(file)).batches()))
     assert lines == 16_000_000
-    assert most < 8_000_000
+    assert memory.peak_bytes < 8_000_000
 
 
 def test_gzip_of_many_members_costs_in_proportion_to_its_size(tmp_path: Path) -> None:
@@ -239,11 +233,9 @@ def test_contradictions_of_a_stream_take_little_memory(is_one: bool) -> None:
         for number in range(1, 10_001)
     ]
     audit = Audit()
-    tracemalloc.start()
-    audit.feed(lines)
-    taken, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert taken < 100_000
+    with traced_memory() as memory:
+        audit.feed(lines)
+    assert memory.kept_bytes < 100_000
     assert audit.verdict().outcome is Outcome.LOST
 
 

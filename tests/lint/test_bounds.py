@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import tracemalloc
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from logship._deployment.linting.report import FINDINGS_MAX, FileReport, judge
 from logship._deployment.linting.shapes import COMMAND_CHARACTERS_MAX
 from logship._deployment.linting.yamltext import YAML_CHARACTERS_MAX
 from tests.lint.deployments import HAS_YAML
+from tests.support.memory import traced_memory
 from tests.support.pace import slowness
 
 needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
@@ -50,13 +50,11 @@ def laughs(layer: str, count: int = 9) -> str:
     ids=["lists", "mappings", "merges", "a long text", "itself", "a list of itself"],
 )
 def test_aliases_that_stand_for_too_much_are_refused(text: str) -> None:
-    tracemalloc.start()
-    error = judged(text)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    with traced_memory() as memory:
+        error = judged(text)
     assert isinstance(error, LintError)
     assert "alias" in str(error)
-    assert most < 8_000_000
+    assert memory.peak_bytes < 8_000_000
 
 
 @needs_yaml
@@ -285,9 +283,7 @@ def test_a_pod_of_too_many_native_sidecars_is_refused_and_costs_little_memory() 
     sidecars = [{"restartPolicy": "Always"}] * 5_000
     spec = {"initContainers": sidecars, "containers": []}
     text = json.dumps({"apiVersion": "v1", "kind": "Pod", "spec": spec})
-    tracemalloc.start()
-    error = judged(text, "a.json")
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    with traced_memory() as memory:
+        error = judged(text, "a.json")
     assert "more than 1,000 containers" in str(error)
-    assert most < 80_000_000
+    assert memory.peak_bytes < 80_000_000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import msgpack
 import pytest
 from hypothesis import given
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from logship._protocol.framing import Framer, Item
 from logship.errors import ProtocolError
 from tests.protocol.test_jsonlines import msgpack_values
+from tests.support.memory import traced_memory
 
 BYTES_MAX = 1 << 24
 HEAD = b"\x92\xa1t"
@@ -57,15 +56,11 @@ def test_any_value_is_found_in_pieces_of_any_size(value: object, size: int) -> N
 def test_what_is_incomplete_is_held_once(before: bytes, kind: bytes) -> None:
     begins = before + kind + (2 * LONG_BYTES).to_bytes(4)
     framer, piece = Framer(BYTES_MAX), bytes(65536)
-    tracemalloc.start()
-    try:
+    with traced_memory() as memory:
         list(framer.feed(begins))
         for _ in range(0, LONG_BYTES, len(piece)):
             assert list(framer.feed(piece)) == []
-        held, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert LONG_BYTES < framer.pending_bytes < held < 1.2 * framer.pending_bytes
+    assert LONG_BYTES < framer.pending_bytes < memory.kept_bytes < 1.2 * framer.pending_bytes
 
 
 @pytest.mark.parametrize("before", [HEAD, HEAD + b"\x91"], ids=["an item", "in an item"])

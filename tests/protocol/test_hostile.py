@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import resource
 import time
-import tracemalloc
 
 import msgpack
 import pytest
@@ -17,6 +16,7 @@ from logship._protocol.payloads import LINES_BYTES_MAX, payload_lines
 from logship._receiver.session import Close, Session, Write
 from logship.errors import ProtocolError
 from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward, json_message
+from tests.support.memory import traced_memory
 from tests.support.pace import slowness
 
 MESSAGE_BYTES = 1_000_000
@@ -93,13 +93,9 @@ def test_lines_are_counted_as_they_are_written(character: str) -> None:
 )
 def test_making_lines_needs_a_few_times_their_size(tag: str, payload: bytes) -> None:
     payload_lines("t", b"\x92\x00\x80")  # what the first one makes is kept
-    tracemalloc.start()
-    try:
+    with traced_memory() as memory:
         lines, _ = payload_lines(tag, payload)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak <= 5 * len(lines)
+    assert memory.peak_bytes <= 5 * len(lines)
 
 
 NESTED = b"\x91" * 1000 + b"\x90"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import time
-import tracemalloc
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from logship._protocol.jsonframing import JsonFramer
 from logship._receiver.lines import counted
 from logship._receiver.session import Answer, Close, Session, Write
 from tests.protocol.test_jsonlines import decoded
+from tests.support.memory import traced_memory
 from tests.support.pace import slowness
 
 PHP = rb'["debug.test",1700000000,{"hello":"w\/\u00f6\"rld]"}]'
@@ -184,15 +184,11 @@ def test_a_long_text_in_small_reads_is_looked_at_once() -> None:
 def test_a_long_text_is_not_held_beside_what_is_decoded_from_it(value: bytes) -> None:
     text = b'["t","' + value * 2_000_000 + b'"]'
     framer = JsonFramer(1 << 24)
-    tracemalloc.start()
-    try:
+    with traced_memory() as memory:
         for at in range(0, len(text), 65536):
             items = [*framer.feed(text[at : at + 65536])]
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert len(items) == 1
-    assert peak < 2.7 * len(text)
+    assert memory.peak_bytes < 2.7 * len(text)
 
 
 def test_half_a_message_is_told_at_the_end() -> None:

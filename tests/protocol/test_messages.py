@@ -7,7 +7,6 @@ import contextlib
 import gzip
 import itertools
 import sys
-import tracemalloc
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +20,7 @@ from logship._protocol.entries import unpack_entries
 from logship._protocol.frames import frame_parts
 from logship._protocol.messages import Message, MessageReader, ack_message
 from logship.errors import ProtocolError
+from tests.support.memory import traced_memory
 from tests.support.packing import pack_record
 
 Entries = list[tuple[int, Any]]
@@ -244,18 +244,14 @@ def test_good_messages_before_a_fault_are_not_lost() -> None:
 def test_a_decompression_bomb_is_bounded() -> None:
     bomb = gzip.compress(bytes(50_000_000))
     assert len(bomb) < 100_000
-    tracemalloc.start()
-    try:
-        with pytest.raises(ProtocolError, match="decompress to more than 1000000 bytes"):
-            list(
-                MessageReader(as_entries, bytes_max=1_000_000).feed(
-                    packed_forward(bomb, compressed="gzip")
-                )
-            )
-        _, peak_bytes = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak_bytes < 10_000_000
+    reader = MessageReader(as_entries, bytes_max=1_000_000)
+    sent = packed_forward(bomb, compressed="gzip")
+    with (
+        traced_memory() as memory,
+        pytest.raises(ProtocolError, match="decompress to more than 1000000 bytes"),
+    ):
+        list(reader.feed(sent))
+    assert memory.peak_bytes < 10_000_000
 
 
 def test_a_bomb_of_many_members_is_bounded() -> None:
