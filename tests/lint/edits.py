@@ -85,6 +85,12 @@ CONFIGURATIONS = (
         "retain_metadata_in_forward_mode: false",
         "",
     ),
+    Edit(
+        "forward-metadata",
+        f"{BIT}/outputs/aggregator.yaml",
+        "retain_metadata_in_forward_mode: false",
+        "retain_metadata_in_forward_mode: true",
+    ),
 )
 
 DOCKERFILES = (

@@ -15,7 +15,7 @@ import pytest
 from logship._deployment.linting.model import LintError
 from logship._deployment.linting.report import judge
 from logship._deployment.linting.rules import RULES
-from tests.lint.deployments import BASES, ROOT, Base, base, rules_of, template_text
+from tests.lint.deployments import BASES, ROOT, Base, base, rules_of
 from tests.lint.mistakes import FORWARD_OUTPUT, Mistake
 from tests.lint.sidecar_mistakes import MISTAKES
 
@@ -29,13 +29,6 @@ CASES = [
 
 def rules_of_text(text: str) -> set[str]:
     return {each.rule for each in judge("a.json", text).findings}
-
-
-@pytest.mark.parametrize(
-    "base", [each for each in BASES if each.name == "own"], ids=lambda base: base.platform
-)
-def test_deployments_of_our_own_are_clean(base: Base) -> None:
-    assert not judge("own.json", base.make().text).findings
 
 
 @pytest.mark.parametrize(("base", "mistake"), CASES)
@@ -396,19 +389,6 @@ def test_a_plan_that_knows_no_containers_is_an_error() -> None:
     deployment = base("ecs", "web.json")
     with pytest.raises(LintError, match="known only after apply"):
         judge("plan.json", plan_of(deployment.document, container_definitions=None))
-
-
-@pytest.mark.parametrize("written", ["", "retain_metadata_in_forward_mode: true"])
-def test_a_fluent_bit_that_forwards_metadata_is_found(written: str) -> None:
-    path, option = (
-        "sidecar/fluent-bit/conf/outputs/aggregator.yaml",
-        "retain_metadata_in_forward_mode: false",
-    )
-    text = template_text(path)
-    assert option in text
-    [found] = judge(path, text.replace(option, written)).findings
-    assert (found.rule, found.change) == ("forward-metadata", option)
-    assert found.line is not None
 
 
 CLASSIC = """\

@@ -474,15 +474,6 @@ def test_rude_requests_harm_nobody(programs: Programs, sidecar: Sidecar) -> None
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
-def test_an_endpoint_for_numbers_of_another_kind() -> None:
-    """What a supervisor or a receiver exports: the attributes of one object."""
-    counts = Counts(records=7)
-    endpoint = serve("127.0.0.1", 0, [CountsCollector(counts)])
-    assert scrape(endpoint.port)["logship_receiver_records_total"] == 7
-    counts.records += 1
-    assert scrape(endpoint.port, OPENMETRICS)["logship_receiver_records_total"] == 8
-
-
 def test_slow_requests_do_not_keep_others_out() -> None:
     """As many as are served at a time send a byte a second, and never come to an end."""
     endpoint = serve("127.0.0.1", 0, [CountsCollector(Counts())])

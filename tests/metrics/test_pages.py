@@ -216,32 +216,6 @@ def test_a_reader_that_looks_at_a_page_is_not_taken_for_its_owner(
         assert Pages(pages, KEY).total().numbers[DRAINED] == 1
 
 
-def test_a_fork_of_an_owner_does_not_keep_it_alive(pages: Path) -> None:
-    """A lock lasts while one descriptor of its file is open: the child must close its own."""
-    read, write = os.pipe()
-    owner = os.fork()
-    if owner == 0:
-        mine = Pages(pages, KEY)
-        mine.write(zeros(), is_done=True)
-        child = os.fork()
-        if child == 0:
-            mine.close()
-            os.write(write, b"%d" % os.getpid())
-            signal.pause()
-        os.waitpid(child, 0)
-        os._exit(0)
-    child = int(os.read(read, 32))
-    try:
-        assert Pages(pages, KEY).total().numbers[DRAINED] == 0
-        os.kill(owner, signal.SIGKILL)
-        os.waitpid(owner, 0)
-        assert Pages(pages, KEY).total().numbers[DRAINED] == 1
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.close(read)
-        os.close(write)
-
-
 def deleted_files_open(directory: Path) -> list[str]:
     """Return the deleted files of a directory that this process has open."""
     found: list[str] = []
