@@ -133,53 +133,6 @@ def test_one_of_several_processes_dies_and_the_rest_goes_on(both: Runs) -> None:
     both.verdict(ended).assert_all_delivered()
 
 
-def test_a_gunicorn_worker_that_is_killed_loses_nothing(both: Runs, receipt: Path) -> None:
-    program = both.start(
-        LOGS,
-        """
-        from gunicorn.app.base import BaseApplication
-
-        def app(environ, start_response):
-            start_response("200 OK", [("Content-Length", "0")])
-            return [b""]
-
-        class Application(BaseApplication):
-            def load_config(self):
-                self.cfg.set("bind", "unix:gunicorn.sock")
-                self.cfg.set("workers", 2)
-                self.cfg.set("control_socket_disable", True)
-                self.cfg.set("graceful_timeout", 1)
-                self.cfg.set("post_worker_init", self.in_worker)
-
-            def in_worker(self, worker):
-                for _ in range(100):
-                    log("in a worker")
-                progress(f"worker {worker.age}")
-                if worker.age == 1:
-                    wait_for("death")
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            def load(self):
-                return app
-
-        ready()
-        Application().run()
-        """,
-        options=("--receipt", str(receipt)),
-    )
-    for number in (1, 2):
-        program.until(f"worker {number}")
-    program.until_true(lambda: owners_known(both, program) == 3, "run knows all three")
-    program.let_go("death")
-    program.until("worker 3")  # in the place of the first
-    program.until_true(lambda: "SIGKILL" in program.stderr, "run says who died")
-    both.signal(program, signal.SIGTERM)
-    ended = program.end(returncode=0)
-    assert len(ended.ledger) == 300
-    assert "was killed by SIGKILL; what it left on its spool" in ended.stderr
-    both.verdict(ended).assert_all_delivered()
-
-
 def test_the_owner_of_a_spool_behind_a_symbolic_link_is_known(runs: Runs, tmp_path: Path) -> None:
     """`/proc` names the files that a process has open by their real path."""
     link = tmp_path / "link"

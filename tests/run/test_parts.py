@@ -145,11 +145,6 @@ def test_a_record_is_held_no_longer_than_its_linger() -> None:
     assert each.due_seconds() == math.inf
 
 
-def test_lines_come_out_in_their_order_and_none_is_missing() -> None:
-    lines = [b"a", b'{"b": 1}', b"start", b"c", b"", b"{d", b"start", b'{"e"']
-    assert b"\n".join(joined(joiner(), lines)).split(b"\n") == lines
-
-
 def test_a_long_line_is_not_copied_at_each_read() -> None:
     splitter = LineSplitter()
     begin = b"x" * (LINE_BYTES_MAX - 100)

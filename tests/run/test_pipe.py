@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -10,40 +11,65 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from tests.run.conftest import LOGSHIP, Runs
 from tests.support.programs import REPOSITORY
 from tests.support.programs_gate import Gate
 from tests.support.waiting import wait_until
 
-WORDS = [*LOGSHIP, "pipe", "--stop-timeout", "30"]
+WORDS = (*LOGSHIP, "pipe", "--stop-timeout")
 
 
-def environ_of(runs: Runs) -> dict[str, str]:
-    return {"PYTHONPATH": str(REPOSITORY), "LOGSHIP_ENDPOINTS": runs.receiver.endpoint}
+def environ_of(runs: Runs, **more: str) -> dict[str, str]:
+    return {"PYTHONPATH": str(REPOSITORY), "LOGSHIP_ENDPOINTS": runs.receiver.endpoint, **more}
+
+
+def piped(
+    runs: Runs, data: bytes | IO[bytes], *words: str, **environ: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `logship pipe`, or another command, over an input to its end."""
+    given: dict[str, Any] = {"input": data} if isinstance(data, bytes) else {"stdin": data}
+    return subprocess.run(
+        words or (*WORDS, "30"),
+        env=environ_of(runs, **environ),
+        capture_output=True,
+        timeout=60,
+        check=False,
+        **given,
+    )
+
+
+@contextlib.contextmanager
+def piping(
+    runs: Runs, reading: int | IO[bytes], stop_timeout: int = 30, **environ: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `logship pipe` over an input; it is ended, whatever a test finds."""
+    pipe = subprocess.Popen(
+        [*WORDS, str(stop_timeout)],
+        env=environ_of(runs, **environ),
+        stdin=reading,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield pipe
+    finally:
+        pipe.kill()
+        pipe.communicate()
 
 
 def test_a_closed_input_has_no_lines(runs: Runs) -> None:
     """Without care, a descriptor of the client's own would take its place."""
-    words = ["sh", "-c", 'exec "$@" <&-', "sh", *WORDS]
-    ended = subprocess.run(
-        words, env=environ_of(runs), capture_output=True, timeout=60, check=False
-    )
+    ended = piped(runs, b"", "sh", "-c", 'exec "$@" <&-', "sh", *WORDS, "30")
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert runs.messages == []
 
 
 def test_an_input_that_cannot_be_read(runs: Runs) -> None:
     with Path(os.devnull).open("wb") as writable:
-        ended = subprocess.run(
-            WORDS,
-            env=environ_of(runs),
-            stdin=writable,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        ended = piped(runs, writable)
     assert ended.returncode == 1
     assert b"the input cannot be read: Bad file descriptor" in ended.stderr
     assert b"Traceback" not in ended.stderr
@@ -53,19 +79,13 @@ def test_a_connection_that_is_reset_in_mid_line(runs: Runs) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         writing = socket.create_connection(server.getsockname())
         reading, _ = server.accept()
-    pipe = subprocess.Popen(
-        WORDS, env=environ_of(runs), stdin=reading.fileno(), stderr=subprocess.PIPE
-    )
-    try:
+    with piping(runs, reading.fileno()) as pipe:
         reading.close()
         writing.sendall(b"one line\nhalf a")
         wait_until(lambda: runs.messages == ["one line"], "it reads")
         writing.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writing.close()
         _, told = pipe.communicate(timeout=40)
-    finally:
-        pipe.kill()
-        pipe.wait()
     assert runs.messages == ["one line", "half a"]
     assert pipe.returncode == 1
     assert b"the input cannot be read: Connection reset by peer" in told
@@ -75,17 +95,27 @@ def test_a_connection_that_is_reset_in_mid_line(runs: Runs) -> None:
 def test_an_input_that_does_not_block_is_read_to_its_end(runs: Runs) -> None:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    pipe = subprocess.Popen(WORDS, env=environ_of(runs), stdin=reading)
-    try:
+    with piping(runs, reading) as pipe:
         os.close(reading)
         for number in range(3):
             os.write(writing, b"line %d\n" % number)
             wait_until(lambda: len(runs.messages) == number + 1, "it reads")  # noqa: B023
         os.close(writing)
         assert pipe.wait(40) == 0
-    finally:
-        pipe.kill()
-        pipe.wait()
+
+
+def test_what_was_read_is_delivered_at_any_stop_signal(runs: Runs) -> None:
+    """The input stays open, so it ends at the deadline."""
+    reading, writing = os.pipe()
+    with piping(runs, reading, stop_timeout=1) as pipe:
+        os.write(writing, b"one line\n")
+        wait_until(lambda: runs.messages == ["one line"], "it reads")
+        os.write(writing, b"another line\n")
+        pipe.send_signal(signal.SIGQUIT)
+        assert pipe.wait(40) == 0
+        assert runs.messages == ["one line", "another line"]
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_stop_signal_after_the_end_of_the_input_shortens_the_drain(
@@ -96,26 +126,15 @@ def test_a_stop_signal_after_the_end_of_the_input_shortens_the_drain(
     lines = tmp_path / "lines"
     lines.write_text("a\nb\n")
     environ = {
-        **environ_of(runs),
         "LOGSHIP_ENDPOINTS": gate.endpoint,
         "LOGSHIP_EXIT_STALL_SECONDS": "3600",
         "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "3600",
     }
-    with lines.open() as file:
-        pipe = subprocess.Popen(
-            [*LOGSHIP, "pipe", "--stop-timeout", "2"],
-            env=environ,
-            stdin=file,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            position = Path(f"/proc/{pipe.pid}/fdinfo/0")
-            wait_until(lambda: position.read_text().startswith("pos:\t4\n"), "it has read all")
-            pipe.send_signal(signal.SIGTERM)
-            _, told = pipe.communicate(timeout=40)
-        finally:
-            pipe.kill()
-            pipe.wait()
+    with lines.open("rb") as file, piping(runs, file, stop_timeout=2, **environ) as pipe:
+        position = Path(f"/proc/{pipe.pid}/fdinfo/0")
+        wait_until(lambda: position.read_text().startswith("pos:\t4\n"), "it has read all")
+        pipe.send_signal(signal.SIGTERM)
+        _, told = pipe.communicate(timeout=40)
     assert pipe.returncode == 1
     assert told.count(b'"logship":"spilled"') == 3, "both lines, and the end of their stream"
 
@@ -125,30 +144,19 @@ def test_a_stop_while_the_buffer_is_full_leaves_the_time_for_the_spill(
 ) -> None:
     gate.silence()
     environ = {
-        **environ_of(runs),
         "LOGSHIP_ENDPOINTS": gate.endpoint,
         "LOGSHIP_BUFFER_BYTES_MAX": "100000",
         "LOGSHIP_BLOCK_SECONDS_MAX": "3600",
     }
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    pipe = subprocess.Popen(
-        [*LOGSHIP, "pipe", "--stop-timeout", "4"],
-        env=environ,
-        stdin=reading,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    with piping(runs, reading, stop_timeout=4, **environ) as pipe:
         os.close(reading)
         wait_until(lambda: gate.connections_taken > 0, "it has begun")
         wait_until(lambda: is_full(writing), "it reads no more")
         pipe.send_signal(signal.SIGTERM)
         _, told = pipe.communicate(timeout=40)
-    finally:
-        pipe.kill()
-        pipe.wait()
-        os.close(writing)
+    os.close(writing)
     report = json.loads(told.splitlines()[-1])
     assert report["reason"] == "SIGTERM"
     assert report["accepted"] == report["spilled"] + report["dropped"] > 0
@@ -173,14 +181,8 @@ threading.Thread.start = start
 from logship._cli import main
 main()
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", fails, *WORDS[3:]],
-        env={**environ_of(runs), "LOGSHIP_BUFFER_BYTES_MAX": "100000"},
-        input=b"line\n" * 5000,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    words = (sys.executable, "-c", fails, "pipe")
+    ended = piped(runs, b"line\n" * 5000, *words, LOGSHIP_BUFFER_BYTES_MAX="100000")
     assert ended.returncode == 1
     report = json.loads(ended.stderr.splitlines()[-1])
     assert report["accepted"] == 5000 == report["spilled"] + report["dropped"]
@@ -200,14 +202,7 @@ pipe.record_of_line = record_or_fail
 from logship._cli import main
 main()
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", fails, *WORDS[3:]],
-        env=environ_of(runs),
-        input=b"one\nlarge\ntwo\n",
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    ended = piped(runs, b"one\nlarge\ntwo\n", sys.executable, "-c", fails, "pipe")
     assert runs.messages == ["one", "two"]
     assert ended.returncode == 1
     assert b"a line is refused: no memory for its record" in ended.stderr
@@ -215,12 +210,5 @@ main()
 
 
 def test_a_disabled_pipe_reads_its_input_and_ends(runs: Runs) -> None:
-    ended = subprocess.run(
-        WORDS,
-        env=environ_of(runs) | {"LOGSHIP_DISABLED": "1"},
-        input=b"one\n" * 100_000,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    ended = piped(runs, b"one\n" * 100_000, LOGSHIP_DISABLED="1")
     assert (ended.returncode, runs.messages) == (0, [])

@@ -415,25 +415,3 @@ def test_by_default_sighup_starts_the_clock_if_the_command_ends_by_it(
         program.let_go("end")
     assert program.end().returncode == status
     assert read_receipt(receipt)["reason"] == reason
-
-
-def test_pipe_delivers_what_it_has_read_at_any_stop_signal(runs: Runs) -> None:
-    """Its input stays open, so it ends at the deadline."""
-    reading, writing = os.pipe()
-    pipe = subprocess.Popen(
-        [*LOGSHIP, "pipe", "--stop-timeout", "1"],
-        env={"PYTHONPATH": str(REPOSITORY), "LOGSHIP_ENDPOINTS": runs.receiver.endpoint},
-        stdin=reading,
-    )
-    try:
-        os.write(writing, b"one line\n")
-        wait_until(lambda: runs.messages == ["one line"], "it reads")
-        os.write(writing, b"another line\n")
-        pipe.send_signal(signal.SIGQUIT)
-        assert pipe.wait(40) == 0
-        assert runs.messages == ["one line", "another line"]
-    finally:
-        pipe.kill()
-        pipe.wait()
-        os.close(reading)
-        os.close(writing)

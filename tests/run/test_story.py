@@ -66,22 +66,6 @@ def test_a_batch_that_ends_by_itself_loses_nothing_and_keeps_its_code(
     both.assert_proved(receipt)
 
 
-@pytest.mark.usefixtures("slow_sidecar")
-def test_a_batch_stopped_in_the_middle_loses_nothing_that_it_had_printed(
-    both: Runs, receipt: Path
-) -> None:
-    """It has no handler for SIGTERM, as most have none."""
-    program = both.start(
-        BATCH.format(lines=-1, burst=0, code=0),
-        options=("--receipt", str(receipt), "--stop-timeout", "30"),
-    )
-    ended = both.stopped(program, logged=600, returncode=SIGTERMED)
-    assert len(ended.ledger) >= 600
-    both.verdict(ended).assert_all_delivered()
-    assert read_receipt(receipt)["complete"] is True
-    both.assert_proved(receipt)
-
-
 def test_the_sidecar_is_killed_and_restarted_while_the_batch_is_stopped(
     both: Runs, receipt: Path
 ) -> None:
