@@ -30,7 +30,7 @@ ANY_PYTHON = frozenset(
         *("documentation", "faults", "fuzz", "golden", "interleavings", "interop", "lint"),
         *("metrics", "packaging", "plan", "receiver", "reconnects", "run", "sidecar"),
         *("simulation", "soak", "top", "typing"),
-        *("protocol/test_hostile.py", "spool/test_crafted.py", "spool/test_crash_points.py"),
+        *("protocol/test_hostile.py", "spool/test_crafted.py"),
         *("spool/test_damage.py", "spool/test_honest_recovery.py", "spool/test_sigkill.py"),
         "unit/test_architecture.py",
     }

@@ -59,14 +59,6 @@ def test_a_tag_that_was_never_known_is_the_one_that_routes_here(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_and_the_provisional_one_where_none_is_known(tmp_path: Path) -> None:
-    leave(tmp_path, lambda buffer: log(buffer, 50))
-    orphans = Orphans(tmp_path)
-    assert shipped(orphans) == all_of(PROVISIONAL, 50)
-    (note,) = orphans.counters.notes
-    assert note.endswith('was never known; it is shipped as "program"')
-
-
 def test_one_that_had_become_known_is_known_from_the_spool(tmp_path: Path) -> None:
     def fill(buffer: Buffer) -> None:
         log(buffer, 30)

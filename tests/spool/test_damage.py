@@ -174,12 +174,6 @@ def test_a_wrong_generation_loses_nothing(written: Written, place: int, word: in
     assert left.markers == written.whole.markers
 
 
-def test_a_damaged_segment_header_loses_nothing(written: Written) -> None:
-    left = written.read(b"\0" * 64 + written.data[64:])
-    assert left.faults == ["the segment's header is damaged"]
-    assert left.markers == written.whole.markers
-
-
 def test_another_byte_order_is_refused(written: Written) -> None:
     data = bytearray(written.data)
     data[12:16] = data[12:16][::-1]

@@ -125,17 +125,6 @@ def test_everything_comes_in_order_and_nothing_is_left(tmp_path: Path) -> None:
     assert (counters.records, counters.records_acked) == (30, 30)
 
 
-def test_each_dead_stream_gets_its_end_record(tmp_path: Path) -> None:
-    dead_life(tmp_path, log_some)
-    sidecar = recover(tmp_path)
-    ends = {each[KEY][:12]: each for each in sidecar.controls}
-    assert len(ends) == len(sidecar.controls) == 3
-    for stream, end in ends.items():
-        numbers = [int(each[KEY][13:]) for each in sidecar.records if each[KEY][:12] == stream]
-        assert end["logship_end"] == "recovered"
-        assert int(end[KEY][13:]) == max(numbers) + 1
-
-
 def test_the_oldest_life_comes_first(tmp_path: Path) -> None:
     for born, name in ((3, "third"), (1, "first"), (2, "second")):
         dead_life(
@@ -214,16 +203,6 @@ def test_numbers_that_are_nowhere_on_the_spool_are_not_given_out_again(tmp_path:
     assert end[KEY][13:] == "0000000007"
 
 
-def test_a_stream_that_ended_is_not_ended_again(tmp_path: Path) -> None:
-    def closes(buffer: Buffer) -> None:
-        log_some(buffer)
-        buffer.close_intake()
-
-    dead_life(tmp_path, closes)
-    sidecar = recover(tmp_path)
-    assert [each["logship_end"] for each in sidecar.controls] == [True] * 3
-
-
 def test_a_stream_whose_end_record_is_acked_is_not_ended_again(tmp_path: Path) -> None:
     def closes(buffer: Buffer) -> None:
         log_some(buffer, 3)
@@ -235,16 +214,6 @@ def test_a_stream_whose_end_record_is_acked_is_not_ended_again(tmp_path: Path) -
     sidecar = recover(tmp_path)
     assert len(sidecar.records) == 2
     assert len(sidecar.controls) == 2
-
-
-def test_without_stamps_there_are_no_records_of_our_own(tmp_path: Path) -> None:
-    def log(buffer: Buffer) -> None:
-        buffer.offer("tag", b"\x92\xd7\x00" + bytes(8) + b"\x81\xa7message\xa1m")
-
-    dead_life(tmp_path, log, stamp_key=None)
-    sidecar = recover(tmp_path)
-    assert (sidecar.markers, sidecar.controls) == (["m"], [])
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("damaged", [range(0), range(16, 17), range(10_000)])
@@ -359,28 +328,6 @@ def damage_second_chunk(life: Path) -> None:
     chunk = read_segment(bytes(data), bytes.fromhex(life.name)).chunks[1]
     struct.pack_into("=Q", data, chunk.offset + COMMIT_AT, 7 << 32 | 77)
     segment.write_bytes(data)
-
-
-def test_a_damaged_chunk_is_quarantined_named_and_declared(tmp_path: Path) -> None:
-    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
-    damage_second_chunk(life)
-    sidecar = recover(tmp_path)
-    counters = sidecar.orphans.counters
-    assert counters.damaged == 1
-    assert "a chunk is damaged" in counters.notes[0]
-    assert life.name in counters.notes[0]
-    (kept,) = (tmp_path / "quarantine").iterdir()
-    assert kept.read_bytes().startswith(b"LGSPCHK\n")
-    assert kept.stat().st_mode & 0o777 == 0o600
-    (gap,) = gaps_in(sidecar.controls)
-    stream = next(each[KEY][:12] for each in sidecar.controls if "logship_gap" in each)
-    arrived = {int(each[KEY][13:]) for each in sidecar.records if each[KEY][:12] == stream}
-    first, last, reason = gap
-    assert reason == "damaged"
-    end = max(int(each[KEY][13:]) for each in sidecar.controls if each[KEY][:12] == stream)
-    assert arrived | set(range(first, last + 1)) == set(range(1, 21))
-    assert end == 22  # the gap is 21
-    assert not life.exists()
 
 
 @pytest.mark.parametrize("seals", [False, True])

@@ -192,6 +192,8 @@ def test_recover_names_damage_on_stderr_and_does_not_say_that_all_is_well(tmp_pa
         assert report["unkept"] == 0
         assert spools.stderr.count("logship: recovery: ") == report["damaged"]
         assert len(kept(spools.spool)) == report["damaged"]
+        modes = {each.stat().st_mode & 0o777 for each in (spools.spool / "quarantine").iterdir()}
+        assert modes == {0o600}
 
 
 def test_what_the_disk_does_not_give_a_second_time_is_not_quarantined_as_zeros(
