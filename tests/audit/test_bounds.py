@@ -123,10 +123,6 @@ def seconds_of_claims(count: int) -> float:
     return seconds
 
 
-def test_four_times_as_many_claims_cost_about_four_times_as_much() -> None:
-    assert least_seconds(seconds_of_claims, 20_000) < 8 * least_seconds(seconds_of_claims, 5_000)
-
-
 def seconds_of_ages(count: int) -> float:
     ages = Ages.restored({ONE: [[each, [[2 * each, 2 * each]]] for each in range(count)]})
     missing = Ranges((2 * each, 2 * each) for each in range(count + 1))
@@ -135,11 +131,6 @@ def seconds_of_ages(count: int) -> float:
     seconds = time.process_time() - began
     assert ages.overdue(count - 1) == {ONE: count}
     return seconds
-
-
-def test_four_times_as_many_losses_cost_about_four_times_as_much() -> None:
-    """Each was found at a look of its own: a watch of days goes through them at each look."""
-    assert least_seconds(seconds_of_ages, 4_000) < 8 * least_seconds(seconds_of_ages, 1_000)
 
 
 def seconds_of_files(count: int) -> float:
@@ -154,8 +145,18 @@ def seconds_of_files(count: int) -> float:
     return seconds
 
 
-def test_the_holes_of_four_times_as_many_files_cost_about_four_times_as_much() -> None:
-    assert least_seconds(seconds_of_files, 400) < 8 * least_seconds(seconds_of_files, 100)
+GROWING: dict[str, tuple[Callable[[int], float], int]] = {
+    "claims of a report": (seconds_of_claims, 5_000),
+    "losses, each found at a look of its own": (seconds_of_ages, 1_000),
+    "holes of files": (seconds_of_files, 100),
+}
+
+
+@pytest.mark.parametrize(("cost_seconds", "count"), GROWING.values(), ids=GROWING)
+def test_four_times_as_much_costs_about_four_times_as_much(
+    cost_seconds: Callable[[int], float], count: int
+) -> None:
+    assert least_seconds(cost_seconds, 4 * count) < 8 * least_seconds(cost_seconds, count)
 
 
 SETTLED_BYTES_MAX = 600

@@ -27,12 +27,6 @@ def assert_normal(ranges: Ranges) -> None:
     assert all(left[1] + 1 < right[0] for left, right in itertools.pairwise(pairs))
 
 
-def test_two_million_numbers_in_order_are_one_range() -> None:
-    numbers = Ranges()
-    assert all(numbers.add(number) for number in range(1, 2_000_001))
-    assert list(numbers) == [(1, 2_000_000)]
-
-
 def test_memory_grows_with_holes_and_not_with_numbers() -> None:
     """Eight chunks of 1,000 in flight, acked and written in any order, over and over."""
     numbers = Ranges()
@@ -45,18 +39,6 @@ def test_memory_grows_with_holes_and_not_with_numbers() -> None:
     assert most <= 5
     assert list(numbers) == [(0, 199_999)]
     assert sys.getsizeof(numbers._firsts) < 500
-
-
-@given(st.lists(NUMBERS, max_size=80))
-def test_adding_tells_whether_the_number_is_new(numbers: list[int]) -> None:
-    seen: set[int] = set()
-    ranges = Ranges()
-    for number in numbers:
-        assert ranges.add(number) == (number not in seen)
-        seen.add(number)
-        assert ranges.highest == max(seen)
-    assert_normal(ranges)
-    assert numbers_in(ranges) == seen
 
 
 @given(PAIRS, PAIRS)

@@ -1,4 +1,4 @@
-"""`logship audit --watch` when a clock is set back, a disk stalls or an inode is used again.
+"""`logship audit --watch` when clocks, disks, files and its own state are not as usual.
 
 Time is an argument here, so nothing waits.
 """
@@ -15,20 +15,17 @@ import pytest
 
 from logship._audit import watch
 from logship._audit.evidence import Stream
+from logship._audit.outputs import FilePart, Files
+from logship._audit.state_file import BadState, StateFile
 from logship._audit.verdict import StreamVerdict, judge
-from tests.audit.lines import ONE, TWO, received, record
-from tests.audit.watched import Watched
+from tests.audit.lines import ONE, TWO, append, delivered, plain, received, record, stamp, text
+from tests.audit.watched import Watched, watching_three
 
 OUT, ROTATED, PACKED = Path("out.log"), Path("out.log.1"), Path("out.log.1.gz")
 
 
-def delivered(*numbers: int, stream: str = ONE) -> bytes:
-    return b"".join(received(record(number, stream)) + b"\n" for number in numbers)
-
-
-def append(path: Path, lines: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(lines)
+def lines_of(*numbers: int, stream: str = ONE) -> bytes:
+    return text(received(record(number, stream)) for number in numbers)
 
 
 # --- the clock ------------------------------------------------------------------------------------
@@ -36,8 +33,8 @@ def append(path: Path, lines: bytes) -> None:
 
 def test_a_clock_that_is_set_back_delays_no_alert_and_no_removal() -> None:
     watched = Watched("out.log*", overdue_seconds=60, retention_seconds=100)
-    ROTATED.write_bytes(delivered(1))
-    OUT.write_bytes(delivered(3))
+    ROTATED.write_bytes(lines_of(1))
+    OUT.write_bytes(lines_of(3))
     watched.look()
     assert watched.look(-3600) == (2, 1, 0)
     assert watched.watch.figures.oldest_missing_seconds == 0
@@ -51,9 +48,9 @@ def test_a_clock_that_is_set_back_delays_no_alert_and_no_removal() -> None:
 
 def test_numbers_that_are_missing_since_one_moment_are_kept_together() -> None:
     watched = Watched("out.log*", overdue_seconds=10)
-    OUT.write_bytes(delivered(1, 3))
+    OUT.write_bytes(lines_of(1, 3))
     watched.look()
-    append(OUT, delivered(5))
+    append(OUT, delivered(5, 5))
     watched.look(0)
     watched.look(10)
     assert watched.watch.figures.records_overdue == 2
@@ -67,7 +64,7 @@ def test_a_file_that_cannot_be_looked_up_is_not_taken_for_gone(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("mounted").mkdir()
-    Path("mounted/out.log").write_bytes(delivered(1, 2, 3))
+    Path("mounted/out.log").write_bytes(lines_of(1, 2, 3))
     watched = Watched(name)
     assert watched.look() == (3, 0, 0)
 
@@ -87,8 +84,8 @@ def test_one_file_that_cannot_be_looked_up_hides_no_other(
 ) -> None:
     Path("mounted").mkdir()
     good, bad = Path("mounted/good.log"), Path("mounted/bad.log")
-    good.write_bytes(delivered(1, 2))
-    bad.write_bytes(delivered(3))
+    good.write_bytes(lines_of(1, 2))
+    bad.write_bytes(lines_of(3))
     watched = Watched("mounted")
     assert watched.look() == (3, 0, 0)
     stat_of = Path.stat
@@ -100,7 +97,7 @@ def test_one_file_that_cannot_be_looked_up_hides_no_other(
 
     with monkeypatch.context() as directory_of_another_user:
         directory_of_another_user.setattr(Path, "stat", forbidden)
-        append(good, delivered(4))
+        append(good, delivered(4, 4))
         assert watched.look() == (4, 0, 0)
         assert watched.look() == (4, 0, 0)
     [said] = watched.said
@@ -112,7 +109,7 @@ def test_one_file_that_cannot_be_looked_up_hides_no_other(
 
 def test_a_stream_that_only_unreadable_lines_name_goes_with_them() -> None:
     watched = Watched("out.log*")
-    OUT.write_bytes(delivered(1)[:-2] + b"\n")
+    OUT.write_bytes(lines_of(1)[:-2] + b"\n")
     watched.look()
     assert watched.watch.figures.streams_unended == 1
     OUT.write_bytes(b"started anew\n")
@@ -122,20 +119,20 @@ def test_a_stream_that_only_unreadable_lines_name_goes_with_them() -> None:
 
 def test_the_inode_of_a_file_that_could_be_removed_may_be_used_while_nothing_watches() -> None:
     watched = Watched("out.log*", retention_seconds=100)
-    ROTATED.write_bytes(delivered(1, 2, 3))
-    OUT.write_bytes(delivered(4, 5))
+    ROTATED.write_bytes(lines_of(1, 2, 3))
+    OUT.write_bytes(lines_of(4, 5))
     watched.look()
     after = watched.resumed()
-    ROTATED.write_bytes(delivered(6, 7, 8))
+    ROTATED.write_bytes(lines_of(6, 7, 8))
     assert after.look(500) == (8, 0, 0)
     assert after.said == []
 
 
 def test_gzip_that_grew_while_nothing_watched_has_no_duplicates() -> None:
     watched = Watched("out.log*", retention_seconds=100)
-    PACKED.write_bytes(gzip.compress(delivered(1, 2, 3)))
+    PACKED.write_bytes(gzip.compress(lines_of(1, 2, 3)))
     watched.look()
-    append(PACKED, gzip.compress(delivered(4, 5)))
+    PACKED.write_bytes(PACKED.read_bytes() + gzip.compress(lines_of(4, 5)))
     assert watched.resumed().look(500) == (5, 0, 0)
 
 
@@ -148,9 +145,95 @@ def test_a_file_that_grows_costs_by_what_is_new(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(watch, "judge", noting)
     watched = Watched("out.log*")
-    OUT.write_bytes(delivered(1, 2) + delivered(1, 2, stream=TWO))
+    OUT.write_bytes(lines_of(1, 2) + lines_of(1, 2, stream=TWO))
     watched.look()
     judged.clear()
-    append(OUT, delivered(3, stream=TWO))
+    append(OUT, delivered(3, 3, TWO))
     assert watched.look() == (5, 0, 0)
     assert judged == [TWO]
+
+
+# --- files that were read before -----------------------------------------------------------------
+
+
+def test_a_file_that_is_rotated_before_it_is_opened_is_left_to_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = Watched("out.log*")
+    append(OUT, delivered(1, 3))
+    whole = Files.parts
+
+    def parts(files: Files) -> list[FilePart]:
+        found = list(whole(files))
+        if not ROTATED.exists():
+            OUT.rename(ROTATED)
+            append(OUT, delivered(4, 6))
+        return found
+
+    monkeypatch.setattr(Files, "parts", parts)
+    assert watched.look() == (0, 0, 0)
+    assert watched.resumed().look() == (6, 0, 0)
+    assert watched.look() == (6, 0, 0)
+    assert watched.said == []
+
+
+def test_another_file_that_begins_with_the_same_bytes_is_another_file() -> None:
+    def long(number: int, stream: str) -> bytes:
+        return plain({"message": "x" * 300, "logship_id": stamp(number, stream)})
+
+    watched = Watched("out.log*")
+    append(OUT, [long(1, ONE), long(2, ONE)])
+    assert watched.look() == (2, 0, 0)
+    OUT.write_bytes(text(long(number, TWO) for number in (1, 2, 3)))
+    watched.look()
+    lost = {name: list(each.lost) for name, each in watched.watch.verdicts.items()}
+    assert lost == {ONE: [(1, 2)], TWO: []}
+
+
+def test_a_state_without_the_bytes_before_the_position_is_read() -> None:
+    watched = Watched("out.log")
+    append(OUT, delivered(1, 3))
+    watched.look()
+    state = watched.watch.state()
+    [part] = state["outputs"]["out.log"].values()
+    del part["position"]["tail"]
+    after = Watched("out.log")
+    after.watch.resume(state)
+    append(OUT, delivered(4, 4))
+    assert after.look() == (4, 0, 0)
+
+
+@pytest.mark.parametrize("magic", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"])
+def test_a_plain_file_that_goes_on_like_a_packed_one_stays_plain(magic: bytes) -> None:
+    watched = watching_three()
+    append(OUT, [magic + b" of another program", *delivered(4, 5)])
+    assert watched.look() == (5, 0, 0)
+    assert watched.said == []
+
+
+# --- the file of its state ------------------------------------------------------------------------
+
+
+def test_two_watches_with_one_state_do_not_hinder_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.json"
+    watch, other, fsync = Watched("out.log").watch, Watched("out.log").watch, os.fsync
+
+    def while_the_other_writes(number: int) -> None:
+        fsync(number)
+        monkeypatch.setattr(os, "fsync", fsync)
+        StateFile(path).save(other)
+
+    monkeypatch.setattr(os, "fsync", while_the_other_writes)
+    StateFile(path).save(watch)
+    StateFile(path).resume(watch)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_state_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.mkdir()
+    with pytest.raises(BadState, match="cannot write"):
+        StateFile(path).save(Watched("out.log").watch)
+    assert list(tmp_path.iterdir()) == [path]
