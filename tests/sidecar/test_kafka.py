@@ -1,4 +1,7 @@
-"""Fluent Bit delivers to Kafka; what its Kafka library has in memory dies with the process."""
+"""Both sidecars deliver to Kafka; Fluentd keeps in its files what the brokers have not.
+
+What Fluent Bit's Kafka library has in memory dies with the process.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,29 @@ import pytest
 from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty
 from tests.interop.conftest import Connect, needs
 from tests.sidecar.brokers import Broker, judge
-from tests.sidecar.deployed import DeployedFluentBit, has_fluent_bit_output
+from tests.sidecar.deployed import (
+    DeployedFluentBit,
+    DeployedFluentd,
+    has_fluent_bit_output,
+    has_fluentd_output,
+)
 from tests.sidecar.destinations import kept_by, log_at_length, restart, why_no_stand_in
-from tests.support.servers import json_objects, why_no_fluent_bit
+from tests.support.servers import (
+    ServerProcess,
+    json_objects,
+    why_no_fluent_bit,
+    why_no_fluentd,
+)
 from tests.support.waiting import wait_until
 
-pytestmark = [needs(why_no_fluent_bit), needs(lambda: why_no_stand_in("confluent_kafka"))]
+pytestmark = needs(lambda: why_no_stand_in("confluent_kafka"))
+
+FIELDS = {"partition": "west", "partition_key": 7, "message_key": [1]}
+"""Names that Fluentd's plugin would take for Kafka's own."""
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    if not has_fluent_bit_output("kafka"):
-        pytest.skip("this fluent-bit was built without its output kafka")
     made = Broker(tmp_path)
     yield made
     made.process.kill()
@@ -30,39 +44,54 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def sidecar(broker: Broker, tmp_path: Path) -> Iterator[DeployedFluentBit]:
+def fluent_bit(broker: Broker, tmp_path: Path) -> Iterator[ServerProcess]:
+    if why := why_no_fluent_bit():
+        pytest.skip(why)
+    if not has_fluent_bit_output("kafka"):
+        pytest.skip("this fluent-bit was built without its output kafka")
     environ = {"LOGSHIP_KAFKA_BROKERS": broker.address(), "LOGSHIP_KAFKA_TOPIC": "logs"}
     with DeployedFluentBit(tmp_path / "sidecar", "kafka", environ=environ) as made:
         yield made
 
 
+@pytest.fixture
+def fluentd(broker: Broker, tmp_path: Path) -> Iterator[ServerProcess]:
+    if why := why_no_fluentd():
+        pytest.skip(why)
+    if not has_fluentd_output("kafka2"):
+        pytest.skip("this fluentd has no plugin for kafka2")
+    environ = {"LOGSHIP_OUTPUT": "kafka", "LOGSHIP_KAFKA_BROKERS": broker.address()}
+    with DeployedFluentd(tmp_path / "sidecar", environ=environ) as made:
+        yield made
+
+
 def test_nothing_is_lost_if_a_stop_can_reach_the_brokers(
-    broker: Broker, sidecar: DeployedFluentBit, connect: Connect
+    broker: Broker, fluent_bit: ServerProcess, connect: Connect
 ) -> None:
     ledger = Ledger()
-    client = connect(sidecar.endpoint)
+    client = connect(fluent_bit.endpoint)
     ledger.emit(client, 1000)
     broker.pause()
     ledger.emit(client, 1000)
     assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
-    restart(sidecar)
+    restart(fluent_bit)
     judge(ledger, broker)
 
 
 def test_what_the_brokers_have_not_dies_with_fluent_bit(
-    broker: Broker, sidecar: DeployedFluentBit, connect: Connect
+    broker: Broker, fluent_bit: ServerProcess, connect: Connect
 ) -> None:
     """It is no longer in files. The docs and the configuration say so."""
     lost, later = Ledger(), Ledger()
     broker.stand_still()
-    client = connect(sidecar.endpoint)
+    client = connect(fluent_bit.endpoint)
     lost.emit(client, 100)
     assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
-    wait_until(lambda: not kept_by(sidecar), "the library has all", 30)
-    sidecar.kill()
+    wait_until(lambda: not kept_by(fluent_bit), "the library has all", 30)
+    fluent_bit.kill()
     broker.go_on()
-    sidecar.start()
-    client = connect(sidecar.endpoint)
+    fluent_bit.start()
+    client = connect(fluent_bit.endpoint)
     later.emit(client, 100)
     assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
     judge(later, broker)
@@ -70,20 +99,39 @@ def test_what_the_brokers_have_not_dies_with_fluent_bit(
 
 @pytest.mark.proof
 @pytest.mark.timeout(600)
+def test_what_the_brokers_have_not_outlives_fluentd(
+    broker: Broker, fluentd: ServerProcess, connect: Connect
+) -> None:
+    ledger = Ledger()
+    broker.stand_still()
+    client = connect(fluentd.endpoint)
+    ledger.emit(client, 1000, **FIELDS)
+    assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+    fluentd.kill()
+    broker.go_on()
+    fluentd.start()
+    judge(ledger, broker)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["fluent_bit", "fluentd"])
 def test_nothing_is_lost_at_length(
+    kind: str,
     broker: Broker,
-    sidecar: DeployedFluentBit,
     connect: Connect,
+    request: pytest.FixtureRequest,
     record_property: RecordProperty,
 ) -> None:
     """100,000 records, 3,000 a second: the broker stands still three times; a SIGTERM between."""
+    sidecar: ServerProcess = request.getfixturevalue(kind)
     ledger, started = Ledger(), time.monotonic()
     client = connect(sidecar.endpoint)
     log_at_length(
         client, ledger, broker.pause, lambda: restart(sidecar), broker.pause, broker.pause
     )
     assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
-    wait_until(lambda: not kept_by(sidecar), "all is delivered", 60)
+    wait_until(lambda: not kept_by(sidecar), "all is delivered", 400)
     restart(sidecar)
     judge(ledger, broker)
     record_property("records", len(ledger.markers))
