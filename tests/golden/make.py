@@ -3,15 +3,11 @@
 The spools in `data/` are of the commit that `data/README.md` names, and are never written over:
 what they hold is exactly what newer code must still be able to read.
 `recovered`, the answers to them, may be made anew from the stored spools alone.
-
-`python -m tests.golden.make against TREE` changes nothing. It runs each program with this tree's
-logship and with that of TREE, has both recover what each left, and says where they differ.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,14 +18,12 @@ from tests.golden import outputs
 from tests.golden.auditing import verdicts
 from tests.golden.programs import CASES
 from tests.golden.recovering import (
-    HERE,
     check_against_ledger,
-    comparable,
     quarantine_and_die,
     recover,
     run_program,
 )
-from tests.golden.spools import DAMAGES, DATA, PAIRS, copied, pack, unpack
+from tests.golden.spools import DAMAGES, DATA, PAIRS, pack, unpack
 from tests.support.receiver_process import ReceiverProcess
 
 ARCHIVES = [*CASES, "quarantined"]
@@ -102,24 +96,6 @@ PARTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def compare_with(tree: Path, work: Path) -> int:
-    """Return how many spools the logship of this tree and that of `tree` read differently."""
-    differences = 0
-    with ReceiverProcess.start(work / "out") as receiver:
-        for case in CASES:
-            for writer in (HERE, tree):
-                directory = _made(work / f"{case} {writer.name} {writer is tree}")
-                run_program(case, directory, writer)
-                copy = copied(directory / "spool", _made(directory / "copy"))
-                result, lines = recover(directory / "spool", receiver)
-                theirs, their_lines = recover(copy, receiver, tree)
-                same = comparable(result) == comparable(theirs) and lines == their_lines
-                differences += not same
-                print(f"{case}, written by {writer}: {'same' if same else 'DIFFERENT'}")  # noqa: T201
-                shutil.rmtree(directory)
-    return differences
-
-
 def _made(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     return directory
@@ -128,11 +104,9 @@ def _made(directory: Path) -> Path:
 def main(words: list[str]) -> int:
     """Do what the words say; return the exit code."""
     with tempfile.TemporaryDirectory() as work:
-        if len(words) == 2 and words[0] == "against":
-            return min(1, compare_with(Path(words[1]).resolve(), Path(work)))
         chosen = list(PARTS) if words == ["all"] else words
         if not chosen or not set(chosen) <= set(PARTS):
-            print(f"usage: python -m tests.golden.make all | against TREE | {' '.join(PARTS)}")  # noqa: T201
+            print(f"usage: python -m tests.golden.make all | {' '.join(PARTS)}")  # noqa: T201
             return 2
         for part in chosen:
             PARTS[part](_made(Path(work) / part))

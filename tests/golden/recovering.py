@@ -29,11 +29,11 @@ Lines = list[dict[str, Any]]
 """JSON lines of the receiver, decoded."""
 
 
-def environ(tree: Path = HERE, /, **more: str) -> dict[str, str]:
-    """Return the environment of a program that uses the logship in `tree`."""
+def environ(**more: str) -> dict[str, str]:
+    """Return the environment of a program that uses this tree's logship."""
     return {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(tree),
+        "PYTHONPATH": str(HERE),
         "PYTHONHASHSEED": "0",
         "LOGSHIP_BACKOFF_SECONDS_BASE": "0.01",
         "LOGSHIP_BACKOFF_SECONDS_MAX": "0.05",
@@ -41,7 +41,7 @@ def environ(tree: Path = HERE, /, **more: str) -> dict[str, str]:
     }
 
 
-def run_program(case: str, directory: Path, tree: Path = HERE) -> str:
+def run_program(case: str, directory: Path) -> str:
     """Run a case of `programs.py`; it leaves `spool` and `ledger` in `directory`.
 
     Returns:
@@ -51,7 +51,7 @@ def run_program(case: str, directory: Path, tree: Path = HERE) -> str:
     spool.mkdir()
     ended = subprocess.run(
         [sys.executable, str(PROGRAMS), case, str(spool), str(directory / "ledger")],
-        env=environ(tree),
+        env=environ(),
         cwd=directory,
         capture_output=True,
         text=True,
@@ -63,11 +63,11 @@ def run_program(case: str, directory: Path, tree: Path = HERE) -> str:
     return ended.stderr
 
 
-def logship(*words: str, tree: Path = HERE, **more: str) -> subprocess.CompletedProcess[str]:
+def logship(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a `logship` command to its end."""
     return subprocess.run(
         command(*words),
-        env=environ(tree, **more),
+        env=environ(**more),
         cwd="/",  # the directory of a `-c` program is where it would find another logship
         capture_output=True,
         text=True,
@@ -81,17 +81,13 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-c", "from logship._cli import main; main()", *words]
 
 
-def recover(
-    spool: Path, receiver: ReceiverProcess, tree: Path = HERE
-) -> tuple[dict[str, Any], Lines]:
+def recover(spool: Path, receiver: ReceiverProcess) -> tuple[dict[str, Any], Lines]:
     """Recover a spool; return what the commands said and left, and the lines that arrived."""
     started_ns = time.time_ns()
-    dry_run = logship("recover", "--spool", str(spool), "--dry-run", tree=tree)
+    dry_run = logship("recover", "--spool", str(spool), "--dry-run")
     assert dry_run.returncode == 0, dry_run.stderr
     before = len(receiver.records())
-    recovered = logship(
-        "recover", "--spool", str(spool), tree=tree, LOGSHIP_ENDPOINTS=receiver.endpoint
-    )
+    recovered = logship("recover", "--spool", str(spool), LOGSHIP_ENDPOINTS=receiver.endpoint)
     assert recovered.stdout, recovered.stderr
     result = {
         "dry_run": [json.loads(line) for line in dry_run.stdout.splitlines()],

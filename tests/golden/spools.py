@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import shutil
 import struct
 import tarfile
 from collections.abc import Callable
@@ -52,11 +51,6 @@ def unpack(name: str, directory: Path) -> Path:
         (process_directory,) = (each for each in spool.iterdir() if each.name != "quarantine")
         damage.do(process_directory)
     return spool
-
-
-def copied(spool: Path, directory: Path) -> Path:
-    """Return a copy of a spool, in `directory`."""
-    return shutil.copytree(spool, directory / "spool")
 
 
 class Damage(NamedTuple):

@@ -1,13 +1,12 @@
 """Shows what becomes of a client that the kernel kills because the container is out of memory.
 
 The kernel really kills: in a cgroup of our own with a limit, seen from inside as a container sees
-its own, or in a container of Docker's. Each is tried where it can be made.
+its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -21,10 +20,6 @@ from tests.support.programs import Ended
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.proof
-
-REPOSITORY = Path(__file__).parents[2]
-IMAGE = "logship-application"
-RUN = "from logship._cli import main; main()"
 LIMIT_BYTES = 256 * 1024 * 1024
 RECORDS = 500
 CGROUPS = Path("/sys/fs/cgroup")
@@ -173,46 +168,3 @@ def assert_told(ended: Ended, seen: bool) -> None:
     told = BY_THE_KERNEL in ended.stderr
     assert told or (not seen and UNSEEN in ended.stderr), ended.stderr
     assert "has ended with code" not in ended.stderr, "the parent left nothing"
-
-
-def why_no_container() -> str:
-    """Return why no container can be run, or nothing."""
-    try:
-        found = subprocess.run(
-            ["docker", "image", "inspect", IMAGE], capture_output=True, timeout=60, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "there is no docker on PATH, or it does not answer"
-    if found.returncode:
-        return f"no Docker daemon, or no image {IMAGE}, which `docker compose build task` makes"
-    return ""
-
-
-@pytest.fixture
-def container_words(runs: Runs) -> Iterator[tuple[str, ...]]:
-    """The words that put a Python program under this clone's `run`, as PID 1 of a container."""
-    if why := why_no_container():
-        pytest.skip(why)
-    name = f"logship-test-{secrets.token_hex(4)}"
-    directory = runs.programs.directory
-    mounts = ("--volume", f"{directory}:{directory}", "--volume", f"{REPOSITORY}:{REPOSITORY}:ro")
-    passed_on = ("TEST_RUN", "TEST_DIRECTORY", "PYTHONPATH", "LOGSHIP_ENDPOINTS")
-    environ = [word for variable in passed_on for word in ("--env", variable)]
-    limits = ("--memory", str(LIMIT_BYTES), "--memory-swap", str(LIMIT_BYTES))
-    user = ("--user", f"{os.getuid()}:{os.getgid()}")
-    # `shift`: the first word is the Python of the tests, which is not there.
-    script = f"shift; exec python -c '{RUN}' run -- python \"$@\""
-    options = (*mounts, *environ, *limits, *user, "--network", "host", "--name", name)
-    yield ("docker", "run", "--rm", *options, IMAGE, "sh", "-c", script, "sh")
-    subprocess.run(["docker", "rm", "--force", name], capture_output=True, timeout=60, check=False)
-
-
-@EACH
-@SEEN
-def test_nor_does_one_in_a_container_of_dockers(
-    runs: Runs, container_words: tuple[str, ...], who: str, code: int, seen: bool
-) -> None:
-    ended = runs.programs.start(f"IS_SEEN = {seen}", HOARDS, who, before=container_words).end()
-    assert ended.returncode == code, ended.stderr
-    assert_told(ended, seen)
-    runs.verdict(ended).assert_delivered_once(RECORDS)

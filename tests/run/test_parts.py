@@ -20,7 +20,7 @@ import pytest
 
 from logship._client import intake
 from logship._process import stopfile
-from logship._process.clock import Started, StopClock
+from logship._process.clock import StopClock
 from logship._protocol import entries
 from logship._run import multiline
 from logship._run.clients import environment_for
@@ -258,18 +258,6 @@ def test_the_stop_file_tells_the_deadline_and_nonsense_in_it_is_not_believed(
     path.mkdir()
     assert told() is None
     assert stopfile.reader({})() is None
-
-
-def test_a_clock_that_runs_goes_by_the_told_deadline() -> None:
-    told: list[float] = []
-    clock = StopClock(9.0, lambda: told[0] if told else None)
-    deadlines = []
-    for now_told, starts in (([55.0], False), ([55.0], True), ([], False)):
-        told[:] = now_told
-        if starts:
-            clock.start(Started(100.0, "SIGTERM"))
-        deadlines.append(clock.deadline_seconds)
-    assert deadlines == [None, 55.0, pytest.approx(108.1)]
 
 
 def test_a_spool_in_memory_is_no_larger_than_a_buffer(
