@@ -125,12 +125,6 @@ def retry_timer_lost(deadline: Any, self: ChunkDelivery) -> float | None:
     return None if self.state.name == "WAITING" else deadline(self)
 
 
-@_after_init(Delivery)
-def ack_timeout_never_fires(delivery: ChunkDelivery) -> None:
-    """A silent connection is waited for as long as it lasts."""
-    delivery._ack_timeout_seconds = float("inf")
-
-
 @_around(Delivery, "_note_progress")
 def ack_timeout_from_the_connection(note: Any, self: ChunkDelivery, now_seconds: float) -> None:
     """The silence is counted from the beginning of the connection, whatever was acked since."""

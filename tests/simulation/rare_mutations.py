@@ -1,7 +1,7 @@
 """Mistakes that show in one history of many thousands: each is shown by the seed noted for it.
 
 A campaign of the usual length does not find them, so the tests of `mutations` and `disk_mutations`
-cannot ask for them. Most are mistakes of the judge, which must not accuse the innocent either.
+cannot ask for them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,10 @@ from logship._buffer.chunk import MemoryChunk
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.mapped import UnspooledChunk
 from logship._spool.orphan import Orphan, OrphanStream
-from tests.simulation.estate import Estate
 from tests.simulation.mutations import Mutations
 
 RARE_MUTATIONS = Mutations()
 _mutation, _around = RARE_MUTATIONS.add, RARE_MUTATIONS.around
-
-
-# -- of the product --------------------------------------------------------------------------
 
 
 @_around(Adoption, "settled")
@@ -44,25 +40,3 @@ def acked_chunks_show_nothing(init: Any, self: OrphanStream) -> None:
     """A stream without a slot is forgotten with the segments of its acked chunks."""
     init(self)
     self.shown_by_chunks = False
-
-
-# -- of the judge ----------------------------------------------------------------------------
-
-
-@_mutation
-def memory_taken_for_damage(patch: pytest.MonkeyPatch) -> None:
-    """What died in memory behind a damaged chunk must have been in that chunk."""
-    patch.setattr(Estate, "swallowed", lambda *_: set())
-
-
-@_mutation
-def declared_before_the_end(patch: pytest.MonkeyPatch) -> None:
-    """What recovery keeps must be declared while the stream cannot be ended yet."""
-    patch.setattr(Estate, "_to_declare", lambda *_: {})
-
-
-@_around(Estate, "troubled")
-def trouble_with_a_record_not_its_lifes(troubled: Any, self: Estate, name: str) -> None:
-    """Where a record could not be kept, nothing may be said of the life that it is from."""
-    if "-" not in name:
-        troubled(self, name)
