@@ -297,6 +297,11 @@ def test_any_split_of_the_bytes_reads_the_same(frames: list[bytes], cuts: list[i
     assert read(*pieces) == [message for frame in frames for message in read(frame)]
 
 
+def test_byte_by_byte() -> None:
+    sent = b"".join(valid_frames) + b"\xdc\x00\x02\xa1t\x90"
+    assert read(*[sent[at : at + 1] for at in range(len(sent))]) == read(sent)
+
+
 @given(st.sampled_from(valid_frames), st.data())
 def test_mutated_frames_raise_protocol_errors_and_nothing_else(
     frame: bytes, data: st.DataObject
