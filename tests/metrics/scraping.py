@@ -5,20 +5,29 @@ Nothing of logship's is imported: what is shown is what a stranger sees.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import urllib.request
 from http.client import HTTPException
+from pathlib import Path
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_classic
 
 from tests.support.programs import Program
+from tests.support.waiting import wait_until
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 SERVED_ON = re.compile(r"metrics are served on http://127\.0\.0\.1:(\d+)/metrics")
 """What a program says that was told to serve on any free port."""
+
+as_another_user = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(p.stat().st_mode & 0o001 for p in Path(os.__file__).parents),
+    reason="needs root, and a Python that another user may read",
+)
 
 Samples = dict[str, float]
 """Values by name and labels, as `logship_connects_total{result="ok"}`."""
@@ -108,6 +117,13 @@ class Scraper:
     def value(self, key: str) -> float:
         """Return a sample of the last scrape; -1 where it was not there."""
         return self.last.get(key, -1.0)
+
+    def until_shown(self, key: str, value: float) -> None:
+        """Wait until the endpoint shows a value."""
+        try:
+            wait_until(lambda: self.value(key) == value, f"{key} is {value}", 60)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it shows {self.last}") from None
 
     def _run(self) -> None:
         while not self._stopped.wait(0.02) and self._failure is None:

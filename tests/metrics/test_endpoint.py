@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -32,6 +31,7 @@ from tests.metrics.scraping import (
     SERVED_ON,
     Samples,
     Scraper,
+    as_another_user,
     fetch,
     parsed,
     port_said_by,
@@ -53,12 +53,6 @@ LOG_UNTIL_TOLD = """
     ready()
     wait_for("end")
 """
-
-
-as_another_user = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(p.stat().st_mode & 0o001 for p in Path(os.__file__).parents),
-    reason="needs root, and a Python that another user may read",
-)
 
 
 def families_of(measures: tuple[object, ...]) -> set[str]:

@@ -51,19 +51,11 @@ GUNICORN = """
 """
 
 
-def until_shown(scraper: Scraper, key: str, value: float) -> None:
-    """Wait until the endpoint shows a value."""
-    try:
-        wait_until(lambda: scraper.value(key) == value, f"{key} is {value}", 60)
-    except AssertionError as error:
-        raise AssertionError(f"{error}; it shows {scraper.last}") from None
-
-
 def assert_sum_is_the_ledger(scraper: Scraper, program: Program) -> None:
     """Wait until all is acked, and hold it against the ledger."""
     records = len(program.ledger)
     try:
-        until_shown(scraper, "logship_records_acked_total", records)
+        scraper.until_shown("logship_records_acked_total", records)
     finally:
         shown = {name: value for name, value in scraper.last.items() if "records" in name}
         assert scraper.value("logship_records_acked_total") == records, shown
@@ -138,7 +130,7 @@ def test_a_worker_that_is_killed_is_counted_as_that(
         worker = int(site.program.ledger[0].split("-")[1])
         assert worker != site.program.process.pid
         os.kill(worker, signal.SIGKILL)
-        until_shown(scraper, KILLED, 1)
+        scraper.until_shown(KILLED, 1)
         site.visit(20)
         assert_sum_is_the_ledger(scraper, site.program)
 
@@ -313,7 +305,7 @@ def test_forked_children_begin_at_zero(
         lambda: scraper.value(DRAINED) + scraper.value(KILLED) == 20, "all ends are shown", 60
     )
     assert scraper.value(KILLED) == 0
-    until_shown(scraper, "logship_records_accepted_total", 31)
+    scraper.until_shown("logship_records_accepted_total", 31)
     assert_sum_is_the_ledger(scraper, program)
     assert scraper.value("logship_clients") == 1
     program.finish("end")

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.metrics.scraping import Scraper
+from tests.metrics.scraping import Scraper, as_another_user
 from tests.run.conftest import Runs
 from tests.run.test_clients import NOWHERE
 from tests.support.programs import Program
-from tests.support.waiting import wait_until
 
 KILLED = 'logship_processes_ended_total{result="killed"}'
 PRINTED = 40
@@ -79,10 +78,6 @@ def kill_children(program: Program) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def until_shown(scraper: Scraper, key: str, value: float) -> None:
-    wait_until(lambda: scraper.value(key) == value, f"{key} is {value}", 20)
-
-
 @pytest.mark.parametrize("given", ["option", "environment"])
 def test_the_sums_are_right_though_children_are_killed(runs: Runs, port: int, given: str) -> None:
     by_option = given == "option"
@@ -96,11 +91,11 @@ def test_the_sums_are_right_though_children_are_killed(runs: Runs, port: int, gi
         program.until_true(lambda: len(children(program)) == 4, "all children have logged")
         written = PRINTED + 4 * LOGGED
         assert len(program.ledger) == written
-        until_shown(scraper, "logship_records_accepted_total", written)
-        until_shown(scraper, "logship_records_acked_total", PRINTED + 2 * LOGGED)
+        scraper.until_shown("logship_records_accepted_total", written)
+        scraper.until_shown("logship_records_acked_total", PRINTED + 2 * LOGGED)
         kill_children(program)
-        until_shown(scraper, "logship_recovery_records_acked_total", 2 * LOGGED)
-        until_shown(scraper, KILLED, 4)
+        scraper.until_shown("logship_recovery_records_acked_total", 2 * LOGGED)
+        scraper.until_shown(KILLED, 4)
         assert scraper.value("logship_records_acked_total") == PRINTED + 2 * LOGGED
         assert scraper.value("logship_records_accepted_total") == written
         assert scraper.value("logship_records_left_spooled_total") == 2 * LOGGED
@@ -112,11 +107,7 @@ def test_the_sums_are_right_though_children_are_killed(runs: Runs, port: int, gi
     assert "metrics" not in ended.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-@pytest.mark.skipif(
-    not all(each.stat().st_mode & 0o001 for each in Path(os.__file__).parents),
-    reason="this Python lies where another user may not read it",
-)
+@as_another_user
 @pytest.mark.parametrize("has_spool", [False, True])
 def test_clients_of_another_user_are_in_the_sum(
     runs: Runs, port: int, open_directory: Path, has_spool: bool
@@ -132,10 +123,10 @@ def test_clients_of_another_user_are_in_the_sum(
     )
     with Scraper(port) as scraper:
         written = PRINTED + 2 * LOGGED
-        until_shown(scraper, "logship_records_accepted_total", written)
+        scraper.until_shown("logship_records_accepted_total", written)
         assert scraper.value("logship_metrics_pages_refused") == 0
         kill_children(program)
-        until_shown(scraper, KILLED, 2)
+        scraper.until_shown(KILLED, 2)
         assert scraper.value("logship_records_accepted_total") >= written
         assert scraper.went_down == []
     program.finish("end")
@@ -147,7 +138,7 @@ def test_any_free_port_is_one_for_all_and_told_once(runs: Runs) -> None:
     told = re.compile(r"metrics are served on http://127\.0\.0\.1:(\d+)/metrics")
     program.until_true(lambda: told.search(program.stderr) is not None, "the port is told")
     with Scraper(int(told.findall(program.stderr)[0])) as scraper:
-        until_shown(scraper, "logship_records_acked_total", PRINTED + 2 * LOGGED)
+        scraper.until_shown("logship_records_acked_total", PRINTED + 2 * LOGGED)
     kill_children(program)
     program.let_go("end")
     assert len(told.findall(program.end().stderr)) == 1
