@@ -211,15 +211,6 @@ def test_another_file_in_the_same_inode_is_another_file() -> None:
     assert watched.watch.verdicts[TWO].outcome is Outcome.COMPLETE
 
 
-def test_a_lost_tail_is_found_by_the_stated_number() -> None:
-    watched = Watched("out.log*")
-    append(OUT, [*delivered(1, 3), received(high_water(1, stamp(5)))])
-    assert watched.look() == (3, 2, 0)
-    append(OUT, delivered(4, 5))
-    assert watched.look() == (5, 0, 0)
-    assert watched.watch.figures.oldest_missing_seconds == 0
-
-
 def test_each_gap_has_an_age_of_its_own() -> None:
     watched = Watched("out.log*", overdue_seconds=10)
     append(OUT, delivered(1, 1) + delivered(3, 3))
@@ -235,25 +226,6 @@ def test_each_gap_has_an_age_of_its_own() -> None:
     assert figures.oldest_missing_seconds == 6
     watched.look(4)
     assert figures.records_overdue == 2
-
-
-def test_a_report_on_a_followed_stderr_counts() -> None:
-    watched = Watched("out.log", "stderr.log")
-    append(OUT, delivered(1, 2))
-    watched.look()
-    assert watched.watch.figures.streams_unended == 1
-    append(Path("stderr.log"), [report(stream_report(4, 4, unacked=[(3, 3)]))])
-    assert watched.look() == (2, 1, 0)
-    assert watched.watch.figures.streams_unended == 0
-
-
-def test_duplicates_in_one_file_and_between_files_are_counted() -> None:
-    watched = Watched("out.log*")
-    append(OUT, delivered(1, 3) + delivered(2, 2))
-    append(ROTATED, delivered(3, 4))
-    assert watched.look() == (4, 0, 2)
-    append(OUT, delivered(4, 4))
-    assert watched.look() == (4, 0, 3)
 
 
 # --- what cannot be read --------------------------------------------------------------------------

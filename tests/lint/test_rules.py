@@ -219,16 +219,6 @@ def test_where_nobody_shows_logship_those_beside_a_sidecar_are_applications() ->
 
 
 @pytest.mark.parametrize(
-    ("value", "rules"),
-    [("${OVERFLOW:-drop}", {"wrong-setting"}), ("${OVERFLOW:-block}", set()), ("${O}", set())],
-)
-def test_a_default_of_compose_is_what_holds(value: str, rules: set[str]) -> None:
-    deployment = base("compose")
-    deployment.set_variable("LOGSHIP_OVERFLOW", value)
-    assert rules_of(deployment) == rules
-
-
-@pytest.mark.parametrize(
     ("name", "value", "rules"),
     [
         ("STOP_TIMEOUT_SECONDS", "1h", {"stop-timeout-setting"}),

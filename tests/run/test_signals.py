@@ -374,19 +374,6 @@ def test_other_stop_signals_start_the_clock_too(runs: Runs, name: str, listed: s
     assert f"after {name}; it is killed" in ended.stderr
 
 
-@pytest.mark.parametrize("name", ["SIGQUIT", "SIGHUP"])
-def test_a_stop_signal_ends_a_client_inside_the_command_by_it(both: Runs, name: str) -> None:
-    program = both.start("""
-        import logship
-        logship.install(level="INFO", linger_seconds=5.0)
-        log()
-        ready()
-        forever()
-    """)
-    ended = both.stopped(program, signal.Signals[name], returncode=128 + signal.Signals[name])
-    both.verdict(ended).assert_all_delivered(1)
-
-
 @pytest.mark.parametrize(
     ("handler", "status", "reason"),
     [

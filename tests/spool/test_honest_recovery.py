@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from logship._buffer.buffer import Buffer
-from logship._spool.directories import ProcessDirectory
 from logship._spool.orphans import Orphans
 from tests.spool.programs import NOWHERE, Spools
 from tests.spool.spools import KEY, offer
@@ -175,27 +174,6 @@ def test_an_exception_of_any_kind_leaves_the_recovery_incomplete(
     code, report = spools.recover()
     assert (code, report["complete"]) == (0, True)
     assert not directory.exists()
-
-
-def test_one_directory_that_raises_does_not_hold_up_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = dead_life(tmp_path, log_some, time_ns=lambda: 1)
-    second = dead_life(tmp_path, log_some, time_ns=lambda: 2)
-    real = ProcessDirectory.take_over
-
-    def take_over(parent: int, name: str) -> object:
-        if name == first.name:
-            raise MemoryError("injected")
-        return real(parent, name)
-
-    monkeypatch.setattr(ProcessDirectory, "take_over", take_over)
-    sidecar = recover(tmp_path)
-    assert len(sidecar.records) == 30
-    assert first.exists()
-    assert not second.exists()
-    assert sidecar.orphans.counters.refused == 1
-    assert not sidecar.orphans.is_complete
 
 
 # -- sparse files --------------------------------------------------------------------------------

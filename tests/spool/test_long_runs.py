@@ -45,7 +45,9 @@ def test_after_an_outage_of_many_streams_no_deleted_file_is_mapped(tmp_path: Pat
     storage.close()
 
 
-def test_a_directory_that_somebody_removed_does_not_stay_mapped(tmp_path: Path) -> None:
+def test_a_directory_that_somebody_removed_is_made_anew_and_does_not_stay_mapped(
+    tmp_path: Path,
+) -> None:
     clock = Clock()
     storage = storage_in(tmp_path, monotonic=clock)
     buffer = buffer_on(storage, monotonic=clock)
@@ -56,11 +58,15 @@ def test_a_directory_that_somebody_removed_does_not_stay_mapped(tmp_path: Path) 
     life.rmdir()
     clock.now += RETRY_SECONDS + 1
     storage.maintain(buffer.exclusively)
+    assert [kind for kind, _ in storage.news] == ["spool", "spool"]
     assert deleted_mappings(tmp_path)  # the record is still to be shipped
     ship_all(buffer)
     gc.collect()
     assert deleted_mappings(tmp_path) == []
-    storage.close()
+    assert offer(buffer, "new")
+    assert buffer.report("test", 0.0).spooled == 1
+    storage.abandon()
+    assert recover(tmp_path).markers == ["new"]
 
 
 def test_a_recoverer_remembers_the_last_directories_that_it_has_shipped(

@@ -27,7 +27,7 @@ from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from tests.spool.spools import KEY, buffer_on, offer, read_segment, storage_in
 from tests.support.packing import pack_record
-from tests.unit.accounts import gaps_in, split, taken
+from tests.unit.accounts import gaps_in, taken
 
 STEPS_MAX = 100_000
 
@@ -672,26 +672,6 @@ def test_the_same_process_tells_an_end_again_after_a_while(tmp_path: Path) -> No
         assert orphans.counters.lives == lives
     assert [each["logship_end"] for each in taken] == ["recovered"] * 3
     assert not life.exists()
-
-
-def test_halves_of_an_adopted_chunk_settle_it_together(tmp_path: Path) -> None:
-    dead_life(tmp_path, lambda buffer: log_some(buffer, 9))
-    own = buffer_on(storage_in(tmp_path))
-    orphans = Orphans(tmp_path)
-    found = next_chunk(orphans)
-    own.adopt(found)
-    whole = own.take()
-    assert whole is found
-    halves = split(own, whole)
-    assert own.counters.accepted == 0
-    for half in halves:
-        assert orphans.counters.chunks_acked == 0
-        own.release(half)
-        settle(half)
-    assert orphans.counters.chunks_acked == 1
-    assert own.adopted == []
-    assert own.unsettled() == []
-    orphans.close()
 
 
 def test_garbage_in_the_place_of_files_is_counted_and_moved_out_of_the_way(tmp_path: Path) -> None:

@@ -436,24 +436,6 @@ def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path, how: str) 
     storage.close()
 
 
-def test_a_life_that_somebody_removes_is_begun_anew(tmp_path: Path) -> None:
-    clock = Clock()
-    storage, buffer = spooled(tmp_path, monotonic=clock)
-    assert offer(buffer, "gone")
-    (life,) = tmp_path.iterdir()
-    for each in life.iterdir():
-        each.unlink()
-    life.rmdir()
-    clock.now += RETRY_SECONDS + 1
-    storage.maintain(buffer.exclusively)
-    assert [kind for kind, _ in storage.news] == ["spool", "spool"]
-    assert offer(buffer, "new")
-    report = buffer.report("test", 0.0)
-    assert (report.spooled, report.unacked) == (1, 1)
-    storage.abandon()
-    assert recover(tmp_path).markers == ["new"]
-
-
 def test_the_floor_of_the_volume_is_left_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
