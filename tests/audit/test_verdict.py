@@ -60,9 +60,6 @@ def test_a_stream_that_a_recoverer_ended_once_more_is_complete() -> None:
     assert (stream.outcome, list(stream.lost)) == (Outcome.LOST, [(2, 2)])
 
 
-# --- lost -----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("last", [0, 1])
 def test_a_stream_that_accepted_nothing_needs_no_line(last: int) -> None:
     verdict = judge(report(stream_report(last, 0, end=last or None)))

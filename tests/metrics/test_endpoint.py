@@ -385,7 +385,7 @@ def test_a_lock_that_another_user_left_does_not_hinder(programs: Programs, port:
 
 
 def test_a_program_that_was_never_scraped_leaves_its_numbers(
-    programs: Programs, pages: Path, port: int
+    programs: Programs, pages: Path
 ) -> None:
     """A batch of a second; who is scraped next knows of it."""
     batch = """
@@ -401,7 +401,6 @@ def test_a_program_that_was_never_scraped_leaves_its_numbers(
     assert samples["logship_records_acked_total"] == 30
     assert samples['logship_processes_ended_total{result="drained"}'] == 3
     assert samples['logship_processes_ended_total{result="killed"}'] == 0
-    del port
 
 
 def test_the_applications_own_registry(programs: Programs) -> None:

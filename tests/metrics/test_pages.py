@@ -237,16 +237,6 @@ def test_a_page_that_another_program_removed_is_closed(pages: Path) -> None:
     outlet.end()
 
 
-def test_other_containers_are_none_of_our_business(pages: Path, owners: Owners) -> None:
-    owners.start(1)
-    other = Pages(pages, "f" * 16)
-    numbers = zeros()
-    numbers[ACCEPTED] = 10
-    other.write(numbers, is_done=True)
-    assert accepted_in(pages) == 1
-    assert other.total().numbers[ACCEPTED] == 10
-
-
 def test_a_claim_is_one_processs_and_passes_on(pages: Path) -> None:
     first, second = Pages(pages, KEY), Pages(pages, KEY)
     assert first.claim_endpoint(9100)

@@ -31,6 +31,11 @@ LOGSHIP = (sys.executable, "-c", "from logship._cli import main; main()")
 """The command `logship`, of the Python that runs the tests."""
 
 
+def broken(text: str) -> tuple[str, ...]:
+    """Return the command `logship` after a text that breaks something in it."""
+    return sys.executable, "-c", f"{text}\nfrom logship._cli import main; main()"
+
+
 @dataclass
 class Runs:
     """Starts commands under `logship run`, and judges what arrived.

@@ -12,13 +12,14 @@ import re
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.run.conftest import SIGKILLED, Runs, read_receipt
+from tests.run.conftest import LOGSHIP, SIGKILLED, Runs, read_receipt
 from tests.support.programs import Program
 from tests.support.programs_gate import Gate
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
@@ -294,19 +295,10 @@ def test_what_cannot_be_shipped_stays_on_the_spool_and_is_on_stderr(
     assert found["recovery"]["records_abandoned"] == 50
     told = ended.stderr.rpartition("logship recover --spool ")[2].strip()
     assert any(Path(told).iterdir())
-    recover_and_remove(runs, told)
-
-
-def recover_and_remove(runs: Runs, spool: str) -> None:
-    """Do what `run` said, and find that it works."""
-    import subprocess
-
-    from tests.run.conftest import LOGSHIP
-
-    command = [*LOGSHIP, "recover", "--spool", spool]
+    command = [*LOGSHIP, "recover", "--spool", told]
     assert subprocess.run(command, env=runs.environ, timeout=60, check=False).returncode == 0
     assert len(runs.messages) >= 50
-    shutil.rmtree(Path(spool).parent)
+    shutil.rmtree(Path(told).parent)
 
 
 def test_a_run_inside_a_run_ships_and_is_recovered(both: Runs) -> None:

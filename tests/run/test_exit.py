@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import Runs, read_receipt
+from tests.run.conftest import Runs, broken, read_receipt
 from tests.support.programs_gate import Gate
 
 NOWHERE = "tcp://127.0.0.1:1"
@@ -159,10 +158,8 @@ def feed_or_fail(self, data):
         raise MemoryError
     return feed(self, data)
 LineSplitter.feed = feed_or_fail
-from logship._cli import main
-main()
 """
-    monkeypatch.setattr("tests.run.conftest.LOGSHIP", (sys.executable, "-c", fails))
+    monkeypatch.setattr("tests.run.conftest.LOGSHIP", broken(fails))
     options = ("--receipt", str(receipt), "--loss-exit", "75")
     runs.shell("echo lost; echo kept >&2", options=options, returncode=75)
     assert runs.messages == ["kept"]
@@ -178,10 +175,8 @@ from logship._run.lines import LineSplitter
 def finish(self):
     raise MemoryError
 LineSplitter.finish = finish
-from logship._cli import main
-main()
 """
-    monkeypatch.setattr("tests.run.conftest.LOGSHIP", (sys.executable, "-c", fails))
+    monkeypatch.setattr("tests.run.conftest.LOGSHIP", broken(fails))
     options = ("--receipt", str(receipt), "--orphan-wait", "0.2")
     runs.shell("echo kept; sleep 5 & exit 3", options=options, returncode=3)
     assert runs.messages == ["kept"]
@@ -198,10 +193,8 @@ def fail_once(*args):
     BackgroundClient.drain = drain
     raise MemoryError
 BackgroundClient.drain = fail_once
-from logship._cli import main
-main()
 """
-    monkeypatch.setattr("tests.run.conftest.LOGSHIP", (sys.executable, "-c", fails))
+    monkeypatch.setattr("tests.run.conftest.LOGSHIP", broken(fails))
     assert runs.shell("echo kept; exit 3").returncode == 3
     assert runs.messages == ["kept"]
 

@@ -162,7 +162,7 @@ def test_tee_of_much_output_through_a_pipe_is_complete(runs: Runs) -> None:
     assert len(runs.messages) == 50_000
 
 
-def test_a_reader_of_tee_that_leaves_costs_no_record(runs: Runs, tmp_path: Path) -> None:
+def test_a_reader_of_tee_that_leaves_costs_no_record(runs: Runs) -> None:
     """As `docker logs | head`: the records go on, and so does the command."""
     process = subprocess.Popen(
         [*LOGSHIP, "run", "--tee", "--", "sh", "-c", "seq 1 1000; read line; seq 1001 2000"],

@@ -10,12 +10,11 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from tests.run.conftest import LOGSHIP, Runs
+from tests.run.conftest import LOGSHIP, Runs, broken
 from tests.support.programs import REPOSITORY
 from tests.support.programs_gate import Gate
 from tests.support.waiting import wait_until
@@ -178,10 +177,8 @@ import threading
 def start(self):
     raise RuntimeError("can't start new thread")
 threading.Thread.start = start
-from logship._cli import main
-main()
 """
-    words = (sys.executable, "-c", fails, "pipe")
+    words = (*broken(fails), "pipe")
     ended = piped(runs, b"line\n" * 5000, *words, LOGSHIP_BUFFER_BYTES_MAX="100000")
     assert ended.returncode == 1
     report = json.loads(ended.stderr.splitlines()[-1])
@@ -199,10 +196,8 @@ def record_or_fail(line, *rest):
         raise MemoryError
     return record_of_line(line, *rest)
 pipe.record_of_line = record_or_fail
-from logship._cli import main
-main()
 """
-    ended = piped(runs, b"one\nlarge\ntwo\n", sys.executable, "-c", fails, "pipe")
+    ended = piped(runs, b"one\nlarge\ntwo\n", *broken(fails), "pipe")
     assert runs.messages == ["one", "two"]
     assert ended.returncode == 1
     assert b"a line is refused: no memory for its record" in ended.stderr
