@@ -80,16 +80,14 @@ class SpoolUpkeep:
 
     def settle(self, chunk: Chunk) -> None:
         """Note that an adopted chunk, or a half of one, is done with."""
-        from logship._spool.adoption import settle  # noqa: PLC0415 - only a spool's client needs it
-
-        settle(chunk)
+        assert self._orphans is not None
+        self._orphans.settle(chunk)
         self._turn_soon()  # there may be more where it came from
 
     def refuse(self, chunk: Chunk) -> str:
         """Keep an adopted record that no server takes; return a line for a person."""
-        from logship._spool.adoption import refuse  # noqa: PLC0415 - as above
-
-        return refuse(chunk)
+        assert self._orphans is not None
+        return self._orphans.refuse(chunk)
 
     def close(self) -> None:
         """Give up the locks: a recoverer, or the next process, finds what is left."""
@@ -101,7 +99,7 @@ class SpoolUpkeep:
 
     def _adopt(self, orphans: Orphans) -> None:
         """Take a few chunks of dead processes, in small steps."""
-        from logship._spool.adoption import AdoptedChunk  # noqa: PLC0415 - as above
+        from logship._spool.adoption import AdoptedChunk  # noqa: PLC0415 - only a spool's client needs it
         from logship._spool.progress import RecoveryState  # noqa: PLC0415 - as above
 
         for _ in range(ADOPTION_STEPS):

@@ -2,6 +2,20 @@
 
 A buffer takes an `AdoptedChunk` beside its own, and a client ships it with its old id and stamps.
 One step is a small piece of work, because the shipper's thread has living records to ship as well.
+
+Nothing is stored when a chunk is sent. These are all the ways in which one ends:
+
+| what ends it | what is stored, in this order | where |
+|---|---|---|
+| the server has acked it | its stream's slot, then its mark `ACKED`; its segment may go | `end` |
+| the server refuses a record | a copy of it; the chunk stays until its directory goes | `refuse` |
+| the server refuses a control record | nothing, and the directory stays | `refuse` |
+| it is damaged | a copy of it, then its mark `QUARANTINED` | `_quarantine` |
+| it cannot be read, or not copied | nothing, and the directory stays | `Orphan.is_kept` |
+| it was recovery's own, and is acked | its stream's slot, if it has the end | `end` |
+
+What has no mark is read and sent again by the next recoverer. The directory goes when all chunks
+have ended and all gaps and ends are acked.
 """
 
 from __future__ import annotations
@@ -67,27 +81,6 @@ class AdoptedChunk(Chunk):
         self.is_refused: bool = False
 
 
-def settle(chunk: Chunk) -> None:
-    """Note on the spool that an adopted chunk is settled, or both halves of one are."""
-    whole = chunk.outermost
-    if isinstance(whole, AdoptedChunk) and whole.is_done:
-        whole.adoption.settled(whole)
-
-
-def refuse(chunk: Chunk) -> str:
-    """Keep an adopted record that no server takes: in quarantine, or on the spool.
-
-    Args:
-        chunk: A chunk of this record alone, as `Delivery` found it.
-
-    Returns:
-        A line for a person.
-    """
-    whole = chunk.outermost
-    assert isinstance(whole, AdoptedChunk)
-    return whole.adoption.refuse(whole, chunk)
-
-
 class Adoption:
     """The recovery of one process directory.
 
@@ -122,8 +115,6 @@ class Adoption:
         self._time_ns = time_ns
         self._on_their_way = 0
         self._awaits_acks = False
-        self._is_left = False
-        self._refused: list[AdoptedChunk] = []
 
     @property
     def is_waiting(self) -> bool:
@@ -132,59 +123,50 @@ class Adoption:
 
     def leave(self) -> None:
         """Give up the lock, and close everything."""
-        self._is_left = True
         with contextlib.suppress(ValueError):  # a forked child: the parent's thread was in it
             self.work.close()
         self.orphan.directory.leave()
 
-    # -- what became of a chunk ------------------------------------------------------------------
+    # -- how a chunk that was handed out ends ----------------------------------------------------
 
-    def settled(self, chunk: AdoptedChunk) -> None:
-        """Mark a chunk acked on the spool, and unlink its file if it was the last one in it."""
-        if self._is_left:
-            return  # the recoverer that has the lock now ships it again
+    def end(self, chunk: AdoptedChunk) -> None:
+        """End a chunk that is settled: note what it has shown, mark it, and let its segment go."""
         self._on_their_way -= 1
-        try:
-            self._mark_settled(chunk)
-        except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
-            self.orphan.fail(error)
-
-    def _mark_settled(self, chunk: AdoptedChunk) -> None:
-        orphan, found = self.orphan, chunk.found
+        orphan, found, payload = self.orphan, chunk.found, chunk.payload
         stream = orphan.streams[chunk.stream.id]
-        if found is None:
-            if not chunk.is_refused and chunk.payload.end is not None:
-                orphan.mark_end(stream, chunk.last)
+        is_told_again = found is None and payload.end is None
+        if chunk.is_refused or is_told_again:
             return
-        if chunk.is_refused:
-            chunk.data = b""  # there may be many of them
-            self._refused.append(chunk)
-            return
-        orphan.counters.chunks_acked += 1
-        orphan.counters.records_acked += chunk.payload.records
-        self.records_acked += chunk.payload.records
-        self._mark_told(chunk, found)
-        if not stream.shown_by_chunks:
-            found.file.holds -= 1
-            orphan.unlink_if_done(found.file)
-
-    def _mark_told(self, chunk: AdoptedChunk, found: LocatedChunk) -> None:
-        """Store what only a chunk shows, then mark it acked: no recoverer reads it any more."""
-        orphan, stream = self.orphan, self.orphan.streams[chunk.stream.id]
-        is_stored = orphan.mark_next(stream, chunk.last + 1)
-        if chunk.first == stream.opened:
-            is_stored = orphan.mark_no_chunk(stream) and is_stored
-        if chunk.payload.end is not None:
-            is_stored = orphan.mark_end(stream, chunk.last) and is_stored
-        if is_stored:
-            orphan.mark_acked(found)
+        stream.note_acked(payload)
+        try:
+            is_stored = orphan.store_slot(stream)
+            if found is None:
+                return
+            self.records_acked += payload.records
+            orphan.counters.chunks_acked += 1
+            orphan.counters.records_acked += payload.records
+            if is_stored:
+                orphan.mark_acked(found)
+            if not stream.shown_by_chunks:
+                found.file.holds -= 1
+                orphan.unlink_if_done(found.file)
+        except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
+            orphan.fail(error)
 
     def refuse(self, whole: AdoptedChunk, chunk: Chunk) -> str:
-        """Keep a record that no server takes, and note its number as a gap.
+        """Keep records that no server takes in quarantine, and note their numbers as gaps.
 
         A control record is not given up. Gaps and ends are declared with it: if it became a gap
         itself, no reader could tell what it said. The directory stays, and recovery says it again.
+
+        Args:
+            whole: The chunk that was handed out. It is not marked, whatever becomes of its rest.
+            chunk: The part of it that is refused, or itself.
+
+        Returns:
+            A line for a person.
         """
+        whole.is_refused = True
         try:
             return self._keep_refused(whole, chunk)
         except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
@@ -192,18 +174,17 @@ class Adoption:
             return f"a record recovered from {self.orphan.name} stays on the spool: {error}"
 
     def _keep_refused(self, whole: AdoptedChunk, chunk: Chunk) -> str:
-        orphan, number = self.orphan, chunk.first
-        stream, data = orphan.streams[whole.stream.id], bytes(chunk.data)
-        stamp = f"{whole.stream.id}:{number:010d}"
+        orphan, data = self.orphan, bytes(chunk.data)
+        stream = orphan.streams[whole.stream.id]
+        stamp = f"{whole.stream.id}:{chunk.first:010d}"
         orphan.counters.quarantined += 1
-        whole.is_refused = True
         text = f"the sidecar does not take record {stamp}, recovered from {self.orphan.name}"
         orphan.counters.note(text)
-        if whole.found is None or any(is_control(record) for _, record in unpack_entries(data)):
-            stream.is_untold = True
+        if any(is_control(record) for _, record in unpack_entries(data)):
+            stream.is_untold = orphan.is_worth_a_retry = True
             return f"{text}; it declares gaps or the end, and is sent again later"
-        stream.gaps.append(Gap(number, number, QUARANTINED))
-        kept = orphan.keep(f"{whole.stream.id}-{number:010d}.entry", data)
+        stream.gaps.append(Gap(chunk.first, chunk.first, QUARANTINED))
+        kept = orphan.keep(f"{whole.stream.id}-{chunk.first:010d}.entry", data)
         return f"{text}; it {kept.value}"
 
     # -- the steps -------------------------------------------------------------------------------
@@ -218,8 +199,8 @@ class Adoption:
         yield from self._wait_for_acks()
         if not orphan.is_kept:
             yield from self._end_streams()
-        if not orphan.is_kept:
-            self._finish()
+        if not orphan.is_kept and not any(each.is_untold for each in orphan.streams.values()):
+            self._remove()
 
     def _wait_for_acks(self) -> Iterator[RecoveryState]:
         self._awaits_acks = True
@@ -321,26 +302,13 @@ class Adoption:
             for each in declarations(known, begin, stream.gaps, self._time_ns)
         ]
 
-    def _finish(self) -> None:
-        """Remove the directory, if everything in it is told; all in it is marked before."""
-        orphan = self.orphan
-        for chunk in self._refused:
-            stream = orphan.streams[chunk.stream.id]
-            # Without a slot nothing says that the stream ended: the next recoverer must find the
-            # same gaps, and so end it with the same number.
-            if chunk.found is not None and stream.slot is not None and not stream.is_untold:
-                self._mark_told(chunk, chunk.found)  # no recoverer must try it again
-        if orphan.is_untold:
-            return
-        for stream in orphan.streams.values():
-            orphan.mark_no_chunk(stream)  # where the removal stops, none is missed
-        if orphan.is_kept:
-            return
+    def _remove(self) -> None:
+        """Remove the directory: everything in it is told."""
         try:
-            orphan.directory.remove()
+            self.orphan.directory.remove()
             self.is_removed = True
         except OSError as error:
-            orphan.say(f"all its records are shipped, but it cannot be removed: {error}")
+            self.orphan.say(f"all its records are shipped, but it cannot be removed: {error}")
 
 
 def _of(chunk: FoundChunk, count: int) -> str:

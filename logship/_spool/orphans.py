@@ -1,7 +1,8 @@
 """Finding orphans, the directories of dead processes, and locking one after the other.
 
-`Orphans` looks for process directories whose lock can be had, oldest first, and hands out their
-chunks until nothing is left. `docs/spool-format.md`, "Reading", is the design.
+`Orphans` looks for process directories whose lock can be had, oldest first, hands out their chunks,
+and takes them back when they are settled, until nothing is left. `docs/spool-format.md`, "Reading",
+is the design.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from logship._buffer.chunk import Chunk
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.directories import (
     NotTaken,
@@ -149,6 +151,26 @@ class Orphans:
         if outcome is None:
             self._end(adoption)
         return RecoveryState.WORKING
+
+    def settle(self, chunk: Chunk) -> None:
+        """Take back a chunk that is settled, or a half of one.
+
+        Where the lock was given up meanwhile, the recoverer that has it now ships the chunk again.
+        """
+        whole = chunk.outermost
+        assert isinstance(whole, AdoptedChunk)
+        if whole.is_done and whole.adoption in self._adoptions:
+            whole.adoption.end(whole)
+
+    def refuse(self, chunk: Chunk) -> str:
+        """Keep what no server takes, a chunk or a half of one, before it is settled.
+
+        Returns:
+            A line for a person.
+        """
+        whole = chunk.outermost
+        assert isinstance(whole, AdoptedChunk)
+        return whole.adoption.refuse(whole, chunk)
 
     def scan_now(self) -> None:
         """Look for orphans at the next step, whenever the last look was."""

@@ -195,10 +195,12 @@ def newest_chunk_expected_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StreamsFile, "_opened", lambda _self, _stream: -1)
 
 
-@_mutation
-def newest_chunk_expected_after_recovery(patch: pytest.MonkeyPatch) -> None:
+@_around(OrphanStream, "note_acked")
+def newest_chunk_expected_after_recovery(note: Any, self: OrphanStream, payload: Payload) -> None:
     """A recoverer does not note that it was acked: where it dies, the next one misses it."""
-    patch.setattr(Orphan, "mark_no_chunk", lambda _self, _stream: True)
+    opened = self.opened
+    note(self, payload)
+    self.opened = opened
 
 
 # -- those that were found -------------------------------------------------------------------

@@ -109,10 +109,10 @@ def lock_given_back_early(wait: Any, self: Adoption) -> Iterator[RecoveryState]:
 @_mutation
 def unlinked_though_it_is_kept(patch: pytest.MonkeyPatch) -> None:
     """A segment goes when its chunks are settled, though a record of it is nowhere else."""
-    mark, unlink = Adoption._mark_settled, Orphan.unlink_if_done
+    end, unlink = Adoption.end, Orphan.unlink_if_done
 
-    def marked(self: Adoption, chunk: AdoptedChunk) -> None:
-        mark(self, chunk)
+    def ended(self: Adoption, chunk: AdoptedChunk) -> None:
+        end(self, chunk)
         if chunk.is_refused and chunk.found is not None:
             chunk.found.file.holds -= 1
             self.orphan.unlink_if_done(chunk.found.file)
@@ -122,14 +122,14 @@ def unlinked_though_it_is_kept(patch: pytest.MonkeyPatch) -> None:
         unlink(self, file)
         self.is_kept = kept
 
-    patch.setattr(Adoption, "_mark_settled", marked)
+    patch.setattr(Adoption, "end", ended)
     patch.setattr(Orphan, "unlink_if_done", unlinked)
 
 
-@_around(Adoption, "settled")
-def refused_marked_before_it_is_declared(settled: Any, self: Adoption, chunk: AdoptedChunk) -> None:
+@_around(Adoption, "end")
+def refused_marked_before_it_is_declared(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
     """A chunk with a record that no server takes is marked acked before a gap says so."""
-    settled(self, chunk)
+    end(self, chunk)
     if chunk.is_refused and chunk.found is not None:
         self.orphan.mark_acked(chunk.found)
 

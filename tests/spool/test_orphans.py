@@ -20,7 +20,7 @@ from logship._buffer.chunk import Chunk, ChunkState
 from logship._protocol.entries import unpack_entries
 from logship._reasons import QUARANTINED
 from logship._spool import declarations
-from logship._spool.adoption import AdoptedChunk, refuse, settle
+from logship._spool.adoption import AdoptedChunk
 from logship._spool.directories import ProcessDirectory, process_directories
 from logship._spool.format import COMMIT_AT, SLOT_CHECKSUM_AT, slot_at
 from logship._spool.orphans import Orphans
@@ -87,7 +87,7 @@ class Sidecar:
 
     def ack(self, chunk: AdoptedChunk) -> None:
         chunk.state = ChunkState.SETTLED
-        settle(chunk)
+        self.orphans.settle(chunk)
 
     def ack_all(self) -> None:
         while self._unacked:
@@ -418,10 +418,10 @@ def test_numbers_behind_a_dropped_one_are_declared_with_a_damaged_chunk(
     assert min(int(each[KEY][13:]) for each in sidecar.controls) > 12  # no number is given twice
 
 
-def test_what_a_refused_record_s_chunk_shows_is_kept_where_the_directory_stays(
+def test_a_refused_record_s_chunk_is_shipped_again_where_the_directory_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next recoverer does not read the chunk, and must not end its stream once more."""
+    """It is the same chunk, and its stream is not ended once more."""
 
     def fill(buffer: Buffer) -> None:
         assert offer(buffer, "poison")
@@ -432,11 +432,12 @@ def test_what_a_refused_record_s_chunk_shows_is_kept_where_the_directory_stays(
     orphans = Orphans(tmp_path)
     with monkeypatch.context() as context:
         context.setattr(ProcessDirectory, "remove", _cannot_be_removed)
-        ship(orphans, takes=lambda record: record["message"] != "poison")
+        first = ship(orphans, takes=lambda record: record["message"] != "poison")
     orphans.close()
     assert life.exists()
     sidecar = recover(tmp_path)
-    assert sidecar.controls == []
+    assert sidecar.markers == ["poison", "good"]
+    assert [*sidecar.records[1:], *sidecar.controls] == first
     assert not life.exists()
 
 
@@ -609,7 +610,7 @@ def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
     for _ in range(STEPS_MAX):
         found = orphans.step()
         if isinstance(found, AdoptedChunk) and not refused:
-            refused.append(refuse(found))
+            refused.append(orphans.refuse(found))
             sidecar.ack(found)
         elif isinstance(found, AdoptedChunk):
             sidecar.receive(found)
@@ -641,9 +642,9 @@ def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[d
                 if takes(record):
                     taken.append(record)
                 else:
-                    refuse(single)
+                    orphans.refuse(single)
                 own.release(single)
-                settle(single)
+                orphans.settle(single)
     raise AssertionError("recovery does not come to an end")
 
 
@@ -767,7 +768,7 @@ def test_halves_of_an_adopted_chunk_settle_it_together(tmp_path: Path) -> None:
     for half in halves:
         assert orphans.counters.chunks_acked == 0
         own.release(half)
-        settle(half)
+        orphans.settle(half)
     assert orphans.counters.chunks_acked == 1
     assert own.adopted == []
     assert own.unsettled() == []

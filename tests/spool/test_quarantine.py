@@ -14,7 +14,7 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import ChunkState
 from logship._spool import quarantine
-from logship._spool.adoption import AdoptedChunk, refuse, settle
+from logship._spool.adoption import AdoptedChunk
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import COMMIT_AT
 from logship._spool.orphan import Kept, Orphan
@@ -119,9 +119,9 @@ def refuse_some(orphans: Orphans, is_refused: Callable[[AdoptedChunk], bool]) ->
         found = orphans.step()
         if isinstance(found, AdoptedChunk):
             if is_refused(found):
-                said.append(refuse(found))
+                said.append(orphans.refuse(found))
             found.state = ChunkState.SETTLED
-            settle(found)
+            orphans.settle(found)
         elif found is RecoveryState.AWAITING_ORPHANS:
             break
     return said
