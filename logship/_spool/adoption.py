@@ -183,7 +183,7 @@ class Adoption:
         if any(is_control(record) for _, record in unpack_entries(data)):
             stream.is_untold = orphan.is_worth_a_retry = True
             return f"{text}; it declares gaps or the end, and is sent again later"
-        stream.gaps.append(Gap(chunk.first, chunk.first, QUARANTINED))
+        stream.gaps += [Gap(first, last, QUARANTINED) for first, last in chunk.ranges()]
         kept = orphan.keep(f"{whole.stream.id}-{chunk.first:010d}.entry", data)
         return f"{text}; it {kept.value}"
 
