@@ -58,9 +58,9 @@ class SpoolUpkeep:
             try:
                 self._adopt(self._orphans)
             except Exception as error:
-                self._orphans.close()
                 if is_interruption(error):
                     raise
+                self._orphans.close()
                 self._last_resort.warn_of_bug("recovery", error)
             self._tell_news(self._orphans)
 

@@ -26,6 +26,7 @@ from collections.abc import Callable, Generator, Iterator
 from logship._buffer.chunk import Chunk, ChunkState, new_chunk_id
 from logship._buffer.ranges import Gap, Ranges, merge_ranges, subtract_ranges
 from logship._buffer.stream import Stream
+from logship._hooks.interruptions import is_interruption
 from logship._protocol.entries import is_control, unpack_entries
 from logship._reasons import DAMAGED, QUARANTINED
 from logship._spool.chunks import FoundChunk, Payload, read_payload
@@ -150,8 +151,10 @@ class Adoption:
             if not stream.shown_by_chunks:
                 found.file.holds -= 1
                 orphan.unlink_if_done(found.file)
-        except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
+        except Exception as error:  # the living must not suffer for the dead
             orphan.fail(error)
+            if is_interruption(error):
+                raise
 
     def refuse(self, whole: AdoptedChunk, chunk: Chunk) -> str:
         """Keep records that no server takes in quarantine, and note their numbers as gaps.
@@ -169,8 +172,10 @@ class Adoption:
         whole.is_refused = True
         try:
             return self._keep_refused(whole, chunk)
-        except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
+        except Exception as error:  # the living must not suffer for the dead
             self.orphan.fail(error)
+            if is_interruption(error):
+                raise
             return f"a record recovered from {self.orphan.name} stays on the spool: {error}"
 
     def _keep_refused(self, whole: AdoptedChunk, chunk: Chunk) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from logship._buffer.chunk import Chunk
+from logship._hooks.interruptions import is_from_outside, is_interruption
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.directories import (
     NotTaken,
@@ -139,12 +140,15 @@ class Orphans:
         adoption = next((each for each in self._adoptions if not each.is_waiting), None)
         if adoption is None:
             return self._scan()
+        outcome = None
         try:
             adoption.orphan.directory.raise_unless_held()
             outcome = next(adoption.work, None)
-        except Exception as error:  # noqa: BLE001 - one orphan must not hold up the others
+        except BaseException as error:  # one orphan must not hold up the others
             adoption.orphan.fail(error)
-            outcome = None
+            if is_from_outside(error):
+                self._end(adoption)
+                raise
         if isinstance(outcome, AdoptedChunk):
             remember(self._shipped_from, adoption.orphan.name)
             return outcome
@@ -274,7 +278,9 @@ class Orphans:
         try:
             with closing(open_spool_directory(self._path, any_owner=self._any_owner)) as parent:
                 return self._oldest_in(parent)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is named
+        except Exception as error:  # whatever it is, it is named
+            if is_interruption(error):
+                raise
             self._refuse("", f"cannot be read: {_named(error)}; what is there is kept")
         return None
 
@@ -308,7 +314,9 @@ class Orphans:
     def _take(self, parent: int, name: str) -> ProcessDirectory | NotTaken:
         try:
             return ProcessDirectory.take_over(parent, name)
-        except Exception as error:  # noqa: BLE001 - one orphan must not hold up the others
+        except Exception as error:  # one orphan must not hold up the others
+            if is_interruption(error):
+                raise
             try:
                 # Empty: the recoverer that removed it died before this, its last step.
                 os.rmdir(name, dir_fd=parent)
