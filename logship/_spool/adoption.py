@@ -149,8 +149,8 @@ class Adoption:
             if is_stored:
                 orphan.mark_acked(found)
             if not stream.shown_by_chunks:
-                found.file.holds -= 1
-                orphan.unlink_if_done(found.file)
+                orphan.holds[found.segment] -= 1
+                orphan.unlink_if_done(found.segment)
         except Exception as error:  # the living must not suffer for the dead
             orphan.fail(error)
             if is_interruption(error):
@@ -215,9 +215,9 @@ class Adoption:
 
     def _adopt(self, located: LocatedChunk) -> Steps:
         """Yield the chunk for shipping, or keep it in quarantine if it is damaged."""
-        orphan, (file, chunk, _) = self.orphan, located
+        orphan, (segment, chunk, _) = self.orphan, located
         try:
-            with orphan.directory.opened(file.name) as descriptor:
+            with orphan.directory.opened(segment) as descriptor:
                 data = FileBytes(descriptor)
                 payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
                 data.raise_if_unreadable()
@@ -226,7 +226,7 @@ class Adoption:
                     yield from self._quarantine(located, data, payload)
                     return
         except OSError as error:
-            orphan.leave_unread(file.name, chunk.offset, error, _of(chunk, chunk.entries))
+            orphan.leave_unread(segment, chunk.offset, error, _of(chunk, chunk.entries))
             yield RecoveryState.WORKING
             return
         stream = orphan.streams[chunk.identity.stream]
@@ -250,7 +250,7 @@ class Adoption:
         """
         orphan, expected, first = self.orphan, stream.expected_next, numbers[0]
         stream.expected_next = max(expected, numbers[-1] + 1)
-        if stream.slot is None or orphan.is_damaged or orphan.is_unread or first <= expected:
+        if stream.slot is None or orphan.is_damaged or first <= expected:
             return False
         declared = merge_ranges([(gap.first, gap.last) for gap in stream.gaps])
         missing = subtract_ranges([(expected, first - 1)], declared)
@@ -260,14 +260,14 @@ class Adoption:
 
     def _quarantine(self, located: LocatedChunk, data: FileBytes, reason: str) -> Steps:
         """Name a damaged chunk, then keep its bytes, then mark it; each in a step of its own."""
-        file, chunk, last = located
+        segment, chunk, last = located
         orphan, first = self.orphan, chunk.identity.first
         text = f"a chunk is damaged ({_of(chunk, last - first + 1)}): {reason}"
-        orphan.blame(file.name, chunk.offset, text)
+        orphan.blame(segment, chunk.offset, text)
         yield RecoveryState.WORKING
         if orphan.is_unread:
             return  # what follows it, and so what is lost with it, cannot be told
-        name = f"{self.orphan.name}-{file.name}-{chunk.offset}.chunk"
+        name = f"{self.orphan.name}-{segment}-{chunk.offset}.chunk"
         kept = orphan.keep_part(name, data, chunk.offset, min(chunk.payload_end, len(data)))
         yield RecoveryState.WORKING
         if kept is Kept.ON_THE_SPOOL:

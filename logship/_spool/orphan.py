@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -42,25 +43,10 @@ class Kept(Enum):
     NOWHERE = "is not kept"
 
 
-@dataclass(slots=True, eq=False)
-class SegmentFile:
-    """A segment of an orphan.
-
-    Attributes:
-        name: Name of the file.
-        holds: How many of its chunks need it. A chunk needs it until it is acked. One that is
-            damaged, has a refused record, or alone shows what its stream is needs it until the
-            directory is removed.
-    """
-
-    name: str
-    holds: int = 0
-
-
 class LocatedChunk(NamedTuple):
-    """A chunk, the file that it lies in, and the last number that is lost if it is damaged."""
+    """A chunk, the name of its segment, and the last number that is lost if it is damaged."""
 
-    file: SegmentFile
+    segment: str
     chunk: FoundChunk
     last: int
 
@@ -139,11 +125,13 @@ class Orphan:
         streams: Streams by id.
         chunks: Chunks that are to be shipped, in the order of opening.
         stamp_key: The field of the stamps, as far as it is known.
-        files: The segments that are there.
+        holds: How many chunks need each segment. A chunk needs it until it is acked. One that is
+            damaged, has a refused record, or alone shows what its stream is needs it until the
+            directory is removed.
         is_kept: Whether the directory must stay, for another recoverer or a person.
         is_unread: Whether something in it could not be read, so that its numbers are unknown.
         knows_slots: Whether a stream without a slot is known to have none.
-        is_damaged: Whether something in it is damaged, so that numbers may be lost with it.
+        is_damaged: Whether that is so, or something in it is damaged: what is missing may be there.
         is_worth_a_retry: Whether what keeps the directory may be over after a while.
         wanted_bytes: Bytes that should have been copied to quarantine, where there was no room.
     """
@@ -159,7 +147,7 @@ class Orphan:
         self.streams: dict[str, OrphanStream] = {}
         self.chunks: list[LocatedChunk] = []
         self.stamp_key: bytes | None = None
-        self.files: list[SegmentFile] = []
+        self.holds: Counter[str] = Counter()
         self.is_kept: bool = False
         self.is_unread: bool = False
         self.knows_slots: bool = True
@@ -195,15 +183,14 @@ class Orphan:
         words = layout.SLOT_WORDS.pack(stream.noted_next, stream.end, stream.opened)
         return self._store(STREAMS, words, layout.slot_at(stream.slot))
 
-    def unlink_if_done(self, file: SegmentFile) -> None:
+    def unlink_if_done(self, segment: str) -> None:
         """Unlink a segment that no chunk needs any more."""
-        if not file.holds and not self.is_kept:
-            self.directory.unlink(file.name)
-            self.files.remove(file)
+        if not self.holds[segment] and not self.is_kept:
+            self.directory.unlink(segment)
 
     def _store_state(self, located: LocatedChunk, state: int, low: int) -> None:
         at = located.chunk.offset + layout.STATE_AT
-        self._store(located.file.name, _WORD.pack(layout.state_word(state, low)), at)
+        self._store(located.segment, _WORD.pack(layout.state_word(state, low)), at)
 
     def _store(self, name: str, words: bytes, offset: int) -> bool:
         try:
@@ -251,6 +238,7 @@ class Orphan:
         """
         self._stay(reason)
         self.is_unread |= is_unread
+        self.is_damaged |= is_unread
         self.counters.refused += 1
         self.counters.unknown_version += not is_unread
         self._say(f"{self.name}/{name} is left alone: {reason}")

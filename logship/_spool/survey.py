@@ -17,7 +17,7 @@ from logship._spool.chunks import Contents, FoundChunk, Payload, read_payload
 from logship._spool.directories import STREAMS
 from logship._spool.files import FileBytes, pread_all
 from logship._spool.format import ACKED, OPEN, QUARANTINED, STREAMS_BYTES
-from logship._spool.orphan import LocatedChunk, Orphan, OrphanStream, SegmentFile
+from logship._spool.orphan import LocatedChunk, Orphan, OrphanStream
 from logship._spool.progress import RecoveryState
 from logship._spool.segments import find_chunks
 from logship._spool.slots import read_streams
@@ -92,7 +92,7 @@ def _name_missing(orphan: Orphan) -> None:
 
     What is damaged or cannot be read may be what is missing, and is named already.
     """
-    if orphan.is_damaged or orphan.is_unread:
+    if orphan.is_damaged:
         return
     for stream_id, stream in orphan.streams.items():
         if stream.is_cut:
@@ -119,32 +119,31 @@ def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
 
 def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
     """Note what is in a segment, and unlink it if no chunk in it is needed."""
-    file, contents = SegmentFile(name), Contents()
-    orphan.files.append(file)
+    contents = Contents()
     try:
         with orphan.directory.opened(name) as descriptor:
-            yield from _read_file(orphan, file, FileBytes(descriptor), contents)
+            yield from _read_file(orphan, name, FileBytes(descriptor), contents)
     except OSError as error:
         orphan.refuse(name, error, is_unread=True)
     if contents.refused is not None:
         orphan.refuse(name, contents.refused, is_unread=contents.is_misplaced)
     yield RecoveryState.WORKING
-    orphan.unlink_if_done(file)
+    orphan.unlink_if_done(name)
 
 
 def _read_file(
-    orphan: Orphan, file: SegmentFile, data: FileBytes, contents: Contents
+    orphan: Orphan, name: str, data: FileBytes, contents: Contents
 ) -> Iterator[RecoveryState]:
     """Note the chunks of a segment, and keep what is damaged in it.
 
     Raises:
         OSError: The file cannot be read, or the directory has more chunks than are held.
     """
-    held = sum(each.holds for each in orphan.files)
+    held = orphan.holds.total()
     for chunk in find_chunks(data, orphan.directory.id, contents):
         if chunk is not None:
-            _note_chunk(orphan, file, data, chunk)
-            if held + file.holds + len(orphan.streams) > CHUNKS_MAX:
+            _note_chunk(orphan, name, data, chunk)
+            if held + orphan.holds[name] + len(orphan.streams) > CHUNKS_MAX:
                 orphan.is_worth_a_retry = True
                 raise OSError(TOO_MANY_CHUNKS)
         yield RecoveryState.WORKING
@@ -153,23 +152,23 @@ def _read_file(
     if contents.refused is not None:
         return
     for damage in contents.damages:
-        orphan.blame(file.name, damage.first, damage.reason)
+        orphan.blame(name, damage.first, damage.reason)
     for first, why in data.unreadable.items():
-        orphan.leave_unread(file.name, first, why)
+        orphan.leave_unread(name, first, why)
     yield RecoveryState.WORKING
     if not data.unreadable:  # else it may be the hole in what was read
         for damage in contents.damages:
-            kept_as = f"{orphan.name}-{file.name}-{damage.first}.damage"
+            kept_as = f"{orphan.name}-{name}-{damage.first}.damage"
             orphan.keep_part(kept_as, data, damage.first, damage.last)
             yield RecoveryState.WORKING
 
 
-def _note_chunk(orphan: Orphan, file: SegmentFile, data: FileBytes, chunk: FoundChunk) -> None:
-    """Note what a chunk shows, and whether it needs its file."""
+def _note_chunk(orphan: Orphan, name: str, data: FileBytes, chunk: FoundChunk) -> None:
+    """Note what a chunk shows, and whether it needs its segment."""
     first, is_new = chunk.identity.first, chunk.identity.stream not in orphan.streams
     stream = _stream_of_chunk(orphan, chunk)
     if stream is None:
-        orphan.blame(file.name, chunk.offset, "a chunk's stream id is not valid")
+        orphan.blame(name, chunk.offset, "a chunk's stream id is not valid")
         return
     is_needed = stream.shown_by_chunks
     if chunk.state == ACKED and is_needed:
@@ -181,12 +180,12 @@ def _note_chunk(orphan: Orphan, file: SegmentFile, data: FileBytes, chunk: Found
         stream.note_lost(Gap(first, first + chunk.checksum, DAMAGED))
         is_needed = True
     elif chunk.state != ACKED and chunk.entries:
-        orphan.chunks.append(LocatedChunk(file, chunk, 0))
+        orphan.chunks.append(LocatedChunk(name, chunk, 0))
         orphan.counters.unsealed += chunk.state == OPEN
         is_needed = True
     elif first == stream.opened:
         is_needed = True  # else the next recoverer would miss it
-    file.holds += is_needed
+    orphan.holds[name] += is_needed
 
 
 def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:

@@ -18,7 +18,7 @@ from logship._buffer.chunk import Chunk, ChunkState
 from logship._spool import files
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.files import FileBytes
-from logship._spool.orphan import Kept, Orphan, SegmentFile
+from logship._spool.orphan import Kept, Orphan
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.quarantine import QuarantineFull
@@ -114,12 +114,12 @@ def unlinked_though_it_is_kept(patch: pytest.MonkeyPatch) -> None:
     def ended(self: Adoption, chunk: AdoptedChunk) -> None:
         end(self, chunk)
         if chunk.is_refused and chunk.found is not None:
-            chunk.found.file.holds -= 1
-            self.orphan.unlink_if_done(chunk.found.file)
+            self.orphan.holds[chunk.found.segment] -= 1
+            self.orphan.unlink_if_done(chunk.found.segment)
 
-    def unlinked(self: Orphan, file: SegmentFile) -> None:
+    def unlinked(self: Orphan, segment: str) -> None:
         kept, self.is_kept = self.is_kept, False
-        unlink(self, file)
+        unlink(self, segment)
         self.is_kept = kept
 
     patch.setattr(Adoption, "end", ended)
