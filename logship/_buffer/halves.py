@@ -37,7 +37,7 @@ def _fill(half: Chunk, payload: bytes, numbers: list[int], spilled_entries: int)
     half.write(payload)
     records = sum(gap is None for gap in controls)
     half.advance(len(payload), len(numbers))
-    half.controls = half.entries - records
+    half.controls = half.entries - (0 if half.adopted else records)
     half.first = numbers[0]
     ranges = merge_ranges([(number, number) for number in numbers])
     half.holes = subtract_ranges([(numbers[0], numbers[-1])], ranges)

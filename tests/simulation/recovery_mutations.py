@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from logship._buffer.adopted import INFLIGHT_MAX
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
+from logship._buffer.chunks import ADOPTED_TAKEN_MAX
 from logship._spool import files
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.files import FileBytes
@@ -167,7 +167,7 @@ def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
     def next_adopted(self: Buffer) -> Chunk | None:
         chunks = self.adopted
         taken = sum(each.state is ChunkState.TAKEN for each in chunks)
-        if self.intake_closed or taken >= INFLIGHT_MAX:
+        if self.intake_closed or taken >= ADOPTED_TAKEN_MAX:
             return None
         return next((each for each in chunks if each.state is ChunkState.SEALED), None)
 
