@@ -99,15 +99,14 @@ class SpoolUpkeep:
 
     def _adopt(self, orphans: Orphans) -> None:
         """Take a few chunks of dead processes, in small steps."""
-        from logship._spool.adoption import AdoptedChunk  # noqa: PLC0415 - only a spool's client needs it
-        from logship._spool.progress import RecoveryState  # noqa: PLC0415 - as above
+        from logship._spool.progress import RecoveryState  # noqa: PLC0415 - only with a spool
 
         for _ in range(ADOPTION_STEPS):
             if not self.has_room:
                 return
             found = orphans.step()
             self._tell_news(orphans)
-            if isinstance(found, AdoptedChunk):
+            if isinstance(found, Chunk):
                 self._buffer.adopt(found)
             elif found is not RecoveryState.WORKING:
                 return

@@ -96,6 +96,7 @@ class Adoption:
         orphan: The process directory, and what is known of it.
         work: The steps of the recovery.
         is_removed: Whether nothing is left of the directory.
+        is_waiting: Whether the next step comes after acks.
         records_acked: The application's records in chunks that were acked.
     """
 
@@ -114,13 +115,8 @@ class Adoption:
         self.records_acked: int = 0
         self._random_bytes = random_bytes
         self._time_ns = time_ns
+        self.is_waiting: bool = False
         self._on_their_way = 0
-        self._awaits_acks = False
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the next step comes after acks."""
-        return self._awaits_acks and self._on_their_way > 0
 
     def leave(self) -> None:
         """Give up the lock, and close everything."""
@@ -133,6 +129,7 @@ class Adoption:
     def end(self, chunk: AdoptedChunk) -> None:
         """End a chunk that is settled: note what it has shown, mark it, and let its segment go."""
         self._on_their_way -= 1
+        self.is_waiting = self.is_waiting and self._on_their_way > 0
         orphan, found, payload = self.orphan, chunk.found, chunk.payload
         stream = orphan.streams[chunk.stream.id]
         is_told_again = found is None and payload.end is None
@@ -208,10 +205,9 @@ class Adoption:
             self._remove()
 
     def _wait_for_acks(self) -> Iterator[RecoveryState]:
-        self._awaits_acks = True
-        while self._on_their_way:
+        self.is_waiting = self._on_their_way > 0
+        if self.is_waiting:
             yield RecoveryState.AWAITING_ACKS
-        self._awaits_acks = False
 
     def _adopt(self, located: LocatedChunk) -> Steps:
         """Yield the chunk for shipping, or keep it in quarantine if it is damaged."""

@@ -262,11 +262,11 @@ class Orphan:
         try:
             end = data.end_of_content(first, last, quarantine.QUARANTINE_BYTES_MAX)
             if end - first > quarantine.QUARANTINE_BYTES_MAX:
-                return self._keep_nowhere(QuarantineFull(name, last - first))
+                raise QuarantineFull(name, last - first)
             kept = data[first:end]
             data.raise_if_unreadable()
-        except OSError as error:
-            return self._keep_on_the_spool(name, error)
+        except (QuarantineFull, OSError) as error:
+            return self._not_kept(name, error)
         return self.keep(name, kept)
 
     def keep(self, name: str, data: bytes) -> Kept:
@@ -275,20 +275,17 @@ class Orphan:
             return Kept.QUARANTINED
         try:
             self.directory.keep(name, data)
-        except QuarantineFull as full:
-            return self._keep_nowhere(full)
-        except OSError as error:
-            if error.errno in _NO_ROOM:
+        except (QuarantineFull, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
                 self.wanted_bytes += len(data)
                 self.is_worth_a_retry = True
-            return self._keep_on_the_spool(name, error)
+            return self._not_kept(name, error)
         return Kept.QUARANTINED
 
-    def _keep_on_the_spool(self, name: str, error: OSError) -> Kept:
+    def _not_kept(self, name: str, error: QuarantineFull | OSError) -> Kept:
+        if isinstance(error, QuarantineFull):
+            self.counters.unkept += 1
+            self._say(str(error))
+            return Kept.NOWHERE
         self._keep_all(error, f"{name} cannot be quarantined: {error}; it stays where it is")
         return Kept.ON_THE_SPOOL
-
-    def _keep_nowhere(self, full: QuarantineFull) -> Kept:
-        self.counters.unkept += 1
-        self._say(str(full))
-        return Kept.NOWHERE
