@@ -261,8 +261,8 @@ class Adoption:
         text = f"a chunk is damaged ({_of(chunk, last - first + 1)}): {reason}"
         orphan.blame(segment, chunk.offset, text)
         yield RecoveryState.WORKING
-        if orphan.is_unread:
-            return  # what follows it, and so what is lost with it, cannot be told
+        if orphan.is_kept:
+            return  # perhaps what follows it, and so what is lost with it, cannot be told
         name = f"{self.orphan.name}-{segment}-{chunk.offset}.chunk"
         kept = orphan.keep_part(name, data, chunk.offset, min(chunk.payload_end, len(data)))
         yield RecoveryState.WORKING

@@ -129,9 +129,8 @@ class Orphan:
             damaged, has a refused record, or alone shows what its stream is needs it until the
             directory is removed.
         is_kept: Whether the directory must stay, for another recoverer or a person.
-        is_unread: Whether something in it could not be read, so that its numbers are unknown.
         knows_slots: Whether a stream without a slot is known to have none.
-        is_damaged: Whether that is so, or something in it is damaged: what is missing may be there.
+        is_damaged: Whether something in it is damaged or not read: what is missing may be there.
         is_worth_a_retry: Whether what keeps the directory may be over after a while.
         wanted_bytes: Bytes that should have been copied to quarantine, where there was no room.
     """
@@ -149,7 +148,6 @@ class Orphan:
         self.stamp_key: bytes | None = None
         self.holds: Counter[str] = Counter()
         self.is_kept: bool = False
-        self.is_unread: bool = False
         self.knows_slots: bool = True
         self.is_damaged: bool = False
         self.is_worth_a_retry: bool = False
@@ -224,7 +222,6 @@ class Orphan:
     def leave_unread(self, name: str, offset: int, error: OSError, what: str = "") -> None:
         """Name bytes that cannot be read; the directory stays, for a recoverer that can."""
         self._stay(error)
-        self.is_unread = True
         self.blame(name, offset, f"cannot be read{what and f' ({what})'}: {error}; it is kept")
 
     def refuse(self, name: str, reason: str | OSError, *, is_unread: bool = False) -> None:
@@ -237,8 +234,7 @@ class Orphan:
                 not ours.
         """
         self._stay(reason)
-        self.is_unread |= is_unread
-        self.is_damaged |= is_unread
+        self.is_damaged = True
         self.counters.refused += 1
         self.counters.unknown_version += not is_unread
         self._say(f"{self.name}/{name} is left alone: {reason}")

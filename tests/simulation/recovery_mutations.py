@@ -77,7 +77,7 @@ def unread_chunk_kept_in_silence(patch: pytest.MonkeyPatch) -> None:
     """A life with a chunk that cannot be read stays, and no message says why."""
 
     def leave(self: Orphan, *_: object) -> None:
-        self.is_kept = self.is_unread = True
+        self.is_kept = self.is_damaged = True
 
     patch.setattr(Orphan, "leave_unread", leave)
 

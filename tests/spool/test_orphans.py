@@ -581,6 +581,32 @@ def test_a_file_of_another_version_is_reported_and_never_deleted(tmp_path: Path)
     assert sidecar.controls == []  # a stream whose records are not known is not ended
 
 
+def test_what_is_in_a_file_of_another_version_is_not_lost_with_the_damaged_chunk_before_it(
+    tmp_path: Path,
+) -> None:
+    def log(buffer: Buffer) -> None:
+        for number in range(300):
+            assert offer(buffer, f"m{number}", "a", 100)
+
+    life = dead_life(tmp_path, log)
+    first, second = sorted(life.glob("segment-*"))[:2]
+    data = bytearray(first.read_bytes())
+    last = read_segment(bytes(data), bytes.fromhex(life.name)).chunks[-1]
+    struct.pack_into("=Q", data, last.offset + COMMIT_AT, 7 << 32 | 77)
+    first.write_bytes(data)
+    whole = second.read_bytes()
+    second.write_bytes(whole[:8] + bytes([99]) + whole[9:])
+    notes = "\n".join(recover(tmp_path).orphans.counters.notes)
+    assert "version 99" in notes
+    assert "a segment is missing" not in notes
+    second.write_bytes(whole)
+    sidecar = recover(tmp_path)
+    ((begin, end, reason),) = gaps_in(sidecar.controls)
+    assert reason == "damaged"
+    assert not {number_of(each) for each in sidecar.records} & {*range(begin, end + 1)}
+    assert not life.exists()
+
+
 def test_a_life_under_another_name_is_refused_until_it_has_its_own_again(tmp_path: Path) -> None:
     life = dead_life(tmp_path, log_some)
     moved = life.rename(tmp_path / ("a" * 32))
