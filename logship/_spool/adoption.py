@@ -48,11 +48,11 @@ class AdoptedChunk(Chunk):
         data: Its payload.
         payload: What that holds.
         adoption: The recovery that must be told when the chunk is settled.
-        found: The place on the spool; None for the control records that recovery writes.
+        located: Its place on the spool; None for the control records that recovery writes.
         is_refused: Whether no server takes one of its records.
     """
 
-    __slots__ = ("adoption", "data", "found", "is_refused", "payload")
+    __slots__ = ("adoption", "data", "is_refused", "located", "payload")
 
     spooled = True
     adopted = True
@@ -64,7 +64,7 @@ class AdoptedChunk(Chunk):
         chunk_id: str,
         data: bytes,
         payload: Payload,
-        found: LocatedChunk | None = None,
+        located: LocatedChunk | None = None,
     ) -> None:
         super().__init__(stream, 0, chunk_id, 0.0)
         numbers = payload.numbers
@@ -78,7 +78,7 @@ class AdoptedChunk(Chunk):
         self.state = ChunkState.SEALED
         self.payload: Payload = payload
         self.adoption: Adoption = adoption
-        self.found: LocatedChunk | None = found
+        self.located: LocatedChunk | None = located
         self.is_refused: bool = False
 
 
@@ -130,24 +130,24 @@ class Adoption:
         """End a chunk that is settled: note what it has shown, mark it, and let its segment go."""
         self._on_their_way -= 1
         self.is_waiting = self.is_waiting and self._on_their_way > 0
-        orphan, found, payload = self.orphan, chunk.found, chunk.payload
+        orphan, located, payload = self.orphan, chunk.located, chunk.payload
         stream = orphan.streams[chunk.stream.id]
-        is_told_again = found is None and payload.end is None
+        is_told_again = located is None and payload.end is None
         if chunk.is_refused or is_told_again:
             return
         stream.note_acked(payload)
+        self.records_acked += payload.records
+        orphan.counters.records_acked += payload.records
+        orphan.counters.chunks_acked += located is not None
         try:
             is_stored = orphan.store_slot(stream)
-            if found is None:
+            if located is None:
                 return
-            self.records_acked += payload.records
-            orphan.counters.chunks_acked += 1
-            orphan.counters.records_acked += payload.records
             if is_stored:
-                orphan.mark_acked(found)
+                orphan.mark_acked(located)
             if not stream.shown_by_chunks:
-                orphan.holds[found.segment] -= 1
-                orphan.unlink_if_done(found.segment)
+                orphan.holds[located.segment] -= 1
+                orphan.unlink_if_done(located.segment)
         except Exception as error:  # the living must not suffer for the dead
             orphan.fail(error)
             if is_interruption(error):

@@ -27,7 +27,7 @@ _mutation, _around = RARE_MUTATIONS.add, RARE_MUTATIONS.around
 @_around(Adoption, "end")
 def shipped_end_not_noted(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
     """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
-    if chunk.found is not None:
+    if chunk.located is not None:
         chunk.payload = chunk.payload._replace(end=None)
     end(self, chunk)
 

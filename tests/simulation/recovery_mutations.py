@@ -113,9 +113,9 @@ def unlinked_though_it_is_kept(patch: pytest.MonkeyPatch) -> None:
 
     def ended(self: Adoption, chunk: AdoptedChunk) -> None:
         end(self, chunk)
-        if chunk.is_refused and chunk.found is not None:
-            self.orphan.holds[chunk.found.segment] -= 1
-            self.orphan.unlink_if_done(chunk.found.segment)
+        if chunk.is_refused and chunk.located is not None:
+            self.orphan.holds[chunk.located.segment] -= 1
+            self.orphan.unlink_if_done(chunk.located.segment)
 
     def unlinked(self: Orphan, segment: str) -> None:
         kept, self.is_kept = self.is_kept, False
@@ -130,8 +130,8 @@ def unlinked_though_it_is_kept(patch: pytest.MonkeyPatch) -> None:
 def refused_marked_before_it_is_declared(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
     """A chunk with a record that no server takes is marked acked before a gap says so."""
     end(self, chunk)
-    if chunk.is_refused and chunk.found is not None:
-        self.orphan.mark_acked(chunk.found)
+    if chunk.is_refused and chunk.located is not None:
+        self.orphan.mark_acked(chunk.located)
 
 
 # -- those that were found -------------------------------------------------------------------

@@ -134,7 +134,7 @@ def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
     monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 0)
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
     orphans = Orphans(tmp_path)
-    said = refuse_some(orphans, lambda chunk: chunk.found is not None)
+    said = refuse_some(orphans, lambda chunk: chunk.located is not None)
     assert said[0].endswith("it is not kept")
     assert orphans.counters.quarantined == orphans.counters.unkept == 1
     assert not life.exists()
@@ -148,7 +148,7 @@ def test_each_record_of_a_chunk_that_cannot_be_sent_is_declared(tmp_path: Path) 
         if found is RecoveryState.AWAITING_ORPHANS:
             break
         if isinstance(found, AdoptedChunk):
-            if found.found is not None:
+            if found.located is not None:
                 orphans.refuse(found)
             controls += [record for _, record in unpack_entries(found.data)]
             found.state = ChunkState.SETTLED
@@ -163,7 +163,7 @@ def test_an_end_that_no_server_takes_is_written_again_by_the_next_recoverer(
 ) -> None:
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
     orphans = Orphans(tmp_path)
-    said = refuse_some(orphans, lambda chunk: chunk.found is None)
+    said = refuse_some(orphans, lambda chunk: chunk.located is None)
     assert len(said) == 1
     assert said[0].endswith("it declares gaps or the end, and is sent again later")
     orphans.close()
