@@ -24,7 +24,7 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 
 from logship._buffer.chunk import Chunk, ChunkState, new_chunk_id
-from logship._buffer.ranges import Gap, Ranges, merge_ranges, subtract_ranges
+from logship._buffer.ranges import Gap, Ranges, holes_between, merge_ranges, subtract_ranges
 from logship._buffer.stream import Stream
 from logship._hooks.interruptions import is_interruption
 from logship._protocol.entries import is_control, unpack_entries
@@ -73,8 +73,7 @@ class AdoptedChunk(Chunk):
         self.entries: int = len(numbers)
         self.controls: int = self.entries
         self.first: int = numbers[0]
-        ranges = merge_ranges([(number, number) for number in numbers])
-        self.holes: Ranges = subtract_ranges([(self.first, numbers[-1])], ranges)
+        self.holes: Ranges = holes_between(numbers)
         self.state = ChunkState.SEALED
         self.payload: Payload = payload
         self.adoption: Adoption = adoption

@@ -196,8 +196,9 @@ class Orphans:
     @property
     def deadline_seconds(self) -> float | None:
         """When to call `step` again if nothing else happens; None while only acks can help."""
-        can_scan = self._is_waiting and len(self._adoptions) < _ADOPTIONS_MAX
-        return self._scan_due_seconds if can_scan and not self.is_closed else None
+        can_scan = len(self._adoptions) < _ADOPTIONS_MAX and not self.is_closed
+        all_wait = all(each.is_waiting for each in self._adoptions)
+        return self._scan_due_seconds if can_scan and all_wait else None
 
     @property
     def is_complete(self) -> bool:
@@ -206,10 +207,6 @@ class Orphans:
         bad = counters.damaged + counters.quarantined + counters.unkept + counters.refused
         is_over = self.has_scanned and self.is_idle and not self.is_closed
         return is_over and not self._kept and not bad and not counters.records_abandoned
-
-    @property
-    def _is_waiting(self) -> bool:
-        return all(each.is_waiting for each in self._adoptions)
 
     @property
     def is_idle(self) -> bool:
