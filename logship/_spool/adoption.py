@@ -24,17 +24,32 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 
 from logship._buffer.chunk import Chunk, ChunkState, new_chunk_id
-from logship._buffer.ranges import Gap, Ranges, holes_between, merge_ranges, subtract_ranges
-from logship._buffer.stream import Stream
+from logship._buffer.ranges import (
+    Gap,
+    Ranges,
+    holes_between,
+    merge_gaps,
+    merge_ranges,
+    subtract_ranges,
+)
+from logship._buffer.stream import NUMBER_MAX, Stream
 from logship._hooks.interruptions import is_interruption
-from logship._protocol.entries import is_control, unpack_entries
+from logship._protocol.entries import (
+    END_KEY,
+    GAP_KEY,
+    is_control,
+    pack_control,
+    unpack_entries,
+)
 from logship._reasons import DAMAGED, QUARANTINED
 from logship._spool.chunks import FoundChunk, Payload, read_payload
-from logship._spool.declarations import declarations
 from logship._spool.files import FileBytes
 from logship._spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
 from logship._spool.progress import RecoveryState
 from logship._spool.survey import stream_of, survey
+
+_CONTROLS_MAX = 1000
+"""How many gap and end records a chunk of recovery's own has at most."""
 
 Steps = Generator["AdoptedChunk | RecoveryState", None, None]
 
@@ -291,16 +306,34 @@ class Adoption:
             stream.stream = stream_of(known.id, known.tag.encode("utf-8"), key) or known
 
     def _last_words(self, stream: OrphanStream) -> list[AdoptedChunk]:
-        """Return the chunks that declare a stream's gaps and end it, if it has not ended."""
-        if stream.ended or stream.is_untold or not stream.stream.has_stamps:
-            return []
-        if stream.is_cut:
-            return []  # a number that follows the last one known may have been given out
+        """Return the chunks that declare a stream's gaps and end it.
+
+        None where it has ended or has no records, where its last number is not known, and where
+        there are too few numbers left.
+        """
         known, begin = stream.stream, stream.next_number
-        return [
-            AdoptedChunk(self, known, new_chunk_id(self._random_bytes), *each)
-            for each in declarations(known, begin, stream.gaps, self._time_ns)
+        is_over = stream.ended or stream.is_untold or stream.is_cut
+        if is_over or begin == 1 or not known.has_stamps:
+            return []
+        text = "logship: records will not arrive"
+        records: list[dict[str, object]] = [
+            {"message": text, GAP_KEY: list(gap)} for gap in merge_gaps([], stream.gaps)
         ]
+        records.append({"message": "logship: stream closed", END_KEY: "recovered"})
+        end = begin + len(records) - 1
+        if end > NUMBER_MAX:
+            return []
+        chunks = []
+        for first in range(begin, end + 1, _CONTROLS_MAX):
+            numbers = list(range(first, min(first + _CONTROLS_MAX, end + 1)))
+            entries = [
+                pack_control(records[number - begin], self._time_ns()) + known.stamp_of(number)
+                for number in numbers
+            ]
+            payload = Payload(numbers, 0, end if numbers[-1] == end else None)
+            chunk_id = new_chunk_id(self._random_bytes)
+            chunks.append(AdoptedChunk(self, known, chunk_id, b"".join(entries), payload))
+        return chunks
 
     def _remove(self) -> None:
         """Remove the directory: everything in it is told."""

@@ -19,7 +19,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
 from logship._protocol.entries import unpack_entries
 from logship._reasons import QUARANTINED
-from logship._spool import declarations
+from logship._spool import adoption
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.directories import ProcessDirectory, process_directories
 from logship._spool.format import COMMIT_AT, SLOT_CHECKSUM_AT, slot_at
@@ -694,7 +694,7 @@ def number_of(record: dict[str, Any]) -> int:
 def test_gaps_that_are_too_many_for_one_chunk_are_told_in_several(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(declarations, "_CONTROLS_MAX", 2)
+    monkeypatch.setattr(adoption, "_CONTROLS_MAX", 2)
     life = dead_life(tmp_path, log_some)
     taken = ship(Orphans(tmp_path), takes=takes_every_second)
     assert not life.exists()
@@ -709,7 +709,7 @@ def test_gaps_that_are_too_many_for_one_chunk_are_told_in_several(
 def test_an_end_is_not_told_before_all_gaps_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(declarations, "_CONTROLS_MAX", 2)
+    monkeypatch.setattr(adoption, "_CONTROLS_MAX", 2)
     life = dead_life(tmp_path, log_some)
 
     def takes_not_all_gaps(record: dict[str, Any]) -> bool:
