@@ -111,6 +111,7 @@ class Adoption:
         work: The steps of the recovery.
         is_removed: Whether nothing is left of the directory.
         is_waiting: Whether the next step comes after acks.
+        on_their_way: How many chunks were handed out and are not settled.
         records_acked: The application's records in chunks that were acked.
     """
 
@@ -130,7 +131,7 @@ class Adoption:
         self._random_bytes = random_bytes
         self._time_ns = time_ns
         self.is_waiting: bool = False
-        self._on_their_way = 0
+        self.on_their_way: int = 0
 
     def leave(self) -> None:
         """Give up the lock, and close everything."""
@@ -142,8 +143,8 @@ class Adoption:
 
     def end(self, chunk: AdoptedChunk) -> None:
         """End a chunk that is settled: note what it has shown, mark it, and let its segment go."""
-        self._on_their_way -= 1
-        self.is_waiting = self.is_waiting and self._on_their_way > 0
+        self.on_their_way -= 1
+        self.is_waiting = self.is_waiting and self.on_their_way > 0
         orphan, located, payload = self.orphan, chunk.located, chunk.payload
         stream = orphan.streams[chunk.stream.id]
         is_told_again = located is None and payload.end is None
@@ -219,7 +220,7 @@ class Adoption:
             self._remove()
 
     def _wait_for_acks(self) -> Iterator[RecoveryState]:
-        self.is_waiting = self._on_their_way > 0
+        self.is_waiting = self.on_their_way > 0
         if self.is_waiting:
             yield RecoveryState.AWAITING_ACKS
 
@@ -246,7 +247,7 @@ class Adoption:
         stream.note_given(payload.numbers[-1])
         orphan.counters.chunks += 1
         orphan.counters.records += payload.records
-        self._on_their_way += 1
+        self.on_their_way += 1
         route = _routed(stream.stream, chunk)
         yield AdoptedChunk(self, route, chunk.identity.id, payload_bytes, payload, located)
 
@@ -291,7 +292,7 @@ class Adoption:
         for stream in list(self.orphan.streams.values()):
             self._learn_stamp(stream)
             for chunk in self._last_words(stream):
-                self._on_their_way += 1
+                self.on_their_way += 1
                 yield chunk
                 if chunk.payload.end is None:  # a stream's end is told when its gaps are
                     yield from self._wait_for_acks()

@@ -243,7 +243,8 @@ class Orphans:
 
     def _next_try(self, adoption: Adoption) -> _Kept:
         orphan = adoption.orphan
-        if not orphan.is_worth_a_retry or self.is_closed:
+        # A chunk that is still on its way must not be handed out a second time beside itself.
+        if not orphan.is_worth_a_retry or adoption.on_their_way or self.is_closed:
             return _Kept(math.inf, 0.0, 0)
         last = self._kept.get(orphan.name)
         wait = _RETRY_SECONDS_MIN if last is None else last.wait_seconds * 2

@@ -153,7 +153,7 @@ def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     """A dead process's files go when they were sent, not when they were acked."""
 
     def wait(self: Adoption) -> Iterator[RecoveryState]:
-        self._on_their_way = 0
+        self.on_their_way = 0
         yield from ()
 
     patch.setattr(Adoption, "_wait_for_acks", wait)

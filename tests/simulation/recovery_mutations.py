@@ -100,7 +100,7 @@ def poison_not_declared(refuse: Any, self: Adoption, whole: AdoptedChunk, chunk:
 def lock_given_back_early(wait: Any, self: Adoption) -> Iterator[RecoveryState]:
     """A recoverer gives the lock back when everything is sent, not when it is acked."""
     directory = self.orphan.directory
-    if self._on_their_way and directory._lock >= 0:
+    if self.on_their_way and directory._lock >= 0:
         os.close(directory._lock)
         directory._lock = -1
     yield from wait(self)

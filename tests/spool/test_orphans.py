@@ -781,6 +781,32 @@ def test_the_same_process_tells_an_end_again_after_a_while(tmp_path: Path) -> No
     assert not life.exists()
 
 
+def test_no_chunk_is_handed_out_again_while_it_is_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its recovery fails for want of a descriptor, and then for another reason."""
+    life, now = dead_life(tmp_path, log_some), [0.0]
+    orphans = Orphans(tmp_path, monotonic=lambda: now[0])
+    sidecar = Sidecar(orphans)
+    sidecar.take_in(1)
+    errors: list[Exception] = [OSError(errno.EMFILE, "too many open files"), ValueError("a bug")]
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption, "read_payload", lambda *_: _raise(errors.pop(0)))
+        while errors:
+            orphans.step()
+    now[0] = 3600.0
+    for _ in range(1000):
+        assert not isinstance(orphans.step(), AdoptedChunk)
+    sidecar.ack_all()
+    orphans.close()
+    assert len(recover(tmp_path).records) == 30
+    assert not life.exists()
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
 def test_halves_of_an_adopted_chunk_settle_it_together(tmp_path: Path) -> None:
     dead_life(tmp_path, lambda buffer: log_some(buffer, 9))
     own = buffer_on(storage_in(tmp_path))
