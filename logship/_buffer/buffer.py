@@ -260,7 +260,7 @@ class Buffer:
             has_own = self._section.exclusively(lambda: self._next_sealed() is not None)
         else:
             has_own = bool(chunks.sealed)
-        return has_own or (len(chunks.adopted) > 0 and self._next_adopted() is not None)
+        return has_own or self._next_adopted() is not None
 
     def resolve_tag(self, tag: str | None) -> None:
         """Let those chunks go that wait for the default tag. May be called again.
@@ -274,7 +274,7 @@ class Buffer:
 
     def adopt(self, chunk: Chunk) -> None:
         """Ship a chunk of a dead process too."""
-        self._section.exclusively(lambda: self._chunks.adopted.add(chunk))
+        self._section.exclusively(lambda: self._chunks.adopt(chunk))
 
     def exclusively(self, work: Callable[[], T]) -> T:
         """Do something quick in the critical section; see `Section.exclusively`."""
@@ -395,7 +395,7 @@ class Buffer:
     @property
     def adopted(self) -> list[Chunk]:
         """Chunks of dead processes that are not settled."""
-        return self._chunks.adopted.all()
+        return list(self._chunks.adopted.values())
 
     @property
     def bytes_held(self) -> int:
@@ -473,9 +473,7 @@ class Buffer:
 
     def _next_adopted(self) -> Chunk | None:
         """Return the adopted chunk to take next; none while we are closing."""
-        if self._section.closing:
-            return None
-        return self._chunks.adopted.next(has_own=bool(self._chunks.unsettled))
+        return None if self._section.closing else self._chunks.next_adopted()
 
 
 def _nothing() -> None:

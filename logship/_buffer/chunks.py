@@ -16,12 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 
-from logship._buffer.adopted import Adopted
 from logship._buffer.changes import Changes
 from logship._buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, new_chunk_id
 from logship._buffer.halves import fill_halves
 from logship._buffer.stream import Stream
 from logship._buffer.waiters import Waiters
+
+ADOPTED_TAKEN_MAX = 2
+"""How many adopted chunks are taken at a time while own ones wait, which must find room."""
 
 
 def _nothing() -> None:
@@ -44,7 +46,7 @@ class Chunks:
         unsettled: Every chunk that is neither acked nor dropped, by id, open ones too; in the order
             of opening, except for halves.
         written: Chunks that are wholly on stderr.
-        adopted: Chunks of dead processes.
+        adopted: Chunks of dead processes that are not settled, by id; they are in no other list.
         bytes_held: Bytes of committed entries that wait.
         has_news: Whether a chunk was sealed since this was last cleared.
         waiters: Calls that wait for space.
@@ -59,7 +61,7 @@ class Chunks:
         self.sealed: dict[str, Chunk] = {}
         self.unsettled: dict[str, Chunk] = {}
         self.written: list[Chunk] = []
-        self.adopted: Adopted = Adopted(changes)
+        self.adopted: dict[str, Chunk] = {}
         self.bytes_held = 0
         self.has_news = False
         self.waiters: Waiters = Waiters()
@@ -87,6 +89,28 @@ class Chunks:
 
         self._changes.commit(change)
         return opened
+
+    def adopt(self, chunk: Chunk) -> None:
+        """Ship a sealed chunk of a dead process too."""
+        stream, unsettled = chunk.stream, chunk.stream.unsettled + 1
+
+        def change() -> None:
+            self.adopted[chunk.id] = chunk
+            stream.unsettled = unsettled
+
+        self._changes.commit(change)
+
+    def next_adopted(self) -> Chunk | None:
+        """Return the adopted chunk to take next.
+
+        Where no own chunks wait, as many are taken as the window has room for: what no server takes
+        is taken and not on its way, and the next one is its only neighbour.
+        """
+        chunks = list(self.adopted.values())
+        taken = sum(each.state is ChunkState.TAKEN for each in chunks)
+        if self.unsettled and taken >= ADOPTED_TAKEN_MAX:
+            return None
+        return next((each for each in chunks if each.state is ChunkState.SEALED), None)
 
     def seal(self, chunk: Chunk) -> None:
         """Move an open chunk to the sealed ones; one without entries is forgotten."""
@@ -128,11 +152,8 @@ class Chunks:
             then: A part of the change: counts what became of its records.
             halves: What takes its place, if it was taken apart.
         """
-        if chunk.adopted:
-            self.adopted.settle(chunk, halves)
-            return
-        stream = chunk.stream
-        freed = chunk.size - sum(half.size for half in halves)
+        stream, waiting = chunk.stream, self.adopted if chunk.adopted else self.unsettled
+        freed = 0 if chunk.adopted else chunk.size - sum(half.size for half in halves)
         held, unsettled = self.bytes_held - freed, stream.unsettled - 1 + len(halves)
 
         def change() -> None:
@@ -142,13 +163,14 @@ class Chunks:
             chunk.halves = halves
             chunk.state = ChunkState.SETTLED
             self.sealed.pop(chunk.id, None)
-            self.unsettled.pop(chunk.id, None)
-            self.unsettled.update({half.id: half for half in halves})
+            waiting.pop(chunk.id, None)
+            waiting.update({half.id: half for half in halves})
             stream.declaring.pop(chunk.id, None)
             stream.declaring.update({half.id: half.gaps for half in halves if half.gaps})
             stream.unsettled = unsettled
             self.bytes_held = held
-            self._free(chunk)
+            if not chunk.adopted:  # a recoverer frees its bytes
+                self._free(chunk)
             if freed > 0:
                 self.waiters.are_due = True
 

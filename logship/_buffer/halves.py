@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgpack
 
 from logship._buffer.chunk import Chunk, ChunkState
-from logship._buffer.ranges import Gap, merge_ranges, subtract_ranges
+from logship._buffer.ranges import Gap, holes_between
 from logship._protocol.entries import GAP_KEY, is_control, unpack_entries
 
 
@@ -37,10 +37,9 @@ def _fill(half: Chunk, payload: bytes, numbers: list[int], spilled_entries: int)
     half.write(payload)
     records = sum(gap is None for gap in controls)
     half.advance(len(payload), len(numbers))
-    half.controls = half.entries - records
+    half.controls = half.entries - (0 if half.adopted else records)
     half.first = numbers[0]
-    ranges = merge_ranges([(number, number) for number in numbers])
-    half.holes = subtract_ranges([(numbers[0], numbers[-1])], ranges)
+    half.holes = holes_between(numbers)
     half.gaps = [gap for gap in controls if isinstance(gap, Gap)]
     half.spilled_entries = min(spilled_entries, half.entries)
     half.spilled_records = sum(gap is None for gap in controls[: half.spilled_entries])

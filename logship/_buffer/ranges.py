@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from logship._reasons import MIXED
@@ -52,6 +53,11 @@ def contains(ranges: Ranges, first: int, last: int) -> bool:
     """Tell whether all numbers from `first` to `last` are in merged ranges."""
     index = bisect_left(ranges, first, key=lambda each: each[1])
     return index < len(ranges) and ranges[index][0] <= first and last <= ranges[index][1]
+
+
+def holes_between(numbers: list[int]) -> Ranges:
+    """Return what is missing between numbers, which ascend."""
+    return [(before + 1, after - 1) for before, after in pairwise(numbers) if after > before + 1]
 
 
 def subtract_ranges(ranges: Ranges, holes: Ranges) -> Ranges:

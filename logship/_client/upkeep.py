@@ -58,9 +58,9 @@ class SpoolUpkeep:
             try:
                 self._adopt(self._orphans)
             except Exception as error:
-                self._orphans.close()
                 if is_interruption(error):
                     raise
+                self._orphans.close()
                 self._last_resort.warn_of_bug("recovery", error)
             self._tell_news(self._orphans)
 
@@ -80,16 +80,14 @@ class SpoolUpkeep:
 
     def settle(self, chunk: Chunk) -> None:
         """Note that an adopted chunk, or a half of one, is done with."""
-        from logship._spool.adoption import settle  # noqa: PLC0415 - only a spool's client needs it
-
-        settle(chunk)
+        assert self._orphans is not None
+        self._orphans.settle(chunk)
         self._turn_soon()  # there may be more where it came from
 
     def refuse(self, chunk: Chunk) -> str:
         """Keep an adopted record that no server takes; return a line for a person."""
-        from logship._spool.adoption import refuse  # noqa: PLC0415 - as above
-
-        return refuse(chunk)
+        assert self._orphans is not None
+        return self._orphans.refuse(chunk)
 
     def close(self) -> None:
         """Give up the locks: a recoverer, or the next process, finds what is left."""
@@ -101,15 +99,14 @@ class SpoolUpkeep:
 
     def _adopt(self, orphans: Orphans) -> None:
         """Take a few chunks of dead processes, in small steps."""
-        from logship._spool.adoption import AdoptedChunk  # noqa: PLC0415 - as above
-        from logship._spool.progress import RecoveryState  # noqa: PLC0415 - as above
+        from logship._spool.progress import RecoveryState  # noqa: PLC0415 - only with a spool
 
         for _ in range(ADOPTION_STEPS):
             if not self.has_room:
                 return
             found = orphans.step()
             self._tell_news(orphans)
-            if isinstance(found, AdoptedChunk):
+            if isinstance(found, Chunk):
                 self._buffer.adopt(found)
             elif found is not RecoveryState.WORKING:
                 return

@@ -2,6 +2,20 @@
 
 A buffer takes an `AdoptedChunk` beside its own, and a client ships it with its old id and stamps.
 One step is a small piece of work, because the shipper's thread has living records to ship as well.
+
+Nothing is stored when a chunk is sent. These are all the ways in which one ends:
+
+| what ends it | what is stored, in this order | where |
+|---|---|---|
+| the server has acked it | its stream's slot, then its mark `ACKED`; its segment may go | `end` |
+| the server refuses a record | a copy of it; the chunk stays until its directory goes | `refuse` |
+| the server refuses a control record | nothing, and the directory stays | `refuse` |
+| it is damaged | a copy of it, then its mark `QUARANTINED` | `_quarantine` |
+| it cannot be read, or not copied | nothing, and the directory stays | `Orphan.is_kept` |
+| it was recovery's own, and is acked | its stream's slot, if it has the end | `end` |
+
+What has no mark is read and sent again by the next recoverer. The directory goes when all chunks
+have ended and all gaps and ends are acked.
 """
 
 from __future__ import annotations
@@ -10,16 +24,32 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 
 from logship._buffer.chunk import Chunk, ChunkState, new_chunk_id
-from logship._buffer.ranges import Gap, Ranges, merge_ranges, subtract_ranges
-from logship._buffer.stream import Stream
-from logship._protocol.entries import is_control, unpack_entries
+from logship._buffer.ranges import (
+    Gap,
+    Ranges,
+    holes_between,
+    merge_gaps,
+    merge_ranges,
+    subtract_ranges,
+)
+from logship._buffer.stream import NUMBER_MAX, Stream
+from logship._hooks.interruptions import is_interruption
+from logship._protocol.entries import (
+    END_KEY,
+    GAP_KEY,
+    is_control,
+    pack_control,
+    unpack_entries,
+)
 from logship._reasons import DAMAGED, QUARANTINED
 from logship._spool.chunks import FoundChunk, Payload, read_payload
-from logship._spool.declarations import declarations
 from logship._spool.files import FileBytes
 from logship._spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
 from logship._spool.progress import RecoveryState
 from logship._spool.survey import stream_of, survey
+
+_CONTROLS_MAX = 1000
+"""How many gap and end records a chunk of recovery's own has at most."""
 
 Steps = Generator["AdoptedChunk | RecoveryState", None, None]
 
@@ -33,11 +63,11 @@ class AdoptedChunk(Chunk):
         data: Its payload.
         payload: What that holds.
         adoption: The recovery that must be told when the chunk is settled.
-        found: The place on the spool; None for the control records that recovery writes.
+        located: Its place on the spool; None for the control records that recovery writes.
         is_refused: Whether no server takes one of its records.
     """
 
-    __slots__ = ("adoption", "data", "found", "is_refused", "payload")
+    __slots__ = ("adoption", "data", "is_refused", "located", "payload")
 
     spooled = True
     adopted = True
@@ -49,7 +79,7 @@ class AdoptedChunk(Chunk):
         chunk_id: str,
         data: bytes,
         payload: Payload,
-        found: LocatedChunk | None = None,
+        located: LocatedChunk | None = None,
     ) -> None:
         super().__init__(stream, 0, chunk_id, 0.0)
         numbers = payload.numbers
@@ -58,34 +88,12 @@ class AdoptedChunk(Chunk):
         self.entries: int = len(numbers)
         self.controls: int = self.entries
         self.first: int = numbers[0]
-        ranges = merge_ranges([(number, number) for number in numbers])
-        self.holes: Ranges = subtract_ranges([(self.first, numbers[-1])], ranges)
+        self.holes: Ranges = holes_between(numbers)
         self.state = ChunkState.SEALED
         self.payload: Payload = payload
         self.adoption: Adoption = adoption
-        self.found: LocatedChunk | None = found
+        self.located: LocatedChunk | None = located
         self.is_refused: bool = False
-
-
-def settle(chunk: Chunk) -> None:
-    """Note on the spool that an adopted chunk is settled, or both halves of one are."""
-    whole = chunk.outermost
-    if isinstance(whole, AdoptedChunk) and whole.is_done:
-        whole.adoption.settled(whole)
-
-
-def refuse(chunk: Chunk) -> str:
-    """Keep an adopted record that no server takes: in quarantine, or on the spool.
-
-    Args:
-        chunk: A chunk of this record alone, as `Delivery` found it.
-
-    Returns:
-        A line for a person.
-    """
-    whole = chunk.outermost
-    assert isinstance(whole, AdoptedChunk)
-    return whole.adoption.refuse(whole, chunk)
 
 
 class Adoption:
@@ -102,6 +110,8 @@ class Adoption:
         orphan: The process directory, and what is known of it.
         work: The steps of the recovery.
         is_removed: Whether nothing is left of the directory.
+        is_waiting: Whether the next step comes after acks.
+        on_their_way: How many chunks were handed out and are not settled.
         records_acked: The application's records in chunks that were acked.
     """
 
@@ -120,90 +130,78 @@ class Adoption:
         self.records_acked: int = 0
         self._random_bytes = random_bytes
         self._time_ns = time_ns
-        self._on_their_way = 0
-        self._awaits_acks = False
-        self._is_left = False
-        self._refused: list[AdoptedChunk] = []
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the next step comes after acks."""
-        return self._awaits_acks and self._on_their_way > 0
+        self.is_waiting: bool = False
+        self.on_their_way: int = 0
 
     def leave(self) -> None:
         """Give up the lock, and close everything."""
-        self._is_left = True
         with contextlib.suppress(ValueError):  # a forked child: the parent's thread was in it
             self.work.close()
         self.orphan.directory.leave()
 
-    # -- what became of a chunk ------------------------------------------------------------------
+    # -- how a chunk that was handed out ends ----------------------------------------------------
 
-    def settled(self, chunk: AdoptedChunk) -> None:
-        """Mark a chunk acked on the spool, and unlink its file if it was the last one in it."""
-        if self._is_left:
-            return  # the recoverer that has the lock now ships it again
-        self._on_their_way -= 1
-        try:
-            self._mark_settled(chunk)
-        except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
-            self.orphan.fail(error)
-
-    def _mark_settled(self, chunk: AdoptedChunk) -> None:
-        orphan, found = self.orphan, chunk.found
+    def end(self, chunk: AdoptedChunk) -> None:
+        """End a chunk that is settled: note what it has shown, mark it, and let its segment go."""
+        self.on_their_way -= 1
+        self.is_waiting = self.is_waiting and self.on_their_way > 0
+        orphan, located, payload = self.orphan, chunk.located, chunk.payload
         stream = orphan.streams[chunk.stream.id]
-        if found is None:
-            if not chunk.is_refused and chunk.payload.end is not None:
-                orphan.mark_end(stream, chunk.last)
+        is_told_again = located is None and payload.end is None
+        if chunk.is_refused or is_told_again:
             return
-        if chunk.is_refused:
-            chunk.data = b""  # there may be many of them
-            self._refused.append(chunk)
-            return
-        orphan.counters.chunks_acked += 1
-        orphan.counters.records_acked += chunk.payload.records
-        self.records_acked += chunk.payload.records
-        self._mark_told(chunk, found)
-        if not stream.shown_by_chunks:
-            found.file.holds -= 1
-            orphan.unlink_if_done(found.file)
-
-    def _mark_told(self, chunk: AdoptedChunk, found: LocatedChunk) -> None:
-        """Store what only a chunk shows, then mark it acked: no recoverer reads it any more."""
-        orphan, stream = self.orphan, self.orphan.streams[chunk.stream.id]
-        is_stored = orphan.mark_next(stream, chunk.last + 1)
-        if chunk.first == stream.opened:
-            is_stored = orphan.mark_no_chunk(stream) and is_stored
-        if chunk.payload.end is not None:
-            is_stored = orphan.mark_end(stream, chunk.last) and is_stored
-        if is_stored:
-            orphan.mark_acked(found)
+        stream.note_acked(payload)
+        self.records_acked += payload.records
+        orphan.counters.records_acked += payload.records
+        orphan.counters.chunks_acked += located is not None
+        try:
+            is_stored = orphan.store_slot(stream)
+            if located is None:
+                return
+            if is_stored:
+                orphan.mark_acked(located)
+            if not stream.shown_by_chunks:
+                orphan.holds[located.segment] -= 1
+                orphan.unlink_if_done(located.segment)
+        except Exception as error:  # the living must not suffer for the dead
+            orphan.fail(error)
+            if is_interruption(error):
+                raise
 
     def refuse(self, whole: AdoptedChunk, chunk: Chunk) -> str:
-        """Keep a record that no server takes, and note its number as a gap.
+        """Keep records that no server takes in quarantine, and note their numbers as gaps.
 
         A control record is not given up. Gaps and ends are declared with it: if it became a gap
         itself, no reader could tell what it said. The directory stays, and recovery says it again.
+
+        Args:
+            whole: The chunk that was handed out. It is not marked, whatever becomes of its rest.
+            chunk: The part of it that is refused, or itself.
+
+        Returns:
+            A line for a person.
         """
+        whole.is_refused = True
         try:
             return self._keep_refused(whole, chunk)
-        except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
+        except Exception as error:  # the living must not suffer for the dead
             self.orphan.fail(error)
+            if is_interruption(error):
+                raise
             return f"a record recovered from {self.orphan.name} stays on the spool: {error}"
 
     def _keep_refused(self, whole: AdoptedChunk, chunk: Chunk) -> str:
-        orphan, number = self.orphan, chunk.first
-        stream, data = orphan.streams[whole.stream.id], bytes(chunk.data)
-        stamp = f"{whole.stream.id}:{number:010d}"
+        orphan, data = self.orphan, bytes(chunk.data)
+        stream = orphan.streams[whole.stream.id]
+        stamp = f"{whole.stream.id}:{chunk.first:010d}"
         orphan.counters.quarantined += 1
-        whole.is_refused = True
         text = f"the sidecar does not take record {stamp}, recovered from {self.orphan.name}"
         orphan.counters.note(text)
-        if whole.found is None or any(is_control(record) for _, record in unpack_entries(data)):
-            stream.is_untold = True
+        if any(is_control(record) for _, record in unpack_entries(data)):
+            stream.is_untold = orphan.is_worth_a_retry = True
             return f"{text}; it declares gaps or the end, and is sent again later"
-        stream.gaps.append(Gap(number, number, QUARANTINED))
-        kept = orphan.keep(f"{whole.stream.id}-{number:010d}.entry", data)
+        stream.gaps += [Gap(first, last, QUARANTINED) for first, last in chunk.ranges()]
+        kept = orphan.keep(f"{whole.stream.id}-{chunk.first:010d}.entry", data)
         return f"{text}; it {kept.value}"
 
     # -- the steps -------------------------------------------------------------------------------
@@ -218,20 +216,19 @@ class Adoption:
         yield from self._wait_for_acks()
         if not orphan.is_kept:
             yield from self._end_streams()
-        if not orphan.is_kept:
-            self._finish()
+        if not orphan.is_kept and not any(each.is_untold for each in orphan.streams.values()):
+            self._remove()
 
     def _wait_for_acks(self) -> Iterator[RecoveryState]:
-        self._awaits_acks = True
-        while self._on_their_way:
+        self.is_waiting = self.on_their_way > 0
+        if self.is_waiting:
             yield RecoveryState.AWAITING_ACKS
-        self._awaits_acks = False
 
     def _adopt(self, located: LocatedChunk) -> Steps:
         """Yield the chunk for shipping, or keep it in quarantine if it is damaged."""
-        orphan, (file, chunk, _) = self.orphan, located
+        orphan, (segment, chunk, _) = self.orphan, located
         try:
-            with orphan.directory.opened(file.name) as descriptor:
+            with orphan.directory.opened(segment) as descriptor:
                 data = FileBytes(descriptor)
                 payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
                 data.raise_if_unreadable()
@@ -240,7 +237,7 @@ class Adoption:
                     yield from self._quarantine(located, data, payload)
                     return
         except OSError as error:
-            orphan.leave_unread(file.name, chunk.offset, error, _of(chunk, chunk.entries))
+            orphan.leave_unread(segment, chunk.offset, error, _of(chunk, chunk.entries))
             yield RecoveryState.WORKING
             return
         stream = orphan.streams[chunk.identity.stream]
@@ -250,7 +247,7 @@ class Adoption:
         stream.note_given(payload.numbers[-1])
         orphan.counters.chunks += 1
         orphan.counters.records += payload.records
-        self._on_their_way += 1
+        self.on_their_way += 1
         route = _routed(stream.stream, chunk)
         yield AdoptedChunk(self, route, chunk.identity.id, payload_bytes, payload, located)
 
@@ -264,7 +261,7 @@ class Adoption:
         """
         orphan, expected, first = self.orphan, stream.expected_next, numbers[0]
         stream.expected_next = max(expected, numbers[-1] + 1)
-        if stream.slot is None or orphan.is_damaged or orphan.is_unread or first <= expected:
+        if stream.slot is None or orphan.is_damaged or first <= expected:
             return False
         declared = merge_ranges([(gap.first, gap.last) for gap in stream.gaps])
         missing = subtract_ranges([(expected, first - 1)], declared)
@@ -274,14 +271,14 @@ class Adoption:
 
     def _quarantine(self, located: LocatedChunk, data: FileBytes, reason: str) -> Steps:
         """Name a damaged chunk, then keep its bytes, then mark it; each in a step of its own."""
-        file, chunk, last = located
+        segment, chunk, last = located
         orphan, first = self.orphan, chunk.identity.first
         text = f"a chunk is damaged ({_of(chunk, last - first + 1)}): {reason}"
-        orphan.blame(file.name, chunk.offset, text)
+        orphan.blame(segment, chunk.offset, text)
         yield RecoveryState.WORKING
-        if orphan.is_unread:
-            return  # what follows it, and so what is lost with it, cannot be told
-        name = f"{self.orphan.name}-{file.name}-{chunk.offset}.chunk"
+        if orphan.is_kept:
+            return  # perhaps what follows it, and so what is lost with it, cannot be told
+        name = f"{self.orphan.name}-{segment}-{chunk.offset}.chunk"
         kept = orphan.keep_part(name, data, chunk.offset, min(chunk.payload_end, len(data)))
         yield RecoveryState.WORKING
         if kept is Kept.ON_THE_SPOOL:
@@ -295,7 +292,7 @@ class Adoption:
         for stream in list(self.orphan.streams.values()):
             self._learn_stamp(stream)
             for chunk in self._last_words(stream):
-                self._on_their_way += 1
+                self.on_their_way += 1
                 yield chunk
                 if chunk.payload.end is None:  # a stream's end is told when its gaps are
                     yield from self._wait_for_acks()
@@ -310,37 +307,42 @@ class Adoption:
             stream.stream = stream_of(known.id, known.tag.encode("utf-8"), key) or known
 
     def _last_words(self, stream: OrphanStream) -> list[AdoptedChunk]:
-        """Return the chunks that declare a stream's gaps and end it, if it has not ended."""
-        if stream.ended or stream.is_untold or not stream.stream.has_stamps:
-            return []
-        if stream.is_cut:
-            return []  # a number that follows the last one known may have been given out
-        known, begin = stream.stream, stream.next_number
-        return [
-            AdoptedChunk(self, known, new_chunk_id(self._random_bytes), *each)
-            for each in declarations(known, begin, stream.gaps, self._time_ns)
-        ]
+        """Return the chunks that declare a stream's gaps and end it.
 
-    def _finish(self) -> None:
-        """Remove the directory, if everything in it is told; all in it is marked before."""
-        orphan = self.orphan
-        for chunk in self._refused:
-            stream = orphan.streams[chunk.stream.id]
-            # Without a slot nothing says that the stream ended: the next recoverer must find the
-            # same gaps, and so end it with the same number.
-            if chunk.found is not None and stream.slot is not None and not stream.is_untold:
-                self._mark_told(chunk, chunk.found)  # no recoverer must try it again
-        if orphan.is_untold:
-            return
-        for stream in orphan.streams.values():
-            orphan.mark_no_chunk(stream)  # where the removal stops, none is missed
-        if orphan.is_kept:
-            return
+        None where it has ended or has no records, where its last number is not known, and where
+        there are too few numbers left.
+        """
+        known, begin = stream.stream, stream.next_number
+        is_over = stream.ended or stream.is_untold or stream.is_cut
+        if is_over or begin == 1 or not known.has_stamps:
+            return []
+        text = "logship: records will not arrive"
+        records: list[dict[str, object]] = [
+            {"message": text, GAP_KEY: list(gap)} for gap in merge_gaps([], stream.gaps)
+        ]
+        records.append({"message": "logship: stream closed", END_KEY: "recovered"})
+        end = begin + len(records) - 1
+        if end > NUMBER_MAX:
+            return []
+        chunks = []
+        for first in range(begin, end + 1, _CONTROLS_MAX):
+            numbers = list(range(first, min(first + _CONTROLS_MAX, end + 1)))
+            entries = [
+                pack_control(records[number - begin], self._time_ns()) + known.stamp_of(number)
+                for number in numbers
+            ]
+            payload = Payload(numbers, 0, end if numbers[-1] == end else None)
+            chunk_id = new_chunk_id(self._random_bytes)
+            chunks.append(AdoptedChunk(self, known, chunk_id, b"".join(entries), payload))
+        return chunks
+
+    def _remove(self) -> None:
+        """Remove the directory: everything in it is told."""
         try:
-            orphan.directory.remove()
+            self.orphan.directory.remove()
             self.is_removed = True
         except OSError as error:
-            orphan.say(f"all its records are shipped, but it cannot be removed: {error}")
+            self.orphan.say(f"all its records are shipped, but it cannot be removed: {error}")
 
 
 def _of(chunk: FoundChunk, count: int) -> str:

@@ -27,7 +27,12 @@ OPEN = int.from_bytes(b"open", "big")
 SEALED = int.from_bytes(b"seal", "big")
 ACKED = int.from_bytes(b"ackd", "big")
 QUARANTINED = int.from_bytes(b"quar", "big")
-"""States of a chunk. They are letters, because letters differ in many bits."""
+"""States of a chunk. They are letters, because letters differ in many bits.
+
+OPEN: its process never sent it, and stored no checksum. SEALED: it may have been sent, by its
+process or by recoverers, which store nothing before an ack. ACKED: it needs nothing more.
+QUARANTINED: it is damaged, and a recoverer has copied it.
+"""
 
 TAG_BYTES_MAX = 255
 PROVISIONAL = 0x8000
@@ -56,6 +61,8 @@ SEGMENT = struct.Struct("=8sIIQQQ16sII")
 CHUNK = struct.Struct("=8sQQQQ16sQQQ12sIIHH")
 STREAMS = struct.Struct("=8sII16sQIHH")
 SLOT = struct.Struct("=QQQ12sIHH")
+SLOT_WORDS = struct.Struct("=QQQ")
+"""The first three fields of a slot, which change: `next`, `end` and `opened`."""
 
 
 class ChunkIdentity(NamedTuple):

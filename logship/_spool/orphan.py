@@ -3,7 +3,8 @@
 What goes wrong while it is recovered is counted, named and kept.
 
 A mark is stored when an ack has come or a copy is kept, never before. Where it cannot be stored,
-the next recoverer sends the chunk again, and the stamps show that.
+the next recoverer sends the chunk again, and the stamps show that. `adoption` says which is stored
+when.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,7 +22,7 @@ from logship._buffer.ranges import Gap
 from logship._buffer.stream import Stream
 from logship._spool import format as layout
 from logship._spool import quarantine
-from logship._spool.chunks import FoundChunk
+from logship._spool.chunks import FoundChunk, Payload
 from logship._spool.directories import STREAMS, ProcessDirectory
 from logship._spool.files import FileBytes
 from logship._spool.progress import RecoveryCounters
@@ -41,24 +43,10 @@ class Kept(Enum):
     NOWHERE = "is not kept"
 
 
-@dataclass(slots=True, eq=False)
-class SegmentFile:
-    """A segment of an orphan.
-
-    Attributes:
-        name: Name of the file.
-        holds: How many of its chunks need it. A chunk needs it until it is acked; one that is in
-            quarantine, or that alone shows what its stream is, until the directory is removed.
-    """
-
-    name: str
-    holds: int = 0
-
-
 class LocatedChunk(NamedTuple):
-    """A chunk, the file that it lies in, and the last number that is lost if it is damaged."""
+    """A chunk, the name of its segment, and the last number that is lost if it is damaged."""
 
-    file: SegmentFile
+    segment: str
     chunk: FoundChunk
     last: int
 
@@ -72,9 +60,10 @@ class OrphanStream:
         slot: Index of its slot in the file `streams`, or None.
         noted_next: All numbers below were given out, as its slot says; each number from there on
             that was given out must be on the spool.
-        ended: Whether its end record was acked, or is on the spool.
+        end: The number of its end record, once that was acked; else 0.
         opened: The first number of its newest chunk, which must be on the spool; 0 for none.
         shown_by_chunks: Whether only chunks show how far it came, or how its records are stamped.
+        ended: Whether its end record was acked, or is on the spool.
         next_number: All numbers below were given out, as far as is known.
         expected_next: The number that the next chunk begins with at the latest, unless a segment is
             missing.
@@ -86,9 +75,10 @@ class OrphanStream:
     stream: Stream
     slot: int | None = None
     noted_next: int = 1
-    ended: bool = False
+    end: int = 0
     opened: int = 0
     shown_by_chunks: bool = True
+    ended: bool = field(init=False)
     next_number: int = field(init=False)
     expected_next: int = field(init=False)
     gaps: list[Gap] = field(default_factory=list)
@@ -98,7 +88,15 @@ class OrphanStream:
     def __post_init__(self) -> None:
         """Begin with what the slot says."""
         self.next_number = self.expected_next = self.noted_next
+        self.ended = self.end != 0
         self.is_cut = self.opened > 0
+
+    def note_acked(self, payload: Payload) -> None:
+        """Note what an acked chunk has shown, for its slot to show from now on."""
+        self.noted_next = max(self.noted_next, payload.numbers[-1] + 1)
+        self.end = payload.end or self.end
+        if payload.numbers[0] == self.opened:
+            self.opened = 0
 
     def note_given(self, last: int) -> None:
         """Note that all numbers up to `last` were given out."""
@@ -127,14 +125,14 @@ class Orphan:
         streams: Streams by id.
         chunks: Chunks that are to be shipped, in the order of opening.
         stamp_key: The field of the stamps, as far as it is known.
-        files: The segments that are there.
+        holds: How many chunks need each segment. A chunk needs it until it is acked. One that is
+            damaged, has a refused record, or alone shows what its stream is needs it until the
+            directory is removed.
         is_kept: Whether the directory must stay, for another recoverer or a person.
-        is_unread: Whether something in it could not be read, so that its numbers are unknown.
         knows_slots: Whether a stream without a slot is known to have none.
-        is_damaged: Whether something in it is damaged, so that numbers may be lost with it.
-        has_more: Whether it has more chunks than are recovered at a time.
+        is_damaged: Whether something in it is damaged or not read: what is missing may be there.
+        is_worth_a_retry: Whether what keeps the directory may be over after a while.
         wanted_bytes: Bytes that should have been copied to quarantine, where there was no room.
-        lacked_descriptor: Whether a file could not be opened because too many others were open.
     """
 
     def __init__(
@@ -148,14 +146,12 @@ class Orphan:
         self.streams: dict[str, OrphanStream] = {}
         self.chunks: list[LocatedChunk] = []
         self.stamp_key: bytes | None = None
-        self.files: list[SegmentFile] = []
+        self.holds: Counter[str] = Counter()
         self.is_kept: bool = False
-        self.is_unread: bool = False
         self.knows_slots: bool = True
         self.is_damaged: bool = False
-        self.has_more: bool = False
+        self.is_worth_a_retry: bool = False
         self.wanted_bytes: int = 0
-        self.lacked_descriptor: bool = False
         self._say = say
 
     @property
@@ -163,21 +159,10 @@ class Orphan:
         """The name of the process directory."""
         return self.directory.name
 
-    @property
-    def is_untold(self) -> bool:
-        """Whether no server took what declares a gap or an end."""
-        return any(stream.is_untold for stream in self.streams.values())
-
-    @property
-    def is_worth_a_retry(self) -> bool:
-        """Whether what keeps the directory may be over after a while."""
-        is_short = self.wanted_bytes > 0 or self.lacked_descriptor
-        return is_short or self.is_untold or self.has_more
-
     # -- marks -----------------------------------------------------------------------------------
 
     def mark_acked(self, located: LocatedChunk) -> None:
-        """Mark a chunk as one that needs nothing more."""
+        """Mark a chunk as one that needs nothing more; its stream's slot is stored before."""
         self._store_state(located, layout.ACKED, 0)
 
     def mark_quarantined(self, located: LocatedChunk) -> None:
@@ -185,41 +170,31 @@ class Orphan:
         lost = min(located.last - located.chunk.identity.first, _LOST_MAX)
         self._store_state(located, layout.QUARANTINED, lost)
 
-    def mark_next(self, stream: OrphanStream, number: int) -> bool:
-        """Store that all numbers of a stream below `number` were given out; tell whether it is."""
-        stream.noted_next = max(stream.noted_next, number)
-        return self._store_in_slot(stream, stream.noted_next, layout.SLOT_NEXT_AT)
+    def store_slot(self, stream: OrphanStream) -> bool:
+        """Store what acked chunks have shown of a stream.
 
-    def mark_end(self, stream: OrphanStream, number: int) -> bool:
-        """Store the number of a stream's end record, which was acked; tell whether it is."""
-        stream.ended = True
-        return self._store_in_slot(stream, number, layout.SLOT_END_AT)
+        Returns:
+            Whether chunks need not show it any more. A stream without a slot has chunks that stay.
+        """
+        if stream.slot is None:
+            return self.knows_slots
+        words = layout.SLOT_WORDS.pack(stream.noted_next, stream.end, stream.opened)
+        return self._store(STREAMS, words, layout.slot_at(stream.slot))
 
-    def mark_no_chunk(self, stream: OrphanStream) -> bool:
-        """Store that the newest chunk of a stream need not be there any more."""
-        return not stream.opened or self._store_in_slot(stream, 0, layout.SLOT_OPENED_AT)
-
-    def unlink_if_done(self, file: SegmentFile) -> None:
+    def unlink_if_done(self, segment: str) -> None:
         """Unlink a segment that no chunk needs any more."""
-        if not file.holds and not self.is_kept:
-            self.directory.unlink(file.name)
-            self.files.remove(file)
+        if not self.holds[segment] and not self.is_kept:
+            self.directory.unlink(segment)
 
     def _store_state(self, located: LocatedChunk, state: int, low: int) -> None:
         at = located.chunk.offset + layout.STATE_AT
-        self._store(located.file.name, layout.state_word(state, low), at)
+        self._store(located.segment, _WORD.pack(layout.state_word(state, low)), at)
 
-    def _store_in_slot(self, stream: OrphanStream, number: int, at: int) -> bool:
-        """Store a number of a stream; for one without a slot its chunks go on showing it."""
-        if stream.slot is None:
-            return self.knows_slots
-        return self._store(STREAMS, number, layout.slot_at(stream.slot) + at)
-
-    def _store(self, name: str, word: int, offset: int) -> bool:
+    def _store(self, name: str, words: bytes, offset: int) -> bool:
         try:
             self.directory.raise_unless_held()
             with self.directory.opened(name) as descriptor:
-                os.pwrite(descriptor, _WORD.pack(word), offset)
+                os.pwrite(descriptor, words, offset)
         except OSError as error:
             if isinstance(error, FileNotFoundError) and not self.directory.is_there():
                 return True  # no recoverer can find it, so none needs the mark
@@ -247,7 +222,6 @@ class Orphan:
     def leave_unread(self, name: str, offset: int, error: OSError, what: str = "") -> None:
         """Name bytes that cannot be read; the directory stays, for a recoverer that can."""
         self._stay(error)
-        self.is_unread = True
         self.blame(name, offset, f"cannot be read{what and f' ({what})'}: {error}; it is kept")
 
     def refuse(self, name: str, reason: str | OSError, *, is_unread: bool = False) -> None:
@@ -260,7 +234,7 @@ class Orphan:
                 not ours.
         """
         self._stay(reason)
-        self.is_unread |= is_unread
+        self.is_damaged = True
         self.counters.refused += 1
         self.counters.unknown_version += not is_unread
         self._say(f"{self.name}/{name} is left alone: {reason}")
@@ -277,18 +251,18 @@ class Orphan:
 
     def _stay(self, why: BaseException | str) -> None:
         self.is_kept = True
-        self.lacked_descriptor |= isinstance(why, OSError) and why.errno in _NO_DESCRIPTOR
+        self.is_worth_a_retry |= isinstance(why, OSError) and why.errno in _NO_DESCRIPTOR
 
     def keep_part(self, name: str, data: FileBytes, first: int, last: int) -> Kept:
         """Copy a part of a file to quarantine, without the zeros at its end."""
         try:
             end = data.end_of_content(first, last, quarantine.QUARANTINE_BYTES_MAX)
             if end - first > quarantine.QUARANTINE_BYTES_MAX:
-                return self._keep_nowhere(QuarantineFull(name, last - first))
+                raise QuarantineFull(name, last - first)
             kept = data[first:end]
             data.raise_if_unreadable()
-        except OSError as error:
-            return self._keep_on_the_spool(name, error)
+        except (QuarantineFull, OSError) as error:
+            return self._not_kept(name, error)
         return self.keep(name, kept)
 
     def keep(self, name: str, data: bytes) -> Kept:
@@ -297,18 +271,17 @@ class Orphan:
             return Kept.QUARANTINED
         try:
             self.directory.keep(name, data)
-        except QuarantineFull as full:
-            return self._keep_nowhere(full)
-        except OSError as error:
-            self.wanted_bytes += len(data) if error.errno in _NO_ROOM else 0
-            return self._keep_on_the_spool(name, error)
+        except (QuarantineFull, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                self.wanted_bytes += len(data)
+                self.is_worth_a_retry = True
+            return self._not_kept(name, error)
         return Kept.QUARANTINED
 
-    def _keep_on_the_spool(self, name: str, error: OSError) -> Kept:
+    def _not_kept(self, name: str, error: QuarantineFull | OSError) -> Kept:
+        if isinstance(error, QuarantineFull):
+            self.counters.unkept += 1
+            self._say(str(error))
+            return Kept.NOWHERE
         self._keep_all(error, f"{name} cannot be quarantined: {error}; it stays where it is")
         return Kept.ON_THE_SPOOL
-
-    def _keep_nowhere(self, full: QuarantineFull) -> Kept:
-        self.counters.unkept += 1
-        self._say(str(full))
-        return Kept.NOWHERE

@@ -1,7 +1,8 @@
 """Finding orphans, the directories of dead processes, and locking one after the other.
 
-`Orphans` looks for process directories whose lock can be had, oldest first, and hands out their
-chunks until nothing is left. `docs/spool-format.md`, "Reading", is the design.
+`Orphans` looks for process directories whose lock can be had, oldest first, hands out their chunks,
+and takes them back when they are settled, until nothing is left. `docs/spool-format.md`, "Reading",
+is the design.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from logship._buffer.chunk import Chunk
+from logship._hooks.interruptions import is_from_outside, is_interruption
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.directories import (
     NotTaken,
@@ -137,18 +140,41 @@ class Orphans:
         adoption = next((each for each in self._adoptions if not each.is_waiting), None)
         if adoption is None:
             return self._scan()
+        outcome = None
         try:
             adoption.orphan.directory.raise_unless_held()
             outcome = next(adoption.work, None)
-        except Exception as error:  # noqa: BLE001 - one orphan must not hold up the others
+        except BaseException as error:  # one orphan must not hold up the others
             adoption.orphan.fail(error)
-            outcome = None
+            if is_from_outside(error):
+                self._end(adoption)
+                raise
         if isinstance(outcome, AdoptedChunk):
             remember(self._shipped_from, adoption.orphan.name)
             return outcome
         if outcome is None:
             self._end(adoption)
         return RecoveryState.WORKING
+
+    def settle(self, chunk: Chunk) -> None:
+        """Take back a chunk that is settled, or a half of one.
+
+        Where the lock was given up meanwhile, the recoverer that has it now ships the chunk again.
+        """
+        whole = chunk.outermost
+        assert isinstance(whole, AdoptedChunk)
+        if whole.is_done and whole.adoption in self._adoptions:
+            whole.adoption.end(whole)
+
+    def refuse(self, chunk: Chunk) -> str:
+        """Keep what no server takes, a chunk or a half of one, before it is settled.
+
+        Returns:
+            A line for a person.
+        """
+        whole = chunk.outermost
+        assert isinstance(whole, AdoptedChunk)
+        return whole.adoption.refuse(whole, chunk)
 
     def scan_now(self) -> None:
         """Look for orphans at the next step, whenever the last look was."""
@@ -170,8 +196,9 @@ class Orphans:
     @property
     def deadline_seconds(self) -> float | None:
         """When to call `step` again if nothing else happens; None while only acks can help."""
-        can_scan = self._is_waiting and len(self._adoptions) < _ADOPTIONS_MAX
-        return self._scan_due_seconds if can_scan and not self.is_closed else None
+        can_scan = len(self._adoptions) < _ADOPTIONS_MAX and not self.is_closed
+        all_wait = all(each.is_waiting for each in self._adoptions)
+        return self._scan_due_seconds if can_scan and all_wait else None
 
     @property
     def is_complete(self) -> bool:
@@ -180,10 +207,6 @@ class Orphans:
         bad = counters.damaged + counters.quarantined + counters.unkept + counters.refused
         is_over = self.has_scanned and self.is_idle and not self.is_closed
         return is_over and not self._kept and not bad and not counters.records_abandoned
-
-    @property
-    def _is_waiting(self) -> bool:
-        return all(each.is_waiting for each in self._adoptions)
 
     @property
     def is_idle(self) -> bool:
@@ -220,7 +243,8 @@ class Orphans:
 
     def _next_try(self, adoption: Adoption) -> _Kept:
         orphan = adoption.orphan
-        if not orphan.is_worth_a_retry or self.is_closed:
+        # A chunk that is still on its way must not be handed out a second time beside itself.
+        if not orphan.is_worth_a_retry or adoption.on_their_way or self.is_closed:
             return _Kept(math.inf, 0.0, 0)
         last = self._kept.get(orphan.name)
         wait = _RETRY_SECONDS_MIN if last is None else last.wait_seconds * 2
@@ -252,7 +276,9 @@ class Orphans:
         try:
             with closing(open_spool_directory(self._path, any_owner=self._any_owner)) as parent:
                 return self._oldest_in(parent)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is named
+        except Exception as error:  # whatever it is, it is named
+            if is_interruption(error):
+                raise
             self._refuse("", f"cannot be read: {_named(error)}; what is there is kept")
         return None
 
@@ -286,7 +312,9 @@ class Orphans:
     def _take(self, parent: int, name: str) -> ProcessDirectory | NotTaken:
         try:
             return ProcessDirectory.take_over(parent, name)
-        except Exception as error:  # noqa: BLE001 - one orphan must not hold up the others
+        except Exception as error:  # one orphan must not hold up the others
+            if is_interruption(error):
+                raise
             try:
                 # Empty: the recoverer that removed it died before this, its last step.
                 os.rmdir(name, dir_fd=parent)

@@ -7,7 +7,7 @@ whatever is damaged is named first and kept in quarantine in a later step.
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 from logship._buffer.ranges import Gap
 from logship._buffer.stream import Stream
@@ -17,7 +17,7 @@ from logship._spool.chunks import Contents, FoundChunk, Payload, read_payload
 from logship._spool.directories import STREAMS
 from logship._spool.files import FileBytes, pread_all
 from logship._spool.format import ACKED, OPEN, QUARANTINED, STREAMS_BYTES
-from logship._spool.orphan import LocatedChunk, Orphan, OrphanStream, SegmentFile
+from logship._spool.orphan import LocatedChunk, Orphan, OrphanStream
 from logship._spool.progress import RecoveryState
 from logship._spool.segments import find_chunks
 from logship._spool.slots import read_streams
@@ -80,7 +80,7 @@ def _read_streams(orphan: Orphan) -> bool:
                 stream,
                 found.slot,
                 found.next_number,
-                found.end != 0,
+                found.end,
                 found.opened,
                 not contents.has_header,
             )
@@ -92,7 +92,7 @@ def _name_missing(orphan: Orphan) -> None:
 
     What is damaged or cannot be read may be what is missing, and is named already.
     """
-    if orphan.is_damaged or orphan.is_unread:
+    if orphan.is_damaged:
         return
     for stream_id, stream in orphan.streams.items():
         if stream.is_cut:
@@ -118,82 +118,74 @@ def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
 
 
 def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
-    """Open a segment, read it, and unlink it if no chunk in it is needed."""
-    file, contents = SegmentFile(name), Contents()
-    orphan.files.append(file)
+    """Note what is in a segment, and unlink it if no chunk in it is needed."""
+    contents = Contents()
     try:
         with orphan.directory.opened(name) as descriptor:
-            has_entries = yield from _read_file(orphan, file, FileBytes(descriptor), contents)
+            yield from _read_file(orphan, name, FileBytes(descriptor), contents)
     except OSError as error:
         orphan.refuse(name, error, is_unread=True)
-        yield RecoveryState.WORKING
-        return
     if contents.refused is not None:
         orphan.refuse(name, contents.refused, is_unread=contents.is_misplaced)
-        yield RecoveryState.WORKING
-    elif has_entries:
-        orphan.unlink_if_done(file)
+    yield RecoveryState.WORKING
+    orphan.unlink_if_done(name)
 
 
 def _read_file(
-    orphan: Orphan, file: SegmentFile, data: FileBytes, contents: Contents
-) -> Generator[RecoveryState, None, bool]:
-    """Find the chunks of a segment, and keep what is damaged in it; return whether any has entries.
-
-    Raises:
-        OSError: As `_note_chunks`.
-    """
-    has_entries = yield from _note_chunks(orphan, file, data, contents)
-    if data.is_unreadable:
-        data.raise_if_unreadable()
-    if contents.refused is not None:
-        return has_entries
-    for damage in contents.damages:
-        orphan.blame(file.name, damage.first, damage.reason)
-    for first, why in data.unreadable.items():
-        orphan.leave_unread(file.name, first, why)
-    yield RecoveryState.WORKING
-    if not data.unreadable:  # else it may be the hole in what was read
-        for damage in contents.damages:
-            kept_as = f"{orphan.name}-{file.name}-{damage.first}.damage"
-            orphan.keep_part(kept_as, data, damage.first, damage.last)
-            yield RecoveryState.WORKING
-    return has_entries
-
-
-def _note_chunks(
-    orphan: Orphan, file: SegmentFile, data: FileBytes, contents: Contents
-) -> Generator[RecoveryState, None, bool]:
-    """Note the chunks of a file; return whether any has entries.
+    orphan: Orphan, name: str, data: FileBytes, contents: Contents
+) -> Iterator[RecoveryState]:
+    """Note the chunks of a segment, and keep what is damaged in it.
 
     Raises:
         OSError: The file cannot be read, or the directory has more chunks than are held.
     """
-    has_entries = False
-    held = sum(each.holds for each in orphan.files)
+    held = orphan.holds.total()
     for chunk in find_chunks(data, orphan.directory.id, contents):
         if chunk is not None:
-            has_entries |= chunk.entries > 0
-            _note_chunk(orphan, file, data, chunk)
-            if held + file.holds + len(orphan.streams) > CHUNKS_MAX:
-                orphan.has_more = True
+            _note_chunk(orphan, name, data, chunk)
+            if held + orphan.holds[name] + len(orphan.streams) > CHUNKS_MAX:
+                orphan.is_worth_a_retry = True
                 raise OSError(TOO_MANY_CHUNKS)
         yield RecoveryState.WORKING
-    return has_entries
+    if data.is_unreadable:
+        data.raise_if_unreadable()
+    if contents.refused is not None:
+        return
+    for damage in contents.damages:
+        orphan.blame(name, damage.first, damage.reason)
+    for first, why in data.unreadable.items():
+        orphan.leave_unread(name, first, why)
+    yield RecoveryState.WORKING
+    if not data.unreadable:  # else it may be the hole in what was read
+        for damage in contents.damages:
+            kept_as = f"{orphan.name}-{name}-{damage.first}.damage"
+            orphan.keep_part(kept_as, data, damage.first, damage.last)
+            yield RecoveryState.WORKING
 
 
-def _note_chunk(orphan: Orphan, file: SegmentFile, data: FileBytes, chunk: FoundChunk) -> None:
-    is_new = chunk.identity.stream not in orphan.streams
+def _note_chunk(orphan: Orphan, name: str, data: FileBytes, chunk: FoundChunk) -> None:
+    """Note what a chunk shows, and whether it needs its segment."""
+    first, is_new = chunk.identity.first, chunk.identity.stream not in orphan.streams
     stream = _stream_of_chunk(orphan, chunk)
     if stream is None:
-        orphan.blame(file.name, chunk.offset, "a chunk's stream id is not valid")
-    elif chunk.state == ACKED:
-        _note_acked(stream, file, chunk, data)
-        if is_new and stream.ended and chunk.identity.first == 1:
+        orphan.blame(name, chunk.offset, "a chunk's stream id is not valid")
+        return
+    is_needed = stream.shown_by_chunks
+    if chunk.state == ACKED and is_needed:
+        _note_acked(stream, chunk, data)
+        if is_new and stream.ended and first == 1:
             del orphan.streams[chunk.identity.stream]  # that was all of it
-            file.holds -= 1
-    else:
-        _note_unacked(orphan, stream, LocatedChunk(file, chunk, 0))
+            is_needed = False
+    elif chunk.state == QUARANTINED:
+        stream.note_lost(Gap(first, first + chunk.checksum, DAMAGED))
+        is_needed = True
+    elif chunk.state != ACKED and chunk.entries:
+        orphan.chunks.append(LocatedChunk(name, chunk, 0))
+        orphan.counters.unsealed += chunk.state == OPEN
+        is_needed = True
+    elif first == stream.opened:
+        is_needed = True  # else the next recoverer would miss it
+    orphan.holds[name] += is_needed
 
 
 def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
@@ -218,31 +210,12 @@ def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
     return known
 
 
-def _note_acked(
-    stream: OrphanStream, file: SegmentFile, chunk: FoundChunk, data: FileBytes
-) -> None:
-    """Note how far a stream without a slot had come when a recoverer before us died."""
-    if not stream.shown_by_chunks:
-        return
-    file.holds += 1
+def _note_acked(stream: OrphanStream, chunk: FoundChunk, data: FileBytes) -> None:
+    """Note how far a stream that only chunks show had come when a recoverer before us died."""
     payload = read_payload(chunk, data[chunk.payload_at : chunk.payload_end])
     if isinstance(payload, Payload) and payload.numbers:
         stream.ended = stream.ended or payload.end is not None
         stream.note_given(payload.numbers[-1])
-
-
-def _note_unacked(orphan: Orphan, stream: OrphanStream, located: LocatedChunk) -> None:
-    file, chunk, _ = located
-    first = chunk.identity.first
-    if chunk.state == QUARANTINED:
-        stream.note_lost(Gap(first, first + chunk.checksum, DAMAGED))
-        file.holds += 1
-    elif chunk.entries:
-        orphan.chunks.append(located)
-        orphan.counters.unsealed += chunk.state == OPEN
-        file.holds += 1
-    elif first == stream.opened:
-        file.holds += 1  # else the next recoverer would miss it
 
 
 def _in_order(orphan: Orphan) -> list[LocatedChunk]:

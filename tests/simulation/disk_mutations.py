@@ -147,7 +147,7 @@ def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     """A dead process's files go when they were sent, not when they were acked."""
 
     def wait(self: Adoption) -> Iterator[RecoveryState]:
-        self._on_their_way = 0
+        self.on_their_way = 0
         yield from ()
 
     patch.setattr(Adoption, "_wait_for_acks", wait)
@@ -193,10 +193,12 @@ def newest_chunk_expected_for_ever(
     self.note_opened(stream, newest)
 
 
-@_mutation
-def newest_chunk_expected_after_recovery(patch: pytest.MonkeyPatch) -> None:
+@_around(OrphanStream, "note_acked")
+def newest_chunk_expected_after_recovery(note: Any, self: OrphanStream, payload: Payload) -> None:
     """A recoverer does not note that it was acked: where it dies, the next one misses it."""
-    patch.setattr(Orphan, "mark_no_chunk", lambda _self, _stream: True)
+    opened = self.opened
+    note(self, payload)
+    self.opened = opened
 
 
 # -- those that were found -------------------------------------------------------------------

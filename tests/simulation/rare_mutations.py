@@ -13,20 +13,19 @@ import pytest
 from logship._buffer.chunk import MemoryChunk
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.mapped import UnspooledChunk
-from logship._spool.orphan import Orphan, OrphanStream
+from logship._spool.orphan import OrphanStream
 from tests.simulation.mutations import Mutations
 
 RARE_MUTATIONS = Mutations()
 _mutation, _around = RARE_MUTATIONS.add, RARE_MUTATIONS.around
 
 
-@_around(Adoption, "settled")
-def shipped_end_not_noted(settled: Any, self: Adoption, chunk: AdoptedChunk) -> None:
+@_around(Adoption, "end")
+def shipped_end_not_noted(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
     """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
-    with pytest.MonkeyPatch.context() as context:
-        if chunk.found is not None:
-            context.setattr(Orphan, "mark_end", lambda *_: True)
-        settled(self, chunk)
+    if chunk.located is not None:
+        chunk.payload = chunk.payload._replace(end=None)
+    end(self, chunk)
 
 
 @_mutation

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from logship._buffer.adopted import INFLIGHT_MAX
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
+from logship._buffer.chunks import ADOPTED_TAKEN_MAX
 from logship._spool import files
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.files import FileBytes
@@ -62,7 +62,7 @@ def unread_chunk_kept_in_silence(patch: pytest.MonkeyPatch) -> None:
     """A life with a chunk that cannot be read stays, and no message says why."""
 
     def leave(self: Orphan, *_: object) -> None:
-        self.is_kept = self.is_unread = True
+        self.is_kept = self.is_damaged = True
 
     patch.setattr(Orphan, "leave_unread", leave)
 
@@ -79,18 +79,18 @@ def poison_not_declared(refuse: Any, self: Adoption, whole: AdoptedChunk, chunk:
 def lock_given_back_early(wait: Any, self: Adoption) -> Iterator[RecoveryState]:
     """A recoverer gives the lock back when everything is sent, not when it is acked."""
     directory = self.orphan.directory
-    if self._on_their_way and directory._lock >= 0:
+    if self.on_their_way and directory._lock >= 0:
         os.close(directory._lock)
         directory._lock = -1
     yield from wait(self)
 
 
-@_around(Adoption, "settled")
-def refused_marked_before_it_is_declared(settled: Any, self: Adoption, chunk: AdoptedChunk) -> None:
+@_around(Adoption, "end")
+def refused_marked_before_it_is_declared(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
     """A chunk with a record that no server takes is marked acked before a gap says so."""
-    settled(self, chunk)
-    if chunk.is_refused and chunk.found is not None:
-        self.orphan.mark_acked(chunk.found)
+    end(self, chunk)
+    if chunk.is_refused and chunk.located is not None:
+        self.orphan.mark_acked(chunk.located)
 
 
 # -- those that were found -------------------------------------------------------------------
@@ -126,7 +126,7 @@ def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
     def next_adopted(self: Buffer) -> Chunk | None:
         chunks = self.adopted
         taken = sum(each.state is ChunkState.TAKEN for each in chunks)
-        if self.intake_closed or taken >= INFLIGHT_MAX:
+        if self.intake_closed or taken >= ADOPTED_TAKEN_MAX:
             return None
         return next((each for each in chunks if each.state is ChunkState.SEALED), None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
+from logship._buffer.chunk import Chunk
 from logship._client.upkeep import SpoolUpkeep
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.orphans import Orphans
@@ -39,6 +40,14 @@ class WatchedOrphans:
             frame = decode(found.id, found.stream.tag, found.data, history.options.stamp_key)
             history.judge.adopted(frame, dead)
         return found
+
+    def settle(self, chunk: Chunk) -> None:
+        """Do as `Orphans.settle` does."""
+        self.orphans.settle(chunk)
+
+    def refuse(self, chunk: Chunk) -> str:
+        """Do as `Orphans.refuse` does."""
+        return self.orphans.refuse(chunk)
 
     @property
     def news(self) -> deque[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from logship._buffer.buffer import Buffer
 from logship._protocol.entries import unpack_entries
-from logship._spool.adoption import AdoptedChunk, settle
+from logship._spool.adoption import AdoptedChunk
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.slots import read_streams
@@ -44,7 +44,7 @@ def shipped(orphans: Orphans) -> list[tuple[str, str]]:
         elif step is RecoveryState.AWAITING_ACKS:
             chunk = unacked.pop(0)
             chunk.state = chunk.state.SETTLED
-            settle(chunk)
+            orphans.settle(chunk)
     return found
 
 

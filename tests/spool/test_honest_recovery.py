@@ -146,7 +146,7 @@ PLACES = {
     "reading a segment": "logship._spool.survey.find_chunks",
     "listing the directories": "logship._spool.orphans.process_directories",
     "taking one over": "logship._spool.directories.ProcessDirectory.take_over",
-    "the end record": "logship._spool.declarations.pack_control",
+    "the end record": "logship._spool.adoption.pack_control",
     "marking an ack": "logship._spool.orphan.Orphan.mark_acked",
     "removing the directory": "logship._spool.directories.ProcessDirectory.remove",
 }

@@ -6,16 +6,21 @@ waiting, and when that is shipped, no segment stays in use.
 
 from __future__ import annotations
 
+import pkgutil
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.stream import Stream
 from logship._protocol.entries import unpack_entries
+from logship._spool.orphans import Orphans
 from logship._spool.storage import SpoolStorage
 from tests.spool.spools import (
+    KEY,
     SEGMENT_BYTES,
     WatchedFiles,
     buffer_on,
@@ -24,7 +29,7 @@ from tests.spool.spools import (
     spooled,
     storage_in,
 )
-from tests.spool.test_orphans import recover
+from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
 from tests.unit.interruptions import Interrupter
 
 POINTS_MAX = 9000
@@ -162,3 +167,49 @@ def test_a_chunk_that_was_opened_in_vain_does_not_begin_with_a_gap(
     recovered = recover(tmp_path)
     assert recovered.markers == ["m0", "m1"]
     assert recovered.orphans.counters.damaged == 0
+
+
+PLACES = {
+    "reading a payload": "logship._spool.adoption.read_payload",
+    "reading a segment": "logship._spool.survey.find_chunks",
+    "listing the directories": "logship._spool.orphans.process_directories",
+    "taking one over": "logship._spool.directories.ProcessDirectory.take_over",
+    "marking an ack": "logship._spool.orphan.Orphan.mark_acked",
+    "removing the directory": "logship._spool.directories.ProcessDirectory.remove",
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_what_a_signal_handler_raises_in_a_recovery_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    class Late(Exception):  # noqa: N818 - as a program's own may be called
+        pass
+
+    def handler(_signum: int, _frame: FrameType | None) -> None:
+        raise Late
+
+    owner, _, name = place.rpartition(".")
+    real = getattr(pkgutil.resolve_name(owner), name)
+
+    def interrupted(*arguments: object) -> object:
+        patch.setattr(pkgutil.resolve_name(owner), name, real)
+        signal.raise_signal(signal.SIGUSR1)
+        return real(*arguments)
+
+    lives = [dead_life(tmp_path, lambda buffer: log_some(buffer, 3)) for _ in "xy"]
+    sidecar = Sidecar(Orphans(tmp_path))
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(pkgutil.resolve_name(owner), name, interrupted)
+            with pytest.raises(Late):
+                sidecar.take_in()
+            sidecar.take_in()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert sum(life.exists() for life in lives) <= 1
+    sidecar.orphans.close()
+    left = recover(tmp_path)
+    assert len({each[KEY] for each in [*sidecar.records, *left.records]}) == 6
+    assert not any(life.exists() for life in lives)

@@ -19,8 +19,8 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
 from logship._protocol.entries import unpack_entries
 from logship._reasons import QUARANTINED
-from logship._spool import declarations
-from logship._spool.adoption import AdoptedChunk, refuse, settle
+from logship._spool import adoption
+from logship._spool.adoption import AdoptedChunk
 from logship._spool.directories import ProcessDirectory, process_directories
 from logship._spool.format import COMMIT_AT, SLOT_CHECKSUM_AT, slot_at
 from logship._spool.orphans import Orphans
@@ -87,7 +87,7 @@ class Sidecar:
 
     def ack(self, chunk: AdoptedChunk) -> None:
         chunk.state = ChunkState.SETTLED
-        settle(chunk)
+        self.orphans.settle(chunk)
 
     def ack_all(self) -> None:
         while self._unacked:
@@ -353,10 +353,10 @@ def test_numbers_behind_a_dropped_one_are_declared_with_a_damaged_chunk(
     assert min(int(each[KEY][13:]) for each in sidecar.controls) > 12  # no number is given twice
 
 
-def test_what_a_refused_record_s_chunk_shows_is_kept_where_the_directory_stays(
+def test_a_refused_record_s_chunk_is_shipped_again_where_the_directory_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next recoverer does not read the chunk, and must not end its stream once more."""
+    """It is the same chunk, and its stream is not ended once more."""
 
     def fill(buffer: Buffer) -> None:
         assert offer(buffer, "poison")
@@ -367,11 +367,12 @@ def test_what_a_refused_record_s_chunk_shows_is_kept_where_the_directory_stays(
     orphans = Orphans(tmp_path)
     with monkeypatch.context() as context:
         context.setattr(ProcessDirectory, "remove", _cannot_be_removed)
-        ship(orphans, takes=lambda record: record["message"] != "poison")
+        first = ship(orphans, takes=lambda record: record["message"] != "poison")
     orphans.close()
     assert life.exists()
     sidecar = recover(tmp_path)
-    assert sidecar.controls == []
+    assert sidecar.markers == ["poison", "good"]
+    assert [*sidecar.records[1:], *sidecar.controls] == first
     assert not life.exists()
 
 
@@ -515,6 +516,32 @@ def test_a_file_of_another_version_is_reported_and_never_deleted(tmp_path: Path)
     assert sidecar.controls == []  # a stream whose records are not known is not ended
 
 
+def test_what_is_in_a_file_of_another_version_is_not_lost_with_the_damaged_chunk_before_it(
+    tmp_path: Path,
+) -> None:
+    def log(buffer: Buffer) -> None:
+        for number in range(300):
+            assert offer(buffer, f"m{number}", "a", 100)
+
+    life = dead_life(tmp_path, log)
+    first, second = sorted(life.glob("segment-*"))[:2]
+    data = bytearray(first.read_bytes())
+    last = read_segment(bytes(data), bytes.fromhex(life.name)).chunks[-1]
+    struct.pack_into("=Q", data, last.offset + COMMIT_AT, 7 << 32 | 77)
+    first.write_bytes(data)
+    whole = second.read_bytes()
+    second.write_bytes(whole[:8] + bytes([99]) + whole[9:])
+    notes = "\n".join(recover(tmp_path).orphans.counters.notes)
+    assert "version 99" in notes
+    assert "a segment is missing" not in notes
+    second.write_bytes(whole)
+    sidecar = recover(tmp_path)
+    ((begin, end, reason),) = gaps_in(sidecar.controls)
+    assert reason == "damaged"
+    assert not {number_of(each) for each in sidecar.records} & {*range(begin, end + 1)}
+    assert not life.exists()
+
+
 def test_a_life_under_another_name_is_refused_until_it_has_its_own_again(tmp_path: Path) -> None:
     life = dead_life(tmp_path, log_some)
     moved = life.rename(tmp_path / ("a" * 32))
@@ -561,9 +588,9 @@ def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[d
                 if takes(record):
                     taken.append(record)
                 else:
-                    refuse(single)
+                    orphans.refuse(single)
                 own.release(single)
-                settle(single)
+                orphans.settle(single)
     raise AssertionError("recovery does not come to an end")
 
 
@@ -587,7 +614,7 @@ def number_of(record: dict[str, Any]) -> int:
 def test_gaps_that_are_too_many_for_one_chunk_are_told_in_several(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(declarations, "_CONTROLS_MAX", 2)
+    monkeypatch.setattr(adoption, "_CONTROLS_MAX", 2)
     life = dead_life(tmp_path, log_some)
     taken = ship(Orphans(tmp_path), takes=takes_every_second)
     assert not life.exists()
@@ -602,7 +629,7 @@ def test_gaps_that_are_too_many_for_one_chunk_are_told_in_several(
 def test_an_end_is_not_told_before_all_gaps_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(declarations, "_CONTROLS_MAX", 2)
+    monkeypatch.setattr(adoption, "_CONTROLS_MAX", 2)
     life = dead_life(tmp_path, log_some)
 
     def takes_not_all_gaps(record: dict[str, Any]) -> bool:
@@ -672,6 +699,32 @@ def test_the_same_process_tells_an_end_again_after_a_while(tmp_path: Path) -> No
         assert orphans.counters.lives == lives
     assert [each["logship_end"] for each in taken] == ["recovered"] * 3
     assert not life.exists()
+
+
+def test_no_chunk_is_handed_out_again_while_it_is_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its recovery fails for want of a descriptor, and then for another reason."""
+    life, now = dead_life(tmp_path, log_some), [0.0]
+    orphans = Orphans(tmp_path, monotonic=lambda: now[0])
+    sidecar = Sidecar(orphans)
+    sidecar.take_in(1)
+    errors: list[Exception] = [OSError(errno.EMFILE, "too many open files"), ValueError("a bug")]
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption, "read_payload", lambda *_: _raise(errors.pop(0)))
+        while errors:
+            orphans.step()
+    now[0] = 3600.0
+    for _ in range(1000):
+        assert not isinstance(orphans.step(), AdoptedChunk)
+    sidecar.ack_all()
+    orphans.close()
+    assert len(recover(tmp_path).records) == 30
+    assert not life.exists()
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def test_garbage_in_the_place_of_files_is_counted_and_moved_out_of_the_way(tmp_path: Path) -> None:

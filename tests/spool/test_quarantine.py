@@ -12,8 +12,9 @@ import pytest
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import ChunkState
+from logship._protocol.entries import unpack_entries
 from logship._spool import quarantine
-from logship._spool.adoption import AdoptedChunk, refuse, settle
+from logship._spool.adoption import AdoptedChunk
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import COMMIT_AT
 from logship._spool.orphan import Kept, Orphan
@@ -117,10 +118,10 @@ def refuse_all(orphans: Orphans) -> list[str]:
     for _ in range(STEPS_MAX):
         found = orphans.step()
         if isinstance(found, AdoptedChunk):
-            if found.found is not None:
-                said.append(refuse(found))
+            if found.located is not None:
+                said.append(orphans.refuse(found))
             found.state = ChunkState.SETTLED
-            settle(found)
+            orphans.settle(found)
         elif found is RecoveryState.AWAITING_ORPHANS:
             break
     return said
@@ -136,6 +137,24 @@ def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
     assert "does not take record" in said[0]
     assert said[0].endswith("it is not kept")
     assert orphans.counters.quarantined == orphans.counters.unkept == 1
+    assert not life.exists()
+
+
+def test_each_record_of_a_chunk_that_cannot_be_sent_is_declared(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 9))
+    orphans, controls = Orphans(tmp_path), []
+    for _ in range(STEPS_MAX):
+        found = orphans.step()
+        if found is RecoveryState.AWAITING_ORPHANS:
+            break
+        if isinstance(found, AdoptedChunk):
+            if found.located is not None:
+                orphans.refuse(found)
+            controls += [record for _, record in unpack_entries(found.data)]
+            found.state = ChunkState.SETTLED
+            orphans.settle(found)
+    assert gaps_in(controls) == [[1, 3, "quarantined"]] * 3
+    assert len(kept(tmp_path)) == 3
     assert not life.exists()
 
 

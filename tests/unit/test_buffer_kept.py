@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from logship._buffer.adopted import INFLIGHT_MAX
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState, HalfChunk, MemoryChunk, MemoryStorage
+from logship._buffer.chunks import ADOPTED_TAKEN_MAX
 from logship._buffer.entrance import Outcome
 from logship._buffer.stream import Stream
 from logship._reasons import OVERFLOW
@@ -232,7 +232,7 @@ def test_adopted_chunks_follow_our_own_a_few_at_a_time(buffer: Buffer) -> None:
     assert buffer.has_sealed()
     buffer.offer("t", body(1))
     buffer.seal_all()
-    assert taken_ids(buffer) == ["id 1", *[each.id for each in adopted[:INFLIGHT_MAX]]]
+    assert taken_ids(buffer) == ["id 1", *[each.id for each in adopted[:ADOPTED_TAKEN_MAX]]]
     assert not buffer.has_sealed()
     buffer.release(adopted[0])
     assert buffer.adopted == adopted[1:]
