@@ -39,6 +39,14 @@ def compose_bytes(value: Any) -> int:
     return int(number * 1024 ** _power(unit.lower().removesuffix("b").removesuffix("i"), value))
 
 
+def bytes_or_none(text: str) -> int | None:
+    """Return the bytes of a size as for compose, None where it is none."""
+    try:
+        return compose_bytes(text)
+    except LintError:
+        return None
+
+
 def _size(value: Any) -> tuple[float, str]:
     found = _SIZE.fullmatch(str(value).strip())
     if found is None:

@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterator
 
 from logship._deployment.limits import SIDECAR_BUFFER_BYTES
-from logship._deployment.linting.fluentd import size_of
 from logship._deployment.linting.model import (
     DOCKERFILE,
     ECS,
@@ -16,7 +15,7 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.quantities import number_or_none
+from logship._deployment.linting.quantities import bytes_or_none, number_or_none
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import mount, shown_name, variable
 from logship._settings import MIB
@@ -221,7 +220,7 @@ def _buffer_bytes(container: Container) -> int | None:
         return None
     if container.is_unset("LOGSHIP_BUFFER_SIZE"):
         return SIDECAR_BUFFER_BYTES
-    return size_of(container.value("LOGSHIP_BUFFER_SIZE") or "")
+    return bytes_or_none(container.value("LOGSHIP_BUFFER_SIZE") or "")
 
 
 @warning(
