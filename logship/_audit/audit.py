@@ -17,7 +17,7 @@ from logship._audit.lines import (
     read_stamps,
     stream_in,
 )
-from logship._audit.refusals import Refusals, judge_refusals
+from logship._audit.refusals import Refusals
 from logship._audit.reports import Report
 from logship._audit.verdict import Place, Verdict, judge
 
@@ -130,7 +130,7 @@ class Audit:
         streams = sorted(self.streams.values(), key=lambda stream: stream.name)
         return Verdict(
             streams=tuple(judge(stream) for stream in streams),
-            refusals=tuple(map(judge_refusals, self._refusals.values())),
+            refusals=tuple(self._refusals.values()),
             problems=tuple(self.problems),
             reports=self.reports,
             unnamed=self.unnamed,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from logship._audit.lines import Stamped
 from logship._audit.ranges import Ranges
-from logship._audit.reports import AGES, StreamReport, count_or_none, read_range
+from logship._audit.reports import AGES, Declared, StreamReport, count_or_none, read_range
 
 GAP_KEY: Final = "logship_gap"
 END_KEY: Final = "logship_end"
@@ -145,6 +146,41 @@ class Stream:
         """The greatest number that a line or a report mentions, 0 if none does."""
         report = self.report
         return max(self.highest, report.last if report and report.accepted else 0)
+
+    def stored(self) -> dict[str, Any]:
+        """Return it as plain values that JSON can hold, without the fields that say nothing."""
+        fields: dict[str, Any] = {
+            "name": self.name,
+            "tag": self.tag,
+            "delivered": [*self.delivered],
+            "duplicates": self.duplicates,
+            "spilled": [*self.spilled],
+            "control": [*self.control],
+            "gaps": {reason: [*numbers] for reason, numbers in self.gaps.items()},
+            "ends": [dataclasses.asdict(end) for end in self.ends],
+            "stated": self.stated,
+            "report": dataclasses.asdict(self.report) if self.report else None,
+            "problems": [*self.problems],
+        }
+        return {name: value for name, value in fields.items() if value}
+
+    @classmethod
+    def restored(cls, fields: dict[str, Any]) -> Stream:
+        """Return the stream that `stored` was called of.
+
+        Raises:
+            KeyError, TypeError, ValueError: `stored` did not make these fields.
+        """
+        problems = dict.fromkeys(fields.get("problems", ()))
+        stream = cls(**{**fields, "report": None, "problems": problems})
+        for name in ("delivered", "spilled", "control"):
+            setattr(stream, name, Ranges(fields.get(name, ())))
+        stream.gaps = {reason: Ranges(pairs) for reason, pairs in fields.get("gaps", {}).items()}
+        stream.ends = {EndRecord(**end) for end in fields.get("ends", ())}
+        if report := fields.get("report"):
+            declared = tuple(Declared(**each) for each in report["declared"])
+            stream.report = StreamReport(**{**report, "declared": declared})
+        return stream
 
 
 def _age(report: StreamReport) -> tuple[int, int]:

@@ -189,8 +189,7 @@ class FilePart:
         offset = position["offset"]
         if not 0 < offset <= self.status.st_size or self._digest_before(size) != head:
             return False
-        tail = position.get("tail")  # an earlier version did not keep it
-        return tail is None or self._digest_before(offset) == str(tail)
+        return self._digest_before(offset) == str(position["tail"])
 
     def _digest_before(self, offset: int) -> str:
         first = max(0, offset - KNOWN_BYTES)

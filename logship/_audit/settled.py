@@ -13,7 +13,6 @@ from operator import add, sub
 from typing import NamedTuple
 
 from logship._audit.evidence import Stream
-from logship._audit.stored import restored, stored
 from logship._audit.verdict import Outcome, StreamVerdict, judge
 
 
@@ -52,11 +51,11 @@ class Settled:
         """Settle a stream. A complete one gets no more records: it is only counted."""
         self.counts = Counts(*map(add, self.counts, Counts.of(verdict)))
         if verdict.outcome is not Outcome.COMPLETE:
-            self.texts[stream.name] = json.dumps(stored(stream), separators=(",", ":"))
+            self.texts[stream.name] = json.dumps(stream.stored(), separators=(",", ":"))
 
     def take(self, names: set[str]) -> Iterator[Stream]:
         """Yield those of these streams that are known, settled no longer."""
         for name in names & self.texts.keys():
-            stream = restored(json.loads(self.texts.pop(name)))
+            stream = Stream.restored(json.loads(self.texts.pop(name)))
             self.counts = Counts(*map(sub, self.counts, Counts.of(judge(stream))))
             yield stream

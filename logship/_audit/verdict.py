@@ -11,7 +11,7 @@ from typing import Final
 
 from logship._audit.evidence import Stream
 from logship._audit.ranges import Ranges
-from logship._audit.refusals import RefusalsVerdict
+from logship._audit.refusals import Refusals
 from logship._audit.reports import NUMBER_MAX, REPORT_SOURCES, Declared, StreamReport
 
 ENDS_MAX: Final = 2
@@ -133,7 +133,7 @@ class Verdict:
     """
 
     streams: tuple[StreamVerdict, ...]
-    refusals: tuple[RefusalsVerdict, ...]
+    refusals: tuple[Refusals, ...]
     problems: tuple[str, ...]
     reports: int
     unnamed: int

@@ -19,11 +19,10 @@ from logship._audit.lines import STAMP_KEY
 from logship._audit.outputs import Moved, Output, Part, Position
 from logship._audit.settled import Counts, Settled
 from logship._audit.sources import CannotRead
-from logship._audit.stored import restored, stored
 from logship._audit.verdict import StreamVerdict, judge
 
-VERSIONS: Final = (1, 2)
-"""The versions of a state that can be read; the last one is written."""
+VERSION: Final = 2
+"""Of a state."""
 
 
 @dataclass
@@ -281,12 +280,12 @@ class Watch:
     def state(self) -> dict[str, Any]:
         """Return all that a later watch must know to go on, as plain values."""
         return {
-            "version": VERSIONS[-1],
+            "version": VERSION,
             "stamp_key": self._stamp_key,
             "settled": self._settled.counts,
             "settled_streams": self._settled.texts,
             "ages": self._ages.stored(),
-            "folded": [stored(stream) for stream in self._folded.values()],
+            "folded": [stream.stored() for stream in self._folded.values()],
             "outputs": {
                 name: {key: _stored(known) for key, known in followed.items()}
                 for name, followed in self._followed.items()
@@ -299,22 +298,16 @@ class Watch:
         Raises:
             AttributeError, KeyError, TypeError, ValueError: It is no such state.
         """
-        if state["version"] not in VERSIONS or state["stamp_key"] != self._stamp_key:
+        if state["version"] != VERSION or state["stamp_key"] != self._stamp_key:
             raise ValueError("it is of another version, or for another stamp key")
         counts = Counts(*map(int, state["settled"]))
-        self._settled = Settled(counts, dict(state.get("settled_streams", {})))
+        self._settled = Settled(counts, dict(state["settled_streams"]))
         self._ages = Ages.restored(state["ages"])
-        _absorb(self._folded, map(restored, state["folded"]))
-        known = {_named(name): parts.items() for name, parts in state["outputs"].items()}
-        for name in self._followed.keys() & known.keys():
-            parts = known[name]
+        _absorb(self._folded, map(Stream.restored, state["folded"]))
+        for name in self._followed.keys() & state["outputs"].keys():
+            parts = state["outputs"][name].items()
             self._followed[name] = {key: _restored(known) for key, known in parts}
         self._touched = set().union(*self._all_streams())
-
-
-def _named(name: str) -> str:
-    """Return an output's name; that of a topic had its properties behind it once."""
-    return name.partition("?")[0] if name.startswith("kafka:") else name
 
 
 def _absorb(known: dict[str, Stream], found: Iterable[Stream], *, overlaps: bool = False) -> None:
@@ -323,10 +316,10 @@ def _absorb(known: dict[str, Stream], found: Iterable[Stream], *, overlaps: bool
 
 
 def _stored(known: Followed) -> dict[str, Any]:
-    streams = [stored(stream) for stream in known.streams.values()]
+    streams = [stream.stored() for stream in known.streams.values()]
     return {**vars(known), "streams": streams}
 
 
 def _restored(fields: dict[str, Any]) -> Followed:
-    streams = map(restored, fields["streams"])
+    streams = map(Stream.restored, fields["streams"])
     return Followed(**{**fields, "streams": {stream.name: stream for stream in streams}})

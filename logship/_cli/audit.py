@@ -15,11 +15,10 @@ import click
 
 from logship._audit.audit import Audit
 from logship._audit.destinations import is_address, output_of
-from logship._audit.document import verdict_as_json
 from logship._audit.lines import STAMP_KEY
 from logship._audit.sources import CannotRead, Source, expected_in
 from logship._audit.state_file import BadState
-from logship._audit.text import verdict_as_text
+from logship._audit.text import verdict_as_json, verdict_as_text
 from logship._audit.verdict import Outcome
 from logship._cli.output import ending_with, show, show_text
 from logship._cli.watching import follow, refuse_without_watch, watch_options

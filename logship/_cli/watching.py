@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from logship._audit.destinations import output_of
-from logship._audit.state_file import BadState, StateFile
+from logship._audit.state_file import BadState, resume, save
 from logship._audit.watch import Watch
 from logship._cli.options import only_given
 from logship._cli.output import say
@@ -112,9 +112,8 @@ def follow(
     watch = Watch(
         outputs, stamp_key=stamp_key, say=functools.partial(say, "audit"), **only_given(options)
     )
-    state_file = StateFile(state) if state is not None else None
-    if state_file is not None:
-        state_file.resume(watch)
+    if state is not None:
+        resume(watch, state)
     if metrics_port is not None:
         _serve_metrics(watch, metrics_host or "127.0.0.1", metrics_port)
     is_over = False
@@ -127,17 +126,17 @@ def follow(
     for number in signals_named("SIGTERM", "SIGINT", "SIGBREAK"):
         signal.signal(number, end)
     while True:
-        _look(watch, state_file)
+        _look(watch, state)
         if is_over:
             sys.exit()
         time.sleep(interval_seconds or INTERVAL_SECONDS)
 
 
-def _look(watch: Watch, state_file: StateFile | None) -> None:
+def _look(watch: Watch, state: Path | None) -> None:
     watch.look(time.time())
     try:
-        if state_file is not None:
-            state_file.save(watch)
+        if state is not None:
+            save(watch, state)
     except BadState as error:
         say("audit", str(error))
 

@@ -47,19 +47,6 @@ def test_another_file_that_begins_with_the_same_bytes_is_another_file() -> None:
     assert lost == {ONE: [(1, 2)], TWO: []}
 
 
-def test_a_state_without_the_bytes_before_the_position_is_read() -> None:
-    watched = Watched("out.log")
-    append(OUT, delivered(1, 3))
-    watched.look()
-    state = watched.watch.state()
-    [part] = state["outputs"]["out.log"].values()
-    del part["position"]["tail"]
-    after = Watched("out.log")
-    after.watch.resume(state)
-    append(OUT, delivered(4, 4))
-    assert after.look() == (4, 0, 0)
-
-
 @pytest.mark.parametrize("magic", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"])
 def test_a_plain_file_that_goes_on_like_a_packed_one_stays_plain(magic: bytes) -> None:
     watched = watching_three()

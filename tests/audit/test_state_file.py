@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logship._audit.state_file import BadState, StateFile
+from logship._audit.state_file import BadState, resume, save
 from tests.audit.watched import Watched
 
 
@@ -20,11 +20,11 @@ def test_two_watches_with_one_state_do_not_hinder_each_other(
     def while_the_other_writes(number: int) -> None:
         fsync(number)
         monkeypatch.setattr(os, "fsync", fsync)
-        StateFile(path).save(other)
+        save(other, path)
 
     monkeypatch.setattr(os, "fsync", while_the_other_writes)
-    StateFile(path).save(watch)
-    StateFile(path).resume(watch)
+    save(watch, path)
+    resume(watch, path)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -32,5 +32,5 @@ def test_a_state_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path: Path) 
     path = tmp_path / "state.json"
     path.mkdir()
     with pytest.raises(BadState, match="cannot write"):
-        StateFile(path).save(Watched("out.log").watch)
+        save(Watched("out.log").watch, path)
     assert list(tmp_path.iterdir()) == [path]

@@ -110,7 +110,7 @@ def test_a_record_from_the_future_hides_none_of_those_that_follow(
     opensearch.put("web", *records(1, 1), milliseconds=now - 1000)
     opensearch.put("web", *records(2, 2), milliseconds=now + 86_400_000)
     assert watched.look() == (2, 0, 0)
-    if is_known:  # an earlier version took the time of such a record for the newest
+    if is_known:  # as after the clock was set back
         state = watched.watch.state()
         [parts] = state["outputs"].values()
         parts["web"]["position"] = {"newest": now + 86_400_000}

@@ -1,4 +1,4 @@
-"""The objects below a prefix of an S3 bucket, as outputs of a sidecar."""
+"""Outputs of a sidecar in AWS: objects of S3, and a log group of CloudWatch Logs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from logship._audit.outputs import Position, Reading
 from logship._audit.sources import Source, telling
+from logship._audit.timed import TimedPart
+
+_ERRORS = (BotoCoreError, ClientError)
+
+
+def _client(name: str, service: str) -> Any:
+    """Return a client of boto3; credentials, region and endpoint are its affair."""
+    with telling(name, *_ERRORS):
+        return boto3.client(service)
 
 
 class Objects:
@@ -18,18 +28,17 @@ class Objects:
 
     Args:
         name: `s3://bucket/prefix`.
-        client: Of boto3; credentials, region and endpoint are its affair.
     """
 
-    def __init__(self, name: str, client: Any) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._client = client
+        self._client = _client(name, "s3")
         self._bucket, _, self._prefix = name.removeprefix("s3://").partition("/")
 
     def parts(self) -> Iterator[ObjectPart]:
         """Yield every object that is there."""
         pages = self._client.get_paginator("list_objects_v2")
-        with telling(self.name, BotoCoreError, ClientError):
+        with telling(self.name, *_ERRORS):
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for each in page.get("Contents", ()):
                     yield ObjectPart(self._client, self._bucket, each["Key"], each["ETag"])
@@ -59,7 +68,7 @@ class ObjectPart:
 
     def _batches(self) -> Iterator[list[bytes]]:
         """Yield lines, the last one without an end too."""
-        with telling(self.name, BotoCoreError, ClientError):
+        with telling(self.name, *_ERRORS):
             yield from Source(self.name, opened=self._opened).batches()
 
     @contextlib.contextmanager
@@ -67,3 +76,32 @@ class ObjectPart:
         answer = self.client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.tag)
         with contextlib.closing(answer["Body"]) as body:
             yield cast("BinaryIO", body)
+
+
+class LogGroup:
+    """A log group, with all of its streams.
+
+    Args:
+        name: `cloudwatch://GROUP`; a group's name may begin with a slash.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._client = _client(name, "logs")
+        self._group = name.removeprefix("cloudwatch://")
+
+    def parts(self) -> Iterator[TimedPart]:
+        """Yield the group, if it is there."""
+        pages = self._client.get_paginator("describe_log_groups")
+        with telling(self.name, *_ERRORS):
+            for page in pages.paginate(logGroupNamePrefix=self._group):
+                if any(each["logGroupName"] == self._group for each in page["logGroups"]):
+                    yield TimedPart(self.name, self._fetch)
+
+    def _fetch(self, milliseconds: int) -> Iterator[tuple[int, bytes]]:
+        pages = self._client.get_paginator("filter_log_events")
+        with telling(self.name, *_ERRORS):
+            for page in pages.paginate(logGroupName=self._group, startTime=milliseconds):
+                for event in page["events"]:
+                    line = event["message"].rstrip("\n").encode("utf-8", "replace")
+                    yield event["timestamp"], line
