@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator
 import click
 
 from logship._cli.output import show, show_text
+from logship._deployment.doctor.examination import examine
 from logship._deployment.doctor.result import Result, as_json, as_lines, has_failed, verdict
+from logship._deployment.doctor.sidecars import Sending
 
 COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
 
@@ -74,9 +76,6 @@ def command(
       1  a check failed; its line says what was found, and what to do
       2  wrong usage
     """
-    from logship._deployment.doctor.examination import examine  # noqa: PLC0415 - `--help` needs none of it
-    from logship._deployment.doctor.sidecars import Sending  # noqa: PLC0415 - nor this
-
     if tag is not None and not (tag and tag.isprintable()):
         raise click.UsageError("--tag: give a text of printable characters")
     sending = Sending(allowed=not no_send, burst=burst, wait_seconds=wait_seconds, tag=tag)

@@ -1,4 +1,4 @@
-"""Options that several subcommands share, what becomes of those not given, and wrong settings."""
+"""What several subcommands share: options, wrong settings, and metrics of their own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from logship._cli.output import say
 from logship.errors import SettingsError
 
 stop_timeout_option = click.option(
     "--stop-timeout",
+    "stop_timeout_seconds",
     type=float,
     metavar="SECONDS",
     help="Seconds that the orchestrator gives from the stop signal to SIGKILL (default: "
@@ -46,3 +48,19 @@ def wrong_settings_are_usage() -> Iterator[None]:
         yield
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
+
+
+def serve_metrics(command: str, host: str, port: int, counts: object, *table: Any) -> None:
+    """Serve numbers of a subcommand, as `CountsCollector` takes them, and say where.
+
+    Raises:
+        click.UsageError: They cannot be served there.
+    """
+    from logship._metrics.prometheus import CountsCollector, serve  # noqa: PLC0415 - only where it is wanted
+
+    try:
+        endpoint = serve(host, port, [CountsCollector(counts, *table)])
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise click.UsageError(f"metrics cannot be served on {host}:{port}: {reason}") from None
+    say(command, f"metrics are served on {endpoint.url}")

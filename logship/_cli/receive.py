@@ -17,6 +17,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from logship._cli.options import serve_metrics
 from logship._cli.output import say, takes_colours
 from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
@@ -217,7 +218,10 @@ def command(
         for warning in access.warnings(listener.bind):
             _say(warning)
         if metrics_port is not None:
-            _serve_metrics(receiver, metrics_host, metrics_port)
+            try:
+                serve_metrics("receive", metrics_host, metrics_port, receiver.counts)
+            except click.UsageError as error:  # a receiver without metrics is better than none
+                _say(f"{error.message}; it continues without them")
         _keep_freed_memory()
         if count:
             _say("records are counted and acknowledged, none is kept")
@@ -247,18 +251,6 @@ def _summary(counts: Counts, seconds: float) -> str:
     connections = f"{counts.connections:,} connection" + "s" * (counts.connections != 1)
     records = f"{counts.records:,} record" + "s" * (counts.records != 1)
     return f"{records} on {connections} in {seconds:.1f} s"
-
-
-def _serve_metrics(receiver: Receiver, host: str, port: int) -> None:
-    from logship._metrics.prometheus import CountsCollector, serve  # noqa: PLC0415 - only where it is wanted
-
-    try:
-        endpoint = serve(host, port, [CountsCollector(receiver.counts)])
-    except OSError as error:  # a receiver without metrics is better than none
-        reason = error.strerror or str(error)
-        _say(f"metrics cannot be served on {host}:{port}: {reason}; it continues without them")
-    else:
-        _say(f"metrics are served on {endpoint.url}")
 
 
 def _keep_freed_memory() -> None:

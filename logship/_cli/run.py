@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from logship._run.receipt import Receipt
 
 
+SETTINGS = (
+    *("tag", "stop_timeout_seconds", "block_seconds_max", "metrics_port", "fields", "redact"),
+)
+"""Options that are settings of the client, by their names."""
+
+
 def _read_mapping(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> dict[int, int]:
@@ -120,6 +126,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 )
 @click.option(
     "--push-back",
+    "block_seconds_max",
     type=float,
     metavar="SECONDS",
     help="How long a full buffer may make CMD wait, once in each outage (default: "
@@ -147,12 +154,6 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 @wrong_settings_are_usage()
 def command(
     words: tuple[str, ...],
-    tag: str | None,
-    stop_timeout: float | None,
-    push_back: float | None,
-    metrics_port: int | None,
-    fields: str | None,
-    redact: str | None,
     install: bool,
     mapping: dict[int, int],
     **options: Any,
@@ -201,23 +202,18 @@ def command(
     from logship._run.shipping import PUSH_BACK_SECONDS  # noqa: PLC0415 - as above
 
     sys.argv[:] = words  # whose name is the default tag
-    if push_back is None and not os.environ.get(variable_name("block_seconds_max")):
-        push_back = PUSH_BACK_SECONDS
-    given: dict[str, Any] = {
-        "tag": tag,
-        "stop_timeout_seconds": stop_timeout,
-        "block_seconds_max": push_back,
-        "metrics_port": metrics_port,
-        "fields": fields,
-        "redact": redact,
-    }
-    settings = Settings.from_env(os.environ, **only_given(given))
+    given = only_given({name: options.pop(name) for name in SETTINGS})
+    if not os.environ.get(variable_name("block_seconds_max")):
+        given.setdefault("block_seconds_max", PUSH_BACK_SECONDS)
+    settings = Settings.from_env(os.environ, **given)
     if settings.disabled:
         signals.give_back()
         _become(words)
     environ: Mapping[str, str] = os.environ
     if install:
-        chosen = only_given({"fields": fields, "redact": redact})
+        chosen: dict[str, str] = {
+            name: given[name] for name in ("fields", "redact") if name in given
+        }
         environ = environment_with_install(environ, settings, chosen)
     supervisor = Supervisor(settings, Options(command=words, environ=environ, **options), signals)
     exit_code = supervisor.run()

@@ -8,17 +8,17 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from logship import _system
 from logship._cli.options import wrong_settings_are_usage
 from logship._cli.output import show, show_text
-
-if TYPE_CHECKING:
-    from logship._top.figures import Snapshot
-    from logship._top.sources import Read
+from logship._metrics.outlet import pages_directory
+from logship._settings import Settings
+from logship._top.figures import History, Snapshot
+from logship._top.sources import Read, SourceError, read_directory, read_endpoint
+from logship._top.text import view_as_json, view_as_lines
 
 HOME_AND_CLEAR = "\x1b[H\x1b[J"
 """Moves the cursor to the first line, and clears from there."""
@@ -99,8 +99,6 @@ def command(
         raise click.UsageError(
             f"on {_system.NAME} processes keep their numbers in no directory; give --metrics URL"
         )
-    from logship._top.sources import SourceError, read_directory, read_endpoint  # noqa: PLC0415 - `--help`
-
     try:
         source = url or str(directory or _directory_of_settings())
         read = read_endpoint(source) if url else read_directory(Path(source))
@@ -124,9 +122,6 @@ def _directory_of_settings() -> Path:
         SettingsError: The settings are wrong.
         click.UsageError: They ask for no numbers.
     """
-    from logship._metrics.outlet import pages_directory  # noqa: PLC0415 - `--help` needs none of it
-    from logship._settings import Settings  # noqa: PLC0415 - nor this
-
     directory = pages_directory(Settings.from_env(os.environ))
     if directory is None:
         raise click.UsageError(
@@ -138,9 +133,6 @@ def _directory_of_settings() -> Path:
 
 
 def _show_once(read: Read, source: str, interval_seconds: float, *, as_json: bool) -> None:
-    from logship._top.figures import History  # noqa: PLC0415 - as above
-    from logship._top.text import view_as_json, view_as_lines  # noqa: PLC0415 - as above
-
     history = History()
     history.view(read())
     time.sleep(interval_seconds)
@@ -153,10 +145,6 @@ def _show_once(read: Read, source: str, interval_seconds: float, *, as_json: boo
 
 def _watch(read: Read, source: str, interval_seconds: float) -> None:
     """Draw the view again and again, until Ctrl-C."""
-    from logship._top.figures import History  # noqa: PLC0415 - as above
-    from logship._top.sources import SourceError  # noqa: PLC0415 - as above
-    from logship._top.text import view_as_lines  # noqa: PLC0415 - as above
-
     history = History()
     snapshot: Snapshot | None = read()
     error = ""

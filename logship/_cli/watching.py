@@ -15,8 +15,9 @@ import click
 from logship._audit.destinations import output_of
 from logship._audit.state_file import BadState, resume, save
 from logship._audit.watch import Watch
-from logship._cli.options import only_given
+from logship._cli.options import only_given, serve_metrics
 from logship._cli.output import say
+from logship._metrics.audit_measures import AUDIT_MEASURES
 from logship._signal_names import signals_named
 
 INTERVAL_SECONDS = 10.0
@@ -115,7 +116,8 @@ def follow(
     if state is not None:
         resume(watch, state)
     if metrics_port is not None:
-        _serve_metrics(watch, metrics_host or "127.0.0.1", metrics_port)
+        host = metrics_host or "127.0.0.1"
+        serve_metrics("audit", host, metrics_port, watch.figures, AUDIT_MEASURES, "audit_")
     is_over = False
 
     def end(*_: object) -> NoReturn:
@@ -139,15 +141,3 @@ def _look(watch: Watch, state: Path | None) -> None:
             save(watch, state)
     except BadState as error:
         say("audit", str(error))
-
-
-def _serve_metrics(watch: Watch, host: str, port: int) -> None:
-    from logship._metrics.audit_measures import AUDIT_MEASURES  # noqa: PLC0415 - only where it is wanted
-    from logship._metrics.prometheus import CountsCollector, serve  # noqa: PLC0415 - nor this
-
-    try:
-        endpoint = serve(host, port, [CountsCollector(watch.figures, AUDIT_MEASURES, "audit_")])
-    except OSError as error:  # its results could not be seen
-        reason = error.strerror or str(error)
-        raise click.UsageError(f"metrics cannot be served on {host}:{port}: {reason}") from None
-    say("audit", f"metrics are served on {endpoint.url}")
