@@ -94,9 +94,7 @@ def _identity(name: str, if_missing: str) -> object:
     "they name must be accounted for, up to its last number. May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything, as one JSON object.")
-@click.option(
-    "--stamp-key", default=STAMP_KEY, show_default=True, help="The field that carries the stamp."
-)
+@click.option("--stamp-key", default=STAMP_KEY, help="The field that carries the stamp.")
 @watch_options
 @click.pass_context
 @_errors_are_no_verdict()

@@ -23,7 +23,6 @@ COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
     "--workers",
     type=click.IntRange(min=1),
     default=1,
-    show_default=True,
     metavar="N",
     help="How many processes of this container have a client, as with gunicorn -w N.",
 )
@@ -37,7 +36,6 @@ COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
     "--burst",
     type=click.IntRange(min=0, max=1_000_000),
     default=100,
-    show_default=True,
     metavar="N",
     help="Records to send, to measure how fast the sidecar acks; 0 sends none.",
 )
@@ -46,7 +44,6 @@ COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
     "wait_seconds",
     type=click.FloatRange(min=0.1, max=600),
     default=10.0,
-    show_default=True,
     metavar="SECONDS",
     help="How long to wait for acks.",
 )

@@ -50,7 +50,6 @@ def _explain(context: click.Context, parameter: click.Parameter, name: str | Non
     "form",
     type=click.Choice(["text", "json", "sarif", "github"]),
     default="text",
-    show_default=True,
     help="How to print the findings.",
 )
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")

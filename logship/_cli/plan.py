@@ -80,7 +80,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "text_bytes",
     type=quantity(Bytes(1, RECORD_BYTES_MAX)),
     default=str(FIGURES.text_bytes),
-    show_default=True,
     metavar="SIZE",
     help="The text of a record, in bytes. Time, stamp and other fields are added.",
 )
@@ -88,7 +87,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "--tasks",
     type=click.IntRange(1, 1_000_000),
     default=1,
-    show_default=True,
     metavar="N",
     help="How many such tasks there are; volumes and costs are those of all.",
 )
@@ -96,7 +94,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "--workers",
     type=click.IntRange(1, 10_000),
     default=1,
-    show_default=True,
     metavar="N",
     help="How many processes of a task have a client, as with gunicorn -w N.",
 )
@@ -104,7 +101,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "--sidecar",
     type=click.Choice(sorted(FIGURES.sidecars)),
     default="fluent-bit",
-    show_default=True,
     help="The sidecar of each task.",
 )
 @click.option(
@@ -112,7 +108,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "cores",
     type=quantity(Number(0.01, 256.0)),
     default="0.25",
-    show_default=True,
     metavar="VCPU",
     help="The share of a core that the sidecar may use.",
 )
@@ -149,7 +144,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "stop_timeout_seconds",
     type=quantity(_OF_SETTINGS["stop_timeout_seconds"]),
     default=f"{stop_timeout_for({TASK_METADATA_VARIABLE: ''}):g}s",
-    show_default=True,
     metavar="SECONDS",
     help="Time that the orchestrator gives from the stop signal to SIGKILL, as 30 or 2m.",
 )
@@ -164,7 +158,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "--compress",
     type=click.Choice(get_args(Compress)),
     default="none",
-    show_default=True,
     help="LOGSHIP_COMPRESS.",
 )
 @click.option(

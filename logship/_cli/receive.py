@@ -23,9 +23,8 @@ from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
 from logship._receiver.access import Access, AccessOptions
 from logship._receiver.binds import Listener, ListenError, parse_bind
-from logship._receiver.lines import Lines, counted, written
 from logship._receiver.server import Counts, Limits, Receiver
-from logship._receiver.session import Session
+from logship._receiver.session import Lines, Session, counted, written
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 from logship._settings import Endpoint
 from logship._signal_names import signals_named
@@ -63,7 +62,6 @@ _say = functools.partial(say, "receive")
     "--bind",
     callback=_read_bind,
     default="127.0.0.1:24224",
-    show_default=True,
     metavar="ADDRESS",
     help="Listen on HOST:PORT (port 0 is any free one) or unix:///PATH.",
 )
@@ -122,7 +120,6 @@ _say = functools.partial(say, "receive")
     type=click.IntRange(1),
     metavar="N",
     default=Limits().connections_max,
-    show_default=True,
     help="Connections that may be open at a time; the next one waits until one of them ends.",
 )
 @click.option(
@@ -131,7 +128,6 @@ _say = functools.partial(say, "receive")
     type=SECONDS,
     metavar="SECONDS",
     default=Limits().idle_timeout_seconds,
-    show_default=True,
     help="Close a connection that sends nothing for this time.",
 )
 @click.option(
@@ -140,7 +136,6 @@ _say = functools.partial(say, "receive")
     type=SECONDS,
     metavar="SECONDS",
     default=Limits().handshake_timeout_seconds,
-    show_default=True,
     help="Close a connection whose TLS handshake, or whose proof of the key, takes longer.",
 )
 @click.option(
@@ -148,7 +143,6 @@ _say = functools.partial(say, "receive")
     type=click.IntRange(MESSAGE_BYTES_MAX),
     metavar="N",
     default=Limits().pending_bytes_max,
-    show_default=True,
     help="Bytes of incomplete messages that all connections together may hold.",
 )
 @click.option(
@@ -163,7 +157,6 @@ _say = functools.partial(say, "receive")
     "--metrics-host",
     envvar="LOGSHIP_METRICS_HOST",
     default="127.0.0.1",
-    show_default=True,
     metavar="HOST",
     help="Serve metrics on this address (also LOGSHIP_METRICS_HOST).",
 )

@@ -139,7 +139,6 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     "orphan_seconds",
     type=click.FloatRange(min=0),
     default=5.0,
-    show_default=True,
     metavar="SECONDS",
     help="How long to wait, after CMD's end, for processes that it left behind and that still "
     "hold its output.",

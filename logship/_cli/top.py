@@ -50,7 +50,6 @@ class NothingToRead(click.ClickException):
     "interval_seconds",
     type=click.FloatRange(min=0.2, max=3600),
     default=2.0,
-    show_default=True,
     metavar="SECONDS",
     help="Time between two readings. Processes write their numbers once a second.",
 )

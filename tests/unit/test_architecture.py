@@ -90,7 +90,6 @@ PURE = (
     "_metrics.page_format",
     "_metrics.receiver_measures",
     "_metrics.sums",
-    "_receiver.lines",
     "_receiver.session",
     "_spool.format",
     "_spool.chunks",
