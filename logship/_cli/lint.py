@@ -12,11 +12,10 @@ import click
 
 from logship._cli.output import ending_with, show, show_text
 from logship._deployment.linting.documents import is_script
-from logship._deployment.linting.formats import as_github, as_json, as_text, explained
+from logship._deployment.linting.formats import as_github, as_json, as_sarif, as_text, explained
 from logship._deployment.linting.model import LintError
 from logship._deployment.linting.report import FileReport, Ignoring, judge
 from logship._deployment.linting.rules import RULES
-from logship._deployment.linting.sarif import as_sarif
 from logship._quoting import visible
 
 FILE_BYTES_MAX = 8 * 1024 * 1024
