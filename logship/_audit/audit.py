@@ -106,18 +106,15 @@ class Audit:
         """
         if isinstance(found, Refused):
             self._refusals_of(found.life).expect(found.number)
-        else:
-            self._expect_report(found)
-
-    def _expect_report(self, report: Report) -> None:
+            return
         self.reports += 1
-        self.unnamed = max(self.unnamed, report.unnamed)  # one process may print several reports
-        if report.problem:
-            self.problems[report.problem] = None
-        for stream in report.streams:
+        self.unnamed = max(self.unnamed, found.unnamed)  # one process may print several reports
+        if found.problem:
+            self.problems[found.problem] = None
+        for stream in found.streams:
             self._stream(stream.stream).take_report(stream)
-        if report.refused is not None:
-            self._refusals_of(report.refused.life).take_count(report.refused)
+        if found.refused is not None:
+            self._refusals_of(found.refused.life).take_count(found.refused)
 
     def _refusals_of(self, life: str) -> Refusals:
         return self._refusals.setdefault(life, Refusals(life))

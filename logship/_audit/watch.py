@@ -151,7 +151,9 @@ class Watch:
         if unlisted is not None:
             raise unlisted  # what was not listed may be there
         for key in followed.keys() - parts.keys():
-            self._part_is_gone(followed.pop(key), now_seconds)
+            gone = followed.pop(key)
+            text = f"{gone.name} is gone; what was in it no longer counts"
+            self._let_go(gone.streams, gone.changed_seconds, now_seconds, text)
 
     def _read(self, part: Part, known: Followed, now_seconds: float) -> None:
         reading = part.read(known.position)
@@ -180,10 +182,6 @@ class Watch:
             what = f"{count:,} records" if count else "reports or spilled copies"
             text = f"{known.name} was cut or replaced; {what} of it no longer count"
             self._let_go(before, known.changed_seconds, now_seconds, text)
-
-    def _part_is_gone(self, known: Followed, now_seconds: float) -> None:
-        text = f"{known.name} is gone; what was in it no longer counts"
-        self._let_go(known.streams, known.changed_seconds, now_seconds, text)
 
     def _let_go(
         self, streams: dict[str, Stream], changed_seconds: float, now_seconds: float, text: str

@@ -93,7 +93,13 @@ def command(
       1  findings; each says what would happen, and which line to change
       2  wrong usage, or a file cannot be read; findings in other files are printed
     """
-    texts, errors = _read(files)
+    texts: dict[str, str] = {}
+    errors: list[str] = []
+    for name in files:
+        try:
+            texts[name] = _content(name)
+        except LintError as error:
+            errors.append(str(error))
     scripts = _scripts(texts)
     by_place = {_place(Path(name)): text for name, text in texts.items()}
     reports = []
@@ -120,17 +126,6 @@ def _show(form: str, reports: list[FileReport], errors: list[str]) -> None:
     else:
         told = as_json(reports) if form == "json" else as_sarif(reports, errors)
         show_text(json.dumps(told, indent=2))
-
-
-def _read(files: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
-    """Return the texts by name, and errors about files that cannot be read."""
-    texts, errors = {}, []
-    for name in files:
-        try:
-            texts[name] = _content(name)
-        except LintError as error:
-            errors.append(str(error))
-    return texts, errors
 
 
 def _scripts(texts: Mapping[str, str]) -> dict[str, str]:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship._deployment.linting.commands import option_of
+from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import COMPOSE, ECS, KUBERNETES, Container, Mistake, Unit
 from logship._deployment.linting.quantities import count_or_none
 from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
-from logship._settings import Settings
 from logship._settings.unknown import setting_variables
-from logship.errors import SettingsError
 
 _VARIABLE = "LOGSHIP_ENDPOINTS"
 _FIRELENS = ("FLUENT_HOST", "FLUENT_PORT")
@@ -32,11 +30,8 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
         given = {name: text for name, text in values.items() if text and "$" not in text}
         if not given.keys() & {_VARIABLE, _FIRELENS[0]}:
             continue
-        try:
-            endpoints = Settings.from_env(given).endpoints
-        except SettingsError:  # another rule tells
-            continue
-        for each in endpoints:
+        settings = settings_from(*given.items())
+        for each in settings.endpoints if settings else ():
             if each.host:
                 yield container, each.host, each.port
 

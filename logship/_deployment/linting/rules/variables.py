@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from logship._deployment.linting.commands import settings_with
 from logship._deployment.linting.model import DOCKERFILE, ECS, KUBERNETES, Container, Mistake, Unit
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, note, warning
 from logship._deployment.linting.rules.snippets import shown_name, variable
@@ -103,16 +104,11 @@ def _environment(container: Container) -> dict[str, str]:
     keys=("$LOGSHIP_DISABLED",),
 )
 def _disabled(unit: Unit) -> Iterator[Mistake]:
-    name = "LOGSHIP_DISABLED"
     for container in unit.senders:
-        if (value := container.value(name)) is None:
-            continue
-        try:
-            is_disabled = Settings.from_env({name: value}).disabled
-        except SettingsError:  # another rule tells
-            continue
-        if is_disabled:
-            yield Mistake(container.name, "logship is off: no record is shipped", f"remove {name}")
+        settings = settings_with(container, "disabled")
+        if settings is not None and settings.disabled:
+            night = "logship is off: no record is shipped"
+            yield Mistake(container.name, night, "remove LOGSHIP_DISABLED")
 
 
 @warning(
