@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from logship._audit.outputs import Position, Reading
+from logship._audit.outputs import Part, Position, Reading
 from logship._audit.sources import Source, telling
 from logship._audit.timed import TimedPart
 
@@ -41,24 +41,18 @@ class Objects:
         with telling(self.name, *_ERRORS):
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for each in page.get("Contents", ()):
-                    yield ObjectPart(self._client, self._bucket, each["Key"], each["ETag"])
+                    key = each["Key"]
+                    name = f"s3://{self._bucket}/{key}"
+                    yield ObjectPart(key, name, self._client, self._bucket, each["ETag"])
 
 
 @dataclass(frozen=True)
-class ObjectPart:
+class ObjectPart(Part):
     """An object: written at once, so that it is read again only if it was replaced."""
 
     client: Any
     bucket: str
-    key: str
     tag: str
-
-    overlaps = False
-
-    @property
-    def name(self) -> str:
-        """Its address."""
-        return f"s3://{self.bucket}/{self.key}"
 
     def read(self, position: Position | None) -> Reading | None:
         """Return all lines, unless this very object was read."""
@@ -96,7 +90,7 @@ class LogGroup:
         with telling(self.name, *_ERRORS):
             for page in pages.paginate(logGroupNamePrefix=self._group):
                 if any(each["logGroupName"] == self._group for each in page["logGroups"]):
-                    yield TimedPart(self.name, self._fetch)
+                    yield TimedPart("all", self.name, self._fetch)
 
     def _fetch(self, milliseconds: int) -> Iterator[tuple[int, bytes]]:
         pages = self._client.get_paginator("filter_log_events")

@@ -36,7 +36,7 @@ class Query:
 
     def parts(self) -> list[TimedPart]:
         """Return all lines as one part: Loki does not say what is removed."""
-        return [TimedPart(self.name, self._fetch)]
+        return [TimedPart("all", self.name, self._fetch)]
 
     def _fetch(self, milliseconds: int) -> Iterator[tuple[int, bytes]]:
         oldest_ns = time.time_ns() - RANGE_SECONDS * 1_000_000_000

@@ -37,7 +37,7 @@ class Indices:
         with understanding(self.name):
             for index in [row["index"] for row in rows]:
                 fetch = functools.partial(self._fetch, index)
-                yield TimedPart(f"{self._server.address}/{index}", fetch, key=index)
+                yield TimedPart(index, f"{self._server.address}/{index}", fetch)
 
     def _fetch(self, index: str, milliseconds: int) -> Iterator[tuple[int, bytes]]:
         with understanding(self.name):

@@ -11,11 +11,12 @@ import glob
 import hashlib
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, ClassVar, Final, Protocol
 
 from logship._audit.sources import CannotRead, Source
 from logship.errors import LogshipError
@@ -51,21 +52,22 @@ class Moved(LogshipError):  # noqa: N818 - it says what happened, as its sibling
     """A part was renamed or removed since it was listed."""
 
 
-class Part(Protocol):
-    """Something that is there as a whole, or not: a file, an object, a log group."""
+@dataclass(frozen=True)
+class Part(ABC):
+    """Something that is there as a whole, or not: a file, an object, a log group.
 
-    @property
-    def key(self) -> str:
-        """What it is known by."""
+    Attributes:
+        key: What it is known by.
+        name: What a person knows it by.
+        overlaps: Whether a reading repeats lines of the one before; they are not duplicates then.
+    """
 
-    @property
-    def name(self) -> str:
-        """What a person knows it by."""
+    key: str
+    name: str
 
-    @property
-    def overlaps(self) -> bool:
-        """Whether a reading repeats lines of the one before; they are not duplicates then."""
+    overlaps: ClassVar[bool] = False
 
+    @abstractmethod
     def read(self, position: Position | None) -> Reading | None:
         """Return what is there beyond a position; None if that is nothing.
 
@@ -112,7 +114,7 @@ class Files:
                 hidden = hidden or error
                 continue
             if status and stat.S_ISREG(status.st_mode):
-                part = FilePart(str(path), status)
+                part = FilePart(_identity(status), str(path), status)
                 found.setdefault(part.key, part)
         yield from found.values()
         if hidden is not None:
@@ -141,18 +143,10 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 @dataclass(frozen=True)
-class FilePart:
-    """A file, by its inode: a rename does not make it another one."""
+class FilePart(Part):
+    """A file, by its device and inode: a rename does not make it another one."""
 
-    name: str
     status: os.stat_result
-
-    overlaps = False
-
-    @property
-    def key(self) -> str:
-        """Device and inode."""
-        return _identity(self.status)
 
     def read(self, position: Position | None) -> Reading | None:
         """Return the lines behind the position, or all lines of a file that was cut or replaced."""

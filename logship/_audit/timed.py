@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from logship._audit.outputs import Position, Reading
+from logship._audit.outputs import Part, Position, Reading
 
 LATE_MILLISECONDS: Final = 300_000
 """So much later than a newer record a record may come."""
@@ -26,17 +26,14 @@ Fetch = Callable[[int], Iterator[tuple[int, bytes]]]
 
 
 @dataclass(frozen=True)
-class TimedPart:
-    """All of one output.
+class TimedPart(Part):
+    """All of one output, or of one of its indices.
 
     Attributes:
-        name: A person knows it by that.
         fetch: Asks for records.
     """
 
-    name: str
     fetch: Fetch
-    key: str = "all"
 
     overlaps = True
 

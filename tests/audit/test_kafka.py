@@ -62,7 +62,7 @@ def test_a_topic_that_was_made_anew_proves_nothing_while_it_is_empty() -> None:
         def get_watermark_offsets(self, *_: Any) -> tuple[int, int]:
             return 0, 0
 
-    part = kafka.PartitionPart("kafka://broker/logs", Anew(), "logs", 0)
+    part = kafka.PartitionPart("0", "kafka://broker/logs", Anew(), "logs", 0)
     assert part.read({"next": 0}) is None
     assert part.read({"next": 5}).is_fresh
 
