@@ -17,7 +17,7 @@ from logship._audit.state_file import BadState, resume, save
 from logship._audit.watch import Watch
 from logship._cli.options import only_given, serve_metrics
 from logship._cli.output import say
-from logship._metrics.audit_measures import AUDIT_MEASURES
+from logship._metrics.command_measures import AUDIT_MEASURES
 from logship._signal_names import signals_named
 
 INTERVAL_SECONDS = 10.0

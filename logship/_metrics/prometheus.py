@@ -29,8 +29,8 @@ from prometheus_client.registry import Collector
 from logship import _system
 from logship._hooks.threads import OwnThread
 from logship._metrics.client_measures import CLIENT_MEASURES
+from logship._metrics.command_measures import RECEIVER_MEASURES
 from logship._metrics.measures import BUILD, PAGES_REFUSED, Kind, Measure
-from logship._metrics.receiver_measures import RECEIVER_MEASURES
 from logship._metrics.sums import Numbers, Total, slot
 from logship._version import __version__
 
