@@ -73,7 +73,6 @@ def _outputs(whole: Section) -> list[Section]:
 
 
 @error(
-    "memory-buffer",
     finds="a sidecar that keeps what it acknowledged in memory",
     night="the sidecar is killed, and the records that it acknowledged are lost",
     why=(
@@ -126,7 +125,6 @@ def _in_memory(name: str, where: str, change: str, line: int) -> Mistake:
 
 
 @error(
-    "buffer-overflow",
     finds="a full buffer of Fluentd that throws away its oldest chunk",
     night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
@@ -148,7 +146,6 @@ def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "retry-limit",
     finds="an output that gives up a chunk after some attempts, without a second place for it",
     night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
@@ -207,7 +204,6 @@ def _shown(text: str) -> str:
 
 
 @error(
-    "buffer-limit",
     finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
     night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
@@ -230,7 +226,6 @@ def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "chunk-limit",
     finds=("a chunk limit that is too small for logship's records, or larger than the buffer"),
     night=(
         "long records are refused again and again, and end on stderr; or the buffer is full at once"
@@ -289,7 +284,6 @@ def _limits_of_inputs(unit: Unit) -> Iterator[tuple[str, str, str, int]]:
 
 
 @note(
-    "fluent-bit-grace",
     finds="a Fluent Bit with only the default grace period at its end",
     night=(
         "the sidecar stops, and records that it acknowledged stay in its files, or end with the "
@@ -318,7 +312,6 @@ def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "match-nothing",
     finds="an output that no record reaches",
     night="all records are acknowledged and thrown away, or go to another output",
     why=(

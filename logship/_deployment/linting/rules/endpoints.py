@@ -37,7 +37,6 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
 
 
 @error(
-    "endpoint-name",
     finds="an endpoint that names a container which can only be reached on loopback",
     night="the name does not resolve, no record arrives, and all go to stderr",
     why=(
@@ -64,7 +63,6 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "endpoint-loopback",
     platforms=(ECS, COMPOSE),
     finds="an endpoint on loopback where no sidecar shares the network namespace",
     night="the connection is refused, no record arrives, and all go to stderr",
@@ -86,7 +84,6 @@ def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "endpoint-default",
     platforms=(ECS, COMPOSE),
     finds="no `LOGSHIP_ENDPOINTS` where no sidecar shares the network namespace",
     night="unless the image sets it, the connection is refused, and all records go to stderr",
@@ -125,7 +122,6 @@ def _by_name(unit: Unit, port: int) -> str:
 
 
 @error(
-    "endpoint-port",
     finds="an endpoint with a port on which no sidecar listens",
     night="the connection is refused, no record arrives, and all go to stderr",
     why=(
@@ -176,7 +172,6 @@ def _port_of(sidecar: Container, wanted: int) -> int | None:
 
 
 @error(
-    "sidecar-bind",
     platforms=(ECS, COMPOSE),
     finds="a sidecar that listens on its own loopback, where no application is",
     night="the connection is refused, no record arrives, and all go to stderr",
@@ -206,7 +201,6 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "service-links",
     finds="a Service whose variables Kubernetes injects under names of logship",
     night="the container does not start, because its port is a URL",
     why=(

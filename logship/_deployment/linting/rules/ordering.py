@@ -26,7 +26,6 @@ _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
 
 
 @error(
-    "depends-on",
     finds=("an application or recoverer that is not ordered behind its sidecar (or its recoverer)"),
     night="both get SIGTERM together; the application's last records meet a closed port",
     why=(
@@ -101,7 +100,6 @@ def _health_check(unit: Unit, container: Container) -> str:
 
 
 @error(
-    "depends-on-reversed",
     finds="a sidecar or recoverer that is ordered behind an application, and so stopped first",
     night="the sidecar stops first, and the application's last records meet a closed port",
     why=(
@@ -128,7 +126,6 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "depends-on-unchecked",
     finds="a container that waits for the health of another one that has no health check",
     night="the application never starts",
     why=(
@@ -148,7 +145,6 @@ def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "depends-on-completed",
     finds="an application or recoverer that waits for the end of its sidecar",
     night="the application never starts",
     why=(
@@ -167,7 +163,6 @@ def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
 
 
 @note(
-    "depends-on-started",
     finds="an application or recoverer that starts before its sidecar listens",
     night=(
         "the first records wait in the buffer; those of a program that ends at once go to stderr"
@@ -200,7 +195,6 @@ def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, str]
 
 
 @error(
-    "init-sidecar",
     finds="a sidecar or recoverer as init container without `restartPolicy: Always`",
     night="the pod waits forever in its init phase, and the application never starts",
     why=(

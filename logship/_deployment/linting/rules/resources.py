@@ -30,7 +30,6 @@ _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
 
 
 @error(
-    "spool-volume",
     finds=(
         "a spool that is on no volume, a read-only, network or too small one, or one that the "
         "recoverer does not mount"
@@ -90,7 +89,6 @@ def _is_recovered(unit: Unit, mount: Mount) -> bool:
 
 
 @error(
-    "spool-owner",
     finds="a spool that the container's user cannot write, or its recoverer's user cannot open",
     night="no records are spooled, or none are recovered",
     why=(
@@ -132,7 +130,6 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "memory-sum",
     finds="buffers of all workers, and a spool in memory, above half of the memory limit",
     night="the sidecar is gone, buffers fill, and the container is killed for its memory",
     why=(
@@ -166,7 +163,6 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "nofile",
     finds="a limit of fewer than 4,096 open files",
     night='"Too many open files", and no new connection to the sidecar',
     why="Connections, files and the spool's segments take descriptors from the same limit.",

@@ -34,7 +34,6 @@ _ROUTES_SHOWN_MAX = 5
 
 
 @error(
-    "tag-route",
     finds="a tag that no output of FireLens, or of the sidecar's configuration, matches",
     night="all records are acknowledged and thrown away, and nothing reports an error",
     why=(
@@ -121,7 +120,6 @@ def _tag(container: Container) -> str | None:
 
 
 @error(
-    "blind-ack",
     finds="a sidecar that acknowledges what it throws away",
     night="records are lost that logship counts as delivered",
     why=(
@@ -178,7 +176,6 @@ def _numbers(version: str) -> tuple[int, ...] | None:
 
 
 @warning(
-    "forward-metadata",
     finds=(
         "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
     ),

@@ -81,7 +81,6 @@ def _has_own_variables(container: Container) -> bool:
 
 
 @error(
-    "unknown-output",
     finds="a `LOGSHIP_OUTPUT` that the sidecar does not have",
     night="the sidecar does not start",
     why=f"logship's sidecars have the outputs {', '.join(OUTPUTS)}, and refuse others.",
@@ -99,7 +98,6 @@ def _unknown_output(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "output-variable",
     finds="a sidecar whose `LOGSHIP_OUTPUT` needs a variable that is missing or empty",
     night="the sidecar does not start, or no record reaches the destination",
     why=(
@@ -119,7 +117,6 @@ def _output_variable(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "sidecar-variable",
     finds="a `LOGSHIP_*` variable of a sidecar that it does not read",
     night="the variable has no effect, and the default applies",
     why=(
@@ -143,7 +140,6 @@ def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "sidecar-volume",
     finds="a sidecar whose buffer is not on a volume",
     night="the sidecar's container ends, and records that it acknowledged end with it",
     why=(
@@ -183,7 +179,6 @@ def _buffer_mount(container: Container) -> Mount | None:
 
 
 @error(
-    "sidecar-buffer-size",
     finds="a sidecar whose volume or memory is smaller than its buffer",
     night=(
         "the pod is evicted, or the sidecar is killed for its memory, before the buffer is full"
@@ -224,7 +219,6 @@ def _buffer_bytes(container: Container) -> int | None:
 
 
 @warning(
-    "sidecar-essential",
     finds="a sidecar that may end while the task continues without it",
     night="the sidecar is gone, and all records go to stderr until the next deployment",
     why=(
@@ -250,7 +244,6 @@ def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "sidecar-grace",
     finds="a Fluent Bit whose grace period is longer than its container's stop timeout",
     night="SIGKILL ends the sidecar while it still delivers",
     why=(

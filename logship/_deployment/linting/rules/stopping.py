@@ -49,7 +49,6 @@ _NO_CHAIN: _Chain = (0.0, ())
 
 
 @error(
-    "stop-timeout-limit",
     finds="a `stopTimeout` above Fargate's 120 s",
     night="SIGKILL comes sooner than the file says",
     why="Fargate gives a container at most 120 s between SIGTERM and SIGKILL.",
@@ -70,7 +69,6 @@ def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "stop-timeout-setting",
     finds="a stop timeout that differs from the one that logship assumes",
     night=(
         "SIGKILL ends the drain without a report; or records go to stderr that the sidecar would "
@@ -107,7 +105,6 @@ def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "stop-timeout-sum",
     finds="stop timeouts that together exceed Spot's two minutes or the pod's grace period",
     night=(
         "the container that stops last, the sidecar, is killed with the records of all containers"
@@ -177,7 +174,6 @@ def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
 
 
 @error(
-    "graceful-timeout",
     finds="a gunicorn that kills its workers, or is killed itself, before logship has drained",
     night="workers are killed in the middle of their drain",
     why=(
@@ -214,7 +210,6 @@ def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "stop-signal",
     finds="a stop signal that is not among `stop_signals`",
     night="the signal ends the program with records in its buffer, without a report",
     why=(

@@ -31,7 +31,6 @@ _redacted = redactor("fields", lambda value: value)
 
 
 @warning(
-    "unknown-setting",
     finds="a `LOGSHIP_*` variable that logship does not read",
     night="the variable has no effect, and the default applies",
     why=(
@@ -55,7 +54,6 @@ def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "wrong-setting",
     finds="a `LOGSHIP_*` value that logship refuses",
     night="the program does not start",
     why="logship checks all settings when it is installed, and raises an error if one is wrong.",
@@ -96,7 +94,6 @@ def _environment(container: Container) -> dict[str, str]:
 
 
 @warning(
-    "disabled",
     finds="a `LOGSHIP_DISABLED` that is set",
     night="logship does nothing, and ships no record",
     why="`LOGSHIP_DISABLED=1` makes every part of logship a no-op. It is meant for tests.",
@@ -112,7 +109,6 @@ def _disabled(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "plain-secret",
     finds="a secret in plain text in the environment",
     night="the key can be read in the file, and in the description of the task",
     why=(
@@ -146,7 +142,6 @@ def _is_secret(name: str) -> bool:
 
 
 @note(
-    "placeholder",
     finds="a `${NAME}` in an image, a `LOGSHIP_*` variable or an option of the log driver",
     night="the container gets the text `${NAME}` itself, unless a tool fills it in",
     why=(
@@ -179,7 +174,6 @@ def _texts(container: Container) -> Iterator[str]:
 
 
 @error(
-    "empty-image",
     finds="a container whose image is empty",
     night="the file is refused, or the container does not start",
     why="`envsubst` replaces a variable that is not set by nothing, and reports no error.",
