@@ -29,6 +29,7 @@ from logship._deployment.linting.shapes import (
     texts,
     under,
     variable_lines,
+    variables,
     words,
 )
 
@@ -177,7 +178,8 @@ def _container(
         image_is_empty=definition.get("image") == "",
         words=words(definition.get("entryPoint"), f"{name}: entryPoint")
         + words(definition.get("command"), f"{name}: command"),
-        environment=_environment(definition),
+        environment=variables(definition.get("environment"), "environment")
+        | dict.fromkeys(variables(definition.get("secrets"), "secrets")),
         has_more_variables=bool(definition.get("environmentFiles")),
         depends_on=dict.fromkeys(implied, Condition.STARTED) | _conditions(definition),
         stop_seconds=_STOP_SECONDS if stop is None else float(whole(stop, f"{name}: stopTimeout")),
@@ -212,15 +214,6 @@ def _implied(definition: dict[str, Any]) -> Iterator[str]:
     yield from (str(each).partition(":")[0] for each in listing(definition.get("links"), "links"))
     for each in mappings(definition.get("volumesFrom"), "volumesFrom"):
         yield str(each.get("sourceContainer"))
-
-
-def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
-    values: dict[str, str | None] = {}
-    for each in mappings(definition.get("environment"), "environment"):
-        values[str(each.get("name"))] = str(each.get("value", ""))
-    for each in mappings(definition.get("secrets"), "secrets"):
-        values[str(each.get("name"))] = None
-    return values
 
 
 def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[Mount]:

@@ -31,6 +31,7 @@ from logship._deployment.linting.shapes import (
     mappings,
     under,
     variable_lines,
+    variables,
     words,
 )
 
@@ -212,12 +213,9 @@ def _container(
 
 
 def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
-    values: dict[str, str | None] = {}
-    for each in mappings(definition.get("env"), "env"):
-        value = each.get("value")
-        is_known = "valueFrom" not in each and "$(" not in str(value)
-        values[str(each.get("name"))] = str("" if value is None else value) if is_known else None
-    return values
+    """Return its variables; one that refers to others is unknown."""
+    found = variables(definition.get("env"), "env")
+    return {name: None if "$(" in (value or "") else value for name, value in found.items()}
 
 
 def _pre_stop_seconds(definition: dict[str, Any]) -> float:

@@ -102,6 +102,11 @@ class Configuration(Section):
     is_classic: bool = False
 
     @property
+    def inputs(self) -> list[Section]:
+        """Its sources, or its inputs."""
+        return self.all("source" if self.is_fluentd else "inputs")
+
+    @property
     def service(self) -> Section | None:
         """The service of Fluent Bit, if it has one."""
         return next(reversed(self.all("service")), None)
@@ -128,11 +133,11 @@ class Configuration(Section):
 
         An input may name outputs. The only output gets those of the only input if it has no Match.
         """
-        inputs, outputs = self.all("inputs"), self.all("outputs")
-        is_only_one = len(outputs) == 1 and (len(inputs) == 1 or not self.is_whole)
+        outputs = self.all("outputs")
+        is_only_one = len(outputs) == 1 and (len(self.inputs) == 1 or not self.is_whole)
         if is_only_one and not outputs[0].has_match:
             return True
-        return any("routes" in each.options for each in inputs)
+        return any("routes" in each.options for each in self.inputs)
 
     def setting(self, option: str, value: str) -> str:
         """Return the line of Fluent Bit that sets an option.

@@ -90,6 +90,15 @@ def declared_ports(value: Any) -> tuple[int, ...]:
     return tuple(port for each in ports if (port := count_or_none(each)) is not None)
 
 
+def variables(value: Any, what: str) -> dict[str, str | None]:
+    """Return the value of each item's variable; None if it comes from elsewhere."""
+    found: dict[str, str | None] = {}
+    for each in mappings(value, what):
+        given = "" if each.get("value") is None else str(each["value"])
+        found[str(each.get("name"))] = None if "valueFrom" in each else given
+    return found
+
+
 def variable_lines(value: Any) -> dict[str, int]:
     """Return the line of each item's variable, as `$NAME`."""
     found = {f"${each.get('name')}": line_of(each) for each in mappings(value, "variables")}

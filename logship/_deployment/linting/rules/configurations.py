@@ -40,15 +40,10 @@ _GRACE_SECONDS = 5
 def takes_records(configuration: ServerConfiguration) -> bool:
     """Return whether a configuration may be that of a sidecar of logship."""
     found = parse(configuration)
-    if found.is_fluentd:
-        sources = found.all("source")
-        if not sources:  # they may be in what it includes
-            return "@include" not in found.options
-        return any(each.type in ("forward", "secure_forward") for each in sources)
-    inputs = found.all("inputs")
-    if not inputs:  # they may be in another part
-        return bool(found.all("outputs"))
-    return any(each.type == "forward" for each in inputs)
+    if found.inputs:
+        return any(each.type in ("forward", "secure_forward") for each in found.inputs)
+    # They may be in another part, or in what it includes.
+    return "@include" not in found.options if found.is_fluentd else bool(found.all("outputs"))
 
 
 def _fluentd(unit: Unit) -> list[Configuration]:
@@ -91,7 +86,7 @@ def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
                 change = "<buffer> @type file / path … </buffer>"
                 yield _in_memory(whole.name, where, change, output.line)
     for found in _fluent_bit(unit):
-        for each in found.all("inputs"):
+        for each in found.inputs:
             if each.type == "forward" and found.is_in_memory(each):
                 change = found.setting("storage.type", "filesystem")
                 if found.lacks_storage:
@@ -257,30 +252,18 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
         elif limit < _CHUNK_BYTES:
             night = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
             yield Mistake(name, night, "chunk_limit_size 8m", line)
-    for name, size, change, line in _limits_of_inputs(unit):
-        limit = bytes_or_none(size)
-        if limit is not None and limit < RECORD_BYTES_MAX:
-            night = (
-                f"a chunk above {limit:,} bytes is dropped without an ack, and logship sends it "
-                "again and again; a record may have 5,000,000"
-            )
-            yield Mistake(name, night, change, line)
-
-
-def _limits_of_inputs(unit: Unit) -> Iterator[tuple[str, str, str, int]]:
-    """Yield file, limit, change and line of each forward input."""
-    for whole in _fluentd(unit):
-        option = "chunk_size_limit"
-        for each in whole.all("source"):
-            if each.type == "forward":
-                size, change = each.options.get(option, ""), f"remove {option}"
-                yield whole.name, size, change, each.line_of(option)
-    for found in _fluent_bit(unit):
-        option = "buffer_max_size"
-        for each in found.all("inputs"):
-            if each.type == "forward":
-                size, change = each.options.get(option, ""), found.setting(option, "8M")
-                yield found.name, size, change, each.line_of(option)
+    for found in map(parse, unit.configurations):
+        option, change = "chunk_size_limit", "remove chunk_size_limit"
+        if not found.is_fluentd:
+            option, change = "buffer_max_size", found.setting("buffer_max_size", "8M")
+        for each in found.inputs:
+            limit = bytes_or_none(each.options.get(option, ""))
+            if each.type == "forward" and limit is not None and limit < RECORD_BYTES_MAX:
+                night = (
+                    f"a chunk above {limit:,} bytes is dropped without an ack, and logship sends "
+                    "it again and again; a record may have 5,000,000"
+                )
+                yield Mistake(found.name, night, change, each.line_of(option))
 
 
 @note(
@@ -299,7 +282,7 @@ def _limits_of_inputs(unit: Unit) -> Iterator[tuple[str, str, str, int]]:
 def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
     for found in _fluent_bit(unit):
         service = found.service
-        if service is None or not found.all("inputs"):  # another part may have it
+        if service is None or not found.inputs:  # another part may have it
             continue
         given = service.options.get("grace", f"{_GRACE_SECONDS}")
         if given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= _GRACE_SECONDS:

@@ -65,7 +65,7 @@ def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
     """Return whether a configuration has an output for a tag; None if it cannot be told."""
     found = parse(configuration)
     if found.is_fluentd:
-        sources = [each for each in found.all("source") if each.type == "forward"]
+        sources = [each for each in found.inputs if each.type == "forward"]
         if any(each.options.keys() & _NEW_TAGS for each in sources):
             return None
         sections = [each for each in found.sections if each.argument != "@ERROR"]
@@ -74,7 +74,7 @@ def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
         return fits if found.is_whole and outputs else fits or None
     if found.has_direct_routes:
         return None
-    inputs, outputs = found.all("inputs"), found.all("outputs")
+    inputs, outputs = found.inputs, found.all("outputs")
     if all(each.options.keys() & _NEW_TAGS for each in inputs if each.type == "forward"):
         return None if outputs or inputs else False
     rewritten = [each for each in found.all("filters") if each.type == "rewrite_tag"]
