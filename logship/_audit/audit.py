@@ -9,7 +9,6 @@ from logship._audit.evidence import HIGH_WATER_KEY, Stream
 from logship._audit.glance import Glance
 from logship._audit.lines import (
     STAMP_KEY,
-    Nothing,
     Refused,
     Stamped,
     Unreadable,
@@ -85,7 +84,7 @@ class Audit:
                 case Unreadable():
                     self._note_unreadable(found)
                     is_readable = False
-                case Nothing():
+                case None:
                     self.unstamped += 1
         if not is_readable and (name := stream_in(text, self.stamp_key)):
             self._stream(name)  # it exists, and only other lines can say more of it

@@ -41,11 +41,6 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
-    """A line without a stamp: text, or a record that logship did not ship."""
-
-
-@dataclass(frozen=True, slots=True)
 class Unreadable:
     """A line that may have held a record or a report but is torn, cut or overwritten.
 
@@ -59,7 +54,8 @@ class Unreadable:
     is_report: bool = False
 
 
-Found = Stamped | Refused | Report | Nothing | Unreadable
+Found = Stamped | Refused | Report | Unreadable | None
+"""None is a line without a stamp: text, or a record that logship did not ship."""
 
 STAMP: Final = r"([!#-9;-\[\]-~]{12}):((?!0{10})[0-9]{10})"
 """Twelve visible ASCII characters except quote, colon and backslash; then a number from 1."""
@@ -123,12 +119,12 @@ def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
         if match := line_format.fullmatch(line):
             return _read_json(match["json"], match.groupdict().get("tag"), stamp_key)
     if line.startswith(_WARNING):
-        return [Nothing()]
+        return [None]
     if ours := _OURS.search(line):
         return _read_json(ours[0], None, stamp_key)
     if _REPORT_BEGINS.search(line):
         return [Unreadable("no known format, but a report's kind", is_report=True)]
-    return [Unreadable("no known format, but a stamp's key")] if stamp_key in line else [Nothing()]
+    return [Unreadable("no known format, but a stamp's key")] if stamp_key in line else [None]
 
 
 def _read_json(text: str, tag: str | None, stamp_key: str) -> list[Found]:
@@ -147,7 +143,7 @@ def _read_json(text: str, tag: str | None, stamp_key: str) -> list[Found]:
 
 def _unless_it_hides_a_report(found: Found, record: object) -> Found:
     """Tell of a report in a place where none is looked for: it may name other streams."""
-    if isinstance(found, Nothing | Unreadable) and _REPORT_BEGINS.search(json.dumps(record)):
+    if isinstance(found, Unreadable | None) and _REPORT_BEGINS.search(json.dumps(record)):
         return Unreadable("a report's kind among other text or fields", is_report=True)
     return found
 
@@ -204,9 +200,9 @@ def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left:
             except ValueError:
                 is_report = _REPORT_BEGINS.search(text) is not None
                 found = Unreadable("a copy inside a string is not JSON, or cut off", is_report)
-            if not isinstance(found, Nothing):
+            if found is not None:
                 return found
-    return Nothing()
+    return None
 
 
 def _ours_in(text: str, stamp_key: str) -> str:

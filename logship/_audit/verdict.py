@@ -41,16 +41,7 @@ class Outcome(enum.Enum):
     @property
     def exit_code(self) -> int:
         """The command's exit code."""
-        return _EXIT_CODES[self]
-
-
-_EXIT_CODES: Final = {
-    Outcome.COMPLETE: 0,
-    Outcome.LOST: 1,
-    Outcome.NO_STAMPS: 2,
-    Outcome.DECLARED: 3,
-    Outcome.UNPROVEN: 3,
-}
+        return {Outcome.COMPLETE: 0, Outcome.LOST: 1, Outcome.NO_STAMPS: 2}.get(self, 3)
 
 
 @dataclass(frozen=True, slots=True)

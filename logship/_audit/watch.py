@@ -27,20 +27,7 @@ VERSION: Final = 2
 
 @dataclass
 class Figures:
-    """What a watch exports, as of its last look.
-
-    Attributes:
-        records_proved: Records of the application that are in the outputs, each counted once.
-        records_missing: Numbers that are in no output and not declared.
-        records_overdue: Those of them that have been missing for too long.
-        records_duplicated: Lines that repeat a number.
-        streams_unended: Streams whose end nothing proves.
-        streams_inconsistent: Streams that contradict themselves.
-        oldest_missing_seconds: How long the longest missing number has been missing.
-        parts: Files, objects and the like that are there.
-        read_failures: How often something could not be listed or read.
-        looked_timestamp_seconds: When it looked last, since the epoch.
-    """
+    """What a watch exports, as of its last look; `AUDIT_MEASURES` says what each number is."""
 
     records_proved: int = 0
     records_missing: int = 0

@@ -47,18 +47,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Counts:
-    """What the receiver did so far; the metrics `logship_receiver_…` are made of it.
-
-    Attributes:
-        records: Lines written to the output, or records only counted.
-        acks: Chunks acknowledged, each after all of it was written.
-        connections: Connections taken.
-        connections_open: Those of them that are open.
-        refused: Connections closed because of what the client said.
-        received_bytes: Bytes received.
-        output_bytes: Bytes written to the output.
-        output_errors: Writes that failed.
-    """
+    """What the receiver did so far; `RECEIVER_MEASURES` says what each number is."""
 
     records: int = 0
     acks: int = 0

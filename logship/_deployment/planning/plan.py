@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from logship._deployment.limits import (
@@ -37,7 +37,13 @@ class Verdict(NamedTuple):
 
 def verdicts(calculation: Calculation) -> list[Verdict]:
     """Return all answers."""
-    return [verdict for judge in _JUDGES for verdict in judge(calculation)]
+    return [
+        *_judge_outage(calculation),
+        *_judge_stop(calculation),
+        *_judge_memory(calculation),
+        *_judge_sidecar(calculation),
+        *_judge_sidecar_memory(calculation),
+    ]
 
 
 def fits(calculation: Calculation) -> bool:
@@ -89,15 +95,6 @@ def _judge_sidecar_memory(calculation: Calculation) -> Iterator[Verdict]:
     if given is not None:
         text = f"The sidecar has {size(given)} of memory, and needs {size(needed)}"
         yield Verdict("sidecar-memory", given >= needed, f"{text}.")
-
-
-_JUDGES: tuple[Callable[[Calculation], Iterator[Verdict]], ...] = (
-    _judge_outage,
-    _judge_stop,
-    _judge_memory,
-    _judge_sidecar,
-    _judge_sidecar_memory,
-)
 
 
 def improved(calculation: Calculation) -> Calculation:
