@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from logship._audit.evidence import HIGH_WATER_KEY, Stream
+from logship._audit.evidence import HIGH_WATER_KEY, Refusals, Stream
 from logship._audit.glance import Glance
 from logship._audit.lines import (
     STAMP_KEY,
@@ -16,7 +16,6 @@ from logship._audit.lines import (
     read_stamps,
     stream_in,
 )
-from logship._audit.refusals import Refusals
 from logship._audit.reports import Report
 from logship._audit.verdict import Place, Verdict, judge
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from logship._audit.evidence import Refusals
 from logship._audit.ranges import Ranges
-from logship._audit.refusals import Refusals
 from logship._audit.reports import Declared
 from logship._audit.verdict import Outcome, StreamVerdict, Verdict
 

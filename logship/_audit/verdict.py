@@ -9,9 +9,8 @@ from heapq import heappop, heappush
 from itertools import chain, pairwise
 from typing import Final
 
-from logship._audit.evidence import Stream
+from logship._audit.evidence import Refusals, Stream
 from logship._audit.ranges import Ranges
-from logship._audit.refusals import Refusals
 from logship._audit.reports import NUMBER_MAX, REPORT_SOURCES, Declared, StreamReport
 
 ENDS_MAX: Final = 2

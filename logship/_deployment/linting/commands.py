@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import dropwhile, takewhile, zip_longest
 
 from logship._deployment.linting.model import COMPOSE, Container, Unit
-from logship._deployment.linting.quantities import count_or_none, number_or_none
+from logship._deployment.linting.shapes import count_or_none, number_or_none
 from logship._settings import Settings, variable_name
 from logship._signal_names import signal_number
 from logship.errors import SettingsError

@@ -25,15 +25,17 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.quantities import compose_bytes, seconds, whole
 from logship._deployment.linting.shapes import (
+    compose_bytes,
     configuration,
     listing,
     mapping,
+    seconds,
     text_of,
     text_or_none,
     texts,
     under,
+    whole,
     words,
 )
 

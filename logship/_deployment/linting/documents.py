@@ -13,7 +13,12 @@ from typing import Any
 
 from logship._deployment.linting import compose, ecs, kubernetes
 from logship._deployment.linting.dockerfile import is_dockerfile, read_dockerfile
-from logship._deployment.linting.marks import parse_json
+from logship._deployment.linting.marks import (
+    YAML_CHARACTERS_MAX,
+    YamlMissing,
+    parse_json,
+    parse_yaml,
+)
 from logship._deployment.linting.model import (
     CONFIGURATION,
     CONTAINERS_MAX,
@@ -21,7 +26,6 @@ from logship._deployment.linting.model import (
     ServerConfiguration,
     Unit,
 )
-from logship._deployment.linting.yamltext import YAML_CHARACTERS_MAX, YamlMissing, parse_yaml
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
 _CLASSIC = re.compile(

@@ -20,8 +20,8 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.quantities import compose_bytes, whole
 from logship._deployment.linting.shapes import (
+    compose_bytes,
     declared_ports,
     listing,
     mappings,
@@ -30,6 +30,7 @@ from logship._deployment.linting.shapes import (
     under,
     variable_lines,
     variables,
+    whole,
     words,
 )
 

@@ -23,15 +23,17 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.quantities import kubernetes_bytes, seconds, whole
 from logship._deployment.linting.shapes import (
     configuration,
     declared_ports,
+    kubernetes_bytes,
     mapping,
     mappings,
+    seconds,
     under,
     variable_lines,
     variables,
+    whole,
     words,
 )
 

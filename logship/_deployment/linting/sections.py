@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from logship._deployment.linting.marks import Marked
+from logship._deployment.linting.marks import Marked, parse_yaml
 from logship._deployment.linting.model import LintError, ServerConfiguration
-from logship._deployment.linting.yamltext import parse_yaml
 
 _IS_FLUENTD = re.compile(
     r"^[ \t]*(<(match|source|label|buffer|system|filter|worker)\b"

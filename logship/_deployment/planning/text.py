@@ -54,7 +54,7 @@ def plan_as_json(
         },
         "recommended": [] if is_fit else list(_settings(calculation, better.deployment)),
         "recommended_fits": fits(better),
-        "measured": [each._asdict() for each in calculation.figures.sources],
+        "measured": calculation.figures.sources,
     }
 
 
@@ -88,7 +88,7 @@ def plan_as_lines(
     yield from _recommendation(calculation, better)
     yield ""
     for source in calculation.figures.sources:
-        yield f"Measured {source.measured}, {source.page}: {source.machine}."
+        yield "Measured {measured}, {page}: {machine}.".format(**source)
 
 
 def _headline(calculation: Calculation) -> str:

@@ -13,9 +13,9 @@ from logship._deployment.linting.model import (
     ServerConfiguration,
     Unit,
 )
-from logship._deployment.linting.quantities import bytes_or_none
 from logship._deployment.linting.rules.rule import error, note, warning
 from logship._deployment.linting.sections import ON, Configuration, Section, parse
+from logship._deployment.linting.shapes import bytes_or_none
 from logship._settings import MIB, RECORD_BYTES_MAX
 
 _PLATFORMS = (KUBERNETES, COMPOSE, CONFIGURATION)

@@ -1,8 +1,4 @@
-"""Whether a sidecar listens where the application sends.
-
-Containers of a task with `awsvpc`, of a pod, and of services that share a network namespace reach
-each other on loopback, and not by their names. Others reach each other by name only.
-"""
+"""Whether a sidecar listens where the application sends."""
 
 from __future__ import annotations
 
@@ -10,9 +6,9 @@ from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import COMPOSE, ECS, KUBERNETES, Container, Mistake, Unit
-from logship._deployment.linting.quantities import count_or_none
 from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
+from logship._deployment.linting.shapes import count_or_none
 from logship._settings.unknown import setting_variables
 
 _VARIABLE = "LOGSHIP_ENDPOINTS"

@@ -1,8 +1,4 @@
-"""The order of starts and stops: a sidecar outlives its clients, a recoverer its application.
-
-Containers stop in the reverse of their declared start order. Without a declared order they stop at
-the same moment, and the sidecar is usually faster.
-"""
+"""The order of starts and stops: a sidecar outlives its clients, a recoverer its application."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Resources of the container: a spool that outlives it, memory, descriptors.
-
-Facts behind the rules: logship opens no spool of another user (`logship._spool.directories`). A
-directory of the host belongs to root. Every user may write to an emptyDir, and a pod whose emptyDir
-exceeds its `sizeLimit` is evicted without a grace period. Each process has its own buffer.
-"""
+"""Resources of the container: a spool that outlives it, memory, descriptors."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.quantities import bytes_or_none, number_or_none
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import mount, shown_name, variable
+from logship._deployment.linting.shapes import bytes_or_none, number_or_none
 from logship._settings import MIB
 
 OUTPUTS = (

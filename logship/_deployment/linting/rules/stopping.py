@@ -1,10 +1,4 @@
-"""Whether the times between the stop signal and SIGKILL add up, and whether logship heeds it.
-
-Facts behind the rules: ECS stops containers one after the other along `dependsOn`, each with its
-own `stopTimeout` of at most 120 s on Fargate; Spot gives two minutes for all of them. Kubernetes
-has one grace period for a pod, including its preStop hooks, and native sidecars get the rest.
-Docker gives 10 s. No platform tells the process its timeout.
-"""
+"""Whether the times between the stop signal and SIGKILL add up, and whether logship heeds it."""
 
 from __future__ import annotations
 

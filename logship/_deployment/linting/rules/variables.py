@@ -1,8 +1,4 @@
-"""Values that are wrong, or not filled in, and variables that logship does not read.
-
-A mistyped name is worse than a wrong value: the value causes an error at the start, but the name
-has no effect, and the default applies.
-"""
+"""Values that are wrong, or not filled in, and variables that logship does not read."""
 
 from __future__ import annotations
 
