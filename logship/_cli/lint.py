@@ -14,7 +14,7 @@ from logship._cli.output import ending_with, show, show_text
 from logship._deployment.linting.documents import is_script
 from logship._deployment.linting.formats import as_github, as_json, as_sarif, as_text, explained
 from logship._deployment.linting.model import LintError
-from logship._deployment.linting.report import FileReport, Ignoring, judge
+from logship._deployment.linting.report import FileReport, Ignored, judge, read_ignored
 from logship._deployment.linting.rules import RULES
 from logship._quoting import visible
 
@@ -22,12 +22,9 @@ FILE_BYTES_MAX = 8 * 1024 * 1024
 """A Terraform plan of a large estate has a few megabytes. YAML has a smaller limit."""
 
 
-def _read_ignoring(
-    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> tuple[Ignoring, ...]:
-    del context, parameter
+def _ignored(text: str) -> Ignored:
     try:
-        return tuple(Ignoring.parse(value) for value in values)
+        return read_ignored(text)
     except LintError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -56,8 +53,8 @@ def _explain(context: click.Context, parameter: click.Parameter, name: str | Non
     "--ignore",
     "ignoring",
     multiple=True,
+    type=_ignored,
     metavar="RULE[:CONTAINER]",
-    callback=_read_ignoring,
     help="Leave out a rule's findings, or those of one container. May be repeated.",
 )
 @click.option("--spot", is_flag=True, help="The ECS tasks run on Fargate Spot.")
@@ -74,7 +71,7 @@ def command(
     context: click.Context,
     files: tuple[str, ...],
     form: str,
-    ignoring: tuple[Ignoring, ...],
+    ignoring: tuple[Ignored, ...],
     spot: bool,
 ) -> None:
     """Find mistakes in deployment files that would lose logs. It works offline.

@@ -26,10 +26,6 @@ HOME_AND_CLEAR = "\x1b[H\x1b[J"
 COLOURS = {"logship top:": "cyan"}
 
 
-class NothingToRead(click.ClickException):
-    """There are no numbers to show."""
-
-
 @click.command(short_help="Watch what the processes of this container log, buffer and lose.")
 @click.option(
     "--metrics",
@@ -106,7 +102,7 @@ def command(
         else:
             _watch(read, source, interval_seconds)
     except SourceError as error:
-        raise NothingToRead(str(error)) from None
+        raise click.ClickException(str(error)) from None
 
 
 def _can_redraw() -> bool:

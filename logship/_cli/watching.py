@@ -22,64 +22,6 @@ from logship._signal_names import signals_named
 
 INTERVAL_SECONDS = 10.0
 
-SECONDS = click.FloatRange(0.0, min_open=True)
-
-_OPTIONS = (
-    click.option(
-        "--watch",
-        "is_watching",
-        is_flag=True,
-        help="Follow the outputs until a stop signal. FILE may be a directory or a pattern such as "
-        "'out/*.log*', and it must also match rotated files.",
-    ),
-    click.option(
-        "--state",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="With --watch: keep the state in this file, and continue from it after a restart.",
-    ),
-    click.option(
-        "--interval",
-        "interval_seconds",
-        type=SECONDS,
-        metavar="SECONDS",
-        help=f"With --watch: how often to look (default: {INTERVAL_SECONDS:.0f}).",
-    ),
-    click.option(
-        "--overdue",
-        "overdue_seconds",
-        type=SECONDS,
-        metavar="SECONDS",
-        help="With --watch: a record that is missing for longer is overdue (default: 60).",
-    ),
-    click.option(
-        "--retention",
-        "retention_seconds",
-        type=SECONDS,
-        metavar="SECONDS",
-        help="With --watch: a file that has not changed for this time may be removed without a "
-        "loss (default: no file may).",
-    ),
-    click.option(
-        "--metrics-port",
-        type=click.IntRange(0, 65535),
-        metavar="N",
-        help="With --watch: serve metrics on this port; 0 is any free port, printed on stderr.",
-    ),
-    click.option(
-        "--metrics-host",
-        metavar="HOST",
-        help="With --watch: serve metrics on this address (default: 127.0.0.1).",
-    ),
-)
-
-
-def watch_options(command: Any) -> Any:
-    """Add the options of a watch to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
 
 def refuse_without_watch(options: dict[str, Any]) -> None:
     """Refuse options that mean nothing without --watch.
