@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from logship._audit.evidence import Refusals
@@ -229,13 +230,12 @@ def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
 
 
 def _ranges(ranges: Ranges) -> str:
-    shown = [_range(*pair) for pair, _ in zip(ranges, range(RANGES_SHOWN_MAX), strict=False)]
+    shown = [
+        str(first) if first == last else f"{first}-{last}"
+        for first, last in islice(ranges, RANGES_SHOWN_MAX)
+    ]
     more = len(ranges) - len(shown)
     return ", ".join(shown) + (f", ... and {_many(more, 'more range')}" if more else "")
-
-
-def _range(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
 
 
 def _name(stream: StreamVerdict) -> str:

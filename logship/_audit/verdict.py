@@ -150,14 +150,14 @@ class Verdict:
 
 def judge(stream: Stream) -> StreamVerdict:
     """Return what the evidence about one stream proves."""
-    last, proof = _last_number(stream)
-    reported = stream.report.last if stream.report else 0
+    (last, proof), report = _last_number(stream), stream.report
+    reported = report.last if report else 0
     missing = Ranges.up_to(last) - stream.delivered
     spilled = missing & stream.spilled
     declared, lost = _split_declared(stream, missing - spilled)
     return StreamVerdict(
         stream=stream.name,
-        tag=(stream.report and stream.report.tag) or stream.tag,
+        tag=(report and report.tag) or stream.tag,
         last=last,
         proof=proof,
         delivered=stream.delivered,
@@ -168,7 +168,7 @@ def judge(stream: Stream) -> StreamVerdict:
         declared=declared,
         lost=lost,
         beyond=(stream.delivered | stream.spilled) - Ranges.up_to(max(last, reported)),
-        refused=_refused(stream),
+        refused=max([*(end.refused or 0 for end in stream.ends), report.refused if report else 0]),
         reported=reported,
         problems=tuple(dict.fromkeys(_problems(stream))),
     )
@@ -235,11 +235,6 @@ def _without_overlaps(sets: Collection[Ranges]) -> Iterator[Ranges]:
                 kept[best].append((number, min(end, following - 1)))
                 number = kept[best][-1][1] + 1
     yield from map(Ranges, kept)
-
-
-def _refused(stream: Stream) -> int:
-    known = [end.refused or 0 for end in stream.ends]
-    return max([*known, stream.report.refused if stream.report else 0])
 
 
 def _problems(stream: Stream) -> Iterator[str]:

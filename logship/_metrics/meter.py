@@ -136,7 +136,12 @@ class Meter:
         """Return the numbers; no counter is lower than when it was read last."""
         self._unspooled = account.unspooled
         numbers = zeros()
-        for name, value in (self._records(account) | self._shipping() | self._recovery()).items():
+        numbers[slot("bytes_sent_total")] = self._bytes_sent
+        for name in _OF_DELIVERY:
+            numbers[slot(f"{name}_total")] = getattr(self._shipped, name)
+        for name in _OF_RECOVERY if self._recovered is not None else ():
+            numbers[slot(f"recovery_{name}_total")] = getattr(self._recovered, name)
+        for name, value in self._records(account).items():
             numbers[slot(name)] = value
         self._fill_labelled(numbers, account)
         for index in _NEVER_DOWN:
@@ -167,15 +172,6 @@ class Meter:
             "records_left_spooled_total": report.spooled,
             "drain_seconds": report.seconds,
         }
-
-    def _shipping(self) -> dict[str, float]:
-        counted = {f"{name}_total": getattr(self._shipped, name) for name in _OF_DELIVERY}
-        return counted | {"bytes_sent_total": self._bytes_sent}
-
-    def _recovery(self) -> dict[str, float]:
-        if self._recovered is None:
-            return {}
-        return {f"recovery_{name}_total": getattr(self._recovered, name) for name in _OF_RECOVERY}
 
     def _fill_labelled(self, numbers: Numbers, account: Account) -> None:
         numbers[slot("connects_total", "ok")] = self._shipped.connected

@@ -117,7 +117,9 @@ class Pages:
             advice = f"; {_FOR_SEVERAL_USERS}" if isinstance(error, PermissionError) else ""
             raise PagesError(f"{path}: {error.strerror}{advice}") from error
         self._owner = found.st_uid
-        if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022 & ~_shared(found):
+        is_sticky = found.st_mode & stat.S_ISVTX  # then the permissions of others do no harm
+        others_may_write = found.st_mode & 0o022 and not is_sticky
+        if found.st_uid not in (0, os.geteuid()) or others_may_write:
             self.close()
             raise PagesError(
                 f"{path}: other users may write to it; give a directory that only user "
@@ -404,11 +406,6 @@ class Pages:
     def _unlink(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self._directory)
-
-
-def _shared(found: os.stat_result) -> int:
-    """Return the permissions that do no harm: in a directory with the sticky bit, all."""
-    return 0o022 if found.st_mode & stat.S_ISVTX else 0
 
 
 def _is_free(descriptor: int) -> bool:

@@ -104,15 +104,13 @@ class CountsCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of this moment; all values are read before the first is used."""
-        values = [getattr(self._counts, self._attribute(measure)) for measure in self._measures]
+        names = (each.name.removeprefix(self._prefix) for each in self._measures)
+        values = [getattr(self._counts, name.removesuffix("_total")) for name in names]
         for measure, value in zip(self._measures, values, strict=True):
             family = _family(measure)
             family.add_metric([], value)
             yield family
         yield _build()
-
-    def _attribute(self, measure: Measure) -> str:
-        return measure.name.removeprefix(self._prefix).removesuffix("_total")
 
 
 def _family(measure: Measure) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from logship._protocol.handshake import ServerHandshake
-from logship._protocol.messages import Form, Message, MessageReader
+from logship._protocol.messages import Form, MessageReader
 from logship._protocol.payloads import count_entries, payload_lines
 from logship.errors import HandshakeError, ProtocolError
 
@@ -113,13 +113,11 @@ class Session:
             return
         try:
             for message in self._reader.feed(data):
-                yield self._write(message)
+                chunk, entries = message.chunk, message.entries
+                ack = b"" if chunk is None else self._reader.ack(chunk)
+                yield Write(entries.data, entries.count, ack)
         except ProtocolError as error:
             yield Close(str(error))
-
-    def _write(self, message: Message[Lines]) -> Write:
-        ack = b"" if message.chunk is None else self._reader.ack(message.chunk)
-        return Write(message.entries.data, message.entries.count, ack)
 
     def _shake_hands(
         self, handshake: ServerHandshake, data: bytes

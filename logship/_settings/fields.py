@@ -198,14 +198,10 @@ class Number(Converter):
         except OverflowError:
             shown = f"a number of {value.bit_length()} bits"  # its digits would fill the screen
             raise NotAllowed("a smaller one", shown) from None
-        number = self.kinds[-1](value)
-        self._check_bounds(number)
-        return number
-
-    def _check_bounds(self, number: float) -> None:
-        least, most = self._least, self._most
+        number, least, most = self.kinds[-1](value), self._least, self._most
         if (least is not None and number < least) or (most is not None and number > most):
             raise NotAllowed(f"at least {least}" if most is None else f"{least} to {most}")
+        return number
 
 
 class WholeNumber(Number):

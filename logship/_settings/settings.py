@@ -65,10 +65,6 @@ _FOR_THE_BUFFER: Any = object()
 """Stands for the default chunk size until the buffer's size is known."""
 
 
-def _default_endpoints() -> tuple[Endpoint, ...]:
-    return (Endpoint("tcp", "127.0.0.1", 24224, ""),)
-
-
 @dataclass(frozen=True, slots=True, init=False)
 class Settings:
     """All settings of a client. Frozen; equal settings mean the same client.
@@ -166,7 +162,9 @@ class Settings:
         disabled: Whether every part of logship is a no-op.
     """
 
-    endpoints: tuple[Endpoint, ...] = setting(Endpoints(), factory=_default_endpoints)
+    endpoints: tuple[Endpoint, ...] = setting(
+        Endpoints(), (Endpoint("tcp", "127.0.0.1", 24224, ""),)
+    )
     tag: str = setting(Text(), factory=program_name)
     firelens_tag: bool = setting(Switch(), False)
     message_key: str = setting(Text(), "message")

@@ -112,7 +112,8 @@ class History:
         total = self._track("").figures(snapshot.seconds, snapshot.total)
         processes = None
         if snapshot.processes is not None:
-            self._forget_others({"", *snapshot.processes})
+            keys = {"", *snapshot.processes}
+            self._tracks = {key: track for key, track in self._tracks.items() if key in keys}
             processes = [
                 self._track(key).figures(snapshot.seconds, reading)
                 for key, reading in snapshot.processes.items()
@@ -125,9 +126,6 @@ class History:
 
     def _track(self, key: str) -> _Track:
         return self._tracks.setdefault(key, _Track())
-
-    def _forget_others(self, keys: set[str]) -> None:
-        self._tracks = {key: track for key, track in self._tracks.items() if key in keys}
 
 
 class _Track:

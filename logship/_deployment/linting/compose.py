@@ -257,7 +257,9 @@ def _mounts(service: dict[str, Any], volumes: dict[str, Any]) -> Iterator[Mount]
 
 def _mount(given: Any, volumes: dict[str, Any]) -> Mount:
     if isinstance(given, str):
-        source, _, rest = _without_colons(given).partition(":")
+        # Those in references, such as `${NAME:?it is missing}`, separate nothing.
+        given = _REFERENCE.sub(lambda found: found[0].replace(":", ""), given)
+        source, _, rest = given.partition(":")
         path, _, mode = rest.partition(":")
         if not path:  # an anonymous volume
             return Mount(name=source, path=source, kind=Volume.MANAGED)
@@ -268,11 +270,6 @@ def _mount(given: Any, volumes: dict[str, Any]) -> Mount:
     kinds = {"bind": Volume.BIND, "tmpfs": Volume.MEMORY}
     kind = kinds.get(str(long.get("type"))) or _named(name, volumes)
     return Mount(name=name, path=path, kind=kind, read_only=bool(long.get("read_only")))
-
-
-def _without_colons(text: str) -> str:
-    """Return a text whose references, such as `${NAME:?it is missing}`, have no colons."""
-    return _REFERENCE.sub(lambda found: found[0].replace(":", ""), text)
 
 
 def _named(name: str, volumes: dict[str, Any]) -> Volume:

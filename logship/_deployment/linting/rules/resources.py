@@ -71,16 +71,12 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
             f"{mount.bytes_max // MIB} MiB, and a pod that exceeds it is evicted without a grace "
             "period"
         )
-    if not _is_recovered(unit, mount):
+    recovered = list(map(_spool_mount, unit.recoverers))
+    if recovered and mount.name not in [each.name for each in recovered if each is not None]:
         return (
             f"no recoverer mounts the volume {mount.name}: records of a killed process stay there"
         )
     return None
-
-
-def _is_recovered(unit: Unit, mount: Mount) -> bool:
-    seen = list(map(_spool_mount, unit.recoverers))
-    return not seen or any(each and each.name == mount.name for each in seen)
 
 
 @error(
