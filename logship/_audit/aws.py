@@ -10,9 +10,8 @@ from typing import Any, BinaryIO, cast
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from logship._audit.outputs import Part, Position, Reading
+from logship._audit.outputs import Part, Position, Reading, TimedPart
 from logship._audit.sources import Source, telling
-from logship._audit.timed import TimedPart
 
 _ERRORS = (BotoCoreError, ClientError)
 

@@ -48,11 +48,11 @@ def output_of(name: str) -> Output:
 
                 return Topic(name)
             case "opensearch+http" | "opensearch+https":
-                from logship._audit.opensearch import Indices  # noqa: PLC0415
+                from logship._audit.stores import Indices  # noqa: PLC0415
 
                 return Indices(name)
             case "loki+http" | "loki+https":
-                from logship._audit.loki import Query  # noqa: PLC0415
+                from logship._audit.stores import Query  # noqa: PLC0415
 
                 return Query(name)
     except ValueError as error:  # of the address, or of boto3's settings

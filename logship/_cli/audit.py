@@ -17,11 +17,10 @@ from logship._audit.audit import Audit
 from logship._audit.destinations import is_address, output_of
 from logship._audit.lines import STAMP_KEY
 from logship._audit.sources import CannotRead, Source, expected_in
-from logship._audit.state_file import BadState
 from logship._audit.text import verdict_as_json, verdict_as_text
 from logship._audit.verdict import Outcome
 from logship._cli.output import ending_with, show, show_text
-from logship._cli.watching import INTERVAL_SECONDS, follow, refuse_without_watch
+from logship._cli.watching import INTERVAL_SECONDS, BadState, follow, refuse_without_watch
 
 INPUT = click.Path(readable=False, allow_dash=True)
 """Any name: the audit itself says what is wrong with it. Shells complete file names."""

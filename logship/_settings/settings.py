@@ -43,9 +43,8 @@ from logship._settings.fields import (
     default_of,
     setting,
 )
-from logship._settings.lists import Names, Pairs, Shares, Words
+from logship._settings.lists import DEFAULT_STOP_SIGNALS, Names, Pairs, Shares, StopSignals, Words
 from logship._settings.secrecy import Secret, read_secret
-from logship._settings.stop_signals import DEFAULT_STOP_SIGNALS, StopSignals
 from logship._spelling import nearest
 from logship.errors import SettingsError
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from logship._audit.timed import LATE_MILLISECONDS
+from logship._audit.outputs import LATE_MILLISECONDS
 from logship._cli import main
 from tests.audit.lines import compact, end, records
 from tests.audit.watched import Watched

@@ -46,7 +46,7 @@ def stamp_of(line: bytes | str) -> tuple[str, int, bool] | None:
 
 ROOT = {"logship.errors.LogshipError"}
 IMPURE = {"os", "socket", "threading", "time", "pathlib.Path", "sys"}
-READERS = {"sources", "outputs", "state_file", "loki", "timed"}
+READERS = {"sources", "outputs", "stores"}
 
 
 def imports_of(path: Path) -> set[str]:

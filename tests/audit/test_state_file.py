@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logship._audit.state_file import BadState, resume, save
+from logship._cli.watching import BadState, resume, save
 from tests.audit.watched import Watched
 
 

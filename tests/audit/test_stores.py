@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logship._audit.timed import LATE_MILLISECONDS
+from logship._audit.outputs import LATE_MILLISECONDS
 from tests.audit.asking import audit
 from tests.audit.lines import compact, end, record
 from tests.audit.stores import Loki, OpenSearch

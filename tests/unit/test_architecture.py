@@ -101,7 +101,6 @@ PURE = (
     "_deployment.limits",
     "_deployment.linting",
     "_deployment.planning.arithmetic",
-    "_deployment.planning.durations",
     "_deployment.planning.plan",
     "_deployment.planning.text",
     "_deployment.doctor.result",

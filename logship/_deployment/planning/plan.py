@@ -12,8 +12,14 @@ from logship._deployment.limits import (
     MEMORY_SHARE_WANTED,
     fair_buffer_bytes,
 )
-from logship._deployment.planning.arithmetic import QUARTER, RESERVE, Calculation, Deployment
-from logship._deployment.planning.durations import duration, size
+from logship._deployment.planning.arithmetic import (
+    QUARTER,
+    RESERVE,
+    Calculation,
+    Deployment,
+    duration,
+    size,
+)
 from logship._settings import MIB, SPOOL_BYTES_MIN
 from logship._spool.storage import SEGMENT_BYTES
 

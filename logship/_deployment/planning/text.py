@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from logship._deployment.limits import SIDECAR_BUFFER_BYTES
-from logship._deployment.planning.arithmetic import Calculation, Deployment
-from logship._deployment.planning.durations import duration, size
+from logship._deployment.planning.arithmetic import Calculation, Deployment, duration, size
 from logship._deployment.planning.figures import Destination
 from logship._deployment.planning.plan import fits, verdicts
 from logship._settings import MIB, Compress, variable_name
