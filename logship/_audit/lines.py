@@ -89,7 +89,7 @@ _REPORT_BEGINS: Final = re.compile(rf'"{KIND_KEY}\\*": ?\\*"(?:{"|".join(REPORT_
 
 
 def read_stamps(value: object) -> Iterator[tuple[str, int]]:
-    """Yield stream and number of each stamp in what a high-water record states."""
+    """Yield stream and number of each stamp in a list, such as a high-water record has."""
     for stamp in value if isinstance(value, list) else ():
         if isinstance(stamp, str) and (match := re.fullmatch(STAMP, stamp)):
             yield match[1], int(match[2])
@@ -176,18 +176,15 @@ def _tag_of(record: Mapping[str, object], known: str | None) -> str | None:
 def _read_stamp(
     record: Mapping[str, object], tag: str | None, stamp_key: str, spilled: bool
 ) -> Found:
-    stamp = record[stamp_key]
-    match = re.fullmatch(STAMP, stamp) if isinstance(stamp, str) else None
-    if match is None:
-        return Unreadable(f"{stamp_key} is not a stamp")
-    return Stamped(match[1], int(match[2]), tag, record, spilled)
+    for stream, number in read_stamps([record[stamp_key]]):
+        return Stamped(stream, number, tag, record, spilled)
+    return Unreadable(f"{stamp_key} is not a stamp")
 
 
-def _read_refused(number: object) -> Found:
-    match = re.fullmatch(STAMP, number) if isinstance(number, str) else None
-    if match is None:
-        return Unreadable(f"{REFUSED_KEY} is not the number of a refused record")
-    return Refused(match[1], int(match[2]))
+def _read_refused(given: object) -> Found:
+    for life, number in read_stamps([given]):
+        return Refused(life, number)
+    return Unreadable(f"{REFUSED_KEY} is not the number of a refused record")
 
 
 def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left: int) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -276,10 +277,7 @@ def verdict_as_json(verdict: Verdict, notes: list[str]) -> str:
         "lines": verdict.lines,
         "unstamped": verdict.unstamped,
         "unreadable": verdict.unreadable,
-        "unreadable_places": [
-            {"source": place.source, "line": place.line, "why": place.why}
-            for place in verdict.unreadable_places
-        ],
+        "unreadable_places": list(map(dataclasses.asdict, verdict.unreadable_places)),
         "reports": verdict.reports,
         "unnamed": verdict.unnamed,
         "notes": notes,

@@ -19,8 +19,9 @@ from logship._audit.lines import STAMP_KEY
 from logship._audit.sources import CannotRead, Source, expected_in
 from logship._audit.text import verdict_as_json, verdict_as_text
 from logship._audit.verdict import Outcome
+from logship._cli.options import only_given
 from logship._cli.output import ending_with, show, show_text
-from logship._cli.watching import INTERVAL_SECONDS, BadState, follow, refuse_without_watch
+from logship._cli.watching import INTERVAL_SECONDS, BadState, follow
 
 INPUT = click.Path(readable=False, allow_dash=True)
 """Any name: the audit itself says what is wrong with it. Shells complete file names."""
@@ -175,7 +176,9 @@ def command(
         if expected or as_json or "-" in files:
             raise click.UsageError("--watch takes no --expect, no --json and no standard input")
         follow(files, stamp_key, **options)
-    refuse_without_watch(options)
+    for name in only_given(options):
+        option = name.removesuffix("_seconds").replace("_", "-")
+        raise click.UsageError(f"--{option} is only for --watch")
     _check_inputs(files, "FILE", "a sidecar makes its file when it writes the first record")
     _check_inputs(expected, "--expect", "reports are on the application's stderr")
     if "-" in files and "-" in expected:

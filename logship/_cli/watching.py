@@ -14,8 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import click
-
 from logship._audit.destinations import output_of
 from logship._audit.watch import Watch
 from logship._cli.options import only_given, serve_metrics
@@ -25,17 +23,6 @@ from logship._signal_names import signals_named
 from logship.errors import LogshipError
 
 INTERVAL_SECONDS = 10.0
-
-
-def refuse_without_watch(options: dict[str, Any]) -> None:
-    """Refuse options that mean nothing without --watch.
-
-    Raises:
-        click.UsageError: One was given.
-    """
-    for name in only_given(options):
-        option = name.removesuffix("_seconds").replace("_", "-")
-        raise click.UsageError(f"--{option} is only for --watch")
 
 
 def follow(

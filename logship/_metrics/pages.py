@@ -38,14 +38,14 @@ from logship._metrics.page_format import (
     FoundPage,
     copy_of,
     copy_offset,
-    last_numbers,
     page_header,
     parsed_page,
     parsed_sum,
     sum_file,
     total_of,
+    with_dead,
 )
-from logship._metrics.sums import Numbers, Total, buried, zeros
+from logship._metrics.sums import Numbers, Total, zeros
 from logship.errors import LogshipError
 
 if _system.IS_POSIX:
@@ -233,14 +233,10 @@ class Pages:
         if not dead:
             return
         dead_sum = self._read_sum()
-        fresh = [page for page in dead if page.id not in dead_sum.taken_in]
-        if fresh:
-            numbers = dead_sum.numbers
-            for page in fresh:
-                numbers = buried(numbers, last_numbers(page))
-            self._write_sum(
-                DeadSum(dead_sum.generation + 1, numbers, tuple(page.id for page in dead))
-            )
+        ids = tuple(page.id for page in dead)
+        if not {*dead_sum.taken_in}.issuperset(ids):
+            numbers = with_dead(dead_sum, dead)
+            self._write_sum(DeadSum(dead_sum.generation + 1, numbers, ids))
         for page in dead:
             self._unlink(page.name)
 

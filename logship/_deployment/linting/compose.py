@@ -51,11 +51,6 @@ _SHARED = ("network_mode", "ipc", "pid", "uts", "cgroup")
 _NETWORK_TYPES = ("nfs", "nfs4", "cifs")
 
 
-def is_compose(document: Any) -> bool:
-    """Tell whether a document is one."""
-    return isinstance(document, dict) and isinstance(document.get("services"), dict)
-
-
 def read_compose(document: dict[str, Any]) -> Unit:
     """Return the project of a compose file.
 

@@ -45,18 +45,6 @@ _CONDITIONS = {
 }
 
 
-def is_task_definition(document: Any) -> bool:
-    """Tell whether a document is one, as registered or as described."""
-    return isinstance(document, dict) and (
-        "containerDefinitions" in document or isinstance(document.get("taskDefinition"), dict)
-    )
-
-
-def is_plan(document: Any) -> bool:
-    """Tell whether a document is what `terraform show -json` writes."""
-    return isinstance(document, dict) and "planned_values" in document
-
-
 def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> Unit:
     """Return the task of a definition.
 

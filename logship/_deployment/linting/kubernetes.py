@@ -46,11 +46,6 @@ _CONFIGURATION_ENDINGS = (".conf", ".yaml", ".yml")
 _SLEEP = re.compile(r"\bsleep\s+([0-9]{1,18}(?:\.[0-9]+)?[smh]?)(?![0-9.])")
 
 
-def is_manifest(document: Any) -> bool:
-    """Tell whether a document is one of Kubernetes' objects."""
-    return isinstance(document, dict) and "apiVersion" in document and "kind" in document
-
-
 def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
     """Yield the pods of a file's objects; ConfigMaps of the file belong to all of them.
 

@@ -48,7 +48,6 @@ def verdicts(calculation: Calculation) -> list[Verdict]:
         *_judge_stop(calculation),
         *_judge_memory(calculation),
         *_judge_sidecar(calculation),
-        *_judge_sidecar_memory(calculation),
     ]
 
 
@@ -94,9 +93,6 @@ def _judge_sidecar(calculation: Calculation) -> Iterator[Verdict]:
     text = f"With {cores:g} vCPU the sidecar can pass on {headroom:,.1f} times the load"
     is_enough = headroom >= HEADROOM
     yield Verdict("sidecar", is_enough, f"{text}{'' if is_enough else f'; plan {HEADROOM:g}'}.")
-
-
-def _judge_sidecar_memory(calculation: Calculation) -> Iterator[Verdict]:
     given, needed = calculation.deployment.sidecar_memory_bytes, calculation.sidecar_memory_bytes
     if given is not None:
         text = f"The sidecar has {size(given)} of memory, and needs {size(needed)}"
