@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from logship._audit.evidence import HIGH_WATER_KEY, Refusals, Stream
-from logship._audit.glance import Glance
 from logship._audit.lines import (
     STAMP_KEY,
+    Glance,
     Refused,
     Stamped,
     Unreadable,

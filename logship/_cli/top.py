@@ -97,17 +97,13 @@ def command(
     try:
         source = url or str(directory or _directory_of_settings())
         read = read_endpoint(source) if url else read_directory(Path(source))
-        if once or as_json or not _can_redraw():
+        can_redraw = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        if once or as_json or not can_redraw:
             _show_once(read, source, interval_seconds, as_json=as_json)
         else:
             _watch(read, source, interval_seconds)
     except SourceError as error:
         raise click.ClickException(str(error)) from None
-
-
-def _can_redraw() -> bool:
-    """Tell whether standard output is a terminal with a cursor that can be moved."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _directory_of_settings() -> Path:

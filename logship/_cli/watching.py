@@ -18,7 +18,7 @@ from logship._audit.destinations import output_of
 from logship._audit.watch import Watch
 from logship._cli.options import only_given, serve_metrics
 from logship._cli.output import say
-from logship._metrics.command_measures import AUDIT_MEASURES
+from logship._metrics.measures import AUDIT_MEASURES
 from logship._signal_names import signals_named
 from logship.errors import LogshipError
 

@@ -153,11 +153,9 @@ class Meter:
         """Return what became of records, according to the report if there is one."""
         report = self._report
         told = account if report is None else report
+        names = ("accepted", "acked", "spilled", "truncated")
         numbers: dict[str, float] = {
-            "records_accepted_total": told.accepted,
-            "records_acked_total": told.acked,
-            "records_spilled_total": told.spilled,
-            "records_truncated_total": told.truncated,
+            **{f"records_{name}_total": getattr(told, name) for name in names},
             "records_refused_total": account.refused,
             "records_unspooled_total": account.unspooled,
             "emit_blocked_seconds_total": account.blocked_seconds,

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 import logship._audit
 from logship._audit.audit import Audit
-from logship._audit.glance import Glance
-from logship._audit.lines import Found, Refused, Stamped, Unreadable, read_line
+from logship._audit.lines import Found, Glance, Refused, Stamped, Unreadable, read_line
 from logship._audit.reports import Declared, Report
 from tests.audit import lines
 from tests.audit.lines import (

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from logship._metrics.client_measures import CLIENT_MEASURES
-from logship._metrics.command_measures import AUDIT_MEASURES, RECEIVER_MEASURES
-from logship._metrics.measures import BUILD, PAGES_REFUSED
+from logship._metrics.measures import AUDIT_MEASURES, BUILD, PAGES_REFUSED, RECEIVER_MEASURES
 
 
 def table() -> str:

@@ -85,15 +85,14 @@ def _services(
         for each in objects
         if each.get("kind") == "Service" and (not namespace or _namespace(each) in ("", namespace))
     ]
-    addressed = [_name(each) for each in found if _has_address(each)]
+    specs = [(_name(each), under(each, "spec")) for each in found]
+    addressed = [  # a headless Service has no cluster IP
+        name
+        for name, spec in specs
+        if spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
+    ]
     variables = frozenset(f"{name.upper().replace('-', '_')}_PORT" for name in addressed)
     return frozenset(map(_name, found)), variables
-
-
-def _has_address(service: dict[str, Any]) -> bool:
-    """Return whether a Service has a cluster IP: a headless one has none."""
-    spec = under(service, "spec")
-    return spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
 
 
 def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
