@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from logship import _system
-from logship._cli.output import ending_with
+from logship._cli.common import ending_with
 from logship._quoting import visible
 from logship._spelling import nearest
 from logship._version import __version__

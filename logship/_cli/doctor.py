@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import click
 
-from logship._cli.output import show, show_text
+from logship._cli.common import show, show_text
 from logship._deployment.doctor.examination import examine
 from logship._deployment.doctor.result import Result, as_json, as_lines, has_failed, verdict
 from logship._deployment.doctor.sidecars import Sending

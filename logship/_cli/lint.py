@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from logship._cli.output import ending_with, show, show_text
+from logship._cli.common import ending_with, show, show_text
 from logship._deployment.linting.documents import is_script
 from logship._deployment.linting.formats import as_github, as_json, as_sarif, as_text, explained
 from logship._deployment.linting.model import LintError

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from logship import _system
-from logship._cli.options import (
+from logship._cli.common import (
     fields_option,
     only_given,
     redact_option,

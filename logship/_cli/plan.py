@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from logship._cli.output import show, show_text
+from logship._cli.common import show, show_text
 from logship._deployment.planning.arithmetic import Calculation, Deployment, size
 from logship._deployment.planning.figures import Destination, Price, load
 from logship._deployment.planning.plan import fits, improved

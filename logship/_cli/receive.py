@@ -17,8 +17,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from logship._cli.options import serve_metrics
-from logship._cli.output import say, takes_colours
+from logship._cli.common import say, serve_metrics, takes_colours
 from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
 from logship._receiver.access import Access, AccessOptions

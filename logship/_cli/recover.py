@@ -11,8 +11,13 @@ from typing import Any
 
 import click
 
-from logship._cli.options import only_given, stop_timeout_option, wrong_settings_are_usage
-from logship._cli.output import say, show_text
+from logship._cli.common import (
+    only_given,
+    say,
+    show_text,
+    stop_timeout_option,
+    wrong_settings_are_usage,
+)
 from logship._recover import recover, settings_for_recovery
 from logship._spool.directories import SpoolError, make_spool_directory, open_spool_directory
 from logship._spool.inspection import inspect_spool

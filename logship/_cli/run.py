@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from logship import _system
-from logship._cli.options import (
+from logship._cli.common import (
+    ending_with,
     fields_option,
     only_given,
     redact_option,
     stop_timeout_option,
     wrong_settings_are_usage,
 )
-from logship._cli.output import ending_with
 from logship._quoting import visible
 from logship._run.signals import Signals, parse_mapping
 from logship._run.statuses import NOT_EXECUTABLE, NOT_FOUND

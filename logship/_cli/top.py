@@ -12,8 +12,7 @@ from pathlib import Path
 import click
 
 from logship import _system
-from logship._cli.options import wrong_settings_are_usage
-from logship._cli.output import show, show_text
+from logship._cli.common import show, show_text, wrong_settings_are_usage
 from logship._metrics.outlet import pages_directory
 from logship._settings import Settings
 from logship._top.figures import History, Snapshot

@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 
 from logship._audit.destinations import output_of
 from logship._audit.watch import Watch
-from logship._cli.options import only_given, serve_metrics
-from logship._cli.output import say
+from logship._cli.common import only_given, say, serve_metrics
 from logship._metrics.measures import AUDIT_MEASURES
 from logship._signal_names import signals_named
 from logship.errors import LogshipError

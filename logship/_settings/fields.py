@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, field
+from dataclasses import Field, field
 from string import ascii_letters
 from typing import Any
 
@@ -274,11 +274,6 @@ def setting(
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
     return field(default=default, metadata=metadata)
-
-
-def default_of(each: Field[Any]) -> Any:
-    """Return the value of a field where none is given."""
-    return each.default if each.default_factory is MISSING else each.default_factory()
 
 
 def converter_of(each: Field[Any]) -> Converter:

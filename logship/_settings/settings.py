@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
@@ -40,7 +40,6 @@ from logship._settings.fields import (
     Text,
     WholeNumber,
     checked,
-    default_of,
     setting,
 )
 from logship._settings.lists import DEFAULT_STOP_SIGNALS, Names, Pairs, Shares, StopSignals, Words
@@ -239,7 +238,9 @@ class Settings:
         mistakes = [_no_such(name, names) for name in given if name not in names]
         right: dict[str, Any] = {}
         for each in fields:
-            value = given[each.name] if each.name in given else default_of(each)
+            value = given.get(each.name, each.default)
+            if value is MISSING and each.default_factory is not MISSING:
+                value = each.default_factory()
             if value is _FOR_THE_BUFFER:
                 value = chunk_bytes_for(right.get("buffer_bytes_max", 64 * MIB))
             try:
