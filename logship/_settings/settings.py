@@ -239,7 +239,7 @@ class Settings:
         right: dict[str, Any] = {}
         for each in fields:
             value = given.get(each.name, each.default)
-            if value is MISSING and each.default_factory is not MISSING:
+            if each.name not in given and each.default_factory is not MISSING:
                 value = each.default_factory()
             if value is _FOR_THE_BUFFER:
                 value = chunk_bytes_for(right.get("buffer_bytes_max", 64 * MIB))
