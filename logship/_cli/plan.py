@@ -201,7 +201,12 @@ def command(
       2  wrong usage
     """
     calculation = Calculation(Deployment(**options), FIGURES)
-    _check_record(calculation)
+    buffer = calculation.deployment.buffer_bytes
+    if calculation.least_buffer_bytes > buffer:
+        raise click.UsageError(
+            f"--record-size: two records do not fit into the buffer of {size(buffer)}, and logship "
+            "would cut them off; give a larger --buffer-size"
+        )
     destinations = _destinations(calculation, destination, price_per_gb)
     better = improved(calculation)
     if as_json:
@@ -210,15 +215,6 @@ def command(
     else:
         show(plan_as_lines(calculation, better, destinations, compress), COLOURS)
     context.exit(0 if fits(calculation) else 1)
-
-
-def _check_record(calculation: Calculation) -> None:
-    buffer = calculation.deployment.buffer_bytes
-    if calculation.least_buffer_bytes > buffer:
-        raise click.UsageError(
-            f"--record-size: two records do not fit into the buffer of {size(buffer)}, and logship "
-            "would cut them off; give a larger --buffer-size"
-        )
 
 
 def _destinations(

@@ -60,19 +60,15 @@ def follow(
     for number in signals_named("SIGTERM", "SIGINT", "SIGBREAK"):
         signal.signal(number, end)
     while True:
-        _look(watch, state)
+        watch.look(time.time())
+        try:
+            if state is not None:
+                save(watch, state)
+        except BadState as error:
+            say("audit", str(error))
         if is_over:
             sys.exit()
         time.sleep(interval_seconds or INTERVAL_SECONDS)
-
-
-def _look(watch: Watch, state: Path | None) -> None:
-    watch.look(time.time())
-    try:
-        if state is not None:
-            save(watch, state)
-    except BadState as error:
-        say("audit", str(error))
 
 
 class BadState(LogshipError):  # noqa: N818 - it says what is bad

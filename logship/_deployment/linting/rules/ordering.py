@@ -132,12 +132,11 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
     keys=_KEYS,
 )
 def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
-    unchecked = {each.name: each for each in unit.containers if each.has_health_check is False}
-    for container, name in _waiting(unit, Condition.HEALTHY):
-        if name in unchecked:
-            night = f"{name} has no health check, so it never becomes healthy, and "
+    for container, other in _waiting(unit, Condition.HEALTHY):
+        if other.has_health_check is False:
+            night = f"{other.name} has no health check, so it never becomes healthy, and "
             night += f"{container.name} does not start"
-            yield Mistake(container.name, night, _health_check(unit, unchecked[name]))
+            yield Mistake(container.name, night, _health_check(unit, other))
 
 
 @error(
@@ -151,11 +150,10 @@ def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
     keys=_KEYS,
 )
 def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
-    sidecars = {each.name: each for each in unit.sidecars}
-    for container, name in _waiting(unit, Condition.COMPLETED):
-        if name in sidecars:
-            night = f"{container.name} waits for the end of {name}, which does not end"
-            yield Mistake(container.name, night, _depends(unit, sidecars[name]))
+    for container, other in _waiting(unit, Condition.COMPLETED):
+        if unit.role(other) is Role.SIDECAR:
+            night = f"{container.name} waits for the end of {other.name}, which does not end"
+            yield Mistake(container.name, night, _depends(unit, other))
 
 
 @note(
@@ -173,21 +171,21 @@ def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
     keys=_KEYS,
 )
 def _depends_on_started(unit: Unit) -> Iterator[Mistake]:
-    sidecars = {each.name: each for each in unit.sidecars if not each.is_firelens}
-    for container, name in _waiting(unit, Condition.STARTED):
-        if name in sidecars:
+    for container, other in _waiting(unit, Condition.STARTED):
+        if unit.role(other) is Role.SIDECAR and not other.is_firelens:
             night = (
-                f"{container.name} starts before {name} listens: if it ends at once, its records "
-                "go to stderr"
+                f"{container.name} starts before {other.name} listens: if it ends at once, its "
+                "records go to stderr"
             )
-            yield Mistake(container.name, night, _depends(unit, sidecars[name]))
+            yield Mistake(container.name, night, _depends(unit, other))
 
 
-def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, str]]:
+def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, Container]]:
+    by_name = {each.name: each for each in unit.containers}
     for container in unit.senders:
         for name, given in container.depends_on.items():
-            if given is condition:
-                yield container, name
+            if given is condition and name in by_name:
+                yield container, by_name[name]
 
 
 @error(

@@ -120,15 +120,12 @@ def _plain_secret(unit: Unit) -> Iterator[Mistake]:
     """The values are not shown."""
     for container in unit.of_logship:
         for name, value in container.environment.items():
-            if _is_secret(name) and _is_plain(value or ""):
+            is_harmless = not value or value.startswith(_REFERENCES) or value.lower() in _SWITCHES
+            if _is_secret(name) and not is_harmless:
                 shown = shown_name(name)
                 night = f"{shown} is in this file in plain text"
                 change = f"take {shown} from a secret store, or name a file in {shown}_FILE"
                 yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
-
-
-def _is_plain(value: str) -> bool:
-    return bool(value) and not value.startswith(_REFERENCES) and value.lower() not in _SWITCHES
 
 
 def _is_secret(name: str) -> bool:
