@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from logship._audit.evidence import HIGH_WATER_KEY, Stream
-from logship._audit.glance import Glance
+from logship._audit.evidence import HIGH_WATER_KEY, Refusals, Stream
 from logship._audit.lines import (
     STAMP_KEY,
-    Nothing,
+    Glance,
     Refused,
     Stamped,
     Unreadable,
@@ -17,7 +16,6 @@ from logship._audit.lines import (
     read_stamps,
     stream_in,
 )
-from logship._audit.refusals import Refusals, judge_refusals
 from logship._audit.reports import Report
 from logship._audit.verdict import Place, Verdict, judge
 
@@ -85,7 +83,7 @@ class Audit:
                 case Unreadable():
                     self._note_unreadable(found)
                     is_readable = False
-                case Nothing():
+                case None:
                     self.unstamped += 1
         if not is_readable and (name := stream_in(text, self.stamp_key)):
             self._stream(name)  # it exists, and only other lines can say more of it
@@ -106,18 +104,15 @@ class Audit:
         """
         if isinstance(found, Refused):
             self._refusals_of(found.life).expect(found.number)
-        else:
-            self._expect_report(found)
-
-    def _expect_report(self, report: Report) -> None:
+            return
         self.reports += 1
-        self.unnamed = max(self.unnamed, report.unnamed)  # one process may print several reports
-        if report.problem:
-            self.problems[report.problem] = None
-        for stream in report.streams:
+        self.unnamed = max(self.unnamed, found.unnamed)  # one process may print several reports
+        if found.problem:
+            self.problems[found.problem] = None
+        for stream in found.streams:
             self._stream(stream.stream).take_report(stream)
-        if report.refused is not None:
-            self._refusals_of(report.refused.life).take_count(report.refused)
+        if found.refused is not None:
+            self._refusals_of(found.refused.life).take_count(found.refused)
 
     def _refusals_of(self, life: str) -> Refusals:
         return self._refusals.setdefault(life, Refusals(life))
@@ -130,7 +125,7 @@ class Audit:
         streams = sorted(self.streams.values(), key=lambda stream: stream.name)
         return Verdict(
             streams=tuple(judge(stream) for stream in streams),
-            refusals=tuple(map(judge_refusals, self._refusals.values())),
+            refusals=tuple(self._refusals.values()),
             problems=tuple(self.problems),
             reports=self.reports,
             unnamed=self.unnamed,

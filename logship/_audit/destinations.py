@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from logship._audit.outputs import Files
-from logship._audit.sources import CannotRead, telling
+from logship._audit.sources import CannotRead
 
 if TYPE_CHECKING:
     from logship._audit.outputs import Output
@@ -35,18 +35,24 @@ def output_of(name: str) -> Output:
         match scheme:
             case "file":
                 return Files(name)
-            case "s3" | "cloudwatch":
-                return _of_aws(name, scheme)
+            case "s3":
+                from logship._audit.aws import Objects  # noqa: PLC0415
+
+                return Objects(name)
+            case "cloudwatch":
+                from logship._audit.aws import LogGroup  # noqa: PLC0415
+
+                return LogGroup(name)
             case "kafka":
                 from logship._audit.kafka import Topic  # noqa: PLC0415
 
                 return Topic(name)
             case "opensearch+http" | "opensearch+https":
-                from logship._audit.opensearch import Indices  # noqa: PLC0415
+                from logship._audit.stores import Indices  # noqa: PLC0415
 
                 return Indices(name)
             case "loki+http" | "loki+https":
-                from logship._audit.loki import Query  # noqa: PLC0415
+                from logship._audit.stores import Query  # noqa: PLC0415
 
                 return Query(name)
     except ValueError as error:  # of the address, or of boto3's settings
@@ -56,16 +62,3 @@ def output_of(name: str) -> Output:
         text = f"cannot read {scheme}://…: {error}; pip install {library}"
         raise CannotRead(text) from error
     raise CannotRead(f"cannot read {name}: the known kinds are {', '.join(SCHEMES)}")
-
-
-def _of_aws(name: str, scheme: str) -> Output:
-    import boto3  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
-    from logship._audit.cloudwatch import LogGroup  # noqa: PLC0415
-    from logship._audit.s3 import Objects  # noqa: PLC0415
-
-    with telling(name, BotoCoreError, ClientError):
-        if scheme == "s3":
-            return Objects(name, boto3.client("s3"))
-        return LogGroup(name, boto3.client("logs"))

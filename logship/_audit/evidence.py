@@ -1,14 +1,22 @@
-"""Collects what lines and reports say about one stream."""
+"""Collects what lines and reports say about one stream, and about refused records."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from logship._audit.lines import Stamped
 from logship._audit.ranges import Ranges
-from logship._audit.reports import AGES, StreamReport, count_or_none, read_range
+from logship._audit.reports import (
+    AGES,
+    Declared,
+    RefusedCount,
+    StreamReport,
+    count_or_none,
+    read_range,
+)
 
 GAP_KEY: Final = "logship_gap"
 END_KEY: Final = "logship_end"
@@ -146,7 +154,91 @@ class Stream:
         report = self.report
         return max(self.highest, report.last if report and report.accepted else 0)
 
+    def stored(self) -> dict[str, Any]:
+        """Return it as plain values that JSON can hold, without the fields that say nothing."""
+        fields: dict[str, Any] = {
+            "name": self.name,
+            "tag": self.tag,
+            "delivered": [*self.delivered],
+            "duplicates": self.duplicates,
+            "spilled": [*self.spilled],
+            "control": [*self.control],
+            "gaps": {reason: [*numbers] for reason, numbers in self.gaps.items()},
+            "ends": [dataclasses.asdict(end) for end in self.ends],
+            "stated": self.stated,
+            "report": dataclasses.asdict(self.report) if self.report else None,
+            "problems": [*self.problems],
+        }
+        return {name: value for name, value in fields.items() if value}
+
+    @classmethod
+    def restored(cls, fields: dict[str, Any]) -> Stream:
+        """Return the stream that `stored` was called of.
+
+        Raises:
+            KeyError, TypeError, ValueError: `stored` did not make these fields.
+        """
+        problems = dict.fromkeys(fields.get("problems", ()))
+        stream = cls(**{**fields, "report": None, "problems": problems})
+        for name in ("delivered", "spilled", "control"):
+            setattr(stream, name, Ranges(fields.get(name, ())))
+        stream.gaps = {reason: Ranges(pairs) for reason, pairs in fields.get("gaps", {}).items()}
+        stream.ends = {EndRecord(**end) for end in fields.get("ends", ())}
+        if report := fields.get("report"):
+            declared = tuple(Declared(**each) for each in report["declared"])
+            stream.report = StreamReport(**{**report, "declared": declared})
+        return stream
+
 
 def _age(report: StreamReport) -> tuple[int, int]:
     """Return a key that is greater for a report that was written later."""
     return report.last, AGES[report.source]
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What is known of the records that the client of one process life refused.
+
+    They have no number of a stream. A call such as `emit` returns False if it refuses its record. A
+    logging call returns nothing, so logship writes the record to stderr, with a number of its own.
+
+    Attributes:
+        life: What the lines are known by.
+        copies: Numbers of the lines in the files. Nothing else of these records exists.
+        expected: The highest number of a line that was seen elsewhere.
+        count: The latest count in a report; zeros without one.
+    """
+
+    life: str
+    copies: Ranges = field(default_factory=Ranges)
+    expected: int = 0
+    count: RefusedCount = RefusedCount("", 0, 0, 0)
+
+    def expect(self, number: int) -> None:
+        """Note that a line has this number."""
+        self.expected = max(self.expected, number)
+
+    def take_count(self, count: RefusedCount) -> None:
+        """Note what a report says. Counts only grow, so the highest is the latest."""
+        if (count.lines, count.told) >= (self.count.lines, self.count.told):
+            self.count = count
+
+    @property
+    def _counted(self) -> Ranges:
+        """What a report counts, or else the number of a line that was seen elsewhere."""
+        return Ranges.up_to(max(self.expected, self.count.lines))
+
+    @property
+    def declared(self) -> int:
+        """How many lines are not in the files, but counted."""
+        return (self._counted - self.copies).count
+
+    @property
+    def lost(self) -> Ranges:
+        """Numbers of lines that are missing, and that nothing counts."""
+        return Ranges.up_to(self.copies.highest) - self.copies - self._counted
+
+    @property
+    def untold(self) -> int:
+        """How many records were refused by calls that returned no error."""
+        return self.copies.count + self.declared + self.lost.count

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from logship._audit.outputs import Position, Reading
+from logship._audit.outputs import Part, Position, Reading
 from logship._audit.sources import CannotRead, telling
 
 TIMEOUT_SECONDS: Final = 10.0
@@ -44,29 +44,17 @@ class Topic:
         if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise CannotRead(f"cannot read {self.name}: {found.error}")
         for number in found.partitions:
-            yield PartitionPart(self.name, self._consumer, self._topic, number)
+            name = f"{self.name}, partition {number}"
+            yield PartitionPart(str(number), name, self._consumer, self._topic, number)
 
 
 @dataclass(frozen=True)
-class PartitionPart:
+class PartitionPart(Part):
     """A partition: its offsets only grow, so each message is read once."""
 
-    topic_name: str
     consumer: Any
     topic: str
     number: int
-
-    overlaps = False
-
-    @property
-    def key(self) -> str:
-        """Its number."""
-        return str(self.number)
-
-    @property
-    def name(self) -> str:
-        """The topic's address, and its number."""
-        return f"{self.topic_name}, partition {self.number}"
 
     def read(self, position: Position | None) -> Reading | None:
         """Return the messages behind the position; all of them if the topic was made anew."""

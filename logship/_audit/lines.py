@@ -41,11 +41,6 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
-    """A line without a stamp: text, or a record that logship did not ship."""
-
-
-@dataclass(frozen=True, slots=True)
 class Unreadable:
     """A line that may have held a record or a report but is torn, cut or overwritten.
 
@@ -59,7 +54,8 @@ class Unreadable:
     is_report: bool = False
 
 
-Found = Stamped | Refused | Report | Nothing | Unreadable
+Found = Stamped | Refused | Report | Unreadable | None
+"""None is a line without a stamp: text, or a record that logship did not ship."""
 
 STAMP: Final = r"([!#-9;-\[\]-~]{12}):((?!0{10})[0-9]{10})"
 """Twelve visible ASCII characters except quote, colon and backslash; then a number from 1."""
@@ -93,7 +89,7 @@ _REPORT_BEGINS: Final = re.compile(rf'"{KIND_KEY}\\*": ?\\*"(?:{"|".join(REPORT_
 
 
 def read_stamps(value: object) -> Iterator[tuple[str, int]]:
-    """Yield stream and number of each stamp in what a high-water record states."""
+    """Yield stream and number of each stamp in a list, such as a high-water record has."""
     for stamp in value if isinstance(value, list) else ():
         if isinstance(stamp, str) and (match := re.fullmatch(STAMP, stamp)):
             yield match[1], int(match[2])
@@ -123,12 +119,12 @@ def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
         if match := line_format.fullmatch(line):
             return _read_json(match["json"], match.groupdict().get("tag"), stamp_key)
     if line.startswith(_WARNING):
-        return [Nothing()]
+        return [None]
     if ours := _OURS.search(line):
         return _read_json(ours[0], None, stamp_key)
     if _REPORT_BEGINS.search(line):
         return [Unreadable("no known format, but a report's kind", is_report=True)]
-    return [Unreadable("no known format, but a stamp's key")] if stamp_key in line else [Nothing()]
+    return [Unreadable("no known format, but a stamp's key")] if stamp_key in line else [None]
 
 
 def _read_json(text: str, tag: str | None, stamp_key: str) -> list[Found]:
@@ -147,7 +143,7 @@ def _read_json(text: str, tag: str | None, stamp_key: str) -> list[Found]:
 
 def _unless_it_hides_a_report(found: Found, record: object) -> Found:
     """Tell of a report in a place where none is looked for: it may name other streams."""
-    if isinstance(found, Nothing | Unreadable) and _REPORT_BEGINS.search(json.dumps(record)):
+    if isinstance(found, Unreadable | None) and _REPORT_BEGINS.search(json.dumps(record)):
         return Unreadable("a report's kind among other text or fields", is_report=True)
     return found
 
@@ -180,18 +176,15 @@ def _tag_of(record: Mapping[str, object], known: str | None) -> str | None:
 def _read_stamp(
     record: Mapping[str, object], tag: str | None, stamp_key: str, spilled: bool
 ) -> Found:
-    stamp = record[stamp_key]
-    match = re.fullmatch(STAMP, stamp) if isinstance(stamp, str) else None
-    if match is None:
-        return Unreadable(f"{stamp_key} is not a stamp")
-    return Stamped(match[1], int(match[2]), tag, record, spilled)
+    for stream, number in read_stamps([record[stamp_key]]):
+        return Stamped(stream, number, tag, record, spilled)
+    return Unreadable(f"{stamp_key} is not a stamp")
 
 
-def _read_refused(number: object) -> Found:
-    match = re.fullmatch(STAMP, number) if isinstance(number, str) else None
-    if match is None:
-        return Unreadable(f"{REFUSED_KEY} is not the number of a refused record")
-    return Refused(match[1], int(match[2]))
+def _read_refused(given: object) -> Found:
+    for life, number in read_stamps([given]):
+        return Refused(life, number)
+    return Unreadable(f"{REFUSED_KEY} is not the number of a refused record")
 
 
 def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left: int) -> Found:
@@ -204,9 +197,9 @@ def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left:
             except ValueError:
                 is_report = _REPORT_BEGINS.search(text) is not None
                 found = Unreadable("a copy inside a string is not JSON, or cut off", is_report)
-            if not isinstance(found, Nothing):
+            if found is not None:
                 return found
-    return Nothing()
+    return None
 
 
 def _ours_in(text: str, stamp_key: str) -> str:
@@ -216,3 +209,45 @@ def _ours_in(text: str, stamp_key: str) -> str:
         return ours[0] if ours else ""
     marks = (stamp_key, REFUSED_KEY, *REPORT_SOURCES)
     return text if any(mark in text for mark in marks) else ""
+
+
+_HEAD: Final = re.compile(
+    rb'(?P<receive>\{"tag":\s?"[^"\\{}]*",\s?"time_ns":\s?\d+,\s?"record":\s?\{)'
+    rb"|(?P<json>\{)"
+    rb"|(?P<fluentd>[^\t{}]*\t[^\t{}]*\t\{)"
+    rb"|(?P<bit>[^{}]*: \[\d+\.\d+, \{)"
+)
+_BRACES_OPEN: Final = {"receive": 2, "json": 1, "fluentd": 1, "bit": 1}
+_CLOSING: Final = {"receive": b"}}", "json": b"}", "fluentd": b"}", "bit": b"}]"}
+
+
+class Glance:
+    """Finds the outermost stamp of most lines with regular expressions, several times as fast.
+
+    The stamp that it finds is the outermost one, because no brace stands before it except those of
+    a known head. The stamp is not inside a string, because there a backslash would stand before its
+    quotes. The line is whole, because only plain members follow up to its end. Every other line is
+    parsed, and so is a line with more keys of logship, because it may be a control record.
+    """
+
+    def __init__(self, stamp_key: str) -> None:
+        self._key = json.dumps(stamp_key).encode()
+        self._keys_of_ours = stamp_key.count("logship_")
+        self._tail = re.compile(
+            re.escape(self._key) + rb':\s?"' + STAMP.encode() + rb'"'
+            rb'(?:,\s?"[^"\\{}]*":\s?(?:"[^"\\{}]*"|[-+.0-9eE]+|true|false|null))*+'
+            rb"(\}[}\]]?)"
+        )
+
+    def stamp(self, line: bytes) -> re.Match[bytes] | None:
+        """Return a match whose groups 1 and 2 are stream and number; None if it must be parsed."""
+        at = line.rfind(self._key)
+        if at < 0 or line.count(b"logship_") != self._keys_of_ours or line.find(b"}", 0, at) >= 0:
+            return None
+        head = _HEAD.match(line)
+        tail = self._tail.fullmatch(line, at)
+        if head is None or tail is None or head.lastgroup is None:
+            return None
+        braces = line.count(b"{", 0, at)
+        whole = braces == _BRACES_OPEN[head.lastgroup] and tail[3] == _CLOSING[head.lastgroup]
+        return tail if whole else None

@@ -11,11 +11,14 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, ClassVar, Final, Protocol
 
 from logship._audit.sources import CannotRead, Source
 from logship.errors import LogshipError
@@ -51,21 +54,22 @@ class Moved(LogshipError):  # noqa: N818 - it says what happened, as its sibling
     """A part was renamed or removed since it was listed."""
 
 
-class Part(Protocol):
-    """Something that is there as a whole, or not: a file, an object, a log group."""
+@dataclass(frozen=True)
+class Part(ABC):
+    """Something that is there as a whole, or not: a file, an object, a log group.
 
-    @property
-    def key(self) -> str:
-        """What it is known by."""
+    Attributes:
+        key: What it is known by.
+        name: What a person knows it by.
+        overlaps: Whether a reading repeats lines of the one before; they are not duplicates then.
+    """
 
-    @property
-    def name(self) -> str:
-        """What a person knows it by."""
+    key: str
+    name: str
 
-    @property
-    def overlaps(self) -> bool:
-        """Whether a reading repeats lines of the one before; they are not duplicates then."""
+    overlaps: ClassVar[bool] = False
 
+    @abstractmethod
     def read(self, position: Position | None) -> Reading | None:
         """Return what is there beyond a position; None if that is nothing.
 
@@ -112,7 +116,7 @@ class Files:
                 hidden = hidden or error
                 continue
             if status and stat.S_ISREG(status.st_mode):
-                part = FilePart(str(path), status)
+                part = FilePart(_identity(status), str(path), status)
                 found.setdefault(part.key, part)
         yield from found.values()
         if hidden is not None:
@@ -141,18 +145,10 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 @dataclass(frozen=True)
-class FilePart:
-    """A file, by its inode: a rename does not make it another one."""
+class FilePart(Part):
+    """A file, by its device and inode: a rename does not make it another one."""
 
-    name: str
     status: os.stat_result
-
-    overlaps = False
-
-    @property
-    def key(self) -> str:
-        """Device and inode."""
-        return _identity(self.status)
 
     def read(self, position: Position | None) -> Reading | None:
         """Return the lines behind the position, or all lines of a file that was cut or replaced."""
@@ -189,8 +185,7 @@ class FilePart:
         offset = position["offset"]
         if not 0 < offset <= self.status.st_size or self._digest_before(size) != head:
             return False
-        tail = position.get("tail")  # an earlier version did not keep it
-        return tail is None or self._digest_before(offset) == str(tail)
+        return self._digest_before(offset) == str(position["tail"])
 
     def _digest_before(self, offset: int) -> str:
         first = max(0, offset - KNOWN_BYTES)
@@ -204,3 +199,44 @@ class FilePart:
 
 def _identity(status: os.stat_result) -> str:
     return f"{status.st_dev}:{status.st_ino}"
+
+
+LATE_MILLISECONDS: Final = 300_000
+"""So much later than a newer record a record may come."""
+
+BATCH_LINES: Final = 1000
+
+Fetch = Callable[[int], Iterator[tuple[int, bytes]]]
+"""Yields times in milliseconds since 1970, and lines, of all records from a time on."""
+
+
+@dataclass(frozen=True)
+class TimedPart(Part):
+    """All of an output that keeps records by their time, or of one of its indices.
+
+    Such an output has no order of arrival. A record may come after records that are newer, because
+    a sidecar repeats what failed. So each reading begins some time before the newest record that is
+    known, and what it has of the time before is read again. A record from the future is not taken
+    for the newest one: it would hide all that come before its time.
+
+    Attributes:
+        fetch: Asks for records.
+    """
+
+    fetch: Fetch
+
+    overlaps = True
+
+    def read(self, position: Position | None) -> Reading:
+        """Return the lines that may be new; what is new is known only afterwards."""
+        now = time.time_ns() // 1_000_000
+        position = {"newest": min(position["newest"] if position else 0, now)}
+        return Reading(self._batches(position, now), position)
+
+    def _batches(self, position: Position, now: int) -> Iterator[list[bytes]]:
+        """Yield the lines. The position is the time of the newest one that is not behind `now`."""
+        found = self.fetch(max(0, position["newest"] - LATE_MILLISECONDS))
+        while batch := list(islice(found, BATCH_LINES)):
+            past = (milliseconds for milliseconds, _ in batch if milliseconds <= now)
+            position["newest"] = max(position["newest"], max(past, default=0))
+            yield [line for _, line in batch]

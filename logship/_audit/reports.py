@@ -20,6 +20,7 @@ process writes them. A spill begins with such a line, because the process may be
 drain report. A correction follows if records were refused after the report."""
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+"""Half of a pair, which text does not have."""
 
 AGES: Final = {source: age for age, source in enumerate(REPORT_SOURCES.values())}
 
@@ -144,12 +145,13 @@ def _sum_problem(report: Mapping[str, object], unnamed: int) -> str | None:
 
 
 def _read_stream_report(stream: object, source: str) -> StreamReport:
-    if not isinstance(stream, dict) or not _is_text(stream.get("stream")):
+    name = stream.get("stream") if isinstance(stream, dict) else None
+    if not isinstance(stream, dict) or not isinstance(name, str) or _SURROGATE.search(name):
         raise UnreadableReport("a drain report's stream without a name")
     tag = stream.get("tag")
     return StreamReport(
         source=source,
-        stream=stream["stream"],
+        stream=name,
         tag=tag if isinstance(tag, str) else None,
         last=_count(stream, "last"),
         end=None if stream.get("end") is None else _count(stream, "end"),
@@ -157,11 +159,6 @@ def _read_stream_report(stream: object, source: str) -> StreamReport:
         refused=_count(stream, "refused"),
         declared=tuple(_read_declared(stream, source)),
     )
-
-
-def _is_text(value: object) -> bool:
-    """Tell whether a value is text, and no half of a surrogate pair in it."""
-    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def _read_declared(stream: Mapping[str, object], source: str) -> Iterator[Declared]:

@@ -1,12 +1,15 @@
-"""The verdict in words. The first line is the verdict, so a tired reader can stop there."""
+"""The verdict as JSON, and in words, of which the first line is enough for a tired reader."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
+from logship._audit.evidence import Refusals
 from logship._audit.ranges import Ranges
-from logship._audit.refusals import RefusalsVerdict
 from logship._audit.reports import Declared
 from logship._audit.verdict import Outcome, StreamVerdict, Verdict
 
@@ -177,22 +180,21 @@ def _details(stream: StreamVerdict) -> Iterator[str]:
         yield f"{name} refused by the client, without a number: {stream.refused:,}"
 
 
-def _refusal_details(refusals: RefusalsVerdict) -> Iterator[str]:
+def _refusal_details(refusals: Refusals) -> Iterator[str]:
     """Say how many records were refused without an error for the call, and where they are."""
     if refusals.untold:
         yield (
             f"{_life(refusals)} refused by calls that returned no error: {refusals.untold:,}; "
             f"copies of {refusals.copies.count:,} are here"
         )
-    if refusals.unwritten:
-        yield f"{_life(refusals)} refused, and stderr did not take them: {refusals.unwritten:,}"
-    if refusals.told:
-        yield (
-            f"{_life(refusals)} refused by calls that returned an error or False: {refusals.told:,}"
-        )
+    count = refusals.count
+    if count.unwritten:
+        yield f"{_life(refusals)} refused, and stderr did not take them: {count.unwritten:,}"
+    if count.told:
+        yield f"{_life(refusals)} refused by calls that returned an error or False: {count.told:,}"
 
 
-def _life(refusals: RefusalsVerdict) -> str:
+def _life(refusals: Refusals) -> str:
     return f"process life {_short(refusals.life)}"
 
 
@@ -229,13 +231,12 @@ def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
 
 
 def _ranges(ranges: Ranges) -> str:
-    shown = [_range(*pair) for pair, _ in zip(ranges, range(RANGES_SHOWN_MAX), strict=False)]
+    shown = [
+        str(first) if first == last else f"{first}-{last}"
+        for first, last in islice(ranges, RANGES_SHOWN_MAX)
+    ]
     more = len(ranges) - len(shown)
     return ", ".join(shown) + (f", ... and {_many(more, 'more range')}" if more else "")
-
-
-def _range(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
 
 
 def _name(stream: StreamVerdict) -> str:
@@ -261,3 +262,58 @@ def _printable(text: str) -> str:
 
 def _short(name: str) -> str:
     return _printable(name[:NAME_CHARACTERS_MAX] + "…" * (len(name) > NAME_CHARACTERS_MAX))
+
+
+def verdict_as_json(verdict: Verdict, notes: list[str]) -> str:
+    """Return all that the verdict says.
+
+    Args:
+        verdict: Of the audit.
+        notes: What is odd about the files.
+    """
+    document = {
+        "outcome": verdict.outcome.value,
+        "exit_code": verdict.outcome.exit_code,
+        "lines": verdict.lines,
+        "unstamped": verdict.unstamped,
+        "unreadable": verdict.unreadable,
+        "unreadable_places": list(map(dataclasses.asdict, verdict.unreadable_places)),
+        "reports": verdict.reports,
+        "unnamed": verdict.unnamed,
+        "notes": notes,
+        "problems": list(verdict.problems),
+        "streams": [_stream_as_json(stream) for stream in verdict.streams],
+        "refusals": [_refusals_as_json(each) for each in verdict.refusals],
+    }
+    return json.dumps(document, indent=2)
+
+
+def _refusals_as_json(refusals: Refusals) -> dict[str, object]:
+    return {
+        "refused_id": refusals.life,
+        "copies": list(refusals.copies),
+        "declared": refusals.declared,
+        "lost": list(refusals.lost),
+        "unwritten": refusals.count.unwritten,
+        "told": refusals.count.told,
+    }
+
+
+def _stream_as_json(stream: StreamVerdict) -> dict[str, object]:
+    return {
+        "stream": stream.stream,
+        "tag": stream.tag,
+        "outcome": stream.outcome.value,
+        "last": stream.last,
+        "proof": stream.proof,
+        "delivered": stream.delivered.count,
+        "records": stream.records,
+        "duplicates": stream.duplicates,
+        "spilled": list(stream.spilled),
+        "spilled_and_delivered": stream.spilled_too,
+        "declared": [[item.first, item.last, item.reason, item.by] for item in stream.declared],
+        "lost": list(stream.lost),
+        "beyond": list(stream.beyond),
+        "refused": stream.refused,
+        "problems": list(stream.problems),
+    }

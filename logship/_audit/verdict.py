@@ -9,9 +9,8 @@ from heapq import heappop, heappush
 from itertools import chain, pairwise
 from typing import Final
 
-from logship._audit.evidence import Stream
+from logship._audit.evidence import Refusals, Stream
 from logship._audit.ranges import Ranges
-from logship._audit.refusals import RefusalsVerdict
 from logship._audit.reports import NUMBER_MAX, REPORT_SOURCES, Declared, StreamReport
 
 ENDS_MAX: Final = 2
@@ -41,16 +40,7 @@ class Outcome(enum.Enum):
     @property
     def exit_code(self) -> int:
         """The command's exit code."""
-        return _EXIT_CODES[self]
-
-
-_EXIT_CODES: Final = {
-    Outcome.COMPLETE: 0,
-    Outcome.LOST: 1,
-    Outcome.NO_STAMPS: 2,
-    Outcome.DECLARED: 3,
-    Outcome.UNPROVEN: 3,
-}
+        return {Outcome.COMPLETE: 0, Outcome.LOST: 1, Outcome.NO_STAMPS: 2}.get(self, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +123,7 @@ class Verdict:
     """
 
     streams: tuple[StreamVerdict, ...]
-    refusals: tuple[RefusalsVerdict, ...]
+    refusals: tuple[Refusals, ...]
     problems: tuple[str, ...]
     reports: int
     unnamed: int
@@ -160,14 +150,14 @@ class Verdict:
 
 def judge(stream: Stream) -> StreamVerdict:
     """Return what the evidence about one stream proves."""
-    last, proof = _last_number(stream)
-    reported = stream.report.last if stream.report else 0
+    (last, proof), report = _last_number(stream), stream.report
+    reported = report.last if report else 0
     missing = Ranges.up_to(last) - stream.delivered
     spilled = missing & stream.spilled
     declared, lost = _split_declared(stream, missing - spilled)
     return StreamVerdict(
         stream=stream.name,
-        tag=(stream.report and stream.report.tag) or stream.tag,
+        tag=(report and report.tag) or stream.tag,
         last=last,
         proof=proof,
         delivered=stream.delivered,
@@ -178,7 +168,7 @@ def judge(stream: Stream) -> StreamVerdict:
         declared=declared,
         lost=lost,
         beyond=(stream.delivered | stream.spilled) - Ranges.up_to(max(last, reported)),
-        refused=_refused(stream),
+        refused=max([*(end.refused or 0 for end in stream.ends), report.refused if report else 0]),
         reported=reported,
         problems=tuple(dict.fromkeys(_problems(stream))),
     )
@@ -245,11 +235,6 @@ def _without_overlaps(sets: Collection[Ranges]) -> Iterator[Ranges]:
                 kept[best].append((number, min(end, following - 1)))
                 number = kept[best][-1][1] + 1
     yield from map(Ranges, kept)
-
-
-def _refused(stream: Stream) -> int:
-    known = [end.refused or 0 for end in stream.ends]
-    return max([*known, stream.report.refused if stream.report else 0])
 
 
 def _problems(stream: Stream) -> Iterator[str]:

@@ -8,40 +8,27 @@ and a part that is renamed, copied or compressed does not.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from operator import add, sub
+from typing import Any, Final, NamedTuple
 
 from logship._audit.ages import Ages
 from logship._audit.audit import Audit
 from logship._audit.evidence import Stream
 from logship._audit.lines import STAMP_KEY
 from logship._audit.outputs import Moved, Output, Part, Position
-from logship._audit.settled import Counts, Settled
 from logship._audit.sources import CannotRead
-from logship._audit.stored import restored, stored
-from logship._audit.verdict import StreamVerdict, judge
+from logship._audit.verdict import Outcome, StreamVerdict, judge
 
-VERSIONS: Final = (1, 2)
-"""The versions of a state that can be read; the last one is written."""
+VERSION: Final = 2
+"""Of a state."""
 
 
 @dataclass
 class Figures:
-    """What a watch exports, as of its last look.
-
-    Attributes:
-        records_proved: Records of the application that are in the outputs, each counted once.
-        records_missing: Numbers that are in no output and not declared.
-        records_overdue: Those of them that have been missing for too long.
-        records_duplicated: Lines that repeat a number.
-        streams_unended: Streams whose end nothing proves.
-        streams_inconsistent: Streams that contradict themselves.
-        oldest_missing_seconds: How long the longest missing number has been missing.
-        parts: Files, objects and the like that are there.
-        read_failures: How often something could not be listed or read.
-        looked_timestamp_seconds: When it looked last, since the epoch.
-    """
+    """What a watch exports, as of its last look; `AUDIT_MEASURES` says what each number is."""
 
     records_proved: int = 0
     records_missing: int = 0
@@ -70,6 +57,54 @@ class Followed:
     changed_seconds: float
     position: Position | None = None
     streams: dict[str, Stream] = field(default_factory=dict)
+
+
+class Counts(NamedTuple):
+    """What streams add to the figures of a watch."""
+
+    records: int = 0
+    duplicates: int = 0
+    unended: int = 0
+    inconsistent: int = 0
+
+    @classmethod
+    def of(cls, verdict: StreamVerdict) -> Counts:
+        """Return what one stream adds."""
+        is_unended, is_inconsistent = verdict.proof is None, bool(verdict.problems)
+        return cls(verdict.records, verdict.duplicates, is_unended, is_inconsistent)
+
+    def plus(self, verdicts: Iterable[StreamVerdict]) -> Counts:
+        """Return the sums of these and of what the streams add."""
+        return Counts(*map(sum, zip(self, *map(Counts.of, verdicts), strict=True)))
+
+
+@dataclass
+class Settled:
+    """Streams of which only parts that may be removed hold something; no number of them is missing.
+
+    Most of them never get another record. So their evidence is kept as text, which takes an eighth
+    of the memory, and a look goes through none of it. What they add to the figures is kept as sums.
+
+    Attributes:
+        counts: What all of them add to the figures.
+        texts: The evidence about each of them that is not complete, as JSON.
+    """
+
+    counts: Counts = Counts()
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def put(self, stream: Stream, verdict: StreamVerdict) -> None:
+        """Settle a stream. A complete one gets no more records: it is only counted."""
+        self.counts = Counts(*map(add, self.counts, Counts.of(verdict)))
+        if verdict.outcome is not Outcome.COMPLETE:
+            self.texts[stream.name] = json.dumps(stream.stored(), separators=(",", ":"))
+
+    def take(self, names: set[str]) -> Iterator[Stream]:
+        """Yield those of these streams that are known, settled no longer."""
+        for name in names & self.texts.keys():
+            stream = Stream.restored(json.loads(self.texts.pop(name)))
+            self.counts = Counts(*map(sub, self.counts, Counts.of(judge(stream))))
+            yield stream
 
 
 class Watch:
@@ -152,7 +187,9 @@ class Watch:
         if unlisted is not None:
             raise unlisted  # what was not listed may be there
         for key in followed.keys() - parts.keys():
-            self._part_is_gone(followed.pop(key), now_seconds)
+            gone = followed.pop(key)
+            text = f"{gone.name} is gone; what was in it no longer counts"
+            self._let_go(gone.streams, gone.changed_seconds, now_seconds, text)
 
     def _read(self, part: Part, known: Followed, now_seconds: float) -> None:
         reading = part.read(known.position)
@@ -181,10 +218,6 @@ class Watch:
             what = f"{count:,} records" if count else "reports or spilled copies"
             text = f"{known.name} was cut or replaced; {what} of it no longer count"
             self._let_go(before, known.changed_seconds, now_seconds, text)
-
-    def _part_is_gone(self, known: Followed, now_seconds: float) -> None:
-        text = f"{known.name} is gone; what was in it no longer counts"
-        self._let_go(known.streams, known.changed_seconds, now_seconds, text)
 
     def _let_go(
         self, streams: dict[str, Stream], changed_seconds: float, now_seconds: float, text: str
@@ -281,12 +314,12 @@ class Watch:
     def state(self) -> dict[str, Any]:
         """Return all that a later watch must know to go on, as plain values."""
         return {
-            "version": VERSIONS[-1],
+            "version": VERSION,
             "stamp_key": self._stamp_key,
             "settled": self._settled.counts,
             "settled_streams": self._settled.texts,
             "ages": self._ages.stored(),
-            "folded": [stored(stream) for stream in self._folded.values()],
+            "folded": [stream.stored() for stream in self._folded.values()],
             "outputs": {
                 name: {key: _stored(known) for key, known in followed.items()}
                 for name, followed in self._followed.items()
@@ -299,22 +332,16 @@ class Watch:
         Raises:
             AttributeError, KeyError, TypeError, ValueError: It is no such state.
         """
-        if state["version"] not in VERSIONS or state["stamp_key"] != self._stamp_key:
+        if state["version"] != VERSION or state["stamp_key"] != self._stamp_key:
             raise ValueError("it is of another version, or for another stamp key")
         counts = Counts(*map(int, state["settled"]))
-        self._settled = Settled(counts, dict(state.get("settled_streams", {})))
+        self._settled = Settled(counts, dict(state["settled_streams"]))
         self._ages = Ages.restored(state["ages"])
-        _absorb(self._folded, map(restored, state["folded"]))
-        known = {_named(name): parts.items() for name, parts in state["outputs"].items()}
-        for name in self._followed.keys() & known.keys():
-            parts = known[name]
+        _absorb(self._folded, map(Stream.restored, state["folded"]))
+        for name in self._followed.keys() & state["outputs"].keys():
+            parts = state["outputs"][name].items()
             self._followed[name] = {key: _restored(known) for key, known in parts}
         self._touched = set().union(*self._all_streams())
-
-
-def _named(name: str) -> str:
-    """Return an output's name; that of a topic had its properties behind it once."""
-    return name.partition("?")[0] if name.startswith("kafka:") else name
 
 
 def _absorb(known: dict[str, Stream], found: Iterable[Stream], *, overlaps: bool = False) -> None:
@@ -323,10 +350,10 @@ def _absorb(known: dict[str, Stream], found: Iterable[Stream], *, overlaps: bool
 
 
 def _stored(known: Followed) -> dict[str, Any]:
-    streams = [stored(stream) for stream in known.streams.values()]
+    streams = [stream.stored() for stream in known.streams.values()]
     return {**vars(known), "streams": streams}
 
 
 def _restored(fields: dict[str, Any]) -> Followed:
-    streams = map(restored, fields["streams"])
+    streams = map(Stream.restored, fields["streams"])
     return Followed(**{**fields, "streams": {stream.name: stream for stream in streams}})

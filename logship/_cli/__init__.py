@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from logship import _system
-from logship._cli.output import ending_with
+from logship._cli.common import ending_with
 from logship._quoting import visible
 from logship._spelling import nearest
 from logship._version import __version__
@@ -101,7 +101,10 @@ def is_possible_here(name: str) -> bool:
     return _system.NAME in SYSTEMS.get(name, (_system.NAME,))
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(__version__, "-V", "--version", prog_name="logship")
 def main() -> None:
     """Ship application logs to a Fluentd or Fluent Bit sidecar, and lose none.

@@ -15,17 +15,17 @@ import click
 
 from logship._audit.audit import Audit
 from logship._audit.destinations import is_address, output_of
-from logship._audit.document import verdict_as_json
 from logship._audit.lines import STAMP_KEY
 from logship._audit.sources import CannotRead, Source, expected_in
-from logship._audit.state_file import BadState
-from logship._audit.text import verdict_as_text
+from logship._audit.text import verdict_as_json, verdict_as_text
 from logship._audit.verdict import Outcome
-from logship._cli.output import ending_with, show, show_text
-from logship._cli.watching import follow, refuse_without_watch, watch_options
+from logship._cli.common import ending_with, only_given, show, show_text
+from logship._cli.watching import INTERVAL_SECONDS, BadState, follow
 
 INPUT = click.Path(readable=False, allow_dash=True)
 """Any name: the audit itself says what is wrong with it. Shells complete file names."""
+
+SECONDS = click.FloatRange(0.0, min_open=True)
 
 COLOURS = {
     "complete:": "green",
@@ -95,10 +95,53 @@ def _identity(name: str, if_missing: str) -> object:
     "they name must be accounted for, up to its last number. May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything, as one JSON object.")
+@click.option("--stamp-key", default=STAMP_KEY, help="The field that carries the stamp.")
 @click.option(
-    "--stamp-key", default=STAMP_KEY, show_default=True, help="The field that carries the stamp."
+    "--watch",
+    "is_watching",
+    is_flag=True,
+    help="Follow the outputs until a stop signal. FILE may be a directory or a pattern such as "
+    "'out/*.log*', and it must also match rotated files.",
 )
-@watch_options
+@click.option(
+    "--state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --watch: keep the state in this file, and continue from it after a restart.",
+)
+@click.option(
+    "--interval",
+    "interval_seconds",
+    type=SECONDS,
+    metavar="SECONDS",
+    help=f"With --watch: how often to look (default: {INTERVAL_SECONDS:.0f}).",
+)
+@click.option(
+    "--overdue",
+    "overdue_seconds",
+    type=SECONDS,
+    metavar="SECONDS",
+    help="With --watch: a record that is missing for longer is overdue (default: 60).",
+)
+@click.option(
+    "--retention",
+    "retention_seconds",
+    type=SECONDS,
+    metavar="SECONDS",
+    help="With --watch: a file that has not changed for this time may be removed without a "
+    "loss (default: no file may).",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="With --watch: serve metrics on this port; 0 is any free port, printed on stderr.",
+)
+@click.option(
+    "--metrics-host",
+    metavar="HOST",
+    help="With --watch: serve metrics on this address (default: 127.0.0.1).",
+)
 @click.pass_context
 @_errors_are_no_verdict()
 def command(
@@ -132,7 +175,9 @@ def command(
         if expected or as_json or "-" in files:
             raise click.UsageError("--watch takes no --expect, no --json and no standard input")
         follow(files, stamp_key, **options)
-    refuse_without_watch(options)
+    for name in only_given(options):
+        option = name.removesuffix("_seconds").replace("_", "-")
+        raise click.UsageError(f"--{option} is only for --watch")
     _check_inputs(files, "FILE", "a sidecar makes its file when it writes the first record")
     _check_inputs(expected, "--expect", "reports are on the application's stderr")
     if "-" in files and "-" in expected:

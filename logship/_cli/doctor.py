@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 
 import click
 
-from logship._cli.output import show, show_text
+from logship._cli.common import show, show_text
+from logship._deployment.doctor.examination import examine
 from logship._deployment.doctor.result import Result, as_json, as_lines, has_failed, verdict
+from logship._deployment.doctor.sidecars import Sending
 
 COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
 
@@ -21,7 +23,6 @@ COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
     "--workers",
     type=click.IntRange(min=1),
     default=1,
-    show_default=True,
     metavar="N",
     help="How many processes of this container have a client, as with gunicorn -w N.",
 )
@@ -35,7 +36,6 @@ COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
     "--burst",
     type=click.IntRange(min=0, max=1_000_000),
     default=100,
-    show_default=True,
     metavar="N",
     help="Records to send, to measure how fast the sidecar acks; 0 sends none.",
 )
@@ -44,7 +44,6 @@ COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
     "wait_seconds",
     type=click.FloatRange(min=0.1, max=600),
     default=10.0,
-    show_default=True,
     metavar="SECONDS",
     help="How long to wait for acks.",
 )
@@ -74,9 +73,6 @@ def command(
       1  a check failed; its line says what was found, and what to do
       2  wrong usage
     """
-    from logship._deployment.doctor.examination import examine  # noqa: PLC0415 - `--help` needs none of it
-    from logship._deployment.doctor.sidecars import Sending  # noqa: PLC0415 - nor this
-
     if tag is not None and not (tag and tag.isprintable()):
         raise click.UsageError("--tag: give a text of printable characters")
     sending = Sending(allowed=not no_send, burst=burst, wait_seconds=wait_seconds, tag=tag)

@@ -10,25 +10,21 @@ from pathlib import Path
 
 import click
 
-from logship._cli.output import ending_with, show, show_text
+from logship._cli.common import ending_with, show, show_text
 from logship._deployment.linting.documents import is_script
-from logship._deployment.linting.formats import as_github, as_json, as_text, explained
+from logship._deployment.linting.formats import as_github, as_json, as_sarif, as_text, explained
 from logship._deployment.linting.model import LintError
-from logship._deployment.linting.report import FileReport, Ignoring, judge
+from logship._deployment.linting.report import FileReport, Ignored, judge, read_ignored
 from logship._deployment.linting.rules import RULES
-from logship._deployment.linting.sarif import as_sarif
 from logship._quoting import visible
 
 FILE_BYTES_MAX = 8 * 1024 * 1024
 """A Terraform plan of a large estate has a few megabytes. YAML has a smaller limit."""
 
 
-def _read_ignoring(
-    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> tuple[Ignoring, ...]:
-    del context, parameter
+def _ignored(text: str) -> Ignored:
     try:
-        return tuple(Ignoring.parse(value) for value in values)
+        return read_ignored(text)
     except LintError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -50,7 +46,6 @@ def _explain(context: click.Context, parameter: click.Parameter, name: str | Non
     "form",
     type=click.Choice(["text", "json", "sarif", "github"]),
     default="text",
-    show_default=True,
     help="How to print the findings.",
 )
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
@@ -58,8 +53,8 @@ def _explain(context: click.Context, parameter: click.Parameter, name: str | Non
     "--ignore",
     "ignoring",
     multiple=True,
+    type=_ignored,
     metavar="RULE[:CONTAINER]",
-    callback=_read_ignoring,
     help="Leave out a rule's findings, or those of one container. May be repeated.",
 )
 @click.option("--spot", is_flag=True, help="The ECS tasks run on Fargate Spot.")
@@ -76,7 +71,7 @@ def command(
     context: click.Context,
     files: tuple[str, ...],
     form: str,
-    ignoring: tuple[Ignoring, ...],
+    ignoring: tuple[Ignored, ...],
     spot: bool,
 ) -> None:
     """Find mistakes in deployment files that would lose logs. It works offline.
@@ -95,7 +90,13 @@ def command(
       1  findings; each says what would happen, and which line to change
       2  wrong usage, or a file cannot be read; findings in other files are printed
     """
-    texts, errors = _read(files)
+    texts: dict[str, str] = {}
+    errors: list[str] = []
+    for name in files:
+        try:
+            texts[name] = _content(name)
+        except LintError as error:
+            errors.append(str(error))
     scripts = _scripts(texts)
     by_place = {_place(Path(name)): text for name, text in texts.items()}
     reports = []
@@ -122,17 +123,6 @@ def _show(form: str, reports: list[FileReport], errors: list[str]) -> None:
     else:
         told = as_json(reports) if form == "json" else as_sarif(reports, errors)
         show_text(json.dumps(told, indent=2))
-
-
-def _read(files: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
-    """Return the texts by name, and errors about files that cannot be read."""
-    texts, errors = {}, []
-    for name in files:
-        try:
-            texts[name] = _content(name)
-        except LintError as error:
-            errors.append(str(error))
-    return texts, errors
 
 
 def _scripts(texts: Mapping[str, str]) -> dict[str, str]:

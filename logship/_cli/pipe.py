@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from logship import _system
-from logship._cli.options import (
+from logship._cli.common import (
     fields_option,
     only_given,
     redact_option,
@@ -30,9 +30,7 @@ from logship._settings import Settings
 @fields_option
 @redact_option
 @wrong_settings_are_usage()
-def command(
-    tag: str | None, stop_timeout: float | None, fields: str | None, redact: str | None
-) -> None:
+def command(**given: Any) -> None:
     """Ship the lines of standard input.
 
     A line that is a JSON object becomes that record; any other line becomes a record's message.
@@ -46,12 +44,6 @@ def command(
          the input could not be read to its end
       2  wrong usage, or a wrong setting
     """
-    given: dict[str, Any] = {
-        "tag": tag,
-        "stop_timeout_seconds": stop_timeout,
-        "fields": fields,
-        "redact": redact,
-    }
     chosen = Settings.from_env(os.environ, **only_given(given))
     from logship._run.pipe import Pipe  # noqa: PLC0415 - `--help` needs none of it
 

@@ -9,9 +9,8 @@ from typing import Any, get_args
 
 import click
 
-from logship._cli.output import show, show_text
-from logship._deployment.planning.arithmetic import Calculation, Deployment
-from logship._deployment.planning.durations import size
+from logship._cli.common import show, show_text
+from logship._deployment.planning.arithmetic import Calculation, Deployment, size
 from logship._deployment.planning.figures import Destination, Price, load
 from logship._deployment.planning.plan import fits, improved
 from logship._deployment.planning.text import plan_as_json, plan_as_lines
@@ -80,7 +79,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "text_bytes",
     type=quantity(Bytes(1, RECORD_BYTES_MAX)),
     default=str(FIGURES.text_bytes),
-    show_default=True,
     metavar="SIZE",
     help="The text of a record, in bytes. Time, stamp and other fields are added.",
 )
@@ -88,7 +86,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "--tasks",
     type=click.IntRange(1, 1_000_000),
     default=1,
-    show_default=True,
     metavar="N",
     help="How many such tasks there are; volumes and costs are those of all.",
 )
@@ -96,7 +93,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "--workers",
     type=click.IntRange(1, 10_000),
     default=1,
-    show_default=True,
     metavar="N",
     help="How many processes of a task have a client, as with gunicorn -w N.",
 )
@@ -104,7 +100,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "--sidecar",
     type=click.Choice(sorted(FIGURES.sidecars)),
     default="fluent-bit",
-    show_default=True,
     help="The sidecar of each task.",
 )
 @click.option(
@@ -112,7 +107,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "cores",
     type=quantity(Number(0.01, 256.0)),
     default="0.25",
-    show_default=True,
     metavar="VCPU",
     help="The share of a core that the sidecar may use.",
 )
@@ -149,7 +143,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "stop_timeout_seconds",
     type=quantity(_OF_SETTINGS["stop_timeout_seconds"]),
     default=f"{stop_timeout_for({TASK_METADATA_VARIABLE: ''}):g}s",
-    show_default=True,
     metavar="SECONDS",
     help="Time that the orchestrator gives from the stop signal to SIGKILL, as 30 or 2m.",
 )
@@ -164,7 +157,6 @@ MEMORY = quantity(Bytes(4 * MIB))
     "--compress",
     type=click.Choice(get_args(Compress)),
     default="none",
-    show_default=True,
     help="LOGSHIP_COMPRESS.",
 )
 @click.option(
@@ -209,7 +201,12 @@ def command(
       2  wrong usage
     """
     calculation = Calculation(Deployment(**options), FIGURES)
-    _check_record(calculation)
+    buffer = calculation.deployment.buffer_bytes
+    if calculation.least_buffer_bytes > buffer:
+        raise click.UsageError(
+            f"--record-size: two records do not fit into the buffer of {size(buffer)}, and logship "
+            "would cut them off; give a larger --buffer-size"
+        )
     destinations = _destinations(calculation, destination, price_per_gb)
     better = improved(calculation)
     if as_json:
@@ -218,15 +215,6 @@ def command(
     else:
         show(plan_as_lines(calculation, better, destinations, compress), COLOURS)
     context.exit(0 if fits(calculation) else 1)
-
-
-def _check_record(calculation: Calculation) -> None:
-    buffer = calculation.deployment.buffer_bytes
-    if calculation.least_buffer_bytes > buffer:
-        raise click.UsageError(
-            f"--record-size: two records do not fit into the buffer of {size(buffer)}, and logship "
-            "would cut them off; give a larger --buffer-size"
-        )
 
 
 def _destinations(

@@ -17,14 +17,13 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from logship._cli.output import say, takes_colours
+from logship._cli.common import say, serve_metrics, takes_colours
 from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
 from logship._receiver.access import Access, AccessOptions
 from logship._receiver.binds import Listener, ListenError, parse_bind
-from logship._receiver.lines import Lines, counted, written
 from logship._receiver.server import Counts, Limits, Receiver
-from logship._receiver.session import Session
+from logship._receiver.session import Lines, Session, counted, written
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 from logship._settings import Endpoint
 from logship._signal_names import signals_named
@@ -62,7 +61,6 @@ _say = functools.partial(say, "receive")
     "--bind",
     callback=_read_bind,
     default="127.0.0.1:24224",
-    show_default=True,
     metavar="ADDRESS",
     help="Listen on HOST:PORT (port 0 is any free one) or unix:///PATH.",
 )
@@ -121,7 +119,6 @@ _say = functools.partial(say, "receive")
     type=click.IntRange(1),
     metavar="N",
     default=Limits().connections_max,
-    show_default=True,
     help="Connections that may be open at a time; the next one waits until one of them ends.",
 )
 @click.option(
@@ -130,7 +127,6 @@ _say = functools.partial(say, "receive")
     type=SECONDS,
     metavar="SECONDS",
     default=Limits().idle_timeout_seconds,
-    show_default=True,
     help="Close a connection that sends nothing for this time.",
 )
 @click.option(
@@ -139,7 +135,6 @@ _say = functools.partial(say, "receive")
     type=SECONDS,
     metavar="SECONDS",
     default=Limits().handshake_timeout_seconds,
-    show_default=True,
     help="Close a connection whose TLS handshake, or whose proof of the key, takes longer.",
 )
 @click.option(
@@ -147,7 +142,6 @@ _say = functools.partial(say, "receive")
     type=click.IntRange(MESSAGE_BYTES_MAX),
     metavar="N",
     default=Limits().pending_bytes_max,
-    show_default=True,
     help="Bytes of incomplete messages that all connections together may hold.",
 )
 @click.option(
@@ -162,7 +156,6 @@ _say = functools.partial(say, "receive")
     "--metrics-host",
     envvar="LOGSHIP_METRICS_HOST",
     default="127.0.0.1",
-    show_default=True,
     metavar="HOST",
     help="Serve metrics on this address (also LOGSHIP_METRICS_HOST).",
 )
@@ -217,7 +210,10 @@ def command(
         for warning in access.warnings(listener.bind):
             _say(warning)
         if metrics_port is not None:
-            _serve_metrics(receiver, metrics_host, metrics_port)
+            try:
+                serve_metrics("receive", metrics_host, metrics_port, receiver.counts)
+            except click.UsageError as error:  # a receiver without metrics is better than none
+                _say(f"{error.message}; it continues without them")
         _keep_freed_memory()
         if count:
             _say("records are counted and acknowledged, none is kept")
@@ -247,18 +243,6 @@ def _summary(counts: Counts, seconds: float) -> str:
     connections = f"{counts.connections:,} connection" + "s" * (counts.connections != 1)
     records = f"{counts.records:,} record" + "s" * (counts.records != 1)
     return f"{records} on {connections} in {seconds:.1f} s"
-
-
-def _serve_metrics(receiver: Receiver, host: str, port: int) -> None:
-    from logship._metrics.prometheus import CountsCollector, serve  # noqa: PLC0415 - only where it is wanted
-
-    try:
-        endpoint = serve(host, port, [CountsCollector(receiver.counts)])
-    except OSError as error:  # a receiver without metrics is better than none
-        reason = error.strerror or str(error)
-        _say(f"metrics cannot be served on {host}:{port}: {reason}; it continues without them")
-    else:
-        _say(f"metrics are served on {endpoint.url}")
 
 
 def _keep_freed_memory() -> None:

@@ -7,12 +7,20 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from logship._cli.options import only_given, stop_timeout_option, wrong_settings_are_usage
-from logship._cli.output import say, show_text
+from logship._cli.common import (
+    only_given,
+    say,
+    show_text,
+    stop_timeout_option,
+    wrong_settings_are_usage,
+)
+from logship._recover import recover, settings_for_recovery
 from logship._spool.directories import SpoolError, make_spool_directory, open_spool_directory
+from logship._spool.inspection import inspect_spool
 
 
 @click.command()
@@ -43,8 +51,7 @@ def command(
     spool: Path,
     watch: bool,
     dry_run: bool,
-    stop_timeout: float | None,
-    metrics_port: int | None,
+    **given: Any,
 ) -> None:
     """Ship what dead processes left on a spool.
 
@@ -63,9 +70,6 @@ def command(
       1  some records are left or missing, were written to stderr, or could not be read
       2  wrong usage, a wrong setting, or a directory that cannot be used
     """
-    from logship._recover import recover, settings_for_recovery  # noqa: PLC0415 - `--help` needs none of it
-    from logship._spool.inspection import inspect_spool  # noqa: PLC0415 - nor this
-
     try:
         if dry_run:
             for found in inspect_spool(spool):
@@ -74,7 +78,6 @@ def command(
         if watch and make_spool_directory(spool):  # without, a wrong DIR would look complete
             say("recover", f"made {spool} for user {os.geteuid()}")
         os.close(open_spool_directory(spool, any_owner=True))
-        given = {"stop_timeout_seconds": stop_timeout, "metrics_port": metrics_port}
         settings = settings_for_recovery(**only_given(given))
         if settings.disabled:
             if not watch:

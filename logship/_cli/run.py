@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from logship import _system
-from logship._cli.options import (
+from logship._cli.common import (
+    ending_with,
     fields_option,
     only_given,
     redact_option,
     stop_timeout_option,
     wrong_settings_are_usage,
 )
-from logship._cli.output import ending_with
 from logship._quoting import visible
 from logship._run.signals import Signals, parse_mapping
 from logship._run.statuses import NOT_EXECUTABLE, NOT_FOUND
@@ -29,6 +29,12 @@ from logship.errors import SettingsError
 
 if TYPE_CHECKING:
     from logship._run.receipt import Receipt
+
+
+SETTINGS = (
+    *("tag", "stop_timeout_seconds", "block_seconds_max", "metrics_port", "fields", "redact"),
+)
+"""Options that are settings of the client, by their names."""
 
 
 def _read_mapping(
@@ -120,6 +126,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 )
 @click.option(
     "--push-back",
+    "block_seconds_max",
     type=float,
     metavar="SECONDS",
     help="How long a full buffer may make CMD wait, once in each outage (default: "
@@ -132,7 +139,6 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     "orphan_seconds",
     type=click.FloatRange(min=0),
     default=5.0,
-    show_default=True,
     metavar="SECONDS",
     help="How long to wait, after CMD's end, for processes that it left behind and that still "
     "hold its output.",
@@ -147,12 +153,6 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 @wrong_settings_are_usage()
 def command(
     words: tuple[str, ...],
-    tag: str | None,
-    stop_timeout: float | None,
-    push_back: float | None,
-    metrics_port: int | None,
-    fields: str | None,
-    redact: str | None,
     install: bool,
     mapping: dict[int, int],
     **options: Any,
@@ -201,23 +201,18 @@ def command(
     from logship._run.shipping import PUSH_BACK_SECONDS  # noqa: PLC0415 - as above
 
     sys.argv[:] = words  # whose name is the default tag
-    if push_back is None and not os.environ.get(variable_name("block_seconds_max")):
-        push_back = PUSH_BACK_SECONDS
-    given: dict[str, Any] = {
-        "tag": tag,
-        "stop_timeout_seconds": stop_timeout,
-        "block_seconds_max": push_back,
-        "metrics_port": metrics_port,
-        "fields": fields,
-        "redact": redact,
-    }
-    settings = Settings.from_env(os.environ, **only_given(given))
+    given = only_given({name: options.pop(name) for name in SETTINGS})
+    if not os.environ.get(variable_name("block_seconds_max")):
+        given.setdefault("block_seconds_max", PUSH_BACK_SECONDS)
+    settings = Settings.from_env(os.environ, **given)
     if settings.disabled:
         signals.give_back()
         _become(words)
     environ: Mapping[str, str] = os.environ
     if install:
-        chosen = only_given({"fields": fields, "redact": redact})
+        chosen: dict[str, str] = {
+            name: given[name] for name in ("fields", "redact") if name in given
+        }
         environ = environment_with_install(environ, settings, chosen)
     supervisor = Supervisor(settings, Options(command=words, environ=environ, **options), signals)
     exit_code = supervisor.run()

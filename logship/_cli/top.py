@@ -8,26 +8,21 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from logship import _system
-from logship._cli.options import wrong_settings_are_usage
-from logship._cli.output import show, show_text
-
-if TYPE_CHECKING:
-    from logship._top.figures import Snapshot
-    from logship._top.sources import Read
+from logship._cli.common import show, show_text, wrong_settings_are_usage
+from logship._metrics.outlet import pages_directory
+from logship._settings import Settings
+from logship._top.figures import History, Snapshot
+from logship._top.sources import Read, SourceError, read_directory, read_endpoint
+from logship._top.text import view_as_json, view_as_lines
 
 HOME_AND_CLEAR = "\x1b[H\x1b[J"
 """Moves the cursor to the first line, and clears from there."""
 
 COLOURS = {"logship top:": "cyan"}
-
-
-class NothingToRead(click.ClickException):
-    """There are no numbers to show."""
 
 
 @click.command(short_help="Watch what the processes of this container log, buffer and lose.")
@@ -50,7 +45,6 @@ class NothingToRead(click.ClickException):
     "interval_seconds",
     type=click.FloatRange(min=0.2, max=3600),
     default=2.0,
-    show_default=True,
     metavar="SECONDS",
     help="Time between two readings. Processes write their numbers once a second.",
 )
@@ -99,22 +93,16 @@ def command(
         raise click.UsageError(
             f"on {_system.NAME} processes keep their numbers in no directory; give --metrics URL"
         )
-    from logship._top.sources import SourceError, read_directory, read_endpoint  # noqa: PLC0415 - `--help`
-
     try:
         source = url or str(directory or _directory_of_settings())
         read = read_endpoint(source) if url else read_directory(Path(source))
-        if once or as_json or not _can_redraw():
+        can_redraw = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        if once or as_json or not can_redraw:
             _show_once(read, source, interval_seconds, as_json=as_json)
         else:
             _watch(read, source, interval_seconds)
     except SourceError as error:
-        raise NothingToRead(str(error)) from None
-
-
-def _can_redraw() -> bool:
-    """Tell whether standard output is a terminal with a cursor that can be moved."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        raise click.ClickException(str(error)) from None
 
 
 def _directory_of_settings() -> Path:
@@ -124,9 +112,6 @@ def _directory_of_settings() -> Path:
         SettingsError: The settings are wrong.
         click.UsageError: They ask for no numbers.
     """
-    from logship._metrics.outlet import pages_directory  # noqa: PLC0415 - `--help` needs none of it
-    from logship._settings import Settings  # noqa: PLC0415 - nor this
-
     directory = pages_directory(Settings.from_env(os.environ))
     if directory is None:
         raise click.UsageError(
@@ -138,9 +123,6 @@ def _directory_of_settings() -> Path:
 
 
 def _show_once(read: Read, source: str, interval_seconds: float, *, as_json: bool) -> None:
-    from logship._top.figures import History  # noqa: PLC0415 - as above
-    from logship._top.text import view_as_json, view_as_lines  # noqa: PLC0415 - as above
-
     history = History()
     history.view(read())
     time.sleep(interval_seconds)
@@ -153,10 +135,6 @@ def _show_once(read: Read, source: str, interval_seconds: float, *, as_json: boo
 
 def _watch(read: Read, source: str, interval_seconds: float) -> None:
     """Draw the view again and again, until Ctrl-C."""
-    from logship._top.figures import History  # noqa: PLC0415 - as above
-    from logship._top.sources import SourceError  # noqa: PLC0415 - as above
-    from logship._top.text import view_as_lines  # noqa: PLC0415 - as above
-
     history = History()
     snapshot: Snapshot | None = read()
     error = ""

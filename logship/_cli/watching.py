@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
+import os
+import secrets
 import signal
 import sys
 import time
@@ -10,85 +14,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import click
-
 from logship._audit.destinations import output_of
-from logship._audit.state_file import BadState, StateFile
 from logship._audit.watch import Watch
-from logship._cli.options import only_given
-from logship._cli.output import say
+from logship._cli.common import only_given, say, serve_metrics
+from logship._metrics.measures import AUDIT_MEASURES
 from logship._signal_names import signals_named
+from logship.errors import LogshipError
 
 INTERVAL_SECONDS = 10.0
-
-SECONDS = click.FloatRange(0.0, min_open=True)
-
-_OPTIONS = (
-    click.option(
-        "--watch",
-        "is_watching",
-        is_flag=True,
-        help="Follow the outputs until a stop signal. FILE may be a directory or a pattern such as "
-        "'out/*.log*', and it must also match rotated files.",
-    ),
-    click.option(
-        "--state",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="With --watch: keep the state in this file, and continue from it after a restart.",
-    ),
-    click.option(
-        "--interval",
-        "interval_seconds",
-        type=SECONDS,
-        metavar="SECONDS",
-        help=f"With --watch: how often to look (default: {INTERVAL_SECONDS:.0f}).",
-    ),
-    click.option(
-        "--overdue",
-        "overdue_seconds",
-        type=SECONDS,
-        metavar="SECONDS",
-        help="With --watch: a record that is missing for longer is overdue (default: 60).",
-    ),
-    click.option(
-        "--retention",
-        "retention_seconds",
-        type=SECONDS,
-        metavar="SECONDS",
-        help="With --watch: a file that has not changed for this time may be removed without a "
-        "loss (default: no file may).",
-    ),
-    click.option(
-        "--metrics-port",
-        type=click.IntRange(0, 65535),
-        metavar="N",
-        help="With --watch: serve metrics on this port; 0 is any free port, printed on stderr.",
-    ),
-    click.option(
-        "--metrics-host",
-        metavar="HOST",
-        help="With --watch: serve metrics on this address (default: 127.0.0.1).",
-    ),
-)
-
-
-def watch_options(command: Any) -> Any:
-    """Add the options of a watch to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def refuse_without_watch(options: dict[str, Any]) -> None:
-    """Refuse options that mean nothing without --watch.
-
-    Raises:
-        click.UsageError: One was given.
-    """
-    for name in only_given(options):
-        option = name.removesuffix("_seconds").replace("_", "-")
-        raise click.UsageError(f"--{option} is only for --watch")
 
 
 def follow(
@@ -112,11 +45,11 @@ def follow(
     watch = Watch(
         outputs, stamp_key=stamp_key, say=functools.partial(say, "audit"), **only_given(options)
     )
-    state_file = StateFile(state) if state is not None else None
-    if state_file is not None:
-        state_file.resume(watch)
+    if state is not None:
+        resume(watch, state)
     if metrics_port is not None:
-        _serve_metrics(watch, metrics_host or "127.0.0.1", metrics_port)
+        host = metrics_host or "127.0.0.1"
+        serve_metrics("audit", host, metrics_port, watch.figures, AUDIT_MEASURES, "audit_")
     is_over = False
 
     def end(*_: object) -> NoReturn:
@@ -127,28 +60,55 @@ def follow(
     for number in signals_named("SIGTERM", "SIGINT", "SIGBREAK"):
         signal.signal(number, end)
     while True:
-        _look(watch, state_file)
+        watch.look(time.time())
+        try:
+            if state is not None:
+                save(watch, state)
+        except BadState as error:
+            say("audit", str(error))
         if is_over:
             sys.exit()
         time.sleep(interval_seconds or INTERVAL_SECONDS)
 
 
-def _look(watch: Watch, state_file: StateFile | None) -> None:
-    watch.look(time.time())
+class BadState(LogshipError):  # noqa: N818 - it says what is bad
+    """A watch's state cannot be read or written."""
+
+
+def resume(watch: Watch, path: Path) -> None:
+    """Let a watch go on with what the file says; without a file it begins anew.
+
+    Raises:
+        BadState: The file cannot be read, or is none of this version.
+    """
     try:
-        if state_file is not None:
-            state_file.save(watch)
-    except BadState as error:
-        say("audit", str(error))
+        state: dict[str, Any] = json.loads(path.read_bytes())
+        watch.resume(state)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise BadState(f"cannot read {path}: {error.strerror}") from error
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        text = f"{path} is not a state of this watch: {error}; remove it to begin anew"
+        raise BadState(text) from error
 
 
-def _serve_metrics(watch: Watch, host: str, port: int) -> None:
-    from logship._metrics.audit_measures import AUDIT_MEASURES  # noqa: PLC0415 - only where it is wanted
-    from logship._metrics.prometheus import CountsCollector, serve  # noqa: PLC0415 - nor this
+def save(watch: Watch, path: Path) -> None:
+    """Put the watch's state in the place of the old one; the file's directory must be there.
 
+    Raises:
+        BadState: It cannot be written; the old one is still there.
+    """
+    # Of its own: another watch may have been given the same file.
+    new = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
     try:
-        endpoint = serve(host, port, [CountsCollector(watch.figures, AUDIT_MEASURES, "audit_")])
-    except OSError as error:  # its results could not be seen
-        reason = error.strerror or str(error)
-        raise click.UsageError(f"metrics cannot be served on {host}:{port}: {reason}") from None
-    say("audit", f"metrics are served on {endpoint.url}")
+        with new.open("x") as file:
+            file.write(json.dumps(watch.state(), separators=(",", ":")))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        raise BadState(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)

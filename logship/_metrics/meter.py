@@ -2,8 +2,8 @@
 
 Nothing is computed where records are logged. Two things hold for the result. A counter never goes
 down, at whatever moment it is read. After the client's end the numbers are those of its drain
-report, to the last record. A client that is gone without an end leaves a `Tally`, which keeps none
-of its memory alive.
+report, to the last record. The meter stays when a client is gone without an end, and keeps none of
+its memory alive.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import threading
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from logship import _reasons
 from logship._buffer.buffer import Buffer
-from logship._buffer.counters import Account, Counters, DrainReport, StreamReport
+from logship._buffer.counters import Account, DrainReport, StreamReport
 from logship._buffer.ranges import Ranges
-from logship._delivery.counters import DeliveryCounters
 from logship._delivery.delivery import Delivery
 from logship._delivery.states import State
 from logship._metrics.client_measures import CLIENT_MEASURES
@@ -25,7 +25,6 @@ from logship._metrics.sums import SLOTS, Numbers, ended, slot, zeros
 
 if TYPE_CHECKING:
     from logship._spool.orphans import Orphans
-    from logship._spool.progress import RecoveryCounters
     from logship._spool.storage import SpoolStorage
 
 _NEVER_DOWN = frozenset(
@@ -47,68 +46,116 @@ _OF_RECOVERY = (
 _ACK_SLOTS = tuple(value for name, value in SLOTS if name == "ack_seconds" and value != "sum")
 
 
-class Tally:
-    """The counters of one client, without a reference that would keep the client alive.
+class Meter:
+    """Reads one client's numbers, and keeps its counters when the client is gone.
 
-    Attributes:
-        counters, delivery, recovery: As the client counts; recovery where it recovers.
-        stop_timeout_seconds: The client's setting.
-        bytes_sent: Bytes of chunks handed to connections.
-        unspooled: Records that were taken in memory because the spool failed, when last read.
-        report: The drain report, once the client has ended.
-        published: The numbers that were read last.
+    Args:
+        buffer, delivery: The client's. A meter does not keep them alive.
+        spool, orphans: The client's, where it has any.
+        stop_timeout_seconds: Its setting.
     """
 
     def __init__(
         self,
-        counters: Counters,
-        delivery: DeliveryCounters,
-        recovery: RecoveryCounters | None,
+        buffer: Buffer,
+        delivery: Delivery[Any],
+        *,
+        spool: SpoolStorage | None,
+        orphans: Orphans | None,
         stop_timeout_seconds: float,
     ) -> None:
-        self.counters = counters
-        self.delivery = delivery
-        self.recovery = recovery
-        self.stop_timeout_seconds = stop_timeout_seconds
-        self.bytes_sent = 0
-        self.unspooled: int = 0
-        self.report: DrainReport | None = None
-        self.published: Numbers = zeros()
+        self._buffer, self._delivery = ref(buffer), ref(delivery)
+        self._spool = None if spool is None else ref(spool)
+        self._counters, self._shipped = buffer.counters, delivery.counters
+        self._recovered = None if orphans is None else orphans.counters
+        self._stop_timeout_seconds = stop_timeout_seconds
+        self._bytes_sent = 0
+        self._unspooled: int = 0
+        self._report: DrainReport | None = None
+        self._published: Numbers = zeros()
+        self._lock = threading.RLock()
+        self._in_use = False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is no client any more."""
+        return self._buffer() is None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the client has ended, or was never used: its process may die."""
+        counters = self._counters
+        return self._report is not None or not (counters.accepted or counters.refused)
+
+    def begins_use(self) -> bool:
+        """Return True once, when the client is used for the first time."""
+        was_in_use, self._in_use = self._in_use, self._counters.accepted > 0
+        return self._in_use and not was_in_use
+
+    def sent(self, size: int) -> None:
+        """Count bytes that were handed to a connection."""
+        self._bytes_sent += size
+
+    def drained(self, report: DrainReport) -> None:
+        """Note the client's end; from now on its report is exported."""
+        with self._lock:
+            self._report = report
+
+    def read(self) -> Numbers:
+        """Return the numbers of this moment, or the last ones while the buffer is busy.
+
+        After the client's end they are those of its report, also while the buffer is busy.
+        """
+        with self._lock:
+            buffer, delivery = self._buffer(), self._delivery()
+            if buffer is None or delivery is None:
+                return self.remains()
+            account, is_over = buffer.account(), self._report is not None
+            if account is None and not is_over:
+                return self._published
+            numbers = self.remains() if account is None else self._numbers(account)
+            numbers[slot("stop_timeout_seconds")] = self._stop_timeout_seconds
+            if account is not None and not is_over:
+                self._fill_gauges(numbers, account, buffer, delivery)
+            return numbers
 
     def remains(self) -> Numbers:
         """Return the numbers of a client that is gone; its undelivered records are lost."""
-        counters = self.counters
+        counters = self._counters
         settled = counters.acked + counters.spilled + counters.dropped.total()
         account = counters.account(
             waiting=counters.accepted - settled,
             spooled=0,
-            unspooled=self.unspooled,
+            unspooled=self._unspooled,
             bytes_held=0,
         )
-        numbers = self.numbers(account)
-        return numbers if self.report is not None else ended(numbers)
+        numbers = self._numbers(account)
+        return numbers if self._report is not None else ended(numbers)
 
-    def numbers(self, account: Account) -> Numbers:
+    def _numbers(self, account: Account) -> Numbers:
         """Return the numbers; no counter is lower than when it was read last."""
-        self.unspooled = account.unspooled
+        self._unspooled = account.unspooled
         numbers = zeros()
-        for name, value in (self._records(account) | self._shipping() | self._recovery()).items():
+        numbers[slot("bytes_sent_total")] = self._bytes_sent
+        for name in _OF_DELIVERY:
+            numbers[slot(f"{name}_total")] = getattr(self._shipped, name)
+        for name in _OF_RECOVERY if self._recovered is not None else ():
+            numbers[slot(f"recovery_{name}_total")] = getattr(self._recovered, name)
+        for name, value in self._records(account).items():
             numbers[slot(name)] = value
         self._fill_labelled(numbers, account)
         for index in _NEVER_DOWN:
-            numbers[index] = max(numbers[index], self.published[index])
-        self.published = numbers
+            numbers[index] = max(numbers[index], self._published[index])
+        self._published = numbers
         return numbers
 
     def _records(self, account: Account) -> dict[str, float]:
         """Return what became of records, according to the report if there is one."""
-        report = self.report
+        report = self._report
         told = account if report is None else report
+        names = ("accepted", "acked", "spilled", "truncated")
         numbers: dict[str, float] = {
-            "records_accepted_total": told.accepted,
-            "records_acked_total": told.acked,
-            "records_spilled_total": told.spilled,
-            "records_truncated_total": told.truncated,
+            **{f"records_{name}_total": getattr(told, name) for name in names},
             "records_refused_total": account.refused,
             "records_unspooled_total": account.unspooled,
             "emit_blocked_seconds_total": account.blocked_seconds,
@@ -124,111 +171,37 @@ class Tally:
             "drain_seconds": report.seconds,
         }
 
-    def _shipping(self) -> dict[str, float]:
-        counted = {f"{name}_total": getattr(self.delivery, name) for name in _OF_DELIVERY}
-        return counted | {"bytes_sent_total": self.bytes_sent}
-
-    def _recovery(self) -> dict[str, float]:
-        if self.recovery is None:
-            return {}
-        return {f"recovery_{name}_total": getattr(self.recovery, name) for name in _OF_RECOVERY}
-
     def _fill_labelled(self, numbers: Numbers, account: Account) -> None:
-        numbers[slot("connects_total", "ok")] = self.delivery.connected
-        numbers[slot("connects_total", "failed")] = self.delivery.connect_failures
+        numbers[slot("connects_total", "ok")] = self._shipped.connected
+        numbers[slot("connects_total", "failed")] = self._shipped.connect_failures
         for reason, dropped in account.dropped.items():
             if reason in _reasons.ON_PURPOSE:
                 numbers[slot("records_withheld_total", reason)] = dropped
                 continue
             known = reason if reason in _reasons.DROPPED else "other"
             numbers[slot("records_dropped_total", known)] += dropped
-        for value, acks in zip(_ACK_SLOTS, accumulate(self.delivery.acks_by_seconds), strict=True):
+        for value, acks in zip(_ACK_SLOTS, accumulate(self._shipped.acks_by_seconds), strict=True):
             numbers[slot("ack_seconds", value)] = acks
-        numbers[slot("ack_seconds", "sum")] = self.delivery.ack_seconds
-        if self.report is not None:
-            is_long = self.report.seconds > self.stop_timeout_seconds / 2
+        numbers[slot("ack_seconds", "sum")] = self._shipped.ack_seconds
+        if self._report is not None:
+            is_long = self._report.seconds > self._stop_timeout_seconds / 2
             numbers[slot("drains_total", "over_half" if is_long else "under_half")] = 1
-            for stream in self.report.streams:
+            for stream in self._report.streams:
                 numbers[slot("stream_ends_total", _where_end_is(stream))] += 1
 
-
-class Meter:
-    """Reads one client's numbers. It lives as long as the client.
-
-    Args:
-        buffer, delivery: The client's.
-        spool, orphans: The client's, where it has any.
-        stop_timeout_seconds: Its setting.
-
-    Attributes:
-        tally: The counters that outlive the client.
-    """
-
-    def __init__(
-        self,
-        buffer: Buffer,
-        delivery: Delivery[Any],
-        *,
-        spool: SpoolStorage | None,
-        orphans: Orphans | None,
-        stop_timeout_seconds: float,
+    def _fill_gauges(
+        self, numbers: Numbers, account: Account, buffer: Buffer, delivery: Delivery[Any]
     ) -> None:
-        recovery = None if orphans is None else orphans.counters
-        self.tally: Tally = Tally(
-            buffer.counters, delivery.counters, recovery, stop_timeout_seconds
-        )
-        self._buffer = buffer
-        self._delivery = delivery
-        self._spool = spool
-        self._lock = threading.RLock()
-        self._in_use = False
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the client has ended, or was never used: its process may die."""
-        counters = self.tally.counters
-        return self.tally.report is not None or not (counters.accepted or counters.refused)
-
-    def begins_use(self) -> bool:
-        """Return True once, when the client is used for the first time."""
-        was_in_use, self._in_use = self._in_use, self.tally.counters.accepted > 0
-        return self._in_use and not was_in_use
-
-    def sent(self, size: int) -> None:
-        """Count bytes that were handed to a connection."""
-        self.tally.bytes_sent += size
-
-    def drained(self, report: DrainReport) -> None:
-        """Note the client's end; from now on its report is exported."""
-        with self._lock:
-            self.tally.report = report
-
-    def read(self) -> Numbers:
-        """Return the numbers of this moment, or the last ones while the buffer is busy.
-
-        After the client's end they are those of its report, also while the buffer is busy.
-        """
-        with self._lock:
-            account, is_over = self._buffer.account(), self.tally.report is not None
-            if account is None and not is_over:
-                return self.tally.published
-            numbers = self.tally.remains() if account is None else self.tally.numbers(account)
-            numbers[slot("stop_timeout_seconds")] = self.tally.stop_timeout_seconds
-            if account is not None and not is_over:
-                self._fill_gauges(numbers, account)
-            return numbers
-
-    def _fill_gauges(self, numbers: Numbers, account: Account) -> None:
-        delivery, spool = self._delivery, self._spool
+        spool = None if self._spool is None else self._spool()
         numbers[slot("buffer_bytes")] = account.bytes_held
-        numbers[slot("buffer_bytes_max")] = self._buffer.bytes_max
-        numbers[slot("buffer_fullest_ratio")] = account.bytes_held / self._buffer.bytes_max
+        numbers[slot("buffer_bytes_max")] = buffer.bytes_max
+        numbers[slot("buffer_fullest_ratio")] = account.bytes_held / buffer.bytes_max
         numbers[slot("clients")] = 1
         numbers[slot("connected")] = delivery.state is State.READY
         numbers[slot("inflight_chunks")] = delivery.inflight_chunks
         numbers[slot("spool_bytes")] = 0 if spool is None else spool.bytes_on_disk
-        if self.tally.recovery is not None:
-            numbers[slot("recovery_unknown_version")] = self.tally.recovery.unknown_version
+        if self._recovered is not None:
+            numbers[slot("recovery_unknown_version")] = self._recovered.unknown_version
 
 
 def _where_end_is(stream: StreamReport) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from logship._metrics.sums import LAYOUT, SLOTS, Numbers, Total, buried, ended, slot, summed, zeros
@@ -130,19 +129,19 @@ def parsed_sum(data: bytes) -> DeadSum:
     if copy is None:
         return DeadSum()
     ids = data[_HEADER.size + _COPY_BYTES :]
-    return DeadSum(copy[0], copy[2], tuple(_split(ids)))
+    offsets = range(0, len(ids) - ID_BYTES + 1, ID_BYTES)
+    return DeadSum(copy[0], copy[2], tuple(ids[at : at + ID_BYTES].hex() for at in offsets))
 
 
-def _split(ids: bytes) -> Iterator[str]:
-    for offset in range(0, len(ids) - ID_BYTES + 1, ID_BYTES):
-        yield ids[offset : offset + ID_BYTES].hex()
-
-
-def last_numbers(page: FoundPage) -> Numbers:
-    """Return the numbers of a dead process, with how it ended."""
-    numbers = page.numbers.copy() if page.is_done else ended(page.numbers)
-    numbers[_ENDED_DRAINED if page.is_done else _ENDED_KILLED] += 1
-    return numbers
+def with_dead(dead_sum: DeadSum, pages: list[FoundPage]) -> Numbers:
+    """Return the sum of the dead with the pages of others that it did not take in."""
+    dead = dead_sum.numbers
+    for page in pages:
+        if not page.lives and page.id not in dead_sum.taken_in:
+            numbers = page.numbers.copy() if page.is_done else ended(page.numbers)
+            numbers[_ENDED_DRAINED if page.is_done else _ENDED_KILLED] += 1
+            dead = buried(dead, numbers)
+    return dead
 
 
 def total_of(dead_sum: DeadSum, pages: list[FoundPage], refused: int) -> Total:
@@ -153,9 +152,5 @@ def total_of(dead_sum: DeadSum, pages: list[FoundPage], refused: int) -> Total:
         pages: All that could be read.
         refused: How many could not.
     """
-    fresh = [page for page in pages if page.id not in dead_sum.taken_in]
-    dead = dead_sum.numbers
-    for page in fresh:
-        if not page.lives:
-            dead = buried(dead, last_numbers(page))
-    return Total(summed([page.numbers for page in fresh if page.lives], dead), refused)
+    living = [page for page in pages if page.lives and page.id not in dead_sum.taken_in]
+    return Total(summed([page.numbers for page in living], with_dead(dead_sum, pages)), refused)

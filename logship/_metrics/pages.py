@@ -38,14 +38,14 @@ from logship._metrics.page_format import (
     FoundPage,
     copy_of,
     copy_offset,
-    last_numbers,
     page_header,
     parsed_page,
     parsed_sum,
     sum_file,
     total_of,
+    with_dead,
 )
-from logship._metrics.sums import Numbers, Total, buried, zeros
+from logship._metrics.sums import Numbers, Total, zeros
 from logship.errors import LogshipError
 
 if _system.IS_POSIX:
@@ -117,7 +117,9 @@ class Pages:
             advice = f"; {_FOR_SEVERAL_USERS}" if isinstance(error, PermissionError) else ""
             raise PagesError(f"{path}: {error.strerror}{advice}") from error
         self._owner = found.st_uid
-        if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022 & ~_shared(found):
+        is_sticky = found.st_mode & stat.S_ISVTX  # then the permissions of others do no harm
+        others_may_write = found.st_mode & 0o022 and not is_sticky
+        if found.st_uid not in (0, os.geteuid()) or others_may_write:
             self.close()
             raise PagesError(
                 f"{path}: other users may write to it; give a directory that only user "
@@ -231,14 +233,10 @@ class Pages:
         if not dead:
             return
         dead_sum = self._read_sum()
-        fresh = [page for page in dead if page.id not in dead_sum.taken_in]
-        if fresh:
-            numbers = dead_sum.numbers
-            for page in fresh:
-                numbers = buried(numbers, last_numbers(page))
-            self._write_sum(
-                DeadSum(dead_sum.generation + 1, numbers, tuple(page.id for page in dead))
-            )
+        ids = tuple(page.id for page in dead)
+        if not {*dead_sum.taken_in}.issuperset(ids):
+            numbers = with_dead(dead_sum, dead)
+            self._write_sum(DeadSum(dead_sum.generation + 1, numbers, ids))
         for page in dead:
             self._unlink(page.name)
 
@@ -255,44 +253,43 @@ class Pages:
         return pages, refused + max(0, len(names) - PAGES_MAX)
 
     def _read_page(self, name: str) -> FoundPage | None:
-        try:
-            descriptor = self._open(name, _FILE)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            if error.errno in _OF_THE_MOMENT:
-                raise
-            return None
-        try:
-            lives = not _is_free(descriptor)  # before it is read: then the dead wrote their last
-            data = self._contents(descriptor, PAGE_BYTES)
-        finally:
-            self._close(descriptor)
-        return None if data is None else parsed_page(name, data, lives)
-
-    def _contents(self, descriptor: int, bytes_max: int) -> bytes | None:
-        """Return all of a regular file of the right owner, unless it is too long."""
-        found = os.fstat(descriptor)
-        may_be_anybodys = os.geteuid() == 0  # workers of a server gave root up, and are counted
-        is_owner_right = may_be_anybodys or found.st_uid in (os.geteuid(), self._owner)
-        is_ours = stat.S_ISREG(found.st_mode) and is_owner_right
-        if not is_ours or found.st_size > bytes_max:
-            return None
-        return os.pread(descriptor, bytes_max, 0)
+        data, is_locked = self._read_file(name, PAGE_BYTES)
+        return parsed_page(name, data, is_locked)
 
     def _read_sum(self) -> DeadSum:
         """Return the sum of the dead; an empty one where there is none that can be understood."""
+        with contextlib.suppress(FileNotFoundError):
+            return parsed_sum(self._read_file(f"sum-{self._key}", SUM_BYTES_MAX)[0])
+        return DeadSum()
+
+    def _read_file(self, name: str, bytes_max: int) -> tuple[bytes, bool]:
+        """Return all of a file, and whether it is locked; nothing of one that is not to be read.
+
+        That is a file of the wrong owner, one that is too long, or none that is regular.
+
+        Raises:
+            FileNotFoundError: There is none.
+            OSError: It cannot be read now.
+        """
         try:
-            descriptor = self._open(f"sum-{self._key}", _FILE)
+            descriptor = self._open(name, _FILE)
         except OSError as error:
-            if error.errno in _OF_THE_MOMENT:
+            if error.errno in (errno.ENOENT, *_OF_THE_MOMENT):
                 raise
-            return DeadSum()
+            return b"", False
         try:
-            data = self._contents(descriptor, SUM_BYTES_MAX)
+            is_locked = not _is_free(
+                descriptor
+            )  # before it is read: then the dead wrote their last
+            found = os.fstat(descriptor)
+            may_be_anybodys = os.geteuid() == 0  # workers of a server gave root up, and are counted
+            is_owner_right = may_be_anybodys or found.st_uid in (os.geteuid(), self._owner)
+            is_ours = stat.S_ISREG(found.st_mode) and is_owner_right
+            if not is_ours or found.st_size > bytes_max:
+                return b"", is_locked
+            return os.pread(descriptor, bytes_max, 0), is_locked
         finally:
             self._close(descriptor)
-        return DeadSum() if data is None else parsed_sum(data)
 
     def _write_sum(self, dead_sum: DeadSum) -> None:
         """Replace the sum of the dead; whole or not at all.
@@ -405,11 +402,6 @@ class Pages:
     def _unlink(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self._directory)
-
-
-def _shared(found: os.stat_result) -> int:
-    """Return the permissions that do no harm: in a directory with the sticky bit, all."""
-    return 0o022 if found.st_mode & stat.S_ISVTX else 0
 
 
 def _is_free(descriptor: int) -> bool:

@@ -12,12 +12,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
-from weakref import ref
+from typing import TYPE_CHECKING
 
 from logship._buffer.counters import DrainReport
 from logship._hooks import registry
-from logship._metrics.meter import Meter, Tally
+from logship._metrics.meter import Meter
 from logship._metrics.sums import Numbers, Total, buried, summed, zeros
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
@@ -25,14 +24,7 @@ from logship._stderr.last_resort import LastResort
 if TYPE_CHECKING:
     from logship._metrics.outlet import Outlet
 
-_ENTRIES_MAX = 100
-
-
-class _Entry(NamedTuple):
-    """A client: its meter while it lives, and its counters, which stay."""
-
-    meter: ref[Meter]
-    tally: Tally
+_METERS_MAX = 100
 
 
 class Process:
@@ -41,7 +33,7 @@ class Process:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.RLock()
-        self._entries: dict[int, _Entry] = {}
+        self._meters: dict[int, Meter] = {}
         self._past = zeros()
         self._outlet: Outlet | None = None
 
@@ -53,13 +45,13 @@ class Process:
         The first client whose settings ask for it has a page kept, and the numbers served.
 
         Args:
-            meter: The client's, held weakly. When it is gone, its counters stay.
+            meter: The client's. When the client is gone, its counters stay.
             settings: The client's.
             voice: Where warnings go.
         """
         self._be_this_process()
-        self._entries[id(meter.tally)] = _Entry(ref(meter), meter.tally)
-        if len(self._entries) > _ENTRIES_MAX:
+        self._meters[id(meter)] = meter
+        if len(self._meters) > _METERS_MAX:
             self.read()  # which adds up the numbers of clients that are gone
         if self._outlet is not None or not settings.wants_metrics:
             return
@@ -100,12 +92,11 @@ class Process:
         self._be_this_process()
         living_numbers: list[Numbers] = []
         with self._lock:
-            for key, entry in list(self._entries.items()):
-                meter = entry.meter()
-                if meter is not None:
+            for key, meter in list(self._meters.items()):
+                if not meter.is_gone:
                     living_numbers.append(meter.read())
-                elif self._entries.pop(key, None) is not None:
-                    self._past = buried(self._past, entry.tally.remains())
+                elif self._meters.pop(key, None) is not None:
+                    self._past = buried(self._past, meter.remains())
             return summed(living_numbers, self._past)
 
     def total(self) -> Total:
@@ -126,8 +117,7 @@ class Process:
     @property
     def is_done(self) -> bool:
         """Whether nothing would be lost if this process were killed now."""
-        meters = [entry.meter() for entry in list(self._entries.values())]
-        return all(meter.is_done for meter in meters if meter is not None)
+        return all(each.is_done or each.is_gone for each in list(self._meters.values()))
 
     # -- fork --------------------------------------------------------------------------------------
 
@@ -139,7 +129,7 @@ class Process:
         outlet = self._outlet
         self._pid = os.getpid()
         self._lock = threading.RLock()
-        self._entries, self._past, self._outlet = {}, zeros(), None
+        self._meters, self._past, self._outlet = {}, zeros(), None
         if outlet is not None:
             outlet.abandon()
 

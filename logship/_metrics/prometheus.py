@@ -29,8 +29,7 @@ from prometheus_client.registry import Collector
 from logship import _system
 from logship._hooks.threads import OwnThread
 from logship._metrics.client_measures import CLIENT_MEASURES
-from logship._metrics.measures import BUILD, PAGES_REFUSED, Kind, Measure
-from logship._metrics.receiver_measures import RECEIVER_MEASURES
+from logship._metrics.measures import BUILD, PAGES_REFUSED, RECEIVER_MEASURES, Kind, Measure
 from logship._metrics.sums import Numbers, Total, slot
 from logship._version import __version__
 
@@ -104,15 +103,13 @@ class CountsCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of this moment; all values are read before the first is used."""
-        values = [getattr(self._counts, self._attribute(measure)) for measure in self._measures]
+        names = (each.name.removeprefix(self._prefix) for each in self._measures)
+        values = [getattr(self._counts, name.removesuffix("_total")) for name in names]
         for measure, value in zip(self._measures, values, strict=True):
             family = _family(measure)
             family.add_metric([], value)
             yield family
         yield _build()
-
-    def _attribute(self, measure: Measure) -> str:
-        return measure.name.removeprefix(self._prefix).removesuffix("_total")
 
 
 def _family(measure: Measure) -> Any:
@@ -140,8 +137,10 @@ def _build() -> Metric:
     return InfoMetricFamily(PREFIX + BUILD.name.removesuffix("_info"), BUILD.help, value=labels)
 
 
-class Endpoint:
+class Endpoint(WSGIServer):
     """Serves metrics over HTTP, on a daemon thread: the classic format, or OpenMetrics if asked.
+
+    It serves a few requests at a time, so that scrapes do not use up the application's threads.
 
     Args:
         address: As `resolved` returns it.
@@ -152,36 +151,29 @@ class Endpoint:
         OSError: It cannot listen there.
     """
 
+    request_queue_size = 128
+
     def __init__(self, address: str, port: int, collectors: Iterable[Collector]) -> None:
         registry = CollectorRegistry()
         for each in collectors:
             registry.register(each)
-        self._server = _Server(address, port)
-        self._server.set_app(make_wsgi_app(registry))
-        self.port: int = self._server.server_address[1]
-        OwnThread(self._server.serve_forever, "metrics-endpoint").start()
-
-    @property
-    def url(self) -> str:
-        """Where a scraper finds it."""
-        host = self._server.server_name
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
-
-    def close_in_child(self) -> None:
-        """In a forked child: close the listening socket, which the parent still has."""
-        self._server.socket.close()
-
-
-class _Server(WSGIServer):
-    """Serves a few requests at a time, so that scrapes do not use up the application's threads."""
-
-    request_queue_size = 128
-
-    def __init__(self, address: str, port: int) -> None:
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._free = threading.BoundedSemaphore(_REQUESTS_MAX)
         self._deadlines: dict[socket.socket, float] = {}
         super().__init__((address, port), _Handler)
+        self.set_app(make_wsgi_app(registry))
+        self.port: int = self.server_port
+        OwnThread(self.serve_forever, "metrics-endpoint").start()
+
+    @property
+    def url(self) -> str:
+        """Where a scraper finds it."""
+        host = self.server_name
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
+
+    def close_in_child(self) -> None:
+        """In a forked child: close the listening socket, which the parent still has."""
+        self.socket.close()
 
     def server_bind(self) -> None:
         """Bind without asking a name server for our name, as the base class does."""

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from logship._receiver.binds import Listener
-from logship._receiver.complaints import Complaints, Say
 from logship._receiver.session import Answer, Close, Session, Write
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 
@@ -25,6 +24,54 @@ LOOK_SECONDS = 1.0
 
 LINGER_SECONDS = 1.0
 """How long a closing connection is kept for its client to read the last acknowledgements."""
+
+
+COMPLAINTS_MAX = 10
+"""Lines about connections in `COMPLAINTS_SECONDS`; the others are counted."""
+
+COMPLAINTS_SECONDS = 60.0
+
+Say = Callable[[str], None]
+"""Takes one line for the operator."""
+
+
+class Complaints:
+    """Writes a limited number of lines about clients a minute, and says how many it left out.
+
+    Args:
+        say: takes a line.
+        lines_max: The most lines a minute.
+    """
+
+    def __init__(self, say: Say, lines_max: int = COMPLAINTS_MAX) -> None:
+        self._say = say
+        self._lines_max = lines_max
+        self._said = 0
+        self._left_out = 0
+        self._period: asyncio.TimerHandle | None = None
+
+    def say(self, line: str) -> None:
+        """Say the line, or count it."""
+        if self._period is None:
+            loop = asyncio.get_running_loop()
+            self._period = loop.call_later(COMPLAINTS_SECONDS, self._end_period)
+        if self._said < self._lines_max:
+            self._said += 1
+            self._say(line)
+        else:
+            self._left_out += 1
+
+    def close(self) -> None:
+        """Say what was left out so far."""
+        if self._period is not None:
+            self._period.cancel()
+            self._end_period()
+
+    def _end_period(self) -> None:
+        if self._left_out:
+            self._say(f"{self._left_out} more lines like these were left out")
+        self._said = self._left_out = 0
+        self._period = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +94,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Counts:
-    """What the receiver did so far; the metrics `logship_receiver_…` are made of it.
-
-    Attributes:
-        records: Lines written to the output, or records only counted.
-        acks: Chunks acknowledged, each after all of it was written.
-        connections: Connections taken.
-        connections_open: Those of them that are open.
-        refused: Connections closed because of what the client said.
-        received_bytes: Bytes received.
-        output_bytes: Bytes written to the output.
-        output_errors: Writes that failed.
-    """
+    """What the receiver did so far; `RECEIVER_MEASURES` says what each number is."""
 
     records: int = 0
     acks: int = 0

@@ -10,9 +10,47 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from logship._protocol.handshake import ServerHandshake
-from logship._protocol.messages import Form, Message, MessageReader
-from logship._receiver.lines import Lines, written
+from logship._protocol.messages import Form, MessageReader
+from logship._protocol.payloads import count_entries, payload_lines
 from logship.errors import HandshakeError, ProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines of one message.
+
+    Attributes:
+        data: JSON lines, a newline behind each; empty where records are only counted.
+        count: how many records these are.
+    """
+
+    data: bytes
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def written(tag: str, entries: bytes) -> Lines:
+    """Return a JSON line for each record.
+
+    Raises:
+        ProtocolError: the bytes are not a run of whole entries, or make too much.
+    """
+    return Lines(*payload_lines(tag, entries))
+
+
+def counted(tag: str, entries: bytes) -> Lines:
+    """Return how many records there are, for load tests; see `count_entries` for what is checked.
+
+    It shows what clients, network and acknowledgements can carry, where making lines would be the
+    limit.
+
+    Raises:
+        ProtocolError: the bytes are not a run of whole entries, or make too much.
+    """
+    del tag
+    return Lines(b"", count_entries(entries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +113,11 @@ class Session:
             return
         try:
             for message in self._reader.feed(data):
-                yield self._write(message)
+                chunk, entries = message.chunk, message.entries
+                ack = b"" if chunk is None else self._reader.ack(chunk)
+                yield Write(entries.data, entries.count, ack)
         except ProtocolError as error:
             yield Close(str(error))
-
-    def _write(self, message: Message[Lines]) -> Write:
-        ack = b"" if message.chunk is None else self._reader.ack(message.chunk)
-        return Write(message.entries.data, message.entries.count, ack)
 
     def _shake_hands(
         self, handshake: ServerHandshake, data: bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, field
+from dataclasses import Field, field
 from string import ascii_letters
 from typing import Any
 
@@ -198,14 +198,10 @@ class Number(Converter):
         except OverflowError:
             shown = f"a number of {value.bit_length()} bits"  # its digits would fill the screen
             raise NotAllowed("a smaller one", shown) from None
-        number = self.kinds[-1](value)
-        self._check_bounds(number)
-        return number
-
-    def _check_bounds(self, number: float) -> None:
-        least, most = self._least, self._most
+        number, least, most = self.kinds[-1](value), self._least, self._most
         if (least is not None and number < least) or (most is not None and number > most):
             raise NotAllowed(f"at least {least}" if most is None else f"{least} to {most}")
+        return number
 
 
 class WholeNumber(Number):
@@ -278,11 +274,6 @@ def setting(
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
     return field(default=default, metadata=metadata)
-
-
-def default_of(each: Field[Any]) -> Any:
-    """Return the value of a field where none is given."""
-    return each.default if each.default_factory is MISSING else each.default_factory()
 
 
 def converter_of(each: Field[Any]) -> Converter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
@@ -40,12 +40,10 @@ from logship._settings.fields import (
     Text,
     WholeNumber,
     checked,
-    default_of,
     setting,
 )
-from logship._settings.lists import Names, Pairs, Shares, Words
+from logship._settings.lists import DEFAULT_STOP_SIGNALS, Names, Pairs, Shares, StopSignals, Words
 from logship._settings.secrecy import Secret, read_secret
-from logship._settings.stop_signals import DEFAULT_STOP_SIGNALS, StopSignals
 from logship._spelling import nearest
 from logship.errors import SettingsError
 
@@ -63,10 +61,6 @@ RECORD_BYTES_MAX = 5_000_000
 
 _FOR_THE_BUFFER: Any = object()
 """Stands for the default chunk size until the buffer's size is known."""
-
-
-def _default_endpoints() -> tuple[Endpoint, ...]:
-    return (Endpoint("tcp", "127.0.0.1", 24224, ""),)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -166,7 +160,9 @@ class Settings:
         disabled: Whether every part of logship is a no-op.
     """
 
-    endpoints: tuple[Endpoint, ...] = setting(Endpoints(), factory=_default_endpoints)
+    endpoints: tuple[Endpoint, ...] = setting(
+        Endpoints(), (Endpoint("tcp", "127.0.0.1", 24224, ""),)
+    )
     tag: str = setting(Text(), factory=program_name)
     firelens_tag: bool = setting(Switch(), False)
     message_key: str = setting(Text(), "message")
@@ -242,7 +238,9 @@ class Settings:
         mistakes = [_no_such(name, names) for name in given if name not in names]
         right: dict[str, Any] = {}
         for each in fields:
-            value = given[each.name] if each.name in given else default_of(each)
+            value = given.get(each.name, each.default)
+            if each.name not in given and each.default_factory is not MISSING:
+                value = each.default_factory()
             if value is _FOR_THE_BUFFER:
                 value = chunk_bytes_for(right.get("buffer_bytes_max", 64 * MIB))
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -105,16 +105,17 @@ class History:
     """Remembers the last readings of each process."""
 
     def __init__(self) -> None:
-        self._tracks: dict[str, _Track] = {}
+        self._tracks: defaultdict[str, _Track] = defaultdict(_Track)
 
     def view(self, snapshot: Snapshot) -> View:
         """Take a snapshot, and return what it says beside the earlier ones."""
-        total = self._track("").figures(snapshot.seconds, snapshot.total)
+        total = self._tracks[""].figures(snapshot.seconds, snapshot.total)
         processes = None
         if snapshot.processes is not None:
-            self._forget_others({"", *snapshot.processes})
+            for key in self._tracks.keys() - {"", *snapshot.processes}:
+                del self._tracks[key]
             processes = [
-                self._track(key).figures(snapshot.seconds, reading)
+                self._tracks[key].figures(snapshot.seconds, reading)
                 for key, reading in snapshot.processes.items()
             ]
             processes.sort(key=lambda each: (each.pid is None, each.pid))
@@ -122,12 +123,6 @@ class History:
         drained = _value(snapshot.total.numbers, "processes_ended_total", "drained")
         killed = _value(snapshot.total.numbers, "processes_ended_total", "killed")
         return View(snapshot.seconds, processes, total, int(drained + killed), int(killed))
-
-    def _track(self, key: str) -> _Track:
-        return self._tracks.setdefault(key, _Track())
-
-    def _forget_others(self, keys: set[str]) -> None:
-        self._tracks = {key: track for key, track in self._tracks.items() if key in keys}
 
 
 class _Track:

@@ -39,8 +39,11 @@ def view_as_lines(view: View, source: str, columns: int | None = None) -> Iterat
     """
     yield visible(_headline(view, source))[:columns]
     yield ""
-    processes = view.processes or []
-    rows = [_HEAD, *map(_row, processes), _cells("all", view.total, "")]
+    rows: list[tuple[str, ...]] = [
+        _HEAD,
+        *(_cells(each, each.pid) for each in view.processes or ()),
+    ]
+    rows.append(_cells(view.total, "all"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
     gap = " " if columns is not None and columns < WIDE_COLUMNS else "  "
     for row in rows:
@@ -61,13 +64,9 @@ def _headline(view: View, source: str) -> str:
     return f"logship top: {living}{ended}{killed}, from {source}"
 
 
-def _row(figures: Figures) -> tuple[str, ...]:
-    return _cells("?" if figures.pid is None else str(figures.pid), figures, figures.command)
-
-
-def _cells(pid: str, figures: Figures, command: str) -> tuple[str, ...]:
+def _cells(figures: Figures, pid: int | str | None) -> tuple[str, ...]:
     return (
-        pid,
+        "?" if pid is None else str(pid),
         _rate(figures.accepted_per_second),
         _rate(figures.acked_per_second),
         _bytes(figures.buffer_bytes),
@@ -79,7 +78,7 @@ def _cells(pid: str, figures: Figures, command: str) -> tuple[str, ...]:
         f"{figures.spilled:,}",
         f"{figures.spooled:,}",
         _sidecar(figures),
-        command,
+        figures.command,
     )
 
 

@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry, generate_latest
 
 from logship._audit.watch import Figures
-from logship._metrics.audit_measures import AUDIT_MEASURES
+from logship._metrics.measures import AUDIT_MEASURES
 from logship._metrics.process import Process
 from logship._metrics.prometheus import CountsCollector
 from logship._receiver.server import Counts

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from logship._audit.audit import Audit
-from logship._audit.lines import Found, Nothing, Refused, Stamped, Unreadable, read_line
+from logship._audit.lines import Found, Refused, Stamped, Unreadable, read_line
 from logship._audit.reports import Report
 from logship._audit.verdict import Outcome
 from tests.audit import lines
@@ -83,4 +83,4 @@ def test_a_stream_of_which_no_line_can_be_read_is_not_passed_over(line: bytes) -
 def test_a_record_beside_a_report_in_an_array_is_none() -> None:
     report, other = read_line(f'[{REPORT}, {{"a": 1}}]')
     assert isinstance(report, Report)
-    assert other == Nothing()
+    assert other is None

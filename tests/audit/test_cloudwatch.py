@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship._audit.timed import LATE_MILLISECONDS
+from logship._audit.outputs import LATE_MILLISECONDS
 from tests.audit.asking import audit
 from tests.audit.lines import compact, end, records
 from tests.audit.watched import Watched

@@ -53,19 +53,6 @@ def test_a_topic_is_read_on_from_where_it_ended(brokers: Brokers) -> None:
     assert watched.said == after.said == []
 
 
-def test_a_state_that_names_a_topic_with_its_properties_is_gone_on_with(brokers: Brokers) -> None:
-    """Such a state is that of an older watch; the records may be removed by now."""
-    brokers.put(0, *records(1, 3))
-    watched = Watched(f"{brokers.address}?client.id=audit")
-    watched.look()
-    state = watched.watch.state()
-    [(name, parts)] = state["outputs"].items()
-    older = {f"{name}?client.id=audit": parts}
-    after = Watched(*watched.names)
-    after.watch.resume({**state, "outputs": older})
-    assert after.watch.state() == state
-
-
 def test_a_topic_that_was_made_anew_proves_nothing_while_it_is_empty() -> None:
     kafka = pytest.importorskip("logship._audit.kafka", reason="confluent-kafka is not installed")
 
@@ -73,7 +60,7 @@ def test_a_topic_that_was_made_anew_proves_nothing_while_it_is_empty() -> None:
         def get_watermark_offsets(self, *_: Any) -> tuple[int, int]:
             return 0, 0
 
-    part = kafka.PartitionPart("kafka://broker/logs", Anew(), "logs", 0)
+    part = kafka.PartitionPart("0", "kafka://broker/logs", Anew(), "logs", 0)
     assert part.read({"next": 0}) is None
     assert part.read({"next": 5}).is_fresh
 

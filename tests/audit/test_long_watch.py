@@ -139,19 +139,6 @@ def test_the_figures_are_those_of_an_audit_of_all_lines_that_ever_were() -> None
             watched = watched.resumed()
 
 
-def test_a_state_from_before_is_read() -> None:
-    """Such a state had the sums of complete streams, and the evidence about all others."""
-    watched = Watched("out.log*", retention_seconds=9)
-    write(OUT, [received(record(number, TWO)) for number in (1, 2)])
-    watched.look()
-    state = {**watched.watch.state(), "version": 1, "settled": [40, 2]}
-    del state["settled_streams"]
-    after = Watched("out.log*", retention_seconds=9)
-    after.watch.resume(json.loads(json.dumps(state)))
-    assert after.look() == (42, 0, 2)
-    assert after.watch.figures.streams_unended == 1
-
-
 # --- numbers that stay missing --------------------------------------------------------------------
 
 

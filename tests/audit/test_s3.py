@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import gzip
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_objects_that_come_go_and_are_replaced_are_followed(bucket: Any) -> None
 def test_a_watch_goes_on_without_reading_an_object_again(
     bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from logship._audit import s3
+    from logship._audit import aws
 
     watched = Watched("s3://logs")
     put(bucket, "1", delivered(1, 3))
@@ -81,7 +82,7 @@ def test_a_watch_goes_on_without_reading_an_object_again(
         read.append(name)
         return Source(name, **options)
 
-    monkeypatch.setattr(s3, "Source", source)
+    monkeypatch.setattr(aws, "Source", source)
     assert after.look() == (4, 0, 0)
     assert read == ["s3://logs/2"]
 
@@ -111,6 +112,7 @@ def test_without_boto3_the_error_says_what_to_install(monkeypatch: pytest.Monkey
         return whole(name, *arguments, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.delitem(sys.modules, "logship._audit.aws", raising=False)
     with pytest.raises(CannotRead, match="pip install boto3"):
         output_of("s3://logs")
 

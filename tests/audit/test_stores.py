@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logship._audit.timed import LATE_MILLISECONDS
+from logship._audit.outputs import LATE_MILLISECONDS
 from tests.audit.asking import audit
 from tests.audit.lines import compact, end, records
 from tests.audit.stores import Loki, OpenSearch
@@ -106,7 +106,7 @@ def test_a_record_from_the_future_hides_none_of_those_that_follow(
     opensearch.put("web", *records(1, 1), milliseconds=now - 1000)
     opensearch.put("web", *records(2, 2), milliseconds=now + 86_400_000)
     assert watched.look() == (2, 0, 0)
-    if is_known:  # an earlier version took the time of such a record for the newest
+    if is_known:  # as after the clock was set back
         state = watched.watch.state()
         [parts] = state["outputs"].values()
         parts["web"]["position"] = {"newest": now + 86_400_000}

@@ -185,7 +185,7 @@ def test_a_line_that_was_refused_after_all_reports_counts_too() -> None:
     said = report(stream_report(3, 3), refused=2, refused_lines=2, refused_id=LIFE)
     audit.feed([*delivered(1, 2, 3), said, refused(1), refused(3), refused(3)])
     [refusals] = audit.verdict().refusals
-    assert (refusals.untold, refusals.declared, refusals.told) == (3, 1, 0)
+    assert (refusals.untold, refusals.declared, refusals.count.told) == (3, 1, 0)
     assert audit.verdict().outcome is Outcome.DECLARED
 
 
@@ -194,7 +194,7 @@ def test_what_was_refused_by_calls_that_said_so_is_not_missing() -> None:
     said = report(stream_report(3, 3, refused=2), refused=2, refused_lines=0, refused_id=LIFE)
     audit.feed([*delivered(1, 2, 3), said])
     assert audit.verdict().outcome is Outcome.COMPLETE
-    assert audit.verdict().refusals[0].told == 2
+    assert audit.verdict().refusals[0].count.told == 2
 
 
 # --- contradictions -------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ import pytest
 from logship._audit import watch
 from logship._audit.evidence import Stream
 from logship._audit.outputs import FilePart, Files
-from logship._audit.state_file import BadState, StateFile
 from logship._audit.verdict import StreamVerdict, judge
+from logship._cli.watching import BadState, resume, save
 from tests.audit.lines import ONE, TWO, append, delivered, plain, received, record, stamp, text
 from tests.audit.watched import Watched, watching_three
 
@@ -190,19 +190,6 @@ def test_another_file_that_begins_with_the_same_bytes_is_another_file() -> None:
     assert lost == {ONE: [(1, 2)], TWO: []}
 
 
-def test_a_state_without_the_bytes_before_the_position_is_read() -> None:
-    watched = Watched("out.log")
-    append(OUT, delivered(1, 3))
-    watched.look()
-    state = watched.watch.state()
-    [part] = state["outputs"]["out.log"].values()
-    del part["position"]["tail"]
-    after = Watched("out.log")
-    after.watch.resume(state)
-    append(OUT, delivered(4, 4))
-    assert after.look() == (4, 0, 0)
-
-
 @pytest.mark.parametrize("magic", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"])
 def test_a_plain_file_that_goes_on_like_a_packed_one_stays_plain(magic: bytes) -> None:
     watched = watching_three()
@@ -223,11 +210,11 @@ def test_two_watches_with_one_state_do_not_hinder_each_other(
     def while_the_other_writes(number: int) -> None:
         fsync(number)
         monkeypatch.setattr(os, "fsync", fsync)
-        StateFile(path).save(other)
+        save(other, path)
 
     monkeypatch.setattr(os, "fsync", while_the_other_writes)
-    StateFile(path).save(watch)
-    StateFile(path).resume(watch)
+    save(watch, path)
+    resume(watch, path)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -235,5 +222,5 @@ def test_a_state_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path: Path) 
     path = tmp_path / "state.json"
     path.mkdir()
     with pytest.raises(BadState, match="cannot write"):
-        StateFile(path).save(Watched("out.log").watch)
+        save(Watched("out.log").watch, path)
     assert list(tmp_path.iterdir()) == [path]

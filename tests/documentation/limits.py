@@ -115,7 +115,7 @@ LIMITS = [
     Limit("audit.sources:LINE_BYTES_MAX", "a line that `audit` reads", "exit code 2"),
     Limit("cli.lint:FILE_BYTES_MAX", "a file that `lint` reads", "exit code 2"),
     Limit(
-        "deployment.linting.yamltext:YAML_CHARACTERS_MAX",
+        "deployment.linting.marks:YAML_CHARACTERS_MAX",
         "characters of a YAML file, and of the configurations in a file of any kind",
         "exit code 2",
     ),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from logship._metrics.audit_measures import AUDIT_MEASURES
 from logship._metrics.client_measures import CLIENT_MEASURES
-from logship._metrics.measures import BUILD, PAGES_REFUSED
-from logship._metrics.receiver_measures import RECEIVER_MEASURES
+from logship._metrics.measures import AUDIT_MEASURES, BUILD, PAGES_REFUSED, RECEIVER_MEASURES
 
 
 def table() -> str:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from logship._deployment.linting.marks import parse_yaml
 from logship._deployment.linting.report import judge
-from logship._deployment.linting.yamltext import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 HAS_YAML = importlib.util.find_spec("yaml") is not None

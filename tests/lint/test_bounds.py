@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from logship._deployment.linting.marks import YAML_CHARACTERS_MAX
 from logship._deployment.linting.model import LintError
 from logship._deployment.linting.report import FINDINGS_MAX, FileReport, judge
 from logship._deployment.linting.shapes import COMMAND_CHARACTERS_MAX
-from logship._deployment.linting.yamltext import YAML_CHARACTERS_MAX
 from tests.lint.deployments import HAS_YAML
 from tests.support.memory import traced_memory
 from tests.support.pace import slowness

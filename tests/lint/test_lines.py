@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from logship._deployment.linting.marks import Marked, parse_json
+from logship._deployment.linting.marks import Marked, parse_json, parse_yaml
 from logship._deployment.linting.report import judge
-from logship._deployment.linting.yamltext import parse_yaml
 from tests.lint.deployments import HAS_YAML, template_text
 
 needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")

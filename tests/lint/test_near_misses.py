@@ -591,3 +591,11 @@ def test_a_file_of_the_environment_may_have_the_tag(*, is_hidden: bool) -> None:
     deployment.app["environmentFiles"] = [{"type": "s3", "value": "arn:x"}] * is_hidden
     found = {each.rule for each in judge("a.json", deployment.text).findings}
     assert ("tag-route" in found) is not is_hidden
+
+
+def test_a_variable_of_ecs_whose_value_is_null_is_empty() -> None:
+    deployment = base("ecs", "web.json")
+    deployment.set_sidecar_variable("LOGSHIP_S3_REGION", "eu-west-1")
+    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "s3")
+    deployment.sidecar["environment"].append({"name": "LOGSHIP_S3_BUCKET", "value": None})
+    assert rules_of(deployment) == {"output-variable"}

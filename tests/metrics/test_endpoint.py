@@ -21,9 +21,8 @@ from pathlib import Path
 import pytest
 
 from logship._metrics.client_measures import CLIENT_MEASURES
-from logship._metrics.measures import BUILD, PAGES_REFUSED
+from logship._metrics.measures import BUILD, PAGES_REFUSED, RECEIVER_MEASURES
 from logship._metrics.prometheus import CountsCollector, serve
-from logship._metrics.receiver_measures import RECEIVER_MEASURES
 from logship._receiver.server import Counts
 from tests.metrics.reading import metrics_in
 from tests.metrics.scraping import (

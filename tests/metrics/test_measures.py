@@ -5,10 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship._metrics.audit_measures import AUDIT_MEASURES
 from logship._metrics.client_measures import CLIENT_MEASURES
-from logship._metrics.measures import Kind
-from logship._metrics.receiver_measures import RECEIVER_MEASURES
+from logship._metrics.measures import AUDIT_MEASURES, RECEIVER_MEASURES, Kind
 from logship._metrics.sums import SLOTS, Numbers, buried, ended, slot, summed, zeros
 from tests.unit.accounts import QUICK
 

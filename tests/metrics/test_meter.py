@@ -36,6 +36,9 @@ COUNTERS = {
     measure.name for measure in CLIENT_MEASURES if measure.kind in (Kind.COUNTER, Kind.HISTOGRAM)
 }
 
+DELIVERIES: list[Delivery[Any]] = []
+"""Those of the tests' clients, which a meter does not keep alive."""
+
 
 def a_delivery(buffer: Buffer) -> Delivery[Any]:
     return Delivery(
@@ -49,7 +52,9 @@ def a_delivery(buffer: Buffer) -> Delivery[Any]:
 
 
 def a_meter(buffer: Buffer) -> Meter:
-    return Meter(buffer, a_delivery(buffer), spool=None, orphans=None, stop_timeout_seconds=9.0)
+    delivery = a_delivery(buffer)
+    DELIVERIES.append(delivery)
+    return Meter(buffer, delivery, spool=None, orphans=None, stop_timeout_seconds=9.0)
 
 
 def named(numbers: Numbers) -> dict[str, float]:
@@ -124,7 +129,7 @@ def test_a_record_that_has_just_reached_stderr_makes_no_counter_smaller() -> Non
 def test_acks_are_counted_in_the_bucket_of_their_time() -> None:
     buffer = a_buffer()
     meter = a_meter(buffer)
-    counters = meter.tally.delivery
+    counters = DELIVERIES[-1].counters
     for seconds in (0.001, 0.004, 0.2, 31.0):
         counters.note_ack(seconds)
     numbers = meter.read()
@@ -314,4 +319,4 @@ async def test_many_short_clients_do_not_pile_up(stderr: Stderr) -> None:
     await asyncio.sleep(0)
     gc.collect()
     assert named(process.read())["records_accepted_total"] == 300
-    assert len(process._entries) == 0
+    assert len(process._meters) == 0

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from logship._settings.stop_signals import DEFAULT_STOP_SIGNALS
+from logship._settings.lists import DEFAULT_STOP_SIGNALS
 from logship._signal_names import signal_name
 from tests.process.conftest import Sidecar
 from tests.support.programs import Ended, Program, Programs, let_pass

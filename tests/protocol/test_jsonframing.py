@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from logship._protocol import jsonframing
 from logship._protocol.jsonframing import JsonFramer
-from logship._receiver.lines import counted
-from logship._receiver.session import Answer, Close, Session, Write
+from logship._receiver.session import Answer, Close, Session, Write, counted
 from tests.protocol.test_jsonlines import decoded
 from tests.support.memory import traced_memory
 from tests.support.pace import slowness

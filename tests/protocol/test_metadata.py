@@ -11,8 +11,7 @@ from logship._protocol.entries import entry_of, unpack_entries
 from logship._protocol.frames import frame_parts
 from logship._protocol.messages import ack_message
 from logship._protocol.payloads import BATCH_ENTRIES, count_entries, payload_lines
-from logship._receiver.lines import counted
-from logship._receiver.session import Close, Session, Write
+from logship._receiver.session import Close, Session, Write, counted
 from logship.errors import ProtocolError
 from tests.protocol.hostile import array
 

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from logship._buffer.chunk import new_chunk_id
-from logship._delivery.transport import Connection, Transport
+from logship._delivery.transport import Connection
 from logship._protocol.compression import compressor
 from logship._protocol.entries import pack_control
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
-from logship._settings import Endpoint, Settings
+from logship._settings import Settings
 from logship.errors import ProtocolError
 
 FIELD = "logship_doctor"
@@ -157,27 +157,3 @@ class Recorder:
         chunk_id = new_chunk_id(os.urandom)
         before, behind = frame_parts(self.tag, chunk_id, len(entries), len(payload), self._method)
         return Chunk(chunk_id, len(plain), (before, payload, behind))
-
-
-async def send_once(
-    transport: Transport,
-    endpoint: Endpoint,
-    chunks: Sequence[Chunk],
-    *,
-    window: int,
-    seconds: float,
-    before: bytes = b"",
-) -> Answer:
-    """Connect, send, wait for the acks, and close.
-
-    Raises:
-        ConnectError: There is no connection.
-    """
-    exchange = Exchange()
-    connection = await transport.connect(endpoint, exchange)
-    try:
-        if before:
-            connection.send((before,))
-        return await exchange.send(connection, chunks, window, seconds)
-    finally:
-        connection.abort()

@@ -17,14 +17,7 @@ from typing import Any
 from logship._delivery.credentials import tls_source
 from logship._delivery.resolver import Resolver
 from logship._delivery.transport import SocketTransport
-from logship._deployment.doctor.exchange import (
-    HEARTBEAT,
-    Answer,
-    Chunk,
-    Exchange,
-    Recorder,
-    send_once,
-)
+from logship._deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Exchange, Recorder
 from logship._deployment.doctor.result import Outcome, Result
 from logship._deployment.linting.rules.servers import is_blind_version, sends_metadata, why_blind
 from logship._ecs.httpjson import get_json
@@ -226,17 +219,18 @@ class SidecarExamination:
     # -- helpers -----------------------------------------------------------------------------------
 
     async def _send(self, chunks: list[Chunk], before: bytes = b"") -> Answer:
+        """Connect, send, wait for the acks, and close."""
+        exchange, window = Exchange(), self._settings.inflight_chunks_max
         try:
-            return await send_once(
-                self._transport,
-                self._endpoint,
-                chunks,
-                window=self._settings.inflight_chunks_max,
-                seconds=self._sending.wait_seconds,
-                before=before,
-            )
+            connection = await self._transport.connect(self._endpoint, exchange)
         except ConnectError as error:
             return Answer(False, str(error), 0.0, 0, in_time=True)
+        try:
+            if before:
+                connection.send((before,))
+            return await exchange.send(connection, chunks, window, self._sending.wait_seconds)
+        finally:
+            connection.abort()
 
     def _blind_image(self) -> str | None:
         """Return an image of the task that acks blindly; they share one network namespace."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import dropwhile, takewhile, zip_longest
 
 from logship._deployment.linting.model import COMPOSE, Container, Unit
-from logship._deployment.linting.quantities import count_or_none, number_or_none
+from logship._deployment.linting.shapes import count_or_none, number_or_none
 from logship._settings import Settings, variable_name
 from logship._signal_names import signal_number
 from logship.errors import SettingsError
@@ -105,7 +105,7 @@ def stop_signals(container: Container) -> set[int] | None:
     text = "" if container.is_unset(name) else container.environment.get(name)
     if text is None:
         return None
-    settings = _settings_from(name, text)
+    settings = settings_from((name, text))
     if settings is None:
         return None
     mapped = (signal_number(word) for pair in _MAPPED.findall(container.line) for word in pair)
@@ -115,14 +115,14 @@ def stop_signals(container: Container) -> set[int] | None:
 def settings_with(container: Container, name: str) -> Settings | None:
     """Return settings with one of a container; None if that is unset, unknown or wrong."""
     text = container.value(variable_name(name))
-    return None if text is None else _settings_from(variable_name(name), text)
+    return None if text is None else settings_from((variable_name(name), text))
 
 
 @functools.lru_cache(maxsize=16)
-def _settings_from(variable: str, text: str) -> Settings | None:
-    """Return settings with one variable; None if its value is wrong, which another rule tells."""
+def settings_from(*variables: tuple[str, str]) -> Settings | None:
+    """Return settings with these variables; None if a value is wrong, which another rule tells."""
     try:
-        return Settings.from_env({variable: text})
+        return Settings.from_env(dict(variables))
     except SettingsError:
         return None
 

@@ -25,15 +25,17 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.quantities import compose_bytes, seconds, whole
 from logship._deployment.linting.shapes import (
+    compose_bytes,
     configuration,
     listing,
     mapping,
+    seconds,
     text_of,
     text_or_none,
     texts,
     under,
+    whole,
     words,
 )
 
@@ -47,11 +49,6 @@ _CONDITIONS = {
 _SHARED = ("network_mode", "ipc", "pid", "uts", "cgroup")
 """Keys whose value may be `service:` and the name of another one."""
 _NETWORK_TYPES = ("nfs", "nfs4", "cifs")
-
-
-def is_compose(document: Any) -> bool:
-    """Tell whether a document is one."""
-    return isinstance(document, dict) and isinstance(document.get("services"), dict)
 
 
 def read_compose(document: dict[str, Any]) -> Unit:
@@ -255,7 +252,9 @@ def _mounts(service: dict[str, Any], volumes: dict[str, Any]) -> Iterator[Mount]
 
 def _mount(given: Any, volumes: dict[str, Any]) -> Mount:
     if isinstance(given, str):
-        source, _, rest = _without_colons(given).partition(":")
+        # Those in references, such as `${NAME:?it is missing}`, separate nothing.
+        given = _REFERENCE.sub(lambda found: found[0].replace(":", ""), given)
+        source, _, rest = given.partition(":")
         path, _, mode = rest.partition(":")
         if not path:  # an anonymous volume
             return Mount(name=source, path=source, kind=Volume.MANAGED)
@@ -266,11 +265,6 @@ def _mount(given: Any, volumes: dict[str, Any]) -> Mount:
     kinds = {"bind": Volume.BIND, "tmpfs": Volume.MEMORY}
     kind = kinds.get(str(long.get("type"))) or _named(name, volumes)
     return Mount(name=name, path=path, kind=kind, read_only=bool(long.get("read_only")))
-
-
-def _without_colons(text: str) -> str:
-    """Return a text whose references, such as `${NAME:?it is missing}`, have no colons."""
-    return _REFERENCE.sub(lambda found: found[0].replace(":", ""), text)
 
 
 def _named(name: str, volumes: dict[str, Any]) -> Volume:

@@ -47,7 +47,6 @@ class _Stage:
 
     Attributes:
         image: The image from elsewhere that it begins with.
-        line: Of its FROM.
         environment: Values by name; None if unknown. A child gets a copy, as of `lines`.
         arguments: Of the build, which hold in this stage alone.
         shell: What runs commands that are not a list of words.
@@ -56,11 +55,10 @@ class _Stage:
         command: Its words.
         is_own_command: Whether it is from this stage: an entrypoint removes an inherited one.
         stop_signal: As written.
-        lines: Of its instructions by name, and of its variables as `$NAME`.
+        lines: Of its instructions by name, of its variables as `$NAME`, of its FROM as "".
     """
 
     image: str = ""
-    line: int = 1
     environment: dict[str, str | None] = field(default_factory=dict)
     arguments: dict[str, str | None] = field(default_factory=dict)
     shell: tuple[str, ...] = ("/bin/sh", "-c")
@@ -76,16 +74,11 @@ class _Stage:
         return dataclasses.replace(
             self,
             image=image,
-            line=line,
             environment=dict(self.environment),
             arguments={},
             is_own_command=False,
-            lines=dict(self.lines),
+            lines={**self.lines, "": line},
         )
-
-    def words(self) -> tuple[str, ...]:
-        """Return what the container runs."""
-        return self.entrypoint if self.is_shell_form else self.entrypoint + self.command
 
     def read(self, instruction: str, rest: str, line: int) -> None:
         """Do what an instruction says."""
@@ -148,12 +141,12 @@ def read_dockerfile(name: str, text: str) -> Unit:
     container = Container(
         name=own,
         image=last.image,
-        words=last.words(),
+        words=last.entrypoint + (() if last.is_shell_form else last.command),
         environment=last.environment,
         stop_signal=last.stop_signal,
-        lines={**last.lines, "": last.line},
+        lines=last.lines,
     )
-    return Unit(platform=DOCKERFILE, name=own, containers=(container,), lines={"": last.line})
+    return Unit(platform=DOCKERFILE, name=own, containers=(container,), lines={"": last.lines[""]})
 
 
 def _last_stage(text: str) -> _Stage:

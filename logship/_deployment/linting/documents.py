@@ -13,7 +13,12 @@ from typing import Any
 
 from logship._deployment.linting import compose, ecs, kubernetes
 from logship._deployment.linting.dockerfile import is_dockerfile, read_dockerfile
-from logship._deployment.linting.marks import parse_json
+from logship._deployment.linting.marks import (
+    YAML_CHARACTERS_MAX,
+    YamlMissing,
+    parse_json,
+    parse_yaml,
+)
 from logship._deployment.linting.model import (
     CONFIGURATION,
     CONTAINERS_MAX,
@@ -21,7 +26,6 @@ from logship._deployment.linting.model import (
     ServerConfiguration,
     Unit,
 )
-from logship._deployment.linting.yamltext import YAML_CHARACTERS_MAX, YamlMissing, parse_yaml
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
 _CLASSIC = re.compile(
@@ -114,7 +118,7 @@ def _parse(text: str) -> list[Any]:
 
 
 def _units(name: str, text: str, documents: list[Any]) -> Iterator[Unit]:
-    manifests = [each for each in documents if kubernetes.is_manifest(each)]
+    manifests = [each for each in documents if {"apiVersion", "kind"} <= _keys(each)]
     if manifests:
         yield from kubernetes.read_manifests(manifests)
         return
@@ -125,17 +129,18 @@ def _units(name: str, text: str, documents: list[Any]) -> Iterator[Unit]:
 
 
 def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
-    if ecs.is_plan(document):
+    keys = _keys(document)
+    if "planned_values" in keys:
         yield from ecs.read_plan(document)
-    elif ecs.is_task_definition(document):
+    elif "containerDefinitions" in keys or _has_mapping(document, "taskDefinition"):
         yield ecs.read_task_definition(document)
     elif _is_container_list(document):
         yield ecs.read_task_definition({"containerDefinitions": document})
-    elif compose.is_compose(document):
+    elif _has_mapping(document, "services"):
         yield compose.read_compose(document)
-    elif isinstance(document, dict) and document.keys() & {"pipeline", "service", "includes"}:
+    elif keys & {"pipeline", "service", "includes"}:
         yield _configuration(name, text)
-    elif isinstance(document, dict) and _CLOUDFORMATION_KEY in document:
+    elif _CLOUDFORMATION_KEY in keys:
         raise LintError(_CLOUDFORMATION_IS_NOT_READ)
     else:
         raise LintError(
@@ -144,10 +149,18 @@ def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
         )
 
 
+def _keys(document: Any) -> set[Any]:
+    return {*document} if isinstance(document, dict) else set()
+
+
+def _has_mapping(document: Any, key: str) -> bool:
+    return isinstance(document, dict) and isinstance(document.get(key), dict)
+
+
 def _is_container_list(document: Any) -> bool:
     if not isinstance(document, list) or not document:
         return False
-    return all(isinstance(each, dict) and {"name", "image"} <= each.keys() for each in document)
+    return all({"name", "image"} <= _keys(each) for each in document)
 
 
 def _configuration(name: str, text: str) -> Unit:

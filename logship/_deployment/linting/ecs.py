@@ -20,8 +20,8 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.quantities import compose_bytes, whole
 from logship._deployment.linting.shapes import (
+    compose_bytes,
     declared_ports,
     listing,
     mappings,
@@ -29,6 +29,8 @@ from logship._deployment.linting.shapes import (
     texts,
     under,
     variable_lines,
+    variables,
+    whole,
     words,
 )
 
@@ -41,18 +43,6 @@ _CONDITIONS = {
     "COMPLETE": Condition.COMPLETED,
     "SUCCESS": Condition.COMPLETED,
 }
-
-
-def is_task_definition(document: Any) -> bool:
-    """Tell whether a document is one, as registered or as described."""
-    return isinstance(document, dict) and (
-        "containerDefinitions" in document or isinstance(document.get("taskDefinition"), dict)
-    )
-
-
-def is_plan(document: Any) -> bool:
-    """Tell whether a document is what `terraform show -json` writes."""
-    return isinstance(document, dict) and "planned_values" in document
 
 
 def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> Unit:
@@ -177,7 +167,8 @@ def _container(
         image_is_empty=definition.get("image") == "",
         words=words(definition.get("entryPoint"), f"{name}: entryPoint")
         + words(definition.get("command"), f"{name}: command"),
-        environment=_environment(definition),
+        environment=variables(definition.get("environment"), "environment")
+        | dict.fromkeys(variables(definition.get("secrets"), "secrets")),
         has_more_variables=bool(definition.get("environmentFiles")),
         depends_on=dict.fromkeys(implied, Condition.STARTED) | _conditions(definition),
         stop_seconds=_STOP_SECONDS if stop is None else float(whole(stop, f"{name}: stopTimeout")),
@@ -212,15 +203,6 @@ def _implied(definition: dict[str, Any]) -> Iterator[str]:
     yield from (str(each).partition(":")[0] for each in listing(definition.get("links"), "links"))
     for each in mappings(definition.get("volumesFrom"), "volumesFrom"):
         yield str(each.get("sourceContainer"))
-
-
-def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
-    values: dict[str, str | None] = {}
-    for each in mappings(definition.get("environment"), "environment"):
-        values[str(each.get("name"))] = str(each.get("value", ""))
-    for each in mappings(definition.get("secrets"), "secrets"):
-        values[str(each.get("name"))] = None
-    return values
 
 
 def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[Mount]:

@@ -23,14 +23,17 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.quantities import kubernetes_bytes, seconds, whole
 from logship._deployment.linting.shapes import (
     configuration,
     declared_ports,
+    kubernetes_bytes,
     mapping,
     mappings,
+    seconds,
     under,
     variable_lines,
+    variables,
+    whole,
     words,
 )
 
@@ -41,11 +44,6 @@ _POD_KEYS = ("terminationGracePeriodSeconds", "securityContext", "volumes")
 """Keys of a pod that rules about its containers are about."""
 _CONFIGURATION_ENDINGS = (".conf", ".yaml", ".yml")
 _SLEEP = re.compile(r"\bsleep\s+([0-9]{1,18}(?:\.[0-9]+)?[smh]?)(?![0-9.])")
-
-
-def is_manifest(document: Any) -> bool:
-    """Tell whether a document is one of Kubernetes' objects."""
-    return isinstance(document, dict) and "apiVersion" in document and "kind" in document
 
 
 def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
@@ -87,15 +85,14 @@ def _services(
         for each in objects
         if each.get("kind") == "Service" and (not namespace or _namespace(each) in ("", namespace))
     ]
-    addressed = [_name(each) for each in found if _has_address(each)]
+    specs = [(_name(each), under(each, "spec")) for each in found]
+    addressed = [  # a headless Service has no cluster IP
+        name
+        for name, spec in specs
+        if spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
+    ]
     variables = frozenset(f"{name.upper().replace('-', '_')}_PORT" for name in addressed)
     return frozenset(map(_name, found)), variables
-
-
-def _has_address(service: dict[str, Any]) -> bool:
-    """Return whether a Service has a cluster IP: a headless one has none."""
-    spec = under(service, "spec")
-    return spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
 
 
 def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -212,12 +209,9 @@ def _container(
 
 
 def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
-    values: dict[str, str | None] = {}
-    for each in mappings(definition.get("env"), "env"):
-        value = each.get("value")
-        is_known = "valueFrom" not in each and "$(" not in str(value)
-        values[str(each.get("name"))] = str("" if value is None else value) if is_known else None
-    return values
+    """Return its variables; one that refers to others is unknown."""
+    found = variables(definition.get("env"), "env")
+    return {name: None if "$(" in (value or "") else value for name, value in found.items()}
 
 
 def _pre_stop_seconds(definition: dict[str, Any]) -> float:

@@ -23,33 +23,20 @@ NO_LOGSHIP: Final = (
 SCRIPT: Final = "a script is judged where the command of a container in another FILE names it"
 
 
-@dataclass(frozen=True, slots=True)
-class Ignoring:
-    """An ignored rule, for all containers or for one.
+Ignored = tuple[str, str | None]
+"""A rule, and a container; None stands for all."""
 
-    Attributes:
-        rule: Its name.
-        container: The container; None for all.
+
+def read_ignored(text: str) -> Ignored:
+    """Return what `RULE` or `RULE:CONTAINER` means.
+
+    Raises:
+        LintError: There is no such rule.
     """
-
-    rule: str
-    container: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Ignoring:
-        """Return what `RULE` or `RULE:CONTAINER` means.
-
-        Raises:
-            LintError: There is no such rule.
-        """
-        rule, _, container = text.partition(":")
-        if rule not in RULES:
-            raise LintError(f"{rule!r} is not a rule; the rules are {', '.join(RULES)}")
-        return cls(rule, container or None)
-
-    def covers(self, finding: Finding) -> bool:
-        """Return whether a finding is ignored."""
-        return finding.rule == self.rule and self.container in (None, finding.container)
+    rule, _, container = text.partition(":")
+    if rule not in RULES:
+        raise LintError(f"{rule!r} is not a rule; the rules are {', '.join(RULES)}")
+    return rule, container or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +59,7 @@ class FileReport:
 def judge(
     name: str,
     text: str,
-    ignoring: tuple[Ignoring, ...] = (),
+    ignoring: tuple[Ignored, ...] = (),
     script_of: Callable[[str], str | None] = lambda _: None,
     dockerfile_of: Callable[[str], str | None] = lambda _: None,
     *,
@@ -94,7 +81,7 @@ def judge(
     if is_script(name, text):
         return FileReport(name, why_not_judged=SCRIPT)
     try:
-        unwanted = {*ignoring, *map(Ignoring.parse, ignored_in(text))}
+        unwanted = {*ignoring, *map(read_ignored, ignored_in(text))}
         units = [
             dataclasses.replace(
                 each,
@@ -110,7 +97,11 @@ def judge(
     except RecursionError:
         raise LintError(f"{name}: it is nested too deep") from None
     found.sort(key=lambda each: each.line or 0)
-    kept = [each for each in found if not any(each_of.covers(each) for each_of in unwanted)]
+    kept = [
+        each
+        for each in found
+        if unwanted.isdisjoint(((each.rule, None), (each.rule, each.container)))
+    ]
     why = None if units else NO_LOGSHIP
     return FileReport(name, tuple(kept), len(found) - len(kept), why)
 

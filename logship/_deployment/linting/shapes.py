@@ -1,23 +1,32 @@
-"""Reads mappings and lists from an untrusted document.
+"""Reads mappings, lists, sizes and durations from an untrusted document.
 
 A file of the wrong shape must cause one clear error, not an `AttributeError` in a rule: each of
-these functions raises `LintError` for a value of another kind. The error shows no value, because it
-may be a password in the wrong place.
+these functions raises `LintError` for a value of another kind, unless its name says what it returns
+then. The error shows nothing but numbers, because a value may be a password in the wrong place.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any, Final
 
 from logship._deployment.linting.marks import Marked, line_of
 from logship._deployment.linting.model import LintError, ServerConfiguration
-from logship._deployment.linting.quantities import count_or_none
 
 COMMAND_CHARACTERS_MAX: Final = 16 * 1024
 """Of a command written as one text. To split a word costs its length squared."""
 
 _KINDS = {str: "a text", list: "a list", dict: "a mapping", int: "a number", float: "a number"}
+
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
+_EXPONENT = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?[eE][+-]?[0-9]{1,2}")
+_TIME = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)(h|ms|us|m|s)?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]+)?")
+"""Eighteen digits are more than any platform takes, and few enough for all that is done to them."""
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "": 1.0}
+_POWERS = "kmgtpe"
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:
@@ -90,6 +99,15 @@ def declared_ports(value: Any) -> tuple[int, ...]:
     return tuple(port for each in ports if (port := count_or_none(each)) is not None)
 
 
+def variables(value: Any, what: str) -> dict[str, str | None]:
+    """Return the value of each item's variable; None if it comes from elsewhere."""
+    found: dict[str, str | None] = {}
+    for each in mappings(value, what):
+        given = "" if each.get("value") is None else str(each["value"])
+        found[str(each.get("name"))] = None if "valueFrom" in each else given
+    return found
+
+
 def variable_lines(value: Any) -> dict[str, int]:
     """Return the line of each item's variable, as `$NAME`."""
     found = {f"${each.get('name')}": line_of(each) for each in mappings(value, "variables")}
@@ -101,3 +119,75 @@ def configuration(parent: dict[str, Any], key: str, text: str) -> ServerConfigur
     is_block = isinstance(parent, Marked) and key in parent.blocks
     line = (line_of(parent, key) or 1) + is_block
     return ServerConfiguration(name=str(key), text=text, line=line, is_one_line=not is_block)
+
+
+def kubernetes_bytes(value: Any) -> int:
+    """Return the bytes of a Kubernetes quantity: `512Mi`, `1G`, `1e9`, `1000000`; `m` is milli."""
+    text = str(value).strip()
+    if _EXPONENT.fullmatch(text):
+        return int(float(text))
+    number, unit = _size(text)
+    if unit == "m":
+        return int(number / 1000)
+    binary = unit.endswith("i")
+    power = _power(unit.removesuffix("i"), value)
+    return int(number * (1024 if binary else 1000) ** power)
+
+
+def compose_bytes(value: Any) -> int:
+    """Return the bytes of a compose size, `512m`, `1gb` or `1GiB`, which are powers of 1,024."""
+    number, unit = _size(value)
+    return int(number * 1024 ** _power(unit.lower().removesuffix("b").removesuffix("i"), value))
+
+
+def bytes_or_none(text: str) -> int | None:
+    """Return the bytes of a size as for compose, None where it is none."""
+    try:
+        return compose_bytes(text)
+    except LintError:
+        return None
+
+
+def _size(value: Any) -> tuple[float, str]:
+    found = _SIZE.fullmatch(str(value).strip())
+    if found is None:
+        raise LintError(f"{value!r:.60} is not a size")
+    return float(found[1]), found[2]
+
+
+def _power(unit: str, value: Any) -> int:
+    if not unit:
+        return 0
+    power = _POWERS.find(unit.lower()) + 1
+    if len(unit) != 1 or not power:
+        raise LintError(f"{value!r:.60} is not a size")
+    return power
+
+
+def seconds(value: Any) -> float:
+    """Return the seconds of a duration: `1m30s`, `90s`, `90`."""
+    text = str(value).strip()
+    parts = list(_TIME.finditer(text))
+    if not parts or "".join(part[0] for part in parts) != text:
+        raise LintError(f"{value!r:.60} is not a duration")
+    return sum(float(part[1]) * _SECONDS[part[2] or ""] for part in parts)
+
+
+def whole(value: Any, what: str) -> int:
+    """Return a whole number that JSON may hold as text."""
+    text = str(value).strip()
+    if not _WHOLE.fullmatch(text):
+        raise LintError(f"{what}: {value!r:.60} is not a whole number")
+    return int(text)
+
+
+def number_or_none(text: str | None) -> float | None:
+    """Return the number that a text is, None where it is none."""
+    return float(text) if text is not None and _NUMBER.fullmatch(text) else None
+
+
+def count_or_none(text: str | None) -> int | None:
+    """Return the whole number that a text is, None where it is none, or has a sign."""
+    return (
+        int(text) if text is not None and text[:1] not in "+-" and _WHOLE.fullmatch(text) else None
+    )

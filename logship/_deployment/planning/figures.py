@@ -92,20 +92,6 @@ class Destination(NamedTuple):
     list: str | None = None
 
 
-class Source(NamedTuple):
-    """A page with measured tables.
-
-    Attributes:
-        page: Its path in the repository.
-        measured: The day.
-        machine: In words.
-    """
-
-    page: str
-    measured: str
-    machine: str
-
-
 class Figures(NamedTuple):
     """All of it.
 
@@ -115,7 +101,7 @@ class Figures(NamedTuple):
         client: The client.
         sidecars: By name.
         destinations: By the value of `LOGSHIP_OUTPUT`.
-        sources: Where the measured figures are from.
+        sources: Where the measured figures are from: `page`, `measured` (the day) and `machine`.
     """
 
     text_bytes: int
@@ -123,7 +109,7 @@ class Figures(NamedTuple):
     client: Client
     sidecars: Mapping[str, Sidecar]
     destinations: Mapping[str, Destination]
-    sources: tuple[Source, ...]
+    sources: list[dict[str, str]]
 
 
 def read() -> Any:
@@ -147,7 +133,7 @@ def load() -> Figures:
         client=_of(Client, "client", measured),
         sidecars=sidecars,
         destinations={name: _destination(each) for name, each in content["destinations"].items()},
-        sources=tuple(Source(page, **each) for page, each in content["sources"].items()),
+        sources=[{"page": page, **each} for page, each in content["sources"].items()],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from logship._deployment.limits import (
@@ -12,8 +12,14 @@ from logship._deployment.limits import (
     MEMORY_SHARE_WANTED,
     fair_buffer_bytes,
 )
-from logship._deployment.planning.arithmetic import QUARTER, RESERVE, Calculation, Deployment
-from logship._deployment.planning.durations import duration, size
+from logship._deployment.planning.arithmetic import (
+    QUARTER,
+    RESERVE,
+    Calculation,
+    Deployment,
+    duration,
+    size,
+)
 from logship._settings import MIB, SPOOL_BYTES_MIN
 from logship._spool.storage import SEGMENT_BYTES
 
@@ -37,7 +43,12 @@ class Verdict(NamedTuple):
 
 def verdicts(calculation: Calculation) -> list[Verdict]:
     """Return all answers."""
-    return [verdict for judge in _JUDGES for verdict in judge(calculation)]
+    return [
+        *_judge_outage(calculation),
+        *_judge_stop(calculation),
+        *_judge_memory(calculation),
+        *_judge_sidecar(calculation),
+    ]
 
 
 def fits(calculation: Calculation) -> bool:
@@ -82,22 +93,10 @@ def _judge_sidecar(calculation: Calculation) -> Iterator[Verdict]:
     text = f"With {cores:g} vCPU the sidecar can pass on {headroom:,.1f} times the load"
     is_enough = headroom >= HEADROOM
     yield Verdict("sidecar", is_enough, f"{text}{'' if is_enough else f'; plan {HEADROOM:g}'}.")
-
-
-def _judge_sidecar_memory(calculation: Calculation) -> Iterator[Verdict]:
     given, needed = calculation.deployment.sidecar_memory_bytes, calculation.sidecar_memory_bytes
     if given is not None:
         text = f"The sidecar has {size(given)} of memory, and needs {size(needed)}"
         yield Verdict("sidecar-memory", given >= needed, f"{text}.")
-
-
-_JUDGES: tuple[Callable[[Calculation], Iterator[Verdict]], ...] = (
-    _judge_outage,
-    _judge_stop,
-    _judge_memory,
-    _judge_sidecar,
-    _judge_sidecar_memory,
-)
 
 
 def improved(calculation: Calculation) -> Calculation:

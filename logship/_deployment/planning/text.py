@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from logship._deployment.limits import SIDECAR_BUFFER_BYTES
-from logship._deployment.planning.arithmetic import Calculation, Deployment
-from logship._deployment.planning.durations import duration, size
+from logship._deployment.planning.arithmetic import Calculation, Deployment, duration, size
 from logship._deployment.planning.figures import Destination
 from logship._deployment.planning.plan import fits, verdicts
 from logship._settings import MIB, Compress, variable_name
@@ -54,7 +53,7 @@ def plan_as_json(
         },
         "recommended": [] if is_fit else list(_settings(calculation, better.deployment)),
         "recommended_fits": fits(better),
-        "measured": [each._asdict() for each in calculation.figures.sources],
+        "measured": calculation.figures.sources,
     }
 
 
@@ -88,7 +87,7 @@ def plan_as_lines(
     yield from _recommendation(calculation, better)
     yield ""
     for source in calculation.figures.sources:
-        yield f"Measured {source.measured}, {source.page}: {source.machine}."
+        yield "Measured {measured}, {page}: {machine}.".format(**source)
 
 
 def _headline(calculation: Calculation) -> str:

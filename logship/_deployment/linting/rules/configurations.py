@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from logship._deployment.linting import fluentbit, fluentd
-from logship._deployment.linting.fluentd import Section
 from logship._deployment.linting.model import (
     COMPOSE,
     CONFIGURATION,
@@ -16,6 +14,8 @@ from logship._deployment.linting.model import (
     Unit,
 )
 from logship._deployment.linting.rules.rule import error, note, warning
+from logship._deployment.linting.sections import ON, Configuration, Section, parse
+from logship._deployment.linting.shapes import bytes_or_none
 from logship._settings import MIB, RECORD_BYTES_MAX
 
 _PLATFORMS = (KUBERNETES, COMPOSE, CONFIGURATION)
@@ -39,46 +39,35 @@ _GRACE_SECONDS = 5
 
 def takes_records(configuration: ServerConfiguration) -> bool:
     """Return whether a configuration may be that of a sidecar of logship."""
-    if fluentd.is_fluentd(configuration):
-        whole = fluentd.parse(configuration)
-        sources = list(whole.all("source"))
-        if not sources:  # they may be in what it includes
-            return "@include" not in whole.options
-        return any(each.type in ("forward", "secure_forward") for each in sources)
-    found = fluentbit.parse(configuration)
-    if not found.inputs:  # they may be in another part
-        return bool(found.outputs)
-    return any(each.name == "forward" for each in found.inputs)
+    found = parse(configuration)
+    if found.inputs:
+        return any(each.type in ("forward", "secure_forward") for each in found.inputs)
+    # They may be in another part, or in what it includes.
+    return "@include" not in found.options if found.is_fluentd else bool(found.all("outputs"))
 
 
-def _fluentd(unit: Unit) -> Iterator[tuple[str, Section]]:
-    for each in unit.configurations:
-        if fluentd.is_fluentd(each):
-            yield each.name, fluentd.parse(each)
+def _fluentd(unit: Unit) -> list[Configuration]:
+    return [each for each in map(parse, unit.configurations) if each.is_fluentd]
 
 
-def _fluent_bit(unit: Unit) -> Iterator[tuple[str, fluentbit.Configuration]]:
-    for each in unit.configurations:
-        if not fluentd.is_fluentd(each):
-            yield each.name, fluentbit.parse(each)
+def _fluent_bit(unit: Unit) -> list[Configuration]:
+    return [each for each in map(parse, unit.configurations) if not each.is_fluentd]
 
 
 def _buffers(unit: Unit) -> Iterator[tuple[str, Section, Section]]:
     """Yield the outputs that have a buffer, and the part that is included into one as both."""
-    for name, whole in _fluentd(unit):
+    for whole in _fluentd(unit):
         for output in _outputs(whole):
-            yield name, output, output.first("buffer") or output
+            yield whole.name, output, output.first("buffer") or output
         if not whole.sections:
-            yield name, whole, whole
+            yield whole.name, whole, whole
 
 
-def _outputs(whole: Section) -> Iterator[Section]:
-    yield from whole.all("match")
-    yield from whole.all("store")
+def _outputs(whole: Section) -> list[Section]:
+    return whole.all("match") + whole.all("store")
 
 
 @error(
-    "memory-buffer",
     finds="a sidecar that keeps what it acknowledged in memory",
     night="the sidecar is killed, and the records that it acknowledged are lost",
     why=(
@@ -90,20 +79,20 @@ def _outputs(whole: Section) -> Iterator[Section]:
     platforms=_PLATFORMS,
 )
 def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
-    for name, whole in _fluentd(unit):
+    for whole in _fluentd(unit):
         for output in _outputs(whole):
             if _is_in_memory(output):
                 where = f"<{output.name}> of @type {output.type}"
                 change = "<buffer> @type file / path … </buffer>"
-                yield _in_memory(name, where, change, output.line)
-    for name, found in _fluent_bit(unit):
+                yield _in_memory(whole.name, where, change, output.line)
+    for found in _fluent_bit(unit):
         for each in found.inputs:
-            if each.name == "forward" and found.is_in_memory(each):
+            if each.type == "forward" and found.is_in_memory(each):
                 change = found.setting("storage.type", "filesystem")
                 if found.lacks_storage:
                     change += f", and in the service {found.setting('storage.path', '…')}"
                 line = each.line_of("storage.type")
-                yield _in_memory(name, "the forward input", change, line)
+                yield _in_memory(found.name, "the forward input", change, line)
 
 
 def _is_in_memory(output: Section) -> bool:
@@ -118,7 +107,7 @@ def _is_in_memory(output: Section) -> bool:
 def _buffer_type(output: Section) -> str:
     """Return the type of an output's buffer; empty if it is that of most outputs, memory."""
     buffer = output.first("buffer")
-    given = (buffer.type if buffer is not None else "") or output.option("buffer_type")
+    given = (buffer.type if buffer is not None else "") or output.options.get("buffer_type", "")
     return given or ("file" if output.type in _FILE_BY_DEFAULT else "")
 
 
@@ -131,7 +120,6 @@ def _in_memory(name: str, where: str, change: str, line: int) -> Mistake:
 
 
 @error(
-    "buffer-overflow",
     finds="a full buffer of Fluentd that throws away its oldest chunk",
     night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
@@ -144,7 +132,7 @@ def _in_memory(name: str, where: str, change: str, line: int) -> Mistake:
 def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     for name, _, buffer in _buffers(unit):
         for option in ("overflow_action", "buffer_queue_full_action"):
-            if buffer.option(option) == "drop_oldest_chunk":
+            if buffer.options.get(option) == "drop_oldest_chunk":
                 night = (
                     "when the buffer is full, Fluentd deletes its oldest chunk, whose records it "
                     "has acknowledged"
@@ -153,7 +141,6 @@ def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "retry-limit",
     finds="an output that gives up a chunk after some attempts, without a second place for it",
     night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
@@ -168,28 +155,27 @@ def _retry_limit(unit: Unit) -> Iterator[Mistake]:
         for option in ("retry_max_times", "retry_timeout", "retry_limit"):
             if option in buffer.options and not _tries_on(output, buffer):
                 night = (
-                    f"Fluentd deletes a chunk after {option} {_shown(buffer.options[option])}, and "
+                    f"Fluentd deletes a chunk after {option} {_shown(buffer.written[option])}, and "
                     "its records were acknowledged"
                 )
                 yield Mistake(name, night, "retry_forever true", buffer.line_of(option))
-    for name, found in _fluent_bit(unit):
-        for each in found.outputs:
+    for found in _fluent_bit(unit):
+        for each in found.all("outputs"):
             limit = each.options.get("retry_limit", "1")
-            if each.name in _NEVER_FAIL or _is_endless(each.name, limit):
+            if each.type in _NEVER_FAIL or _is_endless(each.type, limit):
                 continue
             night = (
-                f"when the output {_shown(each.name)} fails, Fluent Bit {_tries(each.name, limit)} "
+                f"when the output {_shown(each.type)} fails, Fluent Bit {_tries(each.type, limit)} "
                 "and then gives up the chunk, whose records it has acknowledged"
             )
-            right = "1000000000" if each.name == _TAKES_FOREVER_FOR_5 else "no_limits"
+            right = "1000000000" if each.type == _TAKES_FOREVER_FOR_5 else "no_limits"
             change = found.setting("retry_limit", right)
-            yield Mistake(name, night, change, each.line_of("retry_limit"))
+            yield Mistake(found.name, night, change, each.line_of("retry_limit"))
 
 
 def _tries_on(output: Section, buffer: Section) -> bool:
     is_forever = any(
-        option in buffer.options and buffer.option(option) in fluentbit.ON
-        for option in ("retry_forever", "disable_retry_limit")
+        buffer.options.get(option) in ON for option in ("retry_forever", "disable_retry_limit")
     )
     return is_forever or output.first("secondary") is not None
 
@@ -213,7 +199,6 @@ def _shown(text: str) -> str:
 
 
 @error(
-    "buffer-limit",
     finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
     night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
@@ -224,19 +209,18 @@ def _shown(text: str) -> str:
     platforms=_PLATFORMS,
 )
 def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
-    for name, found in _fluent_bit(unit):
-        for each in found.outputs:
+    for found in _fluent_bit(unit):
+        for each in found.all("outputs"):
             option = "storage.total_limit_size"
             if option in each.options and each.options[option] not in _FOR_EVER:
                 night = (
                     f"above {_shown(each.written[option])} Fluent Bit deletes the oldest chunks of "
-                    f"the output {_shown(each.name)}, whose records it has acknowledged"
+                    f"the output {_shown(each.type)}, whose records it has acknowledged"
                 )
-                yield Mistake(name, night, f"remove {option}", each.line_of(option))
+                yield Mistake(found.name, night, f"remove {option}", each.line_of(option))
 
 
 @warning(
-    "chunk-limit",
     finds=("a chunk limit that is too small for logship's records, or larger than the buffer"),
     night=(
         "long records are refused again and again, and end on stderr; or the buffer is full at once"
@@ -255,8 +239,8 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
         line = buffer.line_of("chunk_limit_size")
         in_files = _buffer_type(output).startswith("file")
         chunk_bytes, total_bytes = _FILE_BYTES if in_files else _MEMORY_BYTES
-        limit = fluentd.size_of(buffer.option("chunk_limit_size", f"{chunk_bytes}"))
-        total = fluentd.size_of(buffer.option("total_limit_size", f"{total_bytes}"))
+        limit = bytes_or_none(buffer.options.get("chunk_limit_size", f"{chunk_bytes}"))
+        total = bytes_or_none(buffer.options.get("total_limit_size", f"{total_bytes}"))
         if limit is None or total is None:
             continue
         if limit > total:
@@ -268,33 +252,21 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
         elif limit < _CHUNK_BYTES:
             night = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
             yield Mistake(name, night, "chunk_limit_size 8m", line)
-    for name, size, change, line in _limits_of_inputs(unit):
-        limit = fluentd.size_of(size)
-        if limit is not None and limit < RECORD_BYTES_MAX:
-            night = (
-                f"a chunk above {limit:,} bytes is dropped without an ack, and logship sends it "
-                "again and again; a record may have 5,000,000"
-            )
-            yield Mistake(name, night, change, line)
-
-
-def _limits_of_inputs(unit: Unit) -> Iterator[tuple[str, str, str, int]]:
-    """Yield file, limit, change and line of each forward input."""
-    for name, whole in _fluentd(unit):
-        option = "chunk_size_limit"
-        for source in whole.all("source"):
-            if source.type == "forward":
-                yield name, source.option(option), f"remove {option}", source.line_of(option)
-    for name, found in _fluent_bit(unit):
-        option = "buffer_max_size"
+    for found in map(parse, unit.configurations):
+        option, change = "chunk_size_limit", "remove chunk_size_limit"
+        if not found.is_fluentd:
+            option, change = "buffer_max_size", found.setting("buffer_max_size", "8M")
         for each in found.inputs:
-            if each.name == "forward":
-                size, change = each.options.get(option, ""), found.setting(option, "8M")
-                yield name, size, change, each.line_of(option)
+            limit = bytes_or_none(each.options.get(option, ""))
+            if each.type == "forward" and limit is not None and limit < RECORD_BYTES_MAX:
+                night = (
+                    f"a chunk above {limit:,} bytes is dropped without an ack, and logship sends "
+                    "it again and again; a record may have 5,000,000"
+                )
+                yield Mistake(found.name, night, change, each.line_of(option))
 
 
 @note(
-    "fluent-bit-grace",
     finds="a Fluent Bit with only the default grace period at its end",
     night=(
         "the sidecar stops, and records that it acknowledged stay in its files, or end with the "
@@ -308,21 +280,21 @@ def _limits_of_inputs(unit: Unit) -> Iterator[tuple[str, str, str, int]]:
     platforms=_PLATFORMS,
 )
 def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
-    for name, found in _fluent_bit(unit):
-        if found.service is None or not found.inputs:  # another part may have it
+    for found in _fluent_bit(unit):
+        service = found.service
+        if service is None or not found.inputs:  # another part may have it
             continue
-        given = found.service.options.get("grace", f"{_GRACE_SECONDS}")
+        given = service.options.get("grace", f"{_GRACE_SECONDS}")
         if given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= _GRACE_SECONDS:
             night = (
                 f"after SIGTERM Fluent Bit delivers for only {int(given)} s, even if the "
                 "container's stop timeout is longer; on Fargate the rest is lost with the task"
             )
-            line = found.service.line_of("grace")
-            yield Mistake(name, night, found.setting("grace", "30"), line)
+            line = service.line_of("grace")
+            yield Mistake(found.name, night, found.setting("grace", "30"), line)
 
 
 @error(
-    "match-nothing",
     finds="an output that no record reaches",
     night="all records are acknowledged and thrown away, or go to another output",
     why=(
@@ -333,16 +305,16 @@ def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
     platforms=_PLATFORMS,
 )
 def _match_nothing(unit: Unit) -> Iterator[Mistake]:
-    for name, found in _fluent_bit(unit):
+    for found in _fluent_bit(unit):
         if found.has_direct_routes:
             continue
-        for each in found.outputs:
+        for each in found.all("outputs"):
             if not each.has_match:
-                night = f"the output {_shown(each.name)} has no Match, so it gets no record"
-                yield Mistake(name, night, found.setting("match", "*"), each.line_of("name"))
-    for name, whole in _fluentd(unit):
+                night = f"the output {_shown(each.type)} has no Match, so it gets no record"
+                yield Mistake(found.name, night, found.setting("match", "*"), each.line_of("name"))
+    for whole in _fluentd(unit):
         for parent in (whole, *whole.all("label"), *whole.all("worker")):
-            yield from _behind_all(name, parent)
+            yield from _behind_all(whole.name, parent)
 
 
 def _behind_all(name: str, parent: Section) -> Iterator[Mistake]:

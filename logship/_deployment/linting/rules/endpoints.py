@@ -1,21 +1,15 @@
-"""Whether a sidecar listens where the application sends.
-
-Containers of a task with `awsvpc`, of a pod, and of services that share a network namespace reach
-each other on loopback, and not by their names. Others reach each other by name only.
-"""
+"""Whether a sidecar listens where the application sends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship._deployment.linting.commands import option_of
+from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import COMPOSE, ECS, KUBERNETES, Container, Mistake, Unit
-from logship._deployment.linting.quantities import count_or_none
 from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
-from logship._settings import Settings
+from logship._deployment.linting.shapes import count_or_none
 from logship._settings.unknown import setting_variables
-from logship.errors import SettingsError
 
 _VARIABLE = "LOGSHIP_ENDPOINTS"
 _FIRELENS = ("FLUENT_HOST", "FLUENT_PORT")
@@ -32,17 +26,13 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
         given = {name: text for name, text in values.items() if text and "$" not in text}
         if not given.keys() & {_VARIABLE, _FIRELENS[0]}:
             continue
-        try:
-            endpoints = Settings.from_env(given).endpoints
-        except SettingsError:  # another rule tells
-            continue
-        for each in endpoints:
+        settings = settings_from(*given.items())
+        for each in settings.endpoints if settings else ():
             if each.host:
                 yield container, each.host, each.port
 
 
 @error(
-    "endpoint-name",
     finds="an endpoint that names a container which can only be reached on loopback",
     night="the name does not resolve, no record arrives, and all go to stderr",
     why=(
@@ -69,7 +59,6 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "endpoint-loopback",
     platforms=(ECS, COMPOSE),
     finds="an endpoint on loopback where no sidecar shares the network namespace",
     night="the connection is refused, no record arrives, and all go to stderr",
@@ -91,7 +80,6 @@ def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "endpoint-default",
     platforms=(ECS, COMPOSE),
     finds="no `LOGSHIP_ENDPOINTS` where no sidecar shares the network namespace",
     night="unless the image sets it, the connection is refused, and all records go to stderr",
@@ -130,7 +118,6 @@ def _by_name(unit: Unit, port: int) -> str:
 
 
 @error(
-    "endpoint-port",
     finds="an endpoint with a port on which no sidecar listens",
     night="the connection is refused, no record arrives, and all go to stderr",
     why=(
@@ -181,7 +168,6 @@ def _port_of(sidecar: Container, wanted: int) -> int | None:
 
 
 @error(
-    "sidecar-bind",
     platforms=(ECS, COMPOSE),
     finds="a sidecar that listens on its own loopback, where no application is",
     night="the connection is refused, no record arrives, and all go to stderr",
@@ -211,7 +197,6 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "service-links",
     finds="a Service whose variables Kubernetes injects under names of logship",
     night="the container does not start, because its port is a URL",
     why=(

@@ -19,7 +19,6 @@ _CUT_OFF = (
 
 
 @error(
-    "shell-entrypoint",
     finds="a shell as first process that does not pass SIGTERM on",
     night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
     why=(
@@ -45,7 +44,6 @@ def _shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "npm-entrypoint",
     finds="npm as first process",
     night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
     why=(
@@ -66,7 +64,6 @@ def _npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
 
 
 @note(
-    "script-entrypoint",
     finds="a script as first process, which may not pass SIGTERM on",
     night="SIGTERM may never reach the program; SIGKILL ends it without a drain",
     why=(

@@ -1,8 +1,4 @@
-"""The order of starts and stops: a sidecar outlives its clients, a recoverer its application.
-
-Containers stop in the reverse of their declared start order. Without a declared order they stop at
-the same moment, and the sidecar is usually faster.
-"""
+"""The order of starts and stops: a sidecar outlives its clients, a recoverer its application."""
 
 from __future__ import annotations
 
@@ -26,7 +22,6 @@ _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
 
 
 @error(
-    "depends-on",
     finds=("an application or recoverer that is not ordered behind its sidecar (or its recoverer)"),
     night="both get SIGTERM together; the application's last records meet a closed port",
     why=(
@@ -101,7 +96,6 @@ def _health_check(unit: Unit, container: Container) -> str:
 
 
 @error(
-    "depends-on-reversed",
     finds="a sidecar or recoverer that is ordered behind an application, and so stopped first",
     night="the sidecar stops first, and the application's last records meet a closed port",
     why=(
@@ -128,7 +122,6 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "depends-on-unchecked",
     finds="a container that waits for the health of another one that has no health check",
     night="the application never starts",
     why=(
@@ -139,16 +132,14 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
     keys=_KEYS,
 )
 def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
-    unchecked = {each.name: each for each in unit.containers if each.has_health_check is False}
-    for container, name in _waiting(unit, Condition.HEALTHY):
-        if name in unchecked:
-            night = f"{name} has no health check, so it never becomes healthy, and "
+    for container, other in _waiting(unit, Condition.HEALTHY):
+        if other.has_health_check is False:
+            night = f"{other.name} has no health check, so it never becomes healthy, and "
             night += f"{container.name} does not start"
-            yield Mistake(container.name, night, _health_check(unit, unchecked[name]))
+            yield Mistake(container.name, night, _health_check(unit, other))
 
 
 @error(
-    "depends-on-completed",
     finds="an application or recoverer that waits for the end of its sidecar",
     night="the application never starts",
     why=(
@@ -159,15 +150,13 @@ def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
     keys=_KEYS,
 )
 def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
-    sidecars = {each.name: each for each in unit.sidecars}
-    for container, name in _waiting(unit, Condition.COMPLETED):
-        if name in sidecars:
-            night = f"{container.name} waits for the end of {name}, which does not end"
-            yield Mistake(container.name, night, _depends(unit, sidecars[name]))
+    for container, other in _waiting(unit, Condition.COMPLETED):
+        if unit.role(other) is Role.SIDECAR:
+            night = f"{container.name} waits for the end of {other.name}, which does not end"
+            yield Mistake(container.name, night, _depends(unit, other))
 
 
 @note(
-    "depends-on-started",
     finds="an application or recoverer that starts before its sidecar listens",
     night=(
         "the first records wait in the buffer; those of a program that ends at once go to stderr"
@@ -182,25 +171,24 @@ def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
     keys=_KEYS,
 )
 def _depends_on_started(unit: Unit) -> Iterator[Mistake]:
-    sidecars = {each.name: each for each in unit.sidecars if not each.is_firelens}
-    for container, name in _waiting(unit, Condition.STARTED):
-        if name in sidecars:
+    for container, other in _waiting(unit, Condition.STARTED):
+        if unit.role(other) is Role.SIDECAR and not other.is_firelens:
             night = (
-                f"{container.name} starts before {name} listens: if it ends at once, its records "
-                "go to stderr"
+                f"{container.name} starts before {other.name} listens: if it ends at once, its "
+                "records go to stderr"
             )
-            yield Mistake(container.name, night, _depends(unit, sidecars[name]))
+            yield Mistake(container.name, night, _depends(unit, other))
 
 
-def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, str]]:
+def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, Container]]:
+    by_name = {each.name: each for each in unit.containers}
     for container in unit.senders:
         for name, given in container.depends_on.items():
-            if given is condition:
-                yield container, name
+            if given is condition and name in by_name:
+                yield container, by_name[name]
 
 
 @error(
-    "init-sidecar",
     finds="a sidecar or recoverer as init container without `restartPolicy: Always`",
     night="the pod waits forever in its init phase, and the application never starts",
     why=(

@@ -1,9 +1,4 @@
-"""Resources of the container: a spool that outlives it, memory, descriptors.
-
-Facts behind the rules: logship opens no spool of another user (`logship._spool.directories`). A
-directory of the host belongs to root. Every user may write to an emptyDir, and a pod whose emptyDir
-exceeds its `sizeLimit` is evicted without a grace period. Each process has its own buffer.
-"""
+"""Resources of the container: a spool that outlives it, memory, descriptors."""
 
 from __future__ import annotations
 
@@ -30,7 +25,6 @@ _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
 
 
 @error(
-    "spool-volume",
     finds=(
         "a spool that is on no volume, a read-only, network or too small one, or one that the "
         "recoverer does not mount"
@@ -77,20 +71,15 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
             f"{mount.bytes_max // MIB} MiB, and a pod that exceeds it is evicted without a grace "
             "period"
         )
-    if not _is_recovered(unit, mount):
+    recovered = list(map(_spool_mount, unit.recoverers))
+    if recovered and mount.name not in [each.name for each in recovered if each is not None]:
         return (
             f"no recoverer mounts the volume {mount.name}: records of a killed process stay there"
         )
     return None
 
 
-def _is_recovered(unit: Unit, mount: Mount) -> bool:
-    seen = list(map(_spool_mount, unit.recoverers))
-    return not seen or any(each and each.name == mount.name for each in seen)
-
-
 @error(
-    "spool-owner",
     finds="a spool that the container's user cannot write, or its recoverer's user cannot open",
     night="no records are spooled, or none are recovered",
     why=(
@@ -132,7 +121,6 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "memory-sum",
     finds="buffers of all workers, and a spool in memory, above half of the memory limit",
     night="the sidecar is gone, buffers fill, and the container is killed for its memory",
     why=(
@@ -166,7 +154,6 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "nofile",
     finds="a limit of fewer than 4,096 open files",
     night='"Too many open files", and no new connection to the sidecar',
     why="Connections, files and the spool's segments take descriptors from the same limit.",

@@ -56,9 +56,13 @@ class Rule:
             yield Finding(self.name, self.severity, each.container, each.night, each.change, line)
 
 
-def _rule(severity: Severity, name: str, **said: Any) -> Callable[[Check], Rule]:
-    """Make a function the check of a rule; the arguments are the other attributes of `Rule`."""
-    return functools.partial(Rule, name, severity, **said)
+def _rule(severity: Severity, **said: Any) -> Callable[[Check], Rule]:
+    """Make a function the check of the rule that has its name; `said` is the rest."""
+
+    def rule(check: Check) -> Rule:
+        return Rule(check.__name__.strip("_").replace("_", "-"), severity, check, **said)
+
+    return rule
 
 
 error = functools.partial(_rule, Severity.ERROR)

@@ -6,7 +6,6 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
-from logship._deployment.linting import fluentbit, fluentd
 from logship._deployment.linting.commands import option_of
 from logship._deployment.linting.model import (
     CONFIGURATION,
@@ -19,6 +18,7 @@ from logship._deployment.linting.model import (
 )
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import variable
+from logship._deployment.linting.sections import matches, parse, takes
 
 _VERSION = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9}){1,2})")
 _CHECKED_SINCE = (5, 1)
@@ -34,7 +34,6 @@ _ROUTES_SHOWN_MAX = 5
 
 
 @error(
-    "tag-route",
     finds="a tag that no output of FireLens, or of the sidecar's configuration, matches",
     night="all records are acknowledged and thrown away, and nothing reports an error",
     why=(
@@ -64,24 +63,23 @@ def _tag_route(unit: Unit) -> Iterator[Mistake]:
 
 def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
     """Return whether a configuration has an output for a tag; None if it cannot be told."""
-    if fluentd.is_fluentd(configuration):
-        whole = fluentd.parse(configuration)
-        sources = [each for each in whole.all("source") if each.type == "forward"]
+    found = parse(configuration)
+    if found.is_fluentd:
+        sources = [each for each in found.inputs if each.type == "forward"]
         if any(each.options.keys() & _NEW_TAGS for each in sources):
             return None
-        sections = [each for each in whole.sections if each.argument != "@ERROR"]
-        matches = list(dataclasses.replace(whole, sections=sections).all("match"))
-        fits = any(fluentd.matches(each.argument, tag) for each in matches)
-        return fits if whole.is_whole and matches else fits or None
-    found = fluentbit.parse(configuration)
+        sections = [each for each in found.sections if each.argument != "@ERROR"]
+        outputs = dataclasses.replace(found, sections=sections).all("match")
+        fits = any(matches(each.argument, tag) for each in outputs)
+        return fits if found.is_whole and outputs else fits or None
     if found.has_direct_routes:
         return None
-    inputs = [each.options for each in found.inputs if each.name == "forward"]
-    if all(each.keys() & _NEW_TAGS for each in inputs):
-        return None if found.outputs or found.inputs else False
-    rewritten = [each for each in found.filters if each.name == "rewrite_tag"]
-    fits = any(fluentbit.matches(each, tag) for each in (*found.outputs, *rewritten))
-    return fits if found.is_whole and found.outputs else fits or None
+    inputs, outputs = found.inputs, found.all("outputs")
+    if all(each.options.keys() & _NEW_TAGS for each in inputs if each.type == "forward"):
+        return None if outputs or inputs else False
+    rewritten = [each for each in found.all("filters") if each.type == "rewrite_tag"]
+    fits = any(takes(each, tag) for each in (*outputs, *rewritten))
+    return fits if found.is_whole and outputs else fits or None
 
 
 def _by_firelens(unit: Unit) -> Iterator[Mistake]:
@@ -122,7 +120,6 @@ def _tag(container: Container) -> str | None:
 
 
 @error(
-    "blind-ack",
     finds="a sidecar that acknowledges what it throws away",
     night="records are lost that logship counts as delivered",
     why=(
@@ -179,7 +176,6 @@ def _numbers(version: str) -> tuple[int, ...] | None:
 
 
 @warning(
-    "forward-metadata",
     finds=(
         "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
     ),
@@ -198,8 +194,8 @@ def _forward_metadata(unit: Unit) -> Iterator[Mistake]:
     if _is_before_metadata(unit):
         return
     for configuration in unit.configurations:
-        found = fluentbit.parse(configuration)
-        for output in found.outputs:
+        found = parse(configuration)
+        for output in found.all("outputs"):
             if _retains(output.options):
                 change = found.setting(_RETAIN, "false")
                 yield _metadata(configuration.name, change, output.line_of(_RETAIN))

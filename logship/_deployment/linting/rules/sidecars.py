@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterator
 
 from logship._deployment.limits import SIDECAR_BUFFER_BYTES
-from logship._deployment.linting.fluentd import size_of
 from logship._deployment.linting.model import (
     DOCKERFILE,
     ECS,
@@ -16,9 +15,9 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.quantities import number_or_none
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import mount, shown_name, variable
+from logship._deployment.linting.shapes import bytes_or_none, number_or_none
 from logship._settings import MIB
 
 OUTPUTS = (
@@ -82,7 +81,6 @@ def _has_own_variables(container: Container) -> bool:
 
 
 @error(
-    "unknown-output",
     finds="a `LOGSHIP_OUTPUT` that the sidecar does not have",
     night="the sidecar does not start",
     why=f"logship's sidecars have the outputs {', '.join(OUTPUTS)}, and refuse others.",
@@ -100,7 +98,6 @@ def _unknown_output(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "output-variable",
     finds="a sidecar whose `LOGSHIP_OUTPUT` needs a variable that is missing or empty",
     night="the sidecar does not start, or no record reaches the destination",
     why=(
@@ -120,7 +117,6 @@ def _output_variable(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "sidecar-variable",
     finds="a `LOGSHIP_*` variable of a sidecar that it does not read",
     night="the variable has no effect, and the default applies",
     why=(
@@ -144,7 +140,6 @@ def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "sidecar-volume",
     finds="a sidecar whose buffer is not on a volume",
     night="the sidecar's container ends, and records that it acknowledged end with it",
     why=(
@@ -184,7 +179,6 @@ def _buffer_mount(container: Container) -> Mount | None:
 
 
 @error(
-    "sidecar-buffer-size",
     finds="a sidecar whose volume or memory is smaller than its buffer",
     night=(
         "the pod is evicted, or the sidecar is killed for its memory, before the buffer is full"
@@ -221,11 +215,10 @@ def _buffer_bytes(container: Container) -> int | None:
         return None
     if container.is_unset("LOGSHIP_BUFFER_SIZE"):
         return SIDECAR_BUFFER_BYTES
-    return size_of(container.value("LOGSHIP_BUFFER_SIZE") or "")
+    return bytes_or_none(container.value("LOGSHIP_BUFFER_SIZE") or "")
 
 
 @warning(
-    "sidecar-essential",
     finds="a sidecar that may end while the task continues without it",
     night="the sidecar is gone, and all records go to stderr until the next deployment",
     why=(
@@ -251,7 +244,6 @@ def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "sidecar-grace",
     finds="a Fluent Bit whose grace period is longer than its container's stop timeout",
     night="SIGKILL ends the sidecar while it still delivers",
     why=(

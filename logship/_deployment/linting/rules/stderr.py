@@ -15,7 +15,6 @@ _KEYS = ("logConfiguration", "logging")
 
 
 @error(
-    "stderr-driver",
     finds="stderr, the last resort, leads back to the sidecar or nowhere",
     night="records that the dead sidecar could not take are sent to the dead sidecar again",
     why=(
@@ -40,7 +39,6 @@ def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    "stderr-non-blocking",
     finds="stderr, the last resort, is dropped when the log driver's buffer is full",
     night="the spill is larger than the driver's buffer, and the rest is dropped in silence",
     why=(
@@ -78,7 +76,6 @@ def _safe(unit: Unit) -> str:
 
 
 @warning(
-    "last-resort-none",
     finds="a `LOGSHIP_LAST_RESORT` of `none`",
     night="records that the sidecar does not take are dropped; only their numbers are reported",
     why=(

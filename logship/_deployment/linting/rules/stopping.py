@@ -1,10 +1,4 @@
-"""Whether the times between the stop signal and SIGKILL add up, and whether logship heeds it.
-
-Facts behind the rules: ECS stops containers one after the other along `dependsOn`, each with its
-own `stopTimeout` of at most 120 s on Fargate; Spot gives two minutes for all of them. Kubernetes
-has one grace period for a pod, including its preStop hooks, and native sidecars get the rest.
-Docker gives 10 s. No platform tells the process its timeout.
-"""
+"""Whether the times between the stop signal and SIGKILL add up, and whether logship heeds it."""
 
 from __future__ import annotations
 
@@ -49,7 +43,6 @@ _NO_CHAIN: _Chain = (0.0, ())
 
 
 @error(
-    "stop-timeout-limit",
     finds="a `stopTimeout` above Fargate's 120 s",
     night="SIGKILL comes sooner than the file says",
     why="Fargate gives a container at most 120 s between SIGTERM and SIGKILL.",
@@ -70,7 +63,6 @@ def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "stop-timeout-setting",
     finds="a stop timeout that differs from the one that logship assumes",
     night=(
         "SIGKILL ends the drain without a report; or records go to stderr that the sidecar would "
@@ -107,7 +99,6 @@ def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "stop-timeout-sum",
     finds="stop timeouts that together exceed Spot's two minutes or the pod's grace period",
     night=(
         "the container that stops last, the sidecar, is killed with the records of all containers"
@@ -177,7 +168,6 @@ def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
 
 
 @error(
-    "graceful-timeout",
     finds="a gunicorn that kills its workers, or is killed itself, before logship has drained",
     night="workers are killed in the middle of their drain",
     why=(
@@ -214,7 +204,6 @@ def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "stop-signal",
     finds="a stop signal that is not among `stop_signals`",
     night="the signal ends the program with records in its buffer, without a report",
     why=(

@@ -1,14 +1,11 @@
-"""Values that are wrong, or not filled in, and variables that logship does not read.
-
-A mistyped name is worse than a wrong value: the value causes an error at the start, but the name
-has no effect, and the default applies.
-"""
+"""Values that are wrong, or not filled in, and variables that logship does not read."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from logship._deployment.linting.commands import settings_with
 from logship._deployment.linting.model import DOCKERFILE, ECS, KUBERNETES, Container, Mistake, Unit
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, note, warning
 from logship._deployment.linting.rules.snippets import shown_name, variable
@@ -30,7 +27,6 @@ _redacted = redactor("fields", lambda value: value)
 
 
 @warning(
-    "unknown-setting",
     finds="a `LOGSHIP_*` variable that logship does not read",
     night="the variable has no effect, and the default applies",
     why=(
@@ -54,7 +50,6 @@ def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    "wrong-setting",
     finds="a `LOGSHIP_*` value that logship refuses",
     night="the program does not start",
     why="logship checks all settings when it is installed, and raises an error if one is wrong.",
@@ -95,7 +90,6 @@ def _environment(container: Container) -> dict[str, str]:
 
 
 @warning(
-    "disabled",
     finds="a `LOGSHIP_DISABLED` that is set",
     night="logship does nothing, and ships no record",
     why="`LOGSHIP_DISABLED=1` makes every part of logship a no-op. It is meant for tests.",
@@ -103,20 +97,14 @@ def _environment(container: Container) -> dict[str, str]:
     keys=("$LOGSHIP_DISABLED",),
 )
 def _disabled(unit: Unit) -> Iterator[Mistake]:
-    name = "LOGSHIP_DISABLED"
     for container in unit.senders:
-        if (value := container.value(name)) is None:
-            continue
-        try:
-            is_disabled = Settings.from_env({name: value}).disabled
-        except SettingsError:  # another rule tells
-            continue
-        if is_disabled:
-            yield Mistake(container.name, "logship is off: no record is shipped", f"remove {name}")
+        settings = settings_with(container, "disabled")
+        if settings is not None and settings.disabled:
+            night = "logship is off: no record is shipped"
+            yield Mistake(container.name, night, "remove LOGSHIP_DISABLED")
 
 
 @warning(
-    "plain-secret",
     finds="a secret in plain text in the environment",
     night="the key can be read in the file, and in the description of the task",
     why=(
@@ -132,15 +120,12 @@ def _plain_secret(unit: Unit) -> Iterator[Mistake]:
     """The values are not shown."""
     for container in unit.of_logship:
         for name, value in container.environment.items():
-            if _is_secret(name) and _is_plain(value or ""):
+            is_harmless = not value or value.startswith(_REFERENCES) or value.lower() in _SWITCHES
+            if _is_secret(name) and not is_harmless:
                 shown = shown_name(name)
                 night = f"{shown} is in this file in plain text"
                 change = f"take {shown} from a secret store, or name a file in {shown}_FILE"
                 yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
-
-
-def _is_plain(value: str) -> bool:
-    return bool(value) and not value.startswith(_REFERENCES) and value.lower() not in _SWITCHES
 
 
 def _is_secret(name: str) -> bool:
@@ -150,7 +135,6 @@ def _is_secret(name: str) -> bool:
 
 
 @note(
-    "placeholder",
     finds="a `${NAME}` in an image, a `LOGSHIP_*` variable or an option of the log driver",
     night="the container gets the text `${NAME}` itself, unless a tool fills it in",
     why=(
@@ -183,7 +167,6 @@ def _texts(container: Container) -> Iterator[str]:
 
 
 @error(
-    "empty-image",
     finds="a container whose image is empty",
     night="the file is refused, or the container does not start",
     why="`envsubst` replaces a variable that is not set by nothing, and reports no error.",

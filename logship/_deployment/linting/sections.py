@@ -1,0 +1,274 @@
+"""Reads a configuration of Fluentd or of Fluent Bit as sections, with their lines."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from logship._deployment.linting.marks import Marked, parse_yaml
+from logship._deployment.linting.model import LintError, ServerConfiguration
+
+_IS_FLUENTD = re.compile(
+    r"^[ \t]*(<(match|source|label|buffer|system|filter|worker)\b"
+    r"|(total_limit_size|overflow_action|retry_\w+|chunk_limit_size|flush_\w+)\s)",
+    re.MULTILINE,
+)
+_HEAD = re.compile(r"<(\w+)\b([^>]*)>[ \t]*(?:#.*)?$")
+_DEFAULT = re.compile(
+    r"""^"?#\{ENV(?:\.fetch\(['"]\w+['"], |\[['"]\w+['"]\] *\|\| *)['"]([^'"]*)['"]\)?\}"?$"""
+)
+"""`#{ENV.fetch('NAME', 'default')}`, or `#{ENV['NAME'] || 'default'}`."""
+_ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
+_GLOB = re.compile(r"\*\*\.|\.\*\*$|\*\*|\*|[^*]")
+_PARTS = {"**.": r"(?:.*\.)?", ".**": r"(?:\..*)?", "**": ".*", "*": r"[^.]*"}
+PATTERN_CHARACTERS_MAX = 1000
+"""A longer pattern is not compared."""
+DEPTH_MAX = 20
+"""Of sections in each other; deeper ones count as beside each other."""
+
+_CLASSIC_HEAD = re.compile(r"^[ \t]*\[(\w+)\][ \t\r]*$", re.MULTILINE)
+_CLASSIC_INCLUDE = re.compile(r"^[ \t]*@INCLUDE\b", re.MULTILINE | re.IGNORECASE)
+ON = ("true", "on", "yes", "")
+"""What switches an option on; in Fluentd it may stand alone."""
+
+
+@dataclass(slots=True)
+class Section:
+    """A section of Fluentd, or a plugin of Fluent Bit or its service.
+
+    Attributes:
+        name: `match`, `source`, `buffer`; of Fluent Bit `inputs`, `filters`, `outputs`, `service`.
+        line: Where in its file it begins.
+        argument: The pattern of a match, `**` where it has none; the keys of a buffer.
+        type: Its plugin.
+        options: Values by name, in lower case; of a variable in Fluentd its default. Names of
+            Fluent Bit are in lower case too. Of an option that is there twice, the last.
+        written: The same with values as they are written.
+        lines: The line of each option.
+        sections: Those in it.
+        is_whole: Whether it has an end, and includes no other file.
+    """
+
+    name: str
+    line: int
+    argument: str = ""
+    type: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    sections: list[Section] = field(default_factory=list)
+    is_whole: bool = True
+
+    def add(self, option: str, written: str, value: str, line: int) -> None:
+        """Add an option."""
+        self.written[option], self.options[option] = written, value
+        self.lines[option] = line
+
+    @property
+    def has_match(self) -> bool:
+        """Whether a plugin says which records it takes."""
+        return not self.options.keys().isdisjoint(("match", "match_regex"))
+
+    def first(self, name: str) -> Section | None:
+        """Return the first section of a name in it."""
+        return next((each for each in self.sections if each.name == name), None)
+
+    def line_of(self, option: str) -> int:
+        """Return the line of an option, or that of the section."""
+        return self.lines.get(option, self.line)
+
+    def all(self, name: str) -> list[Section]:
+        """Return the sections of a name in it, at any depth."""
+        found: list[Section] = []
+        for each in self.sections:
+            found += [each] * (each.name == name) + each.all(name)
+        return found
+
+
+@dataclass(slots=True)
+class Configuration(Section):
+    """A whole configuration, by the name of its file; it has no section if it is another program's.
+
+    Attributes:
+        is_fluentd: Whether it is one of Fluentd, or a part of one.
+        is_classic: Whether it is one of Fluent Bit in the form with sections in brackets.
+    """
+
+    is_fluentd: bool = False
+    is_classic: bool = False
+
+    @property
+    def inputs(self) -> list[Section]:
+        """Its sources, or its inputs."""
+        return self.all("source" if self.is_fluentd else "inputs")
+
+    @property
+    def service(self) -> Section | None:
+        """The service of Fluent Bit, if it has one."""
+        return next(reversed(self.all("service")), None)
+
+    @property
+    def _of_service(self) -> dict[str, str]:
+        return self.service.options if self.service is not None else {}
+
+    @property
+    def lacks_storage(self) -> bool:
+        """Whether it certainly has no `storage.path`, which files of a buffer need."""
+        return self.is_whole and "storage.path" not in self._of_service
+
+    def is_in_memory(self, plugin: Section) -> bool:
+        """Return whether an input keeps its buffer in memory; `$` is a variable."""
+        kind = plugin.options.get("storage.type", "memory")
+        if "storage.type" not in plugin.options and self._of_service.get("storage.inherit") in ON:
+            kind = self._of_service.get("storage.type", kind)
+        return kind != "filesystem" and "$" not in kind
+
+    @property
+    def has_direct_routes(self) -> bool:
+        """Whether outputs get records that they do not match.
+
+        An input may name outputs. The only output gets those of the only input if it has no Match.
+        """
+        outputs = self.all("outputs")
+        is_only_one = len(outputs) == 1 and (len(self.inputs) == 1 or not self.is_whole)
+        if is_only_one and not outputs[0].has_match:
+            return True
+        return any("routes" in each.options for each in self.inputs)
+
+    def setting(self, option: str, value: str) -> str:
+        """Return the line of Fluent Bit that sets an option.
+
+        In the form with sections, quotes would be a part of the value.
+        """
+        if self.is_classic:
+            return f"{option} {value}"
+        return f'{option}: "{value}"' if value == "*" else f"{option}: {value}"
+
+
+@functools.lru_cache(maxsize=16)  # several rules ask for one, and YAML takes long to parse
+def parse(configuration: ServerConfiguration) -> Configuration:
+    """Return what is in a text; lines that Fluentd would refuse are left out."""
+    text = configuration.text
+    found = Configuration(configuration.name, configuration.line)
+    found.is_classic = _CLASSIC_HEAD.search(text) is not None
+    found.is_fluentd = not found.is_classic and _IS_FLUENTD.search(text) is not None
+    if found.is_fluentd:
+        _read_fluentd(found, configuration)
+    elif found.is_classic:
+        found.is_whole = not _CLASSIC_INCLUDE.search(text)
+        found.sections += _classic(configuration)
+    else:
+        documents = [each for each in _documents(text) if isinstance(each, Marked)]
+        found.is_whole = not any("includes" in each for each in documents)
+        found.sections += _yaml(documents, configuration)
+    return found
+
+
+def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
+    path = [whole]
+    for index, raw in enumerate(configuration.text.split("\n"), start=1):
+        line, number = raw.strip(), configuration.line_of(index)
+        if line.startswith("</"):
+            if len(path) > 1 and path[-1].name == line[2:].partition(">")[0].strip():
+                path.pop()
+        elif found := _HEAD.match(line):
+            all_tags = "**" if found[1] == "match" else ""
+            section = Section(found[1], number, found[2].strip() or all_tags)
+            path[-1].sections.append(section)
+            if len(path) <= DEPTH_MAX:
+                path.append(section)
+        elif line and not line.startswith("#"):
+            _read_option(path, line, number)
+    for each in path[1:]:
+        each.is_whole = False
+
+
+def _read_option(path: list[Section], line: str, number: int) -> None:
+    name, _, rest = line.replace("\t", " ").partition(" ")
+    if name in ("@include", "include"):
+        for each in path:
+            each.is_whole = False
+    written = rest.split(" #")[0].strip()
+    default = _DEFAULT.match(written)
+    value = (default[1] if default else written).strip("\"'").lower()
+    path[-1].add(name, written, value, number)
+    if name == "@type" or (name == "type" and not path[-1].type):
+        path[-1].type = value
+
+
+def _classic(configuration: ServerConfiguration) -> Iterator[Section]:
+    plugin = None
+    for index, raw in enumerate(configuration.text.split("\n"), start=1):
+        words, number = raw.strip().split(maxsplit=1), configuration.line_of(index)
+        if (head := _CLASSIC_HEAD.match(raw)) is not None:
+            name = head[1].lower()
+            plugin = Section(name if name == "service" else f"{name}s", number)
+            yield plugin
+        elif plugin is not None and len(words) == 2 and not words[0].startswith("#"):
+            _add(plugin, words[0], words[1], number)
+
+
+def _documents(text: str) -> list[Any]:
+    try:
+        return parse_yaml(text)
+    except LintError:  # another program's; or YAML inside of JSON, without the extra for YAML
+        return []
+
+
+def _yaml(documents: list[Marked], configuration: ServerConfiguration) -> Iterator[Section]:
+    for document in documents:
+        pipeline = document.get("pipeline")
+        sections = pipeline if isinstance(pipeline, Marked) else {}
+        for section, plugins in {**sections, "service": [document.get("service")]}.items():
+            for each in plugins if isinstance(plugins, list) else ():
+                if isinstance(each, Marked):
+                    plugin = Section(str(section), configuration.line_of(each.line))
+                    for option, value in each.items():
+                        line = configuration.line_of(each.lines.get(option, each.line))
+                        _add(plugin, str(option), str(value), line)
+                    yield plugin
+
+
+def _add(plugin: Section, option: str, value: str, line: int) -> None:
+    """Add an option of Fluent Bit, which ignores the case of names."""
+    plugin.add(option.lower(), value, value.lower(), line)
+    plugin.type = plugin.options.get("name", "")
+
+
+def matches(patterns: str, tag: str) -> bool:
+    """Return whether a tag matches one of a <match>'s patterns; True if it cannot be told."""
+    if len(patterns) > PATTERN_CHARACTERS_MAX or "#{" in patterns or "/" in patterns:
+        return True
+    return any(_matches(each, tag) for each in patterns.split())
+
+
+def _matches(pattern: str, tag: str) -> bool:
+    found = _ALTERNATIVES.search(pattern)
+    if found is not None:
+        before, after = pattern[: found.start()], pattern[found.end() :]
+        if _ALTERNATIVES.search(after) or len(found[1]) > 100:
+            return True  # more than one choice in a pattern is not compared
+        return any(_matches(f"{before}{each}{after}", tag) for each in found[1].split(","))
+    parts = (_PARTS.get(each) or re.escape(each) for each in _GLOB.findall(pattern))
+    return re.fullmatch("".join(parts), tag) is not None
+
+
+def takes(plugin: Section, tag: str) -> bool:
+    """Return whether an output or a filter of Fluent Bit takes a tag; True if it cannot be told."""
+    pattern = plugin.written.get("match", "")
+    if "match_regex" in plugin.options or "$" in pattern:
+        return True
+    parts = [part.strip() for part in pattern.split("*")]
+    if len(parts) == 1:
+        return tag == parts[0]
+    rest = tag.removeprefix(parts[0])
+    if rest == tag and parts[0]:
+        return False
+    for part in parts[1:-1]:
+        _, found, rest = rest.partition(part) if part else ("", "*", rest)
+        if not found:
+            return False
+    return rest.endswith(parts[-1])
