@@ -14,7 +14,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 from weakref import WeakSet
 
 from logship import _system
@@ -206,9 +206,8 @@ class SocketTransport:
         at_once = None if leaves_it else connected.sendmsg
         try:
             connection = _StreamConnection(at_once)
-            connection.transport, _ = await asyncio.get_running_loop().create_connection(
-                lambda: connection, sock=connected
-            )
+            loop = asyncio.get_running_loop()
+            await loop.create_connection(lambda: connection, sock=connected)
         except BaseException:
             connected.close()
             raise
@@ -274,7 +273,7 @@ class _StreamConnection(asyncio.Protocol):
             thread logs as fast as it can, that is until a chunk is full.
 
     Attributes:
-        transport: Of asyncio, set by the caller that connects; that of uvloop is of another class.
+        transport: Of asyncio, once there is a connection.
     """
 
     def __init__(self, send_at_once: Callable[[Parts], int] | None) -> None:
@@ -362,6 +361,10 @@ class _StreamConnection(asyncio.Protocol):
         assert self.transport is not None
         self.transport.abort()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the transport (asyncio's callback); uvloop's has another class."""
+        self.transport = cast("asyncio.Transport", transport)
+
     def data_received(self, data: bytes) -> None:
         """Pass on what came (asyncio's callback)."""
         if self._early or self._events is None:
@@ -376,8 +379,8 @@ class _StreamConnection(asyncio.Protocol):
 
         asyncio would first write what waits, to a peer that may read nothing any more.
         """
-        if self.transport is not None:
-            self.transport.abort()
+        assert self.transport is not None
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on the end (asyncio's callback)."""

@@ -42,7 +42,7 @@ async def a_pair() -> tuple[_StreamConnection, socket.socket]:
     peer.setblocking(False)
     loop = asyncio.get_running_loop()
     connection = _StreamConnection(None)
-    connection.transport, _ = await loop.create_connection(lambda: connection, sock=ours)
+    await loop.create_connection(lambda: connection, sock=ours)
     return connection, peer
 
 
@@ -185,6 +185,17 @@ async def test_a_forked_child_closes_the_parents_sockets(
     assert peer.recv(1) == b""
     connection.abort()
     peer.close()
+
+
+async def test_a_name_that_is_not_found_is_said(
+    transport: SocketTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(ConnectError, match="tcp://sidecar:24224: Name or service not known"):
+        await transport.connect(Endpoint("tcp", "sidecar", 24224, ""), Events())
 
 
 async def test_a_unix_socket_is_connected_to(transport: SocketTransport, tmp_path: Path) -> None:
