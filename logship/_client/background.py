@@ -25,7 +25,7 @@ from logship._delivery.drain import DrainPlan
 from logship._hooks import registry
 from logship._hooks.interruptions import is_from_outside
 from logship._hooks.locking import Bell
-from logship._hooks.threads import may_wait_here
+from logship._hooks.threads import is_starting_one_here, may_wait_here
 from logship.errors import BufferFull, ClientClosed
 
 _THREAD_SECONDS_MAX = 1.0
@@ -88,6 +88,7 @@ class BackgroundClient(Emitter):
             self._shipper.buffer.is_held_here
             or self.last_resort.is_held_here
             or self._shipper.closing.is_stepping_here
+            or is_starting_one_here()  # the shipper's thread is to end
         )
 
     def send(

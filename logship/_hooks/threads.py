@@ -60,6 +60,14 @@ def is_own() -> bool:
     return isinstance(threading.current_thread(), OwnThread)
 
 
+def is_starting_one_here() -> bool:
+    """Return whether this call has interrupted `threading` in its own lock, as in a thread's start.
+
+    No other thread can start or end until the interrupted call goes on.
+    """
+    return bool(threading._active_limbo_lock._is_owned())  # type: ignore[attr-defined]
+
+
 def may_wait_here() -> bool:
     """Return whether this thread may wait: it is neither an event loop's nor one of logship."""
     if is_own():

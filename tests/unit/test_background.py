@@ -504,6 +504,25 @@ def test_flush_from_a_handler_that_interrupted_the_buffer_does_not_wait_for_itse
     assert not client.shipper.buffer.exclusively(client.flush).all_acked
 
 
+def test_a_client_is_busy_where_a_handler_interrupts_the_start_of_a_thread(
+    client: BackgroundClient,
+) -> None:
+    """The main thread must not be stopped there: the shipper's thread could not end."""
+    seen = []
+
+    class Interrupted(threading.Thread):
+        def __hash__(self) -> int:  # called in the lock of `threading`, among others
+            seen.append(client.is_busy_here)
+            return super().__hash__()
+
+    thread = Interrupted()
+    assert not client.is_busy_here
+    thread.start()
+    thread.join()
+    assert any(seen)
+    assert not client.is_busy_here
+
+
 # -- when there is no thread -----------------------------------------------------------------------
 
 
