@@ -51,6 +51,42 @@ def test_a_route_of_fluentd(pattern: str, *, is_routed: bool) -> None:
     assert rules_of(deployment) == (set() if is_routed else {"tag-route"})
 
 
+@pytest.mark.parametrize(
+    ("option", "rules"),
+    [
+        *(("", {"endpoint-port"}), ("port 24226", {"endpoint-port"}), ("port 24225", set())),
+        *(("port \"#{ENV['PORT']}\"", set()), ("@include port.conf", set())),
+    ],
+)
+def test_the_port_of_fluentd_is_read_from_its_configuration(option: str, rules: set[str]) -> None:
+    deployment = base("compose")
+    route_nowhere(deployment)
+    config = deployment.document["configs"]["fluent.conf"]
+    config["content"] = config["content"].replace("forward", f"forward\n  {option}")
+    config["content"] = config["content"].replace("api.**", "**")
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
+    assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(
+    ("option", "rules"),
+    [
+        *(("Port 24224", {"endpoint-port"}), ("Port 24225", set()), ("Port ${PORT}", set())),
+        *(("Unix_Path /run/a", set()), ("[INPUT]\n  Name forward", set())),
+    ],
+)
+def test_the_port_of_fluent_bit_is_read_from_its_configuration(
+    option: str, rules: set[str]
+) -> None:
+    deployment = base("kubernetes")
+    route_another_tag(deployment)
+    text = ROUTED.format("*").replace("filesystem", f"filesystem\n  {option}")
+    text = text.replace("Name forward\n[OUT", "Name forward\n  storage.type filesystem\n[OUT")
+    deployment.document["items"][1]["data"]["fluent-bit.conf"] = text
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
+    assert rules_of(deployment) == rules
+
+
 @pytest.mark.parametrize(("label", "rules"), [("@ERROR", {"tag-route"}), ("@OTHER", set())])
 def test_a_route_for_errors_of_fluentd_is_none_for_records(label: str, rules: set[str]) -> None:
     deployment = base("compose")

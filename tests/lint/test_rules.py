@@ -293,6 +293,17 @@ def test_what_a_definition_requires_says_whether_it_runs_on_fargate(
     assert rules_of(deployment) == rules
 
 
+@pytest.mark.parametrize("believed", ["30", "180"])
+def test_the_setting_follows_what_fargate_gives(believed: str) -> None:
+    deployment = base("ecs", "web.json")
+    deployment.app["stopTimeout"] = 180
+    deployment.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", believed)
+    changes = {each.rule: each.change for each in judge("task.json", deployment.text).findings}
+    assert changes.pop("stop-timeout-limit") == '"stopTimeout": 120'
+    setting = '{ "name": "LOGSHIP_STOP_TIMEOUT_SECONDS", "value": "120" }'
+    assert changes.pop("stop-timeout-setting") == f'"environment": [{setting}]'
+
+
 def plan_of(definition: dict[str, Any], **more: Any) -> str:
     values = {
         "family": definition["family"],

@@ -8,6 +8,7 @@ from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import COMPOSE, ECS, KUBERNETES, Container, Mistake, Unit
 from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
+from logship._deployment.linting.sections import parse
 from logship._deployment.linting.shapes import count_or_none
 from logship._settings.unknown import setting_variables
 
@@ -123,7 +124,8 @@ def _by_name(unit: Unit, port: int) -> str:
     why=(
         "logship's sidecars listen on `LOGSHIP_PORT`, by default 24224. So does the sidecar that "
         "FireLens makes, and `logship receive` unless `--bind` says otherwise. For other sidecars "
-        "the rule knows the port if 24224 is declared."
+        "the rule knows the port if all of their configuration is in the same file, or if 24224 is "
+        "declared."
     ),
     keys=_KEYS,
 )
@@ -131,7 +133,7 @@ def _endpoint_port(unit: Unit) -> Iterator[Mistake]:
     sidecars = list(unit.sidecars)
     for container, host, port in _tcp_endpoints(unit):
         reached = [each for each in sidecars if _leads_to(container, host, each)]
-        ports = [_port_of(each, port) for each in reached]
+        ports = [_port_of(unit, each, port) for each in reached]
         if not ports or None in ports or port in ports:
             continue
         if any(str(port) in each.text for each in (*unit.configurations, *unit.routes)):
@@ -151,7 +153,7 @@ def _leads_to(container: Container, host: str, sidecar: Container) -> bool:
     return host == sidecar.name
 
 
-def _port_of(sidecar: Container, wanted: int) -> int | None:
+def _port_of(unit: Unit, sidecar: Container, wanted: int) -> int | None:
     """Return the port for the forward protocol; None if the file does not show it.
 
     A sidecar that is not logship's may have another input on the wanted port.
@@ -164,7 +166,20 @@ def _port_of(sidecar: Container, wanted: int) -> int | None:
         return _PORT if is_default else count_or_none(sidecar.value("LOGSHIP_PORT"))
     if sidecar.is_firelens:
         return None if "config-file-value" in sidecar.firelens_options else _PORT
-    return _PORT if _PORT in sidecar.ports and wanted not in sidecar.ports else None
+    if wanted in sidecar.ports:
+        return None
+    return _configured_port(unit) or (_PORT if _PORT in sidecar.ports else None)
+
+
+def _configured_port(unit: Unit) -> int | None:
+    """Return the port of the only forward input; None if the configuration does not show it."""
+    configurations = [parse(each) for each in unit.routes]
+    inputs = [each for found in configurations for each in found.inputs if each.type == "forward"]
+    if len(inputs) != 1 or "unix_path" in inputs[0].options:
+        return None
+    if not all(each.is_whole for each in (*configurations, *inputs)):
+        return None
+    return count_or_none(inputs[0].written.get("port", f"{_PORT}"))
 
 
 @error(

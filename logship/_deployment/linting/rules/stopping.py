@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Iterable, Iterator
 
@@ -78,7 +79,7 @@ def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
 def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
     for container in unit.senders:
         believed = stop_setting_seconds(unit, container)
-        given = container.stop_seconds - container.pre_stop_seconds
+        given = _given_seconds(unit, container)
         if believed is None:
             continue
         if believed > given:
@@ -86,7 +87,9 @@ def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
                 f"logship assumes {believed:g} s, but SIGKILL comes after {given:g} s, and records "
                 "still in the buffer are lost without a report"
             )
-            change = f"{stop_time(unit, believed)}, or {variable(unit, _SETTING, f'{given:g}')}"
+            change = variable(unit, _SETTING, f"{given:g}")
+            if not unit.may_be_fargate or believed <= FARGATE_STOP_SECONDS_MAX:
+                change = f"{stop_time(unit, believed)}, or {change}"
             if unit.platform == KUBERNETES:
                 change = stop_time(unit, believed + container.pre_stop_seconds + _SIDECAR_SECONDS)
             yield Mistake(container.name, night, change)
@@ -96,6 +99,12 @@ def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
                 f"would have taken in the other {given - believed:g} s"
             )
             yield Mistake(container.name, night, variable(unit, _SETTING, f"{given:g}"))
+
+
+def _given_seconds(unit: Unit, container: Container) -> float:
+    """Return the seconds between the stop signal and SIGKILL; NaN if the file does not show it."""
+    most = FARGATE_STOP_SECONDS_MAX if unit.may_be_fargate else math.inf
+    return min(container.stop_seconds, most) - container.pre_stop_seconds
 
 
 @error(
@@ -183,7 +192,7 @@ def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
         believed = stop_setting_seconds(unit, container)
         if seconds is None or believed is None:
             continue
-        given = container.stop_seconds - container.pre_stop_seconds
+        given = _given_seconds(unit, container)
         if seconds > given:
             night = (
                 f"gunicorn waits {seconds:g} s for its workers, the container has {given:g} s, and "
