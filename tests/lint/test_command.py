@@ -410,3 +410,19 @@ def test_an_error_on_a_full_disk_is_no_finding() -> None:
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(words, stderr=full, check=False, timeout=60)
     assert ended.returncode == 2
+
+
+@needs_yaml
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.yaml", "metadata: {name: {{ .Release.Name }}}", "lint the output of `helm template`"),
+        ("a.py", "def a():\n    b: c: d", "a.py: it is not an ECS task definition, Terraform plan"),
+    ],
+)
+def test_a_template_or_a_program_is_told_for_what_it_is(
+    tmp_path: Path, name: str, text: str, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    assert said in lint(path, code=2).output

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 from logship._deployment.linting import compose, ecs, kubernetes
@@ -37,6 +38,12 @@ _CLOUDFORMATION_IS_NOT_READ = (
     "CloudFormation is not read: `aws ecs describe-task-definition` shows what it made"
 )
 
+_NO_KNOWN_KIND = (
+    "it is not an ECS task definition, Terraform plan (JSON), Kubernetes manifest, compose file, "
+    "Dockerfile, or configuration of Fluentd or Fluent Bit"
+)
+_DOCUMENTS = (".yaml", ".yml", ".json")
+
 _SCRIPT = re.compile(r"#!\s*\S*/(?:env\s+)?(?:ba|da|a|z)?sh\b")
 
 _DOCUMENT = re.compile(r"^(\{|apiVersion:|services:)", re.MULTILINE)
@@ -61,7 +68,7 @@ def read_units(name: str, text: str) -> list[Unit]:
         return [_configuration(name, text)]
     if is_dockerfile(name, text):
         return [read_dockerfile(name, text)]
-    units = list(_units(name, text, _parse(text)))
+    units = list(_units(name, text, _parse_named(name, text)))
     for unit in units:
         if len(unit.containers) > CONTAINERS_MAX:
             raise LintError(f"{unit.name} has more than {CONTAINERS_MAX:,} containers")
@@ -91,9 +98,22 @@ def ignored_in(text: str) -> Iterator[str]:
 
 def _is_classic(name: str, text: str) -> bool:
     """Return whether a text is a configuration with sections, and not a document that has one."""
-    if name.endswith((".yaml", ".yml", ".json")) or _DOCUMENT.search(text):
+    if name.endswith(_DOCUMENTS) or _DOCUMENT.search(text):
         return False
     return _CLASSIC.search(text) is not None
+
+
+def _parse_named(name: str, text: str) -> list[Any]:
+    try:
+        return _parse(text)
+    except YamlMissing:
+        raise
+    except LintError as error:
+        if "{{" in text:
+            raise LintError(f"{error}; a template? lint the output of `helm template`") from None
+        if PurePath(name).suffix not in ("", *_DOCUMENTS):
+            raise LintError(f"{_NO_KNOWN_KIND} ({error})") from None
+        raise
 
 
 def _parse(text: str) -> list[Any]:
@@ -143,10 +163,7 @@ def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
     elif _CLOUDFORMATION_KEY in keys:
         raise LintError(_CLOUDFORMATION_IS_NOT_READ)
     else:
-        raise LintError(
-            "it is not an ECS task definition, Terraform plan (JSON), Kubernetes manifest, compose "
-            "file, Dockerfile, or configuration of Fluentd or Fluent Bit"
-        )
+        raise LintError(_NO_KNOWN_KIND)
 
 
 def _keys(document: Any) -> set[Any]:
