@@ -14,11 +14,13 @@ import msgpack
 
 from logship._protocol.readable import well_formed
 from logship._protocol.unpacking import BoundedUnpacker
-from logship._quoting import quoted_value
+from logship._quoting import quoted, quoted_value
 from logship.errors import ProtocolError
 
 _ACK_BYTES_MAX = 64 * 1024
 """More than any answer to a chunk: an acknowledgement has about 40 bytes."""
+_QUOTED_CHARACTERS = 40
+"""Of an answer in another protocol; they name an HTTP server."""
 
 
 class AnswerError(ProtocolError):
@@ -81,6 +83,10 @@ class AckReader:
         acks: list[str] = []
         try:
             for answer in self._unpacker.feed(data):
+                if isinstance(answer, int) and 0 <= answer < 0x80:  # so text decodes, byte by byte
+                    start = len(data) - self._unpacker.pending_bytes - 1
+                    text = quoted(data[start:], _QUOTED_CHARACTERS)
+                    raise ProtocolError(f"it is {text}, not in the forward protocol")
                 acks.append(_ack_of(answer))
         except ProtocolError as error:
             raise AnswerError(str(error), acks) from error

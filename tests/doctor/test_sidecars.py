@@ -161,6 +161,9 @@ def test_a_server_that_answers_something_else(sidecar: EmbeddedReceiver, answer:
     assert told.exit_code == 1
     assert told.outcome("record") == "fail"
     assert told.outcome("rate") is None
+    if answer.startswith(b"HTTP"):
+        assert '"HTTP/1.1 400 Bad Request' in told["record"]["text"]
+        assert "acks nothing" not in told["record"]["advice"]
 
 
 def test_keys_right_wrong_and_forgotten(tmp_path: Path) -> None:

@@ -70,13 +70,15 @@ def test_thousands_of_acks_in_one_read() -> None:
     ("answer", "fault"),
     [
         ("c0", 'it is "None"'),
-        ("05", 'it is "5"'),
+        ("05", r'it is "\\x05", not in the forward protocol'),
         ("80", "no id under `ack`, the chunk was refused"),
         ("81 a3 61636b c0", "no id"),
         ("81 a3 61636b 05", "no id"),
         ("81 a3 6e61636b", "not an acknowledgement"),
         ("92 a4 48454c4f 80", "requires a shared key"),
-        ("485454502f312e31 20343030", 'it is "72"'),  # HTTP/1.1 400
+        (b"HTTP/1.1 400 Bad".hex(), 'it is "HTTP/1.1 400 Bad", not in the forward protocol'),
+        (b"HTTP/1.1 400 Bad Request\r\nA: b\r\nC: d".hex(), r'Request\\r\\nA: b\\r\\nC: d", not'),
+        (b"HTTP/1.1 400 Bad Request\r\nDate: Sunday, 1\r\n".hex(), r'Sunday.+…" \(43 char'),
         ("c1", "not an acknowledgement"),
         ("81 a3 61636b a1 ff", "not an acknowledgement"),
         ("91" * 2000, "not an acknowledgement"),
@@ -94,6 +96,14 @@ def test_acks_before_garbage_are_not_lost() -> None:
     with pytest.raises(AnswerError) as caught:
         AckReader().feed(ACK + ACK + b"\xc1")
     assert caught.value.acks == ["id", "id"]
+
+
+def test_text_behind_acks_is_shown_from_its_beginning() -> None:
+    reader = AckReader()
+    reader.feed(ACK + ACK[:3])
+    with pytest.raises(AnswerError, match=r'it is "HTTP/1\.1", not') as caught:
+        reader.feed(ACK[3:] + b"HTTP/1.1")
+    assert caught.value.acks == ["id"]
 
 
 def test_an_answer_that_never_ends_is_an_error() -> None:

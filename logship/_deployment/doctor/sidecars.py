@@ -295,6 +295,6 @@ def _why_unacked(answer: Answer) -> str:
     if not answer.in_time:
         return (
             "it takes bytes and acks nothing: its buffer is full, it is Fluentd's unix socket "
-            "input, or it has no input of type forward"
+            "input, or what listens there is no input of type forward"
         )
     return "its log says why; is it an input of type forward, and without TLS if this is tcp://?"
