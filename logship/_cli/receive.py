@@ -278,13 +278,15 @@ def _access(context: click.Context, options: dict[str, Any]) -> Access:
 
 
 def _reload(access: Access) -> None:
-    """Read key, users and certificates again."""
+    """Read key, users and certificates again, if they are in files."""
+    if not access.files:
+        return
     try:
         access.read()
     except SettingsError as error:
         _say(f"{error}; key, users and certificates stay as they were")
     else:
-        _say("key, users and certificates were read again, for new connections")
+        _say(f"read again, for new connections: {', '.join(access.files)}")
 
 
 async def _receive(receiver: Receiver, listener: Listener, reload: Callable[[], None]) -> None:
@@ -302,7 +304,8 @@ async def _receive(receiver: Receiver, listener: Listener, reload: Callable[[], 
     handlers = {**dict.fromkeys(STOP_SIGNALS, stop), **dict.fromkeys(REOPEN_SIGNALS, reopen)}
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    _say(f"listening on {listener.bind}")
+    scheme = "tls" if receiver.tls and listener.bind.scheme == "tcp" else listener.bind.scheme
+    _say(f"listening on {listener.bind._replace(scheme=scheme)}")
     try:
         await receiver.serve(listener)
     finally:

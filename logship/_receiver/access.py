@@ -66,6 +66,17 @@ class Access:
         """What connections are encrypted with, or None; `read` renews it in place."""
         return self._tls
 
+    @property
+    def files(self) -> list[str]:
+        """What `read` reads from files, in words."""
+        options = self._options
+        given = {
+            "the key": options.shared_key_file,
+            "the users": options.users_file,
+            "the certificates": options.tls_cert,
+        }
+        return [name for name, path in given.items() if path is not None]
+
     def read(self) -> None:
         """Read everything again.
 

@@ -117,7 +117,7 @@ class Receiver:
         limits: how much all connections together may take.
 
     Attributes:
-        new_session, limits: as given.
+        new_session, tls, limits: as given.
         complaints: takes lines about clients.
         counts: what it did so far.
         is_stopping: no more messages are taken; a signal handler may set it, before `stop`.
@@ -137,7 +137,7 @@ class Receiver:
         self.counts = Counts()
         self.complaints = Complaints(say)
         self.is_stopping = False
-        self._tls = tls
+        self.tls = tls
         self._gone: OutputGone | None = None
         self._sink = sink
         self._say = say
@@ -176,6 +176,9 @@ class Receiver:
             self._sink.reopen()
         except OutputError as error:
             self._say(f"{error}; it continues in the old file")
+        else:
+            if self._sink.path is not None:
+                self._say(f"opened {self._sink.path} again")
 
     def opened(self, connection: Connection) -> None:
         """Take note of a new connection."""
@@ -263,12 +266,12 @@ class Receiver:
             task.add_done_callback(self._served)
 
     async def _serve_client(self, client: socket.socket) -> None:
-        timeout_seconds = self.limits.handshake_timeout_seconds if self._tls else None
+        timeout_seconds = self.limits.handshake_timeout_seconds if self.tls else None
         try:
             _, connection = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: Connection(self),
                 client,
-                ssl=self._tls,
+                ssl=self.tls,
                 ssl_handshake_timeout=timeout_seconds,
             )
         except OSError as error:

@@ -40,6 +40,9 @@ class LineSink:
         torn: whether the output ends in the middle of a line, as after a kill or a full disk.
             The next write then begins a new line, so that one torn line costs no other.
         path: of the file, where it is one that may be moved away.
+
+    Attributes:
+        path: the same.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class LineSink:
         self._descriptor = descriptor
         self._name = name
         self._torn = torn
-        self._path = path
+        self.path = path
         self._room = _poll_for_room(descriptor)
 
     @classmethod
@@ -89,7 +92,7 @@ class LineSink:
         """
         if not lines:
             return
-        if self._path is not None and not os.fstat(self._descriptor).st_nlink:
+        if self.path is not None and not os.fstat(self._descriptor).st_nlink:
             self.reopen()
         data = memoryview(b"\n" + lines if self._torn else lines)
         try:
@@ -120,10 +123,10 @@ class LineSink:
         Raises:
             OutputError: that is not possible; the old one is kept.
         """
-        if self._path is None:
+        if self.path is None:
             return
         old = self._descriptor
-        self._descriptor, self._name, self._torn = _opened(self._path)
+        self._descriptor, self._name, self._torn = _opened(self.path)
         self._room = _poll_for_room(self._descriptor)
         os.close(old)
 

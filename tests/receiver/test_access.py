@@ -99,7 +99,7 @@ def test_key_and_users_come_from_files_and_are_replaced_by_a_reload(tmp_path: Pa
         assert not bob(shared_key="first key", password="wrong", seconds=1.0)
         key.write_text("second key\n")
         users.write_text("bob:secret three\n")
-        reload(receiver, "were read again")
+        reload(receiver, "read again, for new connections: the key, the users")
         assert not bob(shared_key="first key", password="secret three", seconds=1.0)
         assert bob(shared_key="second key", password="secret three")
         command_line = Path(f"/proc/{receiver.process.pid}/cmdline").read_text()
@@ -142,13 +142,14 @@ def test_certificates_are_replaced_on_both_sides_without_a_restart(tmp_path: Pat
     install(first)
     options = ("--tls-cert", "certificate", "--tls-key", "key", "--tls-client-ca", "ca")
     with receiving(tmp_path, *(str(paths.get(each, each)) for each in options)) as receiver:
-        endpoint = receiver.endpoint.replace("tcp", "tls")
+        endpoint = receiver.endpoint
+        assert endpoint.startswith("tls://")
         own: dict[str, Any] = {"tls_ca": str(paths["ca"]), "tls_cert": str(paths["client"])}
         with BackgroundClient(endpoints=endpoint, **own) as client:
             client.emit({"n": 1})
             assert client.flush(timeout=CLOSE_SECONDS).all_acked
             install(second)
-            reload(receiver, "were read again")
+            reload(receiver, "read again, for new connections: the certificates")
             with pytest.raises(ssl.SSLCertVerificationError):
                 ssl.get_server_certificate(("127.0.0.1", receiver.port), ca_certs=str(first.ca))
             receiver.kill()

@@ -235,12 +235,13 @@ def test_after_a_rotation_it_writes_to_the_new_file(
         client.acks(1)
         receiver.out.rename(moved)
         receiver.process.send_signal(number)
-        wait_until(receiver.out.exists, "the new file is made")
+        wait_until(lambda: f"opened {receiver.out} again" in receiver.stderr(), "the new file")
         client.send(frame("2", {"n": 2}))
         client.acks(1)
     assert json.loads(moved.read_bytes())["record"] == {"n": 1}
     assert written(receiver) == [{"n": 2}]
     assert receiver.terminate() == 0
+    assert "read again" not in receiver.stderr()  # there is no key and no certificate
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:

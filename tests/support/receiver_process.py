@@ -24,8 +24,8 @@ class ReceiverProcess:
     Make one with `start`. Its output file and what it says on stderr survive `restart`.
 
     Attributes:
-        endpoint: where it listens, as `LOGSHIP_ENDPOINTS` has it: `tcp://127.0.0.1:PORT` or
-            `unix:///PATH`.
+        endpoint: where it listens, as `LOGSHIP_ENDPOINTS` has it: `tcp://127.0.0.1:PORT`,
+            `tls://127.0.0.1:PORT` or `unix:///PATH`.
         out: the output file.
         process: the running or ended process.
     """
@@ -80,7 +80,7 @@ class ReceiverProcess:
     def restart(self) -> None:
         """Start it again where it listened before; it must have ended."""
         assert self.process.poll() is not None, "end it before starting it again"
-        self._start(self.endpoint)
+        self._start(self.endpoint.replace("tls://", "tcp://"))
 
     def stderr(self) -> str:
         """Return all that it said so far, of earlier runs too."""
