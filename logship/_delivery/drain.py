@@ -209,10 +209,10 @@ class DrainPlan(NamedTuple):
         """Return in one line how many of the waiting records go to stderr early, and why."""
         left, rate = self.deadline_seconds - now_seconds, progress.acked_bytes_per_second
         if self.is_silent(progress):
-            why = f"the sidecar takes nothing{progress.unanswered}"
-            return f"records that wait: {records:,}; {why}; they go to stderr"
+            why = f"the sidecar acknowledges nothing{progress.unanswered}"
+            return f"{why}: {records:,} waiting records are written to stderr"
         if left <= self.reserve_seconds(progress):
-            return f"records that wait: {records:,}; {left:.1f} s are left; they go to stderr"
+            return f"{left:.1f} s are left: {records:,} waiting records are written to stderr"
         acked = min(1.0, ACKED_SHARE * rate * left / max(1, progress.bytes_to_spill))
         if acked == 1.0:
             return (
@@ -220,9 +220,9 @@ class DrainPlan(NamedTuple):
                 "that are left; some go to stderr now, in case the sidecar takes no more"
             )
         return (
-            f"records that wait: {records:,}; in the {left:.1f} s that are left the sidecar will "
-            f"not take about {records * (1 - acked):,.0f} of them (it takes {rate:,.0f} bytes a "
-            "second); those go to stderr"
+            f"in the {left:.1f} s that are left the sidecar will not take about "
+            f"{records * (1 - acked):,.0f} of the {records:,} waiting records (it takes "
+            f"{rate:,.0f} bytes a second): those are written to stderr"
         )
 
     def is_acking(self, progress: Progress) -> bool:

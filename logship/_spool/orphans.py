@@ -50,7 +50,7 @@ NAMES_MAX = 1000
 
 def unknown_owner(name: str) -> str:
     """Return the owner of the process directory of this name, for a person."""
-    return f"process directory {name}"
+    return f"a dead process (directory {name})"
 
 
 def remember(names: dict[str, Any], name: str, what: Any = None) -> None:
@@ -229,7 +229,7 @@ class Orphans:
         else:
             self._kept[adoption.orphan.name] = self._next_try(adoption)
         if self._shipped and (self.is_idle or len(self._shipped) >= _ADOPTIONS_MAX):
-            self.good_news.append(f"recovered {'; '.join(self._shipped)}")
+            self.good_news.append(f"shipped {'; '.join(self._shipped)}")
             self._shipped = []
 
     def _note_shipped(self, adoption: Adoption) -> None:
@@ -237,9 +237,8 @@ class Orphans:
         if adoption.orphan.streams:
             owner, records = self._owner_of(adoption.orphan.name), adoption.records_acked
             seconds = self._monotonic() - adoption.begun_seconds
-            self._shipped.append(
-                f"{records} records of {owner}, {seconds:.1f} s after it was found"
-            )
+            told = f"{records:,} records that {owner} left (took {seconds:.1f} s)"
+            self._shipped.append(told)
 
     def _next_try(self, adoption: Adoption) -> _Kept:
         orphan = adoption.orphan

@@ -74,7 +74,7 @@ def test_what_a_client_leaves_that_dies_without_a_word_is_shipped(
     ended = program.end(returncode=code)
     both.verdict(ended).assert_delivered_once(500)
     assert f"{how}; what it left on its spool is being shipped" in ended.stderr
-    assert len(re.findall(r"^logship: recovered 500 records of ", ended.stderr, re.M)) == 1
+    assert len(re.findall(r"^logship: shipped 500 records that ", ended.stderr, re.M)) == 1
     found = read_receipt(receipt)
     assert found["complete"] is True
     assert found["recovery"]["records_acked"] == 500
@@ -129,7 +129,7 @@ def test_one_of_several_processes_dies_and_the_rest_goes_on(both: Runs) -> None:
     assert len(ended.ledger) == 301
     assert ended.stderr.count("was killed by SIGKILL; what it left on its spool is being") == 3
     killed = re.findall(r"^logship run: (.+) was killed", ended.stderr, re.M)
-    told = re.findall(r" 100 records of ([^,;]+), \d+\.\d s after", ended.stderr)
+    told = re.findall(r" 100 records that ([^;\n]+) left \(took \d+\.\d s\)", ended.stderr)
     assert sorted(told) == sorted(killed)
     both.verdict(ended).assert_all_delivered()
 

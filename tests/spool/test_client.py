@@ -73,7 +73,8 @@ def test_the_next_client_ships_it_and_counts_its_own_alone(
     assert len(report.streams) == 1
     assert sorted(messages) == sorted(["old", "new"] + ["logship: stream closed"] * 2)
     assert list(_made(tmp_path).iterdir()) == []
-    assert f"recovered 1 records of process directory {left.name}, " in capfd.readouterr().err
+    told = f"shipped 1 records that a dead process (directory {left.name}) left (took "
+    assert told in capfd.readouterr().err
 
 
 def _made(tmp_path: Path) -> Path:

@@ -172,8 +172,8 @@ def test_orphans_that_are_recovered_together_are_told_of_in_one_line(tmp_path: P
     sidecar.take_in(chunks=8)  # of the nine that end their streams
     assert not sidecar.orphans.good_news
     sidecar.take_in()
-    shipped = "; ".join(f"30 records of <{each.name}>, 0.0 s after it was found" for each in lives)
-    assert [*sidecar.orphans.good_news] == [f"recovered {shipped}"]
+    shipped = "; ".join(f"30 records that <{each.name}> left (took 0.0 s)" for each in lives)
+    assert [*sidecar.orphans.good_news] == [f"shipped {shipped}"]
 
 
 def test_a_stream_whose_records_are_all_acked_is_ended_too(tmp_path: Path) -> None:

@@ -212,5 +212,5 @@ def test_a_recoverer_that_watches_may_start_before_the_first_client(spools: Spoo
     out, _ = recoverer.communicate(timeout=60)
     report = json.loads(out)
     assert report["complete"]
-    assert f"recovered {report['records_acked']} records of process" in spools.stderr
+    assert f"shipped {report['records_acked']:,} records that a dead process" in spools.stderr
     assert spools.missing() == []

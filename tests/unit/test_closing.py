@@ -285,7 +285,7 @@ def test_what_the_sidecar_does_not_take_is_spilled_while_intake_is_open(stderr: 
     assert [line["record"]["n"] for line in stderr.json("spilled")] == [*range(1, 11)]
     assert '"unacked": [[1, 10]]' in stderr.lines()[0]
     (said,) = stderr.warnings()
-    assert "records that wait: 10; the sidecar takes nothing; they go to stderr" in said
+    assert "the sidecar acknowledges nothing: 10 waiting records are written to stderr" in said
     stop.log(11, 12)
     assert stop.run(28.5) >= 28.5, "what is on stderr closes nothing"
     assert len(stderr.json("spilled")) == 12

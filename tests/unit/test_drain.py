@@ -271,10 +271,10 @@ def test_a_pause_as_long_as_usual_is_no_silence(
 @pytest.mark.parametrize(
     ("now", "rate", "silent", "said"),
     [
-        (20.0, 0.0, 5.0, "records that wait: 5,000; the sidecar takes nothing"),
-        (20.0, 100_000.0, 0.0, "will not take about 1,000 of them (it takes 100,000 bytes"),
+        (20.0, 0.0, 5.0, "the sidecar acknowledges nothing: 5,000 waiting records are written to"),
+        (20.0, 100_000.0, 0.0, "take about 1,000 of the 5,000 waiting records (it takes 100,000 "),
         (20.0, 1e6, 0.0, "writing the 5,000 records that wait would take half of the 10.0 s"),
-        (29.6, 1e6, 0.0, "records that wait: 5,000; 0.4 s are left"),
+        (29.6, 1e6, 0.0, "0.4 s are left: 5,000 waiting records"),
     ],
 )
 def test_a_spill_says_how_many_and_why(now: float, rate: float, silent: float, said: str) -> None:
