@@ -118,7 +118,7 @@ def _incomplete(verdict: Verdict) -> str:
         if unproven
         else "",
         f"{copies:,} only as spilled copies" if copies else "",
-        f"{declared:,} declared missing" if declared else "",
+        f"{_many(declared, 'number')} declared missing" if declared else "",
         f"{refused:,} refused by calls that returned no error" if refused else "",
         f"{unclear:,} refused, and no report says whether the application was told"
         if unclear

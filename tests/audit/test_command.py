@@ -286,6 +286,7 @@ def test_a_captured_stderr_can_be_a_file_of_its_own() -> None:
     assert f"{ONE} spilled, the copies are here: 3" in result.output
     expected = audit("out.log", "--expect", "stderr.log", code=3)
     assert f"{ONE} declared by drain report, spilled: 3" in expected.output
+    assert first_line(expected).endswith(": 2 records delivered; 1 number declared missing")
 
 
 # --- words ----------------------------------------------------------------------------------------
