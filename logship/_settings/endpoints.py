@@ -49,7 +49,7 @@ class Endpoint(NamedTuple):
             return cls("unix", "", 0, rest)
         if separator and scheme in ("tcp", "tls"):
             host, port = _host_and_port(rest)
-            if host and port and host.isprintable() and " " not in host:
+            if host and port and host.isprintable() and not {" ", "/"} & {*host}:
                 return cls(scheme, host, port, "")
         shown = visible(repr(text.strip()), QUOTED_CHARACTERS_MAX)
         missing = "" if separator or not all(_host_and_port(text)) else " without tcp:// before it"

@@ -511,6 +511,7 @@ def test_under_firelens_the_tag_is_found_out_where_none_is_given(
         ("h", "x", "FLUENT_PORT: 'x' is not allowed; give a port, 1 to 65535"),
         ("::1", "65536", "FLUENT_PORT: '65536' is not allowed; give a port, 1 to 65535"),
         ("a b", "1", "FLUENT_HOST: 'a b' is not allowed; give a host's name or address"),
+        ("tcp://x", "", "FLUENT_HOST: 'tcp://x' is not allowed; give a host's name or address"),
     ],
 )
 def test_what_firelens_does_not_set_so_is_named(host: str, port: str, told: str) -> None:
