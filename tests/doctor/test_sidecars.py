@@ -246,6 +246,18 @@ def test_what_behaves_as_fluent_bit_and_hides_its_version_is_a_warning(
     with ClosingServer() as server:
         told = ask("--burst", "0", endpoints=server.endpoint)
     assert (told.exit_code, told.outcome("ack-honesty")) == (0, "warn")
+    assert f" at http://127.0.0.1:{json_server.port}/ (LOGSHIP" in told["ack-honesty"]["text"]
+
+
+def test_the_version_is_asked_for_at_the_port_of_the_sidecars_variable(
+    json_server: TaskMetadata,
+) -> None:
+    json_server.answers["/"] = {"fluent-bit": {"version": "5.1.1"}}
+    with ClosingServer() as server:
+        port = f"{json_server.port}"
+        told = ask("--burst", "5", endpoints=server.endpoint, sidecar_metrics_port=port)
+    assert "Fluent Bit 5.1.1 acks" in told["ack-honesty"]["text"]
+    assert " ms, " in told["rate"]["text"]
 
 
 @pytest.mark.parametrize(

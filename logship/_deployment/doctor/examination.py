@@ -13,7 +13,7 @@ from logship import _namesake, _system
 from logship._client.parts import refuse_impossible
 from logship._delivery.credentials import tls_context
 from logship._deployment.doctor.result import Outcome, Result
-from logship._deployment.doctor.sidecars import Sending, SidecarExamination
+from logship._deployment.doctor.sidecars import MONITOR_VARIABLE, Sending, SidecarExamination
 from logship._deployment.doctor.spooling import check_spool
 from logship._deployment.doctor.surroundings import (
     check_memory,
@@ -23,6 +23,7 @@ from logship._deployment.doctor.surroundings import (
     check_stop_timeout,
     check_tag,
 )
+from logship._deployment.linting.shapes import count_or_none
 from logship._ecs.advice import default_tag
 from logship._ecs.reader import read_task
 from logship._protocol.compression import compressor
@@ -61,8 +62,9 @@ async def examine(
     tag = sending.tag or default
     sending = dataclasses.replace(sending, tag=tag)
     rates: list[float] = []
+    monitor_port = count_or_none(environ.get(MONITOR_VARIABLE) or None)
     for endpoint in settings.endpoints:
-        examination = SidecarExamination(settings, endpoint, sending, task)
+        examination = SidecarExamination(settings, endpoint, sending, task, monitor_port)
         async with contextlib.aclosing(examination.results()) as results:
             async for result in results:
                 yield result

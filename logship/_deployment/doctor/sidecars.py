@@ -26,9 +26,10 @@ from logship._settings import Endpoint, Settings
 from logship._settings.addresses import is_loopback
 from logship.errors import ConnectError, HandshakeError
 
+MONITOR_VARIABLE = "LOGSHIP_SIDECAR_METRICS_PORT"
+"""The port where Fluent Bit tells its version and its outputs, if its HTTP server is on."""
 _MONITOR_PORT = 2020
 _MONITOR_TIMEOUT_SECONDS = 2.0
-"""The port where Fluent Bit tells its version and its outputs, if its HTTP server is on."""
 
 _FORWARD_OUTPUT = re.compile(r"forward\.\d+")
 """The name of an output without an alias."""
@@ -59,14 +60,21 @@ class SidecarExamination:
         endpoint: Which of its endpoints.
         sending: What may be sent.
         task: The ECS task, where there is one.
+        monitor_port: Fluent Bit's port for HTTP; None for its default.
 
     Attributes:
         bytes_per_second: Of entries acked in the burst; None before it, or if it failed.
     """
 
     def __init__(
-        self, settings: Settings, endpoint: Endpoint, sending: Sending, task: Task | None
+        self,
+        settings: Settings,
+        endpoint: Endpoint,
+        sending: Sending,
+        task: Task | None,
+        monitor_port: int | None = None,
     ) -> None:
+        self._monitor = f"http://127.0.0.1:{monitor_port or _MONITOR_PORT}/"
         self.bytes_per_second: float | None = None
         self._version: str | None = None
         self._settings = settings
@@ -181,10 +189,11 @@ class SidecarExamination:
             return self._honest(Outcome.FAIL, f"{blind} may ack records that it throws away")
         if version is not None:
             return self._honest(Outcome.OK, f"Fluent Bit {version} acks what it has stored")
+        asked = f" at {self._monitor} ({MONITOR_VARIABLE})" if self._is_near else ""
         return self._honest(
             Outcome.WARN,
-            "it behaves like Fluent Bit, but its version cannot be seen: before 5.1 it may ack "
-            "records that it throws away",
+            f"it behaves like Fluent Bit, but its version cannot be seen{asked}: before 5.1 it "
+            "may ack records that it throws away",
         )
 
     async def _forwarding(self) -> Result | None:
@@ -211,7 +220,8 @@ class SidecarExamination:
             self.bytes_per_second = answer.bytes_acked / answer.seconds
         if answer.acked and self.bytes_per_second:
             rate = f"{count / answer.seconds:,.0f} records/s"
-            seen = f"{count} records of 400 characters acked in {answer.seconds:.3f} s, {rate}"
+            took = f"{answer.seconds * 1000:,.1f} ms"
+            seen = f"{count} records of 400 characters acked in {took}, {rate}"
             return self._result("rate", Outcome.OK, seen)
         seen = f"{answer.bytes_acked} bytes of {count} records acked: {answer.reason}"
         return self._result("rate", Outcome.FAIL, seen, _why_unacked(answer))
@@ -234,14 +244,18 @@ class SidecarExamination:
 
     def _blind_image(self) -> str | None:
         """Return an image of the task that acks blindly; they share one network namespace."""
-        if self._task is None or not is_loopback(self._endpoint.host):
+        if self._task is None or not self._is_near:
             return None
         found = [why_blind(each.image) for each in self._task.others]
         return next((each for each in found if each is not None), None)
 
+    @property
+    def _is_near(self) -> bool:
+        return is_loopback(self._endpoint.host)
+
     async def _fluent_bit_version(self) -> str | None:
         """Ask Fluent Bit's HTTP server, only on this machine: elsewhere it may be another one."""
-        if not is_loopback(self._endpoint.host):
+        if not self._is_near:
             return None
         answer = await self._ask_monitor("")
         about = answer.get("fluent-bit") if isinstance(answer, dict) else None
@@ -250,7 +264,7 @@ class SidecarExamination:
         return match[0] if match else None
 
     async def _ask_monitor(self, path: str) -> Any:
-        url = f"http://127.0.0.1:{_MONITOR_PORT}/{path}"
+        url = self._monitor + path
         return await asyncio.get_running_loop().run_in_executor(
             None, get_json, url, _MONITOR_TIMEOUT_SECONDS
         )
