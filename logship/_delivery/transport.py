@@ -413,7 +413,7 @@ def _reason(error: Exception | None) -> str:
 def _why(error: Exception) -> str:
     """Return the system's own words for the error; asyncio puts others in their place."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not valid: {error.verify_message}"
+        return f"its certificate is not valid: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
         return str(error)
     if isinstance(error, socket.gaierror) or not error.errno:

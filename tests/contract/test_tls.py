@@ -69,6 +69,7 @@ def test_a_wrong_certificate_is_a_clear_error_and_the_buffer_is_kept(
         assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
     assert len(warnings) == 1, warnings
     assert f"cannot connect to {endpoint}: its certificate is not valid" in warnings[0]
+    assert ".;" not in warnings[0]
     assert REASONS[wrong] in warnings[0]
     assert b"marker" not in seen
     assert b"PING" not in seen
