@@ -23,10 +23,18 @@ from logship._spool.directories import SpoolError, make_spool_directory, open_sp
 from logship._spool.inspection import inspect_spool
 
 
+class _Spool(click.Path):
+    """A directory that a variable may name, too."""
+
+    def get_missing_message(self, *_: object, **__: object) -> str:
+        """Return what follows "Missing option '--spool'."."""
+        return "Give it, or set LOGSHIP_SPOOL_DIR."
+
+
 @click.command()
 @click.option(
     "--spool",
-    type=click.Path(path_type=Path),
+    type=_Spool(path_type=Path),
     envvar="LOGSHIP_SPOOL_DIR",
     required=True,
     metavar="DIR",

@@ -37,6 +37,12 @@ def test_help_is_also_a_word(words: list[str]) -> None:
     assert (told.exit_code, told.output) == (wanted.exit_code, wanted.output)
 
 
+def test_recover_without_a_spool_names_the_variable_too() -> None:
+    result = CliRunner().invoke(main, ["recover"], env={"LOGSHIP_SPOOL_DIR": ""})
+    assert result.exit_code == 2
+    assert "Missing option '--spool'. Give it, or set LOGSHIP_SPOOL_DIR." in result.output
+
+
 def test_a_command_like_no_other_gets_the_list() -> None:
     result = CliRunner().invoke(main, ["xyzzy"])
     assert result.exit_code == 2
