@@ -152,7 +152,7 @@ class StopSignals:
         """In a forked child: forget the signals of the parent."""
         self._clock.started = None
         self.dies_by = None
-        self._is_over = False
+        self._is_over = self._is_stopped = False
 
     def restore(self) -> None:
         """Give the signals back to the handlers that were found; in the main thread."""
