@@ -122,7 +122,6 @@ def test_a_new_process_folds_the_dead_so_that_their_number_is_bounded(
     assert accepted_in(pages) == 20
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_scrapers_that_race_count_each_process_once(pages: Path, owners: Owners) -> None:
     """Workers end and begin all the while; no scraper ever sees less than before."""
     wrong: list[tuple[float, float]] = []

@@ -32,6 +32,9 @@ from tests.spool.spools import (
 from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
 from tests.unit.interruptions import Interrupter
 
+# Since 3.15 the close of a generator is traced, and what is raised in it goes nowhere.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored while closing generator")
+
 POINTS_MAX = 9000
 STEP = 11
 """Every eleventh point in the normal suite: a scene has thousands."""

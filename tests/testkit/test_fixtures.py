@@ -155,7 +155,7 @@ def test_a_sidecar_does_what_the_test_says(tmp_path: Path, plugins: tuple[str, .
                 await client.send({"message": "on the test's loop"})
                 await asyncio.to_thread(logship_sidecar.wait_for, 1)
         """
-    forks_with_threads = ("-W", "ignore:.*fork.*:DeprecationWarning")
+    forks_with_threads = ("-W", "ignore:This process:DeprecationWarning")
     ran = run_pytest(tmp_path, *forks_with_threads, files={"test_it.py": source}, plugins=plugins)
     assert_passed(ran, 5 + (ASYNCIO in plugins))
 

@@ -56,7 +56,7 @@ ASYNC_TESTS = """
         shop.log.warning("on a loop")
     """
 
-FORKS_WITH_THREADS = ("-W", "ignore:.*fork.*:DeprecationWarning")
+FORKS_WITH_THREADS = ("-W", "ignore:This process:DeprecationWarning")
 
 
 @pytest.mark.parametrize("plugins", [(PLUGIN,), (PLUGIN, ASYNCIO)], ids=["alone", "with-asyncio"])
