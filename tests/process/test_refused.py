@@ -29,16 +29,16 @@ from tests.support.programs_gate import Gate
 SLOW_BYTES_PER_SECOND = 20_000
 
 LOGS_ON_AFTER_ITS_REPORT = """
-    import signal, sys, threading, time
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    import signal, sys, time
+    stop = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
     import logship
     client = logship.install(level="INFO", console=False)
     for _ in range(100):
         log("x" * 400)
     ready()
-    while not stop.wait(0.02):
-        pass
+    while not stop:
+        time.sleep(0.02)
     while client.report is None:
         log("x" * 400)
         time.sleep(0.0005)

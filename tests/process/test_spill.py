@@ -48,9 +48,9 @@ def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
 
 
 LOGS_TO_ITS_LAST_BREATH = """
-    import signal, sys, threading
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    import signal, sys, threading, time
+    stop = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
     import logship
     client = logship.install(level="INFO")
 
@@ -59,8 +59,8 @@ LOGS_TO_ITS_LAST_BREATH = """
             log("x" * 400)
 
     ready()
-    while not stop.wait(0.05):
-        pass
+    while not stop:
+        time.sleep(0.05)
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
