@@ -91,14 +91,8 @@ class Chunks:
         return opened
 
     def adopt(self, chunk: Chunk) -> None:
-        """Ship a sealed chunk of a dead process too."""
-        stream, unsettled = chunk.stream, chunk.stream.unsettled + 1
-
-        def change() -> None:
-            self.adopted[chunk.id] = chunk
-            stream.unsettled = unsettled
-
-        self._changes.commit(change)
+        """Ship a sealed chunk of a dead process too; its stream is not of our account."""
+        self._changes.commit(self.adopted.__setitem__, chunk.id, chunk)
 
     def next_adopted(self) -> Chunk | None:
         """Return the adopted chunk to take next.

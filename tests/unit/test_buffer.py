@@ -560,14 +560,15 @@ def test_a_half_is_on_stderr_as_far_as_its_whole_was() -> None:
 
 
 @pytest.mark.parametrize("spilled", [False, True])
-def test_a_quarantined_record_is_a_gap(spilled: bool) -> None:
-    buffer = holding(1)
-    chunk = taken(buffer)
-    if spilled:
-        buffer.spilling.note_spilled(chunk, 1, 1)
-    buffer.give_up(chunk, QUARANTINED)
+def test_quarantined_records_are_gaps(spilled: bool) -> None:
+    buffer = holding(2, chunk_bytes_max=ENTRY_BYTES)
+    for _ in "12":
+        chunk = taken(buffer)
+        if spilled:
+            buffer.spilling.note_spilled(chunk, 1, 1)
+        buffer.give_up(chunk, QUARANTINED)
     report = buffer.report("test", 0.0)
-    assert (report.spilled, report.dropped) == ((1, 0) if spilled else (0, 1))
+    assert (report.spilled, report.dropped) == ((2, 0) if spilled else (0, 2))
     ended(buffer)
 
 

@@ -96,8 +96,10 @@ def test_a_closed_buffer_refuses_whatever_the_policy(policy: str) -> None:
     buffer = full_buffer()
     buffer.close_intake()
     assert not admit(admission(buffer, policy, Lines()), "t", body(99))
+    assert buffer.number_and_drop("t", body(100), OVERFLOW) is None
     report = buffer.report("", 0.0)
-    assert (report.refused, report.dropped) == (1, 0)
+    assert (report.refused, report.dropped) == (2, 0)
+    assert [(part.tag, part.refused) for part in report.streams] == [("t", 2)]
 
 
 @pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
@@ -169,6 +171,19 @@ def test_a_thread_that_waits_is_let_go_when_the_buffer_closes() -> None:
     assert waiter.join() is False
     assert buffer.report("", 0.0).refused == 1
     assert not lines.lines
+
+
+def test_space_that_comes_free_before_the_wait_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = full_buffer()
+    when_space = buffer.when_space
+
+    def freed(callback: Callable[[], None]) -> Callable[[], None]:
+        assert buffer.drop_oldest()
+        return when_space(callback)
+
+    monkeypatch.setattr(buffer, "when_space", freed)
+    assert admit(admission(buffer, "block", block_seconds_max=60.0), "t", body(99))
+    assert outcome_of(buffer)[0] > 0
 
 
 def test_an_outage_has_one_wait_and_the_next_has_another() -> None:

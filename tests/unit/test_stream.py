@@ -14,6 +14,7 @@ from logship._buffer.ranges import (
     contains,
     extended,
     has_outgrown,
+    holes_between,
     merge_gaps,
     merge_ranges,
     renamed_gaps,
@@ -136,6 +137,13 @@ def test_renaming_changes_one_number(reasons: dict[int, str], number: int) -> No
     expected = {**reasons, number: "spilled"} if number in reasons else reasons
     assert as_reasons(renamed) == expected
     assert_in_one_form(renamed)
+
+
+@QUICK
+@given(st.sets(st.integers(1, 40), min_size=1))
+def test_holes_are_what_is_missing_between_numbers(some: set[int]) -> None:
+    missing = {*range(min(some), max(some))} - some
+    assert holes_between(sorted(some)) == merge_ranges([(n, n) for n in missing])
 
 
 @QUICK
