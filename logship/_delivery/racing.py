@@ -50,8 +50,7 @@ async def first_to_succeed(
                     del running[each]
                 else:
                     await _end([other for other in running if other is not each], discard)
-                    index, running = running[each], {}
-                    return index, outcome
+                    return running[each], outcome
         raise ExceptionGroup("all attempts have failed", failed)
     except GeneratorExit:  # the loop was closed, and nothing can be awaited any more
         raise

@@ -278,9 +278,8 @@ class Pages:
                 raise
             return b"", False
         try:
-            is_locked = not _is_free(
-                descriptor
-            )  # before it is read: then the dead wrote their last
+            # Asked before it is read: if its owner is dead, that has written its last.
+            is_locked = not _is_free(descriptor)
             found = os.fstat(descriptor)
             may_be_anybodys = os.geteuid() == 0  # workers of a server gave root up, and are counted
             is_owner_right = may_be_anybodys or found.st_uid in (os.geteuid(), self._owner)

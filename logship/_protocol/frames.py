@@ -83,7 +83,7 @@ class AckReader:
         acks: list[str] = []
         try:
             for answer in self._unpacker.feed(data):
-                if isinstance(answer, int) and 0 <= answer < 0x80:  # so text decodes, byte by byte
+                if type(answer) is int and 0 <= answer < 0x80:  # so text decodes, byte by byte
                     start = len(data) - self._unpacker.pending_bytes - 1
                     text = quoted(data[start:], _QUOTED_CHARACTERS)
                     raise ProtocolError(f"it is {text}, not in the forward protocol")

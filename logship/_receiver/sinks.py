@@ -42,7 +42,7 @@ class LineSink:
         path: of the file, where it is one that may be moved away.
 
     Attributes:
-        path: the same.
+        path: as given.
     """
 
     def __init__(

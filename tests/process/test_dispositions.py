@@ -162,31 +162,7 @@ def test_a_handler_that_is_not_pythons_is_left_alone(programs: Programs, sidecar
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
-def test_further_sigterms_change_nothing(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate
-) -> None:
-    program = launch.start(
-        """
-        import logship
-        logship.install(level="INFO")
-        log()
-        ready()
-        forever()
-        """,
-        endpoint=black_hole.endpoint,
-    )
-    program.until_ready()
-    for _ in range(4):
-        program.signal(signal.SIGTERM)
-        let_pass(0.05)
-    assert program.is_alive
-    black_hole.open()
-    ended = program.end(returncode=launch.status_of_sigterm)
-    assert "Traceback" not in ended.stderr
-    sidecar.output.verdict(ended).assert_all_delivered()
-
-
-def test_the_main_thread_does_not_go_on_after_the_signal(
+def test_the_main_thread_stops_at_sigterm_and_further_ones_change_nothing(
     launch: Launch, sidecar: Sidecar, black_hole: Gate
 ) -> None:
     """Without us it would be dead: it must take no more work while records wait for an ack."""
@@ -204,10 +180,14 @@ def test_the_main_thread_does_not_go_on_after_the_signal(
     )
     program.stop()
     program.let_go("work")
-    let_pass(0.2)
+    for _ in range(3):
+        let_pass(0.05)
+        program.signal(signal.SIGTERM)
+    assert program.is_alive
     black_hole.open()
     ended = program.end(returncode=launch.status_of_sigterm)
     assert "went on" not in ended.progress
+    assert "Traceback" not in ended.stderr
     sidecar.output.verdict(ended).assert_all_delivered(1)
 
 

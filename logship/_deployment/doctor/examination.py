@@ -62,7 +62,7 @@ async def examine(
     tag = sending.tag or default
     sending = dataclasses.replace(sending, tag=tag)
     rates: list[float] = []
-    monitor_port = count_or_none(environ.get(MONITOR_VARIABLE) or None)
+    monitor_port = count_or_none(environ.get(MONITOR_VARIABLE))
     for endpoint in settings.endpoints:
         examination = SidecarExamination(settings, endpoint, sending, task, monitor_port)
         async with contextlib.aclosing(examination.results()) as results:
