@@ -36,6 +36,8 @@ TAGS = ("storm", "storm.a", "storm.b", None)
 SOURCES_OF_A_PROCESS = 10_000
 LOGGING_DROPS_NESTED_CALLS = hasattr(logging.Logger, "_is_disabled")
 """Newer versions of `logging` ignore a call that interrupts another one of its own thread."""
+BEGUN = "begun"
+"""The file that says that all threads log."""
 
 _BATCH = 20
 _CHILD_CALLS = 150
@@ -179,10 +181,6 @@ class Storm:
         if plan.garbage and choice.random() < 0.03:
             self.garbage.drop()
 
-    def _is_over(self, source: Source, calls: int) -> bool:
-        del source
-        return calls >= self._quota or self._stopped.is_set()
-
     def _work(self, source: Source, seed: int) -> None:
         """Be one of the threads."""
         choice = random.Random(seed)
@@ -315,6 +313,7 @@ class Storm:
             self._workers.append(threading.Thread(target=self._close_in_the_middle))
         for each in self._workers:
             each.start()
+        (Path(plan.directory) / BEGUN).touch()
         if plan.tools:
             self.monitors.start()
         if plan.alarm:

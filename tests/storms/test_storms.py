@@ -14,7 +14,8 @@ import pytest
 
 from tests.storms.campaign import KINDS, plans, run_storm
 from tests.storms.ledger import Outcome
-from tests.storms.program import Plan
+from tests.storms.program import BEGUN, Plan
+from tests.support.waiting import wait_until
 
 RECORDS = 15_000
 ATTACHED_RECORDS = 150_000
@@ -41,6 +42,8 @@ def test_a_debugger_attaches_to_a_storm(tmp_path: Path) -> None:
 
 
 def _attach(process: subprocess.Popen[bytes], plan: Plan) -> None:
+    # Earlier, the debugger's script would find modules that are imported in part.
+    wait_until((Path(plan.directory) / BEGUN).exists, "all threads log")
     commands = "step\n" * 30 + "continue\n"
     attached = subprocess.run(
         [sys.executable, "-m", "pdb", "-p", str(process.pid)],

@@ -74,7 +74,7 @@ class Alarm:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del number
         depth = self._depth
         if depth >= _DEPTH_MAX:
             return
@@ -85,10 +85,19 @@ class Alarm:
                 self._also()
         finally:
             self._depth = depth
-        if self.armed and self._random.random() < 0.7:
+        if self.armed and not _is_of_debugger(frame) and self._random.random() < 0.7:
             self.armed = False
             self.raised += 1
             raise self._random.choice((TimeLimit, Cancelled))("from the alarm")
+
+
+def _is_of_debugger(frame: FrameType | None) -> bool:
+    """Tell whether a debugger runs, or its script that connects: interrupted, it would be gone."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<string>" or frame.f_globals.get("__name__") == "bdb":
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Garbage:
