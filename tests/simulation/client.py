@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,8 @@ from logship._buffer.chunk import Chunk, ChunkState
 from logship._buffer.counters import DrainReport
 from logship._buffer.entrance import Outcome
 from logship._buffer.overflow import Admission
+from logship._buffer.ranges import Gap
+from logship._buffer.stream import Stream
 from logship._client import closing, parts
 from logship._client.closing import Closing
 from logship._client.pump import Pump
@@ -607,17 +610,14 @@ class SimulatedClient:
             for number in range(first, last + 1)
         }
         disk.estate.died(self.life, at_risk, self.buffer.unspooled)
-        lost = {
-            (stream.id, number)
-            for stream in (
-                *self.buffer._section.accumulator.streams.ended,
-                *self.buffer._section.accumulator.streams.open.values(),
-            )
-            for gap in stream.lost
-            for number in range(gap.first, gap.last + 1)
-        }
+        streams = self.buffer._section.accumulator.streams
         left_out = self.life.may_leave_out(self.history.options.lost_max)
-        disk.estate.excused(self.life, lost | left_out)
+        given_up, untold = set(left_out), set(left_out)
+        for stream in (*streams.ended, *streams.open.values()):
+            declared_here = (stream.declaring.get(each.id, []) for each in chunks)
+            given_up |= _stamps(stream, stream.lost)
+            untold |= _stamps(stream, chain(stream.undeclared, *declared_here))
+        disk.estate.excused(self.life, given_up=given_up, untold=untold)
 
     def _leave_spool(self, disk: SimulatedDisk, *, dies: bool) -> None:
         assert self._orphans is not None
@@ -686,3 +686,7 @@ class SimulatedClient:
     def _frame_of(self, chunk: Chunk) -> Frame:
         key = self.history.options.stamp_key
         return decode(chunk.id, chunk.stream.tag, bytes(chunk.data), key)
+
+
+def _stamps(stream: Stream, gaps: Iterable[Gap]) -> set[Stamp]:
+    return {(stream.id, number) for gap in gaps for number in range(gap.first, gap.last + 1)}

@@ -31,7 +31,8 @@ class Heir:
 
     Attributes:
         accepted: The record that each number was given to.
-        excused: Numbers that the process itself said would not arrive.
+        given_up: Numbers that the process itself counted as lost.
+        untold: Those of them that nothing on the spool or at a server declares.
         at_risk: Numbers in its memory when it was killed.
         unspooled: How many records it had counted as taken in memory, when it was killed.
         directories: Where it left something.
@@ -42,7 +43,8 @@ class Heir:
     """
 
     accepted: dict[Stamp, int] = field(default_factory=dict)
-    excused: set[Stamp] = field(default_factory=set)
+    given_up: set[Stamp] = field(default_factory=set)
+    untold: set[Stamp] = field(default_factory=set)
     at_risk: set[Stamp] = field(default_factory=set)
     unspooled: int = 0
     directories: list[str] = field(default_factory=list)
@@ -96,9 +98,10 @@ class Estate:
             for number in range(first, last + 1):
                 self._declared[frame.stream, number] = reason
 
-    def excused(self, life: Life, stamps: set[Stamp]) -> None:
-        """The process said that these will not arrive."""
-        self._heirs[life.number].excused |= stamps
+    def excused(self, life: Life, *, given_up: set[Stamp], untold: set[Stamp]) -> None:
+        """A process that counted these as lost was killed, or has reported them."""
+        self._heirs[life.number].given_up |= given_up
+        self._heirs[life.number].untold |= untold
 
     def said(self, text: str) -> None:
         """A recoverer told a person something."""
@@ -267,7 +270,7 @@ class Estate:
         The process was killed, or reported the number as lost. The record is not on the spool, so
         a recoverer cannot know whether the server has it, and ends the stream once more.
         """
-        unknown = heir.at_risk | heir.excused
+        unknown = heir.at_risk | heir.given_up
         return {
             number
             for number in self._ends[stream] - self._recovered_ends[stream]
@@ -285,7 +288,9 @@ class Estate:
         missing = {
             stamp for stamp, serial in heir.accepted.items() if serial not in self._arrived[stamp]
         }
-        missing -= heir.excused | stays | self._refused_without_a_gap(missing, kept)
+        # What is damaged may have declared any of them.
+        missing -= heir.given_up if heir.damages else heir.untold
+        missing -= stays | self._refused_without_a_gap(missing, kept)
         declared = to_declare | self._declared
         reasons = {stamp: declared[stamp] for stamp in missing if stamp in declared}
         damaged = {stamp for stamp, reason in reasons.items() if reason == DAMAGED_REASON}
@@ -332,8 +337,9 @@ class Estate:
     def _check_kept(
         self, heir: Heir, lost: set[Stamp], reasons: dict[Stamp, str], kept: bytes
     ) -> None:
-        """Nothing is deleted that was not shipped, spilled or quarantined."""
+        """Nothing on the spool is deleted that was not shipped, spilled or quarantined."""
         refused = {stamp for stamp, reason in reasons.items() if reason == QUARANTINED_REASON}
+        refused -= heir.given_up  # its own process may have had no disk to keep it on
         if heir.damages <= {
             "disk flip",
             STREAMS_DAMAGED,

@@ -164,7 +164,8 @@ class History:
         self.judge.reported(client.life, report, client.stderr_lines())
         if self.disk is not None:
             left_out = client.life.may_leave_out(self.options.lost_max)
-            self.disk.estate.excused(client.life, _named_in(report) | left_out)
+            named = _named_in(report) | left_out
+            self.disk.estate.excused(client.life, given_up=named, untold=named)
         if self._final_since is not None:
             self.judge.drained(client.life, report, client.held())
 

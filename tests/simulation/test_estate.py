@@ -84,6 +84,18 @@ def test_no_more_than_that_may_be_declared(
         estate.settle([])
 
 
+@pytest.mark.parametrize("untold", [True, False])
+def test_what_a_killed_process_gave_up_must_be_declared_unless_nothing_could(untold: bool) -> None:
+    estate = estate_of(set(), unspooled=0, hit=[])
+    given_up = {(STREAM, each) for each in (2, 3, 4, 5)}
+    estate.excused(
+        estate.life_of(DIRECTORY), given_up=given_up, untold=given_up if untold else set()
+    )
+    estate.acked(frame([7], end="recovered"))
+    with contextlib.nullcontext() if untold else pytest.raises(Violation, match="lost"):
+        estate.settle([])
+
+
 def ended_twice(at_risk: set[Stamp], first: object, second: object) -> Estate:
     estate = estate_of(at_risk, unspooled=0, hit=[])
     estate.acked(frame([2, 3, 4, 5], serials=[2, 3, 4, 5]))
@@ -98,7 +110,7 @@ def test_a_stream_may_be_ended_again_where_its_end_was_in_memory_only() -> None:
 
 def test_a_stream_may_be_ended_again_where_its_end_was_reported_as_lost() -> None:
     estate = ended_twice(set(), True, "recovered")
-    estate.excused(estate.life_of(DIRECTORY), {(STREAM, 7)})
+    estate.excused(estate.life_of(DIRECTORY), given_up={(STREAM, 7)}, untold=set())
     estate.settle([])
 
 

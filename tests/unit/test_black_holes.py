@@ -32,7 +32,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """A table of names, used instead of the system's resolver."""
     table: dict[str, list[str]] = {}
 
-    def look_up(host: str, port: int, **_: Any) -> list[Any]:
+    def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
         kinds = [socket.AF_INET6 if ":" in each else socket.AF_INET for each in table[host]]
         return [
             (kind, socket.SOCK_STREAM, 6, "", (each, port))
