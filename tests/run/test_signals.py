@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -344,6 +345,25 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Pat
         os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0
     assert runs.messages == ["typed some text", "once", "interrupted 1"]
+
+
+def test_output_is_passed_on_to_a_terminal_that_stops_background_writers(runs: Runs) -> None:
+    """The command is its foreground, so `run` itself writes from the background."""
+    child, terminal = pty.fork()
+    if child == 0:
+        modes = termios.tcgetattr(0)
+        modes[3] |= termios.TOSTOP
+        termios.tcsetattr(0, termios.TCSANOW, modes)
+        os.environ.update(PYTHONPATH=str(REPOSITORY), LOGSHIP_ENDPOINTS=runs.receiver.endpoint)
+        os.execv(sys.executable, [*LOGSHIP, "run", "--tee", "--", "sh", "-c", "echo a line"])
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO once no process has it open
+        while data := os.read(terminal, 4096):
+            shown += data
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert shown == b"a line\r\n"
 
 
 @pytest.mark.parametrize(
