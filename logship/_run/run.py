@@ -29,7 +29,7 @@ from logship._run.offspring import Offspring
 from logship._run.patterns import BoundedPattern
 from logship._run.pipe_reader import READ_BYTES, Arrivals, Inlet
 from logship._run.private_directory import private_directory
-from logship._run.processes import become_subreaper, descendants, kill_all, reap
+from logship._run.processes import become_subreaper, children, descendants, kill_all, reap
 from logship._run.receipt import Outcome, Receipt
 from logship._run.shipping import Shipping
 from logship._run.signals import Noted, Signals
@@ -95,6 +95,8 @@ class Supervisor:
         if text := unknown_variables(options.environ):
             self._shipping.say(text)
         self._offspring = Offspring(settings, self._clock, self._shipping, signals.wake, directory)
+        # A shell that became `run` may have started a sidecar, which takes records to the end.
+        self._others = set(children(os.getpid()))
         self._command: Command | None = None
         self._death: Death | None = None
         self._ended_seconds = 0.0
@@ -111,7 +113,7 @@ class Supervisor:
             environ = self._offspring.environment(self._options.environ)
             self._command = Command(self._options.command, environ)
         except CannotStart as error:
-            kill_all()  # Python may have started it, and failed to read the result
+            kill_all(self._others)  # Python may have started it, and failed to read the result
             self._shipping.say(str(error))
             return self._end(error.exit_code, started)
         self._inlets = self._open_inlets(self._command)
@@ -145,6 +147,7 @@ class Supervisor:
         for noted in self._signals.noted():
             self._obey(noted)
         reaped = list(reap())
+        self._others.difference_update(each.pid for each in reaped)
         self._note_end(reaped)
         self._kill_if_due()
         now = time.monotonic()
@@ -284,13 +287,13 @@ class Supervisor:
         process may be a daemon that is meant to stay.
         """
         if os.getpid() == 1 or self._deadlines is not None:
-            if self._death is not None and self._is_held and any(descendants(os.getpid())):
+            if self._death is not None and self._is_held and self._has_left_any:
                 self._shipping.say(
                     "processes that the command left behind still hold its output; they "
                     "are killed, so that what they wrote can still be shipped"
                 )
             self._offspring.is_being_killed = True
-            kill_all()
+            kill_all(self._others)
             self._await_the_killed()
         if held := [each.source for each in self._inlets if not self._take_the_rest(each)]:
             self._is_cut_off = True
@@ -304,8 +307,13 @@ class Supervisor:
     def _await_the_killed(self) -> None:
         """Wait, within bounds, until all are dead: a dying process still locks its spool."""
         until = time.monotonic() + self._after_kill_seconds()
-        while time.monotonic() < until and any(descendants(os.getpid())):
+        while time.monotonic() < until and self._has_left_any:
             self._turn()
+
+    @property
+    def _has_left_any(self) -> bool:
+        """Whether any process lives that the command or its children started."""
+        return any(descendants(os.getpid(), self._others))
 
     @property
     def _is_held(self) -> bool:
