@@ -99,6 +99,7 @@ class Installation:
         """
         if self.is_wired:
             logging.getLogger().addHandler(self.handler)  # `dictConfig` may have removed it
+            self._warned_of_removal = False
             return
         self._undo.callback(setattr, self, "is_wired", False)
         self.is_wired = True
@@ -277,7 +278,7 @@ class Installation:
             self.client.last_resort.warn_of_bug("a look at the loggers", error)
 
     def _check_handler(self) -> None:
-        """Warn once if the handler was taken off the root logger."""
+        """Warn if the handler was taken off the root logger; once, until `install` puts it back."""
         if self._warned_of_removal or self.handler in logging.getLogger().handlers:
             return
         self._warned_of_removal = True
@@ -287,6 +288,7 @@ class Installation:
             "so records no longer reach the sidecar; call logship.install() after configuring "
             "logging, or list the handler in your configuration as "
             "{'()': 'logship.installed_handler'}",
+            interval_seconds=0.0,
         )
 
 
