@@ -188,6 +188,8 @@ class Watchdog:
         for signum in self._self_pipe.wait(seconds):
             if self.signals is not None and signum:
                 self.signals.heard(signum)
+        if self._self_pipe.is_lost:
+            self._close_self_pipe()
 
     @property
     def _dies_by(self) -> int | None:
