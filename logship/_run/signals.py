@@ -59,6 +59,7 @@ class Signals:
         for signum in signal.valid_signals() - NEVER_SENT_ON:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._note)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a blocked one would stop nothing
 
     def give_back(self) -> None:
         """Undo `take`; signals that came meanwhile do now what they would have done without it."""

@@ -118,6 +118,16 @@ def test_signals_that_come_before_the_command_has_started_are_not_lost(
     assert program.end(seconds_max=20).returncode == status
 
 
+def test_a_signal_that_is_blocked_when_run_starts_stops_the_command(runs: Runs) -> None:
+    block = (
+        "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    program = runs.start(PRINTS_UNTIL_SIGTERM, outside=(sys.executable, "-c", block))
+    ended = runs.stopped(program, returncode=9)
+    runs.verdict(ended).assert_all_delivered()
+
+
 def test_a_stopped_command_says_its_last_words_and_keeps_its_code(
     both: Runs, receipt: Path
 ) -> None:
