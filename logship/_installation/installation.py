@@ -92,14 +92,20 @@ class Installation:
         self._was_first = not logging.getLogger().handlers
         self._undo = contextlib.ExitStack()
 
-    def wire(self) -> None:
+    def wire(self, level: int | str | None = None) -> None:
         """Take over the root logger, signals, exit, fork and uncaught exceptions.
 
         A signal handler may raise in the middle. Then all is undone, and the next call begins anew.
+
+        Args:
+            level: The root logger's from now on; None for what an earlier call named.
         """
+        self.level = self.level if level is None else level
         if self.is_wired:
             logging.getLogger().addHandler(self.handler)  # `dictConfig` may have removed it
             self._warned_of_removal = False
+            if level is not None:
+                logging.getLogger().setLevel(level)
             return
         self._undo.callback(setattr, self, "is_wired", False)
         self.is_wired = True
@@ -333,9 +339,7 @@ def install(
             runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
             _installation = Installation(chosen, level, console, client_parts)
         _check_same(_installation.client.settings, chosen)
-        _installation.wire()
-        if level is not None:
-            logging.getLogger().setLevel(level)
+        _installation.wire(level)
         return _installation.client
 
 

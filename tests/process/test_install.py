@@ -517,10 +517,11 @@ def test_a_file_changes_levels_while_the_program_runs(
     assert told["levels"] == {"application": "DEBUG"}
 
 
+@pytest.mark.parametrize("name", ["application", "root"])
 def test_the_levels_of_a_file_hold_for_the_first_record(
-    programs: Programs, sidecar: Sidecar, tmp_path: Path
+    programs: Programs, sidecar: Sidecar, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "levels").write_text("application=DEBUG")
+    (tmp_path / "levels").write_text(f"{name}=DEBUG")
     ended = programs.start(
         """
         import logging
