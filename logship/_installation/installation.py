@@ -85,7 +85,6 @@ class Installation:
         self._watched = [each for each in (loggers, self._levels) if each is not None]
         self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self.watchdog = Watchdog(self.client, self.clock, self._check)
-        self.signals: StopSignals | None = None
         self._announcement = _announcement(self.client)
         self.is_wired = False
         self._warned_of_removal = False
@@ -130,15 +129,15 @@ class Installation:
         Args:
             is_child: Whether this is the end of a child of multiprocessing, which skips `atexit`.
         """
-        if self.signals is not None:
-            self.signals.exit_begins()
+        if self.watchdog.signals is not None:
+            self.watchdog.signals.exit_begins()
             self.watchdog.end_if_due(here=False)
         self._check()
         plan, started = self._exit_plan(is_child=is_child), self.clock.started
         self.client.drain(plan, "exit" if started is None else started.reason)
         self.client.correct_report()
-        if self.signals is not None:
-            self.signals.exit_ends()
+        if self.watchdog.signals is not None:
+            self.watchdog.signals.exit_ends()
             self.watchdog.end_if_due(here=True)
         self.watchdog.end_at_exit()
 
@@ -148,8 +147,8 @@ class Installation:
         self.watchdog.after_fork_in_child()
         if self._announcement is not None:
             self._announcement.after_fork_in_child()
-        if self.signals is not None:
-            self.signals.forget()
+        if self.watchdog.signals is not None:
+            self.watchdog.signals.forget()
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -158,7 +157,7 @@ class Installation:
         now, settings = time.monotonic(), self.client.settings
         deadline = self.clock.deadline_seconds
         ends = [] if deadline is None else [deadline]
-        replaced = self.signals is not None and self.signals.has_another_owner
+        replaced = self.watchdog.signals is not None and self.watchdog.signals.has_another_owner
         if is_child:
             ends.append(now + settings.child_drain_seconds)
         elif not ends and (replaced or runtimes.is_uwsgi()):
@@ -217,7 +216,7 @@ class Installation:
         logging.getLogger().addHandler(handler)
 
     def _take_signals(self) -> None:
-        self.signals = StopSignals(
+        self.watchdog.signals = signals = StopSignals(
             self.client.settings,
             self.clock,
             wake=self.watchdog.wake,
@@ -228,10 +227,9 @@ class Installation:
             is_told_alone=self.watchdog.is_told_alone,
             interactive=os.isatty(0),
         )
-        self.watchdog.signals = self.signals
-        self._undo.callback(self.signals.restore)
-        self.signals.install()
-        fork.hold_back(self.signals.taken)
+        self._undo.callback(signals.restore)
+        signals.install()
+        fork.hold_back(signals.taken)
 
     def _warn_of_basic_config(self) -> None:
         """Have `logging.basicConfig` tell when it does nothing because of our handler."""

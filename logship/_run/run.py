@@ -21,7 +21,7 @@ from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
 from logship._process import stopfile
 from logship._process.clock import Started, StopClock
-from logship._run.clients import settings_with_pages
+from logship._run.clients import environment_for, settings_with_pages
 from logship._run.command import CannotStart, Command
 from logship._run.deadlines import Deadlines
 from logship._run.multiline import LineJoiner
@@ -95,6 +95,7 @@ class Supervisor:
         if text := unknown_variables(options.environ):
             self._shipping.say(text)
         self._offspring = Offspring(settings, self._clock, self._shipping, signals.wake, directory)
+        self._environ = environment_for(options.environ, directory, settings)
         # A shell that became `run` may have started a sidecar, which takes records to the end.
         self._others = set(children(os.getpid()))
         self._command: Command | None = None
@@ -110,8 +111,7 @@ class Supervisor:
         started = time.monotonic()
         become_subreaper()
         try:
-            environ = self._offspring.environment(self._options.environ)
-            self._command = Command(self._options.command, environ)
+            self._command = Command(self._options.command, self._environ)
         except CannotStart as error:
             kill_all(self._others)  # Python may have started it, and failed to read the result
             self._shipping.say(str(error))
@@ -234,8 +234,7 @@ class Supervisor:
         self._clock.start(Started(noted.at_seconds, reason))
         end = self._clock.deadline_seconds
         assert end is not None
-        plan = DrainPlan.until(noted.at_seconds, end)
-        spill_seconds = self._shipping.reserve_seconds(plan)
+        spill_seconds = self._shipping.reserve_seconds(noted.at_seconds, end)
         self._deadlines = Deadlines.share_out(noted.at_seconds, end, spill_seconds)
         self._shipping.client.shipper.stop_lingering()
         self._offspring.announce_stop(self._deadlines.clients_seconds)
@@ -343,8 +342,8 @@ class Supervisor:
         """Return when there is no more time to wait for space in the buffer; infinity if never."""
         if self._deadlines is None:
             return math.inf
-        plan = DrainPlan.until(self._deadlines.started_seconds, self._deadlines.end_seconds)
-        return self._deadlines.end_seconds - self._shipping.reserve_seconds(plan)
+        started, end = self._deadlines.started_seconds, self._deadlines.end_seconds
+        return end - self._shipping.reserve_seconds(started, end)
 
     # -- the end -----------------------------------------------------------------------------------
 
