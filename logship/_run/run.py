@@ -252,10 +252,9 @@ class Supervisor:
         if time.monotonic() < self._deadlines.kill_seconds or self._command is None:
             return
         waited = self._deadlines.kill_seconds - self._deadlines.started_seconds
-        reason = "" if self._clock.started is None else self._clock.started.reason
         self._shipping.say(
             f"{self._command.name} (process {self._command.pid}) has not ended {waited:.1f} s "
-            f"after {reason}; it is killed, so that what it wrote can still be shipped"
+            f"after {self._reason()}; it is killed, so that what it wrote can still be shipped"
         )
         self._offspring.is_being_killed = True
         self._send(self._command, signal.SIGKILL, whole_group=True)

@@ -81,10 +81,7 @@ class Signals:
         with contextlib.suppress(OSError):  # empty; and nothing that matters comes through it
             while os.read(self.descriptor, 4096):
                 pass
-        came = []
-        while self._noted:
-            came.append(self._noted.popleft())
-        return came
+        return [self._noted.popleft() for _ in range(len(self._noted))]
 
     def is_stop(self, signum: int, settings: Settings, command: int | None) -> bool:
         """Return whether the signal starts the clock.
