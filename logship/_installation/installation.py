@@ -95,9 +95,7 @@ class Installation:
         """Take over the root logger, signals, exit, fork and uncaught exceptions.
 
         A signal handler may raise in the middle. Then all is undone, and the next call begins anew.
-
-        Args:
-            level: The root logger's from now on; None for what an earlier call named.
+        A level is the root logger's from now on.
         """
         self.level = self.level if level is None else level
         if self.is_wired:
@@ -142,13 +140,11 @@ class Installation:
         self.watchdog.end_at_exit()
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: drop the clock and the signals, which are the parent's."""
+        """In a forked child: drop what is the parent's."""
         self.client.after_fork_in_child()
         self.watchdog.after_fork_in_child()
         if self._announcement is not None:
             self._announcement.after_fork_in_child()
-        if self.watchdog.signals is not None:
-            self.watchdog.signals.forget()
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -97,8 +97,10 @@ class Watchdog:
         self._close_self_pipe()
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: have nothing wake the parent's thread."""
+        """In a forked child: have nothing wake the parent's thread; drop its clock and signals."""
         self._close_self_pipe()
+        if self.signals is not None:
+            self.signals.forget()
 
     def end_at_exit(self) -> None:
         """At interpreter exit: end the thread if nothing can wake it, for want of descriptors.
