@@ -85,20 +85,24 @@ class Installation:
         self._watched = [each for each in (loggers, self._levels) if each is not None]
         self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self.watchdog = Watchdog(self.client, self.clock, self._check)
-        self.signals: StopSignals | None = None
         self._announcement = _announcement(self.client)
         self.is_wired = False
         self._warned_of_removal = False
         self._was_first = not logging.getLogger().handlers
         self._undo = contextlib.ExitStack()
 
-    def wire(self) -> None:
+    def wire(self, level: int | str | None = None) -> None:
         """Take over the root logger, signals, exit, fork and uncaught exceptions.
 
         A signal handler may raise in the middle. Then all is undone, and the next call begins anew.
+        A level is the root logger's from now on.
         """
+        self.level = self.level if level is None else level
         if self.is_wired:
             logging.getLogger().addHandler(self.handler)  # `dictConfig` may have removed it
+            self._warned_of_removal = False
+            if level is not None:
+                logging.getLogger().setLevel(level)
             return
         self._undo.callback(setattr, self, "is_wired", False)
         self.is_wired = True
@@ -123,26 +127,24 @@ class Installation:
         Args:
             is_child: Whether this is the end of a child of multiprocessing, which skips `atexit`.
         """
-        if self.signals is not None:
-            self.signals.exit_begins()
+        if self.watchdog.signals is not None:
+            self.watchdog.signals.exit_begins()
             self.watchdog.end_if_due(here=False)
         self._check()
         plan, started = self._exit_plan(is_child=is_child), self.clock.started
         self.client.drain(plan, "exit" if started is None else started.reason)
         self.client.correct_report()
-        if self.signals is not None:
-            self.signals.exit_ends()
+        if self.watchdog.signals is not None:
+            self.watchdog.signals.exit_ends()
             self.watchdog.end_if_due(here=True)
         self.watchdog.end_at_exit()
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: drop the clock and the signals, which are the parent's."""
+        """In a forked child: drop what is the parent's."""
         self.client.after_fork_in_child()
         self.watchdog.after_fork_in_child()
         if self._announcement is not None:
             self._announcement.after_fork_in_child()
-        if self.signals is not None:
-            self.signals.forget()
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -151,7 +153,7 @@ class Installation:
         now, settings = time.monotonic(), self.client.settings
         deadline = self.clock.deadline_seconds
         ends = [] if deadline is None else [deadline]
-        replaced = self.signals is not None and self.signals.has_another_owner
+        replaced = self.watchdog.signals is not None and self.watchdog.signals.has_another_owner
         if is_child:
             ends.append(now + settings.child_drain_seconds)
         elif not ends and (replaced or runtimes.is_uwsgi()):
@@ -210,7 +212,7 @@ class Installation:
         logging.getLogger().addHandler(handler)
 
     def _take_signals(self) -> None:
-        self.signals = StopSignals(
+        self.watchdog.signals = signals = StopSignals(
             self.client.settings,
             self.clock,
             wake=self.watchdog.wake,
@@ -221,10 +223,9 @@ class Installation:
             is_told_alone=self.watchdog.is_told_alone,
             interactive=os.isatty(0),
         )
-        self.watchdog.signals = self.signals
-        self._undo.callback(self.signals.restore)
-        self.signals.install()
-        fork.hold_back(self.signals.taken)
+        self._undo.callback(signals.restore)
+        signals.install()
+        fork.hold_back(signals.taken)
 
     def _warn_of_basic_config(self) -> None:
         """Have `logging.basicConfig` tell when it does nothing because of our handler."""
@@ -277,7 +278,7 @@ class Installation:
             self.client.last_resort.warn_of_bug("a look at the loggers", error)
 
     def _check_handler(self) -> None:
-        """Warn once if the handler was taken off the root logger."""
+        """Warn if the handler was taken off the root logger; once, until `install` puts it back."""
         if self._warned_of_removal or self.handler in logging.getLogger().handlers:
             return
         self._warned_of_removal = True
@@ -287,6 +288,7 @@ class Installation:
             "so records no longer reach the sidecar; call logship.install() after configuring "
             "logging, or list the handler in your configuration as "
             "{'()': 'logship.installed_handler'}",
+            interval_seconds=0.0,
         )
 
 
@@ -331,9 +333,7 @@ def install(
             runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
             _installation = Installation(chosen, level, console, client_parts)
         _check_same(_installation.client.settings, chosen)
-        _installation.wire()
-        if level is not None:
-            logging.getLogger().setLevel(level)
+        _installation.wire(level)
         return _installation.client
 
 

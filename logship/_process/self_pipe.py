@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import warnings
+from collections.abc import Iterable
 
 from logship import _system
 
@@ -28,18 +29,27 @@ class SelfPipe:
         self._sockets = self._reading, self._writing = socket.socketpair()
         for each in self._sockets:
             each.setblocking(False)
+        self._identities = _identities(self._sockets)
 
     def __del__(self) -> None:
         """Close the sockets without a warning: a daemon thread has them to the process's end."""
         for each in self._sockets:
             each.close()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the program has closed the sockets, so that their numbers are its own."""
+        return _identities(self._sockets) != self._identities
+
     def close(self) -> None:
         """Close them, and have no signal write to them: a child's must not wake its parent."""
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and wakeup_descriptor() == self._writing.fileno() != -1:
             signal.set_wakeup_fd(-1)
+        is_lost = self.is_lost
         for each in self._sockets:
+            if is_lost:
+                each.detach()
             each.close()
         self._sockets = ()
 
@@ -65,8 +75,15 @@ class SelfPipe:
         """Wait at most so long; return the numbers that have come."""
         _system.wait_readable(self._reading.fileno(), seconds)
         with contextlib.suppress(BlockingIOError):
-            return self._reading.recv(4096)
+            return b"" if self.is_lost else self._reading.recv(4096)
         return b""
+
+
+def _identities(sockets: Iterable[socket.socket]) -> list[_system.FileIdentity]:
+    """Return what tells sockets from all other files; empty on Windows, or if one is closed."""
+    with contextlib.suppress(OSError):
+        return [_system.identity_of(each.fileno()) for each in sockets]
+    return []
 
 
 def wakeup_descriptor() -> int:

@@ -100,7 +100,6 @@ class StopSignals:
         self._is_over = False
         self._is_stopped = False
         self._stopped_seconds = _STOPPED_SECONDS
-        self._handler = self._on_signal  # one bound method, so that its identity can be compared
 
     def install(self) -> None:
         """Take over the stop signals that have a Python disposition; in the main thread.
@@ -123,7 +122,7 @@ class StopSignals:
 
     def was_replaced(self, signum: int) -> bool:
         """Return whether a handler replaced logship's in another way than by `signal.signal`."""
-        return signum in self._found and get_handler(signum) != self._handler
+        return signum in self._found and get_handler(signum) != self._on_signal
 
     def heard(self, signum: int) -> None:
         """Note a signal that the handler in C has reported; from the watchdog.
@@ -196,7 +195,7 @@ class StopSignals:
     def _get(self, signalnum: int) -> Disposition:
         """Do what `signal.getsignal` does; logship's handler is not shown."""
         current = get_handler(signalnum)
-        return self._found[signalnum] if current == self._handler else current
+        return self._found[signalnum] if current == self._on_signal else current
 
     def _take(self, signum: int, disposition: Disposition) -> bool:
         """Set logship's handler in front of a disposition; return whether that was right."""
@@ -206,7 +205,7 @@ class StopSignals:
         if not is_default and not (callable(disposition) and signum in self._sure):
             return False
         self._found[signum] = signal.SIG_DFL if is_default else disposition
-        set_handler(signum, self._handler)
+        set_handler(signum, self._on_signal)
         return True
 
     # -- the handlers ------------------------------------------------------------------------------

@@ -97,8 +97,10 @@ class Watchdog:
         self._close_self_pipe()
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: have nothing wake the parent's thread."""
+        """In a forked child: have nothing wake the parent's thread; drop its clock and signals."""
         self._close_self_pipe()
+        if self.signals is not None:
+            self.signals.forget()
 
     def end_at_exit(self) -> None:
         """At interpreter exit: end the thread if nothing can wake it, for want of descriptors.
@@ -118,8 +120,8 @@ class Watchdog:
         is_due = self._dies_by is not None or self._interrupted
         if is_due and self._thread is not None and self.is_watching:
             self._thread.join()
-        if self.signals is not None and self.signals.dies_by is not None and here:
-            self._die(self.signals, self.signals.dies_by)
+        if here:
+            self._die_if_due()
 
     def wake(self, signum: int) -> None:
         """Wake the thread; from a signal handler."""
@@ -188,6 +190,8 @@ class Watchdog:
         for signum in self._self_pipe.wait(seconds):
             if self.signals is not None and signum:
                 self.signals.heard(signum)
+        if self._self_pipe.is_lost:
+            self._close_self_pipe()
 
     @property
     def _dies_by(self) -> int | None:
@@ -250,21 +254,23 @@ class Watchdog:
     def _end(self) -> None:
         """End the process if logship must end it."""
         while self.signals is not None and not self._interrupted and not self._is_stopped:
-            if self.signals.dies_by is not None:
-                self._die(self.signals, self.signals.dies_by)
+            self._die_if_due()
             self._client.correct_report()  # the application goes on, and may be killed
             self._wait(_CHECK_SECONDS)
         if self._interrupted:
             self._client.correct_report()
             os._exit(128 + signal.SIGINT)
 
-    def _die(self, signals: StopSignals, signum: int) -> None:
+    def _die_if_due(self) -> None:
+        """End the process by a signal, if it must die by one."""
+        if self.signals is None or self.signals.dies_by is None:
+            return
         deadline = self._clock.deadline_seconds
         fork.join_dependent_children(time.monotonic() if deadline is None else deadline)
         gc.disable()
         self._client.last_resort.stop_others()
         self._client.correct_report()
         self._client.last_resort.write_rest(time.monotonic() + _LAST_LINES_SECONDS)
-        signals.let_main_thread_die(signum)
+        self.signals.let_main_thread_die(self.signals.dies_by)
         time.sleep(_MAIN_THREAD_SECONDS)
-        exits.die_by(signum)
+        exits.die_by(self.signals.dies_by)

@@ -22,7 +22,7 @@ from logship._metrics.outlet import environ_for_children, pages_directory
 from logship._process import stopfile
 from logship._process.clock import StopClock
 from logship._recover import Recoverer, RecoveryReport
-from logship._run.private_directory import PrivateDirectory
+from logship._run.private_directory import OPEN_AS_TMP, PrivateDirectory
 from logship._settings import SPOOL_BYTES_MIN, Settings, variable_name
 from logship._spool.progress import RecoveryCounters
 from logship._spool.volumes import filesystem_of
@@ -32,7 +32,6 @@ SPOOL_VARIABLE = variable_name("spool_dir")
 SPOOL_BYTES_VARIABLE = variable_name("spool_bytes_max")
 
 _IN_MEMORY = ("tmpfs", "ramfs")
-_OPEN_AS_TMP = 0o1777
 
 
 def settings_with_pages(settings: Settings, directory: PrivateDirectory | None) -> Settings:
@@ -55,7 +54,7 @@ def _make_for_all_users(pages: Path) -> None:
         pages.mkdir(mode=0o700)
         descriptor = os.open(pages, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            os.fchmod(descriptor, _OPEN_AS_TMP)
+            os.fchmod(descriptor, OPEN_AS_TMP)
         finally:
             os.close(descriptor)
 

@@ -88,26 +88,20 @@ class Command:
         """Make `run` the foreground again, after the command's end."""
         if self._has_terminal:
             with contextlib.suppress(OSError):
-                _set_foreground(os.getpgrp())
+                os.tcsetpgrp(0, os.getpgrp())
 
 
 def _is_lent_terminal(group: int) -> bool:
     """Make `group` the foreground of a terminal that is standard input, if `run` has been that."""
     with contextlib.suppress(OSError):
         if os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp():
-            _set_foreground(group)
+            # The kernel would stop a background process that takes the terminal back, and after
+            # `stty tostop` also one that writes to it.
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            os.tcsetpgrp(0, group)
             os.killpg(group, signal.SIGCONT)  # it may have read too early, and been stopped
             return True
     return False
-
-
-def _set_foreground(group: int) -> None:
-    """Make `group` the foreground. The kernel may stop a background process that does this."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-    try:
-        os.tcsetpgrp(0, group)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _pipe() -> tuple[int, int]:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from logship._delivery.drain import DrainPlan
@@ -20,7 +20,7 @@ from logship._metrics.process import HERE
 from logship._process import stopfile
 from logship._process.clock import StopClock
 from logship._recover import RecoveryReport
-from logship._run.clients import Recovery, environment_for
+from logship._run.clients import Recovery
 from logship._run.death_watcher import Witness
 from logship._run.private_directory import PrivateDirectory
 from logship._run.shipping import Shipping
@@ -76,10 +76,6 @@ class Offspring:
         self._unseen = 0
         self._unseen_until_seconds = 0.0
 
-    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the command's environment, made from that of `run`."""
-        return environment_for(environ, self._directory, self._settings)
-
     def announce_stop(self, deadline_seconds: float) -> None:
         """Tell clients their deadline, monotonic seconds."""
         if self._directory is not None:
@@ -132,10 +128,9 @@ class Offspring:
     def remove_directories(self) -> None:
         """Remove the spools; if something is left on one, say what to do with that."""
         HERE.end_pages()
-        if self._directory is not None:
-            self._remove(self._directory)
-        for directory, _ in self._inherited:
-            self._remove(directory)
+        for directory in (self._directory, *(inherited for inherited, _ in self._inherited)):
+            if directory is not None:
+                self._remove(directory)
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -85,7 +85,8 @@ class Pipe:
         """Return the next bytes, or None when the input ends, fails, or its time is up."""
         while (left := self._seconds_left()) > 0:
             try:
-                if self._wait(min(left, _CHECK_SECONDS)):
+                # On Windows the read waits, and ends with the input alone.
+                if not _system.IS_POSIX or _system.wait_readable(_STDIN, min(left, _CHECK_SECONDS)):
                     return os.read(_STDIN, _READ_BYTES) or None
             except BlockingIOError:
                 pass  # another process has read it, or the program before the pipe is slow
@@ -96,12 +97,6 @@ class Pipe:
                 )
                 return None
         return None
-
-    def _wait(self, seconds: float) -> bool:
-        """Wait a moment for input; on Windows the read waits, and ends with the input alone."""
-        if not _system.IS_POSIX:
-            return True
-        return _system.wait_readable(_STDIN, seconds)
 
     def _ship(self, lines: list[bytes]) -> None:
         """Put lines into the buffer, and wait for space while there is time."""
@@ -140,10 +135,7 @@ class Pipe:
 
     def _drain(self) -> DrainReport:
         """Deliver the buffer; a second call, when the clock runs, may make it end sooner."""
-        return self._client.drain(*self._end())
-
-    def _end(self) -> tuple[DrainPlan, str]:
         deadline, started = self._clock.deadline_seconds, self._clock.started
         if deadline is None or started is None:
-            return self._client.shipper.plan(None), "end of input"
-        return DrainPlan.until(time.monotonic(), deadline), started.reason
+            return self._client.drain(self._client.shipper.plan(None), "end of input")
+        return self._client.drain(DrainPlan.until(time.monotonic(), deadline), started.reason)

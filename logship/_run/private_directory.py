@@ -28,7 +28,7 @@ _HIDDEN_PREFIX = "hidden-"
 _ENDPOINTS = "endpoints"
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the name in it cannot be guessed
 _OPEN_TO_THOSE_WHO_KNOW_IT = 0o711
-_OPEN_AS_TMP = 0o1777
+OPEN_AS_TMP = 0o1777
 
 
 class PrivateDirectory:
@@ -74,8 +74,8 @@ class PrivateDirectory:
         directory.metrics.mkdir(mode=0o700)
         if os.geteuid() == 0:
             path.chmod(_OPEN_TO_THOSE_WHO_KNOW_IT)
-            directory.spool.chmod(_OPEN_AS_TMP)
-            directory.metrics.chmod(_OPEN_AS_TMP)
+            directory.spool.chmod(OPEN_AS_TMP)
+            directory.metrics.chmod(OPEN_AS_TMP)
         return directory
 
     @classmethod

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Container, Iterator
 from pathlib import Path
 
 from logship._run.statuses import Death
@@ -54,23 +54,29 @@ def name_of(pid: int) -> str:
     return "".join(character if character.isprintable() else "?" for character in name)
 
 
-def descendants(pid: int) -> Iterator[int]:
-    """Yield the numbers of all processes below `pid`, parents before their children."""
+def descendants(pid: int, spared: Container[int] = ()) -> Iterator[int]:
+    """Yield the numbers of all processes below `pid`, parents before their children.
+
+    Args:
+        pid: The number of their ancestor.
+        spared: Processes that are left out, with those below them.
+    """
     parents = [pid]
     while parents:
-        for child in _children(parents.pop()):
-            yield child
-            parents.append(child)
+        for child in children(parents.pop()):
+            if child not in spared:
+                yield child
+                parents.append(child)
 
 
-def kill_all() -> None:
-    """Kill every process below this one, as the kernel does when PID 1 ends."""
-    if os.getpid() == 1:
+def kill_all(spared: Collection[int] = ()) -> None:
+    """Kill every process below this one, but these and those below them."""
+    if os.getpid() == 1 and not spared:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
         return
     for _ in range(_KILL_PASSES):  # one that forks meanwhile may be missed
-        for pid in list(descendants(os.getpid())):
+        for pid in list(descendants(os.getpid(), spared)):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -103,7 +109,8 @@ def exit_code_of_zombie(pid: int) -> int | None:
     return None
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Return the numbers of the children of a process."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in (_PROC / str(pid) / "task").iterdir():

@@ -142,7 +142,7 @@ class Receipt:
 
     def _replace(self, text: bytes) -> None:
         """Put a new file, of this user alone, in the place of the name."""
-        part = f".{self._name}.{os.urandom(8).hex()}.part"
+        part = f".{os.urandom(8).hex()}.part"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(part, flags, 0o600, dir_fd=self._directory)
         try:

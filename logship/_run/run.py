@@ -21,7 +21,7 @@ from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
 from logship._process import stopfile
 from logship._process.clock import Started, StopClock
-from logship._run.clients import settings_with_pages
+from logship._run.clients import environment_for, settings_with_pages
 from logship._run.command import CannotStart, Command
 from logship._run.deadlines import Deadlines
 from logship._run.multiline import LineJoiner
@@ -29,7 +29,7 @@ from logship._run.offspring import Offspring
 from logship._run.patterns import BoundedPattern
 from logship._run.pipe_reader import READ_BYTES, Arrivals, Inlet
 from logship._run.private_directory import private_directory
-from logship._run.processes import become_subreaper, descendants, kill_all, reap
+from logship._run.processes import become_subreaper, children, descendants, kill_all, reap
 from logship._run.receipt import Outcome, Receipt
 from logship._run.shipping import Shipping
 from logship._run.signals import Noted, Signals
@@ -95,6 +95,9 @@ class Supervisor:
         if text := unknown_variables(options.environ):
             self._shipping.say(text)
         self._offspring = Offspring(settings, self._clock, self._shipping, signals.wake, directory)
+        self._environ = environment_for(options.environ, directory, settings)
+        # A shell that became `run` may have started a sidecar, which takes records to the end.
+        self._others = set(children(os.getpid()))
         self._command: Command | None = None
         self._death: Death | None = None
         self._ended_seconds = 0.0
@@ -108,10 +111,9 @@ class Supervisor:
         started = time.monotonic()
         become_subreaper()
         try:
-            environ = self._offspring.environment(self._options.environ)
-            self._command = Command(self._options.command, environ)
+            self._command = Command(self._options.command, self._environ)
         except CannotStart as error:
-            kill_all()  # Python may have started it, and failed to read the result
+            kill_all(self._others)  # Python may have started it, and failed to read the result
             self._shipping.say(str(error))
             return self._end(error.exit_code, started)
         self._inlets = self._open_inlets(self._command)
@@ -145,6 +147,7 @@ class Supervisor:
         for noted in self._signals.noted():
             self._obey(noted)
         reaped = list(reap())
+        self._others.difference_update(each.pid for each in reaped)
         self._note_end(reaped)
         self._kill_if_due()
         now = time.monotonic()
@@ -231,8 +234,7 @@ class Supervisor:
         self._clock.start(Started(noted.at_seconds, reason))
         end = self._clock.deadline_seconds
         assert end is not None
-        plan = DrainPlan.until(noted.at_seconds, end)
-        spill_seconds = self._shipping.reserve_seconds(plan)
+        spill_seconds = self._shipping.reserve_seconds(noted.at_seconds, end)
         self._deadlines = Deadlines.share_out(noted.at_seconds, end, spill_seconds)
         self._shipping.client.shipper.stop_lingering()
         self._offspring.announce_stop(self._deadlines.clients_seconds)
@@ -250,10 +252,9 @@ class Supervisor:
         if time.monotonic() < self._deadlines.kill_seconds or self._command is None:
             return
         waited = self._deadlines.kill_seconds - self._deadlines.started_seconds
-        reason = "" if self._clock.started is None else self._clock.started.reason
         self._shipping.say(
             f"{self._command.name} (process {self._command.pid}) has not ended {waited:.1f} s "
-            f"after {reason}; it is killed, so that what it wrote can still be shipped"
+            f"after {self._reason()}; it is killed, so that what it wrote can still be shipped"
         )
         self._offspring.is_being_killed = True
         self._send(self._command, signal.SIGKILL, whole_group=True)
@@ -284,13 +285,13 @@ class Supervisor:
         process may be a daemon that is meant to stay.
         """
         if os.getpid() == 1 or self._deadlines is not None:
-            if self._death is not None and self._is_held and any(descendants(os.getpid())):
+            if self._death is not None and self._is_held and self._has_left_any:
                 self._shipping.say(
                     "processes that the command left behind still hold its output; they "
                     "are killed, so that what they wrote can still be shipped"
                 )
             self._offspring.is_being_killed = True
-            kill_all()
+            kill_all(self._others)
             self._await_the_killed()
         if held := [each.source for each in self._inlets if not self._take_the_rest(each)]:
             self._is_cut_off = True
@@ -304,8 +305,13 @@ class Supervisor:
     def _await_the_killed(self) -> None:
         """Wait, within bounds, until all are dead: a dying process still locks its spool."""
         until = time.monotonic() + self._after_kill_seconds()
-        while time.monotonic() < until and any(descendants(os.getpid())):
+        while time.monotonic() < until and self._has_left_any:
             self._turn()
+
+    @property
+    def _has_left_any(self) -> bool:
+        """Whether any process lives that the command or its children started."""
+        return any(descendants(os.getpid(), self._others))
 
     @property
     def _is_held(self) -> bool:
@@ -335,8 +341,8 @@ class Supervisor:
         """Return when there is no more time to wait for space in the buffer; infinity if never."""
         if self._deadlines is None:
             return math.inf
-        plan = DrainPlan.until(self._deadlines.started_seconds, self._deadlines.end_seconds)
-        return self._deadlines.end_seconds - self._shipping.reserve_seconds(plan)
+        started, end = self._deadlines.started_seconds, self._deadlines.end_seconds
+        return end - self._shipping.reserve_seconds(started, end)
 
     # -- the end -----------------------------------------------------------------------------------
 

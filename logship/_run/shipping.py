@@ -72,8 +72,9 @@ class Shipping:
         """Return how long the main loop may wait at most: a moment if a record waits for space."""
         return _RETRY_SECONDS if self._waits else math.inf
 
-    def reserve_seconds(self, plan: DrainPlan) -> float:
-        """Return what writing to stderr what is in the buffer now would take."""
+    def reserve_seconds(self, started_seconds: float, end_seconds: float) -> float:
+        """Return what writing to stderr what is in the buffer now would take, of so much time."""
+        plan = DrainPlan.until(started_seconds, end_seconds)
         return plan.reserve_seconds(self.client.shipper.progress())
 
     def say(self, text: str) -> None:

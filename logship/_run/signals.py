@@ -59,6 +59,7 @@ class Signals:
         for signum in signal.valid_signals() - NEVER_SENT_ON:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._note)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a blocked one would stop nothing
 
     def give_back(self) -> None:
         """Undo `take`; signals that came meanwhile do now what they would have done without it."""
@@ -80,10 +81,7 @@ class Signals:
         with contextlib.suppress(OSError):  # empty; and nothing that matters comes through it
             while os.read(self.descriptor, 4096):
                 pass
-        came = []
-        while self._noted:
-            came.append(self._noted.popleft())
-        return came
+        return [self._noted.popleft() for _ in range(len(self._noted))]
 
     def is_stop(self, signum: int, settings: Settings, command: int | None) -> bool:
         """Return whether the signal starts the clock.

@@ -133,3 +133,27 @@ def test_a_program_that_closes_all_descriptors(programs: Programs, sidecar: Side
     assert "Exception in thread" not in ended.stderr
     assert [each for each in ended.warnings if "event loop has failed" in each]
     sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_a_program_that_gives_its_own_files_the_numbers_of_all_descriptors(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """The watchdog reads nothing from them, and goes on."""
+    program = programs.start("""
+        import logging, os, socket
+        import logship
+        from application import LEDGER, PROGRESS, progress, wait_for
+        logship.install(level="INFO")
+        ours, peer = socket.socketpair()
+        peer.send(b"of the program")
+        kept = {0, 1, 2, LEDGER, PROGRESS, ours.fileno(), peer.fileno()}
+        for number in set(map(int, os.listdir("/proc/self/fd"))) - kept:
+            os.dup2(ours.fileno(), number)
+        logging.getLogger().removeHandler(logship.installed_handler())
+        wait_for("warning")
+        progress(ours.recv(100).decode())
+    """)
+    program.until_true(lambda: "was removed" in program.stderr, "the watchdog warns")
+    ended = program.finish("warning")
+    assert ended.progress == ("of the program",)
+    assert "an error of its own" not in ended.stderr

@@ -299,6 +299,26 @@ def test_dict_config_that_removes_the_handler_is_warned_of_once(
     sidecar.output.verdict(ended).assert_all_delivered(2)
 
 
+def test_a_handler_that_is_removed_again_after_another_install_is_warned_of_again(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    program = programs.start("""
+        import logging
+        import logship
+        for word in ("first", "second"):
+            logship.install(level="INFO")
+            log(word)
+            logging.getLogger().removeHandler(logship.installed_handler())
+            wait_for(f"{word} warning")
+    """)
+    program.until_true(lambda: program.stderr.count("was removed") == 1, "the first warning")
+    program.let_go("first warning")
+    program.until_true(lambda: program.stderr.count("was removed") == 2, "the second warning")
+    ended = program.finish("second warning")
+    assert len(ended.warnings) == 2
+    sidecar.output.verdict(ended).assert_all_delivered(2)
+
+
 def test_dict_config_that_names_the_handler_keeps_it(programs: Programs, sidecar: Sidecar) -> None:
     """What the warning advises."""
     ended = programs.start("""
@@ -497,10 +517,11 @@ def test_a_file_changes_levels_while_the_program_runs(
     assert told["levels"] == {"application": "DEBUG"}
 
 
+@pytest.mark.parametrize("name", ["application", "root"])
 def test_the_levels_of_a_file_hold_for_the_first_record(
-    programs: Programs, sidecar: Sidecar, tmp_path: Path
+    programs: Programs, sidecar: Sidecar, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "levels").write_text("application=DEBUG")
+    (tmp_path / "levels").write_text(f"{name}=DEBUG")
     ended = programs.start(
         """
         import logging

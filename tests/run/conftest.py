@@ -65,7 +65,7 @@ class Runs:
             outside: Words before everything, as of a shell that then becomes `run`.
             more: For `Programs.start`.
         """
-        before = (*outside, *self._first, *LOGSHIP, "run", *options, "--")
+        before = (*outside, *self.first_words, *LOGSHIP, "run", *options, "--")
         environ = {"TMPDIR": str(self.programs.directory), **more.pop("environ", {})}
         return self.programs.start(*sources, before=before, environ=environ, **more)
 
@@ -82,7 +82,7 @@ class Runs:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run any command under `run` to its end, which must be so, if one is given."""
         ended = subprocess.run(
-            [*self._first, *LOGSHIP, "run", *options, "--", *words],
+            [*self.first_words, *LOGSHIP, "run", *options, "--", *words],
             env={
                 **self.environ,
                 "LOGSHIP_STOP_TIMEOUT_SECONDS": "40",
@@ -169,7 +169,8 @@ class Runs:
         assert code == 0, verdict
 
     @property
-    def _first(self) -> tuple[str, ...]:
+    def first_words(self) -> tuple[str, ...]:
+        """The words that, before a command, have it run as `run` does."""
         return as_pid_1_words() if self.as_pid_1 else ()
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import SIGKILLED, Runs, read_receipt
+from tests.run.conftest import LOGSHIP, SIGKILLED, Runs, read_receipt
 from tests.run.test_clients import owners_known
 from tests.run.test_pressure import SMALL
 from tests.run.test_signals import children_of, zombies_below
 from tests.support.programs_gate import Gate
+from tests.support.receiver_process import RECEIVE
 
 LEAVES_ONE = """
     import os, sys
@@ -42,6 +45,29 @@ def test_one_that_takes_long_to_die_is_shipped_when_it_is_dead(both: Runs, recei
     ended = both.stopped(program)
     both.verdict(ended).assert_all_delivered(5)
     assert read_receipt(receipt)["complete"] is True
+
+
+def test_a_sidecar_from_before_the_command_gets_the_commands_records(
+    both: Runs, tmp_path: Path
+) -> None:
+    """A shell starts it, and then becomes `run`. It listens only once the command has ended."""
+    endpoint, out = f"unix://{tmp_path}/socket", tmp_path / "inside.jsonl"
+    sidecar = shlex.join([*RECEIVE, "--bind", endpoint, "--out", str(out)])
+    words = "echo $$ >pid; echo a line; kill $PPID; exec sleep 60"
+    run = shlex.join([*LOGSHIP, "run", "--stop-timeout", "40", "--", "sh", "-c", words])
+    until_ended = "while ! [ -s pid ] || kill -0 $(cat pid); do sleep 0.01; done"
+    ended = subprocess.run(
+        [*both.first_words, "sh", "-c", f"({until_ended}; exec {sidecar}) & exec {run}"],
+        env={**both.environ, "LOGSHIP_ENDPOINTS": endpoint, "TEST_DIRECTORY": f"{tmp_path}/"},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert out.read_text().count('"a line"') == 1
 
 
 def test_where_a_client_is_left_alive_the_receipt_is_not_complete(

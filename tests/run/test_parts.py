@@ -300,7 +300,7 @@ def test_any_depth_of_processes_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     def children(pid: int) -> list[int]:
         return [pid + 1] if pid < deepest else []
 
-    monkeypatch.setattr("logship._run.processes._children", children)
+    monkeypatch.setattr("logship._run.processes.children", children)
     assert list(descendants(1)) == list(range(2, deepest + 1))
 
 

@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,16 @@ def test_signals_that_come_before_the_command_has_started_are_not_lost(
     runs.signal(program, signal.SIGTERM)
     key.write_text("key")
     assert program.end(seconds_max=20).returncode == status
+
+
+def test_a_signal_that_is_blocked_when_run_starts_stops_the_command(runs: Runs) -> None:
+    block = (
+        "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    program = runs.start(PRINTS_UNTIL_SIGTERM, outside=(sys.executable, "-c", block))
+    ended = runs.stopped(program, returncode=9)
+    runs.verdict(ended).assert_all_delivered()
 
 
 def test_a_stopped_command_says_its_last_words_and_keeps_its_code(
@@ -344,6 +355,25 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Pat
         os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0
     assert runs.messages == ["typed some text", "once", "interrupted 1"]
+
+
+def test_output_is_passed_on_to_a_terminal_that_stops_background_writers(runs: Runs) -> None:
+    """The command is its foreground, so `run` itself writes from the background."""
+    child, terminal = pty.fork()
+    if child == 0:
+        modes = termios.tcgetattr(0)
+        modes[3] |= termios.TOSTOP
+        termios.tcsetattr(0, termios.TCSANOW, modes)
+        os.environ.update(PYTHONPATH=str(REPOSITORY), LOGSHIP_ENDPOINTS=runs.receiver.endpoint)
+        os.execv(sys.executable, [*LOGSHIP, "run", "--tee", "--", "sh", "-c", "echo a line"])
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO once no process has it open
+        while data := os.read(terminal, 4096):
+            shown += data
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert shown == b"a line\r\n"
 
 
 @pytest.mark.parametrize(
