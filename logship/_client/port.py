@@ -165,7 +165,7 @@ class SocketPort:
         self._connection = self._connecting = None
 
     def after_fork_in_child(self) -> None:
-        """Close the parent's socket, and have nothing happen to its connection any more.
+        """Close the parent's sockets, and have nothing happen to its connection or attempt.
 
         The child may run the loop, which would take a new socket for the old one if that has the
         same number. So the loop forgets the old one, but only once it is closed: the selector is
@@ -174,9 +174,9 @@ class SocketPort:
         self._schedule.is_of_parent = True
         if self.transport is not None:
             self.transport.abandon()
-        if self._connection is not None and isinstance(self._schedule.loop, asyncio.BaseEventLoop):
+        if isinstance(self._schedule.loop, asyncio.BaseEventLoop):
             with contextlib.suppress(Exception):  # a thread was in the middle of something there
-                self._connection.abort()
+                self.disconnect()
 
     def warn(self, kind: str, text: str) -> None:
         """Tell a person."""
