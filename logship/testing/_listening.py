@@ -36,7 +36,7 @@ class SocketSidecar(Sidecar):
     def __enter__(self) -> Self:
         """Start to listen."""
         self._thread.start()
-        self.reachable = True
+        self._listen_or_refuse()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,14 +48,9 @@ class SocketSidecar(Sidecar):
         self._loop.close()
         self._reserved.close()
 
-    @property
-    def reachable(self) -> bool:
-        """Whether new connections can be made. Open connections stay open in any case."""
-        return self._server is not None
-
-    @reachable.setter
-    def reachable(self, is_reachable: bool) -> None:
-        self._do(self._listen() if is_reachable else self._refuse())
+    def _listen_or_refuse(self) -> None:
+        if self._thread.is_alive():
+            self._do(self._listen() if self.reachable else self._refuse())
 
     async def _listen(self) -> None:
         if self._server is None:
