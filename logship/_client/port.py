@@ -20,7 +20,7 @@ from logship._reasons import QUARANTINED
 from logship._settings import Endpoint, Settings
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill
-from logship.errors import ConnectError, ProtocolError
+from logship.errors import ConnectError
 
 if TYPE_CHECKING:
     from logship._client.pump import Pump
@@ -69,6 +69,7 @@ class SocketPort:
     ) -> None:
         self.transport = transport
         self.progressed = progressed
+        self.warn = last_resort.warn
         self._settings = settings
         self._buffer = buffer
         self._upkeep = upkeep
@@ -178,10 +179,6 @@ class SocketPort:
             with contextlib.suppress(Exception):  # a thread was in the middle of something there
                 self.disconnect()
 
-    def warn(self, kind: str, text: str) -> None:
-        """Tell a person."""
-        self._last_resort.warn(kind, text)
-
     # -- the connection's events (transport.ConnectionEvents) --------------------------------------
 
     def bytes_received(self, data: bytes) -> None:
@@ -204,8 +201,6 @@ class SocketPort:
             acks = self._answers.feed(data)
         except AnswerError as error:
             self.pump.acked(error.acks)
-            self.pump.give_up_connection(str(error))
-        except ProtocolError as error:
             self.pump.give_up_connection(str(error))
         else:
             self.pump.acked(acks)
