@@ -28,6 +28,7 @@ class SocketSidecar(Sidecar):
         self._port: int = self._reserved.getsockname()[1]
         self.endpoint: str = f"tcp://{LOOPBACK}:{self._port}"
         self._server: asyncio.Server | None = None
+        self._one_at_a_time = threading.Lock()
         self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="logship-sidecar", daemon=True
@@ -59,6 +60,8 @@ class SocketSidecar(Sidecar):
             )
 
     async def _refuse(self) -> None:
+        while len(asyncio.all_tasks()) > 1:  # a server that is closed forgets what it is accepting
+            await asyncio.sleep(0)
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -69,7 +72,8 @@ class SocketSidecar(Sidecar):
             await asyncio.sleep(0)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        with self._one_at_a_time:
+            asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 class _SocketConnection(SidecarConnection, asyncio.Protocol):
