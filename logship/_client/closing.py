@@ -352,7 +352,7 @@ class Closing:
             return self._after_spill()
         if not self._spilling and self._client.buffer.spilling.bytes_to_spill:
             self._spilling = self._announce(progress)
-            if not self._spilling:  # a stderr that is full is tried again, and one that is gone not
+            if not self._spilling:  # stderr is full; one that is gone holds up nothing
                 return self._after_spill() if self._last_resort.is_gone else self._slices.pause()
             if not plan.give_up_when_stalled:
                 self._say_why(plan, now, progress)
