@@ -60,8 +60,8 @@ class SocketSidecar(Sidecar):
             )
 
     async def _refuse(self) -> None:
-        while len(asyncio.all_tasks()) > 1:  # a server that is closed forgets what it is accepting
-            await asyncio.sleep(0)
+        while accepting := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(accepting)  # a server that is closed forgets these connections
         server, self._server = self._server, None
         if server is not None:
             server.close()
