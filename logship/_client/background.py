@@ -7,6 +7,7 @@ threads do not survive a fork and the parent ships the parent's records.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -36,9 +37,6 @@ the deadline."""
 _SHIPPERS_TURN_SECONDS = 1e-6
 """The shortest sleep there is, some 50 µs: long enough for a thread that waits for the interpreter
 to be woken and take it."""
-
-_NO_LIMIT = -1.0
-"""What a lock understands by a wait without an end."""
 
 _ACCEPTED = Outcome.ACCEPTED
 
@@ -122,8 +120,7 @@ class BackgroundClient(Emitter):
             if self._shipper.buffer.chunks_opened != self._chunks_seen:
                 self._let_it_ship()
         elif not intake.is_accepted(outcome):
-            ends_seconds = None if timeout is None else time.monotonic() + timeout
-            self._send_waiting(route, body, timeout, ends_seconds)
+            self._send_waiting(route, body, timeout, _end_of(timeout))
 
     def send_many(
         self,
@@ -148,7 +145,7 @@ class BackgroundClient(Emitter):
             self._begin_anew()
         if self.settings.disabled:
             return
-        ends_seconds = None if timeout is None else time.monotonic() + timeout
+        ends_seconds = _end_of(timeout)
         for accepted, body in self.intake.put_many(zip(repeat(time_ns), records), tag):
             if self._shipper.buffer.chunks_opened != self._chunks_seen:
                 self._let_it_ship()
@@ -246,7 +243,7 @@ class BackgroundClient(Emitter):
             time.sleep(_SHIPPERS_TURN_SECONDS)
 
     def _send_waiting(
-        self, tag: Tag, body: bytes, timeout: float | None, ends_seconds: float | None
+        self, tag: Tag, body: bytes, timeout: float | None, ends_seconds: float
     ) -> None:
         """Wait until the entry is in the buffer; of the `timeout` so much is left as there is."""
         if not may_wait_here():
@@ -260,7 +257,7 @@ class BackgroundClient(Emitter):
             return outcome
 
         while True:
-            left = _NO_LIMIT if ends_seconds is None else max(0.0, ends_seconds - time.monotonic())
+            left = min(max(0.0, ends_seconds - time.monotonic()), threading.TIMEOUT_MAX)
             if intake.is_accepted(offer_or_wait(shipper.buffer, offer, left)):
                 return
             if left == 0.0:
@@ -289,3 +286,8 @@ class BackgroundClient(Emitter):
             self._thread.stop(thread_seconds)
         registry.note_closed(self)
         return report
+
+
+def _end_of(timeout: float | None) -> float:
+    """Return when a wait that begins now is over (monotonic)."""
+    return math.inf if timeout is None else time.monotonic() + timeout

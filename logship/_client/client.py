@@ -114,7 +114,12 @@ class Client(Emitter):
         """
         self.start()
         shipper = self._shipper
-        flush = Flush(shipper.buffer, timeout, lambda: not shipper.broken)
+
+        def may_wait() -> bool:
+            ends = shipper.broken or shipper.closing.report is not None
+            return not ends and shipper is self._shipper  # else this is a forked child
+
+        flush = Flush(shipper.buffer, timeout, may_wait)
         shipper.wake()
         await asyncio.sleep(0)  # the shipper's turn, also where there is no time to wait
         await self._drive(flush.step)
@@ -209,13 +214,14 @@ class Client(Emitter):
         """Do the steps of a flush or of the end on this loop, and wait for acks in between."""
         while (wait_seconds := step()) is not None:
             self.start()
+            shipper = self._shipper  # a forked child may make another one meanwhile
             progress: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             wake = _waker(progress)
-            self._shipper.on_progress(wake)
+            shipper.on_progress(wake)
             try:
                 await asyncio.wait([progress], timeout=wait_seconds)
             finally:
-                self._shipper.forget_progress(wake)
+                shipper.forget_progress(wake)
 
 
 def _waker(awaited: asyncio.Future[None]) -> Callable[[], None]:

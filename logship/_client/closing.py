@@ -352,8 +352,8 @@ class Closing:
             return self._after_spill()
         if not self._spilling and self._client.buffer.spilling.bytes_to_spill:
             self._spilling = self._announce(progress)
-            if not self._spilling:
-                return self._after_vain_try()
+            if not self._spilling:  # stderr is full; one that is gone holds up nothing
+                return self._after_spill() if self._last_resort.is_gone else self._slices.pause()
             if not plan.give_up_when_stalled:
                 self._say_why(plan, now, progress)
             self._last_resort.begin_spill(
@@ -366,10 +366,6 @@ class Closing:
             return wait_seconds
         self._last_resort.end_spill()
         return self._after_spill()
-
-    def _after_vain_try(self) -> float | None:
-        """Return the seconds to wait where stderr is full. One that is gone holds up nothing."""
-        return self._after_spill() if self._last_resort.is_gone else self._slices.pause()
 
     def _after_spill(self) -> float | None:
         """Return the seconds to wait when stderr has all, or will take no more; None for none."""

@@ -20,7 +20,6 @@ from logship._client.shaping import Fields, Shape, in_context, shaper
 from logship._hooks.interruptions import is_interruption
 from logship._protocol.entries import CutEntry, readable_fields, record_packer
 from logship._protocol.readable import plain_value
-from logship._protocol.repeated import Repeated
 from logship._reasons import WITHHELD
 from logship._settings import RECORD_BYTES_MAX, Settings
 from logship._settings.choices import Redact
@@ -90,13 +89,18 @@ class Intake:
         shape = shaper(settings)
         if isinstance(settings.redact, str):
             constants = _redact(settings.redact)(constants) or {}
-        self.pack: Pack = _record_packer(
-            settings,
+        reserved = _reserved(settings)
+        self.pack: Pack = record_packer(
+            int(settings.stamp),
+            reserved,
+            # Two records fit into the smallest buffer, or one could block it.
+            min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2),
             lambda: buffer.note("truncated", 1),
+            time.time_ns,
             constants,
             current_fields if shape is None else lambda: None,
         )
-        buffer.have_in_controls(readable_fields(constants, _reserved(settings)))
+        buffer.have_in_controls(readable_fields(constants, reserved))
         self.put: Put = buffer.offer
         self._redact: Callable[[Fields], Any] = lambda fields: fields
         if settings.redact is not None:
@@ -215,25 +219,6 @@ class Intake:
         """Count a record that was cut as not cut: it is not in, and will be packed again."""
         if isinstance(body, CutEntry):
             self._buffer.note("truncated", -1)
-
-
-def _record_packer(
-    settings: Settings,
-    when_cut: Callable[[], object],
-    constants: Mapping[str, Any],
-    context_of: Callable[[], Repeated | None],
-) -> Pack:
-    """Return the client's packer.
-
-    An entry that is too long before its stamp is cut. Whatever comes, two records must fit into the
-    smallest buffer, or one could block it.
-    """
-    reserved = _reserved(settings)
-    bytes_max = min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
-    extra_fields = int(settings.stamp)
-    return record_packer(
-        extra_fields, reserved, bytes_max, when_cut, time.time_ns, constants, context_of
-    )
 
 
 def _reserved(settings: Settings) -> frozenset[str]:

@@ -20,7 +20,7 @@ from logship._reasons import QUARANTINED
 from logship._settings import Endpoint, Settings
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill
-from logship.errors import ConnectError, ProtocolError
+from logship.errors import ConnectError
 
 if TYPE_CHECKING:
     from logship._client.pump import Pump
@@ -69,6 +69,7 @@ class SocketPort:
     ) -> None:
         self.transport = transport
         self.progressed = progressed
+        self.warn = last_resort.warn
         self._settings = settings
         self._buffer = buffer
         self._upkeep = upkeep
@@ -165,7 +166,7 @@ class SocketPort:
         self._connection = self._connecting = None
 
     def after_fork_in_child(self) -> None:
-        """Close the parent's socket, and have nothing happen to its connection any more.
+        """Close the parent's sockets, and have nothing happen to its connection or attempt.
 
         The child may run the loop, which would take a new socket for the old one if that has the
         same number. So the loop forgets the old one, but only once it is closed: the selector is
@@ -174,13 +175,9 @@ class SocketPort:
         self._schedule.is_of_parent = True
         if self.transport is not None:
             self.transport.abandon()
-        if self._connection is not None and isinstance(self._schedule.loop, asyncio.BaseEventLoop):
+        if isinstance(self._schedule.loop, asyncio.BaseEventLoop):
             with contextlib.suppress(Exception):  # a thread was in the middle of something there
-                self._connection.abort()
-
-    def warn(self, kind: str, text: str) -> None:
-        """Tell a person."""
-        self._last_resort.warn(kind, text)
+                self.disconnect()
 
     # -- the connection's events (transport.ConnectionEvents) --------------------------------------
 
@@ -204,8 +201,6 @@ class SocketPort:
             acks = self._answers.feed(data)
         except AnswerError as error:
             self.pump.acked(error.acks)
-            self.pump.give_up_connection(str(error))
-        except ProtocolError as error:
             self.pump.give_up_connection(str(error))
         else:
             self.pump.acked(acks)

@@ -7,15 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Generic
 
 from logship._delivery.ack_rate import AckRate
-from logship._delivery.actions import (
-    Actions,
-    Connect,
-    Disconnect,
-    Quarantine,
-    Release,
-    Send,
-    Warn,
-)
+from logship._delivery.actions import Actions, Connect, Disconnect, Quarantine, Release, Send, Warn
 from logship._delivery.attempts import Attempts
 from logship._delivery.chunks import Flight, HandleT, Source
 from logship._delivery.counters import DeliveryCounters
@@ -128,11 +120,9 @@ class Delivery(Generic[HandleT]):
 
     def chunks_ready(self, now_seconds: float) -> Actions[HandleT]:
         """There may be chunks to take."""
-        if self.state is State.READY:
-            return self._fill_window(now_seconds)
         if self.state is State.IDLE and (self._resend or self._source.has_sealed()):
             return self._connect(Event.WANTED)
-        return []
+        return self._fill_window(now_seconds)
 
     def connected(self, now_seconds: float) -> Actions[HandleT]:
         """The attempt succeeded."""
@@ -174,11 +164,11 @@ class Delivery(Generic[HandleT]):
         """The server acked these chunks, in any order."""
         actions: Actions[HandleT] = []
         for chunk_id in chunk_ids:
-            self._note_overtaken(now_seconds, chunk_id)
-            flight = self._inflight.pop(chunk_id, None)
-            if flight is None:
+            if chunk_id not in self._inflight:
                 self.counters.unknown_acks += 1
                 continue
+            self._note_overtaken(now_seconds, chunk_id)
+            flight = self._inflight.pop(chunk_id)
             actions.append(Release(flight.chunk))
             self.counters.note_ack(now_seconds - flight.sent_at_seconds)
             self.ack_rate.acked(now_seconds, flight.chunk.size)
@@ -197,7 +187,7 @@ class Delivery(Generic[HandleT]):
     def set_writable(self, now_seconds: float, writable: bool) -> Actions[HandleT]:
         """The connection takes more bytes, or takes no more for now."""
         self.writable = writable
-        return self._fill_window(now_seconds) if writable else []
+        return self._fill_window(now_seconds)
 
     def timer(self, now_seconds: float) -> Actions[HandleT]:
         """The time of `next_deadline_seconds` has come, or another event came first."""
@@ -207,8 +197,10 @@ class Delivery(Generic[HandleT]):
         if self.state is State.WAITING:
             self._attempts.begin(now_seconds)
             return self._connect(Event.RETRY)
-        if not self._inflight:
-            return self._return_to_first_endpoint(now_seconds)
+        if not self._inflight:  # a second-best sidecar is left
+            self._go(Event.LOST)
+            self._attempts.return_to_first(now_seconds)
+            return [Disconnect()]
         if now_seconds >= self._progress_at_seconds + self._ack_timeout_seconds:
             silent = now_seconds - self._progress_at_seconds
             lost = self.connection_lost(now_seconds, f"no ack for {silent:.0f} s")
@@ -289,9 +281,7 @@ class Delivery(Generic[HandleT]):
     def _fill_window(self, now_seconds: float) -> Actions[HandleT]:
         """Send chunks while the window has room; those that were sent before go first."""
         sends: Actions[HandleT] = []
-        if self.state is not State.READY or not self.writable:
-            return sends
-        while self._window_has_room() and (chunk := self._next_chunk()) is not None:
+        while self.can_send and (chunk := self._next_chunk()) is not None:
             if not self._inflight:  # a silence begins with the first chunk
                 self._progress_at_seconds = self._taken_at_seconds = now_seconds
                 self.ack_rate.begin(now_seconds)
@@ -306,12 +296,8 @@ class Delivery(Generic[HandleT]):
             return True
         if len(self._inflight) >= self._inflight_chunks_max or self._poison.is_trial:
             return False
-        waits_alone = self._resend and self._poison.goes_alone(self._resend[0].id)
-        return not waits_alone and not self._alone_inflight()
-
-    def _alone_inflight(self) -> bool:
-        only = next(iter(self._inflight)) if len(self._inflight) == 1 else None
-        return only is not None and self._poison.goes_alone(only)
+        next_ids = [self._resend[0].id] if self._resend else []
+        return not any(map(self._poison.goes_alone, [*self._inflight, *next_ids]))
 
     def _next_chunk(self) -> HandleT | None:
         if self._resend:
@@ -366,12 +352,11 @@ class Delivery(Generic[HandleT]):
     def _probe_passed(self) -> Actions[HandleT]:
         """Give up the record that was set aside if others pass it for the second time."""
         first = self._aside[0]
-        if not self._poison.accuse(first.id):
-            self._restore([])
-            return []
-        self._aside.pop(0)
+        is_guilty = self._poison.accuse(first.id)
+        if is_guilty:
+            self._aside.pop(0)
         self._restore([])
-        return self._take_apart(first)
+        return self._take_apart(first) if is_guilty else []
 
     def _split_one_aside(self) -> bool:
         """Split the first chunk set aside that is no single record; False if there is none."""
@@ -392,25 +377,21 @@ class Delivery(Generic[HandleT]):
         return [Quarantine(guilty)]
 
     def _split(self, chunk: HandleT) -> tuple[HandleT, HandleT] | None:
+        """Split a chunk, and suspect its halves of the same; None if it is a single record."""
         halves = self._source.split(chunk)
         if halves is not None:
-            self._inherit(chunk.id, (halves[0].id, halves[1].id))
             self.counters.chunks_split += 1
+            half_ids = halves[0].id, halves[1].id
+            if chunk.id in self._passed_over:
+                self._passed_over.remove(chunk.id)
+                self._passed_over.update(half_ids)
+                self._poison.forget(chunk.id)
+            else:
+                self._poison.split(chunk.id, half_ids)
         return halves
-
-    def _inherit(self, guilty_id: str, half_ids: tuple[str, str]) -> None:
-        """Suspect the halves of what their whole was suspected of."""
-        if guilty_id in self._passed_over:
-            self._passed_over.discard(guilty_id)
-            self._passed_over.update(half_ids)
-            self._poison.forget(guilty_id)
-        else:
-            self._poison.split(guilty_id, half_ids)
 
     def _note_overtaken(self, now_seconds: float, chunk_id: str) -> None:
         """Mark chunks that were sent before the acked one, and are not acked yet."""
-        if chunk_id not in self._inflight:
-            return
         was_sent_before = True
         for sent_id, flight in self._inflight.items():
             if sent_id == chunk_id:
@@ -459,12 +440,6 @@ class Delivery(Generic[HandleT]):
         self.counters.chunks_sent += 1
         self.counters.chunks_resent += 1
         return Send(flight.chunk)
-
-    def _return_to_first_endpoint(self, now_seconds: float) -> Actions[HandleT]:
-        """Leave a second-best sidecar while no chunk is in flight to it."""
-        self._go(Event.LOST)
-        self._attempts.return_to_first(now_seconds)
-        return [Disconnect()]
 
     def _note_progress(self, now_seconds: float) -> None:
         self.last_ack_seconds = now_seconds

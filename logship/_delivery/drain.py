@@ -191,12 +191,15 @@ class DrainPlan(NamedTuple):
         stalled_at = last + self._patience_seconds(progress)
         ahead = self._ahead_seconds(progress)
         kept = max(self.reserve_seconds(progress), ahead)
-        kept_acking = max(self._reserve_seconds(progress, RESERVE_SECONDS_MIN_ACKING), ahead)
+        kept_acking = max(self.reserve_seconds(progress, RESERVE_SECONDS_MIN_ACKING), ahead)
         return min(stalled_at, self._begins_seconds(progress, kept, kept_acking))
 
-    def reserve_seconds(self, progress: Progress) -> float:
+    def reserve_seconds(
+        self, progress: Progress, least_seconds: float = RESERVE_SECONDS_MIN
+    ) -> float:
         """Return the time to keep for the spill, at most half of all there is."""
-        return self._reserve_seconds(progress, RESERVE_SECONDS_MIN)
+        wanted = max(least_seconds, progress.spill_seconds)
+        return min(wanted, (self.deadline_seconds - self.started_seconds) / 2)
 
     def wait_seconds(self, now_seconds: float, progress: Progress) -> float:
         """Return how long the next check may wait."""
@@ -235,14 +238,10 @@ class DrainPlan(NamedTuple):
         pause = min(SILENCE_INTERVALS * progress.ack_interval_seconds, EARLY_SPILL_SHARE * budget)
         return progress.silent_seconds >= max(SILENCE_SECONDS_MIN, SILENCE_SHARE * budget, pause)
 
-    def _reserve_seconds(self, progress: Progress, least_seconds: float) -> float:
-        wanted = max(least_seconds, progress.spill_seconds)
-        return min(wanted, (self.deadline_seconds - self.started_seconds) / 2)
-
     def _intake_ends_seconds(self, progress: Progress) -> float:
         kept = self.reserve_seconds(progress)
         least = RESERVE_SECONDS_MIN_ACKING + CLOSE_SECONDS_ACKING
-        return self._begins_seconds(progress, kept, self._reserve_seconds(progress, least))
+        return self._begins_seconds(progress, kept, self.reserve_seconds(progress, least))
 
     def _begins_seconds(self, progress: Progress, kept: float, kept_acking: float) -> float:
         """Return when `kept` seconds are left, or `kept_acking` ones while acks come in."""

@@ -198,18 +198,22 @@ class SocketTransport:
 
     async def _open_at(self, endpoint: Endpoint, address: Address) -> _StreamConnection:
         """Connect to one address, and make the handshakes there."""
-        connected = await _connect_socket(*address)
-        if endpoint.scheme != "unix":
-            self._tune(connected)
-        self._sockets.add(connected)
+        family, place = address
+        loop = asyncio.get_running_loop()
+        fresh = socket.socket(family, socket.SOCK_STREAM)
+        self._sockets.add(fresh)
         leaves_it = _LEAVES_WRITES_TO_ASYNCIO or endpoint.scheme == "tls"
-        at_once = None if leaves_it else connected.sendmsg
+        connection = _StreamConnection(None if leaves_it else fresh.sendmsg)
         try:
-            connection = _StreamConnection(at_once)
-            loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: connection, sock=connected)
+            fresh.setblocking(False)
+            if endpoint.scheme == "unix":  # asyncio takes a listener's full queue for a connection
+                fresh.connect(place)
+            else:
+                await loop.sock_connect(fresh, place)
+                self._tune(fresh)
+            await loop.create_connection(lambda: connection, sock=fresh)
         except BaseException:
-            connected.close()
+            fresh.close()
             raise
         if endpoint.scheme == "tls":
             assert self._tls is not None
@@ -245,21 +249,6 @@ class SocketTransport:
         ):
             if hasattr(socket, name):
                 connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-async def _connect_socket(family: int, address: tuple[str, int] | str) -> socket.socket:
-    """Return a connected socket, or raise the OSError that prevented it."""
-    fresh = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        fresh.setblocking(False)
-        if isinstance(address, str):  # asyncio would take a listener's full queue for a connection
-            fresh.connect(address)
-        else:
-            await asyncio.get_running_loop().sock_connect(fresh, address)
-    except BaseException:
-        fresh.close()
-        raise
-    return fresh
 
 
 class _StreamConnection(asyncio.Protocol):

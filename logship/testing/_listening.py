@@ -28,6 +28,7 @@ class SocketSidecar(Sidecar):
         self._port: int = self._reserved.getsockname()[1]
         self.endpoint: str = f"tcp://{LOOPBACK}:{self._port}"
         self._server: asyncio.Server | None = None
+        self._one_at_a_time = threading.Lock()
         self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="logship-sidecar", daemon=True
@@ -36,7 +37,7 @@ class SocketSidecar(Sidecar):
     def __enter__(self) -> Self:
         """Start to listen."""
         self._thread.start()
-        self.reachable = True
+        self._listen_or_refuse()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,14 +49,9 @@ class SocketSidecar(Sidecar):
         self._loop.close()
         self._reserved.close()
 
-    @property
-    def reachable(self) -> bool:
-        """Whether new connections can be made. Open connections stay open in any case."""
-        return self._server is not None
-
-    @reachable.setter
-    def reachable(self, is_reachable: bool) -> None:
-        self._do(self._listen() if is_reachable else self._refuse())
+    def _listen_or_refuse(self) -> None:
+        if self._thread.is_alive():
+            self._do(self._listen() if self.reachable else self._refuse())
 
     async def _listen(self) -> None:
         if self._server is None:
@@ -64,6 +60,8 @@ class SocketSidecar(Sidecar):
             )
 
     async def _refuse(self) -> None:
+        while accepting := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(accepting)  # a server that is closed forgets these connections
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -74,7 +72,8 @@ class SocketSidecar(Sidecar):
             await asyncio.sleep(0)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        with self._one_at_a_time:
+            asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 class _SocketConnection(SidecarConnection, asyncio.Protocol):

@@ -46,7 +46,7 @@ class Sidecar:
             logship itself adds to a stream.
         messages: How many messages contained these records.
         connects: How many connections were made.
-        held_acks: Acks that were held back, oldest first. They are discarded with their connection.
+        held_acks: Acks that were held back, oldest first; `hang_up` discards them.
     """
 
     def __init__(self) -> None:
@@ -69,6 +69,10 @@ class Sidecar:
     @reachable.setter
     def reachable(self, is_reachable: bool) -> None:
         self._is_reachable = is_reachable
+        self._listen_or_refuse()
+
+    def _listen_or_refuse(self) -> None:
+        """Do what `reachable` says, where there is a port."""
 
     @property
     def connected(self) -> int:

@@ -49,6 +49,24 @@ def test_records_are_python_values(sidecar: SocketSidecar, client: BackgroundCli
     )
 
 
+def test_a_sidecar_may_be_out_of_reach_from_the_beginning() -> None:
+    sidecar = SocketSidecar()
+    sidecar.reachable = False
+    with sidecar:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address_of(sidecar))
+        sidecar.reachable = True
+        socket.create_connection(address_of(sidecar)).close()
+
+
+def test_a_sidecar_that_ends_ends_a_connection_that_it_is_accepting() -> None:
+    for _ in range(5):
+        with SocketSidecar() as sidecar:
+            client = socket.create_connection(address_of(sidecar), timeout=20)
+        with client, contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+
+
 def test_the_records_of_logship_itself_are_apart(
     sidecar: SocketSidecar, client: BackgroundClient
 ) -> None:

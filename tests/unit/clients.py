@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,22 @@ def messages(sidecar: Sidecar) -> list[str]:
     """Return the application's messages that the sidecar took."""
     records = [each.record for each in sidecar.delivered]
     return [r.get("message", "") for r in records if not {"logship_gap", "logship_end"} & r.keys()]
+
+
+@contextlib.contextmanager
+def full_hole(host: str, port: int) -> Iterator[socket.socket]:
+    """A listener that answers no connection, because its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((host, port))
+        listener.listen(0)
+        listener.setblocking(False)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect(listener.getsockname())
+        yield listener
 
 
 class Events:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -402,7 +403,12 @@ def many_at_once(client: BackgroundClient, records: list[dict[str, str]]) -> Non
     client.send_many(iter(records))
 
 
-@pytest.mark.parametrize("send", [one_by_one, many_at_once])
+def with_an_endless_timeout(client: BackgroundClient, records: list[dict[str, str]]) -> None:
+    for each in records:
+        client.send(each, timeout=math.inf)
+
+
+@pytest.mark.parametrize("send", [one_by_one, many_at_once, with_an_endless_timeout])
 def test_records_that_are_sent_wait_for_space(
     client: BackgroundClient, sidecar: Sidecar, send: Callable[..., None]
 ) -> None:

@@ -20,7 +20,7 @@ from logship._settings import Endpoint, Settings
 from logship.errors import ConnectError
 from tests.contract.certificates import make_certificates
 from tests.support.servers import EmbeddedReceiver, Security
-from tests.unit.clients import Events
+from tests.unit.clients import Events, full_hole
 
 NAME = "sidecar.example"
 CONNECT_SECONDS = 20.0
@@ -41,21 +41,6 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     return table
-
-
-@contextlib.contextmanager
-def full_hole(host: str, port: int) -> Iterator[None]:
-    """An address that answers no connection: the queue of its listener is full."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind((host, port))
-        listener.listen(0)
-        for _ in range(4):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                filler.connect((host, port))
-        yield
 
 
 @contextlib.contextmanager

@@ -150,6 +150,18 @@ async def test_flush_that_runs_out_of_time_counts_what_is_left(
         sidecar.acks = True
 
 
+async def test_no_flush_outlasts_the_client(client: Client, sidecar: Sidecar) -> None:
+    sidecar.acks = False
+    client.start()
+    emit_many(client, 7)
+    early = asyncio.ensure_future(client.flush())
+    await asyncio.sleep(0)
+    await client.close(0.01)
+    async with asyncio.timeout(20):
+        assert not (await early).all_acked
+        assert not (await client.flush()).all_acked
+
+
 async def test_a_record_dropped_while_flushing_is_not_acked(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
+import socket
+import stat
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,7 +16,7 @@ from logship._buffer.counters import FlushReport
 from logship._client.client import Client
 from logship._client.schedule import LoopSchedule
 from logship.testing import SocketSidecar
-from tests.unit.clients import Stderr, messages, quick_settings, until
+from tests.unit.clients import Stderr, full_hole, messages, quick_settings, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 
@@ -34,6 +37,14 @@ def a_started_client(
     loop = asyncio.new_event_loop()
     loop.run_until_complete(client.flush(20 if sidecar.acks else 0.1))
     return client, loop
+
+
+def is_socket(descriptor: int) -> bool:
+    """Return whether this is the number of an open socket."""
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
 
 
 def status_of_child(run: Callable[[], int]) -> int:
@@ -125,3 +136,59 @@ def test_a_child_that_runs_the_parents_loop_sends_nothing_of_the_parents(
     assert messages(sidecar) == ["of the parent", "of the child"]
     assert loop.run_until_complete(client.close(20)).all_acked
     loop.close()
+
+
+def test_a_flush_of_the_parents_ends_in_a_child(sidecar: SocketSidecar, stderr: Stderr) -> None:
+    sidecar.acks = False
+    client, loop = a_started_client(sidecar, stderr)
+    flushing = loop.create_task(client.flush())
+    loop.run_until_complete(asyncio.sleep(0))
+
+    def in_child() -> int:
+        client.emit({"message": "of the child"})
+        return int(loop.run_until_complete(asyncio.wait_for(flushing, 20)).all_acked)
+
+    assert status_of_child(in_child) == 0
+    sidecar.acks = True
+    sidecar.hang_up()
+    assert loop.run_until_complete(flushing).all_acked
+    assert loop.run_until_complete(client.close(20)).all_acked
+    loop.close()
+
+
+def test_a_child_lets_go_of_an_attempt_and_leaves_it_to_the_parent(stderr: Stderr) -> None:
+    """The child's own attempt gets the number of the socket that it has closed."""
+    before: set[int] = set()
+    accepted: list[socket.socket] = []
+
+    def sockets() -> set[int]:
+        return {each for each in range(100) if is_socket(each)} - before
+
+    def is_connected() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            accepted.append(hole.accept()[0])
+        return client.shipper.delivery.counters.connected > 0
+
+    async def begin(condition: Callable[[], object]) -> None:
+        client.start()
+        await until(condition, "the attempt has come so far")
+
+    def in_child() -> int:
+        left = len(sockets())
+        loop.run_until_complete(until(lambda: len(asyncio.all_tasks()) == 1, "the attempt ends"))
+        loop.run_until_complete(begin(is_connected))
+        return left
+
+    loop = asyncio.new_event_loop()
+    with full_hole("127.0.0.1", 0) as hole:
+        endpoint = f"tcp://127.0.0.1:{hole.getsockname()[1]}"
+        settings = quick_settings(endpoints=endpoint, connect_timeout_seconds=3600.0)
+        client = Client(settings, parts={"last_resort": stderr.last_resort()})
+        before = sockets()
+        loop.run_until_complete(begin(sockets))
+        assert status_of_child(in_child) == 0
+        loop.run_until_complete(begin(is_connected))
+        loop.run_until_complete(client.close(1))
+    loop.close()
+    for each in accepted:
+        each.close()
