@@ -18,7 +18,7 @@ from benchmarks.campaign import new_directory
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.figures import FIGURES
 from benchmarks.performance.job import in_turns
-from benchmarks.performance.measures import MEASURES, OURS
+from benchmarks.performance.measures import MEASURES, is_ours
 from benchmarks.performance.results import Key, Measured, read_results, write_results
 from benchmarks.performance.statistics import ratios, spread_of
 from benchmarks.performance.tables import RATIO, shown
@@ -116,7 +116,7 @@ def _as_table(name: str, sides: Sides) -> Table:
         table.add_column(heading, justify="right")
     for key in sides[NEW][name].all_keys():
         reference = MEASURES[name].reference_of(key)
-        against = [None, reference] if reference and key.subject in OURS else [None]
+        against = [None, reference] if reference and is_ours(key.subject) else [None]
         for each in against:
             if row := _row(name, key, each, sides):
                 table.add_row(*row)

@@ -17,7 +17,8 @@ class Figure:
         unit: Of the values as they are shown.
         better: `higher` or `lower`.
         scale: What a value is multiplied with before it is shown.
-        is_exact: The same in every run: any change is one, also where there is only one value.
+        is_exact: The same in every run: any change of its greatest value is one, also where there
+            is only one value.
     """
 
     title: str
@@ -73,11 +74,12 @@ FIGURES: dict[str, Figure] = {
     "process_seconds": Figure("the whole process", "ms", scale=1e3),
     "leave_seconds": Figure("added to the exit", "ms", scale=1e3),
     "leave_cpu_seconds": Figure("CPU added to it", "ms", scale=1e3),
-    "wire_bytes_per_record": Figure("on the wire", "bytes/record", is_exact=False),
+    "wire_bytes_per_record": Figure("on the wire", "bytes/record"),
     "cpu_share": Figure("CPU of the process", "% of a core", scale=100),
     "shipper_cpu_share": Figure("CPU of the shipper", "% of a core", scale=100),
     "lost": Figure("lost", "lines", is_exact=True),
     "spilled": Figure("spilled to stderr", "lines"),
+    "dropped": Figure("declared as dropped", "lines"),
     "delivered": Figure("delivered", "lines", HIGHER),
     "stop_seconds": Figure("stop", "s"),
 }

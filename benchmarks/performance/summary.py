@@ -41,7 +41,7 @@ def _lost(measured: Measured, subject: str) -> str:
             for sample in measured.samples
             if (sample.figure, sample.subject) == (figure, subject)
         )
-        for figure in ("lost", "spilled", "delivered")
+        for figure in ("lost", "spilled", "dropped", "delivered")
     }
     return f"{count['lost']:,.0f} of {sum(count.values()):,.0f}"
 

@@ -38,7 +38,7 @@ def shown(spread: Spread | None, figure: Figure) -> str:
 
 def ratio_heading(measure: Measure) -> str:
     """Return what stands above the ratios with the measure's reference."""
-    return f"/ {measure.reference[0]}" if measure.reference else ""
+    return f"/ {measure.reference}" if measure.reference else ""
 
 
 def cells_of(measure: Measure, measured: Measured, case: str, subject: str) -> Iterator[str]:
@@ -60,7 +60,7 @@ RATIO = Figure("ratio", "")
 def headings_of(measure: Measure, measured: Measured) -> list[str]:
     """Return the titles of the columns that `cells_of` fills."""
     headings = [FIGURES[name].heading for name in figures_of(measured)]
-    return headings + [ratio_heading(measure)] * (measure.reference is not None)
+    return headings + [ratio_heading(measure)] * bool(measure.reference)
 
 
 @dataclass(frozen=True)

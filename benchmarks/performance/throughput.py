@@ -45,12 +45,21 @@ class Run:
     @property
     def case(self) -> str:
         """The server, and which records where they are the older ones."""
-        return self.server if self.records == VARIED_NAME else f"{self.server}, {ONE_SHAPE}"
+        return self.server if self.records == VARIED_NAME else _of_one_shape(self.server)
 
     @property
     def is_acked(self) -> bool:
         """Whether the end of it is an ack."""
         return self.subject in OURS or (self.subject == PREPARED and self.server != SINK)
+
+
+def _of_one_shape(server: str) -> str:
+    return f"{server}, {ONE_SHAPE}"
+
+
+def ceiling_case(case: str) -> str:
+    """Return the case of the encode ceiling of the same records."""
+    return _of_one_shape(NOWHERE) if case.endswith(ONE_SHAPE) else NOWHERE
 
 
 def measure(job: Job) -> Measured:

@@ -169,6 +169,7 @@ def test_loss_is_judged_for_each_shipper(job: Job) -> None:
     measured = run("loss", job)
     for shipper in ("logship", "logship-spool", "fluent-logger", "fluent-logger-async"):
         assert value(measured, "lost", shipper, "none") == 0
+        assert value(measured, "dropped", shipper, "none") == 0
         assert value(measured, "delivered", shipper, "none") > 100
 
 
