@@ -60,5 +60,6 @@ def _faults(job: Job) -> tuple[str, ...]:
 _NOTES = (
     "300 lines/s of 400 characters, then SIGTERM and 10 s to end, or 30 s with 100,000 lines at "
     "the end; embedded receiver. Lost is what is neither in its output nor on the program's "
-    "stderr, and not declared as dropped. The peers run as their READMEs advise; `make proof` has the whole matrix.",
+    "stderr, and not declared as dropped. The peers run as their READMEs advise; `make proof` has "
+    "the whole matrix.",
 )

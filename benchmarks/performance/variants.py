@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from benchmarks.performance.job import Job
-from benchmarks.performance.latencies import call_figures
 from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import EMBEDDED, serving
 from benchmarks.processes import run_program
@@ -27,8 +26,8 @@ def measure(job: Job) -> Measured:
             stderr=job.stderr,
             seconds_max=PROGRAM_SECONDS_MAX,
         )
-    for turn, variant, calls in slices:
-        measured.add(turn, variant, "", **call_figures(calls, records))
+    for turn, variant, figures in slices:
+        measured.add(turn, variant, "", **figures)
     return measured
 
 

@@ -28,7 +28,9 @@ from benchmarks.performance.throughput import (
     PREPARED,
     SINK,
 )
+from benchmarks.processes import run_program
 from benchmarks.records import SHAPES, VARIED_NAME
+from benchmarks.sidecars import free_port
 
 
 @pytest.fixture
@@ -154,6 +156,15 @@ def test_latency_has_a_curve_for_each_sidecar_in_each_place(job: Job) -> None:
         assert took == sorted(took)
         assert took[-1] <= value(measured, "emit_max_ns", curve.subject, curve.case)
         assert curve.points[-1][1] == 0.99, "of so few calls no higher percentile is known"
+
+
+def test_a_curve_is_made_of_every_call(tmp_path: Path) -> None:
+    """Of a choice of calls the greatest of each turn would stand for too many."""
+    words = (f"tcp://127.0.0.1:{free_port()}", "thread", "open", 1_500, 30_000.0)
+    program = "benchmarks.performance.programs.latency"
+    took = run_program(program, *words, stderr=tmp_path / "stderr")
+    assert len(took) == 1_500
+    assert took == sorted(took)
 
 
 def test_a_call_is_timed_with_every_variant_of_settings(job: Job) -> None:

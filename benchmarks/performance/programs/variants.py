@@ -2,8 +2,8 @@
 
 `python -m benchmarks.performance.programs.variants ENDPOINT METRICS_PORT DIRECTORY TURNS RECORDS`
 has a client for each variant, all for one sidecar. Before each slice everything is acked, so that
-none waits for space and segments are there to be used again. It prints turn, variant and quantiles
-of each slice.
+none waits for space and segments are there to be used again. It prints turn, variant and figures of
+each slice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from itertools import cycle
 
 import logship
-from benchmarks.performance.programs.latency import thinned
+from benchmarks.performance.statistics import call_figures
 from benchmarks.records import RECORDS
 
 FLUSH_SECONDS_MAX = 60.0
@@ -96,8 +96,8 @@ def _wait_until_served(url: str) -> None:
             return
 
 
-def _slice(client: logship.BackgroundClient, records: int, *, in_context: bool) -> list[int]:
-    """Return evenly spaced quantiles of the nanoseconds of so many calls."""
+def _slice(client: logship.BackgroundClient, records: int, *, in_context: bool) -> dict[str, float]:
+    """Return the figures of so many calls."""
     clock, emit, took = time.perf_counter_ns, client.emit, array("q")
     with logship.context(request_id="1f3a", user=7) if in_context else contextlib.nullcontext():
         for number, record in zip(range(records), cycle(RECORDS), strict=False):
@@ -108,7 +108,7 @@ def _slice(client: logship.BackgroundClient, records: int, *, in_context: bool) 
             took.append(clock() - before)
     if not client.flush(FLUSH_SECONDS_MAX).all_acked:
         raise SystemExit("the sidecar did not take everything")
-    return thinned(sorted(took))
+    return call_figures(sorted(took))
 
 
 if __name__ == "__main__":
