@@ -29,8 +29,7 @@ def measure(job: Job) -> Measured:
             with serving(job, server) as served:
                 work = _send_prepared if subject == PREPARED else _drain
                 seconds, size, points = work(job, served, subject, bound)
-            rate = size / seconds
-            figures = {"drain_seconds": seconds, "drained_bytes_per_second": rate}
+            figures = {"drained_bytes_per_second": size / seconds, "drain_seconds": seconds}
             measured.add(turn, subject, server, **figures)
             if turn == 0 and points:
                 measured.curves.append(Curve("drain_seconds", subject, server, points))
@@ -39,7 +38,8 @@ def measure(job: Job) -> Measured:
 
 _NOTES = (
     "The sidecar is stopped (SIGSTOP) while the buffer of 64 MiB fills with records of 400 "
-    "characters, then goes on: the clock runs from there to the last ack.",
+    "characters, then goes on: the clock runs from there to the last ack. The ratios are of MiB/s: "
+    "not every subject holds the same bytes.",
 )
 
 Points = list[tuple[float, float]]

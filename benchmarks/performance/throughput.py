@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,13 +180,23 @@ class _Shipping:
         if note not in self._measured.notes:
             self._measured.notes.append(note)
 
-    def _note(self, turn: int, run: Run, figures: dict[str, Any], server_cpu: float) -> None:
-        records = figures["records"]
-        seconds = (figures["ended_ns"] - figures["begun_ns"]) / 1e9
-        values = {
-            "records_per_second": records / seconds,
-            "client_cpu_seconds_per_record": figures["cpu_seconds"] / records,
-        }
-        if server_cpu:
-            values["server_cpu_seconds_per_record"] = server_cpu / records
-        self._measured.add(turn, run.subject, run.case, **values)
+    def _note(self, turn: int, run: Run, found: dict[str, Any], server_cpu_seconds: float) -> None:
+        self._measured.add(turn, run.subject, run.case, **figures_of(found, server_cpu_seconds))
+
+
+def figures_of(found: Mapping[str, Any], server_cpu_seconds: float) -> dict[str, float]:
+    """Return the figures of what a program printed.
+
+    Args:
+        found: Its clock and its CPU time began when it had warmed up.
+        server_cpu_seconds: Of the server, in the whole life of the program; 0: there was none.
+    """
+    records, seconds = found["records"], (found["ended_ns"] - found["begun_ns"]) / 1e9
+    figures = {
+        "records_per_second": records / seconds,
+        "client_cpu_seconds_per_record": found["cpu_seconds"] / records,
+    }
+    if server_cpu_seconds:
+        taken = records + found["warm_up_records"]
+        figures["server_cpu_seconds_per_record"] = server_cpu_seconds / taken
+    return figures

@@ -15,21 +15,26 @@ from benchmarks.performance.holding import holding
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.latencies import PLACES, SIDECARS
 from benchmarks.performance.measures import MEASURES
+from benchmarks.performance.programs.ship import WARM_UP_RECORDS
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
 from benchmarks.performance.shapes import MSGPACK
 from benchmarks.performance.start import ALONE, BASE, IMPORTING, RUNNING, UNDER_RUN
+from benchmarks.performance.tables import grid_of
 from benchmarks.performance.threads import ONE, TWO
 from benchmarks.performance.throughput import (
     ENCODING,
     MANY,
+    NO_LIMIT,
     NOWHERE,
     ONE_SHAPE,
     PREPARED,
+    PROGRAMS,
     SINK,
+    figures_of,
 )
 from benchmarks.processes import run_program
-from benchmarks.records import SHAPES, VARIED_NAME
+from benchmarks.records import SAME_NAME, SHAPES, VARIED_NAME
 from benchmarks.sidecars import free_port
 
 
@@ -79,6 +84,23 @@ def test_throughput_of_everybody_and_the_ceilings(job: Job) -> None:
     assert len(set(found)) == len(found) == 6, "each way into each has a verdict of its own"
 
 
+def test_the_cpu_of_a_server_is_that_of_all_records_that_it_took() -> None:
+    found = {"records": 8_000, "warm_up_records": 2_000, "begun_ns": 0, "ended_ns": 1_000_000_000}
+    assert figures_of(found | {"cpu_seconds": 0.4}, server_cpu_seconds=0.5) == {
+        "records_per_second": 8_000.0,
+        "client_cpu_seconds_per_record": 0.4 / 8_000,
+        "server_cpu_seconds_per_record": 0.5 / 10_000,
+    }
+
+
+@pytest.mark.parametrize("records", [VARIED_NAME, SAME_NAME])
+def test_the_bare_socket_warms_a_server_up_as_a_shipper_does(job: Job, records: str) -> None:
+    with serving(job, COUNTING) as server:
+        words = (*server.address, 0.05, "acked", NO_LIMIT, records)
+        found = run_program(f"{PROGRAMS}.frames", *words, stderr=job.stderr)
+    assert found["warm_up_records"] >= WARM_UP_RECORDS
+
+
 def test_the_cost_of_a_call(job: Job) -> None:
     measured = run("handler", job)
     assert {key.subject for key in measured.all_keys()} >= {"nothing", "logship", "fluent-logger"}
@@ -119,6 +141,13 @@ def test_a_full_buffer_is_drained(job: Job) -> None:
     measured = run("drain", job)
     assert value(measured, "drain_seconds", "logship", "embedded") > 0
     assert value(measured, "drain_seconds", "logship", COUNTING) > 0
+    rates = [
+        value(measured, "drained_bytes_per_second", subject, "embedded")
+        for subject in ("logship-spool", PREPARED)
+    ]
+    rows = grid_of(MEASURES["drain"], measured).rows
+    (ratio,) = (row[-1] for row in rows if row[:2] == ["embedded", "logship-spool"])
+    assert float(ratio) == pytest.approx(rates[0] / rates[1], abs=0.01), "not of unequal bytes"
     curve = next(each for each in measured.curves if each.subject == "logship")
     (_, held_at_first), *_, (_, held_at_last) = curve.points
     assert held_at_first > 15 << 20

@@ -38,6 +38,7 @@ async def ship(host: str, port: int, seconds: float) -> dict[str, object]:
     await writer.wait_closed()
     return {
         "records": records,
+        "warm_up_records": WARM_UP_RECORDS,
         "begun_ns": begun_ns,
         "ended_ns": time.monotonic_ns(),
         "cpu_seconds": time.process_time() - cpu_seconds,
