@@ -6,7 +6,6 @@ import random
 import secrets
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.application import TAG
-from benchmarks.conditions import clean_environ
 from benchmarks.errors import BenchmarkError
 from benchmarks.judge import Verdict, judge, last_report
 from benchmarks.ledger import read_ledger
+from benchmarks.processes import REPOSITORY, clean_environ, command_line
 from benchmarks.sidecars import Foreign, Sidecar, open_sidecar
 from benchmarks.spool import Recovery, recover
 
@@ -257,7 +256,7 @@ class Application:
         with (self.directory / "app.stdout").open("wb") as out, self.stderr.open("wb") as err:
             self._process = subprocess.Popen(
                 self._command_line(address),
-                cwd=Path(__file__).parents[1],
+                cwd=REPOSITORY,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -275,15 +274,15 @@ class Application:
         # Nothing but a batch ends by itself, unless the benchmark died and cannot stop it.
         ends = scenario.app == "batch" and scenario.fault != APP_SIGKILL
         seconds = scenario.seconds + (0 if ends else 60)
-        return [
-            *(sys.executable, "-m", "benchmarks.application"),
+        return command_line(
+            "benchmarks.application",
             *("--run", secrets.token_hex(4), "--app", scenario.app, "--shipper", scenario.shipper),
-            *("--host", address[0], "--port", str(address[1]), "--ledger", str(self.ledger)),
-            *("--rate", str(scenario.rate), "--line-chars", str(scenario.line_chars)),
-            *("--seconds", str(seconds), "--tail", str(scenario.tail)),
+            *("--host", address[0], "--port", address[1], "--ledger", self.ledger),
+            *("--rate", scenario.rate, "--line-chars", scenario.line_chars),
+            *("--seconds", seconds, "--tail", scenario.tail),
             *("--on-sigterm", scenario.sigterm_habit),
-            *(("--lines", str(scenario.lines.absolute())) if scenario.lines else ()),
-        ]
+            *(("--lines", scenario.lines.absolute()) if scenario.lines else ()),
+        )
 
     def _environment(self, address: tuple[str, int]) -> dict[str, str]:
         """Return the application's environment, as its container's definition would say it."""

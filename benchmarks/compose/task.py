@@ -11,14 +11,14 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.processes import REPOSITORY, run_to_end
 
-REPOSITORY = Path(__file__).parents[2]
 COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 
 COMMAND_SECONDS_MAX = 300
@@ -223,24 +223,10 @@ def _compose(project: str) -> list[str]:
 
 
 def _run(
-    command: Sequence[str], seconds_max: float, environ: Mapping[str, str] | None = None
+    command: list[str], seconds_max: float, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=seconds_max,
-            start_new_session=True,  # a Ctrl-C is for the benchmark, which then cleans up
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BenchmarkError(
-            f"{' '.join(command)}: no end after {seconds_max:g} seconds"
-        ) from error
+    # A Ctrl-C is for the benchmark, which then cleans up.
+    return run_to_end(command, seconds_max, env=environ, start_new_session=True)
 
 
 def _tail(ended: subprocess.CompletedProcess[str]) -> str:

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.conditions import clean_environ
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.job import Job
-from benchmarks.processes import REPOSITORY, command_line
+from benchmarks.processes import REPOSITORY, clean_environ, command_line
 from benchmarks.sidecars import Address
 
 PROGRAM = "benchmarks.performance.programs.hold"

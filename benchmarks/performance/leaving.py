@@ -7,13 +7,12 @@ import signal
 import subprocess
 import time
 
-from benchmarks.conditions import clean_environ
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.handler import NOTHING
 from benchmarks.performance.job import Job, in_turns
 from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import EMBEDDED, serving
-from benchmarks.processes import REPOSITORY, command_line
+from benchmarks.processes import REPOSITORY, clean_environ, command_line
 
 PROGRAM = "benchmarks.performance.programs.stay"
 SUBJECTS = (NOTHING, "logship")

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.performance.environments import CannotMake, aiofluent_python
+from benchmarks.errors import BenchmarkError
+from benchmarks.performance.environments import aiofluent_python
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, Server, serving, sinking
@@ -95,7 +96,7 @@ _NOTES = (
 def _aiofluent(measured: Measured, *, may_make: bool) -> str | None:
     try:
         return aiofluent_python(may_make=may_make)
-    except CannotMake as error:
+    except BenchmarkError as error:
         measured.notes.append(f"aiofluent is missing: it has no environment of its own ({error}).")
         return None
 

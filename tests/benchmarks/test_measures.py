@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.performance.environments import CannotMake, aiofluent_python
+from benchmarks.errors import BenchmarkError
+from benchmarks.performance.environments import aiofluent_python
 from benchmarks.performance.figures import FIGURES
 from benchmarks.performance.goals import verdicts
 from benchmarks.performance.handler import OTHER_CASES, PLAIN
@@ -214,8 +215,6 @@ def test_loss_is_judged_for_each_shipper(job: Job) -> None:
 
 
 def test_a_program_that_fails_is_said_where_it_was(job: Job) -> None:
-    from benchmarks.errors import BenchmarkError
-
     with (
         serving(job, "embedded") as served,
         holding(job, "logship", served.address) as holder,
@@ -237,5 +236,5 @@ def test_an_environment_that_is_not_there_is_a_reason_to_skip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.performance.environments.REPOSITORY", tmp_path)
-    with pytest.raises(CannotMake, match="no time"):
+    with pytest.raises(BenchmarkError, match="no time"):
         aiofluent_python(may_make=False)
