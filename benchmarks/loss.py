@@ -19,7 +19,7 @@ from benchmarks.scenario import (
     SIGTERM_HABITS,
     Scenario,
 )
-from benchmarks.sidecars import KINDS
+from benchmarks.servers import KINDS
 from benchmarks.table import Row, as_table, open_console, write_json
 
 STOP_TIMEOUT_SECONDS = click.FloatRange(2, 120)

@@ -31,7 +31,7 @@ from benchmarks.scenario import (
     Outcome,
     Scenario,
 )
-from benchmarks.sidecars import KINDS, find_servers
+from benchmarks.servers import KINDS, find_servers
 from benchmarks.table import Row, as_table, open_console, write_json
 
 

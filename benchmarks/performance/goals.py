@@ -17,7 +17,7 @@ from benchmarks.performance.statistics import Spread
 from benchmarks.performance.threads import ONE, TWO
 from benchmarks.performance.throughput import ENCODING, MANY, NOWHERE, ONE_SHAPE, SINK
 from benchmarks.records import VARIED_NAME
-from benchmarks.sidecars import KINDS
+from benchmarks.servers import KINDS
 from benchmarks.table import ruled_table
 
 Find = Callable[[Results], Spread | None]

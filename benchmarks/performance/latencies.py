@@ -10,13 +10,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from benchmarks.performance.job import Job
 from benchmarks.performance.results import Curve, Measured
+from benchmarks.performance.serving import EMBEDDED, serving
 from benchmarks.performance.statistics import call_figures, is_supported, quantile
 from benchmarks.processes import run_program
-from benchmarks.sidecars import Address, running_receiver
+from benchmarks.sidecars import Address
 
 PROGRAM = "benchmarks.performance.programs.latency"
 SIDECARS = ("healthy", "slow", "dead", "black hole", "black hole, buffer full")
@@ -63,17 +63,17 @@ _NOTES = (
 def _nanoseconds_of_calls(job: Job, sidecar: str, place: str, records: int) -> list[int]:
     """Run the program once; return the nanoseconds of its calls, ascending."""
     phase = "full" if sidecar.endswith("full") else "open"
-    with _endpoint(job.new_place(), sidecar) as (host, port):
+    with _endpoint(job, sidecar) as (host, port):
         arguments = (f"tcp://{host}:{port}", place, phase, records, RATE)
         took: list[int] = run_program(PROGRAM, *arguments, stderr=job.stderr)
     return took
 
 
 @contextmanager
-def _endpoint(directory: Path, sidecar: str) -> Iterator[Address]:
+def _endpoint(job: Job, sidecar: str) -> Iterator[Address]:
     """Give the address of a sidecar of this kind."""
     if sidecar in ("healthy", "slow"):
-        with running_receiver(directory) as receiver:
+        with serving(job, EMBEDDED) as receiver:
             if sidecar == "slow":
                 receiver.throttle()
             yield receiver.address

@@ -13,6 +13,7 @@ from benchmarks.performance.job import Job, in_turns
 from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import EMBEDDED, serving
 from benchmarks.processes import REPOSITORY, clean_environ, command_line
+from benchmarks.sidecars import cpu_seconds_of
 
 PROGRAM = "benchmarks.performance.programs.stay"
 SUBJECTS = (NOTHING, "logship")
@@ -62,15 +63,10 @@ def _seconds_to_leave(job: Job, subject: str, environ: dict[str, str]) -> tuple[
         assert process.stdout is not None
         if not process.stdout.readline():
             raise BenchmarkError(f"{PROGRAM} did not start; see {job.stderr}")
-        cpu_seconds = time.clock_gettime(_cpu_clock(process.pid))
+        cpu_seconds = cpu_seconds_of(process.pid)
         begun = time.perf_counter()
         process.send_signal(signal.SIGTERM)
         _, _, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begun
         process.returncode = 0  # it was waited for here
     return seconds, usage.ru_utime + usage.ru_stime - cpu_seconds
-
-
-def _cpu_clock(process_id: int) -> int:
-    """Return the clock of a process's CPU time, as clock_getcpuclockid(3) makes it."""
-    return (~process_id << 3) | 2

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from benchmarks.performance.handler import NOTHING
 from benchmarks.performance.job import Job
 from benchmarks.performance.results import Measured
-from benchmarks.performance.serving import Served, serving
+from benchmarks.performance.serving import serving
 from benchmarks.processes import run_program
+from benchmarks.sidecars import Sidecar
 
 SUBJECTS = (NOTHING, "logship", "fluent-logger", "fluent-logger-async")
 PROGRAM = "benchmarks.performance.programs.pace"
@@ -47,7 +48,7 @@ _NOTES = (
 )
 
 
-def _share(job: Job, server: Served, subject: str, seconds: float) -> float:
+def _share(job: Job, server: Sidecar, subject: str, seconds: float) -> float:
     host, port = server.address
     environ = {"LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}", "LOGSHIP_TAG": "benchmark"}
     found = run_program(

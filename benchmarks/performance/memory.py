@@ -54,8 +54,8 @@ _NOTES = (
 def _life(job: Job, subject: str, seconds: float, soak_seconds: float) -> Watch:
     """Return what was seen of a program that starts, logs steadily, then as fast as it can."""
     with (
-        serving(job, "embedded") as served,
-        holding(job, subject, served.address) as holder,
+        serving(job, "embedded") as sidecar,
+        holding(job, subject, sidecar.address) as holder,
         Watch(holder) as watch,
     ):
         watch.mark("start")
@@ -79,15 +79,15 @@ def _between(watch: Watch, name: str) -> list[float]:
 def _outage(job: Job, subject: str, bound: int) -> tuple[int, int, Watch]:
     """Return the resident set before and at the end of an outage that fills the buffer."""
     with (
-        serving(job, "embedded") as served,
-        holding(job, subject, served.address, bound) as holder,
+        serving(job, "embedded") as sidecar,
+        holding(job, subject, sidecar.address, bound) as holder,
         Watch(holder) as watch,
     ):
         watch.mark("start")
         holder.tell("warm")
         idle = holder.rss_bytes()
         watch.mark("sidecar down")
-        served.sidecar.kill()
+        sidecar.kill()
         holder.tell("fill")
         full = holder.rss_bytes()
         watch.mark("full")

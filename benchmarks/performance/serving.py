@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -13,15 +14,9 @@ from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.job import Job
-from benchmarks.processes import command_line
-from benchmarks.sidecars import (
-    Address,
-    Sidecar,
-    counting_receiver,
-    cpu_seconds_of,
-    open_sidecar,
-    running_receiver,
-)
+from benchmarks.processes import REPOSITORY, command_line
+from benchmarks.servers import open_sidecar
+from benchmarks.sidecars import Address, Embedded, Sidecar, cpu_seconds_of, running
 
 EMBEDDED = "embedded"
 """`logship receive` that writes its lines to /dev/null: it decodes, makes lines and acks."""
@@ -33,29 +28,20 @@ TAKEN_IN_SECONDS_MAX = 120.0
 LOOK_SECONDS = 0.002
 
 
-class Server:
-    """A server that takes records: an address, and the CPU time of a process."""
+def wait_until_read(port: int) -> int:
+    """Wait until no byte waits in a socket of this port; return that moment, monotonic ns.
 
-    address: Address
+    What a sender without acks has handed to the kernel is taken in only then.
 
-    def cpu_seconds(self) -> float:
-        """Return the CPU time it has used so far."""
-        raise NotImplementedError
-
-    def wait_until_read(self) -> int:
-        """Wait until no byte waits in a socket of this port; return that moment, monotonic ns.
-
-        What a sender without acks has handed to the kernel is taken in only then.
-
-        Raises:
-            BenchmarkError: It reads for too long.
-        """
-        deadline = time.monotonic() + TAKEN_IN_SECONDS_MAX
-        while _bytes_in_sockets(self.address[1]):
-            if time.monotonic() > deadline:
-                raise BenchmarkError(f"the server on port {self.address[1]} does not read on")
-            time.sleep(LOOK_SECONDS)
-        return time.monotonic_ns()
+    Raises:
+        BenchmarkError: The server reads for too long.
+    """
+    deadline = time.monotonic() + TAKEN_IN_SECONDS_MAX
+    while _bytes_in_sockets(port):
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"the server on port {port} does not read on")
+        time.sleep(LOOK_SECONDS)
+    return time.monotonic_ns()
 
 
 def _bytes_in_sockets(port: int) -> int:
@@ -73,19 +59,7 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2], 16)
 
 
-class Served(Server):
-    """A sidecar."""
-
-    def __init__(self, sidecar: Sidecar) -> None:
-        self.sidecar = sidecar
-        self.address = sidecar.address
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time of all its processes."""
-        return self.sidecar.cpu_seconds()
-
-
-class Sink(Server):
+class Sink:
     """The raw socket sink, a process that reads and throws away."""
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
@@ -93,32 +67,26 @@ class Sink(Server):
         self.address = ("127.0.0.1", port)
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of its process."""
+        """Return the CPU time that it has used."""
         return cpu_seconds_of(self._process.pid)
 
 
 @contextlib.contextmanager
-def serving(job: Job, server: str) -> Iterator[Served]:
+def serving(job: Job, server: str) -> Iterator[Sidecar]:
     """Give a server that `--server` names, running; its files are gone afterwards.
 
     The embedded ones write to /dev/null or only count: no disk is measured.
     """
     place = job.new_place()
-    try:
-        if server == EMBEDDED:
-            with running_receiver(place, Path("/dev/null")) as receiver:
-                yield Served(receiver)
-            return
-        if server == COUNTING:
-            with counting_receiver(place) as receiver:
-                yield Served(receiver)
-            return
+    if server == EMBEDDED:
+        sidecar: Sidecar = Embedded(place, Path(os.devnull))
+    elif server == COUNTING:
+        sidecar = Embedded(place, None)
+    else:
         sidecar = open_sidecar(server, place)
-        try:
-            sidecar.start()
-            yield Served(sidecar)
-        finally:
-            sidecar.close()
+    try:
+        with running(sidecar):
+            yield sidecar
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -128,7 +96,7 @@ def sinking() -> Iterator[Sink]:
     """Give a raw socket sink that runs."""
     process = subprocess.Popen(
         command_line("benchmarks.performance.programs.sink"),
-        cwd=Path(__file__).parents[2],
+        cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

@@ -18,7 +18,7 @@ from benchmarks.performance.results import Measured, Results, write_results
 from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.tables import as_table
 from benchmarks.progress import open_progress
-from benchmarks.sidecars import KINDS, find_servers
+from benchmarks.servers import KINDS, find_servers
 from benchmarks.table import open_console
 
 Command = Callable[..., None]

@@ -18,9 +18,17 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.performance.environments import aiofluent_python
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.results import Measured
-from benchmarks.performance.serving import COUNTING, EMBEDDED, Server, serving, sinking
+from benchmarks.performance.serving import (
+    COUNTING,
+    EMBEDDED,
+    Sink,
+    serving,
+    sinking,
+    wait_until_read,
+)
 from benchmarks.processes import run_program
 from benchmarks.records import SAME_NAME, VARIED_NAME
+from benchmarks.sidecars import Sidecar
 
 PROGRAMS = "benchmarks.performance.programs"
 SINK = "raw socket sink"
@@ -129,7 +137,7 @@ class _Shipping:
         self._measured = measured
         self._seconds = seconds
         self._python = python
-        self.servers: dict[str, Server] = {}
+        self.servers: dict[str, Sink] = {}
 
     def run(self, turn: int, run: Run) -> None:
         """Run a subject against its server, which is new unless it is the sink."""
@@ -141,14 +149,14 @@ class _Shipping:
             with serving(self._job, run.server) as server:
                 self._ship(turn, run, server)
 
-    def _ship(self, turn: int, run: Run, server: Server) -> None:
+    def _ship(self, turn: int, run: Run, server: Sidecar | Sink) -> None:
         before = server.cpu_seconds()
         figures = self._figures(run, server)
         if run.server != SINK and not run.is_acked:
-            figures["ended_ns"] = server.wait_until_read()
+            figures["ended_ns"] = wait_until_read(server.address[1])
         self._note(turn, run, figures, server.cpu_seconds() - before)
 
-    def _figures(self, run: Run, server: Server) -> dict[str, Any]:
+    def _figures(self, run: Run, server: Sidecar | Sink) -> dict[str, Any]:
         host, port = server.address
         if run.subject == PREPARED:
             kind = "acked" if run.is_acked else "unacked"

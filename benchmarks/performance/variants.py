@@ -19,10 +19,9 @@ def measure(job: Job) -> Measured:
     measured = job.measured(turns=turns, records=records)
     measured.notes += _NOTES
     with serving(job, EMBEDDED) as server:
-        host, port = server.address
         slices = run_program(
             PROGRAM,
-            *(f"tcp://{host}:{port}", free_port(), job.new_place(), turns, records),
+            *(*server.address, free_port(), job.new_place(), turns, records),
             stderr=job.stderr,
             seconds_max=PROGRAM_SECONDS_MAX,
         )

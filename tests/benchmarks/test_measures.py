@@ -16,7 +16,7 @@ from benchmarks.performance.holding import holding
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.latencies import PLACES, SIDECARS
 from benchmarks.performance.measures import MEASURES
-from benchmarks.performance.programs.ship import WARM_UP_RECORDS
+from benchmarks.performance.programs.shared import WARM_UP_RECORDS
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
 from benchmarks.performance.shapes import MSGPACK

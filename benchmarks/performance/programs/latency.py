@@ -8,7 +8,6 @@ call, sorted.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 
 import logship
+from benchmarks.performance.programs.shared import answer
 from benchmarks.records import RECORDS
 
 WARM_UP = 500
@@ -29,8 +29,7 @@ def main() -> None:
     settings = logship.Settings.from_env({"LOGSHIP_ENDPOINTS": endpoint, **_buffer(phase)})
     pace = Pace(int(records), float(rate), is_full=phase == "full")
     took = asyncio.run(_on_loop(settings, pace)) if where == "loop" else _in_thread(settings, pace)
-    json.dump(sorted(took), sys.stdout)
-    sys.stdout.flush()
+    answer(sorted(took))
     os._exit(0)  # the buffered records are thrown away
 
 

@@ -6,19 +6,21 @@ acked is waited for; the others are closed, which is the most that can be asked 
 
 from __future__ import annotations
 
-import json
+import importlib
 import sys
 import time
 from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
+from benchmarks.performance.programs.shared import (
+    BLOCK_RECORDS,
+    WARM_UP_RECORDS,
+    answer,
+    background_client,
+    wait_until_acked,
+)
 from benchmarks.records import LISTS, Record
-
-WARM_UP_RECORDS = 2_000
-BLOCK_RECORDS = 200
-"""Between two looks at the clock."""
-FLUSH_SECONDS_MAX = 120.0
 
 
 class Logship:
@@ -31,13 +33,8 @@ class Logship:
     at_once = 1
 
     def __init__(self, host: str, port: int, spool: str) -> None:
-        import logship  # noqa: PLC0415 - the peers' processes must not pay for it
-
-        environ = {"LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}", "LOGSHIP_TAG": "benchmark"}
-        environ["LOGSHIP_BUFFER_BYTES_MAX"] = str(64 << 20)
-        if spool:
-            environ["LOGSHIP_SPOOL_DIR"] = spool
-        self._client = logship.BackgroundClient(logship.Settings.from_env(environ))
+        spooled = {"LOGSHIP_SPOOL_DIR": spool} if spool else {}
+        self._client = background_client(host, port, **spooled)
 
     def send(self, record: dict[str, Any]) -> None:
         """Wait for space, as a program does that can."""
@@ -45,8 +42,7 @@ class Logship:
 
     def finish(self) -> None:
         """Wait until all is acked."""
-        if not self._client.flush(FLUSH_SECONDS_MAX).all_acked:
-            raise SystemExit("the sidecar did not take everything")
+        wait_until_acked(self._client)
 
     def warmed_up(self) -> None:
         """Have nothing under way when the clock starts."""
@@ -71,8 +67,6 @@ class FluentLogger:
 
     def __init__(self, host: str, port: int, spool: str) -> None:
         del spool
-        import importlib  # noqa: PLC0415 - as above
-
         self._sender = importlib.import_module(self.module).FluentSender(
             "benchmark", host=host, port=port
         )
@@ -138,7 +132,7 @@ def main() -> None:
         "ended_ns": time.monotonic_ns(),
         "cpu_seconds": time.process_time() - cpu_seconds,
     }
-    print(json.dumps(figures), flush=True)  # noqa: T201 - this is the answer
+    answer(figures)
 
 
 if __name__ == "__main__":
