@@ -14,11 +14,11 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.performance.figures import FIGURES, HIGHER, Figure
+from benchmarks.performance.figures import FIGURES, HIGHER, RATIO, Figure
 from benchmarks.performance.measures import MEASURES, Measure, is_ours
 from benchmarks.performance.results import Key, Measured, Results, read_results
 from benchmarks.performance.statistics import Spread, spread_of
-from benchmarks.performance.tables import RATIO, shown
+from benchmarks.performance.tables import shown
 from benchmarks.table import open_console, ruled_table
 
 

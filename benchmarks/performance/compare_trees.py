@@ -14,12 +14,12 @@ from rich.table import Table
 
 from benchmarks.campaign import new_directory
 from benchmarks.errors import BenchmarkError
-from benchmarks.performance.figures import FIGURES
+from benchmarks.performance.figures import FIGURES, RATIO
 from benchmarks.performance.job import in_turns
 from benchmarks.performance.measures import MEASURES, is_ours
 from benchmarks.performance.results import Key, Measured, read_results, write_results
 from benchmarks.performance.statistics import ratios, spread_of
-from benchmarks.performance.tables import RATIO, shown
+from benchmarks.performance.tables import shown
 from benchmarks.processes import REPOSITORY, command_line, run_to_end
 from benchmarks.progress import open_progress
 from benchmarks.table import open_console, ruled_table

@@ -46,6 +46,9 @@ _FORMS = ((100.0, "{:,.0f}"), (10.0, "{:,.1f}"), (0.0, "{:,.2f}"))
 _MIB = 1 / (1 << 20)
 
 
+RATIO = Figure("ratio", "")
+
+
 def _nanoseconds(title: str) -> Figure:
     return Figure(title, "µs", scale=1e-3)
 
@@ -54,9 +57,9 @@ FIGURES: dict[str, Figure] = {
     "records_per_second": Figure("throughput", "records/s", HIGHER),
     "client_cpu_seconds_per_record": Figure("client CPU", "µs/record", scale=1e6),
     "server_cpu_seconds_per_record": Figure("server CPU", "µs/record", scale=1e6),
-    "call_ns": Figure("a call", "µs", scale=1e-3),
-    "sustained_call_ns": Figure("a call, without pause", "µs", scale=1e-3),
-    "record_cpu_ns": Figure("CPU of a record", "µs", scale=1e-3),
+    "call_ns": _nanoseconds("a call"),
+    "sustained_call_ns": _nanoseconds("a call, without pause"),
+    "record_cpu_ns": _nanoseconds("CPU of a record"),
     "emitted_per_second": Figure("emitted", "records/s", HIGHER),
     "emit_p50_ns": _nanoseconds("p50"),
     "emit_p99_ns": _nanoseconds("p99"),

@@ -49,7 +49,7 @@ _MIB = 1 << 20
 
 def plots_of(name: str, measured: Measured) -> list[Plot]:
     """Return the plots of a measure, from what is there of it."""
-    return list(_PLOTS[name](measured))
+    return list(_PLOTS.get(name, _bar_plots)(measured))
 
 
 def _bar_plots(measured: Measured) -> Iterator[Plot]:
@@ -199,16 +199,9 @@ def _grouped(curves: Sequence[Curve], name: Callable[[Curve], str]) -> dict[str,
 
 _PLOTS: dict[str, Callable[[Measured], Iterator[Plot]]] = {
     "throughput": _throughput,
-    "handler": _bar_plots,
-    "shapes": _bar_plots,
-    "emit": _bar_plots,
-    "threads": _bar_plots,
-    "start": _bar_plots,
-    "leaving": _bar_plots,
     "drain": _drain,
     "memory": _memory,
-    "wire": _bar_plots,
-    "light": _bar_plots,
     "latency": _latency,
     "loss": _loss,
 }
+"""All others have bars alone."""

@@ -21,9 +21,9 @@ from benchmarks.performance.report import report
 from benchmarks.performance.results import Measured, Results, read_results, write_results
 from benchmarks.performance.serving import COUNTING
 from benchmarks.performance.statistics import is_supported
-from benchmarks.performance.summary import summary_of
 from benchmarks.performance.tables import grid_of
 from benchmarks.performance.throughput import ENCODING, NOWHERE, SINK
+from benchmarks.performance.words import summary_of
 
 STORED = Path(__file__).parent / "stored" / "quick.json"
 ALONE = ("meta",)
