@@ -8,11 +8,9 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.errors import BenchmarkError
 from benchmarks.performance.job import Job
 from benchmarks.processes import REPOSITORY, command_line
 from benchmarks.servers import open_sidecar
@@ -23,40 +21,6 @@ EMBEDDED = "embedded"
 
 COUNTING = "embedded:counting"
 """`logship receive --count`: it checks, counts and acks, and makes no lines."""
-
-TAKEN_IN_SECONDS_MAX = 120.0
-LOOK_SECONDS = 0.002
-
-
-def wait_until_read(port: int) -> int:
-    """Wait until no byte waits in a socket of this port; return that moment, monotonic ns.
-
-    What a sender without acks has handed to the kernel is taken in only then.
-
-    Raises:
-        BenchmarkError: The server reads for too long.
-    """
-    deadline = time.monotonic() + TAKEN_IN_SECONDS_MAX
-    while _bytes_in_sockets(port):
-        if time.monotonic() > deadline:
-            raise BenchmarkError(f"the server on port {port} does not read on")
-        time.sleep(LOOK_SECONDS)
-    return time.monotonic_ns()
-
-
-def _bytes_in_sockets(port: int) -> int:
-    """Return how many bytes the kernel holds between a port of this machine and its clients."""
-    waiting = 0
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, state, queues, *_ = line.split()
-        if state != "0A" and port in (_port(local), _port(remote)):
-            sent, received = (int(size, 16) for size in queues.split(":"))
-            waiting += sent + (received if _port(local) == port else 0)
-    return waiting
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2], 16)
 
 
 class Sink:

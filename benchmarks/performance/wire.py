@@ -24,7 +24,7 @@ def measure(job: Job) -> Measured:
             job.tell(subject)
             spool = job.new_place() if subject == "logship-spool" else ""
             with contextlib.closing(Relay(server.address)) as relay:
-                arguments = (subject, *relay.address, seconds, spool, SAME_NAME)
+                arguments = (subject, *relay.address, seconds, spool, SAME_NAME, "sent")
                 found = run_program(PROGRAM, *arguments, stderr=job.stderr)
             records = found["records"] + found["warm_up_records"]
             measured.add(turn, subject, "", wire_bytes_per_record=relay.bytes_sent / records)

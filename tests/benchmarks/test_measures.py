@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,7 @@ from benchmarks.performance.throughput import (
 from benchmarks.processes import run_program
 from benchmarks.records import SAME_NAME, SHAPES, VARIED_NAME
 from benchmarks.sidecars import free_port
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -83,6 +87,36 @@ def test_throughput_of_everybody_and_the_ceilings(job: Job) -> None:
     into = [each for each in verdicts(results) if "into the embedded receiver" in each.goal.text]
     found = [each.spread.median for each in into if each.spread is not None]
     assert len(set(found)) == len(found) == 6, "each way into each has a verdict of its own"
+
+
+CLOSED = {"04", "05"}
+"""States of a socket whose program has closed it and whose peer has not."""
+
+
+def states_of_clients(port: int) -> set[str]:
+    """Return the states of the sockets that are connected to a port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {state for _, _, remote, state, *_ in rows if int(remote.split(":")[1], 16) == port}
+
+
+def test_the_clock_of_a_peer_runs_until_the_server_has_read_all(tmp_path: Path) -> None:
+    """The server reads on only when its client has closed."""
+    read_ns: list[int] = []
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            wait_until(lambda: bool(states_of_clients(port) & CLOSED), "the client closes")
+            while connection.recv(1 << 20):
+                read_ns.append(time.monotonic_ns())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        host, port = listener.getsockname()
+        served = pool.submit(serve, listener)
+        words = ("fluent-logger", host, port, 0.01, "", VARIED_NAME, "read")
+        found = run_program(f"{PROGRAMS}.ship", *words, stderr=tmp_path / "stderr")
+        served.result()
+    assert found["ended_ns"] > read_ns[-1]
 
 
 def test_the_cpu_of_a_server_is_that_of_all_records_that_it_took() -> None:

@@ -1,7 +1,8 @@
 """A process that ships records as fast as it can, for a while, and says what that took.
 
-`python -m benchmarks.performance.programs.ship SUBJECT HOST PORT SECONDS SPOOL RECORDS`. What is
-acked is waited for; the others are closed, which is the most that can be asked of them.
+`python -m benchmarks.performance.programs.ship SUBJECT HOST PORT SECONDS SPOOL RECORDS UNTIL`. What
+is acked is waited for; the others are closed, which is the most that can be asked of them. With
+`read` as UNTIL, the clock then runs until the server has read everything; otherwise it is `sent`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from benchmarks.performance.programs.shared import (
     background_client,
     wait_until_acked,
 )
+from benchmarks.performance.programs.sockets import wait_until_read
 from benchmarks.records import LISTS, Record
 
 
@@ -110,7 +112,7 @@ def _blocks(records: list[Record], at_once: int) -> list[list[Any]]:
 
 def main() -> None:
     """Warm up, then ship for so many seconds."""
-    subject, host, port, seconds, spool, name = sys.argv[1:]
+    subject, host, port, seconds, spool, name, until = sys.argv[1:]
     shipper = SUBJECTS[subject](host, int(port), spool)
     blocks = cycle(_blocks(LISTS[name], shipper.at_once))
     for _ in range(WARM_UP_RECORDS // BLOCK_RECORDS):
@@ -125,12 +127,15 @@ def main() -> None:
             send(given)
         records += BLOCK_RECORDS
     shipper.finish()
+    cpu_seconds = time.process_time() - cpu_seconds
+    if until == "read":
+        wait_until_read(int(port))
     figures = {
         "records": records,
         "warm_up_records": WARM_UP_RECORDS,
         "begun_ns": begun_ns,
         "ended_ns": time.monotonic_ns(),
-        "cpu_seconds": time.process_time() - cpu_seconds,
+        "cpu_seconds": cpu_seconds,
     }
     answer(figures)
 
