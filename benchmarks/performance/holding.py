@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.job import Job
+from benchmarks.performance.programs.shared import looking
 from benchmarks.processes import REPOSITORY, clean_environ, command_line
 from benchmarks.sidecars import Address
 
@@ -21,6 +22,7 @@ PROGRAM = "benchmarks.performance.programs.hold"
 BOUND_BYTES = 64 << 20
 """The buffer, where a measure fills it."""
 ANSWER_SECONDS_MAX = 180.0
+LOOK_SECONDS = 0.05
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -87,14 +89,9 @@ def holding(
 
 
 class Watch:
-    """Looks at a process's memory from a thread, until it is told that it is over."""
+    """What was seen of a process's memory, and names of moments."""
 
-    LOOK_SECONDS = 0.05
-
-    def __init__(self, holder: Holder) -> None:
-        self._holder = holder
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+    def __init__(self) -> None:
         self._begun = time.monotonic()
         self.points: list[tuple[float, float]] = []
         self.marks: list[tuple[float, str]] = []
@@ -103,15 +100,15 @@ class Watch:
         """Note that something begins now."""
         self.marks.append((time.monotonic() - self._begun, name))
 
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
+    def note(self, size: int) -> None:
+        """Note the resident set of a process that lives."""
+        if size:
+            self.points.append((round(time.monotonic() - self._begun, 3), size))
 
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
 
-    def _watch(self) -> None:
-        while not self._over.wait(self.LOOK_SECONDS):
-            if size := self._holder.rss_bytes():
-                self.points.append((round(time.monotonic() - self._begun, 3), size))
+@contextlib.contextmanager
+def watching(holder: Holder) -> Iterator[Watch]:
+    """Look at a process's memory until the block has ended."""
+    watch = Watch()
+    with looking(lambda: watch.note(holder.rss_bytes()), LOOK_SECONDS):
+        yield watch

@@ -27,13 +27,8 @@ def measure(job: Job) -> Measured:
     with serving(job, "embedded") as server, ThreadPoolExecutor(len(SUBJECTS)) as pool:
         for turn in range(turns):
             job.tell(f"turn {turn + 1} of {turns}")
-            shares = dict(
-                zip(
-                    SUBJECTS,
-                    pool.map(lambda subject: _share(job, server, subject, seconds), SUBJECTS),
-                    strict=True,
-                )
-            )
+            found = pool.map(lambda subject: _share(job, server, subject, seconds), SUBJECTS)
+            shares = dict(zip(SUBJECTS, found, strict=True))
             for subject, share in shares.items():
                 measured.add(turn, subject, "", cpu_share=share)
                 if subject != NOTHING:

@@ -11,7 +11,6 @@ import importlib
 import os
 import signal
 import sys
-import threading
 import time
 from itertools import cycle
 from typing import Any
@@ -22,6 +21,7 @@ from benchmarks.performance.programs.shared import (
     WARM_UP_RECORDS,
     answer,
     background_client,
+    looking,
     wait_until_acked,
 )
 from benchmarks.records import RECORDS
@@ -89,34 +89,6 @@ class FluentLogger:
         """Nothing can be waited for."""
 
 
-class Curve:
-    """Looks at the bytes held from a thread of its own while something goes on."""
-
-    def __init__(self, shipper: Logship) -> None:
-        self._shipper = shipper
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self.points: list[tuple[float, int]] = []
-
-    def __enter__(self) -> Curve:
-        self._begun = time.monotonic()
-        self._look()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._look()
-
-    def _look(self) -> None:
-        self.points.append((time.monotonic() - self._begun, self._shipper.bytes_held()))
-
-    def _watch(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
-            self._look()
-
-
 SUBJECTS: dict[str, Any] = {
     "logship": Logship,
     "logship-spool": Logship,
@@ -166,13 +138,19 @@ def fill(shipper: Any) -> dict[str, Any]:
 
 def drain(shipper: Any, group: str) -> dict[str, Any]:
     """Let a paused sidecar go on, and wait for the last ack."""
-    held = shipper.bytes_held()
-    with Curve(shipper) as curve:
+    held, begun = shipper.bytes_held(), time.monotonic()
+    points = [(0.0, held)]
+
+    def look() -> None:
+        points.append((time.monotonic() - begun, shipper.bytes_held()))
+
+    with looking(look, LOOK_SECONDS):
         begun = time.monotonic()
         os.killpg(int(group), signal.SIGCONT)
         shipper.flush()
         seconds = time.monotonic() - begun
-    return {"seconds": seconds, "bytes": held, "points": curve.points}
+    look()
+    return {"seconds": seconds, "bytes": held, "points": points}
 
 
 TASKS: dict[str, Any] = {"warm": warm, "load": load, "soak": soak, "fill": fill, "drain": drain}
