@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import socket
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from benchmarks.errors import BenchmarkError
@@ -19,6 +22,7 @@ from benchmarks.performance.holding import holding
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.latencies import PLACES, SIDECARS
 from benchmarks.performance.measures import MEASURES
+from benchmarks.performance.programs.frames import Frames
 from benchmarks.performance.programs.shared import WARM_UP_RECORDS
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
@@ -38,7 +42,7 @@ from benchmarks.performance.throughput import (
     figures_of,
 )
 from benchmarks.processes import run_program
-from benchmarks.records import SAME_NAME, SHAPES, VARIED_NAME
+from benchmarks.records import SAME_NAME, SHAPES, VARIED, VARIED_NAME
 from benchmarks.sidecars import free_port
 from tests.support.waiting import wait_until
 
@@ -134,6 +138,15 @@ def test_the_bare_socket_warms_a_server_up_as_a_shipper_does(job: Job, records: 
         words = (*server.address, 0.05, "acked", NO_LIMIT, records)
         found = run_program(f"{PROGRAMS}.frames", *words, stderr=job.stderr)
     assert found["warm_up_records"] >= WARM_UP_RECORDS
+
+
+def test_prepared_frames_are_of_this_moment() -> None:
+    """As an EventTime: seconds, and fewer nanoseconds than a second has."""
+    before = int(time.time())
+    (entry, *_) = msgpack.Unpacker(io.BytesIO(Frames(VARIED).entries))
+    seconds, nanoseconds = struct.unpack(">II", entry[0].data)
+    assert before <= seconds <= before + 60
+    assert nanoseconds < 1_000_000_000
 
 
 def test_the_cost_of_a_call(job: Job) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import sys
 import time
 from base64 import b64encode
@@ -31,12 +32,13 @@ class Frames:
 
     def __init__(self, given: list[Record]) -> None:
         packer, self.records, entries = msgpack.Packer(), 0, bytearray()
-        time_ns = msgpack.ExtType(0, time.time_ns().to_bytes(8, "big"))
+        moment = divmod(time.time_ns(), 1_000_000_000)
+        event_time = msgpack.ExtType(0, struct.pack(">II", *moment))
         while len(entries) < CHUNK_BYTES:
             record = given[self.records % len(given)]
             self.records += 1
             stamped = {**record, "logship_id": f"AAAAAAAAAAAA:{self.records:010}"}
-            entries += packer.pack([time_ns, stamped])
+            entries += packer.pack([event_time, stamped])
         self.entries = bytes(entries)
         self._head = b"\x93" + packer.pack("benchmark") + b"\xc6" + len(entries).to_bytes(4, "big")
         self._packer = packer
