@@ -30,6 +30,18 @@ def command_line(module: str, *arguments: object, python: str = sys.executable) 
     return [python, "-m", module, *map(str, arguments)]
 
 
+def start_program(module: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start a module as a program, whose stdout is read; `options` are those of `Popen`."""
+    usual: dict[str, Any] = {
+        "cwd": REPOSITORY,
+        "env": clean_environ(),
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "text": True,
+    }
+    return subprocess.Popen(command_line(module, *arguments), **(usual | options))
+
+
 def run_to_end(
     command: Sequence[str], seconds_max: float, **options: Any
 ) -> subprocess.CompletedProcess[str]:

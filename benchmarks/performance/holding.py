@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.job import Job
 from benchmarks.performance.programs.shared import looking
-from benchmarks.processes import REPOSITORY, clean_environ, command_line
+from benchmarks.processes import start_program
 from benchmarks.sidecars import Address
 
 PROGRAM = "benchmarks.performance.programs.hold"
@@ -72,14 +72,11 @@ def holding(
     """Give such a process, connected to this address once it has something to send."""
     spool = job.new_place() if subject == "logship-spool" else ""
     with job.stderr.open("a") as stderr:
-        process = subprocess.Popen(
-            command_line(PROGRAM, subject, *address, spool, bound_bytes),
-            cwd=REPOSITORY,
-            env=clean_environ(),
+        process = start_program(
+            PROGRAM,
+            *(subject, *address, spool, bound_bytes),
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
             stderr=stderr,
-            text=True,
         )
     try:
         yield Holder(process, job.stderr)

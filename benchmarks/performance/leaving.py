@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 
 from benchmarks.errors import BenchmarkError
@@ -12,7 +11,7 @@ from benchmarks.performance.handler import NOTHING
 from benchmarks.performance.job import Job, in_turns
 from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import EMBEDDED, serving
-from benchmarks.processes import REPOSITORY, clean_environ, command_line
+from benchmarks.processes import clean_environ, start_program
 from benchmarks.sidecars import cpu_seconds_of
 
 PROGRAM = "benchmarks.performance.programs.stay"
@@ -51,14 +50,7 @@ def _seconds_to_leave(job: Job, subject: str, environ: dict[str, str]) -> tuple[
     """Return seconds from the signal until the process is gone, and of its CPU meanwhile."""
     with (
         job.stderr.open("a") as stderr,
-        subprocess.Popen(
-            command_line(PROGRAM, subject),
-            cwd=REPOSITORY,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-        ) as process,
+        start_program(PROGRAM, subject, env=environ, stderr=stderr) as process,
     ):
         assert process.stdout is not None
         if not process.stdout.readline():

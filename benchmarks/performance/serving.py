@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.performance.job import Job
-from benchmarks.processes import REPOSITORY, command_line
+from benchmarks.processes import start_program
 from benchmarks.servers import open_sidecar
 from benchmarks.sidecars import Embedded, Sidecar, cpu_seconds_of, running
 
@@ -56,13 +56,7 @@ def serving(job: Job, server: str) -> Iterator[Sidecar]:
 @contextlib.contextmanager
 def sinking() -> Iterator[Sink]:
     """Give a raw socket sink that runs."""
-    process = subprocess.Popen(
-        command_line("benchmarks.performance.programs.sink"),
-        cwd=REPOSITORY,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = start_program("benchmarks.performance.programs.sink")
     try:
         assert process.stdout is not None
         yield Sink(process, int(process.stdout.readline()))
