@@ -60,11 +60,17 @@ def open_sidecar(
 
 
 def find_servers(kind: str) -> list[str]:
-    """Return the names on PATH of one of `KINDS`: `fluentd`, `fluentd-1.19.3` and the like."""
+    """Return the names on PATH of one of `KINDS`, oldest version first: `fluentd-1.19.3`."""
     folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     names = {path.name for folder in folders for path in folder.glob(f"{kind}*")}
     pattern = re.compile(rf"{kind}(-\d[\d.]*)?")
-    return sorted(name for name in names if pattern.fullmatch(name) and shutil.which(name))
+    found = (name for name in names if pattern.fullmatch(name) and shutil.which(name))
+    return sorted(found, key=numbers_in)
+
+
+def numbers_in(version: str) -> list[int]:
+    """Return what versions are sorted by: 1.9 is older than 1.16."""
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 @dataclass(frozen=True)
