@@ -55,12 +55,12 @@ def run_to_end(
     Raises:
         BenchmarkError: It did not end.
     """
-    usual: dict[str, Any] = {"cwd": REPOSITORY, "stderr": subprocess.PIPE}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    usual: dict[str, Any] = {"cwd": REPOSITORY, **pipes}
     try:
         return subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
             text=True,
             errors="replace",
             timeout=seconds_max,

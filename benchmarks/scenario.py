@@ -18,7 +18,7 @@ from benchmarks.application import TAG
 from benchmarks.errors import BenchmarkError
 from benchmarks.judge import Verdict, judge, last_report
 from benchmarks.ledger import read_ledger
-from benchmarks.processes import REPOSITORY, clean_environ, command_line
+from benchmarks.processes import clean_environ, start_program
 from benchmarks.servers import SETTLE_SECONDS, open_sidecar
 from benchmarks.sidecars import Sidecar
 from benchmarks.spool import Recovery, recover
@@ -233,14 +233,14 @@ class Application:
         self.spool = directory / "spool"
         self.environ: dict[str, str] = {}
         """Of the process, once started."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[str] | None = None
         self.stopped_ns = 0
         """When it was told to stop; a batch is not."""
         self.ended_ns = 0
         self.killed = False
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> subprocess.Popen[str]:
         """The process, once started."""
         assert self._process is not None
         return self._process
@@ -255,11 +255,10 @@ class Application:
         if self._scenario.shipper == SPOOLING:
             self.spool.mkdir()
         with (self.directory / "app.stdout").open("wb") as out, self.stderr.open("wb") as err:
-            self._process = subprocess.Popen(
-                self._command_line(address),
-                cwd=REPOSITORY,
+            self._process = start_program(
+                "benchmarks.application",
+                *self._arguments(address),
                 env=self.environ,
-                stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,  # a Ctrl-C is for the benchmark, not for it
@@ -270,20 +269,19 @@ class Application:
                 raise BenchmarkError(f"the application logged nothing: {self._last_words()}")
             time.sleep(POLL_SECONDS)
 
-    def _command_line(self, address: tuple[str, int]) -> list[str]:
+    def _arguments(self, address: tuple[str, int]) -> list[object]:
         scenario = self._scenario
         # Nothing but a batch ends by itself, unless the benchmark died and cannot stop it.
         ends = scenario.app == "batch" and scenario.fault != APP_SIGKILL
         seconds = scenario.seconds + (0 if ends else 60)
-        return command_line(
-            "benchmarks.application",
+        return [
             *("--run", secrets.token_hex(4), "--app", scenario.app, "--shipper", scenario.shipper),
             *("--host", address[0], "--port", address[1], "--ledger", self.ledger),
             *("--rate", scenario.rate, "--line-chars", scenario.line_chars),
             *("--seconds", seconds, "--tail", scenario.tail),
             *("--on-sigterm", scenario.sigterm_habit),
             *(("--lines", scenario.lines.absolute()) if scenario.lines else ()),
-        )
+        ]
 
     def _environment(self, address: tuple[str, int]) -> dict[str, str]:
         """Return the application's environment, as its container's definition would say it."""

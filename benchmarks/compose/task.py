@@ -161,14 +161,7 @@ class Task:
         container = self._container(service)
         stderr = directory / f"{service}.stderr"
         with (directory / f"{service}.stdout").open("wb") as out, stderr.open("wb") as err:
-            subprocess.run(
-                ["docker", "logs", container],
-                stdout=out,
-                stderr=err,
-                stdin=subprocess.DEVNULL,
-                check=False,
-                timeout=COMMAND_SECONDS_MAX,
-            )
+            _run(["docker", "logs", container], COMMAND_SECONDS_MAX, stdout=out, stderr=err)
         return stderr
 
     def last_words(self, service: str) -> str:
@@ -215,7 +208,7 @@ class Task:
         return ended
 
     def _try(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return _run([*self._command, *words], COMMAND_SECONDS_MAX, self._environ)
+        return _run([*self._command, *words], COMMAND_SECONDS_MAX, env=self._environ)
 
 
 def _compose(project: str) -> list[str]:
@@ -223,10 +216,10 @@ def _compose(project: str) -> list[str]:
 
 
 def _run(
-    command: list[str], seconds_max: float, environ: Mapping[str, str] | None = None
+    command: list[str], seconds_max: float, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     # A Ctrl-C is for the benchmark, which then cleans up.
-    return run_to_end(command, seconds_max, env=environ, start_new_session=True)
+    return run_to_end(command, seconds_max, start_new_session=True, **options)
 
 
 def _tail(ended: subprocess.CompletedProcess[str]) -> str:
