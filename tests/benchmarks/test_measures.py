@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgpack
@@ -23,6 +24,8 @@ from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.latencies import PLACES, SIDECARS
 from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.programs.frames import Frames
+from benchmarks.performance.programs.shapes import Call
+from benchmarks.performance.programs.shapes import measure as measure_shapes
 from benchmarks.performance.programs.shared import WARM_UP_RECORDS
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
@@ -162,6 +165,17 @@ def test_the_cost_of_each_shape(job: Job) -> None:
     assert subjects == {MSGPACK, "logship", "logship-spool"}
     assert {key.case for key in measured.all_keys()} == {VARIED_NAME, *SHAPES}
     assert all(sample.value > 0 for sample in measured.samples)
+
+
+def test_calls_that_are_compared_alternate_in_each_shape() -> None:
+    made: list[str] = []
+    order: list[str] = []
+    calls: dict[str, Call] = {
+        name: partial(lambda name, record: made.append(name), name) for name in "abc"
+    }
+    measure_shapes(calls, rest=lambda: order.append(made[-1]), blocks=1)
+    shapes = 1 + len(SHAPES)
+    assert order == [*"abc"] * shapes + [*"cba"] * shapes
 
 
 def test_what_threads_emit_together(job: Job) -> None:

@@ -39,8 +39,8 @@ def measure(calls: dict[str, Call], rest: Callable[[], None], blocks: int) -> di
     }
     for block in range(blocks + 1):
         for shape, records in shapes.items():
-            for name, call in calls.items():
-                found = record_ns(call, records)
+            for name in calls if block % 2 == 0 else reversed(calls):
+                found = record_ns(calls[name], records)
                 rest()
                 if block:
                     took[name][shape].append(found)
