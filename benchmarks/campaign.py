@@ -7,13 +7,13 @@ import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from benchmarks.progress import open_progress
 from benchmarks.scenario import Outcome, Scenario, Watch, run
@@ -63,23 +63,22 @@ def run_all(
         try:
             jobs = [
                 [
-                    pool.submit(_one, each, directory, progress, watch_over, ended)
-                    for each in _seeded(scenario, repeat)
+                    pool.submit(
+                        _one,
+                        replace(scenario, seed=scenario.seed + number),
+                        *(directory, progress, watch_over, ended),
+                    )
+                    for number in range(repeat)
                 ]
                 for scenario in scenarios
             ]
-            return [_row(scenario, runs) for scenario, runs in zip(scenarios, jobs, strict=True)]
+            return [
+                Row(scenario, tuple(run.result() for run in runs))
+                for scenario, runs in zip(scenarios, jobs, strict=True)
+            ]
         finally:
             watch_over.set()
             pool.shutdown(cancel_futures=True)
-
-
-def _seeded(scenario: Scenario, repeat: int) -> list[Scenario]:
-    return [replace(scenario, seed=scenario.seed + number) for number in range(repeat)]
-
-
-def _row(scenario: Scenario, runs: list[Future[Outcome]]) -> Row:
-    return Row(scenario, tuple(future.result() for future in runs))
 
 
 def _one(
@@ -89,22 +88,18 @@ def _one(
     called_off: threading.Event,
     ended: Callable[[Outcome], None],
 ) -> Outcome:
-    task = progress.add_task(_title(scenario), total=1.0, step="")
+    task = progress.add_task(f"{scenario.shipper}, {scenario.fault}", total=1.0, step="")
+
+    def tell(fraction: float, step: str) -> None:
+        progress.update(task, completed=fraction, step=step)
+
     place = _make_new(directory / scenario.name)
     try:
-        outcome = run(scenario, place, Watch(_teller(progress, task), called_off))
+        outcome = run(scenario, place, Watch(tell, called_off))
     finally:
         progress.remove_task(task)
     ended(outcome)
     return outcome
-
-
-def _title(scenario: Scenario) -> str:
-    return f"{scenario.shipper}, {scenario.fault}"
-
-
-def _teller(progress: Progress, task: TaskID) -> Callable[[float, str], None]:
-    return lambda fraction, step: progress.update(task, completed=fraction, step=step)
 
 
 @contextlib.contextmanager

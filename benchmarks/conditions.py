@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from typing import Any
+
+from benchmarks.processes import run_to_end
 
 DISTRIBUTIONS = ("logship-forward", "msgpack", "fluent-logger")
 
@@ -27,16 +28,5 @@ def conditions(options: dict[str, Any]) -> dict[str, Any]:
 
 def server_version(executable: str) -> str:
     """Return what `executable --version` says first."""
-    answer = subprocess.run(
-        [executable, "--version"], capture_output=True, text=True, check=False, timeout=60
-    )
-    return answer.stdout.strip().splitlines()[0] if answer.stdout.strip() else "unknown"
-
-
-def clean_environ() -> dict[str, str]:
-    """Return our environment, cleared of what would make a run depend on this machine."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("LOGSHIP_", "FLUENT_", "ECS_", "KUBERNETES_"))
-    }
+    lines = run_to_end([executable, "--version"], 60).stdout.strip().splitlines()
+    return lines[0] if lines else "unknown"

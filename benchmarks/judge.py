@@ -2,8 +2,9 @@
 
 It reads files alone: the ledger (what was written), the sidecar's output files (what was
 delivered) and what the application left on stderr (what was spilled or declared as dropped). Every
-line that was written is then exactly one of delivered, spilled, dropped and LOST. It can be run
-by hand: `python -m benchmarks.judge --ledger F --stderr F OUTPUT…`.
+line that was written is then exactly one of delivered, spilled, dropped and LOST. Output files may
+hold lines of other runs too: neither those nor their gaps count. It can be run by hand:
+`python -m benchmarks.judge --ledger F --stderr F OUTPUT…`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ledger import MARKER, MARKER_CHARS, intact, read_ledger
+from benchmarks.ledger import MARKER, MARKER_CHARS, intact, read_ledger, run_of
 
 Range = tuple[int, int]
 
@@ -29,8 +30,10 @@ class Found:
 
     copies: Counter[str] = field(default_factory=Counter)
     """Marker of an intact line, and how often it is there."""
-    damaged: int = 0
-    """Lines with a marker whose JSON or whose message is cut off, so that they are unreadable."""
+    damaged: Counter[str] = field(default_factory=Counter)
+    """Run, and how many of its lines are unreadable: their JSON or their message is cut off."""
+    streams: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Run, and the streams that number its lines."""
     numbers: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     """The numbers seen of each stream."""
     gaps: dict[str, list[Range]] = field(default_factory=lambda: defaultdict(list))
@@ -78,11 +81,13 @@ def judge(
     """
     times_ns = read_ledger(ledger).times_ns
     written = times_ns.keys()
+    runs = {run_of(marker) for marker in written}
     arrived, said = _read(outputs), _read([stderr] if stderr and stderr.exists() else [])
-    delivered = written & arrived.copies.keys()
+    copies = {marker: n for marker, n in arrived.copies.items() if run_of(marker) in runs}
+    delivered = written & copies.keys()
     spilled = (written & said.copies.keys()) - delivered
     missing = sorted(written - delivered - spilled)
-    dropped = min(len(missing), _declared_dropped(arrived, said))
+    dropped = min(len(missing), _declared_dropped(runs, arrived, said))
     return Verdict(
         written=len(written),
         delivered=len(delivered),
@@ -92,9 +97,9 @@ def judge(
         else sum(times_ns[marker] >= late_from_ns for marker in written - delivered),
         dropped=dropped,
         lost=len(missing) - dropped,
-        duplicated=arrived.copies.total() - len(arrived.copies),
-        damaged=arrived.damaged,
-        unwritten=len(arrived.copies.keys() - written),
+        duplicated=sum(copies.values()) - len(copies),
+        damaged=sum(arrived.damaged[run] for run in runs),
+        unwritten=len(copies.keys() - written),
         lost_examples=tuple(missing[:3]) if len(missing) > dropped else (),
     )
 
@@ -123,12 +128,14 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _take(line: str, found: Found) -> None:
-    if not (MARKER.search(line) or "logship" in line):
+    marked = MARKER.search(line)
+    if not (marked or "logship" in line):
         return  # quickly: nothing of ours
     try:
         documents = list(_documents(line))
     except ValueError:
-        found.damaged += MARKER.search(line) is not None
+        if marked:
+            found.damaged[run_of(marked[0])] += 1
         return
     for document in documents:
         for mapping in _mappings(document):
@@ -166,24 +173,22 @@ def _take_mapping(mapping: dict[str, Any], found: Found) -> None:
     if mapping.get("logship") == "drain report":
         found.reports.append(mapping)
     for value in mapping.values():
-        if isinstance(value, str) and MARKER.search(value):
-            _take_message(value, found)
-
-
-def _take_message(message: str, found: Found) -> None:
-    marker = message[-MARKER_CHARS:]
-    if intact(message):
-        found.copies[marker] += 1
-    else:
-        found.damaged += 1
+        if isinstance(value, str) and (marked := MARKER.search(value)):
+            if intact(value):
+                marker = value[-MARKER_CHARS:]
+                found.copies[marker] += 1
+                found.streams[run_of(marker)].add(stream)
+            else:
+                found.damaged[run_of(marked[0])] += 1
 
 
 # --- what was declared -------------------------------------------------------------------------
 
 
-def _declared_dropped(arrived: Found, said: Found) -> int:
+def _declared_dropped(runs: Iterable[str], arrived: Found, said: Found) -> int:
     """Count the numbers that are declared as dropped and were seen nowhere.
 
+    A gap counts only in a stream that numbers lines of these runs, or that a report names.
     A number that a report or a gap names may have arrived after all; it must then excuse no other
     line. Control records may stand in a range too, so a report's own count is the upper bound.
     """
@@ -191,8 +196,12 @@ def _declared_dropped(arrived: Found, said: Found) -> int:
     for report in said.reports:
         for stream in report["streams"]:
             declared[stream["stream"]] += [(first, last) for first, last, *_ in stream["dropped"]]
+    streams = declared.keys() | {
+        stream for found in (arrived, said) for run in runs for stream in found.streams[run]
+    }
     for stream, ranges in (*arrived.gaps.items(), *said.gaps.items()):
-        declared[stream] += ranges
+        if stream in streams:
+            declared[stream] += ranges
     absent = sum(
         len(_numbers(ranges) - arrived.numbers[stream] - said.numbers[stream])
         for stream, ranges in declared.items()
@@ -210,13 +219,16 @@ def _numbers(ranges: list[Range]) -> set[int]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the verdict as JSON; 1 when lines are lost."""
+    """Print the verdict as JSON; 1 when lines are lost, 2 when a file is not there."""
     parser = argparse.ArgumentParser(prog="benchmarks.judge")
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--stderr", type=Path)
     parser.add_argument("outputs", type=Path, nargs="*")
     chosen = parser.parse_args(arguments)
-    verdict = judge(chosen.ledger, chosen.outputs, chosen.stderr)
+    try:
+        verdict = judge(chosen.ledger, chosen.outputs, chosen.stderr)
+    except OSError as error:
+        parser.error(str(error))
     sys.stdout.write(json.dumps(asdict(verdict), indent=2) + "\n")
     return 1 if verdict.lost else 0
 

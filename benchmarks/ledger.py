@@ -34,6 +34,11 @@ def marked(line: str, run: str, writer: str, number: int) -> tuple[str, str]:
     return f"{line} {marker}", marker
 
 
+def run_of(marker: str) -> str:
+    """Return the run of a marker."""
+    return marker[5:13]
+
+
 def intact(message: str) -> bool:
     """Return whether `message` is, to the last character, a line that was marked."""
     line, separator, marker = message.rpartition(" ")
@@ -77,17 +82,16 @@ class Written:
 
 
 def read_ledger(path: Path) -> Written:
-    """Read a ledger; a missing file is an empty one.
+    """Read a ledger.
 
     An incomplete last line does not count: SIGKILL can cut a write short where it crosses from one
     page of the file to the next.
 
     Raises:
+        OSError: It is not there.
         ValueError: A line is not a marker and a time.
     """
     times_ns: dict[str, int] = {}
-    if not path.exists():
-        return Written(times_ns)
     with path.open(encoding="ascii") as lines:
         for line in lines:
             if not line.endswith("\n"):

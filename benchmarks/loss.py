@@ -19,7 +19,7 @@ from benchmarks.scenario import (
     SIGTERM_HABITS,
     Scenario,
 )
-from benchmarks.sidecars import KINDS
+from benchmarks.servers import KINDS
 from benchmarks.table import Row, as_table, open_console, write_json
 
 STOP_TIMEOUT_SECONDS = click.FloatRange(2, 120)
@@ -132,17 +132,13 @@ def _checked(chosen: dict[str, Any]) -> dict[str, Any]:
             f"--fault sidecar-restart needs --seconds {RESTART_SECONDS_MIN:g} or more: the sidecar "
             "must be up again before the application is stopped"
         )
-    if chosen["fault"] != "none" and _untouchable(chosen):
+    is_ours = chosen["server"].partition(":")[0] in {"embedded", *KINDS}
+    if chosen["fault"] != "none" and not (is_ours or chosen["server_command"]):
         raise click.UsageError(
             f"--fault {chosen['fault']} at {chosen['server']} needs --server-command: "
             "how that server is started"
         )
     return chosen
-
-
-def _untouchable(chosen: dict[str, Any]) -> bool:
-    ours = chosen["server"].partition(":")[0] in {"embedded", *KINDS}
-    return not (ours or chosen["server_command"])
 
 
 def exit_code(rows: list[Row]) -> int:

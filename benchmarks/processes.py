@@ -1,24 +1,74 @@
-"""Runs a measured program as a process of its own and reads the document that it prints."""
+"""Starts other programs: commands that come to an end, and the measured programs among them."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.conditions import clean_environ
 from benchmarks.errors import BenchmarkError
 
 REPOSITORY = Path(__file__).parents[1]
 PROGRAM_SECONDS_MAX = 300.0
 
 
+def clean_environ() -> dict[str, str]:
+    """Return our environment, cleared of what would make a run depend on this machine."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LOGSHIP_", "FLUENT_", "ECS_", "KUBERNETES_"))
+    }
+
+
 def command_line(module: str, *arguments: object, python: str = sys.executable) -> list[str]:
-    """Return how a module of the benchmarks is run as a program, in the repository's root."""
+    """Return how a module is run as a program, in the repository's root."""
     return [python, "-m", module, *map(str, arguments)]
+
+
+def start_program(module: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start a module as a program, whose stdout is read; `options` are those of `Popen`."""
+    usual: dict[str, Any] = {
+        "cwd": REPOSITORY,
+        "env": clean_environ(),
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "text": True,
+    }
+    return subprocess.Popen(command_line(module, *arguments), **(usual | options))
+
+
+def run_to_end(
+    command: Sequence[str], seconds_max: float, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in the repository's root until it ends.
+
+    Args:
+        command: The words.
+        seconds_max: When it is ended.
+        options: Of `subprocess.run`, in the place of what is said here.
+
+    Raises:
+        BenchmarkError: It did not end.
+    """
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    usual: dict[str, Any] = {"cwd": REPOSITORY, **pipes}
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=seconds_max,
+            check=False,
+            **(usual | options),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchmarkError(f"{' '.join(command)}: no end after {seconds_max:g} s") from error
 
 
 def run_program(
@@ -42,22 +92,10 @@ def run_program(
     Raises:
         BenchmarkError: It failed, or did not end.
     """
+    environ = clean_environ() | dict(environ or {})
+    command = command_line(module, *arguments, python=python)
     with stderr.open("ab") as said:
-        try:
-            done = subprocess.run(
-                command_line(module, *arguments, python=python),
-                cwd=REPOSITORY,
-                env=clean_environ() | dict(environ or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=said,
-                timeout=seconds_max,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise BenchmarkError(
-                f"{module} has not ended after {seconds_max:g} s; see {stderr}"
-            ) from error
+        done = run_to_end(command, seconds_max, env=environ, stderr=said)
     if done.returncode:
         raise BenchmarkError(f"{module} ended with {done.returncode}; see {stderr}")
     return json.loads(done.stdout)

@@ -9,7 +9,6 @@ Applications with a spool are killed very often, at random moments.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from benchmarks.scenario import (
     Outcome,
     Scenario,
 )
-from benchmarks.sidecars import KINDS, find_servers
+from benchmarks.servers import KINDS, find_servers, numbers_in
 from benchmarks.table import Row, as_table, open_console, write_json
 
 
@@ -166,13 +165,9 @@ def servers_by_version() -> dict[str, str]:
     found: dict[str, str] = {}
     for kind in KINDS:
         names = {server_version(name): f"{kind}:{name}" for name in find_servers(kind)}
-        for version in sorted(names, key=_as_numbers):
+        for version in sorted(names, key=numbers_in):
             found[names[version]] = version
     return found
-
-
-def _as_numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -82,9 +82,8 @@ def _mixed(number: int) -> Record:
     }
 
 
-ONE_TEXT = "one text"
 SHAPES: dict[str, list[Record]] = {
-    ONE_TEXT: RECORDS,
+    "one text": RECORDS,
     "one integer": [record | {"order": at} for at, record in enumerate(RECORDS)],
     "one float": [record | {"seconds": at / 7} for at, record in enumerate(RECORDS)],
     "six mixed fields": [record | _mixed(at) for at, record in enumerate(RECORDS)],

@@ -6,20 +6,21 @@ import random
 import secrets
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from benchmarks.application import TAG
-from benchmarks.conditions import clean_environ
 from benchmarks.errors import BenchmarkError
 from benchmarks.judge import Verdict, judge, last_report
 from benchmarks.ledger import read_ledger
-from benchmarks.sidecars import Foreign, Sidecar, open_sidecar
+from benchmarks.processes import clean_environ, start_program
+from benchmarks.servers import SETTLE_SECONDS, open_sidecar
+from benchmarks.sidecars import Sidecar
 from benchmarks.spool import Recovery, recover
 
 APP_NAMES = ("script", "asyncio", "threads", "batch")
@@ -72,7 +73,7 @@ class Scenario:
     outputs: tuple[str, ...] = ()
     """Glob patterns of a foreign server's output files."""
     server_command: str | None = None
-    settle_seconds: float = Foreign.settle_seconds
+    settle_seconds: float = SETTLE_SECONDS
     seed: int = 1
     """Of the moment of `app-sigkill`; of several runs each has the next one."""
 
@@ -107,11 +108,6 @@ class Scenario:
         return -signal.SIGTERM if dies else 0
 
     @property
-    def foreign(self) -> Foreign:
-        """What is known of a server at HOST:PORT."""
-        return Foreign(self.outputs, self.server_command, self.settle_seconds)
-
-    @property
     def name(self) -> str:
         """A name for this run's directory: shipper, fault, and what is not the default."""
         words = {
@@ -123,13 +119,11 @@ class Scenario:
             "server": self.server.replace(":", "-").replace("/", "-"),
         }
         unusual = [
-            str(word) for name, word in words.items() if getattr(self, name) != _default(name)
+            str(word)
+            for name, word in words.items()
+            if getattr(self, name) != getattr(Scenario, name)
         ]
         return "-".join([self.shipper, self.fault, *unusual])
-
-
-def _default(name: str) -> Any:
-    return Scenario.__dataclass_fields__[name].default
 
 
 @dataclass(frozen=True)
@@ -201,7 +195,13 @@ def run(scenario: Scenario, directory: Path, watch: Watch | None = None) -> Outc
     """
     watch = watch or Watch()
     directory = directory.absolute()
-    sidecar = open_sidecar(scenario.server, directory, scenario.foreign)
+    sidecar = open_sidecar(
+        scenario.server,
+        directory,
+        scenario.outputs,
+        scenario.server_command,
+        scenario.settle_seconds,
+    )
     application = Application(scenario, directory)
     try:
         watch.progress(0.0, "starting the sidecar")
@@ -233,14 +233,14 @@ class Application:
         self.spool = directory / "spool"
         self.environ: dict[str, str] = {}
         """Of the process, once started."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[str] | None = None
         self.stopped_ns = 0
         """When it was told to stop; a batch is not."""
         self.ended_ns = 0
         self.killed = False
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> subprocess.Popen[str]:
         """The process, once started."""
         assert self._process is not None
         return self._process
@@ -255,34 +255,32 @@ class Application:
         if self._scenario.shipper == SPOOLING:
             self.spool.mkdir()
         with (self.directory / "app.stdout").open("wb") as out, self.stderr.open("wb") as err:
-            self._process = subprocess.Popen(
-                self._command_line(address),
-                cwd=Path(__file__).parents[1],
+            self._process = start_program(
+                "benchmarks.application",
+                *self._arguments(address),
                 env=self.environ,
-                stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,  # a Ctrl-C is for the benchmark, not for it
             )
         deadline = time.monotonic() + FIRST_LINE_SECONDS_MAX
-        while not self._bytes_noted():
+        while not (self.ledger.exists() and self.ledger.stat().st_size):
             if time.monotonic() > deadline or not self.alive():
                 raise BenchmarkError(f"the application logged nothing: {self._last_words()}")
             time.sleep(POLL_SECONDS)
 
-    def _command_line(self, address: tuple[str, int]) -> list[str]:
+    def _arguments(self, address: tuple[str, int]) -> list[object]:
         scenario = self._scenario
         # Nothing but a batch ends by itself, unless the benchmark died and cannot stop it.
         ends = scenario.app == "batch" and scenario.fault != APP_SIGKILL
         seconds = scenario.seconds + (0 if ends else 60)
         return [
-            *(sys.executable, "-m", "benchmarks.application"),
             *("--run", secrets.token_hex(4), "--app", scenario.app, "--shipper", scenario.shipper),
-            *("--host", address[0], "--port", str(address[1]), "--ledger", str(self.ledger)),
-            *("--rate", str(scenario.rate), "--line-chars", str(scenario.line_chars)),
-            *("--seconds", str(seconds), "--tail", str(scenario.tail)),
+            *("--host", address[0], "--port", address[1], "--ledger", self.ledger),
+            *("--rate", scenario.rate, "--line-chars", scenario.line_chars),
+            *("--seconds", seconds, "--tail", scenario.tail),
             *("--on-sigterm", scenario.sigterm_habit),
-            *(("--lines", str(scenario.lines.absolute())) if scenario.lines else ()),
+            *(("--lines", scenario.lines.absolute()) if scenario.lines else ()),
         ]
 
     def _environment(self, address: tuple[str, int]) -> dict[str, str]:
@@ -340,9 +338,6 @@ class Application:
             self._process.kill()
             self._process.wait()
 
-    def _bytes_noted(self) -> int:
-        return self.ledger.stat().st_size if self.ledger.exists() else 0
-
     def _last_words(self) -> str:
         code = self.process.poll()
         words = self.stderr.read_text(errors="replace")[-800:].strip()
@@ -355,40 +350,19 @@ Event = tuple[float, Callable[[], None]]
 """Seconds after the first line, and what happens then."""
 
 
-def _none(sidecar: Sidecar, seconds: float) -> list[Event]:
-    del sidecar, seconds
-    return []
-
-
-def _restart(sidecar: Sidecar, seconds: float) -> list[Event]:
-    """SIGKILL in mid-run; up again after `DOWN_SECONDS`."""
-    return [(0.4 * seconds, sidecar.kill), (0.4 * seconds + DOWN_SECONDS, sidecar.launch)]
-
-
-def _slow(sidecar: Sidecar, seconds: float) -> list[Event]:
-    """A quarter of a CPU, from the start until the application is gone."""
-    del seconds
-    return [(0.0, sidecar.throttle)]
-
-
-def _down(sidecar: Sidecar, seconds: float) -> list[Event]:
-    """SIGKILL a second before the stop, and it stays down."""
-    return [(max(seconds - 1.0, seconds / 2), sidecar.kill)]
-
-
-def _stops_too(sidecar: Sidecar, seconds: float) -> list[Event]:
-    """SIGTERM at the application's moment: an ECS task without `dependsOn`."""
-    return [(seconds, sidecar.terminate)]
-
-
 FAULTS: dict[str, Callable[[Sidecar, float], list[Event]]] = {
-    "none": _none,
-    "sidecar-restart": _restart,
-    "sidecar-slow": _slow,
-    "sidecar-down": _down,
-    "sidecar-stops-too": _stops_too,
+    "none": lambda sidecar, seconds: [],
+    "sidecar-restart": lambda sidecar, seconds: [
+        (0.4 * seconds, sidecar.kill),
+        (0.4 * seconds + DOWN_SECONDS, sidecar.launch),
+    ],
+    "sidecar-slow": lambda sidecar, seconds: [(0.0, sidecar.throttle)],
+    "sidecar-down": lambda sidecar, seconds: [(max(seconds - 1.0, seconds / 2), sidecar.kill)],
+    "sidecar-stops-too": lambda sidecar, seconds: [(seconds, sidecar.terminate)],
 }
-"""What happens to the sidecar."""
+"""What happens to the sidecar, if the application is stopped after so many seconds. It has a
+quarter of a CPU until the application is gone. It is killed a second before the stop, and stays
+down. It gets SIGTERM with the application, as in an ECS task without `dependsOn`."""
 
 FAULT_NAMES = (*FAULTS, APP_SIGKILL)
 
@@ -420,7 +394,7 @@ def _events(scenario: Scenario, application: Application, sidecar: Sidecar) -> l
         (scenario.seconds, application.stop),
         *FAULTS[scenario.fault](sidecar, scenario.seconds),
     ]
-    return sorted(events, key=lambda event: event[0])
+    return sorted(events, key=itemgetter(0))
 
 
 def _recovered(

@@ -1,7 +1,6 @@
 """The sidecar of a run: a server process that can be started, killed, slowed and read afterwards.
 
-Three kinds: the embedded `logship receive`, a Fluentd or Fluent Bit that is configured and started
-here, and a server that is running elsewhere (whose faults need its `--server-command`).
+`benchmarks.servers` says which one.
 """
 
 from __future__ import annotations
@@ -10,19 +9,16 @@ import contextlib
 import glob
 import os
 import re
-import shlex
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.processes import command_line
 
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 60
@@ -37,8 +33,8 @@ class Sidecar:
     Args:
         address: Where it listens; port 0: a free one, known after `start`.
         outputs: Glob patterns of its output files.
-        command: How to start it; None: it runs already and is not ours to touch.
         log: Takes the process's stdout and stderr.
+        command: How to start it; None: it runs already and is not ours to touch.
         quiet_seconds: Outputs that did not grow for so long will not grow any more.
         holds_back: It acks what lies in a buffer of its own, so a dead one is started once more
             before its output is read.
@@ -47,10 +43,10 @@ class Sidecar:
     def __init__(
         self,
         address: Address,
-        outputs: list[str],
+        outputs: Sequence[str],
+        log: Path,
         command: list[str] | None = None,
         *,
-        log: Path | None = None,
         quiet_seconds: float = 1.0,
         holds_back: bool = False,
     ) -> None:
@@ -78,7 +74,6 @@ class Sidecar:
         """Start it where it is ours, without waiting."""
         if self._command is None:
             return
-        assert self._log is not None
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -91,7 +86,8 @@ class Sidecar:
     def kill(self) -> None:
         """SIGKILL it, with all its workers."""
         self._signal_group(signal.SIGKILL)
-        self._reap()
+        if self._process is not None:
+            self._process.wait()
 
     def terminate(self) -> None:
         """Send SIGTERM to the process that was started, as an orchestrator does."""
@@ -100,9 +96,7 @@ class Sidecar:
 
     def throttle(self) -> None:
         """Let it run a quarter of the time, as on a 0.25 vCPU task."""
-        self._require_command()
-        assert self._process is not None
-        self._throttle = Throttle(self._process.pid, self._signal_group)
+        self._throttle = Throttle(self.group, self._signal_group)
 
     def pause(self) -> None:
         """Pause it (SIGSTOP): its connections stay, and it does not read."""
@@ -111,7 +105,6 @@ class Sidecar:
     @property
     def group(self) -> int:
         """Its process group; only where it is ours and was started."""
-        self._require_command()
         assert self._process is not None
         return self._process.pid
 
@@ -140,12 +133,15 @@ class Sidecar:
         Args:
             senders_are_gone: Every sender has ended after its last ack, so that one which writes
                 before it acks has written all.
+
+        Raises:
+            BenchmarkError: It writes for too long.
         """
         self._unthrottle()
         if self._holds_back and self._process is not None and self._process.poll() is not None:
             self.start()
         if self._holds_back or not senders_are_gone:
-            self._wait_until_quiet()
+            wait_until_quiet(self._bytes_written, self._quiet_seconds, SETTLE_SECONDS_MAX)
         self._stop()
 
     def close(self) -> None:
@@ -163,14 +159,6 @@ class Sidecar:
 
     def _bytes_written(self) -> int:
         return sum(path.stat().st_size for path in self.outputs())
-
-    def _wait_until_quiet(self) -> None:
-        deadline = time.monotonic() + SETTLE_SECONDS_MAX
-        seen, since = self._bytes_written(), time.monotonic()
-        while (now := time.monotonic()) < min(deadline, since + self._quiet_seconds):
-            time.sleep(0.05)
-            if (size := self._bytes_written()) != seen:
-                seen, since = size, now
 
     # --- the process ------------------------------------------------------------------------
 
@@ -191,23 +179,14 @@ class Sidecar:
         return self._process is not None and self._process.poll() is None
 
     def _complaint(self) -> str:
-        if self._log is None or not self._log.exists():
+        if not self._log.exists():
             return "start it first, or say how with --server-command"
         return self._log.read_text(errors="replace")[-500:].strip() or "it says nothing"
 
-    def _require_command(self) -> None:
-        if self._command is None:
-            raise BenchmarkError("this fault needs --server-command: how the sidecar is started")
-
     def _signal_group(self, number: int) -> None:
-        self._require_command()
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
-
-    def _reap(self) -> None:
-        if self._process is not None:
-            self._process.wait()
 
     def _stop(self) -> None:
         if self._process is None:
@@ -224,9 +203,6 @@ class Sidecar:
             self._throttle = None
 
 
-OUTPUT_NAME = "output.jsonl"
-
-
 class Embedded(Sidecar):
     """`logship receive` on a free loopback port; a restart takes the same port.
 
@@ -238,7 +214,7 @@ class Embedded(Sidecar):
     def __init__(self, directory: Path, output: Path | None) -> None:
         self._writing = ["--count"] if output is None else ["--out", str(output)]
         outputs = [] if output is None else [str(output)]
-        super().__init__(("127.0.0.1", 0), outputs, log=directory / "sidecar.stderr")
+        super().__init__(("127.0.0.1", 0), outputs, directory / "sidecar.stderr")
         self._command = self._command_line()
 
     def start(self) -> None:
@@ -247,40 +223,13 @@ class Embedded(Sidecar):
         self._command = self._command_line()
 
     def _command_line(self) -> list[str]:
-        return [
-            *(sys.executable, "-c", "from logship._cli import main; main()", "receive"),
-            *("--bind", self._place(), *self._writing),
-        ]
+        return command_line("logship", "receive", "--bind", self._place(), *self._writing)
 
     def _listens(self) -> bool:
-        assert self._log is not None
         ready = re.search(r"listening on tcp://([\d.]+):(\d+)", self._log.read_text())
         if ready:
             self.address = (ready[1], int(ready[2]))
         return ready is not None
-
-
-@contextlib.contextmanager
-def running_receiver(directory: Path, output: Path | None = None) -> Iterator[Sidecar]:
-    """Give an embedded sidecar that runs and writes; into the directory unless told otherwise."""
-    with _running(Embedded(directory, output or directory / OUTPUT_NAME)) as receiver:
-        yield receiver
-
-
-@contextlib.contextmanager
-def counting_receiver(directory: Path) -> Iterator[Sidecar]:
-    """Give an embedded sidecar that runs and only counts what it acknowledges."""
-    with _running(Embedded(directory, None)) as receiver:
-        yield receiver
-
-
-@contextlib.contextmanager
-def _running(receiver: Embedded) -> Iterator[Sidecar]:
-    try:
-        receiver.start()
-        yield receiver
-    finally:
-        receiver.close()
 
 
 class Throttle:
@@ -351,149 +300,39 @@ def cpu_seconds_of(process: int) -> float:
         return 0.0
 
 
-# --- which one -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """What must be known of a server that is not ours."""
-
-    outputs: tuple[str, ...] = ()
-    """Glob patterns of its output files."""
-    command: str | None = None
-    """How to start it; None: it runs."""
-    settle_seconds: float = 5.0
-    """Its output is complete when it did not grow for so long: longer than its flush interval."""
-
-
-def open_sidecar(server: str, directory: Path, foreign: Foreign | None = None) -> Sidecar:
-    """Return the sidecar that `--server` names, not started yet.
-
-    Args:
-        server: `embedded`, `fluentd`, `fluent-bit` (also `fluentd:EXECUTABLE`) or `HOST:PORT`.
-        directory: The run's own; absolute.
-        foreign: More about a `HOST:PORT`.
+def wait_until_quiet(
+    state: Callable[[], object],
+    quiet_seconds: float,
+    seconds_max: float,
+    look_seconds: float = 0.05,
+) -> None:
+    """Wait until a state has not changed for so long.
 
     Raises:
-        BenchmarkError: `server` is none of these, or what it needs is missing.
+        BenchmarkError: It still changes after `seconds_max`: what is missing may still come.
     """
-    kind, _, rest = server.partition(":")
-    if server == "embedded":
-        return Embedded(directory, directory / OUTPUT_NAME)
-    if kind in KINDS:
-        return _configured(KINDS[kind], rest or kind, directory)
-    if not (kind and rest.isdecimal()):
-        raise BenchmarkError(f"--server {server!r}: say embedded, fluentd, fluent-bit or HOST:PORT")
-    return _foreign((kind, int(rest)), directory, foreign or Foreign())
+    begun = since = time.monotonic()
+    seen = state()
+    while (now := time.monotonic()) < since + quiet_seconds:
+        if now > begun + seconds_max:
+            raise BenchmarkError(f"the sidecar still writes after {seconds_max:g} s")
+        time.sleep(look_seconds)
+        if (found := state()) != seen:
+            seen, since = found, now
 
 
-def _foreign(address: Address, directory: Path, foreign: Foreign) -> Sidecar:
-    if not foreign.outputs:
-        raise BenchmarkError(f"--server {address[0]}:{address[1]} needs --output GLOB, its files")
-    return Sidecar(
-        address,
-        list(foreign.outputs),
-        shlex.split(foreign.command) if foreign.command else None,
-        log=directory / "sidecar.stderr",
-        quiet_seconds=foreign.settle_seconds,
-        holds_back=True,
-    )
-
-
-def find_servers(kind: str) -> list[str]:
-    """Return the names on PATH of one of `KINDS`: `fluentd`, `fluentd-1.19.3` and the like."""
-    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
-    names = {path.name for folder in folders for path in folder.glob(f"{kind}*")}
-    pattern = re.compile(rf"{kind}(-\d[\d.]*)?")
-    return sorted(name for name in names if pattern.fullmatch(name) and shutil.which(name))
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a real server is configured and started, so that what it acked survives its death."""
-
-    config: str
-    arguments: tuple[str, ...]
-    """Before the name of the configuration file."""
-    output: str
-    """Glob pattern of its output files, below its directory."""
-    quiet_seconds: float
-    """Longer than its flush interval."""
-
-
-FLUENTD = Kind(
-    """\
-# A file buffer (what was acked survives), and `block`: a full buffer pushes back, drops nothing.
-<source>
-  @type forward
-  bind 127.0.0.1
-  port {port}
-</source>
-<match **>
-  @type file
-  path {directory}/output
-  append true
-  <format>
-    @type json
-  </format>
-  <buffer []>
-    @type file
-    path {directory}/buffer
-    flush_interval 1s
-    flush_at_shutdown true
-    overflow_action block
-  </buffer>
-</match>
-""",
-    ("--no-supervisor", "--quiet", "--config"),
-    "output*.log*",
-    quiet_seconds=2.5,
-)
-
-FLUENT_BIT = Kind(
-    """\
-# Buffers in files: what was acked survives. Versions before 5.1 ack before that.
-[SERVICE]
-    flush         0.5
-    storage.path  {directory}/buffer
-[INPUT]
-    name          forward
-    listen        127.0.0.1
-    port          {port}
-    storage.type  filesystem
-[OUTPUT]
-    name          file
-    match         *
-    path          {directory}
-    file          output.log
-    format        plain
-    retry_limit   no_limits
-""",
-    ("--config",),
-    "output.log",
-    quiet_seconds=2.0,
-)
-
-KINDS = {"fluentd": FLUENTD, "fluent-bit": FLUENT_BIT}
-
-
-def _configured(kind: Kind, executable: str, directory: Path) -> Sidecar:
-    if shutil.which(executable) is None:
-        raise BenchmarkError(f"{executable}: no such program on PATH")
-    port, config = free_port(), directory / "sidecar.conf"
-    config.write_text(kind.config.format(port=port, directory=directory))
-    return Sidecar(
-        ("127.0.0.1", port),
-        [str(directory / kind.output)],
-        [executable, *kind.arguments, str(config)],
-        log=directory / "sidecar.stderr",
-        quiet_seconds=kind.quiet_seconds,
-        holds_back=True,
-    )
+@contextlib.contextmanager
+def running(sidecar: Sidecar) -> Iterator[Sidecar]:
+    """Start a sidecar, give it, and end it."""
+    try:
+        sidecar.start()
+        yield sidecar
+    finally:
+        sidecar.close()
 
 
 def free_port() -> int:
-    """Return a port that is free now; these servers cannot say which one they took for port 0."""
+    """Return a port that is free now; real servers cannot say which one they took for port 0."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -7,13 +7,11 @@ its exit code, by what is left in the directory, and by the ledger, never by its
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.processes import command_line, run_to_end
 
 RECOVERY_SECONDS_MAX = 120
 
@@ -45,28 +43,14 @@ def recover(spool: Path, environ: dict[str, str], stderr: Path) -> Recovery:
     Raises:
         BenchmarkError: It does not come to an end.
     """
-    command = [sys.executable, "-m", "logship", "recover", "--spool", str(spool)]
+    command = command_line("logship", "recover", "--spool", spool)
     with stderr.open("ab") as said:
-        try:
-            ended = subprocess.run(
-                command,
-                cwd=Path(__file__).parents[1],
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=said,
-                check=False,
-                timeout=RECOVERY_SECONDS_MAX,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise BenchmarkError(
-                f"logship recover has not ended after {RECOVERY_SECONDS_MAX} s; see {stderr}"
-            ) from error
+        ended = run_to_end(command, RECOVERY_SECONDS_MAX, env=environ, stderr=said)
     left = tuple(sorted(path.name for path in spool.iterdir()))
     return Recovery(ended.returncode, left, _last_document(ended.stdout))
 
 
-def _last_document(printed: bytes) -> dict[str, Any]:
+def _last_document(printed: str) -> dict[str, Any]:
     lines = printed.splitlines()
     document = json.loads(lines[-1]) if lines else {}
     return document if isinstance(document, dict) else {}

@@ -28,11 +28,6 @@ class Row:
     scenario: Scenario
     outcomes: tuple[Outcome, ...]
 
-    @property
-    def lost(self) -> int:
-        """Lines lost in the worst run."""
-        return max(outcome.verdict.lost for outcome in self.outcomes)
-
     def values(self, figure: str) -> list[float]:
         """Return one figure of each run."""
         return [ALL_FIGURES[figure](outcome) for outcome in self.outcomes]
@@ -59,7 +54,7 @@ def _left(outcome: Outcome) -> float:
     return 0 if recovery is None else len(recovery.left) + (recovery.exit_code != 0)
 
 
-ALL_FIGURES: dict[str, Callable[[Outcome], float]] = {
+ALL_FIGURES: dict[str, Callable[[Any], float]] = {
     "lines/s": lambda outcome: outcome.rate_attained,
     "written": lambda outcome: outcome.verdict.written,
     "delivered": lambda outcome: outcome.verdict.delivered,
@@ -71,7 +66,11 @@ ALL_FIGURES: dict[str, Callable[[Outcome], float]] = {
     "stop s": lambda outcome: outcome.stop_seconds,
     LEFT: _left,
 }
-"""Column title and figure."""
+"""Column title and figure of an `Outcome`; all but `LEFT` also of a run in containers."""
+
+Statistic = Callable[[list[float]], float]
+
+STATISTICS: dict[str, Statistic] = {"min": min, "median": statistics.median, "max": max}
 
 
 def _app(scenario: Scenario) -> str:
@@ -122,7 +121,7 @@ def as_table(rows: Sequence[Row], title: str, figures: Iterable[str] | None = No
     for row in rows:
         names = [LABELS[label](row.scenario) for label in known_by]
         for name, statistic in _statistics(row):
-            cells = [_cell(figure, statistic(row.values(figure))) for figure in figures]
+            cells = [cell(figure, statistic(row.values(figure))) for figure in figures]
             table.add_row(*names, *([name] if name else []), *cells, _exits(row))
     return table
 
@@ -136,8 +135,6 @@ def ruled_table(title: str) -> Table:
 
 _RULED_HEAD = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
-Statistic = Callable[[list[float]], float]
-
 
 def _differing(rows: Sequence[Row]) -> list[str]:
     return [name for name, of in LABELS.items() if len({of(row.scenario) for row in rows}) > 1]
@@ -148,10 +145,8 @@ def _shared(scenario: Scenario, known_by: Sequence[str]) -> str:
     return ", ".join(shared)
 
 
-def _statistics(row: Row) -> list[tuple[str, Statistic]]:
-    if len(row.outcomes) == 1:
-        return [("", max)]
-    return [("min", min), ("median", statistics.median), ("max", max)]
+def _statistics(row: Row) -> Iterable[tuple[str, Statistic]]:
+    return STATISTICS.items() if len(row.outcomes) > 1 else [("", max)]
 
 
 def _statistics_column(rows: Sequence[Row]) -> list[str]:
@@ -160,13 +155,10 @@ def _statistics_column(rows: Sequence[Row]) -> list[str]:
     return [f"{runs} runs"] if runs > 1 else []
 
 
-def _cell(figure: str, value: float) -> Text:
+def cell(figure: str, value: float) -> Text:
+    """Return a figure as a person reads it."""
     style = ("bold red" if value else "bold green") if figure in {"LOST", LEFT} else ""
-    return Text(_number(value, figure), style)
-
-
-def _number(value: float, figure: str) -> str:
-    return f"{value:,.1f}" if figure in {"stop s", "lines/s"} else f"{value:,.0f}"
+    return Text(f"{value:,.1f}" if figure in {"stop s", "lines/s"} else f"{value:,.0f}", style)
 
 
 def _exits(row: Row) -> str:
@@ -204,27 +196,31 @@ def _as_json(row: Row) -> dict[str, Any]:
     return {
         "scenario": asdict(row.scenario) | {"on_sigterm": row.scenario.sigterm_habit},
         "summary": {figure: _spread(row.values(figure)) for figure in row.figures},
-        "runs": [_run_as_json(outcome) for outcome in row.outcomes],
+        "runs": [_outcome_as_json(outcome) for outcome in row.outcomes],
     }
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    spread = {"min": min(values), "median": statistics.median(values), "max": max(values)}
-    return {name: round(value, 3) for name, value in spread.items()}
+    return {name: round(statistic(values), 3) for name, statistic in STATISTICS.items()}
 
 
-def _run_as_json(outcome: Outcome) -> dict[str, Any]:
-    figures = {figure: round(of(outcome), 3) for figure, of in ALL_FIGURES.items()}
-    if outcome.recovery is None:
-        del figures[LEFT]
-    return figures | {
+def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
+    recovery = outcome.recovery
+    figures = [figure for figure in ALL_FIGURES if figure != LEFT or recovery is not None]
+    return run_as_json(outcome, figures) | {
         "seed": outcome.scenario.seed,
+        "recovery": None if recovery is None else asdict(recovery),
+    }
+
+
+def run_as_json(outcome: Any, figures: Iterable[str]) -> dict[str, Any]:
+    """Return these figures of a run, and what else a reader may ask for."""
+    return {figure: round(ALL_FIGURES[figure](outcome), 3) for figure in figures} | {
         "damaged": outcome.verdict.damaged,
         "unwritten": outcome.verdict.unwritten,
         "lost_examples": outcome.verdict.lost_examples,
         "exit_code": outcome.exit_code,
         "killed": outcome.killed,
         "report": outcome.report,
-        "recovery": None if outcome.recovery is None else asdict(outcome.recovery),
         "directory": outcome.directory.name,
     }

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import signal
-import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,13 @@ from typing import Any
 import click
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from benchmarks.campaign import new_directory
 from benchmarks.compose.course import FAULTS, WAYS, Course, Result, run
 from benchmarks.compose.task import build_images, check_docker
 from benchmarks.conditions import conditions
-from benchmarks.errors import BenchmarkError
 from benchmarks.progress import open_progress
-from benchmarks.table import open_console
-from logship._cli import COMMANDS
+from benchmarks.table import ALL_FIGURES, LATE, LEFT, STATISTICS, cell, open_console, run_as_json
 
 STOP_TIMEOUT_SECONDS = click.IntRange(2, 120)
 """What an orchestrator allows: Fargate's longest is 120. Docker takes whole seconds only."""
@@ -92,8 +88,7 @@ def compose(
     lived or the recoverer had its spool; 2 when nothing could be measured; what the others lose
     fails nothing.
     """
-    chosen = [name for name in WAYS if name in (ways or _all_ways())]
-    _check_run(chosen)
+    chosen = [name for name in WAYS if name in ways or not ways]
     check_docker()
     console = open_console()
     if build:
@@ -116,16 +111,6 @@ def compose(
     console.print(_as_table(rows))
     console.print(f"Ledger, output and logs are in {directory}", soft_wrap=True)
     raise SystemExit(int(not all(row.kept_the_promise for row in rows)))
-
-
-def _all_ways() -> list[str]:
-    return [name for name, way in WAYS.items() if "run" not in way.before or "run" in COMMANDS]
-
-
-def _check_run(ways: Sequence[str]) -> None:
-    missing = set(ways) - set(_all_ways())
-    if missing:
-        raise BenchmarkError(f"--way {missing.pop()}: this logship has no command `run`")
 
 
 @dataclass(frozen=True)
@@ -168,23 +153,7 @@ def _run_all(courses: Sequence[Course], repeat: int, directory: Path) -> Iterato
 
 # --- figures -------------------------------------------------------------------------------------
 
-FIGURES: dict[str, Callable[[Result], float]] = {
-    "lines/s": lambda result: result.rate_attained,
-    "written": lambda result: result.verdict.written,
-    "delivered": lambda result: result.verdict.delivered,
-    "spilled": lambda result: result.verdict.spilled,
-    "dropped": lambda result: result.verdict.dropped,
-    "LOST": lambda result: result.verdict.lost,
-    "duplicated": lambda result: result.verdict.duplicated,
-    "stop s": lambda result: result.stop_seconds,
-}
-"""Column title and figure."""
-
-STATISTICS: dict[str, Callable[[list[float]], float]] = {
-    "min": min,
-    "median": statistics.median,
-    "max": max,
-}
+FIGURES = [figure for figure in ALL_FIGURES if figure not in {LATE, LEFT}]
 
 
 def _as_table(rows: Sequence[Row]) -> Table:
@@ -201,18 +170,13 @@ def _as_table(rows: Sequence[Row]) -> Table:
         for name, statistic in STATISTICS.items() if several else [("", max)]:
             course = row.course
             labels = [course.fault, f"{course.stop_timeout:g}", course.way]
-            cells = [_cell(figure, statistic(_values(row, figure))) for figure in FIGURES]
+            cells = [cell(figure, statistic(_values(row, figure))) for figure in FIGURES]
             table.add_row(*labels, *([name] if several else []), *cells, _exits(row))
     return table
 
 
 def _values(row: Row, figure: str) -> list[float]:
-    return [FIGURES[figure](result) for result in row.results]
-
-
-def _cell(figure: str, value: float) -> Text:
-    style = ("bold red" if value else "bold green") if figure == "LOST" else ""
-    return Text(f"{value:,.1f}" if figure in {"stop s", "lines/s"} else f"{value:,.0f}", style)
+    return [ALL_FIGURES[figure](result) for result in row.results]
 
 
 def _exits(row: Row) -> str:
@@ -235,18 +199,5 @@ def _row_as_json(row: Row) -> dict[str, Any]:
         "course": asdict(row.course),
         "kept_the_promise": row.kept_the_promise,
         "summary": summary,
-        "runs": [_run_as_json(result) for result in row.results],
-    }
-
-
-def _run_as_json(result: Result) -> dict[str, Any]:
-    figures = {figure: round(of(result), 3) for figure, of in FIGURES.items()}
-    return figures | {
-        "damaged": result.verdict.damaged,
-        "unwritten": result.verdict.unwritten,
-        "lost_examples": result.verdict.lost_examples,
-        "exit_code": result.exit_code,
-        "killed": result.killed,
-        "report": result.report,
-        "directory": result.directory.name,
+        "runs": [run_as_json(result, FIGURES) for result in row.results],
     }

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from benchmarks.compose.task import Task
 from benchmarks.errors import BenchmarkError
 from benchmarks.judge import Verdict, judge, last_report
 from benchmarks.ledger import read_ledger
-from benchmarks.sidecars import free_port
+from benchmarks.sidecars import free_port, wait_until_quiet
 
 SIDECAR, RECOVERER = "sidecar", "recoverer"
 
@@ -155,44 +156,28 @@ Event = tuple[float, Callable[[], None]]
 """Seconds after the application's start, and what happens then."""
 
 
-def _slow(task: Task, seconds: float) -> list[Event]:
-    """A quarter of a CPU, until the application is gone."""
-    del seconds
-    return [(0.0, lambda: task.throttle(SIDECAR, SLOW_CPUS))]
-
-
-def _restart(task: Task, seconds: float) -> list[Event]:
-    """SIGKILL in mid-run, and up again."""
-    killed = 0.4 * seconds
-    return [
-        (killed, lambda: task.kill(SIDECAR)),
-        (killed + DOWN_SECONDS, lambda: task.start(SIDECAR)),
-    ]
-
-
-def _killed(task: Task, seconds: float) -> list[Event]:
-    """SIGKILL a second before the stop; it is back only when the application is gone."""
-    return [(max(seconds - 1.0, seconds / 2), lambda: task.kill(SIDECAR))]
-
-
-def _stops_too(task: Task, seconds: float) -> list[Event]:
-    """SIGTERM at the application's moment: a task without `dependsOn`."""
-    return [(seconds, lambda: task.stop_meanwhile(SIDECAR, STOP_SECONDS_MAX))]
-
-
 FAULTS: dict[str, Callable[[Task, float], list[Event]]] = {
     "none": lambda task, seconds: [],
-    "sidecar-slow": _slow,
-    "sidecar-restart": _restart,
-    "sidecar-killed": _killed,
-    "sidecar-stops-too": _stops_too,
+    "sidecar-slow": lambda task, seconds: [(0.0, lambda: task.throttle(SIDECAR, SLOW_CPUS))],
+    "sidecar-restart": lambda task, seconds: [
+        (0.4 * seconds, lambda: task.kill(SIDECAR)),
+        (0.4 * seconds + DOWN_SECONDS, lambda: task.start(SIDECAR)),
+    ],
+    "sidecar-killed": lambda task, seconds: [
+        (max(seconds - 1.0, seconds / 2), lambda: task.kill(SIDECAR))
+    ],
+    "sidecar-stops-too": lambda task, seconds: [
+        (seconds, lambda: task.stop_meanwhile(SIDECAR, STOP_SECONDS_MAX))
+    ],
 }
+"""What happens to the sidecar, if the application is stopped after so many seconds. A slow one has
+a quarter of a CPU until the application is gone. A killed one is back only then."""
 
 
 def _play(course: Course, task: Task, way: Way) -> float:
     """Let it log, let the fault happen, stop it; return how long the stop took."""
     started = time.monotonic()
-    for moment, happens in sorted(FAULTS[course.fault](task, course.seconds), key=_moment):
+    for moment, happens in sorted(FAULTS[course.fault](task, course.seconds), key=itemgetter(0)):
         time.sleep(max(0.0, started + moment - time.monotonic()))
         happens()
     time.sleep(max(0.0, started + course.seconds - time.monotonic()))
@@ -204,10 +189,6 @@ def _play(course: Course, task: Task, way: Way) -> float:
     stopped = time.monotonic()
     task.stop(way.service, course.stop_timeout)
     return time.monotonic() - stopped
-
-
-def _moment(event: Event) -> float:
-    return event[0]
 
 
 # --- afterwards ----------------------------------------------------------------------------------
@@ -222,7 +203,7 @@ def _settle(task: Task, way: Way) -> None:
     if way.has_recoverer:
         _wait_until_recovered(task)
         task.stop(RECOVERER, STOP_SECONDS_MAX)
-    _wait_until_quiet(task)
+    wait_until_quiet(task.output_state, QUIET_SECONDS, SETTLE_SECONDS_MAX, POLL_SECONDS)
     task.stop(SIDECAR, STOP_SECONDS_MAX)
 
 
@@ -231,15 +212,6 @@ def _wait_until_recovered(task: Task) -> None:
     deadline = time.monotonic() + SETTLE_SECONDS_MAX
     while task.spool_state() and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-
-
-def _wait_until_quiet(task: Task) -> None:
-    deadline = time.monotonic() + SETTLE_SECONDS_MAX
-    seen, since = task.output_state(), time.monotonic()
-    while (now := time.monotonic()) < min(deadline, since + QUIET_SECONDS):
-        time.sleep(POLL_SECONDS)
-        if (state := task.output_state()) != seen:
-            seen, since = state, now
 
 
 def _judged(

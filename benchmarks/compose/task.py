@@ -11,14 +11,14 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.processes import REPOSITORY, run_to_end
 
-REPOSITORY = Path(__file__).parents[2]
 COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 
 COMMAND_SECONDS_MAX = 300
@@ -161,14 +161,7 @@ class Task:
         container = self._container(service)
         stderr = directory / f"{service}.stderr"
         with (directory / f"{service}.stdout").open("wb") as out, stderr.open("wb") as err:
-            subprocess.run(
-                ["docker", "logs", container],
-                stdout=out,
-                stderr=err,
-                stdin=subprocess.DEVNULL,
-                check=False,
-                timeout=COMMAND_SECONDS_MAX,
-            )
+            _run(["docker", "logs", container], COMMAND_SECONDS_MAX, stdout=out, stderr=err)
         return stderr
 
     def last_words(self, service: str) -> str:
@@ -215,7 +208,7 @@ class Task:
         return ended
 
     def _try(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return _run([*self._command, *words], COMMAND_SECONDS_MAX, self._environ)
+        return _run([*self._command, *words], COMMAND_SECONDS_MAX, env=self._environ)
 
 
 def _compose(project: str) -> list[str]:
@@ -223,24 +216,10 @@ def _compose(project: str) -> list[str]:
 
 
 def _run(
-    command: Sequence[str], seconds_max: float, environ: Mapping[str, str] | None = None
+    command: list[str], seconds_max: float, **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=seconds_max,
-            start_new_session=True,  # a Ctrl-C is for the benchmark, which then cleans up
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BenchmarkError(
-            f"{' '.join(command)}: no end after {seconds_max:g} seconds"
-        ) from error
+    # A Ctrl-C is for the benchmark, which then cleans up.
+    return run_to_end(command, seconds_max, start_new_session=True, **options)
 
 
 def _tail(ended: subprocess.CompletedProcess[str]) -> str:

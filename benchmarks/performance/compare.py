@@ -14,11 +14,11 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.performance.figures import FIGURES, HIGHER, Figure
-from benchmarks.performance.measures import MEASURES, OURS, Measure
+from benchmarks.performance.figures import FIGURES, HIGHER, RATIO, Figure
+from benchmarks.performance.measures import MEASURES, Measure, is_ours
 from benchmarks.performance.results import Key, Measured, Results, read_results
-from benchmarks.performance.statistics import Spread
-from benchmarks.performance.tables import RATIO, shown
+from benchmarks.performance.statistics import Spread, spread_of
+from benchmarks.performance.tables import shown
 from benchmarks.table import open_console, ruled_table
 
 
@@ -59,7 +59,7 @@ class Move:
     @property
     def is_regression(self) -> bool:
         """Whether it is logship's own figure, beyond its spread, and worse."""
-        return self.is_beyond_spread and self.is_worse and self.key.subject in OURS
+        return self.is_beyond_spread and self.is_worse and is_ours(self.key.subject)
 
 
 def moves(before: Results, after: Results) -> Iterator[Move]:
@@ -82,7 +82,12 @@ def _moves_of(name: str, measure: Measure, before: Measured, after: Measured) ->
 
 
 def _spread(measured: Measured, key: Key, against: Key | None) -> Spread | None:
-    return measured.spread(key) if against is None else measured.ratio(key, against)
+    if against is not None:
+        return measured.ratio(key, against)
+    values = list(measured.by_turn(key).values())
+    if FIGURES[key.figure].is_exact:
+        values = [max(values)] if values else []
+    return spread_of(values) if values else None
 
 
 @click.command()

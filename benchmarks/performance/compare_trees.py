@@ -7,8 +7,6 @@ same machine. Every ratio is of two neighbours.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -16,13 +14,13 @@ from rich.table import Table
 
 from benchmarks.campaign import new_directory
 from benchmarks.errors import BenchmarkError
-from benchmarks.performance.figures import FIGURES
+from benchmarks.performance.figures import FIGURES, RATIO
 from benchmarks.performance.job import in_turns
-from benchmarks.performance.measures import MEASURES, OURS
+from benchmarks.performance.measures import MEASURES, is_ours
 from benchmarks.performance.results import Key, Measured, read_results, write_results
 from benchmarks.performance.statistics import ratios, spread_of
-from benchmarks.performance.tables import RATIO, shown
-from benchmarks.processes import REPOSITORY
+from benchmarks.performance.tables import shown
+from benchmarks.processes import REPOSITORY, command_line, run_to_end
 from benchmarks.progress import open_progress
 from benchmarks.table import open_console, ruled_table
 
@@ -88,16 +86,8 @@ def _take(
     """Take one turn of these measures, and add what it found."""
     found = tree / f"{turn}.json"
     options = [f"--only={name}" for name in names] + [f"--server={server}" for server in servers]
-    command = [sys.executable, "-m", "benchmarks", "all", "--turn", f"--json={found}", *options]
-    done = subprocess.run(
-        command,
-        cwd=tree,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TURN_SECONDS_MAX,
-        check=False,
-    )
+    command = command_line("benchmarks", "all", "--turn", f"--json={found}", *options)
+    done = run_to_end(command, TURN_SECONDS_MAX, cwd=tree)
     if done.returncode:
         raise BenchmarkError(f"turn {turn + 1} failed in {tree}: {done.stderr[-500:]}")
     for name, measured in read_results([found]).items():
@@ -116,7 +106,7 @@ def _as_table(name: str, sides: Sides) -> Table:
         table.add_column(heading, justify="right")
     for key in sides[NEW][name].all_keys():
         reference = MEASURES[name].reference_of(key)
-        against = [None, reference] if reference and key.subject in OURS else [None]
+        against = [None, reference] if reference and is_ours(key.subject) else [None]
         for each in against:
             if row := _row(name, key, each, sides):
                 table.add_row(*row)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.performance.goals import verdicts
+from benchmarks.performance.goals import HEADINGS, verdicts
 from benchmarks.performance.measures import MEASURES, SHOWN
 from benchmarks.performance.results import Measured, Results
-from benchmarks.performance.summary import summary_of
 from benchmarks.performance.tables import grid_of
-from benchmarks.performance.words import conditions_line, versions_line
+from benchmarks.performance.words import conditions_line, summary_of, versions_line
 
 PAGE = Path("docs/performance.md")
 """From the root of the repository."""
@@ -53,12 +52,9 @@ def markdown_of(results: Results) -> str:
 
 
 def _targets(results: Results) -> str:
-    rows = []
-    for each in verdicts(results):
-        bounds = (each.bound(each.goal.must), each.bound(each.goal.goal))
-        word = f"**{each.word}**" if each.word == "not met" else each.word
-        rows.append([each.goal.text, each.measured, *bounds, word])
-    return _table(["figure", "measured", "must", "goal", ""], rows, names=1)
+    words = {"not met": "**not met**"}
+    rows = [[*each.cells, words.get(each.word, each.word)] for each in verdicts(results)]
+    return _table(HEADINGS, rows, names=1)
 
 
 def _section(name: str, measured: Measured) -> Iterator[str]:
@@ -68,12 +64,12 @@ def _section(name: str, measured: Measured) -> Iterator[str]:
     yield f"{conditions_line(measured)}. {versions_line(measured)}."
 
 
-def _table(headings: list[str], rows: list[list[str]], names: int) -> str:
+def _table(headings: Sequence[str], rows: list[list[str]], names: int) -> str:
     rule = [" --- " if number < names else " ---: " for number in range(len(headings))]
     lines = [_row(headings), f"|{'|'.join(rule)}|", *map(_row, rows)]
     return "\n".join(lines)
 
 
-def _row(cells: list[str]) -> str:
+def _row(cells: Sequence[str]) -> str:
     escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
     return f"| {' | '.join(escaped)} |"

@@ -6,13 +6,16 @@ backoff is measured. Prepared frames of as many bytes are the ceiling.
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.performance.holding import BOUND_BYTES, holding
 from benchmarks.performance.job import Job, in_turns
 from benchmarks.performance.results import Curve, Measured
-from benchmarks.performance.serving import Served, serving
+from benchmarks.performance.serving import serving
 from benchmarks.performance.throughput import PREPARED
 from benchmarks.processes import run_program
 from benchmarks.records import SAME_NAME
+from benchmarks.sidecars import Sidecar
 
 SUBJECTS = ("logship", "logship-spool", PREPARED)
 PROGRAM = "benchmarks.performance.programs.frames"
@@ -26,11 +29,13 @@ def measure(job: Job) -> Measured:
     for server in job.servers:
         for turn, subject in in_turns(SUBJECTS, turns):
             job.tell(f"{subject}, {server}")
-            with serving(job, server) as served:
-                work = _send_prepared if subject == PREPARED else _drain
-                seconds, size, points = work(job, served, subject, bound)
-            rate = size / seconds
-            figures = {"drain_seconds": seconds, "drained_bytes_per_second": rate}
+            with serving(job, server) as sidecar:
+                points: list[Any] = []
+                if subject == PREPARED:
+                    seconds, size = _send_prepared(job, sidecar, bound)
+                else:
+                    seconds, size, points = _drain(job, sidecar, subject, bound)
+            figures = {"drained_bytes_per_second": size / seconds, "drain_seconds": seconds}
             measured.add(turn, subject, server, **figures)
             if turn == 0 and points:
                 measured.curves.append(Curve("drain_seconds", subject, server, points))
@@ -39,26 +44,23 @@ def measure(job: Job) -> Measured:
 
 _NOTES = (
     "The sidecar is stopped (SIGSTOP) while the buffer of 64 MiB fills with records of 400 "
-    "characters, then goes on: the clock runs from there to the last ack.",
+    "characters, then goes on: the clock runs from there to the last ack. The ratios are of MiB/s: "
+    "not every subject holds the same bytes.",
 )
 
-Points = list[tuple[float, float]]
 
-
-def _send_prepared(job: Job, served: Served, subject: str, bound: int) -> tuple[float, int, Points]:
+def _send_prepared(job: Job, sidecar: Sidecar, bound: int) -> tuple[float, int]:
     """Send as many bytes in prepared frames; return seconds and bytes."""
-    del subject
-    host, port = served.address
+    host, port = sidecar.address
     found = run_program(PROGRAM, *(host, port, 60, "acked", bound, SAME_NAME), stderr=job.stderr)
-    return (found["ended_ns"] - found["begun_ns"]) / 1e9, found["bytes"], []
+    return (found["ended_ns"] - found["begun_ns"]) / 1e9, found["bytes"]
 
 
-def _drain(job: Job, served: Served, subject: str, bound: int) -> tuple[float, int, Points]:
+def _drain(job: Job, sidecar: Sidecar, subject: str, bound: int) -> tuple[float, int, list[Any]]:
     """Fill and drain once; return seconds, bytes and what was held meanwhile."""
-    with holding(job, subject, served.address, bound) as holder:
+    with holding(job, subject, sidecar.address, bound) as holder:
         holder.tell("warm")
-        served.sidecar.pause()
+        sidecar.pause()
         holder.tell("fill")
-        found = holder.tell("drain", served.sidecar.group)
-    points = [(seconds, size) for seconds, size in found["points"]]
-    return found["seconds"], found["bytes"], points
+        found = holder.tell("drain", sidecar.group)
+    return found["seconds"], found["bytes"], found["points"]

@@ -17,7 +17,8 @@ class Figure:
         unit: Of the values as they are shown.
         better: `higher` or `lower`.
         scale: What a value is multiplied with before it is shown.
-        is_exact: The same in every run: any change is one, also where there is only one value.
+        is_exact: The same in every run: any change of its greatest value is one, also where there
+            is only one value.
     """
 
     title: str
@@ -45,6 +46,9 @@ _FORMS = ((100.0, "{:,.0f}"), (10.0, "{:,.1f}"), (0.0, "{:,.2f}"))
 _MIB = 1 / (1 << 20)
 
 
+RATIO = Figure("ratio", "")
+
+
 def _nanoseconds(title: str) -> Figure:
     return Figure(title, "µs", scale=1e-3)
 
@@ -53,9 +57,9 @@ FIGURES: dict[str, Figure] = {
     "records_per_second": Figure("throughput", "records/s", HIGHER),
     "client_cpu_seconds_per_record": Figure("client CPU", "µs/record", scale=1e6),
     "server_cpu_seconds_per_record": Figure("server CPU", "µs/record", scale=1e6),
-    "call_ns": Figure("a call", "µs", scale=1e-3),
-    "sustained_call_ns": Figure("a call, without pause", "µs", scale=1e-3),
-    "record_cpu_ns": Figure("CPU of a record", "µs", scale=1e-3),
+    "call_ns": _nanoseconds("a call"),
+    "sustained_call_ns": _nanoseconds("a call, without pause"),
+    "record_cpu_ns": _nanoseconds("CPU of a record"),
     "emitted_per_second": Figure("emitted", "records/s", HIGHER),
     "emit_p50_ns": _nanoseconds("p50"),
     "emit_p99_ns": _nanoseconds("p99"),
@@ -73,11 +77,12 @@ FIGURES: dict[str, Figure] = {
     "process_seconds": Figure("the whole process", "ms", scale=1e3),
     "leave_seconds": Figure("added to the exit", "ms", scale=1e3),
     "leave_cpu_seconds": Figure("CPU added to it", "ms", scale=1e3),
-    "wire_bytes_per_record": Figure("on the wire", "bytes/record", is_exact=False),
+    "wire_bytes_per_record": Figure("on the wire", "bytes/record"),
     "cpu_share": Figure("CPU of the process", "% of a core", scale=100),
     "shipper_cpu_share": Figure("CPU of the shipper", "% of a core", scale=100),
     "lost": Figure("lost", "lines", is_exact=True),
     "spilled": Figure("spilled to stderr", "lines"),
+    "dropped": Figure("declared as dropped", "lines"),
     "delivered": Figure("delivered", "lines", HIGHER),
     "stop_seconds": Figure("stop", "s"),
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.performance.figures import HIGHER, LOWER, Figure
+from benchmarks.performance.figures import HIGHER, LOWER, RATIO
 from benchmarks.performance.handler import NOTHING, OTHER_CASES, PLAIN
 from benchmarks.performance.results import Key, Results
 from benchmarks.performance.serving import COUNTING, EMBEDDED
@@ -17,7 +17,7 @@ from benchmarks.performance.statistics import Spread
 from benchmarks.performance.threads import ONE, TWO
 from benchmarks.performance.throughput import ENCODING, MANY, NOWHERE, ONE_SHAPE, SINK
 from benchmarks.records import VARIED_NAME
-from benchmarks.sidecars import KINDS
+from benchmarks.servers import KINDS
 from benchmarks.table import ruled_table
 
 Find = Callable[[Results], Spread | None]
@@ -65,18 +65,23 @@ class Verdict:
         return value >= bound if self.goal.better == HIGHER else value <= bound
 
     @property
-    def measured(self) -> str:
-        """The figure with its spread, as a person reads it."""
+    def cells(self) -> list[str]:
+        """The line of the table as a person reads it, without the word: see `HEADINGS`."""
+        sign = "≥" if self.goal.better == HIGHER else "≤"
+        bounds = [f"{sign} {value:g}{self.goal.unit}" for value in (self.goal.must, self.goal.goal)]
+        return [self.goal.text, self._measured, *bounds]
+
+    @property
+    def _measured(self) -> str:
+        """The figure with its spread."""
         if self.spread is None:
             return "-"
-        figure = Figure("", "")
-        low, high = figure.shown(self.spread.low), figure.shown(self.spread.high)
-        return f"{figure.shown(self.spread.median)}{self.goal.unit} ({low} to {high})"
+        low, high = (RATIO.shown(value) for value in (self.spread.low, self.spread.high))
+        return f"{RATIO.shown(self.spread.median)}{self.goal.unit} ({low} to {high})"
 
-    def bound(self, value: float) -> str:
-        """Return a bound as a person reads it."""
-        sign = "≥" if self.goal.better == HIGHER else "≤"
-        return f"{sign} {value:g}{self.goal.unit}"
+
+HEADINGS = ("figure", "measured", "must", "goal", "")
+"""Those of `Verdict.cells`, and of the word."""
 
 
 def verdicts(results: Results) -> list[Verdict]:
@@ -87,15 +92,14 @@ def verdicts(results: Results) -> list[Verdict]:
 def verdicts_table(results: Results) -> Table:
     """Return the verdicts for a terminal."""
     table = ruled_table("Targets (medians and spread of ratios in one run)")
-    table.add_column("figure")
-    for heading in ("measured", "must", "goal"):
+    text, *numbers, word = HEADINGS
+    table.add_column(text)
+    for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column(word)
     styles = {"not met": "bold red", "met": "green", "goal met": "bold green"}
     for each in verdicts(results):
-        word = Text(each.word, styles.get(each.word, "dim"))
-        bounds = (each.bound(each.goal.must), each.bound(each.goal.goal))
-        table.add_row(each.goal.text, each.measured, *bounds, word)
+        table.add_row(*each.cells, Text(each.word, styles.get(each.word, "dim")))
     return table
 
 

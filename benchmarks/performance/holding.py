@@ -12,16 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.conditions import clean_environ
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.job import Job
-from benchmarks.processes import REPOSITORY, command_line
+from benchmarks.performance.programs.shared import looking
+from benchmarks.processes import start_program
 from benchmarks.sidecars import Address
 
 PROGRAM = "benchmarks.performance.programs.hold"
 BOUND_BYTES = 64 << 20
 """The buffer, where a measure fills it."""
 ANSWER_SECONDS_MAX = 180.0
+LOOK_SECONDS = 0.05
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -71,14 +72,11 @@ def holding(
     """Give such a process, connected to this address once it has something to send."""
     spool = job.new_place() if subject == "logship-spool" else ""
     with job.stderr.open("a") as stderr:
-        process = subprocess.Popen(
-            command_line(PROGRAM, subject, *address, spool, bound_bytes),
-            cwd=REPOSITORY,
-            env=clean_environ(),
+        process = start_program(
+            PROGRAM,
+            *(subject, *address, spool, bound_bytes),
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
             stderr=stderr,
-            text=True,
         )
     try:
         yield Holder(process, job.stderr)
@@ -88,14 +86,9 @@ def holding(
 
 
 class Watch:
-    """Looks at a process's memory from a thread, until it is told that it is over."""
+    """What was seen of a process's memory, and names of moments."""
 
-    LOOK_SECONDS = 0.05
-
-    def __init__(self, holder: Holder) -> None:
-        self._holder = holder
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+    def __init__(self) -> None:
         self._begun = time.monotonic()
         self.points: list[tuple[float, float]] = []
         self.marks: list[tuple[float, str]] = []
@@ -104,15 +97,15 @@ class Watch:
         """Note that something begins now."""
         self.marks.append((time.monotonic() - self._begun, name))
 
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
+    def note(self, size: int) -> None:
+        """Note the resident set of a process that lives."""
+        if size:
+            self.points.append((round(time.monotonic() - self._begun, 3), size))
 
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
 
-    def _watch(self) -> None:
-        while not self._over.wait(self.LOOK_SECONDS):
-            if size := self._holder.rss_bytes():
-                self.points.append((round(time.monotonic() - self._begun, 3), size))
+@contextlib.contextmanager
+def watching(holder: Holder) -> Iterator[Watch]:
+    """Look at a process's memory until the block has ended."""
+    watch = Watch()
+    with looking(lambda: watch.note(holder.rss_bytes()), LOOK_SECONDS):
+        yield watch

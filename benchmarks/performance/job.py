@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,8 +83,3 @@ def version_of(server: str) -> str:
         return "logship receive --count" if executable else "logship receive"
     program = executable or kind
     return server_version(program) if shutil.which(program) else "not found"
-
-
-def seconds_since(started: str) -> float:
-    """Return seconds since a moment that `conditions` noted."""
-    return (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds()

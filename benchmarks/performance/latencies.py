@@ -8,20 +8,19 @@ black hole that takes connections and reads nothing; at last with a buffer that 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from benchmarks.performance.job import Job
 from benchmarks.performance.results import Curve, Measured
-from benchmarks.performance.statistics import is_supported, quantile
+from benchmarks.performance.serving import EMBEDDED, serving
+from benchmarks.performance.statistics import call_figures, is_supported, quantile
 from benchmarks.processes import run_program
-from benchmarks.sidecars import Address, running_receiver
+from benchmarks.sidecars import Address
 
 PROGRAM = "benchmarks.performance.programs.latency"
 SIDECARS = ("healthy", "slow", "dead", "black hole", "black hole, buffer full")
 PLACES = ("thread", "loop")
-QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 RATE = 3000.0
 SHARES = sorted(
     {
@@ -45,22 +44,13 @@ def measure(job: Job) -> Measured:
                 job.tell(f"{place}, {sidecar}")
                 calls = _nanoseconds_of_calls(job, sidecar, place, records)
                 took.setdefault((place, sidecar), []).extend(calls)
-                measured.add(turn, place, sidecar, **call_figures(calls, records))
+                measured.add(turn, place, sidecar, **call_figures(calls))
     for (place, sidecar), calls in took.items():
         calls.sort()
-        shares = [share for share in SHARES if is_supported(share, records * turns)]
+        shares = [share for share in SHARES if is_supported(share, len(calls))]
         points = [(float(quantile(calls, share)), round(share, 5)) for share in shares]
         measured.curves.append(Curve("emit_ns", place, sidecar, points))
     return measured
-
-
-def call_figures(calls: Sequence[int], records: int) -> dict[str, float]:
-    """Return the figures of ascending nanoseconds, or quantiles, of so many calls."""
-    return {
-        f"emit_{name}_ns": quantile(calls, share)
-        for name, share in QUANTILES.items()
-        if name == "max" or is_supported(share, records)
-    }
 
 
 _NOTES = (
@@ -71,19 +61,19 @@ _NOTES = (
 
 
 def _nanoseconds_of_calls(job: Job, sidecar: str, place: str, records: int) -> list[int]:
-    """Run the program once; return evenly spaced quantiles of its calls' nanoseconds."""
+    """Run the program once; return the nanoseconds of its calls, ascending."""
     phase = "full" if sidecar.endswith("full") else "open"
-    with _endpoint(job.new_place(), sidecar) as (host, port):
+    with _endpoint(job, sidecar) as (host, port):
         arguments = (f"tcp://{host}:{port}", place, phase, records, RATE)
         took: list[int] = run_program(PROGRAM, *arguments, stderr=job.stderr)
     return took
 
 
 @contextmanager
-def _endpoint(directory: Path, sidecar: str) -> Iterator[Address]:
+def _endpoint(job: Job, sidecar: str) -> Iterator[Address]:
     """Give the address of a sidecar of this kind."""
     if sidecar in ("healthy", "slow"):
-        with running_receiver(directory) as receiver:
+        with serving(job, EMBEDDED) as receiver:
             if sidecar == "slow":
                 receiver.throttle()
             yield receiver.address

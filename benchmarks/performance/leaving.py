@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 
-from benchmarks.conditions import clean_environ
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.handler import NOTHING
 from benchmarks.performance.job import Job, in_turns
 from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import EMBEDDED, serving
-from benchmarks.processes import REPOSITORY, command_line
+from benchmarks.processes import clean_environ, start_program
+from benchmarks.sidecars import cpu_seconds_of
 
 PROGRAM = "benchmarks.performance.programs.stay"
 SUBJECTS = (NOTHING, "logship")
@@ -51,27 +50,15 @@ def _seconds_to_leave(job: Job, subject: str, environ: dict[str, str]) -> tuple[
     """Return seconds from the signal until the process is gone, and of its CPU meanwhile."""
     with (
         job.stderr.open("a") as stderr,
-        subprocess.Popen(
-            command_line(PROGRAM, subject),
-            cwd=REPOSITORY,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-        ) as process,
+        start_program(PROGRAM, subject, env=environ, stderr=stderr) as process,
     ):
         assert process.stdout is not None
         if not process.stdout.readline():
             raise BenchmarkError(f"{PROGRAM} did not start; see {job.stderr}")
-        cpu_seconds = time.clock_gettime(_cpu_clock(process.pid))
+        cpu_seconds = cpu_seconds_of(process.pid)
         begun = time.perf_counter()
         process.send_signal(signal.SIGTERM)
         _, _, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begun
         process.returncode = 0  # it was waited for here
     return seconds, usage.ru_utime + usage.ru_stime - cpu_seconds
-
-
-def _cpu_clock(process_id: int) -> int:
-    """Return the clock of a process's CPU time, as clock_getcpuclockid(3) makes it."""
-    return (~process_id << 3) | 2

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from benchmarks.performance.handler import NOTHING
 from benchmarks.performance.job import Job
 from benchmarks.performance.results import Measured
-from benchmarks.performance.serving import Served, serving
+from benchmarks.performance.serving import serving
 from benchmarks.processes import run_program
+from benchmarks.sidecars import Sidecar
 
 SUBJECTS = (NOTHING, "logship", "fluent-logger", "fluent-logger-async")
 PROGRAM = "benchmarks.performance.programs.pace"
@@ -26,13 +27,8 @@ def measure(job: Job) -> Measured:
     with serving(job, "embedded") as server, ThreadPoolExecutor(len(SUBJECTS)) as pool:
         for turn in range(turns):
             job.tell(f"turn {turn + 1} of {turns}")
-            shares = dict(
-                zip(
-                    SUBJECTS,
-                    pool.map(lambda subject: _share(job, server, subject, seconds), SUBJECTS),
-                    strict=True,
-                )
-            )
+            found = pool.map(lambda subject: _share(job, server, subject, seconds), SUBJECTS)
+            shares = dict(zip(SUBJECTS, found, strict=True))
             for subject, share in shares.items():
                 measured.add(turn, subject, "", cpu_share=share)
                 if subject != NOTHING:
@@ -47,7 +43,7 @@ _NOTES = (
 )
 
 
-def _share(job: Job, server: Served, subject: str, seconds: float) -> float:
+def _share(job: Job, server: Sidecar, subject: str, seconds: float) -> float:
     host, port = server.address
     environ = {"LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}", "LOGSHIP_TAG": "benchmark"}
     found = run_program(

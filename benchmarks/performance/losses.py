@@ -13,8 +13,6 @@ from benchmarks.scenario import SHIPPER_NAMES, Scenario
 
 FAULTS_QUICK = ("none", "sidecar-restart", "sidecar-down")
 FAULTS_FULL = (*FAULTS_QUICK, "sidecar-slow", "sidecar-stops-too")
-TAIL_LINES = 100_000
-TAIL_CASE = "sidecar-slow, 100,000 lines at the end"
 
 
 def measure(job: Job) -> Measured:
@@ -22,10 +20,11 @@ def measure(job: Job) -> Measured:
     seconds, repeat = job.pick(5.0, 8.0, 0.5), job.pick(1, 2, 1)
     measured = job.measured(seconds=seconds, repeat=repeat, rate=300, stop_timeout=10)
     measured.notes += _NOTES
-    cases = {fault: Scenario(fault=fault, seconds=seconds) for fault in _faults(job)}
+    faults = job.pick(FAULTS_QUICK, FAULTS_FULL, FAULTS_QUICK[:1])
+    cases = {fault: Scenario(fault=fault, seconds=seconds) for fault in faults}
     if job.effort == FULL:
-        cases[TAIL_CASE] = Scenario(
-            fault="sidecar-slow", seconds=4, stop_timeout=30, tail=TAIL_LINES
+        cases["sidecar-slow, 100,000 lines at the end"] = Scenario(
+            fault="sidecar-slow", seconds=4, stop_timeout=30, tail=100_000
         )
     for case, scenario in cases.items():
         job.tell(case)
@@ -46,18 +45,16 @@ def measure(job: Job) -> Measured:
                     case,
                     lost=verdict.lost,
                     spilled=verdict.spilled,
+                    dropped=verdict.dropped,
                     delivered=verdict.delivered,
                     stop_seconds=outcome.stop_seconds,
                 )
     return measured
 
 
-def _faults(job: Job) -> tuple[str, ...]:
-    return job.pick(FAULTS_QUICK, FAULTS_FULL, FAULTS_QUICK[:1])
-
-
 _NOTES = (
     "300 lines/s of 400 characters, then SIGTERM and 10 s to end, or 30 s with 100,000 lines at "
     "the end; embedded receiver. Lost is what is neither in its output nor on the program's "
-    "stderr. The peers run as their READMEs advise; `make proof` has the whole matrix.",
+    "stderr, and not declared as dropped. The peers run as their READMEs advise; `make proof` has "
+    "the whole matrix.",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks.performance.holding import BOUND_BYTES, Watch, holding
+from benchmarks.performance.holding import BOUND_BYTES, Watch, holding, watching
 from benchmarks.performance.job import Job, in_turns
 from benchmarks.performance.results import Curve, Measured
 from benchmarks.performance.serving import serving
@@ -15,12 +15,8 @@ RATE = 3000.0
 
 def measure(job: Job) -> Measured:
     """Take each subject through the same life, in turns."""
-    turns, seconds, soak_seconds = (
-        job.pick(2, 5, 1),
-        job.pick(1.0, 5.0, 0.1),
-        job.pick(1.0, 20.0, 0.1),
-    )
-    bound = job.pick(BOUND_BYTES, BOUND_BYTES, 16 << 20)
+    turns, bound = job.pick(2, 5, 1), job.pick(BOUND_BYTES, BOUND_BYTES, 16 << 20)
+    seconds, soak_seconds = job.pick(1.0, 5.0, 0.1), job.pick(1.0, 20.0, 0.1)
     measured = job.measured(
         turns=turns, rate=RATE, load_seconds=seconds, soak_seconds=soak_seconds, bound=bound
     )
@@ -54,9 +50,9 @@ _NOTES = (
 def _life(job: Job, subject: str, seconds: float, soak_seconds: float) -> Watch:
     """Return what was seen of a program that starts, logs steadily, then as fast as it can."""
     with (
-        serving(job, "embedded") as served,
-        holding(job, subject, served.address) as holder,
-        Watch(holder) as watch,
+        serving(job, "embedded") as sidecar,
+        holding(job, subject, sidecar.address) as holder,
+        watching(holder) as watch,
     ):
         watch.mark("start")
         holder.tell("warm")
@@ -79,15 +75,15 @@ def _between(watch: Watch, name: str) -> list[float]:
 def _outage(job: Job, subject: str, bound: int) -> tuple[int, int, Watch]:
     """Return the resident set before and at the end of an outage that fills the buffer."""
     with (
-        serving(job, "embedded") as served,
-        holding(job, subject, served.address, bound) as holder,
-        Watch(holder) as watch,
+        serving(job, "embedded") as sidecar,
+        holding(job, subject, sidecar.address, bound) as holder,
+        watching(holder) as watch,
     ):
         watch.mark("start")
         holder.tell("warm")
         idle = holder.rss_bytes()
         watch.mark("sidecar down")
-        served.sidecar.kill()
+        sidecar.kill()
         holder.tell("fill")
         full = holder.rss_bytes()
         watch.mark("full")

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from html import escape
 
 from benchmarks.performance.charts import Plot
-from benchmarks.performance.goals import verdicts
+from benchmarks.performance.goals import HEADINGS, verdicts
 from benchmarks.performance.measures import MEASURES, SHOWN
 from benchmarks.performance.plots import plots_of
 from benchmarks.performance.results import Measured, Results
-from benchmarks.performance.summary import summary_of
 from benchmarks.performance.tables import Grid, grid_of
-from benchmarks.performance.words import conditions_line, versions_line
+from benchmarks.performance.words import conditions_line, summary_of, versions_line
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1b1f24; --faint: #57606a; --rule: #d0d7de;
@@ -84,14 +83,15 @@ _DOCUMENT = """<!DOCTYPE html>
 
 def _targets(results: Results) -> Iterator[str]:
     yield '<section id="targets"><h2>Targets of the project</h2><div class="table"><table>'
-    yield '<tr><th>figure</th><th class="number">measured</th><th class="number">must</th>'
-    yield '<th class="number">goal</th><th></th></tr>'
+    text, *numbers, word = HEADINGS
+    heads = "".join(f'<th class="number">{number}</th>' for number in numbers)
+    yield f"<tr><th>{text}</th>{heads}<th>{word}</th></tr>"
     kinds = {"met": "met", "goal met": "met", "not met": "not"}
     for each in verdicts(results):
-        numbers = (each.measured, each.bound(each.goal.must), each.bound(each.goal.goal))
+        text, *numbers = each.cells
         cells = "".join(f'<td class="number">{escape(number)}</td>' for number in numbers)
         word = f'<td class="word {kinds.get(each.word, "missing")}">{each.word}</td>'
-        yield f"<tr><td>{_marked_up(each.goal.text)}</td>{cells}{word}</tr>"
+        yield f"<tr><td>{_marked_up(text)}</td>{cells}{word}</tr>"
     yield "</table></div></section>"
 
 
@@ -113,7 +113,9 @@ def _figure(plot: Plot, conditions: str) -> str:
 
 
 def _table(grid: Grid) -> str:
-    kinds = [' class="number"' if number >= grid.names else "" for number in range(grid.width)]
+    kinds = [
+        ' class="number"' if number >= grid.names else "" for number in range(len(grid.headings))
+    ]
 
     def row(cells: list[str], tag: str) -> str:
         pairs = zip(cells, kinds, strict=True)

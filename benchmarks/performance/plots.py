@@ -17,14 +17,13 @@ from benchmarks.performance.charts import (
     time_axis,
 )
 from benchmarks.performance.figures import FIGURES, Figure
-from benchmarks.performance.handler import NOTHING
+from benchmarks.performance.measures import CEILINGS
 from benchmarks.performance.results import Curve, Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED
-from benchmarks.performance.shapes import MSGPACK
-from benchmarks.performance.start import ALONE, BASE, UNDER_RUN
+from benchmarks.performance.start import UNDER_RUN
 from benchmarks.performance.statistics import Spread
 from benchmarks.performance.tables import figures_of, rows_of, shown
-from benchmarks.performance.throughput import AIOFLUENT, ENCODING, MANY, PREPARED
+from benchmarks.performance.throughput import AIOFLUENT, MANY
 
 _COLOURS = {
     "logship": 0,
@@ -34,22 +33,23 @@ _COLOURS = {
     "fluent-logger": 2,
     "fluent-logger-async": 3,
     AIOFLUENT: 4,
-    **dict.fromkeys((ENCODING, MSGPACK, PREPARED, NOTHING, BASE, ALONE), 5),
+    **dict.fromkeys(CEILINGS, 5),
 }
 """The same subject has the same colour everywhere; ceilings and what does nothing are grey."""
-_GREY, _GOOD, _BAD = 5, 6, 7
+_GREY = 5
+_FATES = (6, 2, _GREY, 7)
+"""Delivered, spilled, dropped, lost."""
 _CASES = {
     EMBEDDED: "embedded receiver",
     COUNTING: "embedded receiver, counting",
     "none": "no fault",
 }
-_SPILLED = 2
 _MIB = 1 << 20
 
 
 def plots_of(name: str, measured: Measured) -> list[Plot]:
     """Return the plots of a measure, from what is there of it."""
-    return list(_PLOTS[name](measured))
+    return list(_PLOTS.get(name, _bar_plots)(measured))
 
 
 def _bar_plots(measured: Measured) -> Iterator[Plot]:
@@ -120,13 +120,16 @@ def _loss(measured: Measured) -> Iterator[Plot]:
             above = case
         counts = [
             sum(measured.by_turn(Key(name, subject, case)).values())
-            for name in ("delivered", "spilled", "lost")
+            for name in ("delivered", "spilled", "dropped", "lost")
         ]
         written = sum(counts) or 1.0
         shares = [100 * count / written for count in counts]
-        text = f"{counts[2]:,.0f} lost, {counts[1]:,.0f} spilled of {written:,.0f}"
-        rows.append(Bar(subject, list(zip(shares, (_GOOD, _SPILLED, _BAD), strict=True)), text))
-    title = "Lines delivered (green), spilled to stderr (orange), lost (red); all runs together"
+        text = f"{counts[3]:,.0f} lost, {counts[1]:,.0f} spilled of {written:,.0f}"
+        rows.append(Bar(subject, list(zip(shares, _FATES, strict=True)), text))
+    title = (
+        "Lines delivered (green), spilled to stderr (orange), declared as dropped (grey), lost "
+        "(red); all runs together"
+    )
     yield bars(title, rows, linear_axis(0, 100, " %"))
 
 
@@ -196,16 +199,9 @@ def _grouped(curves: Sequence[Curve], name: Callable[[Curve], str]) -> dict[str,
 
 _PLOTS: dict[str, Callable[[Measured], Iterator[Plot]]] = {
     "throughput": _throughput,
-    "handler": _bar_plots,
-    "shapes": _bar_plots,
-    "emit": _bar_plots,
-    "threads": _bar_plots,
-    "start": _bar_plots,
-    "leaving": _bar_plots,
     "drain": _drain,
     "memory": _memory,
-    "wire": _bar_plots,
-    "light": _bar_plots,
     "latency": _latency,
     "loss": _loss,
 }
+"""All others have bars alone."""

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
-import socket
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.errors import BenchmarkError
 from benchmarks.performance.job import Job
-from benchmarks.processes import command_line
-from benchmarks.sidecars import (
-    Address,
-    Sidecar,
-    counting_receiver,
-    cpu_seconds_of,
-    open_sidecar,
-    running_receiver,
-)
+from benchmarks.processes import start_program
+from benchmarks.servers import open_sidecar
+from benchmarks.sidecars import Embedded, Sidecar, cpu_seconds_of, running
 
 EMBEDDED = "embedded"
 """`logship receive` that writes its lines to /dev/null: it decodes, makes lines and acks."""
@@ -29,63 +20,8 @@ EMBEDDED = "embedded"
 COUNTING = "embedded:counting"
 """`logship receive --count`: it checks, counts and acks, and makes no lines."""
 
-TAKEN_IN_SECONDS_MAX = 120.0
-LOOK_SECONDS = 0.002
 
-
-class Server:
-    """A server that takes records: an address, and the CPU time of a process."""
-
-    address: Address
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time it has used so far."""
-        raise NotImplementedError
-
-    def wait_until_read(self) -> int:
-        """Wait until no byte waits in a socket of this port; return that moment, monotonic ns.
-
-        What a sender without acks has handed to the kernel is taken in only then.
-
-        Raises:
-            BenchmarkError: It reads for too long.
-        """
-        deadline = time.monotonic() + TAKEN_IN_SECONDS_MAX
-        while _bytes_in_sockets(self.address[1]):
-            if time.monotonic() > deadline:
-                raise BenchmarkError(f"the server on port {self.address[1]} does not read on")
-            time.sleep(LOOK_SECONDS)
-        return time.monotonic_ns()
-
-
-def _bytes_in_sockets(port: int) -> int:
-    """Return how many bytes the kernel holds between a port of this machine and its clients."""
-    waiting = 0
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, state, queues, *_ = line.split()
-        if state != "0A" and port in (_port(local), _port(remote)):
-            sent, received = (int(size, 16) for size in queues.split(":"))
-            waiting += sent + (received if _port(local) == port else 0)
-    return waiting
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2], 16)
-
-
-class Served(Server):
-    """A sidecar."""
-
-    def __init__(self, sidecar: Sidecar) -> None:
-        self.sidecar = sidecar
-        self.address = sidecar.address
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time of all its processes."""
-        return self.sidecar.cpu_seconds()
-
-
-class Sink(Server):
+class Sink:
     """The raw socket sink, a process that reads and throws away."""
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
@@ -93,32 +29,26 @@ class Sink(Server):
         self.address = ("127.0.0.1", port)
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of its process."""
+        """Return the CPU time that it has used."""
         return cpu_seconds_of(self._process.pid)
 
 
 @contextlib.contextmanager
-def serving(job: Job, server: str) -> Iterator[Served]:
+def serving(job: Job, server: str) -> Iterator[Sidecar]:
     """Give a server that `--server` names, running; its files are gone afterwards.
 
     The embedded ones write to /dev/null or only count: no disk is measured.
     """
     place = job.new_place()
-    try:
-        if server == EMBEDDED:
-            with running_receiver(place, Path("/dev/null")) as receiver:
-                yield Served(receiver)
-            return
-        if server == COUNTING:
-            with counting_receiver(place) as receiver:
-                yield Served(receiver)
-            return
+    if server == EMBEDDED:
+        sidecar: Sidecar = Embedded(place, Path(os.devnull))
+    elif server == COUNTING:
+        sidecar = Embedded(place, None)
+    else:
         sidecar = open_sidecar(server, place)
-        try:
-            sidecar.start()
-            yield Served(sidecar)
-        finally:
-            sidecar.close()
+    try:
+        with running(sidecar):
+            yield sidecar
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -126,59 +56,10 @@ def serving(job: Job, server: str) -> Iterator[Served]:
 @contextlib.contextmanager
 def sinking() -> Iterator[Sink]:
     """Give a raw socket sink that runs."""
-    process = subprocess.Popen(
-        command_line("benchmarks.performance.programs.sink"),
-        cwd=Path(__file__).parents[2],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = start_program("benchmarks.performance.programs.sink")
     try:
         assert process.stdout is not None
         yield Sink(process, int(process.stdout.readline()))
     finally:
         process.kill()
         process.communicate()
-
-
-class Relay:
-    """Passes a client's bytes on to a server, and counts them."""
-
-    def __init__(self, server: Address) -> None:
-        self._server = server
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads: list[threading.Thread] = []
-        self._sockets = [self._listener]
-        self.address: Address = self._listener.getsockname()
-        self.bytes_sent = 0
-        self._accepting = threading.Thread(target=self._accept)
-        self._accepting.start()
-
-    def close(self) -> None:
-        """Stop when every connection has ended."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._accepting.join()
-        for thread in self._threads:
-            thread.join()
-        for each in self._sockets:
-            each.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
-                self._sockets += [client, server]
-                for arguments in ((client, server, True), (server, client, False)):
-                    thread = threading.Thread(target=self._pass_on, args=arguments)
-                    self._threads.append(thread)
-                    thread.start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket, counts: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                self.bytes_sent += len(data) * counts
-                target.sendall(data)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)

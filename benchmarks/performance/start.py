@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
 
-from benchmarks.conditions import clean_environ
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.job import Job, in_turns
 from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import serving
-from benchmarks.processes import REPOSITORY
+from benchmarks.processes import clean_environ, run_to_end
 
 BASE = "logging and asyncio"
 IMPORTING = "import and install"
@@ -89,16 +87,7 @@ def _compiling(byte_code: str) -> dict[str, str]:
 
 def _timed(command: list[str], environ: dict[str, str]) -> tuple[float, str]:
     begun = time.perf_counter()
-    done = subprocess.run(
-        command,
-        cwd=REPOSITORY,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS_MAX,
-        check=False,
-    )
+    done = run_to_end(command, SECONDS_MAX, env=environ)
     seconds = time.perf_counter() - begun
     if done.returncode:
         raise BenchmarkError(f"{command[0]} ended with {done.returncode}: {done.stderr[-500:]}")

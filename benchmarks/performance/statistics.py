@@ -54,6 +54,19 @@ def ratios(values: Mapping[int, float], against: Mapping[int, float]) -> list[fl
     return [value / against[turn] for turn, value in values.items() if against.get(turn)]
 
 
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+
+
+def call_figures(calls: Sequence[int]) -> dict[str, float]:
+    """Return the figures of the nanoseconds of calls, ascending."""
+    supported = {
+        name: quantile(calls, share)
+        for name, share in QUANTILES.items()
+        if is_supported(share, len(calls))
+    }
+    return {f"emit_{name}_ns": value for name, value in (supported | {"max": calls[-1]}).items()}
+
+
 def is_supported(share: float, count: int) -> bool:
     """Return whether so many values are enough to tell a quantile: ten of them lie beyond it."""
     return round(count * (1 - share), 6) >= BEYOND_COUNT_MIN

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from rich.console import Console
 
 from benchmarks.campaign import new_directory
 from benchmarks.performance.goals import verdicts_table
-from benchmarks.performance.job import FULL, LEAST, QUICK, TURN, Job, seconds_since
+from benchmarks.performance.job import FULL, QUICK, TURN, Job
 from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.results import Measured, Results, write_results
 from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.tables import as_table
 from benchmarks.progress import open_progress
-from benchmarks.sidecars import KINDS, find_servers
+from benchmarks.servers import KINDS, find_servers
 from benchmarks.table import open_console
 
 Command = Callable[..., None]
@@ -41,7 +41,6 @@ def _options(command: Command) -> Command:
                 help="Figures to publish; all of it takes 30 minutes.",
             ),
             click.option("--turn", "effort", flag_value=TURN, hidden=True),
-            click.option("--least", "effort", flag_value=LEAST, hidden=True),
             click.option(
                 "--server",
                 "servers",
@@ -114,15 +113,14 @@ def _take(
 
 
 def _measured(name: str, job: Job, console: Console) -> Measured:
+    began = time.monotonic()
     with open_progress(console) as progress:
         task = progress.add_task(name, total=None, step="")
         job.tell = lambda step: progress.update(task, step=step)
         measured = MEASURES[name].run(job)
-    started = measured.conditions["started"]
-    measured.conditions["seconds"] = round(seconds_since(started), 1)
-    for place in job.directory.iterdir():
-        with contextlib.suppress(OSError):
-            shutil.rmtree(place) if place.is_dir() else None
+    measured.conditions["seconds"] = round(time.monotonic() - began, 1)
+    for place in filter(Path.is_dir, job.directory.iterdir()):
+        shutil.rmtree(place, ignore_errors=True)
     return measured
 
 

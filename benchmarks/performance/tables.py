@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from benchmarks.performance.figures import FIGURES, Figure
+from benchmarks.performance.figures import FIGURES, RATIO, Figure
 from benchmarks.performance.measures import Measure
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.statistics import Spread
@@ -36,33 +36,6 @@ def shown(spread: Spread | None, figure: Figure) -> str:
     return f"{figure.shown(spread.median)} ({low} to {high})"
 
 
-def ratio_heading(measure: Measure) -> str:
-    """Return what stands above the ratios with the measure's reference."""
-    return f"/ {measure.reference[0]}" if measure.reference else ""
-
-
-def cells_of(measure: Measure, measured: Measured, case: str, subject: str) -> Iterator[str]:
-    """Yield a row's cells: each figure, and the first one's ratio with the reference."""
-    names = figures_of(measured)
-    for name in names:
-        yield shown(measured.spread(Key(name, subject, case)), FIGURES[name])
-    if measure.reference:
-        key = Key(names[0], subject, case)
-        against = measure.reference_of(key)
-        assert against is not None
-        ratio = None if key == against else measured.ratio(key, against)
-        yield shown(ratio, RATIO)
-
-
-RATIO = Figure("ratio", "")
-
-
-def headings_of(measure: Measure, measured: Measured) -> list[str]:
-    """Return the titles of the columns that `cells_of` fills."""
-    headings = [FIGURES[name].heading for name in figures_of(measured)]
-    return headings + [ratio_heading(measure)] * (measure.reference is not None)
-
-
 @dataclass(frozen=True)
 class Grid:
     """A table as text.
@@ -75,21 +48,30 @@ class Grid:
     rows: list[list[str]]
     names: int
 
-    @property
-    def width(self) -> int:
-        """How many columns there are."""
-        return len(self.headings)
-
 
 def grid_of(measure: Measure, measured: Measured) -> Grid:
     """Return medians, with quartiles where there are enough turns; no case where there is one."""
-    has_cases = any(case for case, _ in rows_of(measured))
-    names = ["case", "subject"] if has_cases else ["subject"]
-    rows = [
-        [*([case] if has_cases else []), subject, *cells_of(measure, measured, case, subject)]
-        for case, subject in rows_of(measured)
+    figures, rows = figures_of(measured), rows_of(measured)
+    names = ["case", "subject"] if any(case for case, _ in rows) else ["subject"]
+    headings = [*names, *(FIGURES[name].heading for name in figures)]
+    if measure.reference:
+        headings.append(f"/ {measure.reference}")
+    cells = [
+        [*(case, subject)[-len(names) :], *_cells(measure, measured, figures, case, subject)]
+        for case, subject in rows
     ]
-    return Grid(names + headings_of(measure, measured), rows, len(names))
+    return Grid(headings, cells, len(names))
+
+
+def _cells(
+    measure: Measure, measured: Measured, figures: list[str], case: str, subject: str
+) -> Iterator[str]:
+    """Yield each figure, and the first one's ratio with the reference."""
+    for name in figures:
+        yield shown(measured.spread(Key(name, subject, case)), FIGURES[name])
+    key = Key(figures[0], subject, case)
+    if against := measure.reference_of(key):
+        yield shown(None if key == against else measured.ratio(key, against), RATIO)
 
 
 def as_table(measure: Measure, measured: Measured) -> Table:

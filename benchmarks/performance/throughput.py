@@ -10,15 +10,24 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.performance.environments import CannotMake, aiofluent_python
+from benchmarks.errors import BenchmarkError
+from benchmarks.performance.environments import aiofluent_python
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.results import Measured
-from benchmarks.performance.serving import COUNTING, EMBEDDED, Server, serving, sinking
+from benchmarks.performance.serving import (
+    COUNTING,
+    EMBEDDED,
+    Sink,
+    serving,
+    sinking,
+)
 from benchmarks.processes import run_program
 from benchmarks.records import SAME_NAME, VARIED_NAME
+from benchmarks.sidecars import Sidecar
 
 PROGRAMS = "benchmarks.performance.programs"
 SINK = "raw socket sink"
@@ -45,12 +54,21 @@ class Run:
     @property
     def case(self) -> str:
         """The server, and which records where they are the older ones."""
-        return self.server if self.records == VARIED_NAME else f"{self.server}, {ONE_SHAPE}"
+        return self.server if self.records == VARIED_NAME else _of_one_shape(self.server)
 
     @property
     def is_acked(self) -> bool:
         """Whether the end of it is an ack."""
         return self.subject in OURS or (self.subject == PREPARED and self.server != SINK)
+
+
+def _of_one_shape(server: str) -> str:
+    return f"{server}, {ONE_SHAPE}"
+
+
+def ceiling_case(case: str) -> str:
+    """Return the case of the encode ceiling of the same records."""
+    return _of_one_shape(NOWHERE) if case.endswith(ONE_SHAPE) else NOWHERE
 
 
 def measure(job: Job) -> Measured:
@@ -85,7 +103,7 @@ _NOTES = (
 def _aiofluent(measured: Measured, *, may_make: bool) -> str | None:
     try:
         return aiofluent_python(may_make=may_make)
-    except CannotMake as error:
+    except BenchmarkError as error:
         measured.notes.append(f"aiofluent is missing: it has no environment of its own ({error}).")
         return None
 
@@ -118,7 +136,7 @@ class _Shipping:
         self._measured = measured
         self._seconds = seconds
         self._python = python
-        self.servers: dict[str, Server] = {}
+        self.servers: dict[str, Sink] = {}
 
     def run(self, turn: int, run: Run) -> None:
         """Run a subject against its server, which is new unless it is the sink."""
@@ -130,14 +148,12 @@ class _Shipping:
             with serving(self._job, run.server) as server:
                 self._ship(turn, run, server)
 
-    def _ship(self, turn: int, run: Run, server: Server) -> None:
+    def _ship(self, turn: int, run: Run, server: Sidecar | Sink) -> None:
         before = server.cpu_seconds()
         figures = self._figures(run, server)
-        if run.server != SINK and not run.is_acked:
-            figures["ended_ns"] = server.wait_until_read()
         self._note(turn, run, figures, server.cpu_seconds() - before)
 
-    def _figures(self, run: Run, server: Server) -> dict[str, Any]:
+    def _figures(self, run: Run, server: Sidecar | Sink) -> dict[str, Any]:
         host, port = server.address
         if run.subject == PREPARED:
             kind = "acked" if run.is_acked else "unacked"
@@ -147,7 +163,8 @@ class _Shipping:
             self._tell_packer(figures["packer"])
             return figures
         spool = self._job.new_place() if run.subject == "logship-spool" else ""
-        arguments = (run.subject, host, port, self._seconds, spool, run.records)
+        until = "sent" if run.is_acked or run.server == SINK else "read"
+        arguments = (run.subject, host, port, self._seconds, spool, run.records, until)
         figures = self._program("ship", *arguments)
         if spool:
             shutil.rmtree(spool, ignore_errors=True)
@@ -170,13 +187,23 @@ class _Shipping:
         if note not in self._measured.notes:
             self._measured.notes.append(note)
 
-    def _note(self, turn: int, run: Run, figures: dict[str, Any], server_cpu: float) -> None:
-        records = figures["records"]
-        seconds = (figures["ended_ns"] - figures["begun_ns"]) / 1e9
-        values = {
-            "records_per_second": records / seconds,
-            "client_cpu_seconds_per_record": figures["cpu_seconds"] / records,
-        }
-        if server_cpu:
-            values["server_cpu_seconds_per_record"] = server_cpu / records
-        self._measured.add(turn, run.subject, run.case, **values)
+    def _note(self, turn: int, run: Run, found: dict[str, Any], server_cpu_seconds: float) -> None:
+        self._measured.add(turn, run.subject, run.case, **figures_of(found, server_cpu_seconds))
+
+
+def figures_of(found: Mapping[str, Any], server_cpu_seconds: float) -> dict[str, float]:
+    """Return the figures of what a program printed.
+
+    Args:
+        found: Its clock and its CPU time began when it had warmed up.
+        server_cpu_seconds: Of the server, in the whole life of the program; 0: there was none.
+    """
+    records, seconds = found["records"], (found["ended_ns"] - found["begun_ns"]) / 1e9
+    figures = {
+        "records_per_second": records / seconds,
+        "client_cpu_seconds_per_record": found["cpu_seconds"] / records,
+    }
+    if server_cpu_seconds:
+        taken = records + found["warm_up_records"]
+        figures["server_cpu_seconds_per_record"] = server_cpu_seconds / taken
+    return figures

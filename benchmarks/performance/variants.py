@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from benchmarks.performance.job import Job
-from benchmarks.performance.latencies import call_figures
 from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import EMBEDDED, serving
 from benchmarks.processes import run_program
@@ -20,15 +19,14 @@ def measure(job: Job) -> Measured:
     measured = job.measured(turns=turns, records=records)
     measured.notes += _NOTES
     with serving(job, EMBEDDED) as server:
-        host, port = server.address
         slices = run_program(
             PROGRAM,
-            *(f"tcp://{host}:{port}", free_port(), job.new_place(), turns, records),
+            *(*server.address, free_port(), job.new_place(), turns, records),
             stderr=job.stderr,
             seconds_max=PROGRAM_SECONDS_MAX,
         )
-    for turn, variant, calls in slices:
-        measured.add(turn, variant, "", **call_figures(calls, records))
+    for turn, variant, figures in slices:
+        measured.add(turn, variant, "", **figures)
     return measured
 
 

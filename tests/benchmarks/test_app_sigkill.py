@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,24 +13,14 @@ from benchmarks.ledger import Ledger, marked, read_ledger
 from benchmarks.proof import KILLED, _full, _quick
 from benchmarks.scenario import FAULTS, Outcome, Scenario
 from benchmarks.spool import Recovery
+from tests.benchmarks.running import loss_in
 
-REPOSITORY = Path(__file__).parents[2]
 REPEAT = 4
 
 
 def run_loss(directory: Path, *words: str) -> tuple[int, dict[str, Any], str]:
     """Kill an application in its first second; return exit code, the JSON row, what was printed."""
-    written = directory / "loss.json"
-    command = [sys.executable, "-m", "benchmarks", "loss", "--fault", "app-sigkill", *words]
-    ended = subprocess.run(
-        [*command, "--seconds", "1", "--json", str(written)],
-        cwd=directory,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return ended.returncode, json.loads(written.read_text())["rows"][0], ended.stdout
+    return loss_in(directory, "--fault", "app-sigkill", *words, "--seconds", "1")
 
 
 @pytest.mark.parametrize("rate", [300, 30_000])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from benchmarks.performance.compare import compare
 from benchmarks.performance.results import Measured, write_results
@@ -41,6 +41,33 @@ def test_only_our_own_figures_beyond_their_spread_fail(
     done = CliRunner().invoke(compare, [str(before), str(after)])
     assert done.exit_code == code, done.output
     assert word in done.output
+
+
+def compared(before: Measured, after: Measured, name: str, directory: Path) -> Result:
+    write_results(directory / "a.json", {name: before})
+    write_results(directory / "b.json", {name: after})
+    return CliRunner().invoke(compare, [str(directory / "a.json"), str(directory / "b.json")])
+
+
+@pytest.mark.parametrize("lost", [[0, 9], [9, 0, 0], [0, 0, 0, 0, 0, 0, 9]])
+def test_lines_that_one_run_of_several_lost_are_worse(tmp_path: Path, lost: list[int]) -> None:
+    before, after = Measured({}), Measured({})
+    for turn, lines in enumerate(lost):
+        before.add(turn, "logship", "none", lost=0)
+        after.add(turn, "logship", "none", lost=lines)
+    assert compared(before, after, "loss", tmp_path).exit_code == 1
+    assert compared(after, after, "loss", tmp_path).exit_code == 0
+    assert compared(after, before, "loss", tmp_path).exit_code == 0
+
+
+def test_a_call_with_other_settings_is_our_own(tmp_path: Path) -> None:
+    before, after = Measured({}), Measured({})
+    for turn in range(3):
+        for measured, call_ns in ((before, 5_000), (after, 9_000)):
+            measured.add(turn, "memory", "", emit_p50_ns=4_000)
+            measured.add(turn, "redact", "", emit_p50_ns=call_ns + turn)
+    assert compared(before, after, "emit", tmp_path).exit_code == 1
+    assert compared(after, before, "emit", tmp_path).exit_code == 0
 
 
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:

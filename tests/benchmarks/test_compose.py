@@ -19,25 +19,17 @@ from benchmarks.compose.course import FAULTS, WAYS, Course, Result
 from benchmarks.compose.task import EXEC_ATTEMPTS
 from benchmarks.errors import BenchmarkError
 from benchmarks.judge import Verdict
+from tests.benchmarks.running import REPOSITORY, benchmarks
 from tests.sidecar.deployed import run, why_no_compose
 from tests.support.waiting import wait_until
 
-REPOSITORY = Path(__file__).parents[2]
 IMAGES = ("fluent/fluentd:v1.19-debian-1", "python:3.13-slim")
 SLEEP_AT_STOP = REPOSITORY / "benchmarks" / "compose" / "sleep_at_stop.sh"
 
 
 def compose(directory: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m benchmarks compose` in a directory of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks", "compose", *words],
-        cwd=directory,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    return benchmarks(directory, "compose", *words, **environ)
 
 
 def why_no_images() -> str:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 from click.testing import CliRunner
 
 from benchmarks.demo import demo, missing_by_hand
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.benchmarks.running import benchmarks
 
 
 def commands_in(printed: str) -> list[str]:
@@ -30,14 +27,7 @@ def run_in_bash(commands: list[str], directory: Path) -> subprocess.CompletedPro
 
 
 def test_the_demo_ends_in_a_verdict_that_anybody_can_check(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "demo", "--seconds", "5"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = benchmarks(tmp_path, "demo", "--seconds", "5")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "logship lost 0 of" in ended.stdout
     assert "fluent-logger-async lost" in ended.stdout
@@ -67,22 +57,7 @@ def test_the_demo_is_long_enough_for_a_sidecar_to_be_up_again() -> None:
 
 def test_the_search_in_the_ledger_names_a_line_that_is_missing(tmp_path: Path) -> None:
     """The printed command can fail: one line cut out of the output, and it is named."""
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks",
-            "loss",
-            "--shipper",
-            "fluent-logger",
-            "--seconds",
-            "1",
-        ],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        check=True,
-    )
+    benchmarks(tmp_path, "loss", "--shipper", "fluent-logger", "--seconds", "1")
     (output,) = tmp_path.rglob("output.jsonl")
     lines = output.read_text().splitlines(keepends=True)
     output.write_text("".join(lines[:50] + lines[51:]))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.running import COMMAND, ENVIRON
 from tests.support.waiting import wait_until
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 def processes_of(directory: Path) -> list[str]:
@@ -37,9 +34,9 @@ def test_an_interrupted_run_ends_its_application_and_its_sidecar(
 ) -> None:
     words = ["loss", "--shipper", "fluent-logger", "--seconds", "60"]
     benchmark = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", *words],
+        [*COMMAND, *words],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=ENVIRON,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -166,6 +166,17 @@ def test_a_line_that_the_ledger_does_not_know_is_told(verdict: Any) -> None:
     assert (result.delivered, result.lost, result.unwritten) == (1, 0, 1)
 
 
+def test_what_another_run_left_in_the_output_counts_for_nothing(verdict: Any) -> None:
+    """Its copies are no duplicates of this run, and its gap excuses no line that is missing."""
+    other = marked("a line", "ffffffff", "m00", 1)[0]
+    theirs = json.dumps({"message": other, "logship_id": "other:0000000001"})
+    torn = json.dumps({"message": other[1:]})
+    gap = json.dumps({"logship_gap": [2, 9, "overflow"], "logship_id": "other:0000000010"})
+    result = verdict([1, 2], [theirs, theirs, torn, gap, received(1)])
+    assert counts(result) == (2, 1, 0, 0, 1)
+    assert (result.duplicated, result.unwritten, result.damaged) == (0, 0, 0)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -198,6 +209,13 @@ def test_runs_by_hand_and_says_1_when_lines_are_lost(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "benchmarks.judge", "--ledger", str(tmp_path / "ledger")]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (ended.returncode, json.loads(ended.stdout)["lost"]) == (1, 1)
+
+
+def test_a_ledger_that_is_not_there_proves_nothing(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "benchmarks.judge", "--ledger", str(tmp_path / "ledgre")]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "ledgre" in ended.stderr
 
 
 def test_the_judge_imports_nothing_of_logship() -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.benchmarks.running import loss_in
+
 FORGETFUL_SERVER = Path(__file__).with_name("forgetful_server.py")
 
 
@@ -23,20 +21,8 @@ class Loss:
 
     def __call__(self, *words: str, seconds: float = 2) -> tuple[int, dict[str, Any], str]:
         """Return exit code, the JSON of the only row, and all that was printed."""
-        written = self._directory / "loss.json"
-        ended = subprocess.run(
-            [
-                *(sys.executable, "-m", "benchmarks", "loss", *words),
-                *("--seconds", str(seconds), "--settle-seconds", "1", "--json", str(written)),
-            ],
-            cwd=self._directory,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        row = json.loads(written.read_text())["rows"][0] if written.exists() else {}
-        return ended.returncode, row, ended.stdout + ended.stderr
+        times = ("--seconds", str(seconds), "--settle-seconds", "1")
+        return loss_in(self._directory, *words, *times)
 
 
 @pytest.fixture

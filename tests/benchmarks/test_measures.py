@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import socket
+import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import msgpack
 import pytest
 
-from benchmarks.performance.environments import CannotMake, aiofluent_python
+from benchmarks.errors import BenchmarkError
+from benchmarks.performance.environments import aiofluent_python
 from benchmarks.performance.figures import FIGURES
 from benchmarks.performance.goals import verdicts
 from benchmarks.performance.handler import OTHER_CASES, PLAIN
@@ -15,20 +23,31 @@ from benchmarks.performance.holding import holding
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.latencies import PLACES, SIDECARS
 from benchmarks.performance.measures import MEASURES
+from benchmarks.performance.programs.frames import Frames
+from benchmarks.performance.programs.shapes import Call
+from benchmarks.performance.programs.shapes import measure as measure_shapes
+from benchmarks.performance.programs.shared import WARM_UP_RECORDS
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
 from benchmarks.performance.shapes import MSGPACK
 from benchmarks.performance.start import ALONE, BASE, IMPORTING, RUNNING, UNDER_RUN
+from benchmarks.performance.tables import grid_of
 from benchmarks.performance.threads import ONE, TWO
 from benchmarks.performance.throughput import (
     ENCODING,
     MANY,
+    NO_LIMIT,
     NOWHERE,
     ONE_SHAPE,
     PREPARED,
+    PROGRAMS,
     SINK,
+    figures_of,
 )
-from benchmarks.records import SHAPES, VARIED_NAME
+from benchmarks.processes import run_program
+from benchmarks.records import SAME_NAME, SHAPES, VARIED, VARIED_NAME
+from benchmarks.sidecars import free_port
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -77,6 +96,62 @@ def test_throughput_of_everybody_and_the_ceilings(job: Job) -> None:
     assert len(set(found)) == len(found) == 6, "each way into each has a verdict of its own"
 
 
+CLOSED = {"04", "05"}
+"""States of a socket whose program has closed it and whose peer has not."""
+
+
+def states_of_clients(port: int) -> set[str]:
+    """Return the states of the sockets that are connected to a port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {state for _, _, remote, state, *_ in rows if int(remote.split(":")[1], 16) == port}
+
+
+def test_the_clock_of_a_peer_runs_until_the_server_has_read_all(tmp_path: Path) -> None:
+    """The server reads on only when its client has closed."""
+    read_ns: list[int] = []
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            wait_until(lambda: bool(states_of_clients(port) & CLOSED), "the client closes")
+            while connection.recv(1 << 20):
+                read_ns.append(time.monotonic_ns())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        host, port = listener.getsockname()
+        served = pool.submit(serve, listener)
+        words = ("fluent-logger", host, port, 0.01, "", VARIED_NAME, "read")
+        found = run_program(f"{PROGRAMS}.ship", *words, stderr=tmp_path / "stderr")
+        served.result()
+    assert found["ended_ns"] > read_ns[-1]
+
+
+def test_the_cpu_of_a_server_is_that_of_all_records_that_it_took() -> None:
+    found = {"records": 8_000, "warm_up_records": 2_000, "begun_ns": 0, "ended_ns": 1_000_000_000}
+    assert figures_of(found | {"cpu_seconds": 0.4}, server_cpu_seconds=0.5) == {
+        "records_per_second": 8_000.0,
+        "client_cpu_seconds_per_record": 0.4 / 8_000,
+        "server_cpu_seconds_per_record": 0.5 / 10_000,
+    }
+
+
+@pytest.mark.parametrize("records", [VARIED_NAME, SAME_NAME])
+def test_the_bare_socket_warms_a_server_up_as_a_shipper_does(job: Job, records: str) -> None:
+    with serving(job, COUNTING) as server:
+        words = (*server.address, 0.05, "acked", NO_LIMIT, records)
+        found = run_program(f"{PROGRAMS}.frames", *words, stderr=job.stderr)
+    assert found["warm_up_records"] >= WARM_UP_RECORDS
+
+
+def test_prepared_frames_are_of_this_moment() -> None:
+    """As an EventTime: seconds, and fewer nanoseconds than a second has."""
+    before = int(time.time())
+    (entry, *_) = msgpack.Unpacker(io.BytesIO(Frames(VARIED).entries))
+    seconds, nanoseconds = struct.unpack(">II", entry[0].data)
+    assert before <= seconds <= before + 60
+    assert nanoseconds < 1_000_000_000
+
+
 def test_the_cost_of_a_call(job: Job) -> None:
     measured = run("handler", job)
     assert {key.subject for key in measured.all_keys()} >= {"nothing", "logship", "fluent-logger"}
@@ -90,6 +165,17 @@ def test_the_cost_of_each_shape(job: Job) -> None:
     assert subjects == {MSGPACK, "logship", "logship-spool"}
     assert {key.case for key in measured.all_keys()} == {VARIED_NAME, *SHAPES}
     assert all(sample.value > 0 for sample in measured.samples)
+
+
+def test_calls_that_are_compared_alternate_in_each_shape() -> None:
+    made: list[str] = []
+    order: list[str] = []
+    calls: dict[str, Call] = {
+        name: partial(lambda name, record: made.append(name), name) for name in "abc"
+    }
+    measure_shapes(calls, rest=lambda: order.append(made[-1]), blocks=1)
+    shapes = 1 + len(SHAPES)
+    assert order == [*"abc"] * shapes + [*"cba"] * shapes
 
 
 def test_what_threads_emit_together(job: Job) -> None:
@@ -117,6 +203,13 @@ def test_a_full_buffer_is_drained(job: Job) -> None:
     measured = run("drain", job)
     assert value(measured, "drain_seconds", "logship", "embedded") > 0
     assert value(measured, "drain_seconds", "logship", COUNTING) > 0
+    rates = [
+        value(measured, "drained_bytes_per_second", subject, "embedded")
+        for subject in ("logship-spool", PREPARED)
+    ]
+    rows = grid_of(MEASURES["drain"], measured).rows
+    (ratio,) = (row[-1] for row in rows if row[:2] == ["embedded", "logship-spool"])
+    assert float(ratio) == pytest.approx(rates[0] / rates[1], abs=0.01), "not of unequal bytes"
     curve = next(each for each in measured.curves if each.subject == "logship")
     (_, held_at_first), *_, (_, held_at_last) = curve.points
     assert held_at_first > 15 << 20
@@ -156,6 +249,15 @@ def test_latency_has_a_curve_for_each_sidecar_in_each_place(job: Job) -> None:
         assert curve.points[-1][1] == 0.99, "of so few calls no higher percentile is known"
 
 
+def test_a_curve_is_made_of_every_call(tmp_path: Path) -> None:
+    """Of a choice of calls the greatest of each turn would stand for too many."""
+    words = (f"tcp://127.0.0.1:{free_port()}", "thread", "open", 1_500, 30_000.0)
+    program = "benchmarks.performance.programs.latency"
+    took = run_program(program, *words, stderr=tmp_path / "stderr")
+    assert len(took) == 1_500
+    assert took == sorted(took)
+
+
 def test_a_call_is_timed_with_every_variant_of_settings(job: Job) -> None:
     measured = run("emit", job)
     variants = {key.subject for key in measured.all_keys()}
@@ -169,12 +271,11 @@ def test_loss_is_judged_for_each_shipper(job: Job) -> None:
     measured = run("loss", job)
     for shipper in ("logship", "logship-spool", "fluent-logger", "fluent-logger-async"):
         assert value(measured, "lost", shipper, "none") == 0
+        assert value(measured, "dropped", shipper, "none") == 0
         assert value(measured, "delivered", shipper, "none") > 100
 
 
 def test_a_program_that_fails_is_said_where_it_was(job: Job) -> None:
-    from benchmarks.errors import BenchmarkError
-
     with (
         serving(job, "embedded") as served,
         holding(job, "logship", served.address) as holder,
@@ -196,5 +297,5 @@ def test_an_environment_that_is_not_there_is_a_reason_to_skip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.performance.environments.REPOSITORY", tmp_path)
-    with pytest.raises(CannotMake, match="no time"):
+    with pytest.raises(BenchmarkError, match="no time"):
         aiofluent_python(may_make=False)

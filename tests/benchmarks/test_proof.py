@@ -14,6 +14,7 @@ from benchmarks.judge import Verdict
 from benchmarks.loss import exit_code
 from benchmarks.proof import _conclude, _tidy
 from benchmarks.scenario import FAULTS, Outcome, Scenario
+from benchmarks.servers import find_servers
 from benchmarks.table import Row, as_table
 
 
@@ -131,6 +132,15 @@ def test_until_when_a_line_must_reach_the_sidecar(timeout: float, seconds: float
     assert Scenario(stop_timeout=timeout).intake_seconds == pytest.approx(seconds)
     dead = Scenario(stop_timeout=timeout, fault="sidecar-down")
     assert dead.intake_seconds == pytest.approx(seconds - 0.2)
+
+
+def test_the_newest_server_on_path_is_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("fluentd-1.16.5", "fluentd-1.9.3", "fluentd-setup", "fluentd"):
+        (tmp_path / name).touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_servers("fluentd") == ["fluentd", "fluentd-1.9.3", "fluentd-1.16.5"]
 
 
 @pytest.mark.parametrize(("figures", "shown"), [({"late": 2}, True), ({}, False)])

@@ -21,8 +21,9 @@ from benchmarks.performance.report import report
 from benchmarks.performance.results import Measured, Results, read_results, write_results
 from benchmarks.performance.serving import COUNTING
 from benchmarks.performance.statistics import is_supported
-from benchmarks.performance.summary import summary_of
-from benchmarks.performance.throughput import SINK
+from benchmarks.performance.tables import grid_of
+from benchmarks.performance.throughput import ENCODING, NOWHERE, SINK
+from benchmarks.performance.words import summary_of
 
 STORED = Path(__file__).parent / "stored" / "quick.json"
 ALONE = ("meta",)
@@ -107,8 +108,8 @@ def test_the_page_begins_with_what_was_found_where_and_when() -> None:
         for name in ("loss", "throughput", "handler")
     }
     for case in ("none", "sidecar-down"):
-        results["loss"].add(0, "logship", case, lost=0, spilled=400, delivered=600)
-        results["loss"].add(0, "fluent-logger", case, lost=7, spilled=0, delivered=993)
+        results["loss"].add(0, "logship", case, lost=0, spilled=300, dropped=100, delivered=600)
+        results["loss"].add(0, "fluent-logger", case, lost=7, spilled=0, dropped=0, delivered=993)
     results["throughput"].add(0, "logship", COUNTING, records_per_second=300_000)
     results["throughput"].add(0, "fluent-logger", SINK, records_per_second=60_000)
     results["handler"].add(0, "logship", PLAIN, call_ns=6_000)
@@ -124,6 +125,15 @@ def test_the_page_begins_with_what_was_found_where_and_when() -> None:
     ]
     texts = Page(page_of(results)).texts[""]
     assert [text for text in texts if text in summary_of(results)] == summary_of(results)
+
+
+def test_records_of_one_shape_have_the_ceiling_of_one_shape() -> None:
+    measured = Measured({})
+    for case, rate, ceiling in (("", 200_000, 800_000), (", one shape", 300_000, 600_000)):
+        measured.add(0, "logship", f"{COUNTING}{case}", records_per_second=rate)
+        measured.add(0, ENCODING, f"{NOWHERE}{case}", records_per_second=ceiling)
+    grid = grid_of(MEASURES["throughput"], measured)
+    assert [row[-1] for row in grid.rows] == ["0.25", "", "0.50", ""]
 
 
 def test_a_percentile_has_ten_values_beyond_it() -> None:

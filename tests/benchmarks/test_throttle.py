@@ -1,7 +1,8 @@
-"""A slow sidecar: stopped when it has used its share, and running again afterwards."""
+"""A slow sidecar: stopped when it has used its share, and running again; one that is not done."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.sidecars import Throttle
+from benchmarks.errors import BenchmarkError
+from benchmarks.sidecars import Throttle, wait_until_quiet
 from tests.support.waiting import wait_until
 
 
@@ -36,3 +38,10 @@ def test_a_busy_process_is_stopped_and_continued_until_the_throttle_ends(
         wait_until(lambda: state_of(busy_process) == "R", "it got its next share")
     throttle.stop()
     assert state_of(busy_process) == "R"
+
+
+def test_a_sidecar_that_still_writes_is_not_judged() -> None:
+    """What is missing may still come: it is not lost."""
+    with pytest.raises(BenchmarkError, match=r"still writes after 0\.1 s"):
+        wait_until_quiet(itertools.count().__next__, 1.0, 0.1, look_seconds=0.01)
+    wait_until_quiet(lambda: 12, 0.1, 60.0)

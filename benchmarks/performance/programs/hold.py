@@ -7,21 +7,25 @@ each with one JSON line when it is done.
 from __future__ import annotations
 
 import gc
-import json
+import importlib
 import os
 import signal
 import sys
-import threading
 import time
 from itertools import cycle
 from typing import Any
 
 from benchmarks.application import Pace
+from benchmarks.performance.programs.shared import (
+    BLOCK_RECORDS,
+    WARM_UP_RECORDS,
+    answer,
+    background_client,
+    looking,
+    wait_until_acked,
+)
 from benchmarks.records import RECORDS
 
-WARM_UP_RECORDS = 2_000
-BLOCK_RECORDS = 200
-FLUSH_SECONDS_MAX = 120.0
 LOOK_SECONDS = 0.005
 _records = cycle(RECORDS)
 
@@ -33,18 +37,14 @@ class Logship:
     """logship's background client, whose buffer refuses what it has no place for."""
 
     def __init__(self, host: str, port: int, spool: str, bound: int) -> None:
-        import logship  # noqa: PLC0415 - the peers' processes must not pay for it
-
-        environ = {
-            "LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}",
-            "LOGSHIP_TAG": "benchmark",
+        variables = {
             "LOGSHIP_BUFFER_BYTES_MAX": str(bound),
             "LOGSHIP_OVERFLOW": "drop_newest",
             "LOGSHIP_LAST_RESORT": "none",
         }
         if spool:
-            environ |= {"LOGSHIP_SPOOL_DIR": spool, "LOGSHIP_SPOOL_BYTES_MAX": str(bound)}
-        self._client = logship.BackgroundClient(logship.Settings.from_env(environ))
+            variables |= {"LOGSHIP_SPOOL_DIR": spool, "LOGSHIP_SPOOL_BYTES_MAX": str(bound)}
+        self._client = background_client(host, port, **variables)
 
     def send(self) -> None:
         """Wait for space."""
@@ -59,8 +59,7 @@ class Logship:
 
     def flush(self) -> None:
         """Wait until all is acked."""
-        if not self._client.flush(FLUSH_SECONDS_MAX).all_acked:
-            raise SystemExit("the sidecar did not take everything")
+        wait_until_acked(self._client)
 
     def bytes_held(self) -> int:
         """Return how much waits."""
@@ -72,8 +71,6 @@ class FluentLogger:
 
     def __init__(self, host: str, port: int, spool: str, bound: int) -> None:
         del spool, bound
-        import importlib  # noqa: PLC0415 - as above
-
         self._sender = importlib.import_module("fluent.sender").FluentSender(
             "benchmark", host=host, port=port
         )
@@ -90,34 +87,6 @@ class FluentLogger:
 
     def flush(self) -> None:
         """Nothing can be waited for."""
-
-
-class Curve:
-    """Looks at the bytes held from a thread of its own while something goes on."""
-
-    def __init__(self, shipper: Logship) -> None:
-        self._shipper = shipper
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self.points: list[tuple[float, int]] = []
-
-    def __enter__(self) -> Curve:
-        self._begun = time.monotonic()
-        self._look()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._look()
-
-    def _look(self) -> None:
-        self.points.append((time.monotonic() - self._begun, self._shipper.bytes_held()))
-
-    def _watch(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
-            self._look()
 
 
 SUBJECTS: dict[str, Any] = {
@@ -169,13 +138,19 @@ def fill(shipper: Any) -> dict[str, Any]:
 
 def drain(shipper: Any, group: str) -> dict[str, Any]:
     """Let a paused sidecar go on, and wait for the last ack."""
-    held = shipper.bytes_held()
-    with Curve(shipper) as curve:
+    held, begun = shipper.bytes_held(), time.monotonic()
+    points = [(0.0, held)]
+
+    def look() -> None:
+        points.append((time.monotonic() - begun, shipper.bytes_held()))
+
+    with looking(look, LOOK_SECONDS):
         begun = time.monotonic()
         os.killpg(int(group), signal.SIGCONT)
         shipper.flush()
         seconds = time.monotonic() - begun
-    return {"seconds": seconds, "bytes": held, "points": curve.points}
+    look()
+    return {"seconds": seconds, "bytes": held, "points": points}
 
 
 TASKS: dict[str, Any] = {"warm": warm, "load": load, "soak": soak, "fill": fill, "drain": drain}
@@ -187,7 +162,7 @@ def main() -> None:
     shipper = SUBJECTS[subject](host, int(port), spool, int(bound))
     for line in sys.stdin:
         task, *arguments = line.split()
-        print(json.dumps(TASKS[task](shipper, *arguments)), flush=True)  # noqa: T201 - the answer
+        answer(TASKS[task](shipper, *arguments))
     os._exit(0)  # the held records are thrown away
 
 

@@ -2,13 +2,12 @@
 
 It logs at a steady pace, as applications do: in a tight loop the shipper's own work would be
 measured, and most of it where the sidecar is healthiest. What it prints are the nanoseconds of each
-call, sorted, thinned out to a thousand; the largest is always there.
+call, sorted.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
@@ -17,9 +16,9 @@ from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 
 import logship
+from benchmarks.performance.programs.shared import answer
 from benchmarks.records import RECORDS
 
-QUANTILES = 1000
 WARM_UP = 500
 PAUSE_SECONDS_MIN = 0.001
 
@@ -30,8 +29,7 @@ def main() -> None:
     settings = logship.Settings.from_env({"LOGSHIP_ENDPOINTS": endpoint, **_buffer(phase)})
     pace = Pace(int(records), float(rate), is_full=phase == "full")
     took = asyncio.run(_on_loop(settings, pace)) if where == "loop" else _in_thread(settings, pace)
-    json.dump(thinned(sorted(took)), sys.stdout)
-    sys.stdout.flush()
+    answer(sorted(took))
     os._exit(0)  # the buffered records are thrown away
 
 
@@ -86,12 +84,6 @@ async def _on_loop(settings: logship.Settings, pace: Pace) -> array[int]:
     for seconds in pace.pauses(client.emit):
         await asyncio.sleep(seconds)
     return pace.took
-
-
-def thinned(took: list[int]) -> list[int]:
-    """Return evenly spaced quantiles, the least and the greatest among them."""
-    last = len(took) - 1
-    return [took[round(last * step / QUANTILES)] for step in range(QUANTILES + 1)]
 
 
 if __name__ == "__main__":

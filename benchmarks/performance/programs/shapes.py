@@ -7,7 +7,6 @@ Chunks are opened, filled and sent meanwhile; all is acked between two blocks.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -16,23 +15,12 @@ from typing import Any
 
 import msgpack
 
-import logship
+from benchmarks.performance.programs.shared import answer, background_client, wait_until_acked
 from benchmarks.records import SHAPES, VARIED, VARIED_NAME, Record
 
 MSGPACK = "msgpack alone"
-FLUSH_SECONDS_MAX = 60.0
 
 Call = Callable[[Record], object]
-
-
-def background_client(host: str, port: str, **variables: str) -> logship.BackgroundClient:
-    """Return a client that ships to a server."""
-    environ = {
-        "LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}",
-        "LOGSHIP_TAG": "benchmark",
-        "LOGSHIP_BUFFER_BYTES_MAX": str(64 << 20),
-    }
-    return logship.BackgroundClient(logship.Settings.from_env(environ | variables))
 
 
 def record_ns(call: Call, records: list[Record]) -> float:
@@ -51,8 +39,8 @@ def measure(calls: dict[str, Call], rest: Callable[[], None], blocks: int) -> di
     }
     for block in range(blocks + 1):
         for shape, records in shapes.items():
-            for name, call in calls.items():
-                found = record_ns(call, records)
+            for name in calls if block % 2 == 0 else reversed(calls):
+                found = record_ns(calls[name], records)
                 rest()
                 if block:
                     took[name][shape].append(found)
@@ -70,15 +58,14 @@ def main() -> None:
 
     def rest() -> None:
         for client in (memory, spooled):
-            if not client.flush(FLUSH_SECONDS_MAX).all_acked:
-                raise SystemExit("the server did not take everything")
+            wait_until_acked(client)
 
     calls: dict[str, Call] = {
         MSGPACK: msgpack.Packer().pack,
         "logship": memory.emit,
         "logship-spool": spooled.emit,
     }
-    print(json.dumps(measure(calls, rest, int(blocks))), flush=True)  # noqa: T201 - the answer
+    answer(measure(calls, rest, int(blocks)))
     for client in (memory, spooled):
         client.close()
 

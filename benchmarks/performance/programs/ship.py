@@ -1,24 +1,28 @@
 """A process that ships records as fast as it can, for a while, and says what that took.
 
-`python -m benchmarks.performance.programs.ship SUBJECT HOST PORT SECONDS SPOOL RECORDS`. What is
-acked is waited for; the others are closed, which is the most that can be asked of them.
+`python -m benchmarks.performance.programs.ship SUBJECT HOST PORT SECONDS SPOOL RECORDS UNTIL`. What
+is acked is waited for; the others are closed, which is the most that can be asked of them. With
+`read` as UNTIL, the clock then runs until the server has read everything; otherwise it is `sent`.
 """
 
 from __future__ import annotations
 
-import json
+import importlib
 import sys
 import time
 from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
+from benchmarks.performance.programs.shared import (
+    BLOCK_RECORDS,
+    WARM_UP_RECORDS,
+    answer,
+    background_client,
+    wait_until_acked,
+)
+from benchmarks.performance.programs.sockets import wait_until_read
 from benchmarks.records import LISTS, Record
-
-WARM_UP_RECORDS = 2_000
-BLOCK_RECORDS = 200
-"""Between two looks at the clock."""
-FLUSH_SECONDS_MAX = 120.0
 
 
 class Logship:
@@ -31,13 +35,8 @@ class Logship:
     at_once = 1
 
     def __init__(self, host: str, port: int, spool: str) -> None:
-        import logship  # noqa: PLC0415 - the peers' processes must not pay for it
-
-        environ = {"LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}", "LOGSHIP_TAG": "benchmark"}
-        environ["LOGSHIP_BUFFER_BYTES_MAX"] = str(64 << 20)
-        if spool:
-            environ["LOGSHIP_SPOOL_DIR"] = spool
-        self._client = logship.BackgroundClient(logship.Settings.from_env(environ))
+        spooled = {"LOGSHIP_SPOOL_DIR": spool} if spool else {}
+        self._client = background_client(host, port, **spooled)
 
     def send(self, record: dict[str, Any]) -> None:
         """Wait for space, as a program does that can."""
@@ -45,8 +44,7 @@ class Logship:
 
     def finish(self) -> None:
         """Wait until all is acked."""
-        if not self._client.flush(FLUSH_SECONDS_MAX).all_acked:
-            raise SystemExit("the sidecar did not take everything")
+        wait_until_acked(self._client)
 
     def warmed_up(self) -> None:
         """Have nothing under way when the clock starts."""
@@ -71,8 +69,6 @@ class FluentLogger:
 
     def __init__(self, host: str, port: int, spool: str) -> None:
         del spool
-        import importlib  # noqa: PLC0415 - as above
-
         self._sender = importlib.import_module(self.module).FluentSender(
             "benchmark", host=host, port=port
         )
@@ -116,7 +112,7 @@ def _blocks(records: list[Record], at_once: int) -> list[list[Any]]:
 
 def main() -> None:
     """Warm up, then ship for so many seconds."""
-    subject, host, port, seconds, spool, name = sys.argv[1:]
+    subject, host, port, seconds, spool, name, until = sys.argv[1:]
     shipper = SUBJECTS[subject](host, int(port), spool)
     blocks = cycle(_blocks(LISTS[name], shipper.at_once))
     for _ in range(WARM_UP_RECORDS // BLOCK_RECORDS):
@@ -131,14 +127,17 @@ def main() -> None:
             send(given)
         records += BLOCK_RECORDS
     shipper.finish()
+    cpu_seconds = time.process_time() - cpu_seconds
+    if until == "read":
+        wait_until_read(int(port))
     figures = {
         "records": records,
         "warm_up_records": WARM_UP_RECORDS,
         "begun_ns": begun_ns,
         "ended_ns": time.monotonic_ns(),
-        "cpu_seconds": time.process_time() - cpu_seconds,
+        "cpu_seconds": cpu_seconds,
     }
-    print(json.dumps(figures), flush=True)  # noqa: T201 - this is the answer
+    answer(figures)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 import sys
 import time
 from itertools import cycle, islice
 
+from benchmarks.performance.programs.shared import BLOCK_RECORDS, WARM_UP_RECORDS, answer
 from benchmarks.records import VARIED
-
-WARM_UP_RECORDS = 2_000
-BLOCK_RECORDS = 200
 
 
 async def ship(host: str, port: int, seconds: float) -> dict[str, object]:
@@ -38,6 +35,7 @@ async def ship(host: str, port: int, seconds: float) -> dict[str, object]:
     await writer.wait_closed()
     return {
         "records": records,
+        "warm_up_records": WARM_UP_RECORDS,
         "begun_ns": begun_ns,
         "ended_ns": time.monotonic_ns(),
         "cpu_seconds": time.process_time() - cpu_seconds,
@@ -49,7 +47,7 @@ def main() -> None:
     """Run what the arguments say: host, port, seconds."""
     host, port, seconds = sys.argv[1:]
     figures = asyncio.run(ship(host, int(port), float(seconds)))
-    print(json.dumps(figures), flush=True)  # noqa: T201 - this is the answer
+    answer(figures)
 
 
 if __name__ == "__main__":

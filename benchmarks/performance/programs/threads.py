@@ -6,7 +6,6 @@ each number of threads, the median of so many rounds, and whether the interprete
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -14,13 +13,12 @@ from statistics import median
 from threading import Barrier, Thread
 
 import logship
-from benchmarks.performance.programs.shapes import background_client
+from benchmarks.performance.programs.shared import answer, background_client, wait_until_acked
 from benchmarks.records import VARIED
 
 THREADS = (1, 2)
 RECORDS = 3 * len(VARIED)
 """Of each thread in a round: less than the buffer holds."""
-FLUSH_SECONDS_MAX = 60.0
 
 
 def rate(client: logship.BackgroundClient, threads: int) -> float:
@@ -34,8 +32,7 @@ def rate(client: logship.BackgroundClient, threads: int) -> float:
     for worker in workers:
         worker.join()
     seconds = time.perf_counter() - begun
-    if not client.flush(FLUSH_SECONDS_MAX).all_acked:
-        raise SystemExit("the server did not take everything")
+    wait_until_acked(client)
     return threads * RECORDS / seconds
 
 
@@ -60,7 +57,7 @@ def main() -> None:
     client.close()
     has_lock: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
     rates = {str(threads): median(values) for threads, values in found.items()}
-    print(json.dumps({"rates": rates, "has_lock": has_lock()}), flush=True)  # noqa: T201
+    answer({"rates": rates, "has_lock": has_lock()})
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
 """What calls of `emit` take with other settings, which take turns in one process.
 
-`python -m benchmarks.performance.programs.variants ENDPOINT METRICS_PORT DIRECTORY TURNS RECORDS`
+`python -m benchmarks.performance.programs.variants HOST PORT METRICS_PORT DIRECTORY TURNS RECORDS`
 has a client for each variant, all for one sidecar. Before each slice everything is acked, so that
-none waits for space and segments are there to be used again. It prints turn, variant and quantiles
-of each slice.
+none waits for space and segments are there to be used again. It prints turn, variant and figures of
+each slice.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import subprocess
 import sys
@@ -20,10 +19,10 @@ from collections.abc import Iterator
 from itertools import cycle
 
 import logship
-from benchmarks.performance.programs.latency import thinned
+from benchmarks.performance.programs.shared import answer, background_client, wait_until_acked
+from benchmarks.performance.statistics import call_figures
 from benchmarks.records import RECORDS
 
-FLUSH_SECONDS_MAX = 60.0
 SERVED_SECONDS_MAX = 10.0
 PACE_RECORDS, PACE_SECONDS = 100, 0.005
 """A pause after so many records, so that a slice lasts for several scrapes."""
@@ -38,9 +37,8 @@ while True:
 
 def main() -> None:
     """Run what the arguments say."""
-    endpoint, metrics_port, directory, turns, records = sys.argv[1:]
-    common = {"LOGSHIP_ENDPOINTS": endpoint, "LOGSHIP_BUFFER_BYTES_MAX": str(64 << 20)}
-    variants = {
+    host, port, metrics_port, directory, turns, records = sys.argv[1:]
+    variants: dict[str, dict[str, str]] = {
         "memory": {},
         "spool": {"LOGSHIP_SPOOL_DIR": directory},
         "fields": {"LOGSHIP_FIELDS": "service.name=shop,service.version=7,env=prod"},
@@ -49,8 +47,7 @@ def main() -> None:
         METRICS: {"LOGSHIP_METRICS_PORT": metrics_port, "LOGSHIP_METRICS_DIR": directory},
     }
     clients = {
-        name: logship.BackgroundClient(logship.Settings.from_env(common | environ))
-        for name, environ in variants.items()
+        name: background_client(host, port, **variables) for name, variables in variants.items()
     }
     clients[SCRAPED] = clients[METRICS]
     slices = []
@@ -64,8 +61,8 @@ def main() -> None:
                 if turn >= 0:
                     slices.append((turn, name, took))
     for client in clients.values():
-        client.close(timeout=FLUSH_SECONDS_MAX)
-    json.dump(slices, sys.stdout)
+        client.close()
+    answer(slices)
 
 
 @contextlib.contextmanager
@@ -96,8 +93,8 @@ def _wait_until_served(url: str) -> None:
             return
 
 
-def _slice(client: logship.BackgroundClient, records: int, *, in_context: bool) -> list[int]:
-    """Return evenly spaced quantiles of the nanoseconds of so many calls."""
+def _slice(client: logship.BackgroundClient, records: int, *, in_context: bool) -> dict[str, float]:
+    """Return the figures of so many calls."""
     clock, emit, took = time.perf_counter_ns, client.emit, array("q")
     with logship.context(request_id="1f3a", user=7) if in_context else contextlib.nullcontext():
         for number, record in zip(range(records), cycle(RECORDS), strict=False):
@@ -106,9 +103,8 @@ def _slice(client: logship.BackgroundClient, records: int, *, in_context: bool) 
             before = clock()
             emit(record)
             took.append(clock() - before)
-    if not client.flush(FLUSH_SECONDS_MAX).all_acked:
-        raise SystemExit("the sidecar did not take everything")
-    return thinned(sorted(took))
+    wait_until_acked(client)
+    return call_figures(sorted(took))
 
 
 if __name__ == "__main__":
