@@ -6,7 +6,8 @@
 | `TIMED`: it comes when the oldest open chunk is due | - | wake, `AWAKE` |
 | `ASLEEP`: it comes when it is woken | wake, `AWAKE` | wake, `AWAKE` |
 
-While sealed chunks wait, no open one is due, and the shipper comes with the next ack.
+While sealed chunks wait, no open one is due, and the shipper comes with the next ack. `ASLEEP`
+means that no chunk is open: where one is, each section that ends wakes a shipper that is asleep.
 
 The shipper declares first that it rests, and then looks at the buffer once more. A producer appends
 first, and then looks at the state. So one of the two sees the other.

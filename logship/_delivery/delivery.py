@@ -256,7 +256,6 @@ class Delivery(Generic[HandleT]):
         self._inflight.pop(chunk_id, None)
         self._poison.forget(chunk_id)
         self._passed_over.discard(chunk_id)
-        self.counters.chunks_quarantined += 1
 
     def close(self) -> Actions[HandleT]:
         """Send nothing more."""
@@ -374,6 +373,7 @@ class Delivery(Generic[HandleT]):
             self._resend.extendleft(reversed(halves))
             return []
         self.forget(guilty.id)
+        self.counters.chunks_quarantined += 1
         return [Quarantine(guilty)]
 
     def _split(self, chunk: HandleT) -> tuple[HandleT, HandleT] | None:

@@ -539,6 +539,7 @@ async def test_a_chunk_that_cannot_be_sent_is_set_aside_and_named(
     assert messages(sidecar) == ["goes on"]
     assert (report.acked, report.dropped) == (1, 1)
     assert report.streams[0].dropped == [(1, 1, "quarantined")]
+    assert client.shipper.delivery.counters.chunks_quarantined == 0, "no server refused it"
     assert any("numbers 1 to 1" in line for line in stderr.warnings())
 
 
