@@ -293,6 +293,16 @@ def test_a_wake_up_without_memory_is_made_by_the_next_call() -> None:
     assert wake.count == 2
 
 
+def test_a_wake_up_that_woke_nothing_is_made_by_the_next_call() -> None:
+    """So it is while the loop of an asyncio client does not run."""
+    answers = iter([False, False, True])
+    buffer = a_buffer(wake=lambda: next(answers), bytes_max=FAR_AWAY)
+    for number in range(4):  # the last one finds the shipper awake
+        assert buffer.offer("t", body(number)) is Outcome.ACCEPTED
+    assert next(answers, None) is None
+    assert numbers_in(buffer) == [0, 1, 2, 3]
+
+
 def test_what_interrupts_a_callback_passes_and_the_others_are_told_later() -> None:
     buffer = a_buffer()
     told: list[int] = []
