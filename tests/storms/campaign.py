@@ -75,8 +75,8 @@ def run_storm(
         verdict = judge(receiver.streams, noted, _refused(stderr))
         for fault in receiver.faults:
             verdict.fault(f"the receiver: {fault}")
-    if status:
-        verdict.fault(f"the program ended with {status}")
+    if status:  # first: what is missing may follow from it
+        verdict.faults.insert(0, f"the program ended with {status}")
     for line in _complaints(stderr):
         verdict.fault(f"stderr: {line}")
     return verdict
