@@ -360,9 +360,12 @@ FAULTS: dict[str, Callable[[Sidecar, float], list[Event]]] = {
     "sidecar-down": lambda sidecar, seconds: [(max(seconds - 1.0, seconds / 2), sidecar.kill)],
     "sidecar-stops-too": lambda sidecar, seconds: [(seconds, sidecar.terminate)],
 }
-"""What happens to the sidecar, if the application is stopped after so many seconds. It has a
-quarter of a CPU until the application is gone. It is killed a second before the stop, and stays
-down. It gets SIGTERM with the application, as in an ECS task without `dependsOn`."""
+"""What happens to the sidecar, if the application is stopped after so many seconds.
+
+`sidecar-restart`: it is killed in mid-run, and is up again after `DOWN_SECONDS`. `sidecar-slow`: it
+has a quarter of a CPU until the application is gone. `sidecar-down`: it is killed a second before
+the stop, and stays down. `sidecar-stops-too`: it gets SIGTERM with the application, as in an ECS
+task without `dependsOn`."""
 
 FAULT_NAMES = (*FAULTS, APP_SIGKILL)
 

@@ -86,8 +86,8 @@ class Sidecar:
     def kill(self) -> None:
         """SIGKILL it, with all its workers."""
         self._signal_group(signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
+        assert self._process is not None
+        self._process.wait()
 
     def terminate(self) -> None:
         """Send SIGTERM to the process that was started, as an orchestrator does."""
@@ -104,8 +104,13 @@ class Sidecar:
 
     @property
     def group(self) -> int:
-        """Its process group; only where it is ours and was started."""
-        assert self._process is not None
+        """Its process group.
+
+        Raises:
+            BenchmarkError: It was not started here.
+        """
+        if self._process is None:
+            raise BenchmarkError("this fault needs --server-command: how the sidecar is started")
         return self._process.pid
 
     def cpu_seconds(self) -> float:
@@ -184,9 +189,8 @@ class Sidecar:
         return self._log.read_text(errors="replace")[-500:].strip() or "it says nothing"
 
     def _signal_group(self, number: int) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.group, number)
 
     def _stop(self) -> None:
         if self._process is None:

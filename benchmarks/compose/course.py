@@ -170,8 +170,12 @@ FAULTS: dict[str, Callable[[Task, float], list[Event]]] = {
         (seconds, lambda: task.stop_meanwhile(SIDECAR, STOP_SECONDS_MAX))
     ],
 }
-"""What happens to the sidecar, if the application is stopped after so many seconds. A slow one has
-a quarter of a CPU until the application is gone. A killed one is back only then."""
+"""What happens to the sidecar, if the application is stopped after so many seconds.
+
+`sidecar-slow`: it has a quarter of a CPU until the application is gone. `sidecar-restart`: it is
+killed in mid-run, and is up again after `DOWN_SECONDS`. `sidecar-killed`: it is killed a second
+before the stop, and is back only when the application is gone. `sidecar-stops-too`: it gets SIGTERM
+with the application, as in a task without `dependsOn`."""
 
 
 def _play(course: Course, task: Task, way: Way) -> float:

@@ -18,13 +18,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.performance.environments import aiofluent_python
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.results import Measured
-from benchmarks.performance.serving import (
-    COUNTING,
-    EMBEDDED,
-    Sink,
-    serving,
-    sinking,
-)
+from benchmarks.performance.serving import COUNTING, EMBEDDED, Sink, serving, sinking
 from benchmarks.processes import run_program
 from benchmarks.records import SAME_NAME, VARIED_NAME
 from benchmarks.sidecars import Sidecar

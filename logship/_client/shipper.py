@@ -87,11 +87,6 @@ class Shipper:
         UnsupportedRuntime: This is a subinterpreter.
     """
 
-    broken = False
-    follows_loops = False
-    _failures = 0  # since chunks were last settled
-    _drain_plan: DrainPlan | None = None
-
     def __init__(
         self,
         settings: Settings,
@@ -108,6 +103,10 @@ class Shipper:
         self.last_resort: LastResort = last_resort or LastResort(
             bytes_per_second_max=settings.spill_bytes_per_second_max
         )
+        self.broken: bool = False
+        self.follows_loops: bool = False
+        self._failures = 0  # since chunks were last settled
+        self._drain_plan: DrainPlan | None = None
         self._progress_callbacks: list[Callable[[], None]] = []
         self._process = process
         self._monotonic = monotonic

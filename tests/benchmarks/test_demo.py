@@ -57,7 +57,8 @@ def test_the_demo_is_long_enough_for_a_sidecar_to_be_up_again() -> None:
 
 def test_the_search_in_the_ledger_names_a_line_that_is_missing(tmp_path: Path) -> None:
     """The printed command can fail: one line cut out of the output, and it is named."""
-    benchmarks(tmp_path, "loss", "--shipper", "fluent-logger", "--seconds", "1")
+    ended = benchmarks(tmp_path, "loss", "--shipper", "fluent-logger", "--seconds", "1")
+    assert ended.returncode == 0, ended.stderr
     (output,) = tmp_path.rglob("output.jsonl")
     lines = output.read_text().splitlines(keepends=True)
     output.write_text("".join(lines[:50] + lines[51:]))

@@ -6,13 +6,14 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.sidecars import Throttle, wait_until_quiet
+from benchmarks.servers import open_sidecar
+from benchmarks.sidecars import Sidecar, Throttle, wait_until_quiet
 from tests.support.waiting import wait_until
 
 
@@ -38,6 +39,16 @@ def test_a_busy_process_is_stopped_and_continued_until_the_throttle_ends(
         wait_until(lambda: state_of(busy_process) == "R", "it got its next share")
     throttle.stop()
     assert state_of(busy_process) == "R"
+
+
+@pytest.mark.parametrize("fault", [Sidecar.kill, Sidecar.throttle, Sidecar.pause])
+def test_nothing_happens_to_a_sidecar_that_was_not_started_here(
+    tmp_path: Path, fault: Callable[[Sidecar], None]
+) -> None:
+    """In silence, a fault would be measured that did not happen."""
+    sidecar = open_sidecar("127.0.0.1:24224", tmp_path, ["output"])
+    with pytest.raises(BenchmarkError, match="--server-command"):
+        fault(sidecar)
 
 
 def test_a_sidecar_that_still_writes_is_not_judged() -> None:

@@ -145,10 +145,10 @@ def drain(shipper: Any, group: str) -> dict[str, Any]:
         points.append((time.monotonic() - begun, shipper.bytes_held()))
 
     with looking(look, LOOK_SECONDS):
-        begun = time.monotonic()
+        continued = time.monotonic()
         os.killpg(int(group), signal.SIGCONT)
         shipper.flush()
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - continued
     look()
     return {"seconds": seconds, "bytes": held, "points": points}
 
