@@ -68,7 +68,8 @@ def command(
     DIR is made if its parent is there. All other settings come from the environment, for example
     LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At a stop signal the command makes a last pass. It
     lasts while any process on the spool is alive, at most until the stop timeout. Records that are
-    not shipped by then go to stderr and stay on the spool.
+    not shipped by then go to stderr and stay on the spool. Without --watch the command ends when no
+    ack came for LOGSHIP_EXIT_STALL_SECONDS (15).
 
     The result is one JSON line on stdout; with --dry-run, one line for each process.
 
@@ -96,4 +97,6 @@ def command(
         raise click.UsageError(str(error)) from None
     report = asyncio.run(recover(settings, spool, watches=watch))
     show_text(report.to_json())
+    if not report.complete:
+        say("recover", f"incomplete: what was not acked stays on {spool} for the next run")
     sys.exit(0 if report.complete else 1)

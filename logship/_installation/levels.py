@@ -84,7 +84,8 @@ class LevelsFile:
         try:
             logger.setLevel(int(level) if level.isdecimal() else level)
         except (ValueError, TypeError):
-            self._warn(f"{self._path}: {level or 'nothing'} is not a level, for the logger {name}")
+            wrong = f"{level} is not a level" if level else "write LOGGER=LEVEL"
+            self._warn(f"{self._path}: {wrong}, for the logger {name}")
             return False
         self._original.setdefault(name, before)
         return True

@@ -154,8 +154,8 @@ class Settings:
         metrics_port: The port on which metrics are served; 0 is any free port, printed on stderr.
         metrics_host: The address on which metrics are served.
         metrics_dir: A directory in which all processes of a container keep their numbers, so that
-            each of them can serve the sum. By default it is under `spool_dir`, or else in the
-            temporary directory.
+            each of them can serve the sum. Where none is given, it is under `spool_dir`, or else in
+            the temporary directory.
         ecs_fields: Whether in an ECS task one record of each stream names task and container.
         disabled: Whether every part of logship is a no-op.
     """

@@ -109,7 +109,7 @@ class Sidecar:
 
     def _what_came(self, seconds: float) -> str:
         records = self.records
-        last = "".join(f"\n  {each}" for each in records[-SHOWN_MAX:])
+        last = "".join(f"\n  {each}" for each in records[-SHOWN_MAX:]) or " none"
         return f"not within {seconds:g} s; {len(records)} records came, the last ones:{last}"
 
     def say(self, data: bytes) -> None:

@@ -521,7 +521,7 @@ def test_a_file_changes_levels_while_the_program_runs(
 def test_the_levels_of_a_file_hold_for_the_first_record(
     programs: Programs, sidecar: Sidecar, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "levels").write_text(f"{name}=DEBUG")
+    (tmp_path / "levels").write_text(f"{name}=DEBUG\nquiet DEBUG")
     ended = programs.start(
         """
         import logging
@@ -532,6 +532,7 @@ def test_the_levels_of_a_file_hold_for_the_first_record(
         environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels")},
     ).end(returncode=0)
     sidecar.output.verdict(ended).assert_all_delivered()
+    assert "write LOGGER=LEVEL, for the logger quiet DEBUG" in ended.stderr
 
 
 def test_a_configuration_of_logging_that_takes_long_does_not_hold_a_stop_up(

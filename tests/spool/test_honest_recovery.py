@@ -92,6 +92,7 @@ def test_a_directory_that_cannot_be_locked_is_refused_and_named(
     assert (code, report["complete"], report["refused"]) == (1, False, 1)
     assert strange.name in report["notes"][0]
     assert f"logship: recovery: {spools.spool}/{strange.name}" in spools.stderr
+    assert f"incomplete: what was not acked stays on {spools.spool} for" in spools.stderr
     assert report["records_acked"] == 3  # the neighbour is recovered all the same
     assert not healthy.exists()
     assert os.path.lexists(strange)
