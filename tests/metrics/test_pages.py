@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -309,6 +310,14 @@ def test_a_file_that_cannot_be_a_page_is_counted_and_left_alone(pages: Path, dat
     total = with_file(pages, data)
     assert (total.numbers, total.refused) == (zeros(), 1)
     assert names(pages, "page-")
+
+
+def test_a_buffer_without_a_limit_is_counted(pages: Path) -> None:
+    mine = Pages(pages, KEY)
+    numbers = zeros()
+    numbers[slot("buffer_bytes_max")] = sys.maxsize
+    mine.write(numbers, is_done=False)
+    assert mine.total() == (list(map(float, numbers)), 0)
 
 
 def test_links_pipes_and_directories_are_not_read(pages: Path, tmp_path: Path) -> None:
