@@ -7,6 +7,7 @@ than all the rest of logship. A program without metrics never imports it.
 from __future__ import annotations
 
 import contextlib
+import io
 import platform
 import socket
 import threading
@@ -232,6 +233,10 @@ class Endpoint(WSGIServer):
 class _Handler(WSGIRequestHandler):
     def log_message(self, *args: Any) -> None:
         """Do nothing."""
+
+    def get_stderr(self) -> io.StringIO:
+        """Return where the traceback of a request goes that prometheus_client cannot answer."""
+        return io.StringIO()
 
     def address_string(self) -> str:
         """Return the address without asking a name server."""
