@@ -173,13 +173,14 @@ class Endpoint(WSGIServer):
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
 
     def close_in_child(self) -> None:
-        """In a forked child: close the listening socket, which the parent still has."""
-        self.socket.close()
+        """In a forked child: close the listening socket, unless the parent has closed it."""
+        _system.close_own(self.socket.detach(), self._identity)
 
     def server_bind(self) -> None:
         """Bind without asking a name server for our name, as the base class does."""
         if _system.IS_POSIX:  # on Windows another process would get the same port
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._identity = _system.identity_of(self.fileno())
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
