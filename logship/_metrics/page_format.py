@@ -144,8 +144,10 @@ def with_dead(dead_sum: DeadSum, pages: list[FoundPage]) -> Numbers:
     return dead
 
 
-def total_of(dead_sum: DeadSum, pages: list[FoundPage], refused: int) -> Total:
-    """Return the numbers of all processes, each counted once.
+def total_of(
+    dead_sum: DeadSum, pages: list[FoundPage], refused: int
+) -> tuple[Total, list[FoundPage]]:
+    """Return the numbers of all processes, each counted once, and the pages of the living.
 
     Args:
         dead_sum: As it was before the pages were read.
@@ -153,4 +155,5 @@ def total_of(dead_sum: DeadSum, pages: list[FoundPage], refused: int) -> Total:
         refused: How many could not.
     """
     living = [page for page in pages if page.lives and page.id not in dead_sum.taken_in]
-    return Total(summed([page.numbers for page in living], with_dead(dead_sum, pages)), refused)
+    numbers = summed([page.numbers for page in living], with_dead(dead_sum, pages))
+    return Total(numbers, refused), living
