@@ -56,7 +56,7 @@ def text_of(path: str) -> str:
 
 
 def program_name() -> str:
-    """Return the name of the program that runs, or of its package; `logship` where that is no tag."""
+    """Return the name of the program or package that runs; `logship` where that is no tag."""
     path = sys.argv[0].rstrip("/") if sys.argv else ""
     program = os.path.splitext(os.path.basename(path))[0]
     if program == "__main__":  # as under `python -m package`
