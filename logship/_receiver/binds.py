@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -98,10 +99,4 @@ def _is_dead_socket(path: Path) -> bool:
     """Tell whether `path` is the unix socket of a server that no longer runs."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)  # the queue of a server that hangs may be full
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return path.is_socket()
-        except OSError:
-            return False
-    return False
+        return probe.connect_ex(str(path)) == errno.ECONNREFUSED and path.is_socket()
