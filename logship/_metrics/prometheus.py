@@ -149,7 +149,7 @@ class Endpoint(WSGIServer):
         collectors: What is served.
 
     Raises:
-        OSError: It cannot listen there.
+        OSError: It cannot listen there, or there is no thread for it.
     """
 
     request_queue_size = 128
@@ -164,7 +164,11 @@ class Endpoint(WSGIServer):
         super().__init__((address, port), _Handler)
         self.set_app(make_wsgi_app(registry))
         self.port: int = self.server_port
-        OwnThread(self.serve_forever, "metrics-endpoint").start()
+        try:
+            OwnThread(self.serve_forever, "metrics-endpoint").start()
+        except RuntimeError as error:  # out of threads, or at interpreter exit
+            self.server_close()
+            raise OSError(str(error)) from None
 
     @property
     def url(self) -> str:

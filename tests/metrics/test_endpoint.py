@@ -508,6 +508,16 @@ def test_a_request_beyond_those_that_are_served_waits(monkeypatch: pytest.Monkey
         assert scrape(endpoint.port)
 
 
+def test_without_a_thread_nothing_listens(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="can't start new thread"):
+        patched.setattr(threading.Thread, "start", start)
+        serve("127.0.0.1", port, [])
+    assert serve("127.0.0.1", port, []).port == port
+
+
 def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:
     counts = Counts()
     families = CountsCollector(counts).collect()
