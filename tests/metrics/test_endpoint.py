@@ -512,9 +512,10 @@ def test_without_a_thread_nothing_listens(port: int, monkeypatch: pytest.MonkeyP
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="can't start new thread"):
+    with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
-        serve("127.0.0.1", port, [])
+        with pytest.raises(OSError, match="can't start new thread"):
+            serve("127.0.0.1", port, [])
     assert serve("127.0.0.1", port, []).port == port
 
 
