@@ -13,13 +13,7 @@ from logship._ecs.advice import is_firelens, stderr_risk, unrouted
 from logship._ecs.reader import task_reader
 from logship._ecs.task import Task
 from logship._settings import STOP_FILE_VARIABLE, Settings, program_name
-
-
-class Warner(Protocol):
-    """Standard error, for warnings."""
-
-    def warn(self, kind: str, text: str) -> None:
-        """Write a warning."""
+from logship._stderr.last_resort import LastResort
 
 
 class Announcer(Protocol):
@@ -30,7 +24,7 @@ class Announcer(Protocol):
         """Its settings."""
 
     @property
-    def last_resort(self) -> Warner:
+    def last_resort(self) -> LastResort:
         """Where its warnings go."""
 
     @property

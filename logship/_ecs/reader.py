@@ -24,20 +24,19 @@ Records that wait for the answer are in the buffer, and delay no caller."""
 _RETRY_SECONDS = 0.25
 
 
-def read_task(environ: Mapping[str, str], timeout_seconds: float = TIMEOUT_SECONDS) -> Task | None:
+def read_task(environ: Mapping[str, str]) -> Task | None:
     """Return the task, or None outside of ECS or if the metadata cannot be read.
 
     Args:
         environ: As `os.environ`.
-        timeout_seconds: For each step of each of the two answers.
     """
     from logship._ecs.httpjson import get_json  # noqa: PLC0415 - only a program in a task pays for HTTP
 
     base = environ.get(TASK_METADATA_VARIABLE, "")
     if not base:
         return None
-    own = get_json(base, timeout_seconds)
-    task = get_json(f"{base}/task", timeout_seconds) if isinstance(own, dict) else None
+    own = get_json(base, TIMEOUT_SECONDS)
+    task = get_json(f"{base}/task", TIMEOUT_SECONDS) if isinstance(own, dict) else None
     if not isinstance(own, dict) or not isinstance(task, dict):
         return None
     return task_of(own, task)
@@ -48,15 +47,13 @@ class TaskReader:
 
     Args:
         environ: As `os.environ`.
-        seconds_max: How long it asks again after a bad answer.
 
     Attributes:
         task: The task; None until it is known, and forever if it cannot be known.
     """
 
-    def __init__(self, environ: Mapping[str, str], seconds_max: float = TASK_SECONDS_MAX) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._seconds_max = seconds_max
         self._pid = -1
         self._has_ended = False
         self._waiting: list[Callable[[], object]] = []
@@ -102,7 +99,7 @@ class TaskReader:
             until_known = tenacity.Retrying(
                 retry=tenacity.retry_if_result(lambda task: task is None),
                 wait=tenacity.wait_fixed(_RETRY_SECONDS),
-                stop=tenacity.stop_after_delay(self._seconds_max - _RETRY_SECONDS),
+                stop=tenacity.stop_after_delay(TASK_SECONDS_MAX - _RETRY_SECONDS),
                 retry_error_callback=lambda _: None,
             )
             self.task = until_known(read_task, self._environ)

@@ -5,7 +5,6 @@ Everything read is untrusted, because a volume may be shared.
 
 from __future__ import annotations
 
-import math
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -26,7 +25,8 @@ _DONE = 1
 ID_BYTES = 16
 SUM_BYTES_MAX = _HEADER.size + _COPY_BYTES + (PAGES_MAX + 1) * ID_BYTES
 
-_VALUE_MAX = 2.0**63
+_VALUE_MAX = 1e30
+"""Above every count and every size: a setting may give `sys.maxsize` for "no limit"."""
 
 _ENDED_DRAINED = slot("processes_ended_total", "drained")
 _ENDED_KILLED = slot("processes_ended_total", "killed")
@@ -92,7 +92,7 @@ def _unpacked(data: bytes, offset: int) -> tuple[int, int, Numbers] | None:
     if len(checksum) < _CHECKSUM.size or _CHECKSUM.pack(zlib.crc32(copy)) != checksum:
         return None
     generation, flags, *numbers = _COPY.unpack(copy)
-    if not all(math.isfinite(number) and 0 <= number < _VALUE_MAX for number in numbers):
+    if not all(0 <= number < _VALUE_MAX for number in numbers):
         return None
     return generation, flags, numbers
 
@@ -144,8 +144,10 @@ def with_dead(dead_sum: DeadSum, pages: list[FoundPage]) -> Numbers:
     return dead
 
 
-def total_of(dead_sum: DeadSum, pages: list[FoundPage], refused: int) -> Total:
-    """Return the numbers of all processes, each counted once.
+def total_of(
+    dead_sum: DeadSum, pages: list[FoundPage], refused: int
+) -> tuple[Total, list[FoundPage]]:
+    """Return the numbers of all processes, each counted once, and the pages of the living.
 
     Args:
         dead_sum: As it was before the pages were read.
@@ -153,4 +155,5 @@ def total_of(dead_sum: DeadSum, pages: list[FoundPage], refused: int) -> Total:
         refused: How many could not.
     """
     living = [page for page in pages if page.lives and page.id not in dead_sum.taken_in]
-    return Total(summed([page.numbers for page in living], with_dead(dead_sum, pages)), refused)
+    numbers = summed([page.numbers for page in living], with_dead(dead_sum, pages))
+    return Total(numbers, refused), living

@@ -213,9 +213,8 @@ class Pages:
             before = self._read_sum()
             pages, refused = self._read_pages()
             if self._read_sum().generation == before.generation:
-                break
-        living = [page for page in pages if page.lives and page.id not in before.taken_in]
-        return total_of(before, pages, refused), living
+                return total_of(before, pages, refused)
+        raise OSError(errno.EAGAIN, "processes end faster than their numbers can be read")
 
     def fold(self) -> None:
         """Add the pages of the dead to their sum, and remove them; not while another does it."""

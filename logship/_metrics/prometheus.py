@@ -7,6 +7,7 @@ than all the rest of logship. A program without metrics never imports it.
 from __future__ import annotations
 
 import contextlib
+import io
 import platform
 import socket
 import threading
@@ -148,7 +149,7 @@ class Endpoint(WSGIServer):
         collectors: What is served.
 
     Raises:
-        OSError: It cannot listen there.
+        OSError: It cannot listen there, or there is no thread for it.
     """
 
     request_queue_size = 128
@@ -163,7 +164,11 @@ class Endpoint(WSGIServer):
         super().__init__((address, port), _Handler)
         self.set_app(make_wsgi_app(registry))
         self.port: int = self.server_port
-        OwnThread(self.serve_forever, "metrics-endpoint").start()
+        try:
+            OwnThread(self.serve_forever, "metrics-endpoint").start()
+        except RuntimeError as error:  # out of threads, or at interpreter exit
+            self.server_close()
+            raise OSError(str(error)) from None
 
     @property
     def url(self) -> str:
@@ -172,13 +177,14 @@ class Endpoint(WSGIServer):
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
 
     def close_in_child(self) -> None:
-        """In a forked child: close the listening socket, which the parent still has."""
-        self.socket.close()
+        """In a forked child: close the listening socket, unless the parent has closed it."""
+        _system.close_own(self.socket.detach(), self._identity)
 
     def server_bind(self) -> None:
         """Bind without asking a name server for our name, as the base class does."""
         if _system.IS_POSIX:  # on Windows another process would get the same port
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._identity = _system.identity_of(self.fileno())
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
@@ -232,6 +238,10 @@ class Endpoint(WSGIServer):
 class _Handler(WSGIRequestHandler):
     def log_message(self, *args: Any) -> None:
         """Do nothing."""
+
+    def get_stderr(self) -> io.StringIO:
+        """Return where the traceback of a request goes that prometheus_client cannot answer."""
+        return io.StringIO()
 
     def address_string(self) -> str:
         """Return the address without asking a name server."""

@@ -155,12 +155,8 @@ def _users(options: AccessOptions) -> dict[str, str]:
     if options.users_file is None:
         return users
     lines = _read("--users-file", options.users_file).splitlines()
-    named = {
-        name: password
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-        for name, password in [_user(f"--users-file: line {number}", line)]
-    }
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    named = dict(_user(f"--users-file: line {number}", line) for number, line in numbered)
     if not named:
         raise SettingsError("--users-file: it names no user")
     return users | named

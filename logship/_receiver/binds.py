@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,10 +27,10 @@ def parse_bind(text: str) -> Endpoint:
     """
     if text.startswith("unix://") and not _system.IS_POSIX:
         raise SettingsError(f"{text} needs Linux or macOS, and this is {_system.NAME}")
+    if text.startswith("unix:///"):
+        return Endpoint("unix", "", 0, text.removeprefix("unix://"))
     with contextlib.suppress(ValueError):  # urlsplit's, for a port that is not a number
         parts = urlsplit(text if "://" in text else f"tcp://{text}")
-        if parts.scheme == "unix" and not parts.netloc and parts.path:
-            return Endpoint("unix", "", 0, parts.path)
         if parts.scheme == "tcp" and parts.hostname and parts.port is not None and not parts.path:
             return Endpoint("tcp", parts.hostname, parts.port, "")
     raise SettingsError(f"it is {text!r}; give HOST:PORT, tcp://HOST:PORT or unix:///PATH")
@@ -97,10 +98,5 @@ def _open_unix(path: Path) -> socket.socket:
 def _is_dead_socket(path: Path) -> bool:
     """Tell whether `path` is the unix socket of a server that no longer runs."""
     with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return path.is_socket()
-        except OSError:
-            return False
-    return False
+        probe.setblocking(False)  # the queue of a server that hangs may be full
+        return probe.connect_ex(str(path)) == errno.ECONNREFUSED and path.is_socket()

@@ -56,12 +56,13 @@ def text_of(path: str) -> str:
 
 
 def program_name() -> str:
-    """Return the name of the program that runs, or of its package; `logship` where it has none."""
+    """Return the name of the program or package that runs; `logship` where that is no tag."""
     path = sys.argv[0].rstrip("/") if sys.argv else ""
     program = os.path.splitext(os.path.basename(path))[0]
     if program == "__main__":  # as under `python -m package`
         program = os.path.basename(os.path.dirname(path))
-    return program if program not in ("", ".", "..", "-c", "-m") else "logship"
+    is_name = program.isprintable() and program not in ("", ".", "..", "-c", "-m")
+    return program if is_name else "logship"
 
 
 def stop_timeout_for(environ: Mapping[str, str]) -> float:

@@ -162,7 +162,7 @@ class Number(Converter):
     """A finite number within bounds.
 
     Args:
-        least: The least one allowed; None for no bound.
+        least: The least one allowed.
         most: The greatest one allowed; None for no bound.
 
     Attributes:
@@ -173,7 +173,7 @@ class Number(Converter):
     kind_name = "a number"
     units: Mapping[str, float] = {}
 
-    def __init__(self, least: float | None = None, most: float | None = None) -> None:
+    def __init__(self, least: float, most: float | None = None) -> None:
         self._least = least
         self._most = most
 
@@ -199,7 +199,7 @@ class Number(Converter):
             shown = f"a number of {value.bit_length()} bits"  # its digits would fill the screen
             raise NotAllowed("a smaller one", shown) from None
         number, least, most = self.kinds[-1](value), self._least, self._most
-        if (least is not None and number < least) or (most is not None and number > most):
+        if number < least or (most is not None and number > most):
             raise NotAllowed(f"at least {least}" if most is None else f"{least} to {most}")
         return number
 

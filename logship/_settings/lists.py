@@ -82,7 +82,7 @@ class Shares(Pairs):
         """Return the number."""
         try:
             share = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             share = -1.0
         if not 0 <= share <= 1:
             raise NotAllowed("shares from 0 to 1")

@@ -450,13 +450,16 @@ def test_the_metrics_of_a_disabled_logship_are_not_served(programs: Programs, po
 
 
 def test_rude_requests_harm_nobody(programs: Programs, sidecar: Sidecar) -> None:
-    """Half a request, rubbish, thirty connections that say nothing: it goes on answering."""
+    """Half a request, rubbish, a format that does not exist, thirty silent connections."""
     program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
     program.until_ready()
     port = port_said_by(program)
-    for rude in (b"GET /", b"\0" * 5000, b"POST / HTTP/1.1\r\n\r\n", b"\r\n\r\n"):
+    no_format = b"GET / HTTP/1.1\r\nAccept: text/plain;version=x\r\n\r\n"
+    for rude in (b"GET /", b"\0" * 5000, b"POST / HTTP/1.1\r\n\r\n", b"\r\n\r\n", no_format):
         with socket.create_connection(("127.0.0.1", port)) as visitor:
             visitor.sendall(rude)
+            visitor.shutdown(socket.SHUT_WR)
+            visitor.recv(1)
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
     for each in silent:
         each.close()
@@ -503,6 +506,17 @@ def test_a_request_beyond_those_that_are_served_waits(monkeypatch: pytest.Monkey
             slow = socket.create_connection(("127.0.0.1", endpoint.port))
             stack.enter_context(slow).sendall(b"GET / HT")
         assert scrape(endpoint.port)
+
+
+def test_without_a_thread_nothing_listens(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with pytest.raises(OSError, match="can't start new thread"):
+            serve("127.0.0.1", port, [])
+    assert serve("127.0.0.1", port, []).port == port
 
 
 def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -122,18 +123,23 @@ def test_a_new_process_folds_the_dead_so_that_their_number_is_bounded(
     assert accepted_in(pages) == 20
 
 
-def test_scrapers_that_race_count_each_process_once(pages: Path, owners: Owners) -> None:
-    """Workers end and begin all the while; no scraper ever sees less than before."""
+@pytest.mark.parametrize("reads_max", [1, 10])
+def test_scrapers_that_race_count_each_process_once(
+    pages: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch, reads_max: int
+) -> None:
+    """Workers end and begin all the while; a scraper sees nothing rather than less than before."""
+    monkeypatch.setattr("logship._metrics.pages._READS_MAX", reads_max)
     wrong: list[tuple[float, float]] = []
     over = threading.Event()
 
     def scrape() -> None:
         mine, last = Pages(pages, KEY), 0.0
         while not over.is_set():
-            now = mine.total().numbers[ACCEPTED]
-            if now < last:
-                wrong.append((last, now))
-            last = now
+            with contextlib.suppress(BlockingIOError):
+                now = mine.total().numbers[ACCEPTED]
+                if now < last:
+                    wrong.append((last, now))
+                last = now
 
     scrapers = [threading.Thread(target=scrape) for _ in range(4)]
     for each in scrapers:
@@ -309,6 +315,14 @@ def test_a_file_that_cannot_be_a_page_is_counted_and_left_alone(pages: Path, dat
     total = with_file(pages, data)
     assert (total.numbers, total.refused) == (zeros(), 1)
     assert names(pages, "page-")
+
+
+def test_a_buffer_without_a_limit_is_counted(pages: Path) -> None:
+    mine = Pages(pages, KEY)
+    numbers = zeros()
+    numbers[slot("buffer_bytes_max")] = sys.maxsize
+    mine.write(numbers, is_done=False)
+    assert mine.total() == (list(map(float, numbers)), 0)
 
 
 def test_links_pipes_and_directories_are_not_read(pages: Path, tmp_path: Path) -> None:

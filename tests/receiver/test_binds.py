@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ def unix(path: object) -> Endpoint:
         ("tcp://0.0.0.0:1", tcp("0.0.0.0", 1)),
         ("[::1]:24224", tcp("::1", 24224)),
         ("unix:///run/logship.sock", unix("/run/logship.sock")),
+        ("unix:///run/a#b?c", unix("/run/a#b?c")),
     ],
 )
 def test_addresses_that_are_understood(text: str, bind: Endpoint) -> None:
@@ -93,6 +96,22 @@ def test_a_unix_socket_of_a_living_server_is_left_alone(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(bind.path)
     first.close()
+
+
+def test_a_unix_socket_of_a_server_that_hangs_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+        hung = stack.enter_context(socket.socket(socket.AF_UNIX))
+        hung.bind(str(path))
+        hung.listen(0)
+        first, second = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
+        first.connect(str(path))
+        second.setblocking(False)
+        with pytest.raises(BlockingIOError):  # its queue is full
+            second.connect(str(path))
+        listening = pool.submit(Listener, unix(path))
+        with pytest.raises(ListenError, match="Address already in use"):
+            listening.result(timeout=10)
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:

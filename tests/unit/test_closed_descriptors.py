@@ -12,6 +12,7 @@ import pytest
 from logship import _system
 from logship._metrics.outlet import Outlet
 from logship._metrics.process import Process
+from logship._metrics.prometheus import serve
 from logship._process.self_pipe import SelfPipe
 from logship._settings import Settings
 from logship._spool.storage import RETRY_SECONDS
@@ -74,6 +75,18 @@ def test_a_metrics_page_is_not_written_into_another_file(
     assert all(map(is_open, taken)), "they are the application's now"
     for each in taken:
         os.close(each)
+
+
+def test_a_forked_child_does_not_close_another_file_in_place_of_the_endpoint(
+    file_of_the_application: int,
+) -> None:
+    endpoint = serve("127.0.0.1", 0, [])
+    taken = endpoint.fileno()
+    replace([taken], file_of_the_application)
+    endpoint.close_in_child()
+    endpoint.shutdown()
+    assert is_open(taken), "it is the application's now"
+    os.close(taken)
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])

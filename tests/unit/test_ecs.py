@@ -77,10 +77,11 @@ def test_an_error_of_the_endpoint_is_no_task(status: int) -> None:
         assert read_task(metadata.environ) is None
 
 
-def test_an_endpoint_that_says_nothing_is_given_up() -> None:
+def test_an_endpoint_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logship._ecs.reader.TIMEOUT_SECONDS", 0.05)
     with TaskMetadata(OWN) as metadata:
         metadata.is_silent = True
-        assert read_task(metadata.environ, timeout_seconds=0.05) is None
+        assert read_task(metadata.environ) is None
         assert metadata.was_asked.is_set()
 
 
@@ -129,10 +130,11 @@ def test_an_endpoint_that_fails_at_first_is_asked_again() -> None:
         assert reader.task is not None
 
 
-def test_one_that_goes_on_failing_is_given_up() -> None:
+def test_one_that_goes_on_failing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logship._ecs.reader.TASK_SECONDS_MAX", 0.0)
     with TaskMetadata(OWN) as metadata:
         metadata.status = 500
-        reader = TaskReader(metadata.environ, seconds_max=0.0)
+        reader = TaskReader(metadata.environ)
         reader.start()
         wait_until(lambda: reader.is_over, "it is given up")
     assert reader.task is None

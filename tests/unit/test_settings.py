@@ -98,6 +98,7 @@ ELSEWHERE = {
         ("./__main__.py", "logship"),
         (".", "logship"),
         ("-c", "logship"),
+        ("/srv/caf\udce9.py", "logship"),  # a name in another encoding
     ],
 )
 def test_the_default_tag_is_the_programs_name(
@@ -221,6 +222,7 @@ def test_a_wrong_value_is_one_error_that_names_everything(name: str, text: str, 
         ("fields", {1: "a"}),
         ("identity", 5),
         ("rename", {"a": 1}),
+        pytest.param("sample", {"INFO": 10**400}, id="share of 400 digits"),
         ("loggers", 5),
         ("loggers", [5]),
         ("endpoints", 5),
