@@ -66,9 +66,10 @@ _LINE_FORMATS: Final = (
     re.compile(r"(?P<json>\{.*|\[\s*\{.*)", re.DOTALL),
     # Fluentd's out_file: time TAB tag TAB record; time and tag can be switched off.
     re.compile(r"[^\t]*\t(?:(?P<tag>[^\t]*)\t)?(?P<json>\{.*)", re.DOTALL),
-    # Fluentd's out_file with `delimiter space` or `comma`.
+    # Fluentd's out_file with `delimiter space` or `comma`. No tag has a quote, but a line of logship
+    # has one before its inner braces, and `docker logs --timestamps` puts a time before the line.
     re.compile(
-        r"\d{4}-\d\d-\d\dT[^ ,{]+(?P<delimiter>[ ,])(?P<tag>.*?)(?P=delimiter)(?P<json>\{.*)",
+        r"\d{4}-\d\d-\d\dT[^ ,{]+(?P<delimiter>[ ,])(?P<tag>[^\"]*?)(?P=delimiter)(?P<json>\{.*)",
         re.DOTALL,
     ),
     # Fluent Bit's out_file. Only the first time in a line counts: were each of them tried, a line
