@@ -282,6 +282,15 @@ def test_bad_utf8_beside_a_stamp_does_not_hide_it() -> None:
     assert audit.verdict().streams[0].delivered.count == 1
 
 
+@pytest.mark.parametrize("line_format", FORMATS)
+def test_a_mark_before_the_first_line_does_not_hide_it(line_format: Format) -> None:
+    """Windows PowerShell and some editors begin a file in UTF-8 with one."""
+    audit = Audit()
+    audit.feed([b"\xef\xbb\xbf" + line_format(record(1))])
+    [stream] = audit.verdict().streams
+    assert (stream.delivered.count, stream.tag in ("web", None)) == (1, True)
+
+
 @pytest.mark.parametrize("key", ["seq", "logship_id2", "été", "@stamp", 'a"b', "a.b[0]"])
 @pytest.mark.parametrize("line_format", FORMATS)
 def test_another_stamp_key_is_found_and_the_usual_one_is_not(line_format: Format, key: str) -> None:
