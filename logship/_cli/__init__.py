@@ -7,6 +7,7 @@ does not load the modules of other commands.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Any
 
@@ -79,7 +80,8 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Invoke the subcommand; text in its errors begins no line and no escape sequence.
 
-        Their exit code is right also where they cannot be written: 1 may mean a loss.
+        Their exit code is right also where they cannot be written: 1 may mean a loss. So Ctrl-C has
+        a code of its own, also while the subcommand is imported.
         """
         try:
             return super().invoke(ctx)
@@ -88,6 +90,8 @@ class LazyGroup(click.Group):
             with ending_with(sys.stderr):
                 error.show()
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(128 + signal.SIGINT)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of subcommands without importing any of them."""

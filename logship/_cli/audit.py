@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import stat
 import sys
 import traceback
@@ -51,8 +50,6 @@ def _errors_are_no_verdict() -> Iterator[None]:
         raise
     except (BadState, CannotRead) as error:
         raise _InputUnreadable(str(error)) from None
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except Exception:  # noqa: BLE001 - no memory, or a bug
         with ending_with(sys.stderr):
             traceback.print_exc()

@@ -26,6 +26,12 @@ from logship._spool.inspection import inspect_spool
 class _Spool(click.Path):
     """A directory that a variable may name, too."""
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse the value of an unset variable: `Path` would take it for the working directory."""
+        if not value:
+            self.fail("it has no name", param, ctx)
+        return super().convert(value, param, ctx)
+
     def get_missing_message(self, *_: object, **__: object) -> str:
         """Return what follows "Missing option '--spool'."."""
         return "Give it, or set LOGSHIP_SPOOL_DIR."

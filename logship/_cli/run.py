@@ -50,7 +50,7 @@ def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None)
     try:
         if value is not None:
             re.compile(value.encode())
-    except (re.error, UnicodeEncodeError) as error:
+    except (re.error, OverflowError, RecursionError, UnicodeEncodeError) as error:
         raise click.BadParameter(
             f"{value!r} is not a regular expression: {error}", ctx, param
         ) from None

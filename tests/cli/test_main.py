@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pty
 import re
@@ -41,6 +42,22 @@ def test_recover_without_a_spool_names_the_variable_too() -> None:
     result = CliRunner().invoke(main, ["recover"], env={"LOGSHIP_SPOOL_DIR": ""})
     assert result.exit_code == 2
     assert "Missing option '--spool'. Give it, or set LOGSHIP_SPOOL_DIR." in result.output
+
+
+def test_a_spool_without_a_name_is_not_the_working_directory() -> None:
+    result = CliRunner().invoke(main, ["recover", "--spool", ""])
+    assert result.exit_code == 2
+    assert "Invalid value for '--spool': it has no name" in result.output
+
+
+def test_ctrl_c_while_a_command_is_imported_has_its_own_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert CliRunner().invoke(main, ["audit", "out.log"]).exit_code == 130
 
 
 def test_a_command_like_no_other_gets_the_list() -> None:
