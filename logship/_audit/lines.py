@@ -163,7 +163,7 @@ def _read_record(
         if record.get(KIND_KEY) == REFUSED_KIND and REFUSED_KEY in record:
             return _read_refused(record[REFUSED_KEY])
         spilled = record.get(KIND_KEY) == SPILLED_KIND
-        tag = _tag_of(record, tag)
+        tag = _tag_of(record, None if spilled else tag)
         levels.append(record)
         record = record.get("record")
     return _read_strings(levels, stamp_key, strings_left)

@@ -194,9 +194,12 @@ def _feed_files(audit: Audit, names: Iterable[str]) -> list[str]:
     for source in sources:
         _feed(audit, source.name, source.batches())
     for output in map(output_of, filter(is_address, names)):
+        part = None
         for part in output.parts():
             if reading := part.read(None):
                 _feed(audit, part.name, reading.batches)
+        if part is None:
+            raise CannotRead(f"cannot read {output.name}: nothing is there")
     return [source.note for source in sources if source.note]
 
 

@@ -110,9 +110,10 @@ def test_a_spilled_copy_is_found_on_stderr_and_behind_a_log_viewers_prefix() -> 
     copy = spilled(record(9), tag="web").decode()
     for line in (copy, f"web-1  | {copy}", f"2026-01-02T03:04:05.678Z {copy}", f"[pod/a/b] {copy}"):
         assert stamp_of(line) == (ONE, 9, True)
-    found = read(f"app-1  | {copy}")
-    assert isinstance(found, Stamped)
-    assert found.tag == "web"
+    for prefix in ("app-1  | ", "2026-01-02T03:04:05.678Z stderr F "):
+        found = read(f"{prefix}{copy}")
+        assert isinstance(found, Stamped)
+        assert found.tag == "web"
 
 
 def test_a_spilled_copy_that_a_filter_parsed_is_still_a_spilled_copy() -> None:

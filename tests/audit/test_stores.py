@@ -73,7 +73,10 @@ def test_an_index_is_read_on_and_one_that_is_deleted_takes_its_proof(
 
 
 def test_an_index_that_is_named_and_not_there_is_no_part(opensearch: OpenSearch) -> None:
-    assert audit(f"opensearch+http://{opensearch.host}/web").exit_code == 2
+    opensearch.put("other", *records(1, 1), end(2, 1))
+    known = f"opensearch+http://{opensearch.host}/other"
+    result = audit(known, f"opensearch+http://{opensearch.host}/web", code=2)
+    assert f"cannot read http://{opensearch.host}/web: nothing is there" in result.output
     watched = Watched(f"opensearch+http://{opensearch.host}/web")
     assert watched.look() == (0, 0, 0)
     assert watched.said == []
