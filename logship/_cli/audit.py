@@ -71,10 +71,9 @@ def _identity(name: str, if_missing: str) -> object:
         return name
     try:
         status = Path(name).stat()
-    except FileNotFoundError as error:
-        raise _InputUnreadable(f"cannot read {name}: {error.strerror}; {if_missing}") from None
     except OSError as error:
-        raise _InputUnreadable(f"cannot read {name}: {error.strerror}") from None
+        hint = f"; {if_missing}" if isinstance(error, FileNotFoundError) else ""
+        raise CannotRead(f"cannot read {name}: {error.strerror}{hint}") from None
     if stat.S_ISDIR(status.st_mode):
         raise click.UsageError(f"{name} is a directory; name the files in it, as {name}/*.log")
     return (status.st_dev, status.st_ino)

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from logship._run.receipt import Receipt
 
 
-SETTINGS = (
-    *("tag", "stop_timeout_seconds", "block_seconds_max", "metrics_port", "fields", "redact"),
-)
+SETTINGS = ("tag", "stop_timeout_seconds", "block_seconds_max", "metrics_port", "fields", "redact")
 """Options that are settings of the client, by their names."""
 
 
