@@ -32,7 +32,6 @@ COMMANDS = {
 }
 """Subcommand and its line in the help; each lives in `logship._cli.<name>.command`."""
 
-
 SYSTEMS: dict[str, tuple[str, ...]] = {"run": ("Linux",), "recover": ("Linux", "macOS")}
 """Subcommands that need a system that offers more than others."""
 
@@ -42,12 +41,10 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the subcommands' names in alphabetical order."""
-        del ctx
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the subcommand `cmd_name`, or return None if there is no such subcommand."""
-        del ctx
         if cmd_name not in COMMANDS or not is_possible_here(cmd_name):
             return None
         command = importlib.import_module(f"logship._cli.{cmd_name}").command
@@ -95,7 +92,6 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of subcommands without importing any of them."""
-        del ctx
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 

@@ -30,7 +30,6 @@ def _ignored(text: str) -> Ignored:
 
 
 def _explain(context: click.Context, parameter: click.Parameter, name: str | None) -> None:
-    del parameter
     if name is None:
         return
     if name not in RULES:

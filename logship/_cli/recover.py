@@ -61,12 +61,7 @@ class _Spool(click.Path):
     "port, printed on stderr.",
 )
 @wrong_settings_are_usage()
-def command(
-    spool: Path,
-    watch: bool,
-    dry_run: bool,
-    **given: Any,
-) -> None:
+def command(spool: Path, watch: bool, dry_run: bool, **given: Any) -> None:
     """Ship what dead processes left on a spool.
 
     Chunks are sent oldest first, with their old ids and stamps. The command does not touch the
