@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from logship._cli.common import (
+    NamedPath,
     only_given,
     say,
     show_text,
@@ -23,14 +24,8 @@ from logship._spool.directories import SpoolError, make_spool_directory, open_sp
 from logship._spool.inspection import inspect_spool
 
 
-class _Spool(click.Path):
+class _Spool(NamedPath):
     """A directory that a variable may name, too."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse the value of an unset variable: `Path` would take it for the working directory."""
-        if not value:
-            self.fail("it has no name", param, ctx)
-        return super().convert(value, param, ctx)
 
     def get_missing_message(self, *_: object, **__: object) -> str:
         """Return what follows "Missing option '--spool'."."""

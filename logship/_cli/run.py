@@ -14,6 +14,7 @@ import click
 
 from logship import _system
 from logship._cli.common import (
+    NamedPath,
     ending_with,
     fields_option,
     only_given,
@@ -87,7 +88,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 @click.option("--tee", is_flag=True, help="Also pass CMD's output on, byte for byte.")
 @click.option(
     "--receipt",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(path_type=Path, dir_okay=False),
     callback=_read_receipt,
     metavar="FILE",
     help="At the end write a JSON file that says what happened to every record.",
