@@ -70,7 +70,7 @@ class Audit:
 
     def _feed_parsed(self, line: bytes) -> None:
         # Bad UTF-8 in one message must not hide the stamp beside it.
-        text, is_readable = line.decode("utf-8-sig", "replace"), True
+        text, is_readable = line.decode("utf-8", "replace").removeprefix("\ufeff"), True
         for found in read_line(text, self.stamp_key):
             match found:
                 case Stamped():
@@ -120,7 +120,8 @@ class Audit:
         return self._refusals.setdefault(life, Refusals(life))
 
     def _stream(self, name: str) -> Stream:
-        return self.streams.setdefault(name.encode(), Stream(name))
+        key = name.encode()
+        return self.streams.get(key) or self.streams.setdefault(key, Stream(name))
 
     def verdict(self) -> Verdict:
         """Return the conclusions from all that was fed so far."""
