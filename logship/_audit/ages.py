@@ -29,9 +29,7 @@ class Ages:
             overdue_since_seconds: What has been missing since then, or for longer, is overdue.
         """
         self._streams = {
-            name: _merged(
-                _aged(self._streams.get(name, {}), numbers, now_seconds), overdue_since_seconds
-            )
+            name: _aged(self._streams.get(name, {}), numbers, now_seconds, overdue_since_seconds)
             for name, numbers in missing.items()
             if numbers
         }
@@ -69,21 +67,19 @@ class Ages:
         return ages
 
 
-def _aged(before: dict[float, Ranges], missing: Ranges, now_seconds: float) -> dict[float, Ranges]:
-    """Divide the missing numbers by their time. If it lies ahead, the clock was set back."""
+def _aged(
+    before: dict[float, Ranges], missing: Ranges, now_seconds: float, overdue_since_seconds: float
+) -> dict[float, Ranges]:
+    """Divide the missing numbers by their time, oldest first; put the overdue ones under the first.
+
+    If a time lies ahead, the clock was set back.
+    """
     aged: dict[float, Ranges] = {}
     new = missing - Ranges.union(before.values())
     for noted_seconds, numbers in [*before.items(), (now_seconds, new)]:
         if still := numbers & missing:
             since = min(noted_seconds, now_seconds)
+            if since <= overdue_since_seconds:
+                since = next(iter(aged), since)
             aged[since] = aged.get(since, Ranges()) | still
     return aged
-
-
-def _merged(aged: dict[float, Ranges], overdue_since_seconds: float) -> dict[float, Ranges]:
-    """Put all overdue numbers under the oldest time."""
-    overdue = {since: aged[since] for since in aged if since <= overdue_since_seconds}
-    if len(overdue) <= 1:
-        return aged
-    young = {since: aged[since] for since in aged if since > overdue_since_seconds}
-    return {min(overdue): Ranges.union(overdue.values()), **young}

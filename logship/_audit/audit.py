@@ -44,6 +44,7 @@ class Audit:
         self.unnamed = 0
         self.problems: dict[str, None] = {}
         self.streams: dict[bytes, Stream] = {}
+        self._begun: dict[bytes, Stream] = {}  # those of which a whole line was parsed
         self._refusals: dict[str, Refusals] = {}
         self._glance = Glance(stamp_key)
         self._source = "?"
@@ -57,7 +58,7 @@ class Audit:
     def feed(self, lines: Iterable[bytes]) -> None:
         """Take lines of output without their ends. They may hold any bytes."""
         glance = self._glance.stamp
-        known = self.streams.get
+        known = self._begun.get
         for line in lines:
             self.lines += 1
             match = glance(line)
@@ -69,11 +70,12 @@ class Audit:
 
     def _feed_parsed(self, line: bytes) -> None:
         # Bad UTF-8 in one message must not hide the stamp beside it.
-        text, is_readable = line.decode("utf-8", "replace"), True
+        text, is_readable = line.decode("utf-8", "replace").removeprefix("\ufeff"), True
         for found in read_line(text, self.stamp_key):
             match found:
                 case Stamped():
-                    self._stream(found.stream).take(found)
+                    self._begun[found.stream.encode()] = begun = self._stream(found.stream)
+                    begun.take(found)
                     for stream, number in read_stamps(found.record.get(HIGH_WATER_KEY)):
                         self._stream(stream).take_stated(number)
                 case Refused():
@@ -118,7 +120,8 @@ class Audit:
         return self._refusals.setdefault(life, Refusals(life))
 
     def _stream(self, name: str) -> Stream:
-        return self.streams.setdefault(name.encode(), Stream(name))
+        key = name.encode()
+        return self.streams.get(key) or self.streams.setdefault(key, Stream(name))
 
     def verdict(self) -> Verdict:
         """Return the conclusions from all that was fed so far."""

@@ -30,10 +30,10 @@ def output_of(name: str) -> Output:
     Raises:
         CannotRead: There is no such kind of output, or a library for it is missing.
     """
-    scheme = name.partition("://")[0] if is_address(name) else "file"
+    scheme = name.partition("://")[0] if is_address(name) else ""
     try:
         match scheme:
-            case "file":
+            case "":
                 return Files(name)
             case "s3":
                 from logship._audit.aws import Objects  # noqa: PLC0415

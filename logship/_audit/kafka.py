@@ -32,7 +32,7 @@ class Topic:
             "bootstrap.servers": address.netloc,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
-            **dict(parse_qsl(address.query)),
+            **dict(parse_qsl(address.query.replace("+", "%2B"))),  # as a password has
         }
         with telling(self.name, KafkaException):
             self._consumer = Consumer(settings)

@@ -66,9 +66,10 @@ _LINE_FORMATS: Final = (
     re.compile(r"(?P<json>\{.*|\[\s*\{.*)", re.DOTALL),
     # Fluentd's out_file: time TAB tag TAB record; time and tag can be switched off.
     re.compile(r"[^\t]*\t(?:(?P<tag>[^\t]*)\t)?(?P<json>\{.*)", re.DOTALL),
-    # Fluentd's out_file with `delimiter space` or `comma`.
+    # Fluentd's out_file with `delimiter space` or `comma`. No tag has a quote: what has one before
+    # this brace is a line of logship, behind a time that `docker logs --timestamps` puts there.
     re.compile(
-        r"\d{4}-\d\d-\d\dT[^ ,{]+(?P<delimiter>[ ,])(?P<tag>.*?)(?P=delimiter)(?P<json>\{.*)",
+        r"\d{4}-\d\d-\d\dT[^ ,{]+(?P<delimiter>[ ,])(?P<tag>[^\"]*?)(?P=delimiter)(?P<json>\{.*)",
         re.DOTALL,
     ),
     # Fluent Bit's out_file. Only the first time in a line counts: were each of them tried, a line
@@ -162,7 +163,7 @@ def _read_record(
         if record.get(KIND_KEY) == REFUSED_KIND and REFUSED_KEY in record:
             return _read_refused(record[REFUSED_KEY])
         spilled = record.get(KIND_KEY) == SPILLED_KIND
-        tag = _tag_of(record, tag)
+        tag = _tag_of(record, None if spilled else tag)
         levels.append(record)
         record = record.get("record")
     return _read_strings(levels, stamp_key, strings_left)
@@ -217,8 +218,8 @@ _HEAD: Final = re.compile(
     rb"|(?P<fluentd>[^\t{}]*\t[^\t{}]*\t\{)"
     rb"|(?P<bit>[^{}]*: \[\d+\.\d+, \{)"
 )
-_BRACES_OPEN: Final = {"receive": 2, "json": 1, "fluentd": 1, "bit": 1}
-_CLOSING: Final = {"receive": b"}}", "json": b"}", "fluentd": b"}", "bit": b"}]"}
+_BRACES: Final = {"receive": (2, b"}}"), "json": (1, b"}"), "fluentd": (1, b"}"), "bit": (1, b"}]")}
+"""How many braces each head opens, and what closes them."""
 
 
 class Glance:
@@ -248,6 +249,5 @@ class Glance:
         tail = self._tail.fullmatch(line, at)
         if head is None or tail is None or head.lastgroup is None:
             return None
-        braces = line.count(b"{", 0, at)
-        whole = braces == _BRACES_OPEN[head.lastgroup] and tail[3] == _CLOSING[head.lastgroup]
-        return tail if whole else None
+        braces = (line.count(b"{", 0, at), tail[3])
+        return tail if braces == _BRACES[head.lastgroup] else None

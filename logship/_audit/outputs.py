@@ -108,40 +108,36 @@ class Files:
     def parts(self) -> Iterator[FilePart]:
         """Yield each file once, also where it has several names; then raise what hides others."""
         found: dict[str, FilePart] = {}
-        hidden: CannotRead | None = None
-        for path in sorted(self._paths()):
-            try:
-                status = _status(path)  # None if it has just been removed
-            except CannotRead as error:
-                hidden = hidden or error
-                continue
+        hidden: list[OSError] = []
+        for path in sorted(self._paths(hidden)):
+            status = _status(path, hidden)
             if status and stat.S_ISREG(status.st_mode):
                 part = FilePart(_identity(status), str(path), status)
                 found.setdefault(part.key, part)
         yield from found.values()
-        if hidden is not None:
-            raise hidden
+        for error in hidden:
+            if error.errno not in _ABSENT:  # else it has just been removed
+                raise CannotRead(f"cannot read {error.filename}: {error.strerror}") from error
 
-    def _paths(self) -> Iterable[Path]:
+    def _paths(self, hidden: list[OSError]) -> Iterable[Path]:
         path = Path(self.name)
-        if status := _status(path):
-            return path.rglob("*") if stat.S_ISDIR(status.st_mode) else [path]
-        names = glob.glob(self.name, recursive=True)  # noqa: PTH207 - Path.glob takes no root
-        return map(Path, names)
+        status = _status(path, hidden)
+        if status is None:
+            names = glob.glob(self.name, recursive=True)  # noqa: PTH207 - Path.glob takes no root
+            return map(Path, names)
+        if not stat.S_ISDIR(status.st_mode):
+            return [path]
+        walk = os.walk(path, onerror=hidden.append)  # Path.rglob passes over what it cannot read
+        return (Path(directory, name) for directory, _, names in walk for name in names)
 
 
-def _status(path: Path) -> os.stat_result | None:
-    """Return what the system says of a file; None if it says that there is no such file.
-
-    Raises:
-        CannotRead: It does not say so.
-    """
+def _status(path: Path, hidden: list[OSError]) -> os.stat_result | None:
+    """Return what the system says of a file; None if that is an error, which is noted."""
     try:
         return path.stat()
     except OSError as error:
-        if error.errno in _ABSENT:
-            return None
-        raise CannotRead(f"cannot read {path}: {error.strerror}") from error
+        hidden.append(error)
+        return None
 
 
 @dataclass(frozen=True)

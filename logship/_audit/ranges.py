@@ -94,10 +94,6 @@ class Ranges:
         at = bisect_left(self._lasts, number)
         return at < len(self._lasts) and self._firsts[at] <= number
 
-    def __contains__(self, number: int) -> bool:
-        self._settle()
-        return self._has(number)
-
     def __iter__(self) -> Iterator[tuple[int, int]]:
         self._settle()
         return zip(self._firsts, self._lasts, strict=True)

@@ -29,7 +29,15 @@ LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 GZIP_MAGIC: Final = b"\x1f\x8b"
 GZIP_PADDING: Final = b"\0"
 """Tapes and block devices leave it between members."""
-ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+FOREIGN: Final = {
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"),
+    b"\xfd7zXZ\0": ("xz", "xzcat"),
+    b"BZh": ("bzip2", "bzcat"),
+    b"\x04\x22\x4d\x18": ("lz4", "lz4cat"),
+    b"\xff\xfe": ("UTF-16", "iconv -f UTF-16 -t UTF-8"),
+    b"\xfe\xff": ("UTF-16", "iconv -f UTF-16 -t UTF-8"),
+}
+"""How a file begins in which no stamp would be seen, what it is, and what makes text of it."""
 SEEMS_EXPECTED: Final = re.compile(
     rb'logship\\*":\s?\\*"(?:drain report|spill begins|report correction|refused)'
 )
@@ -88,9 +96,10 @@ class Source:
             file.seek(self._start)
             return blocks
         first = next(blocks, b"")
-        if first.startswith(ZSTD_MAGIC):
-            text = f"cannot read {self.name}: it is zstd; pipe it: zstdcat ... | logship audit -"
-            raise CannotRead(text)
+        for magic, (kind, tool) in FOREIGN.items():
+            if first.startswith(magic):
+                how = f"pipe it: {tool} ... | logship audit -"
+                raise CannotRead(f"cannot read {self.name}: it is {kind}; {how}")
         self.is_packed = first.startswith(GZIP_MAGIC)
         if self.is_packed:
             return self._gunzipped(chain([first], blocks))

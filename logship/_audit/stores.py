@@ -173,7 +173,8 @@ class Query:
 
     def __init__(self, name: str) -> None:
         self._server = Server(name.removeprefix("loki+"))
-        queries = parse_qs(urlsplit(name).query).get("query", [])
+        query = urlsplit(name).query.replace("+", "%2B")  # as in ".+"; it is no form's blank
+        queries = parse_qs(query).get("query", [])
         if len(queries) != 1:
             text = 'give ?query={service_name="…"}, once'
             raise CannotRead(f"cannot read {self._server.address}: {text}")

@@ -265,12 +265,7 @@ def _short(name: str) -> str:
 
 
 def verdict_as_json(verdict: Verdict, notes: list[str]) -> str:
-    """Return all that the verdict says.
-
-    Args:
-        verdict: Of the audit.
-        notes: What is odd about the files.
-    """
+    """Return all that the verdict says, and what is odd about the files."""
     document = {
         "outcome": verdict.outcome.value,
         "exit_code": verdict.outcome.exit_code,

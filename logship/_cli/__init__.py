@@ -7,6 +7,7 @@ does not load the modules of other commands.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Any
 
@@ -31,7 +32,6 @@ COMMANDS = {
 }
 """Subcommand and its line in the help; each lives in `logship._cli.<name>.command`."""
 
-
 SYSTEMS: dict[str, tuple[str, ...]] = {"run": ("Linux",), "recover": ("Linux", "macOS")}
 """Subcommands that need a system that offers more than others."""
 
@@ -41,12 +41,10 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the subcommands' names in alphabetical order."""
-        del ctx
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the subcommand `cmd_name`, or return None if there is no such subcommand."""
-        del ctx
         if cmd_name not in COMMANDS or not is_possible_here(cmd_name):
             return None
         command = importlib.import_module(f"logship._cli.{cmd_name}").command
@@ -79,7 +77,8 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Invoke the subcommand; text in its errors begins no line and no escape sequence.
 
-        Their exit code is right also where they cannot be written: 1 may mean a loss.
+        Their exit code is right also where they cannot be written: 1 may mean a loss. So Ctrl-C has
+        a code of its own, also while the subcommand is imported.
         """
         try:
             return super().invoke(ctx)
@@ -88,10 +87,11 @@ class LazyGroup(click.Group):
             with ending_with(sys.stderr):
                 error.show()
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(128 + signal.SIGINT)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of subcommands without importing any of them."""
-        del ctx
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 

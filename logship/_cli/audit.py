@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import stat
 import sys
 import traceback
@@ -19,10 +18,10 @@ from logship._audit.lines import STAMP_KEY
 from logship._audit.sources import CannotRead, Source, expected_in
 from logship._audit.text import verdict_as_json, verdict_as_text
 from logship._audit.verdict import Outcome
-from logship._cli.common import ending_with, only_given, show, show_text
+from logship._cli.common import NamedPath, ending_with, only_given, show, show_text
 from logship._cli.watching import INTERVAL_SECONDS, BadState, follow
 
-INPUT = click.Path(readable=False, allow_dash=True)
+INPUT = NamedPath(readable=False, allow_dash=True)
 """Any name: the audit itself says what is wrong with it. Shells complete file names."""
 
 SECONDS = click.FloatRange(0.0, min_open=True)
@@ -51,8 +50,6 @@ def _errors_are_no_verdict() -> Iterator[None]:
         raise
     except (BadState, CannotRead) as error:
         raise _InputUnreadable(str(error)) from None
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except Exception:  # noqa: BLE001 - no memory, or a bug
         with ending_with(sys.stderr):
             traceback.print_exc()
@@ -74,10 +71,9 @@ def _identity(name: str, if_missing: str) -> object:
         return name
     try:
         status = Path(name).stat()
-    except FileNotFoundError as error:
-        raise _InputUnreadable(f"cannot read {name}: {error.strerror}; {if_missing}") from None
     except OSError as error:
-        raise _InputUnreadable(f"cannot read {name}: {error.strerror}") from None
+        hint = f"; {if_missing}" if isinstance(error, FileNotFoundError) else ""
+        raise CannotRead(f"cannot read {name}: {error.strerror}{hint}") from None
     if stat.S_ISDIR(status.st_mode):
         raise click.UsageError(f"{name} is a directory; name the files in it, as {name}/*.log")
     return (status.st_dev, status.st_ino)
@@ -197,9 +193,12 @@ def _feed_files(audit: Audit, names: Iterable[str]) -> list[str]:
     for source in sources:
         _feed(audit, source.name, source.batches())
     for output in map(output_of, filter(is_address, names)):
+        part = None
         for part in output.parts():
             if reading := part.read(None):
                 _feed(audit, part.name, reading.batches)
+        if part is None:
+            raise CannotRead(f"cannot read {output.name}: nothing is there")
     return [source.note for source in sources if source.note]
 
 

@@ -35,6 +35,16 @@ redact_option = click.option(
 )
 
 
+class NamedPath(click.Path):
+    """A path. An empty one, as of an unset variable, would become the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not value:
+            self.fail("it has no name", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def only_given(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given: the environment decides about the others."""
     return {name: value for name, value in options.items() if value is not None}

@@ -30,7 +30,6 @@ def _ignored(text: str) -> Ignored:
 
 
 def _explain(context: click.Context, parameter: click.Parameter, name: str | None) -> None:
-    del parameter
     if name is None:
         return
     if name not in RULES:
@@ -162,8 +161,8 @@ def _content(name: str) -> str:
     try:
         with click.open_file(name, "rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise LintError(f"{name}: {error.strerror or error}") from None
+    except (OSError, RuntimeError) as error:  # click says RuntimeError of a closed standard input
+        raise LintError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
     if len(data) > FILE_BYTES_MAX:
         raise LintError(f"{name}: it is larger than {FILE_BYTES_MAX // 1024 // 1024} MiB")
     try:

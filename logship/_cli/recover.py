@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from logship._cli.common import (
+    NamedPath,
     only_given,
     say,
     show_text,
@@ -23,7 +24,7 @@ from logship._spool.directories import SpoolError, make_spool_directory, open_sp
 from logship._spool.inspection import inspect_spool
 
 
-class _Spool(click.Path):
+class _Spool(NamedPath):
     """A directory that a variable may name, too."""
 
     def get_missing_message(self, *_: object, **__: object) -> str:
@@ -55,12 +56,7 @@ class _Spool(click.Path):
     "port, printed on stderr.",
 )
 @wrong_settings_are_usage()
-def command(
-    spool: Path,
-    watch: bool,
-    dry_run: bool,
-    **given: Any,
-) -> None:
+def command(spool: Path, watch: bool, dry_run: bool, **given: Any) -> None:
     """Ship what dead processes left on a spool.
 
     Chunks are sent oldest first, with their old ids and stamps. The command does not touch the

@@ -14,6 +14,7 @@ import click
 
 from logship import _system
 from logship._cli.common import (
+    NamedPath,
     ending_with,
     fields_option,
     only_given,
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
     from logship._run.receipt import Receipt
 
 
-SETTINGS = (
-    *("tag", "stop_timeout_seconds", "block_seconds_max", "metrics_port", "fields", "redact"),
-)
+SETTINGS = ("tag", "stop_timeout_seconds", "block_seconds_max", "metrics_port", "fields", "redact")
 """Options that are settings of the client, by their names."""
 
 
@@ -50,7 +49,7 @@ def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None)
     try:
         if value is not None:
             re.compile(value.encode())
-    except (re.error, UnicodeEncodeError) as error:
+    except (re.error, OverflowError, RecursionError, UnicodeEncodeError) as error:
         raise click.BadParameter(
             f"{value!r} is not a regular expression: {error}", ctx, param
         ) from None
@@ -89,7 +88,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 @click.option("--tee", is_flag=True, help="Also pass CMD's output on, byte for byte.")
 @click.option(
     "--receipt",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(path_type=Path, dir_okay=False),
     callback=_read_receipt,
     metavar="FILE",
     help="At the end write a JSON file that says what happened to every record.",

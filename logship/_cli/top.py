@@ -35,7 +35,7 @@ COLOURS = {"logship top:": "cyan"}
 @click.option(
     "--metrics-dir",
     "directory",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     metavar="DIR",
     help="The directory in which the processes keep their numbers (default: as the settings in the "
     "environment say, with LOGSHIP_METRICS_DIR, LOGSHIP_SPOOL_DIR and LOGSHIP_METRICS_PORT).",
@@ -52,7 +52,7 @@ COLOURS = {"logship top:": "cyan"}
 @click.option("--json", "as_json", is_flag=True, help="Like --once, but print one JSON object.")
 @wrong_settings_are_usage()
 def command(
-    url: str | None, directory: Path | None, interval_seconds: float, once: bool, as_json: bool
+    url: str | None, directory: str | None, interval_seconds: float, once: bool, as_json: bool
 ) -> None:
     """Watch what the processes of this container log, buffer and lose.
 
@@ -94,7 +94,7 @@ def command(
             f"on {_system.NAME} processes keep their numbers in no directory; give --metrics URL"
         )
     try:
-        source = url or str(directory or _directory_of_settings())
+        source = url or directory or str(_directory_of_settings())
         read = read_endpoint(source) if url else read_directory(Path(source))
         can_redraw = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         if once or as_json or not can_redraw:

@@ -19,14 +19,17 @@ def read(line: bytes | str) -> Found:
     return found
 
 
+TWO_STREAMS = (lines.stream_report(2, 1, end=2), lines.stream_report(1, 1, stream=TWO))
 OURS = [
-    (lines.report(lines.stream_report(2, 1, end=2)), Report),
-    (spilled(record(9)), Stamped),
+    (lines.report(*TWO_STREAMS), Report),
+    (spilled(record(9, text="a {b}")), Stamped),
     (lines.refused(7), Refused),
 ]
 
 
-@pytest.mark.parametrize("text", ["cfg {'a': 1}", "\r 50%|##| {5/10} ", 'of "logship", '])
+@pytest.mark.parametrize("text", [
+    "cfg {'a': 1}", "\r 50%|##| {5/10} ", 'of "logship", ', "2023-11-14T22:13:20.123456789Z "
+])  # fmt: skip
 @pytest.mark.parametrize(("line", "kind"), OURS)
 def test_other_text_before_a_line_of_logship_does_not_hide_it(
     line: bytes, kind: type[Found], text: str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -179,6 +181,9 @@ def test_a_torn_last_line_is_named() -> None:
         (["out.log", "--stamp-key", ""], "--stamp-key is empty"),
         (["damaged.gz"], "cannot read damaged.gz: its gzip data is damaged (Error -3"),
         (["out.zst"], "cannot read out.zst: it is zstd; pipe it: zstdcat ... | logship audit -"),
+        (["out.log", "out.xz"], "cannot read out.xz: it is xz; pipe it: xzcat ... | logship audit"),
+        (["out.log", "out.bz2"], "cannot read out.bz2: it is bzip2; pipe it: bzcat ... | logship"),
+        (["out.log", "utf16.log"], "cannot read utf16.log: it is UTF-16; pipe it: iconv -f UTF-16"),
         (["out.log", "--expect", "out.log"], "--expect out.log: no drain report in it."),
         (["out.log", "--expect", "missing"], "cannot read missing: No such file or directory"),
         (["out.log", "--expect", "bad.report"], "line 2: a drain report without a list"),
@@ -194,6 +199,9 @@ def test_what_cannot_be_read_or_meant_is_one_clear_error(
     packed[20:40] = b"\xff" * 20
     Path("damaged.gz").write_bytes(packed)
     Path("out.zst").write_bytes(b"\x28\xb5\x2f\xfdrest")
+    Path("out.xz").write_bytes(lzma.compress(b"".join(HOLED)))
+    Path("out.bz2").write_bytes(bz2.compress(b"".join(HOLED)))
+    Path("utf16.log").write_text(HOLED[0].decode(), encoding="utf-16")
     write("bad.report", [b"text", b'{"logship": "drain report"}'])
     write("torn.report", [report(stream_report(4, 3))[:-9]])
     result = audit(*arguments, code=2)

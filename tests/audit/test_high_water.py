@@ -41,7 +41,7 @@ def test_a_tail_below_the_stated_number_is_lost(line_format: Format) -> None:
     lines = [*delivered(1, 2), line_format(high_water(1, stamp(5)))]
     for order in (lines, lines[::-1]):
         streams = judge(*order)
-        assert list(streams[ONE].lost) == [(3, 5)]
+        assert (list(streams[ONE].lost), streams[ONE].tag) == ([(3, 5)], "web")
         assert (streams[ONE].outcome, streams[ONE].last) == (Outcome.LOST, 5)
         assert (streams[TWO].records, streams[TWO].delivered.count) == (0, 1)
 

@@ -110,9 +110,10 @@ def test_a_spilled_copy_is_found_on_stderr_and_behind_a_log_viewers_prefix() -> 
     copy = spilled(record(9), tag="web").decode()
     for line in (copy, f"web-1  | {copy}", f"2026-01-02T03:04:05.678Z {copy}", f"[pod/a/b] {copy}"):
         assert stamp_of(line) == (ONE, 9, True)
-    found = read(f"app-1  | {copy}")
-    assert isinstance(found, Stamped)
-    assert found.tag == "web"
+    for prefix in ("app-1  | ", "2026-01-02T03:04:05.678Z stderr F "):
+        found = read(f"{prefix}{copy}")
+        assert isinstance(found, Stamped)
+        assert found.tag == "web"
 
 
 def test_a_spilled_copy_that_a_filter_parsed_is_still_a_spilled_copy() -> None:
@@ -280,6 +281,15 @@ def test_bad_utf8_beside_a_stamp_does_not_hide_it() -> None:
     audit = Audit()
     audit.feed([line])
     assert audit.verdict().streams[0].delivered.count == 1
+
+
+@pytest.mark.parametrize("line_format", FORMATS)
+def test_a_mark_before_the_first_line_does_not_hide_it(line_format: Format) -> None:
+    """Windows PowerShell and some editors begin a file in UTF-8 with one."""
+    audit = Audit()
+    audit.feed([b"\xef\xbb\xbf" + line_format(record(1))])
+    [stream] = audit.verdict().streams
+    assert (stream.delivered.count, stream.tag in ("web", None)) == (1, True)
 
 
 @pytest.mark.parametrize("key", ["seq", "logship_id2", "été", "@stamp", 'a"b', "a.b[0]"])

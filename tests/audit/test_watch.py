@@ -78,8 +78,8 @@ def test_a_file_that_is_renamed_while_files_are_listed_is_found(
     watched = watching_three()
     whole = Files._paths
 
-    def paths(files: Files) -> list[Path]:
-        found = list(whole(files))
+    def paths(files: Files, hidden: list[OSError]) -> list[Path]:
+        found = list(whole(files, hidden))
         if OUT.exists():
             OUT.rename(ROTATED)
         return found

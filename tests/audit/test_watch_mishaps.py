@@ -107,6 +107,29 @@ def test_one_file_that_cannot_be_looked_up_hides_no_other(
     assert watched.look() == (3, 1, 0)
 
 
+def test_a_directory_that_cannot_be_listed_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("logs/mounted").mkdir(parents=True)
+    Path("logs/good.log").write_bytes(lines_of(1, 2))
+    Path("logs/mounted/bad.log").write_bytes(lines_of(3))
+    watched = Watched("logs")
+    assert watched.look() == (3, 0, 0)
+    entries_of = os.scandir
+
+    def forbidden(path: Any) -> Any:
+        if str(path) == "logs/mounted":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return entries_of(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    append(Path("logs/good.log"), delivered(4, 4))
+    assert watched.look() == (4, 0, 0)
+    assert watched.said == [
+        "cannot read logs/mounted: Permission denied; what is known of it still counts"
+    ]
+
+
 def test_a_stream_that_only_unreadable_lines_name_goes_with_them() -> None:
     watched = Watched("out.log*")
     OUT.write_bytes(lines_of(1)[:-2] + b"\n")

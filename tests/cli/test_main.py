@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pty
 import re
@@ -41,6 +42,26 @@ def test_recover_without_a_spool_names_the_variable_too() -> None:
     result = CliRunner().invoke(main, ["recover"], env={"LOGSHIP_SPOOL_DIR": ""})
     assert result.exit_code == 2
     assert "Missing option '--spool'. Give it, or set LOGSHIP_SPOOL_DIR." in result.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("recover", "--spool", ""), ("run", "--receipt", "", "true"), ("audit", "")],
+)
+def test_a_path_without_a_name_is_not_the_working_directory(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert result.output.endswith(": it has no name\n")
+
+
+def test_ctrl_c_while_a_command_is_imported_has_its_own_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert CliRunner().invoke(main, ["audit", "out.log"]).exit_code == 130
 
 
 def test_a_command_like_no_other_gets_the_list() -> None:
@@ -110,6 +131,12 @@ def test_a_setting_whose_mistake_is_noticed_late_is_wrong_usage(
     )
     assert ended.returncode == 2, ended.stderr
     assert b"Error: tls_ca (LOGSHIP_TLS_CA): cannot use /missing" in ended.stderr
+
+
+def test_a_closed_input_has_no_findings() -> None:
+    shell = ["sh", "-c", '"$0" lint - <&-', str(LOGSHIP)]
+    ended = subprocess.run(shell, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr[:9]) == (2, b"Error: -:")
 
 
 @pytest.mark.parametrize("words", [["pipe"], ["recover", "--spool", "."]])

@@ -213,6 +213,8 @@ BackgroundClient.drain = fail_once
         (("--signal-map", "KILL:TERM"), b"not a signal that can be passed on"),
         (("--signal-map", "99:TERM"), b"not a signal that can be passed on"),
         (("--multiline-start", "("), b"not a regular expression"),
+        (("--multiline-start", f"a{{{2**64}}}"), b"not a regular expression"),
+        (("--multiline-start", "(" * 5_000), b"not a regular expression"),
         (("--receipt", "/no/such/directory/receipt"), b"no receipt can be written"),
         (("--receipt", "/"), b"is a directory"),
         (("--loss-exit", "0"), b"--loss-exit"),
