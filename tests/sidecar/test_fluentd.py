@@ -74,6 +74,7 @@ def stand_in(kind: str, directory: Path, write: str = "nil") -> Path:
         class Fluent::Plugin::StandIn < Fluent::Plugin::Output
           Fluent::Plugin.register_output("{kind}", self)
           helpers :inject, :formatter
+          config_section(:format) {{ config_set_default :@type, "json" }}
           def write(chunk) = {write}
         end
         """
