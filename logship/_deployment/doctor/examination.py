@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import stat
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
@@ -78,7 +79,8 @@ async def examine(
     yield check_stop_timeout(settings, min(rates, default=None), workers)
     for result in check_spool(settings, workers):
         yield result
-    yield check_stderr(settings, own, describe_descriptor(_STDERR))
+    is_open = sys.__stderr__ is not None  # if not, another file may have its descriptor by now
+    yield check_stderr(settings, own, describe_descriptor(_STDERR) if is_open else "")
 
 
 def usable_settings(environ: Mapping[str, str]) -> Settings:
