@@ -84,7 +84,11 @@ def read_plan(document: dict[str, Any]) -> Iterator[Unit]:
     """
     resources = list(_resources(under(document, "planned_values", "root_module")))
     spot = any(map(_uses_spot, resources))
-    tasks = [each for each in resources if each.get("type") == "aws_ecs_task_definition"]
+    tasks = [
+        each
+        for each in resources
+        if each.get("type") == "aws_ecs_task_definition" and each.get("mode") != "data"
+    ]
     if not tasks:
         raise LintError("the plan has no aws_ecs_task_definition")
     for resource in tasks:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from logship._deployment.linting.shell import shell_commands
+from logship._deployment.linting.shell import last_command
 from logship.errors import LogshipError
 
 ECS = "ecs"
@@ -39,7 +39,6 @@ _OUTPUT_VARIABLES = {
 _OTHER_COMMAND = re.compile(r"\blogship\W+(audit|doctor|lint)\b")
 _SCRIPT = re.compile(r"""(?<=\s-c)\s+(['"])(.*?)\1""", re.DOTALL)
 """What a shell inside a shell is given; its commands count, unlike those in other quotes."""
-_SETS_STATUS = re.compile(r"(true|false|exit|echo)\b|:( |$)")
 
 
 class LintError(LogshipError):
@@ -191,13 +190,9 @@ class Container:
 
     @property
     def ships_nothing(self) -> bool:
-        """Whether its command, or the last one of its script, only looks at logs or settings.
-
-        What only says something or sets the exit code, such as `|| true`, is no last command.
-        """
-        commands = shell_commands(_SCRIPT.sub(r" \2", self.line))
-        last = [each for each in commands if not _SETS_STATUS.match(each)][-1:]
-        return any(map(_OTHER_COMMAND.search, last)) and not self.recovers_or_ships()
+        """Whether its command, or the last one of its script, only looks at logs or settings."""
+        last = last_command(_SCRIPT.sub(r" \2", self.line))
+        return _OTHER_COMMAND.search(last) is not None and not self.recovers_or_ships()
 
     def recovers_or_ships(self) -> bool:
         """Return whether its command is a logship command that sends records."""
