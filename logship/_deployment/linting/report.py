@@ -11,7 +11,7 @@ from typing import Final
 from logship._deployment.linting.documents import ignored_in, is_script, read_units
 from logship._deployment.linting.model import DOCKERFILE, Finding, LintError, Unit
 from logship._deployment.linting.rules import RULES, findings_of
-from logship._deployment.linting.rules.configurations import takes_records
+from logship._deployment.linting.rules.configurations import of_sidecars
 
 FINDINGS_MAX: Final = 5_000
 """In one file, those that are ignored too."""
@@ -115,7 +115,7 @@ def _judged(units: list[Unit]) -> Iterator[Unit]:
     shows = any(each.shows_logship or each.platform == DOCKERFILE for each in units)
     for unit in units:
         containers = unit.containers if shows else ()
-        configurations = tuple(filter(takes_records, unit.configurations))
+        configurations = tuple(of_sidecars(unit))
         if containers or configurations:
             yield dataclasses.replace(unit, containers=containers, configurations=configurations)
 
