@@ -277,7 +277,7 @@ def test_githubs_commands_cannot_be_forged_by_a_file(tmp_path: Path) -> None:
 
 
 def test_standard_input_is_read(broken: Path) -> None:
-    result = lint("-", given=broken.read_text(), code=1)
+    result = lint("-", "-", given=broken.read_text(), code=1)
     assert "-:1: warning: application: unknown-setting" in result.output
 
 
@@ -426,3 +426,9 @@ def test_a_template_or_a_program_is_told_for_what_it_is(
     path = tmp_path / name
     path.write_text(text)
     assert said in lint(path, code=2).output
+
+
+def test_a_closed_standard_input_is_an_error() -> None:
+    words = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "logship", "lint", "-"]
+    ended = subprocess.run(words, capture_output=True, check=False, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (2, "Error: -: standard input is closed\n")

@@ -94,7 +94,7 @@ BELOW = {
     "script-entrypoint": 'ENTRYPOINT ["./start.sh"]',
     "last-resort-none": "ENV LOGSHIP_LAST_RESORT=none",
     "unknown-setting": "ENV LOGSHIP_TAGG web",
-    "disabled": "ENV LOGSHIP_DISABLED 1",
+    "disabled": "ENV\tLOGSHIP_DISABLED\t1",
     "plain-secret": "ENV A=b API_TOKEN='hidden words'",
 }
 

@@ -227,7 +227,7 @@ def _pairs(rest: str) -> list[tuple[str, str]]:
     """Return names and values of an ENV."""
     if re.match(r"[\w.-]+=", rest):
         return _PAIR.findall(rest)
-    name, _, value = rest.partition(" ")  # the old form: ENV NAME the rest
+    name, _, value = rest.replace("\t", " ").partition(" ")  # the old form: ENV NAME the rest
     return [(name, value.strip())]
 
 

@@ -133,7 +133,7 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
 
 def _sarif_result(name: str, finding: Finding) -> dict[str, Any]:
     text = f"{finding.container}: {finding.night}. Change to: {finding.change}"
-    location: dict[str, Any] = {"artifactLocation": {"uri": quote(name)}}
+    location: dict[str, Any] = {"artifactLocation": {"uri": quote(name, errors="surrogateescape")}}
     if finding.line is not None:
         location["region"] = {"startLine": finding.line}
     return {
