@@ -624,3 +624,9 @@ def test_a_variable_of_ecs_whose_value_is_null_is_empty() -> None:
     deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "s3")
     deployment.sidecar["environment"].append({"name": "LOGSHIP_S3_BUCKET", "value": None})
     assert rules_of(deployment) == {"output-variable"}
+
+
+def test_minus_one_open_files_are_no_limit() -> None:
+    deployment = base("compose")
+    deployment.app["ulimits"] = {"nofile": -1}
+    assert not rules_of(deployment)

@@ -162,10 +162,11 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
 )
 def _nofile(unit: Unit) -> Iterator[Mistake]:
     for container in unit.of_logship:
-        if container.nofile_soft is None or container.nofile_soft >= _NOFILE_MIN:
+        limit = container.nofile_soft
+        if limit is None or not 0 <= limit < _NOFILE_MIN:  # -1 is no limit
             continue
         night = (
-            f'with {container.nofile_soft} descriptors a busy program gets "Too many open files", '
+            f'with {limit} descriptors a busy program gets "Too many open files", '
             "and then cannot reconnect to the sidecar either"
         )
         change = "ulimits: { nofile: 65535 }"
