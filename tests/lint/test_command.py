@@ -295,6 +295,7 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
         ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),
         ("a.yml", b"AWSTemplateFormatVersion: '2010-09-09'", "CloudFormation is not read"),
+        ("cdk.json", b'{"Resources": {}}', "CloudFormation is not read"),
         ("a.json", b'{"services": {"a": {"extends": "b"}}}', "`docker compose config`"),
         ("a.json", b'{"services": {}, "include": ["b"]}', "`docker compose config`"),
         ("a.conf", b"", "it is empty"),
