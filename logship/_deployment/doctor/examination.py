@@ -13,7 +13,7 @@ from pathlib import Path
 from logship import _namesake, _system
 from logship._client.parts import refuse_impossible
 from logship._delivery.credentials import tls_context
-from logship._deployment.doctor.result import Outcome, Result
+from logship._deployment.doctor.result import Result, failure, warning
 from logship._deployment.doctor.sidecars import MONITOR_VARIABLE, Sending, SidecarExamination
 from logship._deployment.doctor.spooling import check_spool
 from logship._deployment.doctor.surroundings import (
@@ -52,13 +52,13 @@ async def examine(
     try:
         settings = usable_settings(environ)
     except SettingsError as error:
-        yield Result("settings", Outcome.FAIL, str(error), "correct the settings first")
+        yield failure("settings", str(error), "correct the settings first")
         return
     task = read_task(environ)
     default = default_tag(settings, task)[0] or settings.tag
     yield _settings_result(settings, default)
     if text := unknown_variables(environ):
-        yield Result("variables", Outcome.WARN, text, "rename or remove them")
+        yield warning("variables", text, "rename or remove them")
     is_named = bool(sending.tag or environ.get(variable_name("tag")))
     tag = sending.tag or default
     sending = dataclasses.replace(sending, tag=tag)
@@ -104,14 +104,13 @@ def usable_settings(environ: Mapping[str, str]) -> Settings:
 
 def _settings_result(settings: Settings, tag: str) -> Result:
     if settings.disabled:
-        return Result(
+        return warning(
             "settings",
-            Outcome.WARN,
             "LOGSHIP_DISABLED is set: the application ships nothing",
             "unset it if records are wanted",
         )
     endpoints = ", ".join(map(str, settings.endpoints))
-    return Result("settings", Outcome.OK, f"{endpoints}, tag {tag!r}")
+    return Result("settings", f"{endpoints}, tag {tag!r}")
 
 
 def describe_descriptor(descriptor: int) -> str:
