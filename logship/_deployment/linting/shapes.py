@@ -22,7 +22,7 @@ _KINDS = {str: "a text", list: "a list", dict: "a mapping", int: "a number", flo
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 _EXPONENT = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?[eE][+-]?[0-9]{1,2}")
 _TIME = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)(h|ms|us|m|s)?")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_COUNT = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]+)?")
 """Eighteen digits are more than any platform takes, and few enough for all that is done to them."""
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "": 1.0}
@@ -176,7 +176,7 @@ def seconds(value: Any) -> float:
 def whole(value: Any, what: str) -> int:
     """Return a whole number that JSON may hold as text."""
     text = str(value).strip()
-    if not _WHOLE.fullmatch(text):
+    if not _COUNT.fullmatch(text.removeprefix("-")):
         raise LintError(f"{what}: {value!r:.60} is not a whole number")
     return int(text)
 
@@ -188,6 +188,4 @@ def number_or_none(text: str | None) -> float | None:
 
 def count_or_none(text: str | None) -> int | None:
     """Return the whole number that a text is, None where it is none, or has a sign."""
-    return (
-        int(text) if text is not None and text[:1] not in "+-" and _WHOLE.fullmatch(text) else None
-    )
+    return int(text) if text is not None and _COUNT.fullmatch(text) else None

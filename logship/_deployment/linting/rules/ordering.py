@@ -212,6 +212,6 @@ def _blocks(container: Container) -> bool:
     """Return whether a container runs forever before the others begin."""
     if not container.runs_first:
         return False
-    if container.recovers_or_ships():
+    if container.recovers_or_runs:
         return "--watch" in container.words
     return not container.words or container.receives or container.is_logships
