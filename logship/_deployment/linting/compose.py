@@ -16,11 +16,11 @@ from typing import Any
 
 from logship._deployment.linting.marks import line_of, lines_of
 from logship._deployment.linting.model import (
-    COMPOSE,
     Condition,
     Container,
     LintError,
     Mount,
+    Platform,
     ServerConfiguration,
     Unit,
     Volume,
@@ -70,7 +70,7 @@ def read_compose(document: dict[str, Any]) -> Unit:
         for name in services
     )
     return Unit(
-        platform=COMPOSE,
+        platform=Platform.COMPOSE,
         name=str(document.get("name", "compose")),
         containers=containers,
         configurations=configurations,

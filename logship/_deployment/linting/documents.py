@@ -21,9 +21,9 @@ from logship._deployment.linting.marks import (
     parse_yaml,
 )
 from logship._deployment.linting.model import (
-    CONFIGURATION,
     CONTAINERS_MAX,
     LintError,
+    Platform,
     ServerConfiguration,
     Unit,
 )
@@ -172,7 +172,7 @@ def _is_container_list(document: Any) -> bool:
 def _configuration(name: str, text: str) -> Unit:
     own = name.rpartition("/")[2]
     return Unit(
-        platform=CONFIGURATION,
+        platform=Platform.CONFIGURATION,
         name=own,
         configurations=(ServerConfiguration(name=own, text=text),),
     )

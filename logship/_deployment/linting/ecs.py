@@ -12,11 +12,11 @@ from typing import Any
 
 from logship._deployment.linting.marks import lines_of
 from logship._deployment.linting.model import (
-    ECS,
     Condition,
     Container,
     LintError,
     Mount,
+    Platform,
     Unit,
     Volume,
 )
@@ -65,7 +65,7 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
     network = document.get("networkMode") or ("awsvpc" if "FARGATE" in launch else None)
     routers = [str(each.get("name")) for each in containers if each.get("firelensConfiguration")]
     return Unit(
-        platform=ECS,
+        platform=Platform.ECS,
         name=str(document.get("family", "task")),
         containers=tuple(
             _container(each, volumes, task_bytes, network, routers) for each in containers

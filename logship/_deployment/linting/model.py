@@ -16,12 +16,6 @@ from typing import Final
 from logship._deployment.linting.shell import last_command
 from logship.errors import LogshipError
 
-ECS = "ecs"
-KUBERNETES = "kubernetes"
-COMPOSE = "compose"
-DOCKERFILE = "dockerfile"
-CONFIGURATION = "configuration"
-
 CONTAINERS_MAX: Final = 1000
 """In one unit: rules compare each container with all others."""
 
@@ -41,6 +35,17 @@ _SCRIPT = re.compile(r"""(?<=\s-c)\s+(['"])(.*?)\1""", re.DOTALL)
 
 class LintError(LogshipError):
     """A file cannot be checked; the text names it and says why."""
+
+
+class Platform(enum.StrEnum):
+    """What a file is for."""
+
+    ECS = "ecs"
+    KUBERNETES = "kubernetes"
+    COMPOSE = "compose"
+    DOCKERFILE = "dockerfile"
+    CONFIGURATION = "configuration"
+    """Of a sidecar."""
 
 
 class Role(enum.Enum):
@@ -277,7 +282,7 @@ class Unit:
     """Containers that are started and stopped together: a task, a pod, a compose project.
 
     Attributes:
-        platform: `ecs`, `kubernetes`, `compose`, or `configuration` for files of a sidecar.
+        platform: What its file is for.
         name: The task's family, the workload, the project.
         containers: In their order.
         grace_seconds: Kubernetes: for the whole pod; None elsewhere.
@@ -293,7 +298,7 @@ class Unit:
         lines: Where its parts are in the file, by their keys.
     """
 
-    platform: str
+    platform: Platform
     name: str
     containers: tuple[Container, ...] = ()
     grace_seconds: float | None = None
@@ -349,7 +354,10 @@ class Unit:
             return Role.APPLICATION
         if container.runs_first:
             return Role.OTHER
-        may_ship = self.platform == DOCKERFILE or container.network in self._networks_without_signs
+        may_ship = (
+            self.platform == Platform.DOCKERFILE
+            or container.network in self._networks_without_signs
+        )
         return Role.APPLICATION if may_ship else Role.OTHER
 
     @functools.cached_property

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from logship._deployment.linting.documents import ignored_in, is_script, read_units
-from logship._deployment.linting.model import DOCKERFILE, Finding, LintError, Unit
+from logship._deployment.linting.model import Finding, LintError, Platform, Unit
 from logship._deployment.linting.rules import RULES, findings_of
 from logship._deployment.linting.rules.configurations import of_sidecars
 
@@ -112,7 +112,7 @@ def _judged(units: list[Unit]) -> Iterator[Unit]:
     A configuration whose inputs are in sight, and take no records over the forward protocol, is
     not that of a sidecar of logship.
     """
-    shows = any(each.shows_logship or each.platform == DOCKERFILE for each in units)
+    shows = any(each.shows_logship or each.platform == Platform.DOCKERFILE for each in units)
     for unit in units:
         containers = unit.containers if shows else ()
         configurations = tuple(of_sidecars(unit))

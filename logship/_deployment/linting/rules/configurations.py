@@ -5,20 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from logship._deployment.linting.model import (
-    COMPOSE,
-    CONFIGURATION,
-    KUBERNETES,
-    Mistake,
-    ServerConfiguration,
-    Unit,
-)
+from logship._deployment.linting.model import Mistake, Platform, ServerConfiguration, Unit
 from logship._deployment.linting.rules.rule import error, note, warning
 from logship._deployment.linting.sections import ON, Configuration, Section, parse
 from logship._deployment.linting.shapes import bytes_or_none
 from logship._settings import MIB, RECORD_BYTES_MAX
 
-_PLATFORMS = (KUBERNETES, COMPOSE, CONFIGURATION)
+_PLATFORMS = (Platform.KUBERNETES, Platform.COMPOSE, Platform.CONFIGURATION)
 _BUFFERED = re.compile(
     r"forward|s3|(rd)?kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
     r"datadog|splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3|"

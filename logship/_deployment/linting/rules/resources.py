@@ -6,16 +6,7 @@ from collections.abc import Iterator
 
 from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
-from logship._deployment.linting.model import (
-    COMPOSE,
-    ECS,
-    KUBERNETES,
-    Container,
-    Mistake,
-    Mount,
-    Unit,
-    Volume,
-)
+from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules import snippets
 from logship._deployment.linting.rules.rule import error, warning
 from logship._settings import MIB, Settings, buffer_bytes_for
@@ -48,7 +39,7 @@ def _spool_volume(unit: Unit) -> Iterator[Mistake]:
         why = _why_no_spool(unit, container, path)
         if why is not None:
             change = f"{snippets.mount(unit, 'spool', path)}, in application and recoverer"
-            if unit.platform == KUBERNETES:
+            if unit.platform == Platform.KUBERNETES:
                 change += "; volumes: [{ name: spool, emptyDir: {} }]"
             yield Mistake(container.name, why, change)
 
@@ -94,7 +85,7 @@ def _spool_owner(unit: Unit) -> Iterator[Mistake]:
         if mount is None or container.runs_as_root is not False:
             continue
         is_roots = mount.kind is Volume.BIND
-        if unit.platform == KUBERNETES and mount.kind is Volume.CLAIM:
+        if unit.platform == Platform.KUBERNETES and mount.kind is Volume.CLAIM:
             is_roots = unit.group is None
         if is_roots:
             night = (
@@ -157,7 +148,7 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
     finds="a limit of fewer than 4,096 open files",
     night='"Too many open files", and no new connection to the sidecar',
     why="Connections, files and the spool's segments take descriptors from the same limit.",
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     keys=("ulimits",),
 )
 def _nofile(unit: Unit) -> Iterator[Mistake]:
@@ -170,7 +161,7 @@ def _nofile(unit: Unit) -> Iterator[Mistake]:
             "and then cannot reconnect to the sidecar either"
         )
         change = "ulimits: { nofile: 65535 }"
-        if unit.platform == ECS:
+        if unit.platform == Platform.ECS:
             change = '"ulimits": [{ "name": "nofile", "softLimit": 65535, "hardLimit": 65535 }]'
         yield Mistake(container.name, night, change)
 
@@ -192,9 +183,9 @@ def _size(count: int) -> str:
 
 
 def _owned(unit: Unit, container: Container) -> str:
-    if unit.platform == KUBERNETES:
+    if unit.platform == Platform.KUBERNETES:
         return "volumes: [{ name: spool, emptyDir: {} }], or securityContext: { fsGroup: 10001 }"
-    if unit.platform == ECS:
+    if unit.platform == Platform.ECS:
         return (
             '"volumes": [{ "name": "spool" }] without "sourcePath", and an image that owns the '
             f"directory as {container.user} and declares it a VOLUME"
@@ -205,8 +196,8 @@ def _owned(unit: Unit, container: Container) -> str:
 
 
 def _same_user(unit: Unit, other: Container) -> str:
-    if unit.platform == ECS:
+    if unit.platform == Platform.ECS:
         return f'"user": "{other.user}"'
-    if unit.platform == KUBERNETES:
+    if unit.platform == Platform.KUBERNETES:
         return f"securityContext: {{ runAsUser: {other.user} }}"
     return f'user: "{other.user}"'
