@@ -36,3 +36,8 @@ def drain_budget_seconds(
 def fair_buffer_bytes(memory_bytes: int, workers: int) -> int:
     """Return a `buffer_bytes_max` for each of these processes that their memory allows."""
     return max(BUFFER_BYTES_MIN, int(memory_bytes * MEMORY_SHARE_WANTED / workers))
+
+
+def in_mib(count: int) -> str:
+    """Return bytes as a number of MiB."""
+    return f"{count / MIB:.4g}"

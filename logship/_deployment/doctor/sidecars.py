@@ -20,7 +20,7 @@ from logship._delivery.resolver import Resolver
 from logship._delivery.transport import SocketTransport
 from logship._deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Exchange, Recorder
 from logship._deployment.doctor.result import Outcome, Result, failure, skipped, warning
-from logship._deployment.linting.rules.servers import is_blind_version, sends_metadata, why_blind
+from logship._deployment.linting.rules.servers import sends_metadata, why_blind
 from logship._ecs.httpjson import get_json
 from logship._ecs.task import Task
 from logship._settings import Endpoint, Settings
@@ -182,9 +182,7 @@ class SidecarExamination:
             seen = f"cannot be told: a second record was not acked: {answer.reason}"
             return warning("ack-honesty", seen, _why_unacked(answer))
         version = self._version = await self._fluent_bit_version()
-        blind = self._blind_image() if version is None else None
-        if version is not None and is_blind_version(version):
-            blind = f"Fluent Bit {version}, as all before 5.1,"
+        blind = self._blind_image() if version is None else why_blind(f"fluent-bit:{version}")
         if blind is not None:
             seen = f"{blind} may ack records that it throws away"
             return failure("ack-honesty", seen, _HONEST_SERVERS)
@@ -247,8 +245,7 @@ class SidecarExamination:
         """Return an image of the task that acks blindly; they share one network namespace."""
         if self._task is None or not self._is_near:
             return None
-        found = [why_blind(each.image) for each in self._task.others]
-        return next((each for each in found if each is not None), None)
+        return next(filter(None, (why_blind(each.image) for each in self._task.others)), None)
 
     @property
     def _is_near(self) -> bool:

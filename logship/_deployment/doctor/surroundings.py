@@ -15,6 +15,7 @@ from logship._deployment.limits import (
     MEMORY_SHARE_WANTED,
     drain_budget_seconds,
     fair_buffer_bytes,
+    in_mib,
 )
 from logship._ecs.advice import is_firelens, stderr_risk
 from logship._ecs.task import Task, TaskContainer
@@ -58,10 +59,10 @@ def check_nofile(soft: int) -> Result:
 def check_memory(settings: Settings, memory_bytes: int | None, workers: int) -> Result:
     """Compare the memory limit with the buffers of all workers, all of them full."""
     needed = settings.buffer_bytes_max * workers
-    text = f"{workers} x {_mib(settings.buffer_bytes_max)} MiB of buffer"
+    text = f"{workers} x {in_mib(settings.buffer_bytes_max)} MiB of buffer"
     if memory_bytes is None:
         return Result("memory", f"{text}, and no memory limit")
-    text = f"{text} of a memory limit of {_mib(memory_bytes)} MiB"
+    text = f"{text} of a memory limit of {in_mib(memory_bytes)} MiB"
     share = needed / memory_bytes
     if share <= MEMORY_SHARE_WANTED:
         return Result("memory", text)
@@ -94,8 +95,9 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     drain = held / bytes_per_second
     budget = drain_budget_seconds(stop, settings.buffer_bytes_max, has_spool=has_spool)
     text = (
-        f"full {'spools' if has_spool else 'buffers'} ({_mib(held)} MiB) drain in {drain:.1f} s at "
-        f"the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are for that"
+        f"full {'spools' if has_spool else 'buffers'} ({in_mib(held)} MiB) drain in {drain:.1f} s "
+        f"at the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are for "
+        "that"
     )
     if drain <= budget * _STOP_SHARE_WANTED:
         return Result(name, text)
@@ -184,7 +186,3 @@ def check_stderr(settings: Settings, own: TaskContainer | None, descriptor: str)
         return Result("stderr", f"the log driver {own.log_driver} is blocking")
     outcome = failure if risk.loses_all else warning
     return outcome("stderr", risk.text, risk.remedy)
-
-
-def _mib(count: int) -> str:
-    return f"{count / MIB:.4g}"

@@ -7,7 +7,6 @@ compose up` without the variable. A value with a variable that has no default is
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Iterator
@@ -286,5 +285,4 @@ def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
     for name in configs:
         config = under(configs, name)
         if isinstance(content := config.get("content"), str):
-            named = configuration(config, "content", content)
-            yield dataclasses.replace(named, name=str(name))
+            yield configuration(config, "content", content, str(name))

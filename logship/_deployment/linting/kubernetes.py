@@ -259,4 +259,4 @@ def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
     data = under(document, "data")
     for name, text in data.items():
         if isinstance(text, str) and str(name).endswith(_CONFIGURATION_ENDINGS):
-            yield configuration(data, name, text)
+            yield configuration(data, name, text, str(name))

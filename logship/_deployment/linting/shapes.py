@@ -114,11 +114,11 @@ def variable_lines(value: Any) -> dict[str, int]:
     return {name: line for name, line in found.items() if line}
 
 
-def configuration(parent: dict[str, Any], key: str, text: str) -> ServerConfiguration:
+def configuration(parent: dict[str, Any], key: str, text: str, name: str) -> ServerConfiguration:
     """Return the sidecar's configuration that a document has under a key."""
     is_block = isinstance(parent, Marked) and key in parent.blocks
     line = (line_of(parent, key) or 1) + is_block
-    return ServerConfiguration(name=str(key), text=text, line=line, is_one_line=not is_block)
+    return ServerConfiguration(name=name, text=text, line=line, is_one_line=not is_block)
 
 
 def kubernetes_bytes(value: Any) -> int:

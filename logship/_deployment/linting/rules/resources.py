@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes
+from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, in_mib
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
 from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules import snippets
@@ -133,7 +133,7 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
             each += _spool_bytes(container)  # its pages are memory of the container
         if workers * each > limit * MEMORY_SHARE_MAX:
             night = (
-                f"{workers} x {_size(each)} MiB of buffers in a container of {_size(limit)} MiB: "
+                f"{workers} x {in_mib(each)} MiB of buffers in a container of {in_mib(limit)} MiB: "
                 "when the sidecar is gone they fill up, and the container is killed for its "
                 "memory, with all records in it"
             )
@@ -176,10 +176,6 @@ def _spool_mount(container: Container) -> Mount | None:
 
 def _spool_bytes(container: Container) -> int:
     return (settings_with(container, "spool_bytes_max") or Settings()).spool_bytes_max
-
-
-def _size(count: int) -> str:
-    return f"{count / MIB:.4g}"
 
 
 def _owned(unit: Unit, container: Container) -> str:

@@ -147,7 +147,8 @@ def why_blind(image: str) -> str | None:
     name, tag = _name_and_tag(image)
     if name == "aws-for-fluent-bit":
         return f"{image}, as both AWS images of Fluent Bit (1.9.10, 5.0.9),"
-    if name == "fluent-bit" and is_blind_version(tag):
+    numbers = _numbers(tag)
+    if name == "fluent-bit" and numbers is not None and numbers < _CHECKED_SINCE:
         return f"Fluent Bit {tag}, as all before 5.1,"
     return None
 
@@ -155,12 +156,6 @@ def why_blind(image: str) -> str | None:
 def _name_and_tag(image: str) -> tuple[str, str]:
     name, _, tag = image.rpartition("/")[2].partition("@")[0].partition(":")
     return name, tag
-
-
-def is_blind_version(version: str) -> bool:
-    """Return whether a version of Fluent Bit acknowledges records that it could not keep."""
-    numbers = _numbers(version)
-    return numbers is not None and numbers < _CHECKED_SINCE
 
 
 def sends_metadata(version: str) -> bool:
