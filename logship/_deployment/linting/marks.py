@@ -34,12 +34,12 @@ class Marked(dict[Any, Any]):
     Attributes:
         line: The line in which it begins, from 1.
         lines: The line of each of its keys.
-        blocks: The keys whose value is a text of several lines that begins in the next line.
+        blocks: The keys whose value is a text of several lines, and the line of its first one.
     """
 
     line: int = 0
     lines: Mapping[Any, int] = {}
-    blocks: frozenset[Any] = frozenset()
+    blocks: Mapping[Any, int] = {}
 
 
 def lines_of(value: Any) -> dict[str, int]:
@@ -156,9 +156,11 @@ def _loader(yaml: Any) -> Any:
             keys = [(self.construct_object(key), key, value) for key, value in node.value]
             marked.line = node.start_mark.line + 1
             marked.lines = {name: key.start_mark.line + 1 for name, key, _ in keys}
-            marked.blocks = frozenset(
-                name for name, _, value in keys if getattr(value, "style", None) == "|"
-            )
+            marked.blocks = {
+                name: value.start_mark.line + 2
+                for name, _, value in keys
+                if getattr(value, "style", None) == "|"
+            }
 
     numbers = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
     Loader.add_constructor("tag:yaml.org,2002:map", Loader.construct_marked)

@@ -116,9 +116,9 @@ def variable_lines(value: Any) -> dict[str, int]:
 
 def configuration(parent: dict[str, Any], key: str, text: str, name: str) -> ServerConfiguration:
     """Return the sidecar's configuration that a document has under a key."""
-    is_block = isinstance(parent, Marked) and key in parent.blocks
-    line = (line_of(parent, key) or 1) + is_block
-    return ServerConfiguration(name=name, text=text, line=line, is_one_line=not is_block)
+    begins = parent.blocks.get(key) if isinstance(parent, Marked) else None
+    line = begins or line_of(parent, key) or 1
+    return ServerConfiguration(name=name, text=text, line=line, is_one_line=begins is None)
 
 
 def kubernetes_bytes(value: Any) -> int:
