@@ -39,15 +39,9 @@ _STDERR = 2
 
 
 async def examine(
-    environ: Mapping[str, str], sending: Sending, workers: int = 1
+    environ: Mapping[str, str], sending: Sending, workers: int
 ) -> AsyncGenerator[Result, None]:
-    """Yield the results of all checks.
-
-    Args:
-        environ: As `os.environ`; the application's settings.
-        sending: What may be sent.
-        workers: How many processes of this container have a client each.
-    """
+    """Yield the results of all checks; `workers` processes of this container have a client."""
     yield check_package(_namesake.other_distribution(), is_replaced=_namesake.is_replaced())
     try:
         settings = usable_settings(environ)

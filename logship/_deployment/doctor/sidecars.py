@@ -55,14 +55,7 @@ class Sending:
 
 
 class SidecarExamination:
-    """Examines one endpoint.
-
-    Args:
-        settings: The application's.
-        endpoint: Which of its endpoints.
-        sending: What may be sent.
-        task: The ECS task, where there is one.
-        monitor_port: Fluent Bit's port for HTTP; None for its default.
+    """Examines one endpoint of the application's.
 
     Attributes:
         bytes_per_second: Of entries acked in the burst; None before it, or if it failed.
@@ -74,7 +67,7 @@ class SidecarExamination:
         endpoint: Endpoint,
         sending: Sending,
         task: Task | None,
-        monitor_port: int | None = None,
+        monitor_port: int | None,
     ) -> None:
         self._monitor = f"http://127.0.0.1:{monitor_port or _MONITOR_PORT}/"
         self.bytes_per_second: float | None = None

@@ -89,12 +89,7 @@ def _property(value: object) -> str:
 
 
 def as_sarif(reports: list[FileReport], errors: list[str]) -> dict[str, Any]:
-    """Return one run with all findings, which code scanning services read.
-
-    Args:
-        reports: Of the files that could be read.
-        errors: About those that could not.
-    """
+    """Return one run for code scanning services, with errors about files that were not read."""
     invocation: dict[str, Any] = {"executionSuccessful": not errors}
     if notes := [*_sarif_notes(reports, errors)]:
         invocation["toolExecutionNotifications"] = notes

@@ -135,8 +135,9 @@ def _loader(yaml: Any) -> Any:
         def measure(self, node: Any, before: int) -> None:
             if isinstance(node, yaml.ScalarNode):
                 self.size += len(node.value)
-                is_time = ":" in node.value  # 1001:0 is a number in YAML 1.1 alone: 60,060
-                if node.tag in numbers and (is_time or len(node.value) > NUMBER_CHARACTERS_MAX):
+                is_long = len(node.value) > NUMBER_CHARACTERS_MAX
+                # YAML 1.1 takes `1001:0` for 60,060; what reads these files does not.
+                if node.tag in numbers and (is_long or ":" in node.value):
                     node.tag = "tag:yaml.org,2002:str"
             self.size += 1
             node.size = self.size - before
