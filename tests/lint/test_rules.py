@@ -75,6 +75,7 @@ def test_what_is_said_of_a_rule_is_whole() -> None:
         ["sh", "-c", "migrate && exec python app.py"],
         ["bash", "-c", "trap 'kill $child' TERM; python app.py & child=$!; wait"],
         ["sh", "-ec", "exec python app.py;"],
+        ["sh", "-c", 'main() { migrate; exec "$@"; }; main python app.py'],
         ["sh", "-c", "ulimit -n 4096 && exec python app.py || exit 1"],
         ["sh", "-c", " ; "],
         ["tini", "-g", "--", "sh", "-c", "a; python app.py"],
