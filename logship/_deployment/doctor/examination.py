@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 from logship import _namesake, _system
-from logship._client.parts import refuse_impossible
+from logship._client.parts import new_compressor, refuse_impossible
 from logship._delivery.credentials import tls_context
 from logship._deployment.doctor.result import Result, failure, warning
 from logship._deployment.doctor.sidecars import MONITOR_VARIABLE, Sending, SidecarExamination
@@ -27,7 +27,6 @@ from logship._deployment.doctor.surroundings import (
 from logship._deployment.linting.shapes import count_or_none
 from logship._ecs.advice import default_tag
 from logship._ecs.reader import read_task
-from logship._protocol.compression import compressor
 from logship._settings import Settings, memory_limit_bytes, variable_name
 from logship._settings.unknown import unknown_variables
 from logship.errors import SettingsError
@@ -86,13 +85,7 @@ def usable_settings(environ: Mapping[str, str]) -> Settings:
     settings = Settings.from_env(environ)
     refuse_impossible(settings)
     tls_context(settings)
-    try:
-        compressor(settings.compress)
-    except ImportError:
-        raise SettingsError(
-            f"compress (LOGSHIP_COMPRESS): {settings.compress} needs a library that is not "
-            "installed: pip install backports.zstd"
-        ) from None
+    new_compressor(settings)
     return settings
 
 
