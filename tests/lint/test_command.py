@@ -373,6 +373,9 @@ def test_yaml_with_tags_anchors_and_several_documents(tmp_path: Path) -> None:
     result = lint(path)
     assert "compose.yml:7: error: app: depends-on\n" in result.output
     assert result.output.startswith("1 finding in 1 file")
+    order = "    depends_on: !override {fluentd: {condition: service_healthy}}\n"
+    path.write_text(path.read_text() + order)
+    assert lint(path).output == "clean: 1 file\n"
 
 
 @needs_yaml

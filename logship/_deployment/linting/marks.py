@@ -1,8 +1,9 @@
 """Documents that know in which lines of their file they are, of JSON and YAML.
 
 YAML is read by PyYAML if it is installed: only an extra of the package depends on it. Tags that a
-platform gave a meaning of its own, such as compose's `!reset`, stand for nothing. Aliases may
-repeat only so much: a few lines can name each other so that they stand for a billion.
+platform gave a meaning of its own, such as compose's `!reset`, stand for nothing, except
+`!override`. Aliases may repeat only so much: a few lines can name each other so that they stand
+for a billion.
 """
 
 from __future__ import annotations
@@ -139,6 +140,8 @@ def _loader(yaml: Any) -> Any:
                 # YAML 1.1 takes `1001:0` for 60,060; what reads these files does not.
                 if node.tag in numbers and (is_long or ":" in node.value):
                     node.tag = "tag:yaml.org,2002:str"
+            if node.tag == "!override":  # of compose: in place of what other files say
+                node.tag = self.resolve(type(node), node.value, (True, False))
             self.size += 1
             node.size = self.size - before
 
