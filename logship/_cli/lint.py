@@ -91,7 +91,7 @@ def command(
     """
     texts: dict[str, str] = {}
     errors: list[str] = []
-    for name in files:
+    for name in dict.fromkeys(files):  # standard input can be read once
         try:
             texts[name] = _content(name)
         except LintError as error:
@@ -161,8 +161,10 @@ def _content(name: str) -> str:
     try:
         with click.open_file(name, "rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
-    except (OSError, RuntimeError) as error:  # click says RuntimeError of a closed standard input
-        raise LintError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise LintError(f"{name}: {error.strerror or error}") from None
+    except RuntimeError:  # click's, of a closed standard input
+        raise LintError(f"{name}: standard input is closed") from None
     if len(data) > FILE_BYTES_MAX:
         raise LintError(f"{name}: it is larger than {FILE_BYTES_MAX // 1024 // 1024} MiB")
     try:

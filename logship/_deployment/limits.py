@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from logship._delivery.drain import RESERVE_SECONDS_MIN, SPILL_SECONDS_PER_BYTE
+from logship._process.clock import margin_seconds
 from logship._settings import BUFFER_BYTES_MIN, MIB
 
 MEMORY_SHARE_MAX = 0.5
@@ -16,8 +17,6 @@ FARGATE_STOP_SECONDS_MAX = 120.0
 SIDECAR_BUFFER_BYTES = 1024 * MIB
 """The default of `LOGSHIP_BUFFER_SIZE`, which bounds the buffer of the Fluentd in `sidecar/`."""
 
-_MARGIN_SHARE, _MARGIN_SECONDS_MAX = 0.1, 1.0
-
 
 def drain_budget_seconds(
     stop_timeout_seconds: float, buffer_bytes: int, *, has_spool: bool
@@ -30,10 +29,15 @@ def drain_budget_seconds(
     reserve = RESERVE_SECONDS_MIN
     if not has_spool:
         reserve = max(reserve, buffer_bytes * SPILL_SECONDS_PER_BYTE)
-    margin = min(_MARGIN_SECONDS_MAX, stop_timeout_seconds * _MARGIN_SHARE)
-    return stop_timeout_seconds - margin - min(reserve, stop_timeout_seconds / 2)
+    sending = stop_timeout_seconds - margin_seconds(stop_timeout_seconds)
+    return sending - min(reserve, stop_timeout_seconds / 2)
 
 
 def fair_buffer_bytes(memory_bytes: int, workers: int) -> int:
     """Return a `buffer_bytes_max` for each of these processes that their memory allows."""
     return max(BUFFER_BYTES_MIN, int(memory_bytes * MEMORY_SHARE_WANTED / workers))
+
+
+def in_mib(count: int) -> str:
+    """Return bytes as a number of MiB."""
+    return f"{count / MIB:.4g}"

@@ -12,6 +12,14 @@ _MARGIN_SHARE = 0.1
 _MARGIN_SECONDS_MAX = 1.0
 
 
+def margin_seconds(stop_timeout_seconds: float) -> float:
+    """Return the time before SIGKILL in which nothing is drained any more.
+
+    It is for the orchestrator's own delay, and for the last lines of the process itself.
+    """
+    return min(_MARGIN_SECONDS_MAX, stop_timeout_seconds * _MARGIN_SHARE)
+
+
 class Started(NamedTuple):
     """A running clock.
 
@@ -48,16 +56,11 @@ class StopClock:
 
     @property
     def deadline_seconds(self) -> float | None:
-        """When the drain must be over, monotonic, a little before SIGKILL; None before the start.
-
-        The margin is a tenth of the timeout, at most a second: for the orchestrator's own delay,
-        and for the last lines of the process itself.
-        """
+        """When the drain must be over, monotonic; None before the start."""
         if self.started is None:
             return None
         told = self.told_deadline()
         if told is not None:
             return told
         timeout = self._stop_timeout_seconds
-        margin = min(_MARGIN_SECONDS_MAX, timeout * _MARGIN_SHARE)
-        return self.started.at_seconds + timeout - margin
+        return self.started.at_seconds + timeout - margin_seconds(timeout)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +213,19 @@ def test_descriptors_are_described(tmp_path: Path) -> None:
     with Path("/dev/null").open() as null:
         assert describe_descriptor(null.fileno()) == "/dev/null"
     assert describe_descriptor(9999) == ""
+
+
+def test_a_closed_stderr_is_closed_although_another_file_has_its_descriptor() -> None:
+    words = [sys.executable, "-m", "logship", "doctor", "--json", "--no-send"]
+    told = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *words],
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    (stderr,) = [each for each in json.loads(told.stdout)["checks"] if each["check"] == "stderr"]
+    assert stderr["outcome"] == "fail"
+    assert "stderr is closed" in stderr["text"]
 
 
 # -- the spool -------------------------------------------------------------------------------------

@@ -277,7 +277,7 @@ def test_githubs_commands_cannot_be_forged_by_a_file(tmp_path: Path) -> None:
 
 
 def test_standard_input_is_read(broken: Path) -> None:
-    result = lint("-", given=broken.read_text(), code=1)
+    result = lint("-", "-", given=broken.read_text(), code=1)
     assert "-:1: warning: application: unknown-setting" in result.output
 
 
@@ -295,6 +295,7 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
         ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),
         ("a.yml", b"AWSTemplateFormatVersion: '2010-09-09'", "CloudFormation is not read"),
+        ("cdk.json", b'{"Resources": {}}', "CloudFormation is not read"),
         ("a.json", b'{"services": {"a": {"extends": "b"}}}', "`docker compose config`"),
         ("a.json", b'{"services": {}, "include": ["b"]}', "`docker compose config`"),
         ("a.conf", b"", "it is empty"),
@@ -372,6 +373,9 @@ def test_yaml_with_tags_anchors_and_several_documents(tmp_path: Path) -> None:
     result = lint(path)
     assert "compose.yml:7: error: app: depends-on\n" in result.output
     assert result.output.startswith("1 finding in 1 file")
+    order = "    depends_on: !override {fluentd: {condition: service_healthy}}\n"
+    path.write_text(path.read_text() + order)
+    assert lint(path).output == "clean: 1 file\n"
 
 
 @needs_yaml
@@ -426,3 +430,9 @@ def test_a_template_or_a_program_is_told_for_what_it_is(
     path = tmp_path / name
     path.write_text(text)
     assert said in lint(path, code=2).output
+
+
+def test_a_closed_standard_input_is_an_error() -> None:
+    words = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "logship", "lint", "-"]
+    ended = subprocess.run(words, capture_output=True, check=False, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (2, "Error: -: standard input is closed\n")

@@ -61,6 +61,15 @@ def test_in_a_configuration_inside_of_a_manifest(comment: str) -> None:
     assert found_in("map.yaml", text) == {"memory-buffer": "storage.type memory"}
 
 
+@needs_yaml
+def test_in_a_configuration_that_an_alias_stands_for() -> None:
+    text = (
+        "x-conf: &conf |\n  [INPUT]\n    Name forward\n    storage.type memory\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  a.conf: *conf\n"
+    )
+    assert found_in("map.yaml", text) == {"memory-buffer": "storage.type memory"}
+
+
 def test_of_a_configuration_that_is_one_line_of_json() -> None:
     data = {"a.conf": "[INPUT]\nName forward\n[OUTPUT]\nName s3\nMatch *\n"}
     text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "data": data}, indent=1)
@@ -87,7 +96,7 @@ def test_yaml_knows_them_too_where_keys_are_merged() -> None:
     (whole,) = parse_yaml("a: &a\n  x: 1\nb:\n  <<: *a\n  y: |\n    z\n")
     assert isinstance(whole["b"], Marked)
     assert whole["b"].lines == {"x": 2, "y": 5}
-    assert whole["b"].blocks == {"y"}
+    assert whole["b"].blocks == {"y": 6}
 
 
 def test_findings_stand_in_the_order_of_their_lines() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -263,6 +264,19 @@ def test_a_configuration_without_a_forward_input_is_not_judged(source: str) -> N
         assert report.why_not_judged is not None
 
 
+@pytest.mark.parametrize(("source", "rules"), [("tail", set()), ("forward", {"retry-limit"})])
+def test_a_part_of_a_configuration_belongs_to_the_inputs_beside_it(
+    source: str, rules: set[str]
+) -> None:
+    data = {
+        "fluent-bit.conf": "[SERVICE]\n  Grace 30\n@INCLUDE input.conf\n@INCLUDE output.conf\n",
+        "input.conf": f"[INPUT]\n  Name {source}\n  storage.type filesystem\n",
+        "output.conf": "[OUTPUT]\n  Name es\n  Match *\n",
+    }
+    text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "data": data})
+    assert {each.rule for each in judge("map.json", text).findings} == rules
+
+
 def test_a_configuration_beside_a_deployment_may_be_another_programs() -> None:
     """It forwards what it reads elsewhere: that is no record of logship."""
     deployment = base("compose")
@@ -515,6 +529,17 @@ def test_a_variable_of_compose_may_have_any_value(service: dict[str, Any]) -> No
     assert not rules_of(deployment)
 
 
+@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+def test_a_user_and_group_are_no_minutes_and_seconds() -> None:
+    """YAML 1.1, which PyYAML reads, takes 1001:0 for 60,060; compose does not."""
+    service = "{{image: x, user: {}, volumes: ['s:/s'], command: {}, {}}}"
+    environment = "environment: {LOGSHIP_SPOOL_DIR: /s}, depends_on: [b]"
+    application = service.format("1001:0", "app", environment)
+    recoverer = service.format("'1001:0'", "logship recover --spool /s", "restart: always")
+    text = f"services:\n  a: {application}\n  b: {recoverer}\n"
+    assert not judge("compose.yaml", text).findings
+
+
 def test_an_escaped_sign_of_compose_is_no_variable() -> None:
     deployment = base("compose")
     deployment.set_variable("LOGSHIP_OVERFLOW", "$$block")
@@ -599,3 +624,9 @@ def test_a_variable_of_ecs_whose_value_is_null_is_empty() -> None:
     deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "s3")
     deployment.sidecar["environment"].append({"name": "LOGSHIP_S3_BUCKET", "value": None})
     assert rules_of(deployment) == {"output-variable"}
+
+
+def test_minus_one_open_files_are_no_limit() -> None:
+    deployment = base("compose")
+    deployment.app["ulimits"] = {"nofile": -1}
+    assert not rules_of(deployment)

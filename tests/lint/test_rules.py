@@ -75,6 +75,8 @@ def test_what_is_said_of_a_rule_is_whole() -> None:
         ["sh", "-c", "migrate && exec python app.py"],
         ["bash", "-c", "trap 'kill $child' TERM; python app.py & child=$!; wait"],
         ["sh", "-ec", "exec python app.py;"],
+        ["sh", "-c", 'main() { migrate; exec "$@"; }; main python app.py'],
+        ["sh", "-c", "ulimit -n 4096 && exec python app.py || exit 1"],
         ["sh", "-c", " ; "],
         ["tini", "-g", "--", "sh", "-c", "a; python app.py"],
         ["dumb-init", "sh", "-c", "a; python app.py"],
@@ -317,7 +319,9 @@ def plan_of(definition: dict[str, Any], **more: Any) -> str:
     strategy = [{"capacity_provider": "FARGATE_SPOT", "weight": 1}]
     service = {"type": "aws_ecs_service", "values": {"capacity_provider_strategy": strategy}}
     module = {"resources": [{**task, "values": values}]}
-    root = {"resources": [service], "child_modules": [module]}
+    # A data source that Terraform reads at apply has no values yet.
+    data = {"mode": "data", "type": "aws_ecs_task_definition", "values": {"family": "web"}}
+    root = {"resources": [service, data], "child_modules": [module]}
     return json.dumps({"format_version": "1.2", "planned_values": {"root_module": root}})
 
 

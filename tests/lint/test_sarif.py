@@ -66,6 +66,12 @@ def test_a_result_names_its_rule_its_message_and_its_line(tmp_path: Path) -> Non
     assert "LOGSHIP_TAGG" in path.read_text().splitlines()[line - 1]
 
 
+def test_a_name_that_is_no_utf_8_has_its_bytes_in_the_uri(tmp_path: Path) -> None:
+    path = broken(tmp_path).rename(tmp_path / "compose\udcff.json")
+    location = run_of(path)[0]["results"][0]["locations"][0]["physicalLocation"]
+    assert location["artifactLocation"]["uri"].endswith("/compose%FF.json")
+
+
 def test_a_file_that_cannot_be_read_is_in_the_invocation(tmp_path: Path) -> None:
     run, exit_code = run_of(broken(tmp_path), tmp_path / "none.json")
     assert exit_code == 2

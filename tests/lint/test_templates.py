@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logship._deployment.linting.model import CONFIGURATION, DOCKERFILE
+from logship._deployment.linting.model import Platform
 from logship._deployment.linting.report import judge
 from logship._deployment.linting.rules import RULES
 from logship._deployment.linting.rules.sidecars import NEEDED, OUTPUTS, VARIABLES
@@ -94,7 +94,7 @@ BELOW = {
     "script-entrypoint": 'ENTRYPOINT ["./start.sh"]',
     "last-resort-none": "ENV LOGSHIP_LAST_RESORT=none",
     "unknown-setting": "ENV LOGSHIP_TAGG web",
-    "disabled": "ENV LOGSHIP_DISABLED 1",
+    "disabled": "ENV\tLOGSHIP_DISABLED\t1",
     "plain-secret": "ENV A=b API_TOKEN='hidden words'",
 }
 
@@ -180,10 +180,10 @@ def test_every_rule_has_a_mistake_in_a_test_for_each_kind_of_file() -> None:
     seeded |= {
         (each.rule, platform)
         for each in CONFIGURATIONS
-        for platform in ("kubernetes", "compose", CONFIGURATION)
+        for platform in ("kubernetes", "compose", Platform.CONFIGURATION)
     }
-    seeded |= {(each.rule, DOCKERFILE) for each in DOCKERFILES}
-    seeded |= {(rule, DOCKERFILE) for rule in BELOW}
+    seeded |= {(each.rule, Platform.DOCKERFILE) for each in DOCKERFILES}
+    seeded |= {(rule, Platform.DOCKERFILE) for rule in BELOW}
     wanted = {(rule.name, platform) for rule in RULES.values() for platform in rule.platforms}
     assert wanted <= seeded
 

@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import os
 import stat
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 from logship import _namesake, _system
-from logship._client.parts import refuse_impossible
+from logship._client.parts import new_compressor, refuse_impossible
 from logship._delivery.credentials import tls_context
-from logship._deployment.doctor.result import Outcome, Result
+from logship._deployment.doctor.result import Result, failure, warning
 from logship._deployment.doctor.sidecars import MONITOR_VARIABLE, Sending, SidecarExamination
 from logship._deployment.doctor.spooling import check_spool
 from logship._deployment.doctor.surroundings import (
@@ -26,7 +27,6 @@ from logship._deployment.doctor.surroundings import (
 from logship._deployment.linting.shapes import count_or_none
 from logship._ecs.advice import default_tag
 from logship._ecs.reader import read_task
-from logship._protocol.compression import compressor
 from logship._settings import Settings, memory_limit_bytes, variable_name
 from logship._settings.unknown import unknown_variables
 from logship.errors import SettingsError
@@ -38,26 +38,20 @@ _STDERR = 2
 
 
 async def examine(
-    environ: Mapping[str, str], sending: Sending, workers: int = 1
+    environ: Mapping[str, str], sending: Sending, workers: int
 ) -> AsyncGenerator[Result, None]:
-    """Yield the results of all checks.
-
-    Args:
-        environ: As `os.environ`; the application's settings.
-        sending: What may be sent.
-        workers: How many processes of this container have a client each.
-    """
+    """Yield the results of all checks; `workers` processes of this container have a client."""
     yield check_package(_namesake.other_distribution(), is_replaced=_namesake.is_replaced())
     try:
         settings = usable_settings(environ)
     except SettingsError as error:
-        yield Result("settings", Outcome.FAIL, str(error), "correct the settings first")
+        yield failure("settings", str(error), "correct the settings first")
         return
     task = read_task(environ)
     default = default_tag(settings, task)[0] or settings.tag
     yield _settings_result(settings, default)
     if text := unknown_variables(environ):
-        yield Result("variables", Outcome.WARN, text, "rename or remove them")
+        yield warning("variables", text, "rename or remove them")
     is_named = bool(sending.tag or environ.get(variable_name("tag")))
     tag = sending.tag or default
     sending = dataclasses.replace(sending, tag=tag)
@@ -78,7 +72,8 @@ async def examine(
     yield check_stop_timeout(settings, min(rates, default=None), workers)
     for result in check_spool(settings, workers):
         yield result
-    yield check_stderr(settings, own, describe_descriptor(_STDERR))
+    is_open = sys.__stderr__ is not None  # if not, another file may have its descriptor by now
+    yield check_stderr(settings, own, describe_descriptor(_STDERR) if is_open else "")
 
 
 def usable_settings(environ: Mapping[str, str]) -> Settings:
@@ -90,26 +85,19 @@ def usable_settings(environ: Mapping[str, str]) -> Settings:
     settings = Settings.from_env(environ)
     refuse_impossible(settings)
     tls_context(settings)
-    try:
-        compressor(settings.compress)
-    except ImportError:
-        raise SettingsError(
-            f"compress (LOGSHIP_COMPRESS): {settings.compress} needs a library that is not "
-            "installed: pip install backports.zstd"
-        ) from None
+    new_compressor(settings)
     return settings
 
 
 def _settings_result(settings: Settings, tag: str) -> Result:
     if settings.disabled:
-        return Result(
+        return warning(
             "settings",
-            Outcome.WARN,
             "LOGSHIP_DISABLED is set: the application ships nothing",
             "unset it if records are wanted",
         )
     endpoints = ", ".join(map(str, settings.endpoints))
-    return Result("settings", Outcome.OK, f"{endpoints}, tag {tag!r}")
+    return Result("settings", f"{endpoints}, tag {tag!r}")
 
 
 def describe_descriptor(descriptor: int) -> str:

@@ -117,14 +117,9 @@ class Chunk:
 
 
 class Recorder:
-    """Makes the doctor's records.
+    """Makes the doctor's records, with the message key and compression of the settings."""
 
-    Args:
-        settings: Their tag, message key and compression.
-        tag: Instead of the settings' tag.
-    """
-
-    def __init__(self, settings: Settings, tag: str | None = None) -> None:
+    def __init__(self, settings: Settings, tag: str | None) -> None:
         self.run = os.urandom(6).hex()
         self.tag = tag or settings.tag
         self._key = settings.message_key

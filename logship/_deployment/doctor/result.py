@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -29,9 +30,14 @@ class Result:
     """
 
     check: str
-    outcome: Outcome
+    outcome: Outcome = field(default=Outcome.OK, kw_only=True)
     text: str
     advice: str = ""
+
+
+warning = functools.partial(Result, outcome=Outcome.WARN)
+failure = functools.partial(Result, outcome=Outcome.FAIL)
+skipped = functools.partial(Result, outcome=Outcome.SKIP)
 
 
 def as_json(results: Iterable[Result]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ frame above a server's limit. docs/decisions/010-what-doctor-sends.md has the re
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 import ssl
 from collections.abc import AsyncGenerator
@@ -18,8 +19,8 @@ from logship._delivery.credentials import tls_source
 from logship._delivery.resolver import Resolver
 from logship._delivery.transport import SocketTransport
 from logship._deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Exchange, Recorder
-from logship._deployment.doctor.result import Outcome, Result
-from logship._deployment.linting.rules.servers import is_blind_version, sends_metadata, why_blind
+from logship._deployment.doctor.result import Outcome, Result, failure, skipped, warning
+from logship._deployment.linting.rules.servers import sends_metadata, why_blind
 from logship._ecs.httpjson import get_json
 from logship._ecs.task import Task
 from logship._settings import Endpoint, Settings
@@ -31,6 +32,7 @@ MONITOR_VARIABLE = "LOGSHIP_SIDECAR_METRICS_PORT"
 _MONITOR_PORT = 2020
 _MONITOR_TIMEOUT_SECONDS = 2.0
 
+_HONEST_SERVERS = "use Fluentd 1.19, or Fluent Bit 5.1 or newer"
 _FORWARD_OUTPUT = re.compile(r"forward\.\d+")
 """The name of an output without an alias."""
 
@@ -53,14 +55,7 @@ class Sending:
 
 
 class SidecarExamination:
-    """Examines one endpoint.
-
-    Args:
-        settings: The application's.
-        endpoint: Which of its endpoints.
-        sending: What may be sent.
-        task: The ECS task, where there is one.
-        monitor_port: Fluent Bit's port for HTTP; None for its default.
+    """Examines one endpoint of the application's.
 
     Attributes:
         bytes_per_second: Of entries acked in the burst; None before it, or if it failed.
@@ -72,7 +67,7 @@ class SidecarExamination:
         endpoint: Endpoint,
         sending: Sending,
         task: Task | None,
-        monitor_port: int | None = None,
+        monitor_port: int | None,
     ) -> None:
         self._monitor = f"http://127.0.0.1:{monitor_port or _MONITOR_PORT}/"
         self.bytes_per_second: float | None = None
@@ -93,13 +88,13 @@ class SidecarExamination:
             for step in steps:
                 result = await step()
                 if result is not None:
-                    yield result
+                    yield self._named(result)
                     if result.outcome is Outcome.FAIL and step != self._honesty:
                         return
         finally:
             self._transport.close()
         if not self._sending.allowed:
-            yield self._result("record", Outcome.SKIP, "nothing was sent: --no-send")
+            yield self._named(skipped("record", "nothing was sent: --no-send"))
 
     # -- steps -------------------------------------------------------------------------------------
 
@@ -114,13 +109,13 @@ class SidecarExamination:
         except OSError as error:  # TimeoutError is one
             reason = error.strerror or f"no answer in {self._settings.connect_timeout_seconds:g} s"
             advice = "is the name right, and does the container's DNS know it?"
-            return self._result("name", Outcome.FAIL, f"{host}: {reason}", advice)
+            return failure("name", f"{host}: {reason}", advice)
         finally:
             resolver.close()
         addresses = ", ".join(dict.fromkeys(address[0] for _, address in found))
         if addresses == host:
             return None  # it was an address and no name
-        return self._result("name", Outcome.OK, f"{host} is {addresses}")
+        return Result("name", f"{host} is {addresses}")
 
     async def _connect(self) -> Result:
         """Connect without sending, so that a later failure is not one of the network."""
@@ -134,10 +129,10 @@ class SidecarExamination:
         try:
             (await without_key.connect(plain, Exchange())).abort()
         except ConnectError as error:
-            return self._result("connect", Outcome.FAIL, str(error), _why_unreachable(plain, error))
+            return failure("connect", str(error), _why_unreachable(plain, error))
         finally:
             without_key.close()
-        return self._result("connect", Outcome.OK, f"{self._endpoint} takes connections")
+        return Result("connect", f"{self._endpoint} takes connections")
 
     async def _secure(self) -> Result | None:
         """Do the TLS and the protocol handshake, if the settings need them."""
@@ -151,12 +146,12 @@ class SidecarExamination:
         try:
             (await self._transport.connect(self._endpoint, Exchange())).abort()
         except ConnectError as error:
-            return self._result("security", Outcome.FAIL, str(error), _why_insecure(error))
+            return failure("security", str(error), _why_insecure(error))
         clear = self._endpoint.scheme == "tcp" and not is_loopback(self._endpoint.host)
         if clear:
             text = "shared key proved by both sides, but nothing is encrypted"
-            return self._result("security", Outcome.WARN, text, "tls:// does both")
-        return self._result("security", Outcome.OK, ", ".join(words))
+            return warning("security", text, "tls:// does both")
+        return Result("security", ", ".join(words))
 
     async def _record(self) -> Result:
         recorder = self._recorder
@@ -164,9 +159,9 @@ class SidecarExamination:
         answer = await self._send([recorder.single(text)])
         if answer.acked:
             seen = f"one record, tag {recorder.tag!r}, acked in {answer.seconds * 1000:.1f} ms"
-            return self._result("record", Outcome.OK, seen)
+            return Result("record", seen)
         seen = f"one record, tag {recorder.tag!r}, was not acked: {answer.reason}"
-        return self._result("record", Outcome.FAIL, seen, _why_unacked(answer))
+        return failure("record", seen, _why_unacked(answer))
 
     async def _honesty(self) -> Result:
         """Say whether acks can be trusted, although the protocol names no product or version."""
@@ -175,26 +170,23 @@ class SidecarExamination:
         # the record behind the nil is the doctor's own, and only this connection is closed.
         answer = await self._send([self._recorder.single(text)], before=HEARTBEAT)
         if answer.acked:
-            return self._honest(
-                Outcome.OK, "it is not Fluent Bit, and no fault of its acks is known"
-            )
+            return Result("ack-honesty", "it is not Fluent Bit, and no fault of its acks is known")
         if not answer.in_time:  # Fluent Bit would have closed the connection
             seen = f"cannot be told: a second record was not acked: {answer.reason}"
-            return self._result("ack-honesty", Outcome.WARN, seen, _why_unacked(answer))
+            return warning("ack-honesty", seen, _why_unacked(answer))
         version = self._version = await self._fluent_bit_version()
-        blind = self._blind_image() if version is None else None
-        if version is not None and is_blind_version(version):
-            blind = f"Fluent Bit {version}, as all before 5.1,"
+        blind = self._blind_image() if version is None else why_blind(f"fluent-bit:{version}")
         if blind is not None:
-            return self._honest(Outcome.FAIL, f"{blind} may ack records that it throws away")
+            seen = f"{blind} may ack records that it throws away"
+            return failure("ack-honesty", seen, _HONEST_SERVERS)
         if version is not None:
-            return self._honest(Outcome.OK, f"Fluent Bit {version} acks what it has stored")
+            return Result("ack-honesty", f"Fluent Bit {version} acks what it has stored")
         asked = f" at {self._monitor} ({MONITOR_VARIABLE})" if self._is_near else ""
-        return self._honest(
-            Outcome.WARN,
+        seen = (
             f"it behaves like Fluent Bit, but its version cannot be seen{asked}: before 5.1 it "
-            "may ack records that it throws away",
+            "may ack records that it throws away"
         )
+        return warning("ack-honesty", seen, _HONEST_SERVERS)
 
     async def _forwarding(self) -> Result | None:
         """Warn of a Fluent Bit that may forward metadata; its options cannot be seen."""
@@ -209,7 +201,7 @@ class SidecarExamination:
             "1.19.3 acks such records and throws them away"
         )
         advice = "if it forwards to a Fluentd, set retain_metadata_in_forward_mode false"
-        return self._result("forward-metadata", Outcome.WARN, seen, advice)
+        return warning("forward-metadata", seen, advice)
 
     async def _burst(self) -> Result | None:
         count = self._sending.burst
@@ -222,9 +214,9 @@ class SidecarExamination:
             rate = f"{count / answer.seconds:,.0f} records/s"
             took = f"{answer.seconds * 1000:,.1f} ms"
             seen = f"{count} records of 400 characters acked in {took}, {rate}"
-            return self._result("rate", Outcome.OK, seen)
+            return Result("rate", seen)
         seen = f"{answer.bytes_acked} bytes of {count} records acked: {answer.reason}"
-        return self._result("rate", Outcome.FAIL, seen, _why_unacked(answer))
+        return failure("rate", seen, _why_unacked(answer))
 
     # -- helpers -----------------------------------------------------------------------------------
 
@@ -246,8 +238,7 @@ class SidecarExamination:
         """Return an image of the task that acks blindly; they share one network namespace."""
         if self._task is None or not self._is_near:
             return None
-        found = [why_blind(each.image) for each in self._task.others]
-        return next((each for each in found if each is not None), None)
+        return next(filter(None, (why_blind(each.image) for each in self._task.others)), None)
 
     @property
     def _is_near(self) -> bool:
@@ -269,13 +260,11 @@ class SidecarExamination:
             None, get_json, url, _MONITOR_TIMEOUT_SECONDS
         )
 
-    def _honest(self, outcome: Outcome, text: str) -> Result:
-        advice = "" if outcome is Outcome.OK else "use Fluentd 1.19, or Fluent Bit 5.1 or newer"
-        return self._result("ack-honesty", outcome, text, advice)
-
-    def _result(self, check: str, outcome: Outcome, text: str, advice: str = "") -> Result:
-        prefix = "" if str(self._endpoint) in text else f"{self._endpoint}: "
-        return Result(check, outcome, f"{prefix}{text}", advice)
+    def _named(self, result: Result) -> Result:
+        """Return a result whose text names the endpoint."""
+        if str(self._endpoint) in result.text:
+            return result
+        return dataclasses.replace(result, text=f"{self._endpoint}: {result.text}")
 
 
 def _why_unreachable(endpoint: Endpoint, error: ConnectError) -> str:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from logship._deployment.doctor.result import Outcome, Result
+from logship._deployment.doctor.result import Result, failure, skipped, warning
 from logship._settings import MIB, Settings
 from logship._spool.directories import (
     NotTaken,
@@ -30,22 +30,19 @@ _CHECK = "spool"
 def check_spool(settings: Settings, workers: int) -> Iterator[Result]:
     """Yield the results about the spool's directory."""
     if settings.spool_dir is None:
-        yield Result(
-            _CHECK,
-            Outcome.SKIP,
-            "none is set: if the process is killed, records that are not acked are lost",
+        yield skipped(
+            _CHECK, "none is set: if the process is killed, records that are not acked are lost"
         )
         return
     path = Path(settings.spool_dir)
     made = False
     try:
         made = make_spool_directory(path)
-        yield from _tried(path, settings.spool_bytes_max * workers)
+        yield _tried(path, settings.spool_bytes_max * workers)
     except (SpoolError, OSError) as error:
         reason = str(error) if isinstance(error, SpoolError) else f"{path}: {error.strerror}"
-        yield Result(
+        yield failure(
             _CHECK,
-            Outcome.FAIL,
             f"cannot be used: {reason}",
             f"make {path} a directory of user {os.geteuid()} on a local volume; in an image: "
             "mkdir, chown and VOLUME",
@@ -56,18 +53,16 @@ def check_spool(settings: Settings, workers: int) -> Iterator[Result]:
             with contextlib.suppress(OSError):  # a client has begun to use it
                 path.rmdir()
     if filesystem_of(path) in ("tmpfs", "ramfs"):
-        yield Result(
+        yield warning(
             _CHECK,
-            Outcome.WARN,
             f"{path} is in memory: it counts against the container's limit",
             "mount a volume on a disk there, or count it in the memory limit",
         )
-    warning = volume_warning(path)
-    if warning is not None:
-        yield Result(_CHECK, Outcome.WARN, warning, "mount a local volume of the host there")
+    if trouble := volume_warning(path):
+        yield warning(_CHECK, trouble, "mount a local volume of the host there")
 
 
-def _tried(path: Path, wanted_bytes: int) -> Iterator[Result]:
+def _tried(path: Path, wanted_bytes: int) -> Result:
     ours = ProcessDirectory.begin(path, os.urandom)
     try:
         os.close(ours.allocate("segment-00000000.spool", _TRIED_BYTES))
@@ -76,20 +71,17 @@ def _tried(path: Path, wanted_bytes: int) -> Iterator[Result]:
     finally:
         ours.remove()
     if not locks:
-        yield Result(
+        return failure(
             _CHECK,
-            Outcome.FAIL,
             f"{path}: a lock there does not keep other processes out",
             "give it a local filesystem: a recoverer would take living processes for dead ones",
         )
-        return
     text = f"{path} can be written and locked, {free // MIB} MiB free above its floor"
     if free >= wanted_bytes:
-        yield Result(_CHECK, Outcome.OK, text)
-        return
-    yield Result(
+        return Result(_CHECK, text)
+    outcome = failure if free <= 0 else warning
+    return outcome(
         _CHECK,
-        Outcome.FAIL if free <= 0 else Outcome.WARN,
         f"{text}, and spools may grow to {wanted_bytes // MIB} MiB",
         "a larger volume, or a smaller LOGSHIP_SPOOL_BYTES_MAX",
     )

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from logship import _namesake
-from logship._deployment.doctor.result import Outcome, Result
+from logship._deployment.doctor.result import Result, failure, skipped, warning
 from logship._deployment.limits import (
     MEMORY_SHARE_MAX,
     MEMORY_SHARE_WANTED,
     drain_budget_seconds,
     fair_buffer_bytes,
+    in_mib,
 )
 from logship._ecs.advice import is_firelens, stderr_risk
 from logship._ecs.task import Task, TaskContainer
@@ -35,22 +36,21 @@ def check_package(other: str | None, *, is_replaced: bool) -> Result:
     name = "package"
     if is_replaced:
         text = f"`import logship` finds another project's package ({other or 'removed since'})"
-        return Result(name, Outcome.FAIL, text, _namesake.ADVICE)
+        return failure(name, text, _namesake.ADVICE)
     if other is not None:
         text = f"another project's package is installed too ({other}); removing it breaks this one"
-        return Result(name, Outcome.WARN, text, _namesake.ADVICE)
-    return Result(name, Outcome.OK, f"logship-forward {__version__}")
+        return warning(name, text, _namesake.ADVICE)
+    return Result(name, f"logship-forward {__version__}")
 
 
 def check_nofile(soft: int) -> Result:
     """Check how many files a process may open; a batch with 1,024 failed because of it."""
     text = f"{soft} open files" if soft >= 0 else "no limit of open files"
     if soft < 0 or soft >= _NOFILE_WANTED:
-        return Result("nofile", Outcome.OK, text)
-    outcome = Outcome.FAIL if soft < _NOFILE_MIN else Outcome.WARN
-    return Result(
+        return Result("nofile", text)
+    outcome = failure if soft < _NOFILE_MIN else warning
+    return outcome(
         "nofile",
-        outcome,
         f"only {text}: a busy program may then be unable to reconnect",
         "raise the soft limit of nofile to 65535 (ECS: ulimits; compose: ulimits.nofile)",
     )
@@ -59,16 +59,16 @@ def check_nofile(soft: int) -> Result:
 def check_memory(settings: Settings, memory_bytes: int | None, workers: int) -> Result:
     """Compare the memory limit with the buffers of all workers, all of them full."""
     needed = settings.buffer_bytes_max * workers
-    text = f"{workers} x {_mib(settings.buffer_bytes_max)} MiB of buffer"
+    text = f"{workers} x {in_mib(settings.buffer_bytes_max)} MiB of buffer"
     if memory_bytes is None:
-        return Result("memory", Outcome.OK, f"{text}, and no memory limit")
-    text = f"{text} of a memory limit of {_mib(memory_bytes)} MiB"
+        return Result("memory", f"{text}, and no memory limit")
+    text = f"{text} of a memory limit of {in_mib(memory_bytes)} MiB"
     share = needed / memory_bytes
     if share <= MEMORY_SHARE_WANTED:
-        return Result("memory", Outcome.OK, text)
-    return Result(
+        return Result("memory", text)
+    outcome = failure if share > MEMORY_SHARE_MAX else warning
+    return outcome(
         "memory",
-        Outcome.FAIL if share > MEMORY_SHARE_MAX else Outcome.WARN,
         f"{text}: when the sidecar is gone they fill up, and the container may be killed for it",
         f"LOGSHIP_BUFFER_BYTES_MAX={fair_buffer_bytes(memory_bytes, workers)}, or a container with "
         "more memory",
@@ -89,29 +89,30 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     stop = settings.stop_timeout_seconds
     name = "stop-timeout"
     if not bytes_per_second:
-        return Result(name, Outcome.SKIP, f"{stop:g} s; no rate was measured to compare with it")
+        return skipped(name, f"{stop:g} s; no rate was measured to compare with it")
     has_spool = settings.spool_dir is not None
     held = (settings.spool_bytes_max if has_spool else settings.buffer_bytes_max) * workers
     drain = held / bytes_per_second
     budget = drain_budget_seconds(stop, settings.buffer_bytes_max, has_spool=has_spool)
     text = (
-        f"full {'spools' if has_spool else 'buffers'} ({_mib(held)} MiB) drain in {drain:.1f} s at "
-        f"the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are for that"
+        f"full {'spools' if has_spool else 'buffers'} ({in_mib(held)} MiB) drain in {drain:.1f} s "
+        f"at the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are for "
+        "that"
     )
     if drain <= budget * _STOP_SHARE_WANTED:
-        return Result(name, Outcome.OK, text)
+        return Result(name, text)
     if has_spool:
         advice = "a recoverer, which ships the rest; or a longer stop timeout"
-        return Result(name, Outcome.WARN, text, advice)
+        return warning(name, text, advice)
     advice = (
         "a longer stop timeout (and LOGSHIP_STOP_TIMEOUT_SECONDS to match), a smaller "
         "LOGSHIP_BUFFER_BYTES_MAX, or a spool; a larger --burst measures better"
     )
     if drain <= budget:
-        return Result(name, Outcome.WARN, text, advice)
+        return warning(name, text, advice)
     if settings.last_resort == "none":
-        return Result(name, Outcome.FAIL, f"{text}; the rest is dropped", advice)
-    return Result(name, Outcome.WARN, f"{text}; the rest goes to stderr", advice)
+        return failure(name, f"{text}; the rest is dropped", advice)
+    return warning(name, f"{text}; the rest goes to stderr", advice)
 
 
 def check_tag(
@@ -131,28 +132,25 @@ def check_tag(
     if not is_firelens(environ, task):
         if not is_default:
             text = f"{tag!r}; no FireLens routes by it; whether an output takes it no ack shows"
-            return Result("tag", Outcome.OK, text)
-        return Result(
+            return Result("tag", text)
+        return warning(
             "tag",
-            Outcome.WARN,
             f"{tag!r} is the name of this program: without LOGSHIP_TAG the application's tag is "
             "the name of its own program, and its records may take another route",
             "--tag with the name of the application's program, or LOGSHIP_TAG",
         )
     routed = [each.name for each in task.routed] if task else []
     if any(tag.startswith(f"{name}-firelens") for name in routed):
-        return Result("tag", Outcome.OK, f"{tag!r} is one that FireLens routes")
+        return Result("tag", f"{tag!r} is one that FireLens routes")
     if task is None and "-firelens" in tag:
-        return Result(
+        return warning(
             "tag",
-            Outcome.WARN,
             f"{tag!r}: FireLens routes it if the part before -firelens is this container's name",
             "compare it with the task definition; the task metadata could not be read",
         )
     wanted = f"{routed[0] if routed else '<container>'}-firelens-logship"
-    return Result(
+    return failure(
         "tag",
-        Outcome.FAIL,
         f"{tag!r} matches no output that FireLens makes: acknowledged, and thrown away",
         f"LOGSHIP_TAG={wanted}, or a configuration of its own for the FireLens container",
     )
@@ -167,31 +165,24 @@ def check_stderr(settings: Settings, own: TaskContainer | None, descriptor: str)
         descriptor: What standard error is: a path, `pipe`, `terminal`, or nothing if closed.
     """
     if settings.last_resort == "none":
-        return Result(
+        return warning(
             "stderr",
-            Outcome.WARN,
             "LOGSHIP_LAST_RESORT=none: records that the sidecar does not take are dropped",
             "set it to stderr, unless records must not be readable there",
         )
     if descriptor in ("", "/dev/null"):
-        return Result(
+        return failure(
             "stderr",
-            Outcome.FAIL,
             f"stderr is {descriptor or 'closed'}: the last resort reaches no log",
             "start the program with a stderr that the container's log driver reads",
         )
     if own is None:
         return Result(
             "stderr",
-            Outcome.OK,
             f"stderr is {descriptor}; what the log driver behind it does cannot be seen from here",
         )
     risk = stderr_risk(own)
     if risk is None:
-        return Result("stderr", Outcome.OK, f"the log driver {own.log_driver} is blocking")
-    outcome = Outcome.FAIL if risk.loses_all else Outcome.WARN
-    return Result("stderr", outcome, risk.text, risk.remedy)
-
-
-def _mib(count: int) -> str:
-    return f"{count / MIB:.4g}"
+        return Result("stderr", f"the log driver {own.log_driver} is blocking")
+    outcome = failure if risk.loses_all else warning
+    return outcome("stderr", risk.text, risk.remedy)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from itertools import dropwhile, takewhile, zip_longest
 
-from logship._deployment.linting.model import COMPOSE, Container, Unit
+from logship._deployment.linting.model import Container, Platform, Unit
 from logship._deployment.linting.shapes import count_or_none, number_or_none
 from logship._settings import Settings, variable_name
 from logship._signal_names import signal_number
@@ -94,7 +94,7 @@ def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
     if given is not None:
         return number_or_none(given)
     if container.is_unset(variable_name("stop_timeout_seconds")):
-        return 9.0 if unit.platform == COMPOSE else 30.0
+        return 9.0 if unit.platform == Platform.COMPOSE else 30.0
     settings = settings_with(container, "stop_timeout_seconds")
     return settings.stop_timeout_seconds if settings else None
 

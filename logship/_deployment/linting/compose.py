@@ -7,7 +7,6 @@ compose up` without the variable. A value with a variable that has no default is
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ from typing import Any
 
 from logship._deployment.linting.marks import line_of, lines_of
 from logship._deployment.linting.model import (
-    COMPOSE,
     Condition,
     Container,
     LintError,
     Mount,
+    Platform,
     ServerConfiguration,
     Unit,
     Volume,
@@ -70,7 +69,7 @@ def read_compose(document: dict[str, Any]) -> Unit:
         for name in services
     )
     return Unit(
-        platform=COMPOSE,
+        platform=Platform.COMPOSE,
         name=str(document.get("name", "compose")),
         containers=containers,
         configurations=configurations,
@@ -286,5 +285,4 @@ def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
     for name in configs:
         config = under(configs, name)
         if isinstance(content := config.get("content"), str):
-            named = configuration(config, "content", content)
-            yield dataclasses.replace(named, name=str(name))
+            yield configuration(config, "content", content, str(name))

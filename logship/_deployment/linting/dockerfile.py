@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from logship._deployment.linting.model import DOCKERFILE, Container, LintError, Unit
+from logship._deployment.linting.model import Container, LintError, Platform, Unit
 from logship._deployment.linting.shapes import COMMAND_CHARACTERS_MAX
 
 _NAMES = re.compile(r"(?:.*\.)?(?:Dockerfile|Containerfile)(?:\..*)?", re.IGNORECASE)
@@ -146,7 +146,9 @@ def read_dockerfile(name: str, text: str) -> Unit:
         stop_signal=last.stop_signal,
         lines=last.lines,
     )
-    return Unit(platform=DOCKERFILE, name=own, containers=(container,), lines={"": last.lines[""]})
+    return Unit(
+        platform=Platform.DOCKERFILE, name=own, containers=(container,), lines={"": last.lines[""]}
+    )
 
 
 def _last_stage(text: str) -> _Stage:
@@ -227,7 +229,7 @@ def _pairs(rest: str) -> list[tuple[str, str]]:
     """Return names and values of an ENV."""
     if re.match(r"[\w.-]+=", rest):
         return _PAIR.findall(rest)
-    name, _, value = rest.partition(" ")  # the old form: ENV NAME the rest
+    name, _, value = rest.replace("\t", " ").partition(" ")  # the old form: ENV NAME the rest
     return [(name, value.strip())]
 
 

@@ -21,9 +21,9 @@ from logship._deployment.linting.marks import (
     parse_yaml,
 )
 from logship._deployment.linting.model import (
-    CONFIGURATION,
     CONTAINERS_MAX,
     LintError,
+    Platform,
     ServerConfiguration,
     Unit,
 )
@@ -51,10 +51,6 @@ _DOCUMENT = re.compile(r"^(\{|apiVersion:|services:)", re.MULTILINE)
 
 def read_units(name: str, text: str) -> list[Unit]:
     """Return what a file deploys.
-
-    Args:
-        name: The file's.
-        text: Its content.
 
     Raises:
         LintError: It is none of the kinds that can be read, or not of that kind's shape.
@@ -107,6 +103,8 @@ def _parse_named(name: str, text: str) -> list[Any]:
     try:
         return _parse(text)
     except YamlMissing:
+        if _CLOUDFORMATION_KEY in text:
+            raise LintError(_CLOUDFORMATION_IS_NOT_READ) from None
         raise
     except LintError as error:
         if "{{" in text:
@@ -120,21 +118,12 @@ def _parse(text: str) -> list[Any]:
     if text.lstrip().startswith(("{", "[")):
         try:
             return [parse_json(text)]
-        except RecursionError:
-            raise LintError("it is not JSON: nested too deep") from None
-        except ValueError as error:
-            if text.lstrip().startswith("["):
-                raise LintError(f"it is not JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
             try:
-                return parse_yaml(text)  # YAML may begin with a brace too
+                return parse_yaml(text)  # YAML may begin with a bracket too
             except LintError:
                 raise LintError(f"it is not JSON: {error}") from None
-    try:
-        return parse_yaml(text)
-    except YamlMissing:
-        if _CLOUDFORMATION_KEY in text:
-            raise LintError(_CLOUDFORMATION_IS_NOT_READ) from None
-        raise
+    return parse_yaml(text)
 
 
 def _units(name: str, text: str, documents: list[Any]) -> Iterator[Unit]:
@@ -160,7 +149,7 @@ def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
         yield compose.read_compose(document)
     elif keys & {"pipeline", "service", "includes"}:
         yield _configuration(name, text)
-    elif _CLOUDFORMATION_KEY in keys:
+    elif keys & {_CLOUDFORMATION_KEY, "Resources"}:
         raise LintError(_CLOUDFORMATION_IS_NOT_READ)
     else:
         raise LintError(_NO_KNOWN_KIND)
@@ -183,7 +172,7 @@ def _is_container_list(document: Any) -> bool:
 def _configuration(name: str, text: str) -> Unit:
     own = name.rpartition("/")[2]
     return Unit(
-        platform=CONFIGURATION,
+        platform=Platform.CONFIGURATION,
         name=own,
         configurations=(ServerConfiguration(name=own, text=text),),
     )

@@ -12,11 +12,11 @@ from typing import Any
 
 from logship._deployment.linting.marks import lines_of
 from logship._deployment.linting.model import (
-    ECS,
     Condition,
     Container,
     LintError,
     Mount,
+    Platform,
     Unit,
     Volume,
 )
@@ -65,7 +65,7 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
     network = document.get("networkMode") or ("awsvpc" if "FARGATE" in launch else None)
     routers = [str(each.get("name")) for each in containers if each.get("firelensConfiguration")]
     return Unit(
-        platform=ECS,
+        platform=Platform.ECS,
         name=str(document.get("family", "task")),
         containers=tuple(
             _container(each, volumes, task_bytes, network, routers) for each in containers
@@ -84,7 +84,11 @@ def read_plan(document: dict[str, Any]) -> Iterator[Unit]:
     """
     resources = list(_resources(under(document, "planned_values", "root_module")))
     spot = any(map(_uses_spot, resources))
-    tasks = [each for each in resources if each.get("type") == "aws_ecs_task_definition"]
+    tasks = [
+        each
+        for each in resources
+        if each.get("type") == "aws_ecs_task_definition" and each.get("mode") != "data"
+    ]
     if not tasks:
         raise LintError("the plan has no aws_ecs_task_definition")
     for resource in tasks:

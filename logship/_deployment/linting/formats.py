@@ -89,12 +89,7 @@ def _property(value: object) -> str:
 
 
 def as_sarif(reports: list[FileReport], errors: list[str]) -> dict[str, Any]:
-    """Return one run with all findings, which code scanning services read.
-
-    Args:
-        reports: Of the files that could be read.
-        errors: About those that could not.
-    """
+    """Return one run for code scanning services, with errors about files that were not read."""
     invocation: dict[str, Any] = {"executionSuccessful": not errors}
     if notes := [*_sarif_notes(reports, errors)]:
         invocation["toolExecutionNotifications"] = notes
@@ -133,7 +128,7 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
 
 def _sarif_result(name: str, finding: Finding) -> dict[str, Any]:
     text = f"{finding.container}: {finding.night}. Change to: {finding.change}"
-    location: dict[str, Any] = {"artifactLocation": {"uri": quote(name)}}
+    location: dict[str, Any] = {"artifactLocation": {"uri": quote(name, errors="surrogateescape")}}
     if finding.line is not None:
         location["region"] = {"startLine": finding.line}
     return {

@@ -15,10 +15,10 @@ from typing import Any
 from logship._deployment.linting.marks import line_of, lines_of
 from logship._deployment.linting.model import (
     CONTAINERS_MAX,
-    KUBERNETES,
     Condition,
     Container,
     Mount,
+    Platform,
     ServerConfiguration,
     Unit,
     Volume,
@@ -62,7 +62,7 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
         yield _pod(document, spec, maps, *services_in(_namespace(document)))
     configurations = tuple(each for _, found in named for each in found)
     if configurations:
-        yield Unit(platform=KUBERNETES, name="ConfigMap", configurations=configurations)
+        yield Unit(platform=Platform.KUBERNETES, name="ConfigMap", configurations=configurations)
 
 
 def _name(document: dict[str, Any]) -> str:
@@ -138,7 +138,7 @@ def _pod(
     group = under(spec, "securityContext").get("fsGroup")
     is_linked = spec.get("enableServiceLinks") is not False
     return Unit(
-        platform=KUBERNETES,
+        platform=Platform.KUBERNETES,
         name=_name(document) or "pod",
         containers=tuple(containers),
         grace_seconds=grace_seconds,
@@ -259,4 +259,4 @@ def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
     data = under(document, "data")
     for name, text in data.items():
         if isinstance(text, str) and str(name).endswith(_CONFIGURATION_ENDINGS):
-            yield configuration(data, name, text)
+            yield configuration(data, name, text, str(name))

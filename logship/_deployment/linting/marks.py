@@ -1,8 +1,9 @@
 """Documents that know in which lines of their file they are, of JSON and YAML.
 
 YAML is read by PyYAML if it is installed: only an extra of the package depends on it. Tags that a
-platform gave a meaning of its own, such as compose's `!reset`, stand for nothing. Aliases may
-repeat only so much: a few lines can name each other so that they stand for a billion.
+platform gave a meaning of its own, such as compose's `!reset`, stand for nothing, except
+`!override`. Aliases may repeat only so much: a few lines can name each other so that they stand
+for a billion.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ class Marked(dict[Any, Any]):
     Attributes:
         line: The line in which it begins, from 1.
         lines: The line of each of its keys.
-        blocks: The keys whose value is a text of several lines that begins in the next line.
+        blocks: The keys whose value is a text of several lines, and the line of its first one.
     """
 
     line: int = 0
     lines: Mapping[Any, int] = {}
-    blocks: frozenset[Any] = frozenset()
+    blocks: Mapping[Any, int] = {}
 
 
 def lines_of(value: Any) -> dict[str, int]:
@@ -135,8 +136,12 @@ def _loader(yaml: Any) -> Any:
         def measure(self, node: Any, before: int) -> None:
             if isinstance(node, yaml.ScalarNode):
                 self.size += len(node.value)
-                if len(node.value) > NUMBER_CHARACTERS_MAX and node.tag in numbers:
+                is_long = len(node.value) > NUMBER_CHARACTERS_MAX
+                # YAML 1.1 takes `1001:0` for 60,060; what reads these files does not.
+                if node.tag in numbers and (is_long or ":" in node.value):
                     node.tag = "tag:yaml.org,2002:str"
+            if node.tag == "!override":  # of compose: in place of what other files say
+                node.tag = self.resolve(type(node), node.value, (True, False))
             self.size += 1
             node.size = self.size - before
 
@@ -155,9 +160,11 @@ def _loader(yaml: Any) -> Any:
             keys = [(self.construct_object(key), key, value) for key, value in node.value]
             marked.line = node.start_mark.line + 1
             marked.lines = {name: key.start_mark.line + 1 for name, key, _ in keys}
-            marked.blocks = frozenset(
-                name for name, _, value in keys if getattr(value, "style", None) == "|"
-            )
+            marked.blocks = {
+                name: value.start_mark.line + 2
+                for name, _, value in keys
+                if getattr(value, "style", None) == "|"
+            }
 
     numbers = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
     Loader.add_constructor("tag:yaml.org,2002:map", Loader.construct_marked)

@@ -13,14 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from logship._deployment.linting.shell import shell_commands
+from logship._deployment.linting.shell import last_command
 from logship.errors import LogshipError
-
-ECS = "ecs"
-KUBERNETES = "kubernetes"
-COMPOSE = "compose"
-DOCKERFILE = "dockerfile"
-CONFIGURATION = "configuration"
 
 CONTAINERS_MAX: Final = 1000
 """In one unit: rules compare each container with all others."""
@@ -28,9 +22,7 @@ CONTAINERS_MAX: Final = 1000
 _SIDECAR_NAME = re.compile(
     r"fluent-?d|fluent-?bit|log[-_]router|logship-sidecar|^(logging-)?sidecar$", re.IGNORECASE
 )
-_RECEIVE = re.compile(r"\blogship\W+receive\b")
-_RECOVER = re.compile(r"\blogship\W+recover\b")
-_SHIP = re.compile(r"\blogship\W+(run|pipe)\b")
+_COMMAND = re.compile(r"\blogship\W+(receive|recover|run|pipe)\b")
 _OURS = re.compile(r"logship-(sidecar|fluent)")
 _OUTPUT_VARIABLES = {
     *("LOGSHIP_OUTPUT", "LOGSHIP_S3_BUCKET", "LOGSHIP_KAFKA_BROKERS", "LOGSHIP_AGGREGATOR_HOST"),
@@ -39,11 +31,21 @@ _OUTPUT_VARIABLES = {
 _OTHER_COMMAND = re.compile(r"\blogship\W+(audit|doctor|lint)\b")
 _SCRIPT = re.compile(r"""(?<=\s-c)\s+(['"])(.*?)\1""", re.DOTALL)
 """What a shell inside a shell is given; its commands count, unlike those in other quotes."""
-_SETS_STATUS = re.compile(r"(true|false|exit|echo)\b|:( |$)")
 
 
 class LintError(LogshipError):
     """A file cannot be checked; the text names it and says why."""
+
+
+class Platform(enum.StrEnum):
+    """What a file is for."""
+
+    ECS = "ecs"
+    KUBERNETES = "kubernetes"
+    COMPOSE = "compose"
+    DOCKERFILE = "dockerfile"
+    CONFIGURATION = "configuration"
+    """Of a sidecar."""
 
 
 class Role(enum.Enum):
@@ -167,7 +169,7 @@ class Container:
         # A container that runs first may prepare files for the sidecar, and have its name too.
         if not self.runs_first:
             by_name = by_name or _SIDECAR_NAME.search(self.name)
-        return bool(by_name or _RECEIVE.search(self.line)) and not self.recovers_or_ships()
+        return bool(by_name or self.receives) and not self.recovers_or_runs
 
     @property
     def is_logships(self) -> bool:
@@ -183,7 +185,29 @@ class Container:
     @property
     def receives(self) -> bool:
         """Whether its command is `logship receive`."""
-        return bool(_RECEIVE.search(self.line))
+        return "receive" in self._commands
+
+    @property
+    def recovers(self) -> bool:
+        """Whether its command is `logship recover`."""
+        return "recover" in self._commands
+
+    @property
+    def recovers_or_runs(self) -> bool:
+        """Whether its command is a logship command that sends records."""
+        return not self._commands.isdisjoint(("recover", "run", "pipe"))
+
+    @property
+    def _commands(self) -> set[str]:
+        return set(_COMMAND.findall(self.line))
+
+    @property
+    def ships(self) -> bool:
+        """Whether it shows that it ships with logship."""
+        if self.is_sidecar() or self.recovers:
+            return False
+        named = any(name.startswith("LOGSHIP_") for name in self.environment)
+        return named or self.recovers_or_runs
 
     @property
     def _has_output(self) -> bool:
@@ -191,17 +215,9 @@ class Container:
 
     @property
     def ships_nothing(self) -> bool:
-        """Whether its command, or the last one of its script, only looks at logs or settings.
-
-        What only says something or sets the exit code, such as `|| true`, is no last command.
-        """
-        commands = shell_commands(_SCRIPT.sub(r" \2", self.line))
-        last = [each for each in commands if not _SETS_STATUS.match(each)][-1:]
-        return any(map(_OTHER_COMMAND.search, last)) and not self.recovers_or_ships()
-
-    def recovers_or_ships(self) -> bool:
-        """Return whether its command is a logship command that sends records."""
-        return bool(_RECOVER.search(self.line) or _SHIP.search(self.line))
+        """Whether its command, or the last one of its script, only looks at logs or settings."""
+        last = last_command(_SCRIPT.sub(r" \2", self.line))
+        return _OTHER_COMMAND.search(last) is not None and not self.recovers_or_runs
 
     @property
     def line(self) -> str:
@@ -266,7 +282,7 @@ class Unit:
     """Containers that are started and stopped together: a task, a pod, a compose project.
 
     Attributes:
-        platform: `ecs`, `kubernetes`, `compose`, or `configuration` for files of a sidecar.
+        platform: What its file is for.
         name: The task's family, the workload, the project.
         containers: In their order.
         grace_seconds: Kubernetes: for the whole pod; None elsewhere.
@@ -282,7 +298,7 @@ class Unit:
         lines: Where its parts are in the file, by their keys.
     """
 
-    platform: str
+    platform: Platform
     name: str
     containers: tuple[Container, ...] = ()
     grace_seconds: float | None = None
@@ -318,7 +334,7 @@ class Unit:
     def shows_logship(self) -> bool:
         """Whether a container shows that it belongs to logship."""
         return any(
-            _ships(each) or _RECOVER.search(each.line) or each.is_logships or each.receives
+            each.ships or each.recovers or each.is_logships or each.receives
             for each in self.containers
         )
 
@@ -330,21 +346,24 @@ class Unit:
         """
         if container.ships_nothing:
             return Role.OTHER
-        if _RECOVER.search(container.line):
+        if container.recovers:
             return Role.RECOVERER
         if container.is_sidecar():
             return Role.SIDECAR
-        if _ships(container):
+        if container.ships:
             return Role.APPLICATION
         if container.runs_first:
             return Role.OTHER
-        may_ship = self.platform == DOCKERFILE or container.network in self._networks_without_signs
+        may_ship = (
+            self.platform == Platform.DOCKERFILE
+            or container.network in self._networks_without_signs
+        )
         return Role.APPLICATION if may_ship else Role.OTHER
 
     @functools.cached_property
     def _networks_without_signs(self) -> set[str]:
         """The networks of logship's sidecars, if no container shows that it uses logship."""
-        if any(map(_ships, self.containers)):
+        if any(each.ships for each in self.containers):
             return set()
         sidecars = (each for each in self.containers if each.is_sidecar() and each.is_logships)
         return {each.network for each in sidecars if each.network is not None}
@@ -375,14 +394,6 @@ class Unit:
                 if bits & bit:
                     needed[name] = bits | needed[through]
         return needed
-
-
-def _ships(container: Container) -> bool:
-    """Return whether a container shows that it ships with logship."""
-    if container.is_sidecar() or _RECOVER.search(container.line):
-        return False
-    named = any(name.startswith("LOGSHIP_") for name in container.environment)
-    return named or bool(_SHIP.search(container.line))
 
 
 class Severity(enum.StrEnum):

@@ -9,9 +9,9 @@ from itertools import islice
 from typing import Final
 
 from logship._deployment.linting.documents import ignored_in, is_script, read_units
-from logship._deployment.linting.model import DOCKERFILE, Finding, LintError, Unit
+from logship._deployment.linting.model import Finding, LintError, Platform, Unit
 from logship._deployment.linting.rules import RULES, findings_of
-from logship._deployment.linting.rules.configurations import takes_records
+from logship._deployment.linting.rules.configurations import of_sidecars
 
 FINDINGS_MAX: Final = 5_000
 """In one file, those that are ignored too."""
@@ -112,10 +112,10 @@ def _judged(units: list[Unit]) -> Iterator[Unit]:
     A configuration whose inputs are in sight, and take no records over the forward protocol, is
     not that of a sidecar of logship.
     """
-    shows = any(each.shows_logship or each.platform == DOCKERFILE for each in units)
+    shows = any(each.shows_logship or each.platform == Platform.DOCKERFILE for each in units)
     for unit in units:
         containers = unit.containers if shows else ()
-        configurations = tuple(filter(takes_records, unit.configurations))
+        configurations = tuple(of_sidecars(unit))
         if containers or configurations:
             yield dataclasses.replace(unit, containers=containers, configurations=configurations)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import re
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ _DEFAULT = re.compile(
 """`#{ENV.fetch('NAME', 'default')}`, or `#{ENV['NAME'] || 'default'}`."""
 _ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
 _GLOB = re.compile(r"\*\*\.|\.\*\*$|\*\*|\*|[^*]")
+_OTHER_WILDCARDS = re.compile(r"[?[]")
+"""Those of `fnmatch` beside the asterisk, the only one of Fluent Bit."""
 _PARTS = {"**.": r"(?:.*\.)?", ".**": r"(?:\..*)?", "**": ".*", "*": r"[^.]*"}
 PATTERN_CHARACTERS_MAX = 1000
 """A longer pattern is not compared."""
@@ -261,14 +264,4 @@ def takes(plugin: Section, tag: str) -> bool:
     pattern = plugin.written.get("match", "")
     if "match_regex" in plugin.options or "$" in pattern:
         return True
-    parts = [part.strip() for part in pattern.split("*")]
-    if len(parts) == 1:
-        return tag == parts[0]
-    rest = tag.removeprefix(parts[0])
-    if rest == tag and parts[0]:
-        return False
-    for part in parts[1:-1]:
-        _, found, rest = rest.partition(part) if part else ("", "*", rest)
-        if not found:
-            return False
-    return rest.endswith(parts[-1])
+    return fnmatch.fnmatchcase(tag, _OTHER_WILDCARDS.sub(r"[\g<0>]", pattern))

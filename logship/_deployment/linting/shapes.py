@@ -22,7 +22,7 @@ _KINDS = {str: "a text", list: "a list", dict: "a mapping", int: "a number", flo
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 _EXPONENT = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?[eE][+-]?[0-9]{1,2}")
 _TIME = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)(h|ms|us|m|s)?")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_COUNT = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]+)?")
 """Eighteen digits are more than any platform takes, and few enough for all that is done to them."""
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "": 1.0}
@@ -114,11 +114,11 @@ def variable_lines(value: Any) -> dict[str, int]:
     return {name: line for name, line in found.items() if line}
 
 
-def configuration(parent: dict[str, Any], key: str, text: str) -> ServerConfiguration:
+def configuration(parent: dict[str, Any], key: str, text: str, name: str) -> ServerConfiguration:
     """Return the sidecar's configuration that a document has under a key."""
-    is_block = isinstance(parent, Marked) and key in parent.blocks
-    line = (line_of(parent, key) or 1) + is_block
-    return ServerConfiguration(name=str(key), text=text, line=line, is_one_line=not is_block)
+    begins = parent.blocks.get(key) if isinstance(parent, Marked) else None
+    line = begins or line_of(parent, key) or 1
+    return ServerConfiguration(name=name, text=text, line=line, is_one_line=begins is None)
 
 
 def kubernetes_bytes(value: Any) -> int:
@@ -176,7 +176,7 @@ def seconds(value: Any) -> float:
 def whole(value: Any, what: str) -> int:
     """Return a whole number that JSON may hold as text."""
     text = str(value).strip()
-    if not _WHOLE.fullmatch(text):
+    if not _COUNT.fullmatch(text.removeprefix("-")):
         raise LintError(f"{what}: {value!r:.60} is not a whole number")
     return int(text)
 
@@ -188,6 +188,4 @@ def number_or_none(text: str | None) -> float | None:
 
 def count_or_none(text: str | None) -> int | None:
     """Return the whole number that a text is, None where it is none, or has a sign."""
-    return (
-        int(text) if text is not None and text[:1] not in "+-" and _WHOLE.fullmatch(text) else None
-    )
+    return int(text) if text is not None and _COUNT.fullmatch(text) else None

@@ -6,6 +6,7 @@ import re
 
 _ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n|\s&\s")
 _EXEC = re.compile(r"(?:[^)\s]*\)\s*)?(?:(?:then|else|do|\{|\w+=\S*)\s+)*exec\s+[^<>&\d\s]")
+_SETS_STATUS = re.compile(r"(true|false|exit|echo)\b|:( |$)")
 _ENDS_OF_BLOCKS = re.compile(r"(?:fi|esac|done)\b|\}")
 _QUOTED_OR_COMMENT = re.compile(
     r"""\\.|'[^']*+'|"(?:[^"\\]|\\.)*+"|(?P<comment>(?<!\S)#[^\n]*)""", re.DOTALL
@@ -20,6 +21,15 @@ def shell_commands(script: str) -> list[str]:
     return [each.strip() for each in _ENDS_OF_COMMANDS.split(script) if each.strip()]
 
 
+def last_command(script: str) -> str:
+    """Return the last command of a script; empty if it has none.
+
+    What only says something or sets the exit code, such as `|| true`, is no last command.
+    """
+    commands = [each for each in shell_commands(script) if not _SETS_STATUS.match(each)]
+    return commands[-1] if commands else ""
+
+
 def has_pipeline(script: str) -> bool:
     """Return whether any command of a script is a pipeline; it may be the long running one."""
     return any("|" in each for each in shell_commands(script))
@@ -30,6 +40,8 @@ def hands_over(script: str) -> bool:
     commands = shell_commands(script)
     if not commands or any(re.search(r"\btrap\b", each) for each in commands):
         return True
-    if _ENDS_OF_BLOCKS.match(commands[-1]):  # which branch is taken is not known
+    last = last_command(script)
+    is_function = re.search(rf"\b{re.escape(last.partition(' ')[0])}\s*\(\)", script)
+    if is_function or _ENDS_OF_BLOCKS.match(last):  # which branch is taken is not known
         return any(_EXEC.match(each) for each in commands)
-    return bool(_EXEC.match(commands[-1])) and "|" not in commands[-1]
+    return bool(_EXEC.match(last)) and "|" not in last

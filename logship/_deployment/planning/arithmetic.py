@@ -68,10 +68,6 @@ class Calculation(NamedTuple):
 
     A record that is longer than the measured ones costs more in the same proportion. A shorter one
     costs the same.
-
-    Attributes:
-        deployment: The deployment.
-        figures: The figures.
     """
 
     deployment: Deployment

@@ -63,14 +63,7 @@ def plan_as_lines(
     destinations: dict[str, Destination],
     compress: Compress,
 ) -> Iterator[str]:
-    """Yield the verdict, the answers, the numbers, costs, and settings that fit.
-
-    Args:
-        calculation: The deployment's.
-        better: That of the same deployment with settings that fit.
-        destinations: Those to show, by name.
-        compress: As the setting.
-    """
+    """Yield the verdict, the answers, the numbers, costs, and settings that fit: `better`."""
     yield _headline(calculation)
     for each in verdicts(calculation):
         yield f"  {'ok  ' if each.fits else 'NOT '} {each.text}"

@@ -5,20 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from logship._deployment.linting.model import (
-    COMPOSE,
-    CONFIGURATION,
-    KUBERNETES,
-    Mistake,
-    ServerConfiguration,
-    Unit,
-)
+from logship._deployment.linting.model import Mistake, Platform, ServerConfiguration, Unit
 from logship._deployment.linting.rules.rule import error, note, warning
 from logship._deployment.linting.sections import ON, Configuration, Section, parse
 from logship._deployment.linting.shapes import bytes_or_none
 from logship._settings import MIB, RECORD_BYTES_MAX
 
-_PLATFORMS = (KUBERNETES, COMPOSE, CONFIGURATION)
+_PLATFORMS = (Platform.KUBERNETES, Platform.COMPOSE, Platform.CONFIGURATION)
 _BUFFERED = re.compile(
     r"forward|s3|(rd)?kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
     r"datadog|splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3|"
@@ -37,13 +30,22 @@ _MEMORY_BYTES = (8 * MIB, 512 * MIB)
 _GRACE_SECONDS = 5
 
 
-def takes_records(configuration: ServerConfiguration) -> bool:
-    """Return whether a configuration may be that of a sidecar of logship."""
-    found = parse(configuration)
-    if found.inputs:
-        return any(each.type in ("forward", "secure_forward") for each in found.inputs)
-    # They may be in another part, or in what it includes.
-    return "@include" not in found.options if found.is_fluentd else bool(found.all("outputs"))
+def of_sidecars(unit: Unit) -> Iterator[ServerConfiguration]:
+    """Yield the configurations that may be those of a sidecar of logship.
+
+    One without inputs may be a part of the others, or of what is not in sight.
+    """
+    parsed = [(each, parse(each)) for each in unit.configurations]
+    of_all = [each for _, found in parsed for each in found.inputs]
+    for each, found in parsed:
+        inputs = found.inputs or of_all
+        is_one = any(one.type in ("forward", "secure_forward") for one in inputs)
+        if not inputs and found.is_fluentd:
+            is_one = "@include" not in found.options
+        elif not inputs:
+            is_one = bool(found.all("outputs"))
+        if is_one:
+            yield each
 
 
 def _fluentd(unit: Unit) -> list[Configuration]:

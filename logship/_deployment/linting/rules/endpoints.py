@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of, settings_from
-from logship._deployment.linting.model import COMPOSE, ECS, KUBERNETES, Container, Mistake, Unit
+from logship._deployment.linting.model import Container, Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
 from logship._deployment.linting.sections import parse
@@ -60,7 +60,7 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     finds="an endpoint on loopback where no sidecar shares the network namespace",
     night="the connection is refused, no record arrives, and all go to stderr",
     why=(
@@ -81,7 +81,7 @@ def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
 
 
 @warning(
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     finds="no `LOGSHIP_ENDPOINTS` where no sidecar shares the network namespace",
     night="unless the image sets it, the connection is refused, and all records go to stderr",
     why=(
@@ -110,7 +110,7 @@ def _is_alone(unit: Unit, container: Container) -> bool:
     if container.network in (None, "host"):
         return False
     others = [each for each in unit.containers if each.network == container.network]
-    return len(others) == 1 and (unit.platform == ECS or any(unit.sidecars))
+    return len(others) == 1 and (unit.platform == Platform.ECS or any(unit.sidecars))
 
 
 def _by_name(unit: Unit, port: int) -> str:
@@ -183,7 +183,7 @@ def _configured_port(unit: Unit) -> int | None:
 
 
 @error(
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     finds="a sidecar that listens on its own loopback, where no application is",
     night="the connection is refused, no record arrives, and all go to stderr",
     why=(
@@ -221,7 +221,7 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
         "URL for its port. Variables that the pod sets itself win, and `enableServiceLinks: false` "
         "keeps out the others. logship ignores a `FLUENT_PORT` in this form."
     ),
-    platforms=(KUBERNETES,),
+    platforms=(Platform.KUBERNETES,),
 )
 def _service_links(unit: Unit) -> Iterator[Mistake]:
     injected = unit.service_variables

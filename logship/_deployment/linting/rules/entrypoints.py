@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logship._deployment.linting.commands import npm_script, script_file, shell_script
-from logship._deployment.linting.model import COMPOSE, DOCKERFILE, ECS, KUBERNETES, Mistake, Unit
-from logship._deployment.linting.rules.rule import error, note
+from logship._deployment.linting.model import Mistake, Platform, Unit
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, note
 from logship._deployment.linting.rules.snippets import command
 from logship._deployment.linting.shell import hands_over, has_pipeline
 
-_PLATFORMS = (ECS, KUBERNETES, COMPOSE, DOCKERFILE)
+_PLATFORMS = (*DEPLOYMENTS, Platform.DOCKERFILE)
 _KEYS = ("command", "args", "entryPoint", "entrypoint", "ENTRYPOINT", "CMD")
 _CUT_OFF = (
     "the shell is the first process, and does not pass SIGTERM on unless it replaces itself with "

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship._deployment.linting.model import (
-    COMPOSE,
-    ECS,
-    KUBERNETES,
-    Condition,
-    Container,
-    Mistake,
-    Role,
-    Unit,
-)
+from logship._deployment.linting.model import Condition, Container, Mistake, Platform, Role, Unit
 from logship._deployment.linting.rules.rule import error, note
 
 _KEYS = ("dependsOn", "depends_on")
@@ -49,7 +40,7 @@ def _depends_on(unit: Unit) -> Iterator[Mistake]:
 
 
 def _missing(unit: Unit, container: Container, other: Container) -> Mistake:
-    if unit.platform == KUBERNETES:
+    if unit.platform == Platform.KUBERNETES:
         night = (
             f"{other.name} is not an init container with restartPolicy: Always that starts before "
             f"{container.name}, so both get SIGTERM at the same moment and the last records meet a "
@@ -75,7 +66,7 @@ def _depends(unit: Unit, other: Container) -> str:
     is_recoverer = unit.role(other) is Role.RECOVERER
     condition = "service_started" if is_recoverer else "service_healthy"
     change = f"depends_on: {{ {other.name}: {{ condition: {condition} }} }}"
-    if unit.platform == ECS:
+    if unit.platform == Platform.ECS:
         condition = "START" if is_recoverer else "HEALTHY"
         change = f'"dependsOn": [{{ "containerName": "{other.name}", "condition": "{condition}" }}]'
     has_check = is_recoverer or other.has_health_check
@@ -90,7 +81,7 @@ def _health_check(unit: Unit, container: Container) -> str:
     if container.is_logships:
         words = _FLUENT_BIT_CHECK if container.is_fluent_bit else ["logship-healthcheck"]
     quoted = ", ".join(f'"{each}"' for each in ("CMD", *words))
-    if unit.platform == ECS:
+    if unit.platform == Platform.ECS:
         return f'in {container.name}: "healthCheck": {{ "command": [{quoted}] }}'
     return f"in {container.name}: healthcheck: {{ test: [{quoted}] }}"
 
@@ -102,7 +93,7 @@ def _health_check(unit: Unit, container: Container) -> str:
         "A container that depends on another one starts after it, and is stopped before it. In "
         "Kubernetes the order of the list counts, and the rule depends-on finds a wrong order."
     ),
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
@@ -115,7 +106,11 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
                 f"{container.name} depends on {name}, so it starts last and is stopped first: "
                 f"everything that {name} logs while it stops meets a closed port"
             )
-            word = "dependsOn" if unit.platform == ECS else "depends_on, network_mode or links"
+            word = (
+                "dependsOn"
+                if unit.platform == Platform.ECS
+                else "depends_on, network_mode or links"
+            )
             change = f"remove {name} from {word} of {container.name}; in {name}: "
             change += _depends(unit, container)
             yield Mistake(container.name, night, change)
@@ -128,7 +123,7 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
         "ECS looks only at the `healthCheck` of the task definition, not at the HEALTHCHECK of "
         "the image. Compose looks at both, but not at a health check that is switched off."
     ),
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
@@ -146,7 +141,7 @@ def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
         "A sidecar runs until it is stopped, so the conditions COMPLETE, SUCCESS and "
         "`service_completed_successfully` are never met."
     ),
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
@@ -167,7 +162,7 @@ def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
         "keeps running loses nothing. A program that ends before it has reached a sidecar waits "
         "only 3 s."
     ),
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _depends_on_started(unit: Unit) -> Iterator[Mistake]:
@@ -196,7 +191,7 @@ def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, Cont
         "the main containers. Only `restartPolicy: Always` makes an init container a native "
         "sidecar."
     ),
-    platforms=(KUBERNETES,),
+    platforms=(Platform.KUBERNETES,),
 )
 def _init_sidecar(unit: Unit) -> Iterator[Mistake]:
     for container in unit.helpers:
@@ -212,6 +207,6 @@ def _blocks(container: Container) -> bool:
     """Return whether a container runs forever before the others begin."""
     if not container.runs_first:
         return False
-    if container.recovers_or_ships():
+    if container.recovers_or_runs:
         return "--watch" in container.words
     return not container.words or container.receives or container.is_logships

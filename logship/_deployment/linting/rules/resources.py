@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes
+from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, in_mib
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
-from logship._deployment.linting.model import (
-    COMPOSE,
-    ECS,
-    KUBERNETES,
-    Container,
-    Mistake,
-    Mount,
-    Unit,
-    Volume,
-)
+from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules import snippets
 from logship._deployment.linting.rules.rule import error, warning
 from logship._settings import MIB, Settings, buffer_bytes_for
@@ -48,7 +39,7 @@ def _spool_volume(unit: Unit) -> Iterator[Mistake]:
         why = _why_no_spool(unit, container, path)
         if why is not None:
             change = f"{snippets.mount(unit, 'spool', path)}, in application and recoverer"
-            if unit.platform == KUBERNETES:
+            if unit.platform == Platform.KUBERNETES:
                 change += "; volumes: [{ name: spool, emptyDir: {} }]"
             yield Mistake(container.name, why, change)
 
@@ -94,7 +85,7 @@ def _spool_owner(unit: Unit) -> Iterator[Mistake]:
         if mount is None or container.runs_as_root is not False:
             continue
         is_roots = mount.kind is Volume.BIND
-        if unit.platform == KUBERNETES and mount.kind is Volume.CLAIM:
+        if unit.platform == Platform.KUBERNETES and mount.kind is Volume.CLAIM:
             is_roots = unit.group is None
         if is_roots:
             night = (
@@ -142,7 +133,7 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
             each += _spool_bytes(container)  # its pages are memory of the container
         if workers * each > limit * MEMORY_SHARE_MAX:
             night = (
-                f"{workers} x {_size(each)} MiB of buffers in a container of {_size(limit)} MiB: "
+                f"{workers} x {in_mib(each)} MiB of buffers in a container of {in_mib(limit)} MiB: "
                 "when the sidecar is gone they fill up, and the container is killed for its "
                 "memory, with all records in it"
             )
@@ -157,19 +148,20 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
     finds="a limit of fewer than 4,096 open files",
     night='"Too many open files", and no new connection to the sidecar',
     why="Connections, files and the spool's segments take descriptors from the same limit.",
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     keys=("ulimits",),
 )
 def _nofile(unit: Unit) -> Iterator[Mistake]:
     for container in unit.of_logship:
-        if container.nofile_soft is None or container.nofile_soft >= _NOFILE_MIN:
+        limit = container.nofile_soft
+        if limit is None or not 0 <= limit < _NOFILE_MIN:  # -1 is no limit
             continue
         night = (
-            f'with {container.nofile_soft} descriptors a busy program gets "Too many open files", '
+            f'with {limit} descriptors a busy program gets "Too many open files", '
             "and then cannot reconnect to the sidecar either"
         )
         change = "ulimits: { nofile: 65535 }"
-        if unit.platform == ECS:
+        if unit.platform == Platform.ECS:
             change = '"ulimits": [{ "name": "nofile", "softLimit": 65535, "hardLimit": 65535 }]'
         yield Mistake(container.name, night, change)
 
@@ -186,14 +178,10 @@ def _spool_bytes(container: Container) -> int:
     return (settings_with(container, "spool_bytes_max") or Settings()).spool_bytes_max
 
 
-def _size(count: int) -> str:
-    return f"{count / MIB:.4g}"
-
-
 def _owned(unit: Unit, container: Container) -> str:
-    if unit.platform == KUBERNETES:
+    if unit.platform == Platform.KUBERNETES:
         return "volumes: [{ name: spool, emptyDir: {} }], or securityContext: { fsGroup: 10001 }"
-    if unit.platform == ECS:
+    if unit.platform == Platform.ECS:
         return (
             '"volumes": [{ "name": "spool" }] without "sourcePath", and an image that owns the '
             f"directory as {container.user} and declares it a VOLUME"
@@ -204,8 +192,8 @@ def _owned(unit: Unit, container: Container) -> str:
 
 
 def _same_user(unit: Unit, other: Container) -> str:
-    if unit.platform == ECS:
+    if unit.platform == Platform.ECS:
         return f'"user": "{other.user}"'
-    if unit.platform == KUBERNETES:
+    if unit.platform == Platform.KUBERNETES:
         return f"securityContext: {{ runAsUser: {other.user} }}"
     return f'user: "{other.user}"'

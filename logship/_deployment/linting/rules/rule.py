@@ -7,17 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from logship._deployment.linting.model import (
-    COMPOSE,
-    ECS,
-    KUBERNETES,
-    Finding,
-    Mistake,
-    Severity,
-    Unit,
-)
+from logship._deployment.linting.model import Finding, Mistake, Platform, Severity, Unit
 
-DEPLOYMENTS = (ECS, KUBERNETES, COMPOSE)
+DEPLOYMENTS = (Platform.ECS, Platform.KUBERNETES, Platform.COMPOSE)
 
 Check = Callable[[Unit], Iterator[Mistake]]
 
@@ -44,7 +36,7 @@ class Rule:
     finds: str
     night: str
     why: str
-    platforms: tuple[str, ...] = DEPLOYMENTS
+    platforms: tuple[Platform, ...] = DEPLOYMENTS
     keys: tuple[str, ...] = ()
 
     def findings(self, unit: Unit) -> Iterator[Finding]:

@@ -8,11 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from logship._deployment.linting.commands import option_of
 from logship._deployment.linting.model import (
-    CONFIGURATION,
-    DOCKERFILE,
-    ECS,
     Container,
     Mistake,
+    Platform,
     ServerConfiguration,
     Unit,
 )
@@ -46,7 +44,7 @@ _ROUTES_SHOWN_MAX = 5
     keys=("$LOGSHIP_TAG", "command", "args", "environment", "env"),
 )
 def _tag_route(unit: Unit) -> Iterator[Mistake]:
-    if unit.platform == ECS:
+    if unit.platform == Platform.ECS:
         yield from _by_firelens(unit)
     for container in unit.applications:
         tag = option_of(container, "--tag") or container.value("LOGSHIP_TAG")
@@ -126,7 +124,7 @@ def _tag(container: Container) -> str | None:
         "Fluent Bit before 5.1 also acknowledges records that it could not keep (observed from "
         "1.9 to 5.0). Both AWS images of Fluent Bit are older (1.9.10 and 5.0.9)."
     ),
-    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=("image",),
 )
 def _blind_ack(unit: Unit) -> Iterator[Mistake]:
@@ -138,7 +136,9 @@ def _blind_ack(unit: Unit) -> Iterator[Mistake]:
             f"{what} may also acknowledge records that it throws away; logship counts these lost "
             "records as delivered"
         )
-        word = {ECS: '"image": ', DOCKERFILE: "FROM "}.get(unit.platform, "image: ")
+        word = {Platform.ECS: '"image": ', Platform.DOCKERFILE: "FROM "}.get(
+            unit.platform, "image: "
+        )
         yield Mistake(container.name, night, f'{word}"fluent/fluent-bit:5.1.1"')
 
 
@@ -147,7 +147,8 @@ def why_blind(image: str) -> str | None:
     name, tag = _name_and_tag(image)
     if name == "aws-for-fluent-bit":
         return f"{image}, as both AWS images of Fluent Bit (1.9.10, 5.0.9),"
-    if name == "fluent-bit" and is_blind_version(tag):
+    numbers = _numbers(tag)
+    if name == "fluent-bit" and numbers is not None and numbers < _CHECKED_SINCE:
         return f"Fluent Bit {tag}, as all before 5.1,"
     return None
 
@@ -155,12 +156,6 @@ def why_blind(image: str) -> str | None:
 def _name_and_tag(image: str) -> tuple[str, str]:
     name, _, tag = image.rpartition("/")[2].partition("@")[0].partition(":")
     return name, tag
-
-
-def is_blind_version(version: str) -> bool:
-    """Return whether a version of Fluent Bit acknowledges records that it could not keep."""
-    numbers = _numbers(version)
-    return numbers is not None and numbers < _CHECKED_SINCE
 
 
 def sends_metadata(version: str) -> bool:
@@ -187,7 +182,7 @@ def _numbers(version: str) -> tuple[int, ...] | None:
         "There is no finding if the file shows images of Fluent Bit before 5.0.5 only, which do "
         "not have the option."
     ),
-    platforms=(*DEPLOYMENTS, CONFIGURATION),
+    platforms=(*DEPLOYMENTS, Platform.CONFIGURATION),
     keys=("logConfiguration",),
 )
 def _forward_metadata(unit: Unit) -> Iterator[Mistake]:

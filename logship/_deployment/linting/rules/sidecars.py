@@ -6,15 +6,7 @@ import difflib
 from collections.abc import Iterator
 
 from logship._deployment.limits import SIDECAR_BUFFER_BYTES
-from logship._deployment.linting.model import (
-    DOCKERFILE,
-    ECS,
-    Container,
-    Mistake,
-    Mount,
-    Unit,
-    Volume,
-)
+from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import mount, shown_name, variable
 from logship._deployment.linting.shapes import bytes_or_none, number_or_none
@@ -84,7 +76,7 @@ def _has_own_variables(container: Container) -> bool:
     finds="a `LOGSHIP_OUTPUT` that the sidecar does not have",
     night="the sidecar does not start",
     why=f"logship's sidecars have the outputs {', '.join(OUTPUTS)}, and refuse others.",
-    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
 )
 def _unknown_output(unit: Unit) -> Iterator[Mistake]:
@@ -123,7 +115,7 @@ def _output_variable(unit: Unit) -> Iterator[Mistake]:
         "logship's sidecars read other variables than the application does. The configurations in "
         "`sidecar/` list them."
     ),
-    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=_ENVIRONMENT,
 )
 def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
@@ -227,7 +219,7 @@ def _buffer_bytes(container: Container) -> int | None:
         "task of a service. In a batch, a sidecar that is not essential and has a `restartPolicy` "
         "is right."
     ),
-    platforms=(ECS,),
+    platforms=(Platform.ECS,),
     keys=("essential",),
 )
 def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship._deployment.linting.model import COMPOSE, DOCKERFILE, ECS, Container, Mistake, Unit
+from logship._deployment.linting.model import Container, Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import variable
 
@@ -21,7 +21,7 @@ _KEYS = ("logConfiguration", "logging")
         "The drivers awsfirelens and fluentd hand a container's output to the sidecar. Without "
         "`logConfiguration` Fargate keeps no output."
     ),
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
@@ -33,7 +33,9 @@ def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
                 "that sidecar is gone"
             )
             yield Mistake(container.name, night, _safe(unit))
-        elif name == "none" or (name is None and unit.platform == ECS and unit.may_be_fargate):
+        elif name == "none" or (
+            name is None and unit.platform == Platform.ECS and unit.may_be_fargate
+        ):
             night = "stderr leads nowhere, so records that the sidecar did not take are lost"
             yield Mistake(container.name, night, _safe(unit))
 
@@ -45,7 +47,7 @@ def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
         "Since 25 June 2025 `non-blocking` is the default mode of every driver on ECS, with a "
         "buffer of 10 MB that drops what does not fit."
     ),
-    platforms=(ECS, COMPOSE),
+    platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
@@ -53,13 +55,13 @@ def _stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
         if container.log_driver in (*_BACK, "none", None):
             continue
         mode = container.log_options.get("mode")
-        if mode == "non-blocking" or (mode is None and unit.platform == ECS):
+        if mode == "non-blocking" or (mode is None and unit.platform == Platform.ECS):
             how = "is non-blocking" if mode else "has no mode, and ECS' default is non-blocking"
             night = (
                 f"the log driver {how}: when its buffer is full, it silently drops the records "
                 "that logship wrote to stderr because the sidecar did not take them"
             )
-            change = '"mode": "blocking"' if unit.platform == ECS else "mode: blocking"
+            change = '"mode": "blocking"' if unit.platform == Platform.ECS else "mode: blocking"
             yield Mistake(container.name, night, change)
 
 
@@ -70,7 +72,7 @@ def _with_last_resort(unit: Unit) -> Iterator[Container]:
 
 
 def _safe(unit: Unit) -> str:
-    if unit.platform == COMPOSE:
+    if unit.platform == Platform.COMPOSE:
         return "logging: { driver: local }"
     return '"logConfiguration": { "logDriver": "awslogs", "options": { "mode": "blocking", … } }'
 
@@ -82,7 +84,7 @@ def _safe(unit: Unit) -> str:
         "With `stderr`, the default, logship writes a record to stderr that it can neither "
         "deliver nor keep. With `none` it drops the record, counts it and declares its number."
     ),
-    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=("$LOGSHIP_LAST_RESORT",),
 )
 def _last_resort_none(unit: Unit) -> Iterator[Mistake]:

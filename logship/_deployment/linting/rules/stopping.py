@@ -14,16 +14,7 @@ from logship._deployment.linting.commands import (
     stop_signals,
 )
 from logship._deployment.linting.dockerfile import read_dockerfile
-from logship._deployment.linting.model import (
-    COMPOSE,
-    DOCKERFILE,
-    ECS,
-    KUBERNETES,
-    Container,
-    LintError,
-    Mistake,
-    Unit,
-)
+from logship._deployment.linting.model import Container, LintError, Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import error
 from logship._deployment.linting.rules.snippets import stop_signal, stop_time, variable
 from logship._signal_names import NEVER_STOPS, signal_name, signal_number
@@ -47,7 +38,7 @@ _NO_CHAIN: _Chain = (0.0, ())
     finds="a `stopTimeout` above Fargate's 120 s",
     night="SIGKILL comes sooner than the file says",
     why="Fargate gives a container at most 120 s between SIGTERM and SIGKILL.",
-    platforms=(ECS,),
+    platforms=(Platform.ECS,),
     keys=_KEYS,
 )
 def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
@@ -90,10 +81,10 @@ def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
             change = variable(unit, _SETTING, f"{given:g}")
             if not unit.may_be_fargate or believed <= FARGATE_STOP_SECONDS_MAX:
                 change = f"{stop_time(unit, believed)}, or {change}"
-            if unit.platform == KUBERNETES:
+            if unit.platform == Platform.KUBERNETES:
                 change = stop_time(unit, believed + container.pre_stop_seconds + _SIDECAR_SECONDS)
             yield Mistake(container.name, night, change)
-        elif unit.platform != KUBERNETES and given - believed > max(5.0, 0.2 * given):
+        elif unit.platform != Platform.KUBERNETES and given - believed > max(5.0, 0.2 * given):
             night = (
                 f"logship stops waiting after {believed:g} s and writes to stderr what the sidecar "
                 f"would have taken in the other {given - believed:g} s"
@@ -117,11 +108,11 @@ def _given_seconds(unit: Unit, container: Container) -> float:
         "`stopTimeout`, and Spot gives two minutes for all of them. A pod has one grace period, "
         "with its preStop hooks in it, and native sidecars get the rest of it."
     ),
-    platforms=(ECS, KUBERNETES),
+    platforms=(Platform.ECS, Platform.KUBERNETES),
     keys=_KEYS,
 )
 def _stop_timeout_sum(unit: Unit) -> Iterator[Mistake]:
-    if unit.platform == ECS and unit.is_spot:
+    if unit.platform == Platform.ECS and unit.is_spot:
         yield from _spot(unit)
     if unit.grace_seconds is not None:
         yield from _grace(unit, unit.grace_seconds)
@@ -221,7 +212,7 @@ def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
         "`LOGSHIP_STOP_SIGNALS`, by default HUP, INT, QUIT and TERM. If a service of a compose "
         "file sets that variable, it must name the STOPSIGNAL of the image that it builds."
     ),
-    platforms=(KUBERNETES, COMPOSE, DOCKERFILE),
+    platforms=(Platform.KUBERNETES, Platform.COMPOSE, Platform.DOCKERFILE),
     keys=("stop_signal", "lifecycle", "STOPSIGNAL", f"${_STOP_SIGNALS}"),
 )
 def _stop_signal(unit: Unit) -> Iterator[Mistake]:

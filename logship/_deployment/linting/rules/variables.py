@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from logship._deployment.linting.commands import settings_with
-from logship._deployment.linting.model import DOCKERFILE, ECS, KUBERNETES, Container, Mistake, Unit
+from logship._deployment.linting.model import Container, Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, note, warning
 from logship._deployment.linting.rules.snippets import shown_name, variable
 from logship._redaction import REDACTED, redactor
@@ -33,7 +33,7 @@ _redacted = redactor("fields", lambda value: value)
         "A mistyped name is worse than a wrong value: the value causes an error at the start, but "
         "the name has no effect."
     ),
-    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=_ENVIRONMENT,
 )
 def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
@@ -93,7 +93,7 @@ def _environment(container: Container) -> dict[str, str]:
     finds="a `LOGSHIP_DISABLED` that is set",
     night="logship does nothing, and ships no record",
     why="`LOGSHIP_DISABLED=1` makes every part of logship a no-op. It is meant for tests.",
-    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=("$LOGSHIP_DISABLED",),
 )
 def _disabled(unit: Unit) -> Iterator[Mistake]:
@@ -113,7 +113,7 @@ def _disabled(unit: Unit) -> Iterator[Mistake]:
         "like. A secret is known by the variable's name, by the same list as "
         "`LOGSHIP_REDACT=fields`, and LOGSHIP_*_SHARED_KEY."
     ),
-    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=_ENVIRONMENT,
 )
 def _plain_secret(unit: Unit) -> Iterator[Mistake]:
@@ -142,7 +142,7 @@ def _is_secret(name: str) -> bool:
         "check the file that a tool such as `envsubst` has filled in. Commands and other variables "
         "are left out, because the program may expand them."
     ),
-    platforms=(ECS, KUBERNETES),
+    platforms=(Platform.ECS, Platform.KUBERNETES),
     keys=("image", "environment", "env"),
 )
 def _placeholder(unit: Unit) -> Iterator[Mistake]:
@@ -170,11 +170,11 @@ def _texts(container: Container) -> Iterator[str]:
     finds="a container whose image is empty",
     night="the file is refused, or the container does not start",
     why="`envsubst` replaces a variable that is not set by nothing, and reports no error.",
-    platforms=(ECS, KUBERNETES),
+    platforms=(Platform.ECS, Platform.KUBERNETES),
     keys=("image",),
 )
 def _empty_image(unit: Unit) -> Iterator[Mistake]:
     for container in unit.containers:
         if container.image_is_empty:
-            quote = '"image": "…"' if unit.platform == ECS else "image: …"
+            quote = '"image": "…"' if unit.platform == Platform.ECS else "image: …"
             yield Mistake(container.name, f"{container.name} has no image to start", quote)
