@@ -267,7 +267,7 @@ def test_configurations_in_yaml_have_that_limit_together() -> None:
 def test_a_finding_about_routes_does_not_repeat_all_of_them() -> None:
     report = judged(routers(300), "a.json")
     assert isinstance(report, FileReport)
-    assert max(len(each.night) for each in report.findings) < 10_000
+    assert max(len(each.effect) for each in report.findings) < 10_000
 
 
 def test_thousand_containers_beside_each_other_are_judged() -> None:

@@ -65,7 +65,7 @@ def test_json_holds_everything(broken: Path) -> None:
     told = json.loads(result.output)
     assert (told["clean"], told["ignored"], result.exit_code) == (False, 1, 1)
     assert {each["container"] for each in told["findings"]} == {"application", "recoverer"}
-    keys = {"file", "line", "rule", "severity", "container", "night", "change"}
+    keys = {"file", "line", "rule", "severity", "container", "effect", "change"}
     assert set(told["findings"][0]) == keys
     assert lint(broken, "--format", "json", "--ignore", "unknown-setting").output == result.output
 
@@ -214,7 +214,7 @@ def test_a_services_setting_is_compared_with_the_image_that_it_builds(
 ) -> None:
     (found,) = lint_built(tmp_path, STOPPED_BY_USR1, name, build=build)
     assert (found["rule"], found["container"]) == ("stop-signal", "app")
-    assert "SIGUSR1" in found["night"]
+    assert "SIGUSR1" in found["effect"]
     assert found["change"] == 'environment: { LOGSHIP_STOP_SIGNALS: "QUIT,USR1,TERM" }'
 
 

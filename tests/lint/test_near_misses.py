@@ -581,7 +581,7 @@ def test_a_recoverer_has_no_health_to_wait_for(platform: str, name: str, change:
     deployment.app[key] = deployment.recoverer[key]
     (finding,) = judge("a.json", deployment.text).findings
     assert (finding.rule, finding.change) == ("depends-on", change)
-    assert "spool" in finding.night
+    assert "spool" in finding.effect
 
 
 @pytest.mark.parametrize(

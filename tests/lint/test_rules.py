@@ -41,7 +41,7 @@ def test_a_seeded_mistake_is_found_by_its_rule_alone(base: Base, mistake: Mistak
     assert mistake.rule in {each.rule for each in found}
     assert {each.rule for each in found} <= {mistake.rule, *mistake.also}
     for finding in found:
-        assert finding.night
+        assert finding.effect
         assert finding.change
         assert finding.container
         assert finding.line is not None
@@ -53,7 +53,7 @@ def test_the_table_in_the_docs_is_the_rules() -> None:
     text = (Path(ROOT) / "docs/lint.md").read_text()
     rows = re.findall(r"^\| `([a-z-]+)` \| (.*) \| (.*) \| (.*) \| (.*) \|$", text, re.MULTILINE)
     assert rows == [
-        (each.name, each.severity.value, each.finds, ", ".join(each.platforms), each.night)
+        (each.name, each.severity.value, each.finds, ", ".join(each.platforms), each.effect)
         for each in RULES.values()
     ]
 
@@ -62,7 +62,7 @@ def test_what_is_said_of_a_rule_is_whole() -> None:
     for rule in RULES.values():
         assert rule.why.endswith(".")
         assert not rule.finds.endswith(".")
-        assert not rule.night.endswith(".")
+        assert not rule.effect.endswith(".")
 
 
 # -- ways to be right ------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_values_from_elsewhere_are_no_findings() -> None:
     deployment.set_variable("LOGSHIP_TLS_CA", "/etc/ca.pem")
     (found,) = judge("task.json", deployment.text).findings
     assert (found.rule, found.container) == ("placeholder", "app")
-    assert "${BUFFER}, ${ENDPOINTS}" in found.night
+    assert "${BUFFER}, ${ENDPOINTS}" in found.effect
 
 
 def test_what_may_come_from_another_file_is_no_finding() -> None:

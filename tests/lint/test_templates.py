@@ -115,7 +115,7 @@ def test_a_mistake_in_a_dockerfile_is_found_in_its_line(rule: str) -> None:
     text = APPLICATION + BELOW[rule] + "\n"
     (found,) = judge("a/web.Dockerfile", text).findings
     assert (found.rule, found.line) == (rule, text.count("\n"))
-    assert "hidden" not in found.night + found.change
+    assert "hidden" not in found.effect + found.change
 
 
 @pytest.mark.parametrize(

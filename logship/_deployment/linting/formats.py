@@ -27,7 +27,7 @@ def as_text(reports: list[FileReport]) -> Iterator[str]:
             place = report.name if finding.line is None else f"{report.name}:{finding.line}"
             yield ""
             yield f"{place}: {finding.severity}: {finding.container}: {finding.rule}"
-            yield f"  effect:    {finding.night}"
+            yield f"  effect:    {finding.effect}"
             yield f"  change to: {finding.change}"
         if report.why_not_judged:
             yield f"not judged: {report.name}: {report.why_not_judged}"
@@ -76,7 +76,7 @@ def as_github(reports: list[FileReport]) -> Iterator[str]:
             level = "notice" if finding.severity is Severity.NOTE else finding.severity
             places = {"file": report.name, "line": finding.line or 1, "title": finding.rule}
             properties = ",".join(f"{key}={_property(value)}" for key, value in places.items())
-            message = f"{finding.container}: {finding.night}\nchange to: {finding.change}"
+            message = f"{finding.container}: {finding.effect}\nchange to: {finding.change}"
             yield f"::{level} {properties}::{_data(message)}"
 
 
@@ -120,14 +120,14 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
     return {
         "id": rule.name,
         "shortDescription": {"text": rule.finds},
-        "fullDescription": {"text": f"Effect: {rule.night}."},
+        "fullDescription": {"text": f"Effect: {rule.effect}."},
         "help": {"text": rule.why},
         "defaultConfiguration": {"level": rule.severity},
     }
 
 
 def _sarif_result(name: str, finding: Finding) -> dict[str, Any]:
-    text = f"{finding.container}: {finding.night}. Change to: {finding.change}"
+    text = f"{finding.container}: {finding.effect}. Change to: {finding.change}"
     location: dict[str, Any] = {"artifactLocation": {"uri": quote(name, errors="surrogateescape")}}
     if finding.line is not None:
         location["region"] = {"startLine": finding.line}
@@ -153,6 +153,6 @@ def explained(rule: Rule) -> Iterator[str]:
     """Yield what there is to know about a rule."""
     yield f"{rule.name} ({rule.severity}; {', '.join(rule.platforms)})"
     yield f"  finds:    {rule.finds}"
-    yield f"  effect:   {rule.night}"
+    yield f"  effect:   {rule.effect}"
     yield f"  because:  {rule.why}"
     yield f"  ignore:   --ignore {rule.name}[:CONTAINER]"

@@ -413,13 +413,13 @@ class Mistake:
 
     Attributes:
         container: Its container; the unit's name if it concerns all of them.
-        night: What will happen because of it, in one sentence.
+        effect: What will happen because of it, in one sentence.
         change: The lines to write instead.
         line: Its line in the file; None for that of the container's keys that the rule is about.
     """
 
     container: str
-    night: str
+    effect: str
     change: str
     line: int | None = None
 
@@ -431,6 +431,6 @@ class Finding:
     rule: str
     severity: Severity
     container: str
-    night: str
+    effect: str
     change: str
     line: int | None

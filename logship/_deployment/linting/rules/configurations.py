@@ -71,7 +71,7 @@ def _outputs(whole: Section) -> list[Section]:
 
 @error(
     finds="a sidecar that keeps what it acknowledged in memory",
-    night="the sidecar is killed, and the records that it acknowledged are lost",
+    effect="the sidecar is killed, and the records that it acknowledged are lost",
     why=(
         "Fluentd and Fluent Bit acknowledge a chunk when it is in the buffer. A client never "
         "sends an acknowledged record again, so a buffer in memory loses it when the sidecar is "
@@ -114,16 +114,16 @@ def _buffer_type(output: Section) -> str:
 
 
 def _in_memory(name: str, where: str, change: str, line: int) -> Mistake:
-    night = (
+    effect = (
         f"{where} keeps acknowledged records in memory: when the sidecar is killed, they are lost, "
         "because no client sends them again"
     )
-    return Mistake(name, night, change, line)
+    return Mistake(name, effect, change, line)
 
 
 @error(
     finds="a full buffer of Fluentd that throws away its oldest chunk",
-    night="the destination is unreachable for a while, and acknowledged records are lost",
+    effect="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
         "`overflow_action drop_oldest_chunk` deletes records that logship counts as delivered. "
         "With `block` or `throw_exception` Fluentd acknowledges no more chunks, and logship's own "
@@ -135,16 +135,16 @@ def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     for name, _, buffer in _buffers(unit):
         for option in ("overflow_action", "buffer_queue_full_action"):
             if buffer.options.get(option) == "drop_oldest_chunk":
-                night = (
+                effect = (
                     "when the buffer is full, Fluentd deletes its oldest chunk, whose records it "
                     "has acknowledged"
                 )
-                yield Mistake(name, night, f"{option} block", buffer.line_of(option))
+                yield Mistake(name, effect, f"{option} block", buffer.line_of(option))
 
 
 @error(
     finds="an output that gives up a chunk after some attempts, without a second place for it",
-    night="the destination is unreachable for a while, and acknowledged records are lost",
+    effect="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
         "Fluentd deletes a chunk when `retry_max_times` or `retry_timeout` is over, unless there "
         "is a <secondary>. Fluent Bit tries once more and deletes the chunk, unless `Retry_Limit` "
@@ -156,23 +156,23 @@ def _retry_limit(unit: Unit) -> Iterator[Mistake]:
     for name, output, buffer in _buffers(unit):
         for option in ("retry_max_times", "retry_timeout", "retry_limit"):
             if option in buffer.options and not _tries_on(output, buffer):
-                night = (
+                effect = (
                     f"Fluentd deletes a chunk after {option} {_shown(buffer.written[option])}, and "
                     "its records were acknowledged"
                 )
-                yield Mistake(name, night, "retry_forever true", buffer.line_of(option))
+                yield Mistake(name, effect, "retry_forever true", buffer.line_of(option))
     for found in _fluent_bit(unit):
         for each in found.all("outputs"):
             limit = each.options.get("retry_limit", "1")
             if each.type in _NEVER_FAIL or _is_endless(each.type, limit):
                 continue
-            night = (
+            effect = (
                 f"when the output {_shown(each.type)} fails, Fluent Bit {_tries(each.type, limit)} "
                 "and then gives up the chunk, whose records it has acknowledged"
             )
             right = "1000000000" if each.type == _TAKES_FOREVER_FOR_5 else "no_limits"
             change = found.setting("retry_limit", right)
-            yield Mistake(found.name, night, change, each.line_of("retry_limit"))
+            yield Mistake(found.name, effect, change, each.line_of("retry_limit"))
 
 
 def _tries_on(output: Section, buffer: Section) -> bool:
@@ -202,7 +202,7 @@ def _shown(text: str) -> str:
 
 @error(
     finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
-    night="the destination is unreachable for a while, and acknowledged records are lost",
+    effect="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
         "Above `storage.total_limit_size` Fluent Bit deletes the oldest chunks of the output and "
         "goes on acknowledging. No bound makes it wait: give the volume space, and "
@@ -215,16 +215,16 @@ def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
         for each in found.all("outputs"):
             option = "storage.total_limit_size"
             if option in each.options and each.options[option] not in _FOR_EVER:
-                night = (
+                effect = (
                     f"above {_shown(each.written[option])} Fluent Bit deletes the oldest chunks of "
                     f"the output {_shown(each.type)}, whose records it has acknowledged"
                 )
-                yield Mistake(found.name, night, f"remove {option}", each.line_of(option))
+                yield Mistake(found.name, effect, f"remove {option}", each.line_of(option))
 
 
 @warning(
     finds=("a chunk limit that is too small for logship's records, or larger than the buffer"),
-    night=(
+    effect=(
         "long records are refused again and again, and end on stderr; or the buffer is full at once"
     ),
     why=(
@@ -246,14 +246,14 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
         if limit is None or total is None:
             continue
         if limit > total:
-            night = (
+            effect = (
                 f"the buffer holds {total:,} bytes and a chunk {limit:,}: it is full before a "
                 "chunk is, and the input has to wait"
             )
-            yield Mistake(name, night, "chunk_limit_size 8m", line)
+            yield Mistake(name, effect, "chunk_limit_size 8m", line)
         elif limit < _CHUNK_BYTES:
-            night = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
-            yield Mistake(name, night, "chunk_limit_size 8m", line)
+            effect = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
+            yield Mistake(name, effect, "chunk_limit_size 8m", line)
     for found in map(parse, unit.configurations):
         option, change = "chunk_size_limit", "remove chunk_size_limit"
         if not found.is_fluentd:
@@ -261,16 +261,16 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
         for each in found.inputs:
             limit = bytes_or_none(each.options.get(option, ""))
             if each.type == "forward" and limit is not None and limit < RECORD_BYTES_MAX:
-                night = (
+                effect = (
                     f"a chunk above {limit:,} bytes is dropped without an ack, and logship sends "
                     "it again and again; a record may have 5,000,000"
                 )
-                yield Mistake(found.name, night, change, each.line_of(option))
+                yield Mistake(found.name, effect, change, each.line_of(option))
 
 
 @note(
     finds="a Fluent Bit with only the default grace period at its end",
-    night=(
+    effect=(
         "the sidecar stops, and records that it acknowledged stay in its files, or end with the "
         "task"
     ),
@@ -288,17 +288,17 @@ def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
             continue
         given = service.options.get("grace", f"{_GRACE_SECONDS}")
         if given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= _GRACE_SECONDS:
-            night = (
+            effect = (
                 f"after SIGTERM Fluent Bit delivers for only {int(given)} s, even if the "
                 "container's stop timeout is longer; on Fargate the rest is lost with the task"
             )
             line = service.line_of("grace")
-            yield Mistake(found.name, night, found.setting("grace", "30"), line)
+            yield Mistake(found.name, effect, found.setting("grace", "30"), line)
 
 
 @error(
     finds="an output that no record reaches",
-    night="all records are acknowledged and thrown away, or go to another output",
+    effect="all records are acknowledged and thrown away, or go to another output",
     why=(
         "Fluent Bit sends nothing to an output without `Match` or `Match_Regex`, unless there is "
         "only one input and one output, or an input names the output in its `routes`. Fluentd "
@@ -312,8 +312,8 @@ def _match_nothing(unit: Unit) -> Iterator[Mistake]:
             continue
         for each in found.all("outputs"):
             if not each.has_match:
-                night = f"the output {_shown(each.type)} has no Match, so it gets no record"
-                yield Mistake(found.name, night, found.setting("match", "*"), each.line_of("name"))
+                effect = f"the output {_shown(each.type)} has no Match, so it gets no record"
+                yield Mistake(found.name, effect, found.setting("match", "*"), each.line_of("name"))
     for whole in _fluentd(unit):
         for parent in (whole, *whole.all("label"), *whole.all("worker")):
             yield from _behind_all(whole.name, parent)
@@ -323,11 +323,11 @@ def _behind_all(name: str, parent: Section) -> Iterator[Mistake]:
     takes_all = None
     for each in parent.sections:
         if each.name == "match" and takes_all is not None:
-            night = (
+            effect = (
                 f"<match **> in line {takes_all.line} takes every record, so "
                 f"<match {_shown(each.argument)}> gets none"
             )
             change = "move <match **> to the end"
-            yield Mistake(name, night, change, each.line)
+            yield Mistake(name, effect, change, each.line)
         elif each.name == "match" and "**" in each.argument.split():
             takes_all = each

@@ -35,7 +35,7 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
 
 @error(
     finds="an endpoint that names a container which can only be reached on loopback",
-    night="the name does not resolve, no record arrives, and all go to stderr",
+    effect="the name does not resolve, no record arrives, and all go to stderr",
     why=(
         "The containers of a pod, of an ECS task with `awsvpc` (always so on Fargate), and of "
         "compose services with `network_mode: service:…` share one network namespace. Their names "
@@ -50,19 +50,19 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
         if other is None or other is container or host in unit.services:
             continue
         if other.network is not None and other.network == container.network != f"service:{host}":
-            night = (
+            effect = (
                 f"{container.name} and {host} share a network namespace, in which the name {host} "
                 "does not resolve: all records go to stderr"
             )
             yield Mistake(
-                container.name, night, variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
+                container.name, effect, variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
             )
 
 
 @error(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="an endpoint on loopback where no sidecar shares the network namespace",
-    night="the connection is refused, no record arrives, and all go to stderr",
+    effect="the connection is refused, no record arrives, and all go to stderr",
     why=(
         "In compose each service has a network namespace of its own, and so has each container of "
         "an ECS task with `bridge`: loopback leads back to the application. The name of the "
@@ -73,17 +73,17 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
 def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     for container, host, port in _tcp_endpoints(unit):
         if host in _LOOPBACK and _is_alone(unit, container):
-            night = (
+            effect = (
                 f"{container.name} has its own network namespace, so {host} is the container "
                 "itself and not a sidecar: the connection is refused, and all records go to stderr"
             )
-            yield Mistake(container.name, night, _by_name(unit, port))
+            yield Mistake(container.name, effect, _by_name(unit, port))
 
 
 @warning(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="no `LOGSHIP_ENDPOINTS` where no sidecar shares the network namespace",
-    night="unless the image sets it, the connection is refused, and all records go to stderr",
+    effect="unless the image sets it, the connection is refused, and all records go to stderr",
     why=(
         "The default is `tcp://127.0.0.1:24224`. In compose each service has a network namespace "
         "of its own, and so has each container of an ECS task with `bridge`: loopback leads back "
@@ -97,12 +97,12 @@ def _endpoint_default(unit: Unit) -> Iterator[Mistake]:
         if container.log_driver == "awsfirelens" or not _is_alone(unit, container):
             continue
         if all(container.is_empty(name) for name in (_VARIABLE, _FIRELENS[0])):
-            night = (
+            effect = (
                 f"{container.name} has its own network namespace and no {_VARIABLE}: unless its "
                 "image sets one, the default leads to the container itself and not to a sidecar, "
                 "and all records go to stderr"
             )
-            yield Mistake(container.name, night, _by_name(unit, _PORT))
+            yield Mistake(container.name, effect, _by_name(unit, _PORT))
 
 
 def _is_alone(unit: Unit, container: Container) -> bool:
@@ -120,7 +120,7 @@ def _by_name(unit: Unit, port: int) -> str:
 
 @error(
     finds="an endpoint with a port on which no sidecar listens",
-    night="the connection is refused, no record arrives, and all go to stderr",
+    effect="the connection is refused, no record arrives, and all go to stderr",
     why=(
         "logship's sidecars listen on `LOGSHIP_PORT`, by default 24224. So does the sidecar that "
         "FireLens makes, and `logship receive` unless `--bind` says otherwise. For other sidecars "
@@ -139,12 +139,12 @@ def _endpoint_port(unit: Unit) -> Iterator[Mistake]:
         if any(str(port) in each.text for each in (*unit.configurations, *unit.routes)):
             continue
         listening = " or ".join(dict.fromkeys(map(str, ports)))
-        night = (
+        effect = (
             f"no sidecar listens on port {port}, only on {listening}: the connection is refused, "
             "and all records go to stderr"
         )
         right = f"tcp://{f'[{host}]' if ':' in host else host}:{ports[0]}"
-        yield Mistake(container.name, night, variable(unit, _VARIABLE, right))
+        yield Mistake(container.name, effect, variable(unit, _VARIABLE, right))
 
 
 def _leads_to(container: Container, host: str, sidecar: Container) -> bool:
@@ -185,7 +185,7 @@ def _configured_port(unit: Unit) -> int | None:
 @error(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="a sidecar that listens on its own loopback, where no application is",
-    night="the connection is refused, no record arrives, and all go to stderr",
+    effect="the connection is refused, no record arrives, and all go to stderr",
     why=(
         "logship's sidecars listen on 127.0.0.1, because the containers of a task share it. A "
         "container with another network namespace reaches them only if `LOGSHIP_BIND` is 0.0.0.0."
@@ -204,16 +204,16 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
         is_default = sidecar.is_unset("LOGSHIP_BIND")
         bind = _LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
         if sidecar.is_logships and not sidecar.receives and bind in _LOOPBACK:
-            night = (
+            effect = (
                 f"{host} listens on its own loopback only, so the connections of {name} are "
                 "refused, and all records go to stderr"
             )
-            yield Mistake(host, night, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
+            yield Mistake(host, effect, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
 
 
 @error(
     finds="a Service whose variables Kubernetes injects under names of logship",
-    night="the container does not start, because its port is a URL",
+    effect="the container does not start, because its port is a URL",
     why=(
         "For each Service in the namespace that has a cluster IP Kubernetes sets variables in all "
         "pods: a Service named `logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`, and "
@@ -238,11 +238,11 @@ def _service_links(unit: Unit) -> Iterator[Mistake]:
 
 def _linked(unit: Unit, container: Container, name: str) -> Mistake:
     service = name.removesuffix("_PORT").lower().replace("_", "-")
-    night = (
+    effect = (
         f"{name} is tcp://…, as Kubernetes sets it for a Service named {service}, and not a port "
         f"number: {container.name} does not start"
     )
     change = "enableServiceLinks: false, or " + variable(
         unit, name, f"{_PORT}" if name == _SIDECAR_PORT else "…"
     )
-    return Mistake(container.name, night, change, container.lines.get(f"${name}"))
+    return Mistake(container.name, effect, change, container.lines.get(f"${name}"))

@@ -20,7 +20,7 @@ _CUT_OFF = (
 
 @error(
     finds="a shell as first process that does not pass SIGTERM on",
-    night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
+    effect="SIGTERM never reaches the program; SIGKILL ends it without a drain",
     why=(
         "A shell passes no signal on to its children. Some shells replace themselves with the "
         "command if a script has only one; other shells, and all shells with more than one "
@@ -45,7 +45,7 @@ def _shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
 
 @error(
     finds="npm as first process",
-    night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
+    effect="SIGTERM never reaches the program; SIGKILL ends it without a drain",
     why=(
         "`npm start` and `npm run` start the program through a shell, and do not pass SIGTERM on "
         "to it (observed with npm 11). Start the program itself."
@@ -56,16 +56,16 @@ def _shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
 def _npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
     for container in unit.of_logship:
         if npm_script(container):
-            night = (
+            effect = (
                 "npm starts the program through a shell, and SIGTERM ends npm alone or reaches no "
                 "process at all: the program is killed without a drain"
             )
-            yield Mistake(container.name, night, command(unit, "node", "…"))
+            yield Mistake(container.name, effect, command(unit, "node", "…"))
 
 
 @note(
     finds="a script as first process, which may not pass SIGTERM on",
-    night="SIGTERM may never reach the program; SIGKILL ends it without a drain",
+    effect="SIGTERM may never reach the program; SIGKILL ends it without a drain",
     why=(
         "A script runs in a shell, and a shell passes no signal on, unless the script's last "
         "command begins with `exec`. Give the script as another FILE: then the rule checks its "
@@ -81,14 +81,14 @@ def _script_entrypoint(unit: Unit) -> Iterator[Mistake]:
             continue
         text = unit.script_of(path)
         if text is None:
-            night = (
+            effect = (
                 f"the script {path:.100} is the first process, and SIGTERM reaches the program "
                 "only if it ends in `exec …`; this file does not show it"
             )
             change = f"exec … as its last command; `logship lint FILE… {path:.100}` checks it"
         elif not hands_over(text):
-            night = f"{path:.100}: {_CUT_OFF}"
+            effect = f"{path:.100}: {_CUT_OFF}"
             change = f"exec … as the last command of {path:.100}"
         else:
             continue
-        yield Mistake(container.name, night, change)
+        yield Mistake(container.name, effect, change)

@@ -14,7 +14,7 @@ _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
 
 @error(
     finds=("an application or recoverer that is not ordered behind its sidecar (or its recoverer)"),
-    night="both get SIGTERM together; the application's last records meet a closed port",
+    effect="both get SIGTERM together; the application's last records meet a closed port",
     why=(
         "ECS and compose stop containers in the reverse order of their dependencies. Links and "
         "`volumesFrom` are dependencies too, and in compose a shared namespace such as "
@@ -41,17 +41,17 @@ def _depends_on(unit: Unit) -> Iterator[Mistake]:
 
 def _missing(unit: Unit, container: Container, other: Container) -> Mistake:
     if unit.platform == Platform.KUBERNETES:
-        night = (
+        effect = (
             f"{other.name} is not an init container with restartPolicy: Always that starts before "
             f"{container.name}, so both get SIGTERM at the same moment and the last records meet a "
             "closed port; a Job whose plain sidecar runs on never completes"
         )
-        return Mistake(container.name, night, _native(other))
+        return Mistake(container.name, effect, _native(other))
     lost = "the last records meet a closed port"
     if unit.role(other) is Role.RECOVERER:
         lost = "what the application leaves on its spool stays there"
-    night = f"{other.name} gets SIGTERM together with {container.name} and ends first, and {lost}"
-    return Mistake(container.name, night, _depends(unit, other))
+    effect = f"{other.name} gets SIGTERM together with {container.name} and ends first, and {lost}"
+    return Mistake(container.name, effect, _depends(unit, other))
 
 
 def _native(container: Container) -> str:
@@ -88,7 +88,7 @@ def _health_check(unit: Unit, container: Container) -> str:
 
 @error(
     finds="a sidecar or recoverer that is ordered behind an application, and so stopped first",
-    night="the sidecar stops first, and the application's last records meet a closed port",
+    effect="the sidecar stops first, and the application's last records meet a closed port",
     why=(
         "A container that depends on another one starts after it, and is stopped before it. In "
         "Kubernetes the order of the list counts, and the rule depends-on finds a wrong order."
@@ -102,7 +102,7 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
     for container in unit.helpers:
         over = applications | (recoverers if unit.role(container) is Role.SIDECAR else set())
         for name in sorted(unit.needs(container) & over):
-            night = (
+            effect = (
                 f"{container.name} depends on {name}, so it starts last and is stopped first: "
                 f"everything that {name} logs while it stops meets a closed port"
             )
@@ -113,12 +113,12 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
             )
             change = f"remove {name} from {word} of {container.name}; in {name}: "
             change += _depends(unit, container)
-            yield Mistake(container.name, night, change)
+            yield Mistake(container.name, effect, change)
 
 
 @error(
     finds="a container that waits for the health of another one that has no health check",
-    night="the application never starts",
+    effect="the application never starts",
     why=(
         "ECS looks only at the `healthCheck` of the task definition, not at the HEALTHCHECK of "
         "the image. Compose looks at both, but not at a health check that is switched off."
@@ -129,14 +129,14 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
 def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
     for container, other in _waiting(unit, Condition.HEALTHY):
         if other.has_health_check is False:
-            night = f"{other.name} has no health check, so it never becomes healthy, and "
-            night += f"{container.name} does not start"
-            yield Mistake(container.name, night, _health_check(unit, other))
+            effect = f"{other.name} has no health check, so it never becomes healthy, and "
+            effect += f"{container.name} does not start"
+            yield Mistake(container.name, effect, _health_check(unit, other))
 
 
 @error(
     finds="an application or recoverer that waits for the end of its sidecar",
-    night="the application never starts",
+    effect="the application never starts",
     why=(
         "A sidecar runs until it is stopped, so the conditions COMPLETE, SUCCESS and "
         "`service_completed_successfully` are never met."
@@ -147,13 +147,13 @@ def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
 def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
     for container, other in _waiting(unit, Condition.COMPLETED):
         if unit.role(other) is Role.SIDECAR:
-            night = f"{container.name} waits for the end of {other.name}, which does not end"
-            yield Mistake(container.name, night, _depends(unit, other))
+            effect = f"{container.name} waits for the end of {other.name}, which does not end"
+            yield Mistake(container.name, effect, _depends(unit, other))
 
 
 @note(
     finds="an application or recoverer that starts before its sidecar listens",
-    night=(
+    effect=(
         "the first records wait in the buffer; those of a program that ends at once go to stderr"
     ),
     why=(
@@ -168,11 +168,11 @@ def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
 def _depends_on_started(unit: Unit) -> Iterator[Mistake]:
     for container, other in _waiting(unit, Condition.STARTED):
         if unit.role(other) is Role.SIDECAR and not other.is_firelens:
-            night = (
+            effect = (
                 f"{container.name} starts before {other.name} listens: if it ends at once, its "
                 "records go to stderr"
             )
-            yield Mistake(container.name, night, _depends(unit, other))
+            yield Mistake(container.name, effect, _depends(unit, other))
 
 
 def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, Container]]:
@@ -185,7 +185,7 @@ def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, Cont
 
 @error(
     finds="a sidecar or recoverer as init container without `restartPolicy: Always`",
-    night="the pod waits forever in its init phase, and the application never starts",
+    effect="the pod waits forever in its init phase, and the application never starts",
     why=(
         "Kubernetes runs init containers one after the other, each to its end, before it starts "
         "the main containers. Only `restartPolicy: Always` makes an init container a native "
@@ -196,11 +196,11 @@ def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, Cont
 def _init_sidecar(unit: Unit) -> Iterator[Mistake]:
     for container in unit.helpers:
         if _blocks(container):
-            night = (
+            effect = (
                 f"{container.name} is an init container that does not end, so the pod stays in its "
                 "init phase and the application never starts"
             )
-            yield Mistake(container.name, night, _native(container))
+            yield Mistake(container.name, effect, _native(container))
 
 
 def _blocks(container: Container) -> bool:

@@ -20,7 +20,7 @@ _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
         "a spool that is on no volume, a read-only, network or too small one, or one that the "
         "recoverer does not mount"
     ),
-    night=(
+    effect=(
         "a killed process's records are lost, or stay where no recoverer finds them; or the pod is "
         "evicted"
     ),
@@ -72,7 +72,7 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
 
 @error(
     finds="a spool that the container's user cannot write, or its recoverer's user cannot open",
-    night="no records are spooled, or none are recovered",
+    effect="no records are spooled, or none are recovered",
     why=(
         "logship opens no spool of another user. A directory of the host belongs to root; every "
         "user may write to an emptyDir, and a claimed volume belongs to `fsGroup`."
@@ -88,11 +88,11 @@ def _spool_owner(unit: Unit) -> Iterator[Mistake]:
         if unit.platform == Platform.KUBERNETES and mount.kind is Volume.CLAIM:
             is_roots = unit.group is None
         if is_roots:
-            night = (
+            effect = (
                 f"{mount.path} belongs to root and the container runs as {container.user}: the "
                 "spool cannot be written, and records are only in memory"
             )
-            yield Mistake(container.name, night, _owned(unit, container))
+            yield Mistake(container.name, effect, _owned(unit, container))
     yield from _strangers(unit)
 
 
@@ -104,16 +104,16 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
             same = mount and any(each.name == mount.name for each in other.mounts)
             users = [each.user and each.user.partition(":")[0] for each in (recoverer, other)]
             if same and None not in users and users[0] != users[1] and not recoverer.runs_as_root:
-                night = (
+                effect = (
                     f"{recoverer.name} runs as {users[0]} and {other.name} as {users[1]}: logship "
                     "opens no spool of another user, so records of a killed process stay there"
                 )
-                yield Mistake(recoverer.name, night, _same_user(unit, other))
+                yield Mistake(recoverer.name, effect, _same_user(unit, other))
 
 
 @error(
     finds="buffers of all workers, and a spool in memory, above half of the memory limit",
-    night="the sidecar is gone, buffers fill, and the container is killed for its memory",
+    effect="the sidecar is gone, buffers fill, and the container is killed for its memory",
     why=(
         "Each process has its own buffer of `LOGSHIP_BUFFER_BYTES_MAX`. Files of a spool in "
         "memory count as memory of the container."
@@ -132,7 +132,7 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
         if mount is not None and mount.kind is Volume.MEMORY:
             each += _spool_bytes(container)  # its pages are memory of the container
         if workers * each > limit * MEMORY_SHARE_MAX:
-            night = (
+            effect = (
                 f"{workers} x {in_mib(each)} MiB of buffers in a container of {in_mib(limit)} MiB: "
                 "when the sidecar is gone they fill up, and the container is killed for its "
                 "memory, with all records in it"
@@ -141,12 +141,12 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
             change = snippets.variable(unit, "LOGSHIP_BUFFER_BYTES_MAX", str(fair))
             if mount is not None and mount.kind is Volume.MEMORY:
                 change += ", and a spool that is not in memory"
-            yield Mistake(container.name, night, change)
+            yield Mistake(container.name, effect, change)
 
 
 @warning(
     finds="a limit of fewer than 4,096 open files",
-    night='"Too many open files", and no new connection to the sidecar',
+    effect='"Too many open files", and no new connection to the sidecar',
     why="Connections, files and the spool's segments take descriptors from the same limit.",
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=("ulimits",),
@@ -156,14 +156,14 @@ def _nofile(unit: Unit) -> Iterator[Mistake]:
         limit = container.nofile_soft
         if limit is None or not 0 <= limit < _NOFILE_MIN:  # -1 is no limit
             continue
-        night = (
+        effect = (
             f'with {limit} descriptors a busy program gets "Too many open files", '
             "and then cannot reconnect to the sidecar either"
         )
         change = "ulimits: { nofile: 65535 }"
         if unit.platform == Platform.ECS:
             change = '"ulimits": [{ "name": "nofile", "softLimit": 65535, "hardLimit": 65535 }]'
-        yield Mistake(container.name, night, change)
+        yield Mistake(container.name, effect, change)
 
 
 def _spool_path(container: Container) -> str | None:

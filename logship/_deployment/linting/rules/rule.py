@@ -23,7 +23,7 @@ class Rule:
         severity: How bad its findings are.
         check: Yields the mistakes.
         finds: What it finds, in one line.
-        night: What happens because of it, in one line.
+        effect: What happens because of it, in one line.
         why: The facts behind it, in a few sentences.
         platforms: The platforms that it checks.
         keys: The keys of a container or pod that it is about; the first one there gives the line.
@@ -34,7 +34,7 @@ class Rule:
     check: Check
     _: KW_ONLY
     finds: str
-    night: str
+    effect: str
     why: str
     platforms: tuple[Platform, ...] = DEPLOYMENTS
     keys: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Rule:
             return
         for each in self.check(unit):
             line = each.line or unit.line_of(each.container, self.keys)
-            yield Finding(self.name, self.severity, each.container, each.night, each.change, line)
+            yield Finding(self.name, self.severity, each.container, each.effect, each.change, line)
 
 
 def _rule(severity: Severity, **said: Any) -> Callable[[Check], Rule]:

@@ -33,7 +33,7 @@ _ROUTES_SHOWN_MAX = 5
 
 @error(
     finds="a tag that no output of FireLens, or of the sidecar's configuration, matches",
-    night="all records are acknowledged and thrown away, and nothing reports an error",
+    effect="all records are acknowledged and thrown away, and nothing reports an error",
     why=(
         "FireLens makes outputs only for tags `<container>-firelens*` of containers with the "
         "awsfirelens driver, and without such a container ECS refuses `firelensConfiguration`. "
@@ -52,11 +52,11 @@ def _tag_route(unit: Unit) -> Iterator[Mistake]:
             continue
         answers = [_routes(each, tag) for each in unit.routes]
         if True not in answers and None not in answers and False in answers:
-            night = (
+            effect = (
                 f"no output in the sidecar's configuration matches {tag!r:.100}: its records are "
                 "acknowledged and thrown away"
             )
-            yield Mistake(container.name, night, variable(unit, "LOGSHIP_TAG", "…"))
+            yield Mistake(container.name, effect, variable(unit, "LOGSHIP_TAG", "…"))
 
 
 def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
@@ -84,13 +84,13 @@ def _by_firelens(unit: Unit) -> Iterator[Mistake]:
     routers = [each for each in unit.containers if each.is_firelens]
     routed = [each.name for each in unit.containers if each.log_driver == "awsfirelens"]
     if not routed:
-        night = "no container has the awsfirelens driver: ECS refuses this task definition"
+        effect = "no container has the awsfirelens driver: ECS refuses this task definition"
         for each in routers:
             change = (
                 f"remove firelensConfiguration from {each.name}, and give it a configuration of "
                 "its own, with an output that matches the tag"
             )
-            yield Mistake(each.name, night, change)
+            yield Mistake(each.name, effect, change)
         return
     if not routers or any("config-file-value" in each.firelens_options for each in routers):
         return  # the routes of an own configuration are not visible here
@@ -100,12 +100,12 @@ def _by_firelens(unit: Unit) -> Iterator[Mistake]:
         tag = _tag(container)
         if tag is None or any(tag.startswith(f"{name}-firelens") for name in routed):
             continue
-        night = (
+        effect = (
             "FireLens routes only tags of containers with the awsfirelens driver "
             f"({', '.join(shown)}): {tag!r} matches no output, is acknowledged and thrown away"
         )
         change = variable(unit, "LOGSHIP_TAG", f"{routed[0]}-firelens-logship")
-        yield Mistake(container.name, night, change)
+        yield Mistake(container.name, effect, change)
 
 
 def _tag(container: Container) -> str | None:
@@ -119,7 +119,7 @@ def _tag(container: Container) -> str | None:
 
 @error(
     finds="a sidecar that acknowledges what it throws away",
-    night="records are lost that logship counts as delivered",
+    effect="records are lost that logship counts as delivered",
     why=(
         "Fluent Bit before 5.1 also acknowledges records that it could not keep (observed from "
         "1.9 to 5.0). Both AWS images of Fluent Bit are older (1.9.10 and 5.0.9)."
@@ -132,14 +132,14 @@ def _blind_ack(unit: Unit) -> Iterator[Mistake]:
         what = why_blind(container.image)
         if what is None:
             continue
-        night = (
+        effect = (
             f"{what} may also acknowledge records that it throws away; logship counts these lost "
             "records as delivered"
         )
         word = {Platform.ECS: '"image": ', Platform.DOCKERFILE: "FROM "}.get(
             unit.platform, "image: "
         )
-        yield Mistake(container.name, night, f'{word}"fluent/fluent-bit:5.1.1"')
+        yield Mistake(container.name, effect, f'{word}"fluent/fluent-bit:5.1.1"')
 
 
 def why_blind(image: str) -> str | None:
@@ -174,7 +174,7 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     finds=(
         "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
     ),
-    night="Fluentd acknowledges the records, but no output gets them",
+    effect="Fluentd acknowledges the records, but no output gets them",
     why=(
         "From 5.0.5 on, Fluent Bit forwards metadata beside each time, and Fluentd up to 1.19.3 "
         "acknowledges these records and skips them. The rule cannot know what listens at the "
@@ -214,8 +214,8 @@ def _retains(output: Mapping[str, str]) -> bool:
 
 
 def _metadata(name: str, change: str, line: int | None = None) -> Mistake:
-    night = (
+    effect = (
         "from 5.0.5 on, the forward output of Fluent Bit sends metadata beside the time; a Fluentd "
         "up to 1.19.3 acknowledges such records and throws them away"
     )
-    return Mistake(name, night, change, line)
+    return Mistake(name, effect, change, line)

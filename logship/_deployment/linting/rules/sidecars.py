@@ -74,7 +74,7 @@ def _has_own_variables(container: Container) -> bool:
 
 @error(
     finds="a `LOGSHIP_OUTPUT` that the sidecar does not have",
-    night="the sidecar does not start",
+    effect="the sidecar does not start",
     why=f"logship's sidecars have the outputs {', '.join(OUTPUTS)}, and refuse others.",
     platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
@@ -85,13 +85,13 @@ def _unknown_output(unit: Unit) -> Iterator[Mistake]:
         if given is None or given in OUTPUTS or "$" in given:
             continue
         near = difflib.get_close_matches(given[:40].lower(), OUTPUTS, n=1) or ["file"]
-        night = f"LOGSHIP_OUTPUT is not one of {', '.join(OUTPUTS)}, so the sidecar does not start"
-        yield Mistake(container.name, night, variable(unit, "LOGSHIP_OUTPUT", near[0]))
+        effect = f"LOGSHIP_OUTPUT is not one of {', '.join(OUTPUTS)}, so the sidecar does not start"
+        yield Mistake(container.name, effect, variable(unit, "LOGSHIP_OUTPUT", near[0]))
 
 
 @error(
     finds="a sidecar whose `LOGSHIP_OUTPUT` needs a variable that is missing or empty",
-    night="the sidecar does not start, or no record reaches the destination",
+    effect="the sidecar does not start, or no record reaches the destination",
     why=(
         "A bucket, a stream or an address has no default. `envsubst` replaces a variable that is "
         "not set by nothing, and reports no error. docs/destinations lists what each output needs."
@@ -103,14 +103,14 @@ def _output_variable(unit: Unit) -> Iterator[Mistake]:
         output = container.value("LOGSHIP_OUTPUT")
         for name in NEEDED.get(output or "", ()):
             if container.is_empty(name):
-                night = f"LOGSHIP_OUTPUT={output} needs {name}, which is missing or empty"
+                effect = f"LOGSHIP_OUTPUT={output} needs {name}, which is missing or empty"
                 line = container.lines.get(f"${name}")
-                yield Mistake(container.name, night, variable(unit, name, "…"), line)
+                yield Mistake(container.name, effect, variable(unit, name, "…"), line)
 
 
 @warning(
     finds="a `LOGSHIP_*` variable of a sidecar that it does not read",
-    night="the variable has no effect, and the default applies",
+    effect="the variable has no effect, and the default applies",
     why=(
         "logship's sidecars read other variables than the application does. The configurations in "
         "`sidecar/` list them."
@@ -126,14 +126,14 @@ def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
                 continue
             shown = shown_name(name)
             near = difflib.get_close_matches(name[:60], VARIABLES, n=1, cutoff=0.8)
-            night = f"no sidecar of logship reads {shown}, so it has no effect"
+            effect = f"no sidecar of logship reads {shown}, so it has no effect"
             change = f"rename {shown} to {near[0]}" if near else f"remove {shown}"
-            yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
+            yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))
 
 
 @warning(
     finds="a sidecar whose buffer is not on a volume",
-    night="the sidecar's container ends, and records that it acknowledged end with it",
+    effect="the sidecar's container ends, and records that it acknowledged end with it",
     why=(
         "A container's own layer ends with the container. The buffer holds what was acknowledged, "
         "so no client sends it again. logship's sidecars keep it in `/fluentd/buffer` and "
@@ -147,12 +147,12 @@ def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
             continue
         if container.has_more_variables and container.mounts:  # one may be for LOGSHIP_BUFFER_DIR
             continue
-        night = (
+        effect = (
             f"the buffer is not on a volume: when {container.name} is replaced, the records that "
             "it acknowledged are lost"
         )
         change = mount(unit, "sidecar-buffer", _buffer_directories(container)[0])
-        yield Mistake(container.name, night, change)
+        yield Mistake(container.name, effect, change)
 
 
 def _buffer_directories(container: Container) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ def _buffer_mount(container: Container) -> Mount | None:
 
 @error(
     finds="a sidecar whose volume or memory is smaller than its buffer",
-    night=(
+    effect=(
         "the pod is evicted, or the sidecar is killed for its memory, before the buffer is full"
     ),
     why=(
@@ -193,12 +193,12 @@ def _sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
             limits.append((container.memory_bytes, "the container's memory, in which it is,"))
         for limit, what in limits:
             if limit is not None and wanted > limit:
-                night = (
+                effect = (
                     f"the buffer may grow to {wanted // MIB:,} MiB, and {what} is "
                     f"{limit // MIB:,} MiB: before it is full the sidecar is killed or evicted"
                 )
                 change = variable(unit, "LOGSHIP_BUFFER_SIZE", f"{limit // 2 // MIB}m")
-                yield Mistake(container.name, night, change)
+                yield Mistake(container.name, effect, change)
 
 
 def _buffer_bytes(container: Container) -> int | None:
@@ -212,7 +212,7 @@ def _buffer_bytes(container: Container) -> int | None:
 
 @warning(
     finds="a sidecar that may end while the task continues without it",
-    night="the sidecar is gone, and all records go to stderr until the next deployment",
+    effect="the sidecar is gone, and all records go to stderr until the next deployment",
     why=(
         "ECS starts a container again only if it has a `restartPolicy`, and only if it has run "
         "for `restartAttemptPeriod` seconds. When an essential container ends, ECS replaces the "
@@ -227,17 +227,17 @@ def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:
     for container in unit.sidecars:
         if container.is_essential or (container.is_restarted and not is_service):
             continue
-        night = (
+        effect = (
             f"when {container.name} ends "
             + ("sooner than restartAttemptPeriod, " if container.is_restarted else "")
             + "it is not started again, and the task continues without it: all records go to stderr"
         )
-        yield Mistake(container.name, night, '"essential": true')
+        yield Mistake(container.name, effect, '"essential": true')
 
 
 @warning(
     finds="a Fluent Bit whose grace period is longer than its container's stop timeout",
-    night="SIGKILL ends the sidecar while it still delivers",
+    effect="SIGKILL ends the sidecar while it still delivers",
     why=(
         "Fluent Bit delivers for `LOGSHIP_GRACE_SECONDS` after SIGTERM, by default for 30 s. "
         "SIGKILL comes when the container's stop timeout is over; Kubernetes counts one grace "
@@ -251,9 +251,11 @@ def _sidecar_grace(unit: Unit) -> Iterator[Mistake]:
         if container.is_fluent_bit and container.is_unset("LOGSHIP_GRACE_SECONDS"):
             grace = _GRACE_SECONDS if container.is_logships else None
         if grace is not None and grace >= container.stop_seconds:
-            night = (
+            effect = (
                 f"Fluent Bit delivers for {grace:g} s after SIGTERM, and SIGKILL comes after "
                 f"{container.stop_seconds:g} s"
             )
             fair = max(1, int(container.stop_seconds * 0.8))
-            yield Mistake(container.name, night, variable(unit, "LOGSHIP_GRACE_SECONDS", f"{fair}"))
+            yield Mistake(
+                container.name, effect, variable(unit, "LOGSHIP_GRACE_SECONDS", f"{fair}")
+            )

@@ -16,7 +16,7 @@ _KEYS = ("logConfiguration", "logging")
 
 @error(
     finds="stderr, the last resort, leads back to the sidecar or nowhere",
-    night="records that the dead sidecar could not take are sent to the dead sidecar again",
+    effect="records that the dead sidecar could not take are sent to the dead sidecar again",
     why=(
         "The drivers awsfirelens and fluentd hand a container's output to the sidecar. Without "
         "`logConfiguration` Fargate keeps no output."
@@ -28,21 +28,21 @@ def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
     for container in _with_last_resort(unit):
         name = container.log_driver
         if name in _BACK:
-            night = (
+            effect = (
                 f"the driver {name} hands to the sidecar what logship writes to stderr because "
                 "that sidecar is gone"
             )
-            yield Mistake(container.name, night, _safe(unit))
+            yield Mistake(container.name, effect, _safe(unit))
         elif name == "none" or (
             name is None and unit.platform == Platform.ECS and unit.may_be_fargate
         ):
-            night = "stderr leads nowhere, so records that the sidecar did not take are lost"
-            yield Mistake(container.name, night, _safe(unit))
+            effect = "stderr leads nowhere, so records that the sidecar did not take are lost"
+            yield Mistake(container.name, effect, _safe(unit))
 
 
 @warning(
     finds="stderr, the last resort, is dropped when the log driver's buffer is full",
-    night="the spill is larger than the driver's buffer, and the rest is dropped in silence",
+    effect="the spill is larger than the driver's buffer, and the rest is dropped in silence",
     why=(
         "Since 25 June 2025 `non-blocking` is the default mode of every driver on ECS, with a "
         "buffer of 10 MB that drops what does not fit."
@@ -57,12 +57,12 @@ def _stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
         mode = container.log_options.get("mode")
         if mode == "non-blocking" or (mode is None and unit.platform == Platform.ECS):
             how = "is non-blocking" if mode else "has no mode, and ECS' default is non-blocking"
-            night = (
+            effect = (
                 f"the log driver {how}: when its buffer is full, it silently drops the records "
                 "that logship wrote to stderr because the sidecar did not take them"
             )
             change = '"mode": "blocking"' if unit.platform == Platform.ECS else "mode: blocking"
-            yield Mistake(container.name, night, change)
+            yield Mistake(container.name, effect, change)
 
 
 def _with_last_resort(unit: Unit) -> Iterator[Container]:
@@ -79,7 +79,7 @@ def _safe(unit: Unit) -> str:
 
 @warning(
     finds="a `LOGSHIP_LAST_RESORT` of `none`",
-    night="records that the sidecar does not take are dropped; only their numbers are reported",
+    effect="records that the sidecar does not take are dropped; only their numbers are reported",
     why=(
         "With `stderr`, the default, logship writes a record to stderr that it can neither "
         "deliver nor keep. With `none` it drops the record, counts it and declares its number."
@@ -90,5 +90,5 @@ def _safe(unit: Unit) -> str:
 def _last_resort_none(unit: Unit) -> Iterator[Mistake]:
     for container in unit.senders:
         if container.value("LOGSHIP_LAST_RESORT") == "none":
-            night = "a record that the sidecar does not take is dropped, and is in no log at all"
-            yield Mistake(container.name, night, variable(unit, "LOGSHIP_LAST_RESORT", "stderr"))
+            effect = "a record that the sidecar does not take is dropped, and is in no log at all"
+            yield Mistake(container.name, effect, variable(unit, "LOGSHIP_LAST_RESORT", "stderr"))

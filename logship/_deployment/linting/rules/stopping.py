@@ -36,7 +36,7 @@ _NO_CHAIN: _Chain = (0.0, ())
 
 @error(
     finds="a `stopTimeout` above Fargate's 120 s",
-    night="SIGKILL comes sooner than the file says",
+    effect="SIGKILL comes sooner than the file says",
     why="Fargate gives a container at most 120 s between SIGTERM and SIGKILL.",
     platforms=(Platform.ECS,),
     keys=_KEYS,
@@ -47,16 +47,16 @@ def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
     for container in unit.containers:
         if container.stop_seconds > FARGATE_STOP_SECONDS_MAX:
             more = container.stop_seconds - FARGATE_STOP_SECONDS_MAX
-            night = (
+            effect = (
                 f"Fargate gives a container at most 120 s, so SIGKILL comes {more:g} s before the "
                 "file says"
             )
-            yield Mistake(container.name, night, '"stopTimeout": 120')
+            yield Mistake(container.name, effect, '"stopTimeout": 120')
 
 
 @error(
     finds="a stop timeout that differs from the one that logship assumes",
-    night=(
+    effect=(
         "SIGKILL ends the drain without a report; or records go to stderr that the sidecar would "
         "have taken"
     ),
@@ -74,7 +74,7 @@ def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
         if believed is None:
             continue
         if believed > given:
-            night = (
+            effect = (
                 f"logship assumes {believed:g} s, but SIGKILL comes after {given:g} s, and records "
                 "still in the buffer are lost without a report"
             )
@@ -83,13 +83,13 @@ def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
                 change = f"{stop_time(unit, believed)}, or {change}"
             if unit.platform == Platform.KUBERNETES:
                 change = stop_time(unit, believed + container.pre_stop_seconds + _SIDECAR_SECONDS)
-            yield Mistake(container.name, night, change)
+            yield Mistake(container.name, effect, change)
         elif unit.platform != Platform.KUBERNETES and given - believed > max(5.0, 0.2 * given):
-            night = (
+            effect = (
                 f"logship stops waiting after {believed:g} s and writes to stderr what the sidecar "
                 f"would have taken in the other {given - believed:g} s"
             )
-            yield Mistake(container.name, night, variable(unit, _SETTING, f"{given:g}"))
+            yield Mistake(container.name, effect, variable(unit, _SETTING, f"{given:g}"))
 
 
 def _given_seconds(unit: Unit, container: Container) -> float:
@@ -100,7 +100,7 @@ def _given_seconds(unit: Unit, container: Container) -> float:
 
 @error(
     finds="stop timeouts that together exceed Spot's two minutes or the pod's grace period",
-    night=(
+    effect=(
         "the container that stops last, the sidecar, is killed with the records of all containers"
     ),
     why=(
@@ -122,12 +122,12 @@ def _spot(unit: Unit) -> Iterator[Mistake]:
     needed, chain = _longest_chain(unit)
     if needed > _SPOT_SECONDS:
         parts = " + ".join(f"{each.name} {each.stop_seconds:g}" for each in chain)
-        night = (
+        effect = (
             f"Spot gives two minutes for all containers, which stop one after the other ({parts} = "
             f"{needed:g} s), and SIGKILL ends the last one, the sidecar, with the records of all"
         )
         change = f'"stopTimeout" of {", ".join(each.name for each in chain)}: together at most 120'
-        yield Mistake(unit.name, night, change)
+        yield Mistake(unit.name, effect, change)
 
 
 def _longest_chain(unit: Unit) -> _Chain:
@@ -159,17 +159,17 @@ def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
     recoverers = [each.name for each in unit.recoverers if each.is_native_sidecar]
     needed = first + sum(believed[name] for name in recoverers) + _SIDECAR_SECONDS
     if needed > grace_seconds:
-        night = (
+        effect = (
             f"preStop, application and recoverer may take {needed - _SIDECAR_SECONDS:g} s of the "
             f"pod's {grace_seconds:g} s, and the sidecar is killed before it has written out what "
             "it acknowledged"
         )
-        yield Mistake(unit.name, night, stop_time(unit, needed))
+        yield Mistake(unit.name, effect, stop_time(unit, needed))
 
 
 @error(
     finds="a gunicorn that kills its workers, or is killed itself, before logship has drained",
-    night="workers are killed in the middle of their drain",
+    effect="workers are killed in the middle of their drain",
     why=(
         "gunicorn waits 30 s for its workers, or `--graceful-timeout`, and then kills them. The "
         "order is `LOGSHIP_STOP_TIMEOUT_SECONDS` ≤ `--graceful-timeout` ≤ the container's stop "
@@ -185,12 +185,12 @@ def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
             continue
         given = _given_seconds(unit, container)
         if seconds > given:
-            night = (
+            effect = (
                 f"gunicorn waits {seconds:g} s for its workers, the container has {given:g} s, and "
                 "SIGKILL ends workers in the middle of their drain"
             )
         elif seconds < believed:
-            night = (
+            effect = (
                 f"gunicorn kills its workers after {seconds:g} s, while logship drains for up to "
                 f"{believed:g} s; records still in their buffers are lost without a report"
             )
@@ -200,12 +200,12 @@ def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
         change = f"gunicorn --graceful-timeout {wanted:g} …"
         if believed > given:
             change += f", and {variable(unit, _SETTING, f'{given:g}')}"
-        yield Mistake(container.name, night, change)
+        yield Mistake(container.name, effect, change)
 
 
 @error(
     finds="a stop signal that is not among `stop_signals`",
-    night="the signal ends the program with records in its buffer, without a report",
+    effect="the signal ends the program with records in its buffer, without a report",
     why=(
         "The platform stops a container with the image's STOPSIGNAL, or with the signal that its "
         "file names; an ECS task definition names none. logship heeds the signals in "
@@ -223,11 +223,11 @@ def _stop_signal(unit: Unit) -> Iterator[Mistake]:
         if signum is None or believed is None or signum in believed:
             continue
         name = signal_name(signum)
-        night = (
+        effect = (
             f"the platform stops it with {name}, which is not among LOGSHIP_STOP_SIGNALS, so "
             "records still in the buffer are lost without a report"
         )
-        yield Mistake(container.name, night, _other_signal(unit, signum, believed))
+        yield Mistake(container.name, effect, _other_signal(unit, signum, believed))
 
 
 def _sent(unit: Unit, container: Container) -> str | None:

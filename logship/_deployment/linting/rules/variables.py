@@ -28,7 +28,7 @@ _redacted = redactor("fields", lambda value: value)
 
 @warning(
     finds="a `LOGSHIP_*` variable that logship does not read",
-    night="the variable has no effect, and the default applies",
+    effect="the variable has no effect, and the default applies",
     why=(
         "A mistyped name is worse than a wrong value: the value causes an error at the start, but "
         "the name has no effect."
@@ -44,14 +44,14 @@ def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
             if not name.startswith(_PREFIX) or name in known:
                 continue
             shown, meant = shown_name(name), meant_variable(name)
-            night = f"{shown} is not a logship setting: it has no effect, and the default applies"
+            effect = f"{shown} is not a logship setting: it has no effect, and the default applies"
             change = f"rename {shown} to {meant}" if meant else f"remove {shown}"
-            yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
+            yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))
 
 
 @error(
     finds="a `LOGSHIP_*` value that logship refuses",
-    night="the program does not start",
+    effect="the program does not start",
     why="logship checks all settings when it is installed, and raises an error if one is wrong.",
     keys=_ENVIRONMENT,
 )
@@ -62,10 +62,10 @@ def _wrong_setting(unit: Unit) -> Iterator[Mistake]:
         except SettingsError as error:
             for mistake in error.mistakes:
                 name = next((each for each in setting_variables() if f"({each})" in mistake), None)
-                night = f"the program does not start: {mistake}"
+                effect = f"the program does not start: {mistake}"
                 change = variable(unit, name, "…") if name else "see docs/settings"
                 line = container.lines.get(f"${name}")
-                yield Mistake(container.name, night, change, line)
+                yield Mistake(container.name, effect, change, line)
 
 
 def _environment(container: Container) -> dict[str, str]:
@@ -91,7 +91,7 @@ def _environment(container: Container) -> dict[str, str]:
 
 @warning(
     finds="a `LOGSHIP_DISABLED` that is set",
-    night="logship does nothing, and ships no record",
+    effect="logship does nothing, and ships no record",
     why="`LOGSHIP_DISABLED=1` makes every part of logship a no-op. It is meant for tests.",
     platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=("$LOGSHIP_DISABLED",),
@@ -100,13 +100,13 @@ def _disabled(unit: Unit) -> Iterator[Mistake]:
     for container in unit.senders:
         settings = settings_with(container, "disabled")
         if settings is not None and settings.disabled:
-            night = "logship is off: no record is shipped"
-            yield Mistake(container.name, night, "remove LOGSHIP_DISABLED")
+            effect = "logship is off: no record is shipped"
+            yield Mistake(container.name, effect, "remove LOGSHIP_DISABLED")
 
 
 @warning(
     finds="a secret in plain text in the environment",
-    night="the key can be read in the file, and in the description of the task",
+    effect="the key can be read in the file, and in the description of the task",
     why=(
         "A task definition, a manifest and an image are read by many. Use `secrets` on ECS, "
         "`secretKeyRef` on Kubernetes, `secrets` of compose with `LOGSHIP_SHARED_KEY_FILE` or the "
@@ -123,9 +123,9 @@ def _plain_secret(unit: Unit) -> Iterator[Mistake]:
             is_harmless = not value or value.startswith(_REFERENCES) or value.lower() in _SWITCHES
             if _is_secret(name) and not is_harmless:
                 shown = shown_name(name)
-                night = f"{shown} is in this file in plain text"
+                effect = f"{shown} is in this file in plain text"
                 change = f"take {shown} from a secret store, or name a file in {shown}_FILE"
-                yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
+                yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))
 
 
 def _is_secret(name: str) -> bool:
@@ -136,7 +136,7 @@ def _is_secret(name: str) -> bool:
 
 @note(
     finds="a `${NAME}` in an image, a `LOGSHIP_*` variable or an option of the log driver",
-    night="the container gets the text `${NAME}` itself, unless a tool fills it in",
+    effect="the container gets the text `${NAME}` itself, unless a tool fills it in",
     why=(
         "ECS and Kubernetes expand no `${NAME}`; Kubernetes expands `$(NAME)` in variables. So "
         "check the file that a tool such as `envsubst` has filled in. Commands and other variables "
@@ -152,9 +152,9 @@ def _placeholder(unit: Unit) -> Iterator[Mistake]:
         )
         if found:
             names = ", ".join(found)
-            night = f"nothing expands {names} in this file: the container gets this text itself"
+            effect = f"nothing expands {names} in this file: the container gets this text itself"
             change = "fill it in, as with envsubst, and check the result"
-            yield Mistake(container.name, night, change)
+            yield Mistake(container.name, effect, change)
 
 
 def _texts(container: Container) -> Iterator[str]:
@@ -168,7 +168,7 @@ def _texts(container: Container) -> Iterator[str]:
 
 @error(
     finds="a container whose image is empty",
-    night="the file is refused, or the container does not start",
+    effect="the file is refused, or the container does not start",
     why="`envsubst` replaces a variable that is not set by nothing, and reports no error.",
     platforms=(Platform.ECS, Platform.KUBERNETES),
     keys=("image",),
