@@ -18,13 +18,13 @@ from logship._audit.lines import STAMP_KEY
 from logship._audit.sources import CannotRead, Source, expected_in
 from logship._audit.text import verdict_as_json, verdict_as_text
 from logship._audit.verdict import Outcome
-from logship._cli.common import NamedPath, ending_with, only_given, show, show_text
+from logship._cli.common import FiniteRange, NamedPath, ending_with, only_given, show, show_text
 from logship._cli.watching import INTERVAL_SECONDS, BadState, follow
 
 INPUT = NamedPath(readable=False, allow_dash=True)
 """Any name: the audit itself says what is wrong with it. Shells complete file names."""
 
-SECONDS = click.FloatRange(0.0, min_open=True)
+SECONDS = FiniteRange(0.0, min_open=True)
 
 COLOURS = {
     "complete:": "green",

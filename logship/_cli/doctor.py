@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import click
 
-from logship._cli.common import show, show_text
+from logship._cli.common import FiniteRange, show, show_text
 from logship._deployment.doctor.examination import examine
 from logship._deployment.doctor.result import Result, as_json, as_lines, has_failed, verdict
 from logship._deployment.doctor.sidecars import Sending
@@ -42,7 +42,7 @@ COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
 @click.option(
     "--wait",
     "wait_seconds",
-    type=click.FloatRange(min=0.1, max=600),
+    type=FiniteRange(min=0.1, max=600),
     default=10.0,
     metavar="SECONDS",
     help="How long to wait for acks.",

@@ -17,7 +17,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from logship._cli.common import say, serve_metrics, takes_colours
+from logship._cli.common import FiniteRange, say, serve_metrics, takes_colours
 from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
 from logship._receiver.access import Access, AccessOptions
@@ -50,7 +50,7 @@ STOP_SIGNALS = signals_named("SIGTERM", "SIGINT", "SIGBREAK")
 RELOAD_SIGNALS = signals_named("SIGHUP")
 REOPEN_SIGNALS = RELOAD_SIGNALS | signals_named("SIGUSR1")
 
-SECONDS = click.FloatRange(0.0, min_open=True)
+SECONDS = FiniteRange(0.0, min_open=True)
 FILE = click.Path(exists=True, dir_okay=False)
 
 _say = functools.partial(say, "receive")

@@ -14,6 +14,7 @@ import click
 
 from logship import _system
 from logship._cli.common import (
+    FiniteRange,
     NamedPath,
     ending_with,
     fields_option,
@@ -136,7 +137,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 @click.option(
     "--orphan-wait",
     "orphan_seconds",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=5.0,
     metavar="SECONDS",
     help="How long to wait, after CMD's end, for processes that it left behind and that still "

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from logship import _system
-from logship._cli.common import show, show_text, wrong_settings_are_usage
+from logship._cli.common import FiniteRange, show, show_text, wrong_settings_are_usage
 from logship._metrics.outlet import pages_directory
 from logship._settings import Settings
 from logship._top.figures import History, Snapshot
@@ -43,7 +43,7 @@ COLOURS = {"logship top:": "cyan"}
 @click.option(
     "--interval",
     "interval_seconds",
-    type=click.FloatRange(min=0.2, max=3600),
+    type=FiniteRange(min=0.2, max=3600),
     default=2.0,
     metavar="SECONDS",
     help="Time between two readings. Processes write their numbers once a second.",

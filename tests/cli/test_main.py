@@ -54,6 +54,22 @@ def test_a_path_without_a_name_is_not_the_working_directory(words: tuple[str, ..
     assert result.output.endswith(": it has no name\n")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "--watch", "--interval", "inf", "out"),
+        ("doctor", "--wait", "nan"),
+        ("receive", "--idle-timeout", "nan"),
+        ("run", "--orphan-wait", "nan", "true"),
+        ("top", "--interval", "nan"),
+    ],
+)
+def test_a_time_is_a_finite_number(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert result.output.endswith(" is not a finite number\n")
+
+
 def test_ctrl_c_while_a_command_is_imported_has_its_own_code(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
