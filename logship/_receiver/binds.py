@@ -59,7 +59,7 @@ class Listener:
             self.socket = _open_tcp(bind) if self._path is None else _open_unix(self._path)
         except (OSError, UnicodeError) as error:  # UnicodeError: it cannot be a host's name
             reason = getattr(error, "strerror", None) or error
-            raise ListenError(f"cannot listen on {bind}: {reason}") from error
+            raise ListenError(f"cannot listen on {bind}: {reason}; give another --bind") from error
         self.bind = bind
         if self._path is None:
             host, port, *_ = self.socket.getsockname()

@@ -96,8 +96,8 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     budget = drain_budget_seconds(stop, settings.buffer_bytes_max, has_spool=has_spool)
     text = (
         f"full {'spools' if has_spool else 'buffers'} ({in_mib(held)} MiB) drain in {drain:.1f} s "
-        f"at the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are for "
-        "that"
+        f"at the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are "
+        "left for it"
     )
     if drain <= budget * _STOP_SHARE_WANTED:
         return Result(name, text)
@@ -131,7 +131,7 @@ def check_tag(
     """
     if not is_firelens(environ, task):
         if not is_default:
-            text = f"{tag!r}; no FireLens routes by it; whether an output takes it no ack shows"
+            text = f"{tag!r}; an ack does not show that an output of the sidecar takes this tag"
             return Result("tag", text)
         return warning(
             "tag",

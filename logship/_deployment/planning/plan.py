@@ -71,7 +71,7 @@ def _judge_stop(calculation: Calculation) -> Iterator[Verdict]:
     timeout = duration(calculation.deployment.stop_timeout_seconds)
     text = (
         f"At a stop a full {'spool' if has_spool else 'buffer'} drains in {duration(drain)}; of "
-        f"the stop timeout of {timeout}, {duration(budget)} are for that"
+        f"the stop timeout of {timeout}, {duration(budget)} are left for it"
     )
     if drain > budget:
         rest = "stays on the spool for a recoverer" if has_spool else "goes to stderr"

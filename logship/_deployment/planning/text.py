@@ -104,7 +104,7 @@ def _numbers(calculation: Calculation) -> Iterator[tuple[str, ...]]:
     share = calculation.sidecar_cores / deployment.cores
     yield "sidecar's CPU", f"{calculation.sidecar_cores:.2%} of a core, {share:.1%} of what it has"
     yield "sidecar's memory", size(calculation.sidecar_memory_bytes)
-    yield f"sidecar's buffer, destination {outage} away", size(calculation.sidecar_buffer_bytes)
+    yield f"sidecar's buffer, no destination for {outage}", size(calculation.sidecar_buffer_bytes)
 
 
 def _costs(

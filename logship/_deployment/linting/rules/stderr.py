@@ -29,8 +29,8 @@ def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
         name = container.log_driver
         if name in _BACK:
             effect = (
-                f"the driver {name} hands to the sidecar what logship writes to stderr because "
-                "that sidecar is gone"
+                "logship writes to stderr when the sidecar is gone, and the driver "
+                f"{name} sends that to the same sidecar"
             )
             yield Mistake(container.name, effect, _safe(unit))
         elif name == "none" or (
