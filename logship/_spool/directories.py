@@ -258,8 +258,10 @@ class ProcessDirectory:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def segments(self) -> list[str]:
-        """Return the names of the segments, in order."""
-        return sorted(filter(SEGMENT_NAME.fullmatch, os.listdir(self._directory)))  # noqa: PTH208 - a descriptor
+        """Return the names of the segments, in order; from any thread."""
+        # Its own descriptor: two threads that list by one see each other's place in the list.
+        with closing(os.open(".", OPEN_DIRECTORY, dir_fd=self._directory)) as listed:
+            return sorted(filter(SEGMENT_NAME.fullmatch, os.listdir(listed)))  # noqa: PTH208
 
     def allocate(self, name: str, size: int) -> int:
         """Make a file of zeros whose blocks are all there, and return its descriptor.
