@@ -199,6 +199,7 @@ class OwnDirectory:
         """Leave the directory; the chunks in it are in memory that dies with the process."""
         for segment in self.segments:
             segment.live.clear()
+            segment.tail = None  # else both keep each other, and the file stays mapped
         self.directory.leave()
 
     def _sync(self) -> None:

@@ -281,6 +281,7 @@ class SpoolStorage:
         """In a forked child: keep nothing of the parent's, neither the lock nor the files."""
         self._is_over = True
         own, self._own = self._own, None
+        self._latest = {}  # the frames of the parent's threads keep this object in the child
         if own is not None:
             own.abandon()
 
