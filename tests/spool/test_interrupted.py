@@ -14,10 +14,12 @@ from types import FrameType
 
 import pytest
 
+import logship._spool
 from logship._buffer.buffer import Buffer
 from logship._buffer.stream import Stream
 from logship._protocol.entries import unpack_entries
 from logship._spool.orphans import Orphans
+from logship._spool.slots import read_streams
 from logship._spool.storage import SpoolStorage
 from tests.spool.spools import (
     KEY,
@@ -30,7 +32,7 @@ from tests.spool.spools import (
     storage_in,
 )
 from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
-from tests.unit.interruptions import Interrupter
+from tests.unit.interruptions import BUFFER_ROOM, Interrupter
 
 # Since 3.15 the close of a generator is traced, and what is raised in it goes nowhere.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored while closing generator")
@@ -38,6 +40,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored while closing 
 POINTS_MAX = 9000
 STEP = 11
 """Every eleventh point in the normal suite: a scene has thousands."""
+
+SPOOL_ROOM = str(Path(logship._spool.__file__).parent)
+SPOOL_STEP = 5
 
 
 class Alarm(BaseException):
@@ -76,6 +81,8 @@ class Scene:
         }
         left = read_files(self.files.segments(), self.life)
         assert left.faults == []
+        slots = [each.stream for each in read_streams(self.files.streams(), self.life).streams]
+        assert len(slots) == len(set(slots))
         assert set(left.markers) == waiting
         assert len(left.markers) == len(waiting)
         report = self.buffer.report("", 0.0)
@@ -133,12 +140,15 @@ SCENES = [offer_more, offer_another_tag, offer_what_needs_another_segment, relea
 
 
 @pytest.mark.parametrize("act", SCENES, ids=lambda act: act.__name__)
+@pytest.mark.parametrize(
+    ("room", "step"), [(BUFFER_ROOM, STEP), (SPOOL_ROOM, SPOOL_STEP)], ids=["buffer", "spool"]
+)
 def test_an_exception_anywhere_leaves_buffer_and_files_agreed(
-    tmp_path: Path, act: Callable[[Scene], None]
+    tmp_path: Path, act: Callable[[Scene], None], room: str, step: int
 ) -> None:
-    for at in range(0, POINTS_MAX, STEP):
+    for at in range(0, POINTS_MAX, step):
         scene = Scene(tmp_path / str(at))
-        interrupter = Interrupter(_alarm, at)
+        interrupter = Interrupter(_alarm, at, room)
         try:
             interrupter.run(lambda scene=scene: act(scene))  # type: ignore[misc]
         except Alarm:
