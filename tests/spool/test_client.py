@@ -77,6 +77,19 @@ def test_the_next_client_ships_it_and_counts_its_own_alone(
     assert told in capfd.readouterr().err
 
 
+def test_a_relative_spool_stays_where_it_is_when_the_program_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = dead_life(_made(tmp_path), log_some)
+    monkeypatch.chdir(tmp_path)
+    with ReceiverProcess.start(tmp_path / "out") as receiver:
+        client = BackgroundClient(settings(Path("spool"), receiver.endpoint))
+        monkeypatch.chdir("/")
+        assert client.emit({"message": "new"})
+        wait_until(lambda: not left.exists(), "the old life is shipped")
+        client.close(timeout=20)
+
+
 def _made(tmp_path: Path) -> Path:
     path = tmp_path / "spool"
     path.mkdir(exist_ok=True)
