@@ -187,6 +187,18 @@ def test_a_record_beyond_the_spool_is_spilled_at_the_end(
     assert "from memory" in spilled
 
 
+def test_a_spill_announces_only_what_is_not_on_the_spool(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = BackgroundClient(settings(tmp_path))
+    for number in range(3):
+        assert client.emit({"message": f"spooled{number}"})
+    assert client.emit({"message": "from memory"}, tag="longer than a header can hold" * 10)
+    report = client.close(timeout=2)
+    assert (report.spooled, report.spilled) == (3, 1)
+    assert ": 1 waiting records are written to stderr" in capfd.readouterr().err
+
+
 def test_a_disabled_client_touches_no_spool(tmp_path: Path) -> None:
     client = BackgroundClient(settings(tmp_path, disabled=True))
     assert not client.emit({"message": "m"})
