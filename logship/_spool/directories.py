@@ -171,27 +171,27 @@ class ProcessDirectory:
                 is read-only, the lock is missing or no regular file, the directory is a link or
                 belongs to another user, the disk fails.
         """
-        directory = lock = -1
         try:
-            directory = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
-            _check_owner(directory, name)
-            lock = os.open(LOCK, OPEN_FILE, dir_fd=directory)
-            if not stat.S_ISREG(os.fstat(lock).st_mode):
-                raise SpoolError(f"{name}: its lock is not a regular file")
-            if not _flock(lock):
-                close(lock, directory)
-                return NotTaken.LOCKED
-            if not _is_at(lock, LOCK, directory) or not _is_at(directory, name, parent):
-                raise FileNotFoundError("it was replaced while it was being locked")
-            return cls(name, os.dup(parent), directory, lock)
+            with contextlib.ExitStack() as opened:
+                directory = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
+                opened.callback(close, directory)
+                _check_owner(directory, name)
+                lock = os.open(LOCK, OPEN_FILE, dir_fd=directory)
+                opened.callback(close, lock)
+                if not stat.S_ISREG(os.fstat(lock).st_mode):
+                    raise SpoolError(f"{name}: its lock is not a regular file")
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _is_at(lock, LOCK, directory) or not _is_at(directory, name, parent):
+                    raise FileNotFoundError("it was replaced while it was being locked")
+                taken = cls(name, os.dup(parent), directory, lock)
+                opened.pop_all()
+                return taken
+        except BlockingIOError:
+            return NotTaken.LOCKED
         except OSError as error:
-            close(lock, directory)
             if isinstance(error, FileNotFoundError) and not _exists(name, parent):
                 return NotTaken.GONE
             raise SpoolError(f"{name}: its lock cannot be taken: {error}") from error
-        except BaseException:
-            close(lock, directory)
-            raise
 
     def leave(self) -> None:
         """Give up the lock and close everything; the files stay. A forked child leaves alone."""
@@ -397,17 +397,4 @@ def _exists(name: str, parent: int) -> bool:
         return False
     except OSError:
         return True
-    return True
-
-
-def _flock(lock: int) -> bool:
-    """Take a lock; tell whether it was free.
-
-    Raises:
-        OSError: Neither is known.
-    """
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
     return True
