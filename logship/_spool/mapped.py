@@ -245,14 +245,12 @@ class StreamsFile:
         called again.
         """
         old = self._slots.get(stream)
-        if old is None or not self._is_provisional(old) or len(tag) > layout.TAG_BYTES_MAX:
+        if old is None or len(tag) > layout.TAG_BYTES_MAX:
             return
-        if self._put(stream, tag):
-            self._words[(layout.slot_at(old) + _CHECKSUM_WORD_AT) >> 3] = 0
-
-    def _is_provisional(self, slot: int) -> bool:
-        at = layout.slot_at(slot)
-        return layout.is_provisional_slot(self._mapping[at : at + layout.SLOT_BYTES])
+        at = layout.slot_at(old)
+        is_renamed = not layout.is_provisional_slot(self._mapping[at : at + layout.SLOT_BYTES])
+        if not is_renamed and self._put(stream, tag):
+            self._words[(at + _CHECKSUM_WORD_AT) >> 3] = 0
 
     def _put(self, stream: Stream, tag: bytes) -> bool:
         """Write a slot for the stream; tell whether there was a free one."""
