@@ -340,11 +340,6 @@ def process_directories(parent: int) -> list[str]:
     return sorted(filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(parent)))
 
 
-def oldest_first(parent: int, names: list[str]) -> list[str]:
-    """Return these names in the order in which their processes began their spools."""
-    return sorted(names, key=lambda each: (born_ns(parent, each), each))
-
-
 def born_ns(parent: int, name: str) -> int:
     """Return when a process began its spool; 0, and so the oldest, where that cannot be read."""
     with (
