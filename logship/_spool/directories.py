@@ -244,7 +244,8 @@ class ProcessDirectory:
     def is_held(self) -> bool:
         """Whether the lock is still ours: a program may close what it has not opened."""
         try:
-            return all(_system.identity_of(each) == known for each, known in self._opened)
+            opened = self._opened
+            return bool(opened) and all(_system.identity_of(each) == it for each, it in opened)
         except OSError as error:
             return error.errno != errno.EBADF
 

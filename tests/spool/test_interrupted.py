@@ -6,7 +6,9 @@ waiting, and when that is shipped, no segment stays in use.
 
 from __future__ import annotations
 
+import contextlib
 import pkgutil
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ from logship._buffer.stream import Stream
 from logship._protocol.entries import unpack_entries
 from logship._spool.orphans import Orphans
 from logship._spool.slots import read_streams
-from logship._spool.storage import SpoolStorage
+from logship._spool.storage import RETRY_SECONDS, SpoolStorage
 from tests.spool.spools import (
     KEY,
     SEGMENT_BYTES,
@@ -59,7 +61,10 @@ class Scene:
     def __init__(self, path: Path) -> None:
         path.mkdir()
         self.files = WatchedFiles()
-        self.storage: SpoolStorage = storage_in(path, mapper=self.files.map)
+        self.seconds = 0.0
+        self.storage: SpoolStorage = storage_in(
+            path, mapper=self.files.map, monotonic=lambda: self.seconds
+        )
         self.buffer: Buffer = buffer_on(self.storage)
         for number in range(12):
             assert offer(self.buffer, f"m{number}", "ab"[number % 2], 300)
@@ -69,6 +74,11 @@ class Scene:
             assert offer(self.buffer, f"m{number}", "a", 100)
         assert self.storage._own is not None
         self.life = self.storage._own.directory.id
+
+    def look_again(self) -> None:
+        """Look for the directory, which is due."""
+        self.seconds += RETRY_SECONDS
+        self.storage.maintain(self.buffer.exclusively)
 
     def check(self) -> None:
         """Compare buffer and files, then ship all."""
@@ -154,6 +164,27 @@ def test_an_exception_anywhere_leaves_buffer_and_files_agreed(
         except Alarm:
             assert interrupter.done
         scene.check()
+        if not interrupter.done:
+            return
+    raise AssertionError(f"more than {POINTS_MAX} points")
+
+
+def test_an_exception_while_a_lost_directory_is_left_does_not_end_the_use_of_the_spool(
+    tmp_path: Path,
+) -> None:
+    for at in range(0, POINTS_MAX, SPOOL_STEP):
+        scene = Scene(tmp_path / str(at))
+        for life in (tmp_path / str(at)).iterdir():
+            shutil.rmtree(life)
+        interrupter = Interrupter(_alarm, at, SPOOL_ROOM)
+        with contextlib.suppress(Alarm):
+            interrupter.run(scene.look_again)
+        scene.look_again()
+        scene.look_again()
+        assert offer(scene.buffer, "afterwards", "z")
+        *lost, afterwards = scene.buffer.unsettled()
+        assert afterwards.spooled
+        assert not any(chunk.spooled for chunk in lost)
         if not interrupter.done:
             return
     raise AssertionError(f"more than {POINTS_MAX} points")
