@@ -389,7 +389,8 @@ class Closing:
 
     def _say_why(self, plan: DrainPlan, now: float, progress: Progress) -> None:
         """Say how many records go to stderr before the deadline, and why."""
-        text = plan.reason_to_spill(now, progress, self._client.buffer.records_waiting)
+        unacked = self._client.buffer.report("", 0.0).unacked
+        text = plan.reason_to_spill(now, progress, unacked)
         self._last_resort.warn("spill", text)
 
     def _account(self) -> DrainReport:

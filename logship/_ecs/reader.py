@@ -88,7 +88,8 @@ class TaskReader:
 
     def when_over(self, callback: Callable[[], object]) -> None:
         """Call `callback` in any thread when reading is over; twice, if it is just ending."""
-        self._waiting = [*self._waiting, callback]
+        if not self.is_over:
+            self._waiting.append(callback)
         if self.is_over:
             callback()
 
@@ -105,7 +106,8 @@ class TaskReader:
             self.task = until_known(read_task, self._environ)
         finally:
             self._has_ended = True
-            for callback in self._waiting:
+            waiting, self._waiting = self._waiting, []  # a client may be gone by then
+            for callback in waiting:
                 callback()
 
 

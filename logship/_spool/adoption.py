@@ -254,14 +254,16 @@ class Adoption:
     def _name_missing(self, stream: OrphanStream, numbers: list[int]) -> bool:
         """Name the numbers before this chunk's that were never acked, and are in no chunk.
 
-        What is damaged or cannot be read may be what is missing, and is named already.
+        What is damaged or cannot be read may be what is missing, and is named already. Without
+        stamps a chunk does not show which numbers were dropped while it was open.
 
         Returns:
             Whether there are any.
         """
         orphan, expected, first = self.orphan, stream.expected_next, numbers[0]
         stream.expected_next = max(expected, numbers[-1] + 1)
-        if stream.slot is None or orphan.is_damaged or first <= expected:
+        is_known = stream.slot is not None and stream.stream.has_stamps
+        if not is_known or orphan.is_damaged or first <= expected:
             return False
         declared = merge_ranges([(gap.first, gap.last) for gap in stream.gaps])
         missing = subtract_ranges([(expected, first - 1)], declared)

@@ -171,27 +171,27 @@ class ProcessDirectory:
                 is read-only, the lock is missing or no regular file, the directory is a link or
                 belongs to another user, the disk fails.
         """
-        directory = lock = -1
         try:
-            directory = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
-            _check_owner(directory, name)
-            lock = os.open(LOCK, OPEN_FILE, dir_fd=directory)
-            if not stat.S_ISREG(os.fstat(lock).st_mode):
-                raise SpoolError(f"{name}: its lock is not a regular file")
-            if not _flock(lock):
-                close(lock, directory)
-                return NotTaken.LOCKED
-            if not _is_at(lock, LOCK, directory) or not _is_at(directory, name, parent):
-                raise FileNotFoundError("it was replaced while it was being locked")
-            return cls(name, os.dup(parent), directory, lock)
+            with contextlib.ExitStack() as opened:
+                directory = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
+                opened.callback(close, directory)
+                _check_owner(directory, name)
+                lock = os.open(LOCK, OPEN_FILE, dir_fd=directory)
+                opened.callback(close, lock)
+                if not stat.S_ISREG(os.fstat(lock).st_mode):
+                    raise SpoolError(f"{name}: its lock is not a regular file")
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _is_at(lock, LOCK, directory) or not _is_at(directory, name, parent):
+                    raise FileNotFoundError("it was replaced while it was being locked")
+                taken = cls(name, os.dup(parent), directory, lock)
+                opened.pop_all()
+                return taken
+        except BlockingIOError:
+            return NotTaken.LOCKED
         except OSError as error:
-            close(lock, directory)
             if isinstance(error, FileNotFoundError) and not _exists(name, parent):
                 return NotTaken.GONE
             raise SpoolError(f"{name}: its lock cannot be taken: {error}") from error
-        except BaseException:
-            close(lock, directory)
-            raise
 
     def leave(self) -> None:
         """Give up the lock and close everything; the files stay. A forked child leaves alone."""
@@ -244,7 +244,8 @@ class ProcessDirectory:
     def is_held(self) -> bool:
         """Whether the lock is still ours: a program may close what it has not opened."""
         try:
-            return all(_system.identity_of(each) == known for each, known in self._opened)
+            opened = self._opened
+            return bool(opened) and all(_system.identity_of(each) == it for each, it in opened)
         except OSError as error:
             return error.errno != errno.EBADF
 
@@ -258,8 +259,10 @@ class ProcessDirectory:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def segments(self) -> list[str]:
-        """Return the names of the segments, in order."""
-        return sorted(filter(SEGMENT_NAME.fullmatch, os.listdir(self._directory)))  # noqa: PTH208 - a descriptor
+        """Return the names of the segments, in order; from any thread."""
+        # Its own descriptor: two threads that list by one see each other's place in the list.
+        with closing(os.open(".", OPEN_DIRECTORY, dir_fd=self._directory)) as listed:
+            return sorted(filter(SEGMENT_NAME.fullmatch, os.listdir(listed)))  # noqa: PTH208
 
     def allocate(self, name: str, size: int) -> int:
         """Make a file of zeros whose blocks are all there, and return its descriptor.
@@ -338,11 +341,6 @@ def process_directories(parent: int) -> list[str]:
     return sorted(filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(parent)))
 
 
-def oldest_first(parent: int, names: list[str]) -> list[str]:
-    """Return these names in the order in which their processes began their spools."""
-    return sorted(names, key=lambda each: (born_ns(parent, each), each))
-
-
 def born_ns(parent: int, name: str) -> int:
     """Return when a process began its spool; 0, and so the oldest, where that cannot be read."""
     with (
@@ -395,17 +393,4 @@ def _exists(name: str, parent: int) -> bool:
         return False
     except OSError:
         return True
-    return True
-
-
-def _flock(lock: int) -> bool:
-    """Take a lock; tell whether it was free.
-
-    Raises:
-        OSError: Neither is known.
-    """
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
     return True

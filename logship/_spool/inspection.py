@@ -11,7 +11,6 @@ from logship._spool.directories import (
     ProcessDirectory,
     SpoolError,
     born_ns,
-    oldest_first,
     open_spool_directory,
     process_directories,
 )
@@ -28,8 +27,9 @@ def inspect_spool(path: Path) -> Iterator[dict[str, object]]:
         SpoolError: `path` is not a directory of a spool.
     """
     with closing(open_spool_directory(path, any_owner=True)) as parent:
-        for name in oldest_first(parent, process_directories(parent)):
-            born, found = born_ns(parent, name), _inspect(parent, name)
+        names = process_directories(parent)
+        for born, name in sorted((born_ns(parent, each), each) for each in names):
+            found = _inspect(parent, name)
             if found is not None:
                 yield {"life": name, "born_ns": born, **found}
 

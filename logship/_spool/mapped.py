@@ -231,12 +231,11 @@ class StreamsFile:
         self._owner = owner
         self._mapping = mapping
         self._words = words
-        self._slots: dict[str, int] = {}
-        self._users: list[Stream | None] = []
+        self._slots: dict[Stream, int] = {}
 
     def add(self, stream: Stream, tag: bytes) -> None:
         """Give the stream a slot, if it has none and there is one."""
-        if stream.id not in self._slots:
+        if stream not in self._slots:
             self._put(stream, tag)
 
     def rename(self, stream: Stream, tag: bytes) -> None:
@@ -245,16 +244,13 @@ class StreamsFile:
         A reader that finds both, because the process died in between, takes the final one. May be
         called again.
         """
-        old = self._slots.get(stream.id)
-        if old is None or not self._is_provisional(old) or len(tag) > layout.TAG_BYTES_MAX:
+        old = self._slots.get(stream)
+        if old is None or len(tag) > layout.TAG_BYTES_MAX:
             return
-        if self._put(stream, tag):
-            self._words[(layout.slot_at(old) + _CHECKSUM_WORD_AT) >> 3] = 0
-            self._users[old] = None
-
-    def _is_provisional(self, slot: int) -> bool:
-        at = layout.slot_at(slot)
-        return layout.is_provisional_slot(self._mapping[at : at + layout.SLOT_BYTES])
+        at = layout.slot_at(old)
+        is_renamed = not layout.is_provisional_slot(self._mapping[at : at + layout.SLOT_BYTES])
+        if not is_renamed and self._put(stream, tag):
+            self._words[(at + _CHECKSUM_WORD_AT) >> 3] = 0
 
     def _put(self, stream: Stream, tag: bytes) -> bool:
         """Write a slot for the stream; tell whether there was a free one."""
@@ -275,10 +271,7 @@ class StreamsFile:
         self._mapping[at : at + _CHECKSUM_WORD_AT] = packed[:_CHECKSUM_WORD_AT]
         self._mapping[at + behind : at + layout.SLOT_BYTES] = packed[behind:]
         self._words[index] = int.from_bytes(packed[_CHECKSUM_WORD_AT:behind], sys.byteorder)
-        for user in filter(None, self._users[slot : slot + 1]):
-            self._slots.pop(user.id, None)
-        self._users[slot : slot + 1] = [stream]
-        self._slots[stream.id] = slot
+        self._slots[stream] = slot
         return True
 
     def note(self, stream: Stream, next_number: int) -> None:
@@ -310,7 +303,7 @@ class StreamsFile:
 
     def leave_ends(self) -> None:
         """Leave the end of each stream to a recoverer, which may have written it already."""
-        for stream in filter(None, self._users):
+        for stream in self._slots:
             stream.leave_end()
 
     def _opened(self, stream: Stream) -> int:
@@ -319,13 +312,14 @@ class StreamsFile:
 
     def _index(self, stream: Stream, at: int) -> int | None:
         """Return the index of a word of the stream's slot; None if it has no slot."""
-        slot = self._slots.get(stream.id)
+        slot = self._slots.get(stream)
         return None if slot is None else (layout.slot_at(slot) + at) >> 3
 
     def _free_slot(self) -> int | None:
-        if len(self._users) < layout.SLOTS:
-            return len(self._users)
-        for slot, user in enumerate(self._users):
-            if user is None or (user.end is not None and not user.unsettled):
-                return slot
+        used = set(self._slots.values())
+        if len(used) < layout.SLOTS:
+            return next(slot for slot in range(layout.SLOTS) if slot not in used)
+        for stream in self._slots:
+            if stream.end is not None and not stream.unsettled:
+                return self._slots.pop(stream)
         return None

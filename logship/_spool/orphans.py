@@ -22,8 +22,8 @@ from logship._spool.directories import (
     NotTaken,
     ProcessDirectory,
     SpoolError,
+    born_ns,
     free_bytes,
-    oldest_first,
     open_spool_directory,
     process_directories,
     sweep,
@@ -290,7 +290,7 @@ class Orphans:
         ours = {each.orphan.name for each in self._adoptions}
         names = [each for each in process_directories(parent) if each not in ours]
         due = [each for each in names if not self._is_too_early(each, parent)]
-        self._seen.extend(oldest_first(parent, due))
+        self._seen.extend(sorted(due, key=lambda each: (born_ns(parent, each), each)))
         return self._oldest_seen(parent)
 
     def _oldest_seen(self, parent: int) -> ProcessDirectory | None:

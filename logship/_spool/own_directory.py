@@ -110,8 +110,8 @@ class OwnDirectory:
 
     def allocate(
         self, need: int, locked: Callable[[Callable[[], Any]], Any] = operator.call
-    ) -> Segment | None:
-        """Add a segment where a chunk of `need` bytes may begin; None where the bound forbids it.
+    ) -> None:
+        """Add a segment where a chunk of `need` bytes may begin, unless the bound forbids it.
 
         Args:
             need: How many bytes.
@@ -125,12 +125,11 @@ class OwnDirectory:
         if self.bytes_on_disk + size > self._bytes_max:
             self.unlink(locked(lambda: self.take_surplus(spares=0)))  # another size is needed now
             if self.bytes_on_disk + size > self._bytes_max:
-                return None
+                return
         name = f"segment-{next(self._file_numbers):08d}.spool"
         header = layout.pack_segment_header(size, self.directory.id)
         segment = Segment(name, size, *self._mapped(name, size, header))
         locked(lambda: self.segments.append(segment))
-        return segment
 
     def wants_spare(self) -> bool:
         """Tell whether another segment will be needed soon, and there is none, and there may be."""
@@ -199,6 +198,7 @@ class OwnDirectory:
         """Leave the directory; the chunks in it are in memory that dies with the process."""
         for segment in self.segments:
             segment.live.clear()
+            segment.tail = None  # else both keep each other, and the file stays mapped
         self.directory.leave()
 
     def _sync(self) -> None:

@@ -281,6 +281,7 @@ class SpoolStorage:
         """In a forked child: keep nothing of the parent's, neither the lock nor the files."""
         self._is_over = True
         own, self._own = self._own, None
+        self._latest = {}  # the frames of the parent's threads keep this object in the child
         if own is not None:
             own.abandon()
 
@@ -292,8 +293,8 @@ class SpoolStorage:
         """See whether the process directory is still this process's; try what failed."""
         loss = None if self._own is None else self._own.loss()
         if loss is not None:
-            locked(self._leave_lost)
             self._fail(f"{self.path}: {loss}")
+            locked(self._leave_lost)
         own = self._own
         if own is not None and own.sync_error is not None and not self._is_unsynced:
             self._is_unsynced = True
@@ -311,9 +312,10 @@ class SpoolStorage:
             self.news.append(("spool", f"the spool {self.path} can be written again and is in use"))
 
     def _leave_lost(self) -> None:
-        own, self._own = self._own, None
-        if own is not None:
-            own.leave_lost()
+        """Leave a directory that is lost; where this is interrupted, the next look does it."""
+        if self._own is not None:
+            self._own.leave_lost()
+            self._own = None
 
     def _leave_memory(self) -> None:
         """Have the chunks in memory take no more records, and open no more of them."""

@@ -209,7 +209,7 @@ def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
     """A stream's slot gets its checksum byte by byte: killed there, it looks damaged."""
 
     def add(self: StreamsFile, stream: Stream, tag: bytes) -> None:
-        slot = None if stream.id in self._slots else self._free_slot()
+        slot = None if stream in self._slots else self._free_slot()
         if slot is None:
             return
         packed = pack_slot(stream.id, tag, stream.next_number, self._owner)
@@ -219,8 +219,7 @@ def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
         self._mapping[checksum_at + 4 : checksum_at + 4 + len(rest)] = rest
         checksum = packed[SLOT_CHECKSUM_AT : SLOT_CHECKSUM_AT + 4]
         self._mapping[checksum_at : checksum_at + 4] = checksum
-        self._users[slot : slot + 1] = [stream]
-        self._slots[stream.id] = slot
+        self._slots[stream] = slot
 
     patch.setattr(StreamsFile, "add", add)
 

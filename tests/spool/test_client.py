@@ -77,6 +77,19 @@ def test_the_next_client_ships_it_and_counts_its_own_alone(
     assert told in capfd.readouterr().err
 
 
+def test_a_relative_spool_stays_where_it_is_when_the_program_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = dead_life(_made(tmp_path), log_some)
+    monkeypatch.chdir(tmp_path)
+    with ReceiverProcess.start(tmp_path / "out") as receiver:
+        client = BackgroundClient(settings(Path("spool"), receiver.endpoint))
+        monkeypatch.chdir("/")
+        assert client.emit({"message": "new"})
+        wait_until(lambda: not left.exists(), "the old life is shipped")
+        client.close(timeout=20)
+
+
 def _made(tmp_path: Path) -> Path:
     path = tmp_path / "spool"
     path.mkdir(exist_ok=True)
@@ -172,6 +185,18 @@ def test_a_record_beyond_the_spool_is_spilled_at_the_end(
     lines = [json.loads(each) for each in capfd.readouterr().err.splitlines() if each[0] == "{"]
     spilled = [each["record"]["message"] for each in lines if each["logship"] == "spilled"]
     assert "from memory" in spilled
+
+
+def test_a_spill_announces_only_what_is_not_on_the_spool(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = BackgroundClient(settings(tmp_path))
+    for number in range(3):
+        assert client.emit({"message": f"spooled{number}"})
+    assert client.emit({"message": "from memory"}, tag="longer than a header can hold" * 10)
+    report = client.close(timeout=2)
+    assert (report.spooled, report.spilled) == (3, 1)
+    assert ": 1 waiting records are written to stderr" in capfd.readouterr().err
 
 
 def test_a_disabled_client_touches_no_spool(tmp_path: Path) -> None:

@@ -145,6 +145,16 @@ def test_no_recoverer_sees_a_directory_that_is_half_removed(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_thread_that_reads_a_directory_hides_nothing_from_its_removal(tmp_path: Path) -> None:
+    """The thread that syncs lists it, too, and a descriptor has one place in the list."""
+    directory = ProcessDirectory.begin(tmp_path, os.urandom)
+    (tmp_path / directory.name / "segment-00000001.spool").write_bytes(b"chunks")
+    with os.scandir(directory._directory) as other:
+        next(other)
+        directory.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_whose_open_files_only_get_other_names_is_swept_away_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,25 @@ def test_a_forked_child_writes_nothing_into_its_parents_files(tmp_path: Path) ->
     storage.close()
     assert {each: each.read_bytes() for each in tmp_path.glob("*/*")} == before
     assert recover(tmp_path).markers == ["parent"]
+
+
+def test_a_child_does_not_keep_the_place_of_files_that_its_parent_removes(tmp_path: Path) -> None:
+    """The frames of the parent's threads keep the storage in the child, as this variable does."""
+    storage, buffer = spooled(tmp_path)
+    assert offer(buffer, "open", "a")
+    assert offer(buffer, "sealed", "b")
+    buffer.seal_all()
+    assert offer(buffer, "parent", "a")
+    maps = Path("/proc/self/maps")
+    assert str(tmp_path) in maps.read_text()
+    gc.disable()
+    try:
+        storage.abandon()
+        del buffer
+        assert str(tmp_path) not in maps.read_text()
+    finally:
+        gc.enable()
+    storage.close()
 
 
 def test_a_fork_costs_no_more_than_what_the_open_chunks_hold(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from logship._buffer.buffer import Buffer
+from logship._buffer.entrance import Outcome
 from logship._spool.orphans import Orphans
 from tests.spool.programs import NOWHERE, Spools
 from tests.spool.spools import KEY, offer
 from tests.spool.test_damage import set_commit_word
 from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
 from tests.support.memory import traced_memory
+from tests.support.packing import pack_record
 
 MIB = 1024 * 1024
 
@@ -303,6 +305,27 @@ def test_acks_in_any_order_and_dropped_records_are_no_missing_segment(tmp_path: 
 
     dead_life(tmp_path, acks_the_second)
     sidecar = recover(tmp_path)
+    assert sidecar.orphans.counters.notes == []
+    assert sidecar.orphans.is_complete
+
+
+def test_without_stamps_a_dropped_record_is_no_missing_segment(tmp_path: Path) -> None:
+    """A chunk does not show the number that was dropped while it was open."""
+
+    def drop_one(buffer: Buffer) -> None:
+        def log(text: str) -> None:
+            entry = pack_record({"message": text}, 1, extra_fields=0)
+            assert buffer.offer("tag", entry) is Outcome.ACCEPTED
+
+        log("before")
+        assert buffer.number_and_drop("tag", b"", "overflow") is not None
+        log("after")
+        buffer.seal_all()
+        log("next chunk")
+
+    dead_life(tmp_path, drop_one, stamp_key=None)
+    sidecar = recover(tmp_path)
+    assert sidecar.markers == ["before", "after", "next chunk"]
     assert sidecar.orphans.counters.notes == []
     assert sidecar.orphans.is_complete
 

@@ -6,7 +6,9 @@ waiting, and when that is shipped, no segment stays in use.
 
 from __future__ import annotations
 
+import contextlib
 import pkgutil
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,11 +16,13 @@ from types import FrameType
 
 import pytest
 
+import logship._spool
 from logship._buffer.buffer import Buffer
 from logship._buffer.stream import Stream
 from logship._protocol.entries import unpack_entries
 from logship._spool.orphans import Orphans
-from logship._spool.storage import SpoolStorage
+from logship._spool.slots import read_streams
+from logship._spool.storage import RETRY_SECONDS, SpoolStorage
 from tests.spool.spools import (
     KEY,
     SEGMENT_BYTES,
@@ -30,7 +34,7 @@ from tests.spool.spools import (
     storage_in,
 )
 from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
-from tests.unit.interruptions import Interrupter
+from tests.unit.interruptions import BUFFER_ROOM, Interrupter
 
 # Since 3.15 the close of a generator is traced, and what is raised in it goes nowhere.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored while closing generator")
@@ -38,6 +42,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored while closing 
 POINTS_MAX = 9000
 STEP = 11
 """Every eleventh point in the normal suite: a scene has thousands."""
+
+SPOOL_ROOM = str(Path(logship._spool.__file__).parent)
+SPOOL_STEP = 5
 
 
 class Alarm(BaseException):
@@ -54,7 +61,10 @@ class Scene:
     def __init__(self, path: Path) -> None:
         path.mkdir()
         self.files = WatchedFiles()
-        self.storage: SpoolStorage = storage_in(path, mapper=self.files.map)
+        self.seconds = 0.0
+        self.storage: SpoolStorage = storage_in(
+            path, mapper=self.files.map, monotonic=lambda: self.seconds
+        )
         self.buffer: Buffer = buffer_on(self.storage)
         for number in range(12):
             assert offer(self.buffer, f"m{number}", "ab"[number % 2], 300)
@@ -64,6 +74,11 @@ class Scene:
             assert offer(self.buffer, f"m{number}", "a", 100)
         assert self.storage._own is not None
         self.life = self.storage._own.directory.id
+
+    def look_again(self) -> None:
+        """Look for the directory, which is due."""
+        self.seconds += RETRY_SECONDS
+        self.storage.maintain(self.buffer.exclusively)
 
     def check(self) -> None:
         """Compare buffer and files, then ship all."""
@@ -76,6 +91,8 @@ class Scene:
         }
         left = read_files(self.files.segments(), self.life)
         assert left.faults == []
+        slots = [each.stream for each in read_streams(self.files.streams(), self.life).streams]
+        assert len(slots) == len(set(slots))
         assert set(left.markers) == waiting
         assert len(left.markers) == len(waiting)
         report = self.buffer.report("", 0.0)
@@ -133,17 +150,41 @@ SCENES = [offer_more, offer_another_tag, offer_what_needs_another_segment, relea
 
 
 @pytest.mark.parametrize("act", SCENES, ids=lambda act: act.__name__)
+@pytest.mark.parametrize(
+    ("room", "step"), [(BUFFER_ROOM, STEP), (SPOOL_ROOM, SPOOL_STEP)], ids=["buffer", "spool"]
+)
 def test_an_exception_anywhere_leaves_buffer_and_files_agreed(
-    tmp_path: Path, act: Callable[[Scene], None]
+    tmp_path: Path, act: Callable[[Scene], None], room: str, step: int
 ) -> None:
-    for at in range(0, POINTS_MAX, STEP):
+    for at in range(0, POINTS_MAX, step):
         scene = Scene(tmp_path / str(at))
-        interrupter = Interrupter(_alarm, at)
+        interrupter = Interrupter(_alarm, at, room)
         try:
             interrupter.run(lambda scene=scene: act(scene))  # type: ignore[misc]
         except Alarm:
             assert interrupter.done
         scene.check()
+        if not interrupter.done:
+            return
+    raise AssertionError(f"more than {POINTS_MAX} points")
+
+
+def test_an_exception_while_a_lost_directory_is_left_does_not_end_the_use_of_the_spool(
+    tmp_path: Path,
+) -> None:
+    for at in range(0, POINTS_MAX, SPOOL_STEP):
+        scene = Scene(tmp_path / str(at))
+        for life in (tmp_path / str(at)).iterdir():
+            shutil.rmtree(life)
+        interrupter = Interrupter(_alarm, at, SPOOL_ROOM)
+        with contextlib.suppress(Alarm):
+            interrupter.run(scene.look_again)
+        scene.look_again()
+        scene.look_again()
+        assert offer(scene.buffer, "afterwards", "z")
+        *lost, afterwards = scene.buffer.unsettled()
+        assert afterwards.spooled
+        assert not any(chunk.spooled for chunk in lost)
         if not interrupter.done:
             return
     raise AssertionError(f"more than {POINTS_MAX} points")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -128,6 +129,28 @@ def test_an_endpoint_that_fails_at_first_is_asked_again() -> None:
         metadata.status = 200
         assert told.wait(30)
         assert reader.task is not None
+
+
+def test_a_client_that_waited_for_the_task_can_go_when_it_is_known() -> None:
+    class Client:
+        def wake(self) -> None:
+            self.is_awake = True
+
+    def client_of(reader: TaskReader) -> weakref.ref[Client]:
+        client = Client()
+        reader.when_over(client.wake)
+        return weakref.ref(client)
+
+    assert client_of(TaskReader({}))() is None
+    with TaskMetadata(OWN) as metadata:
+        metadata.is_silent = True
+        reader = TaskReader(metadata.environ)
+        reader.start()
+        assert metadata.was_asked.wait(30)
+        client = client_of(reader)
+        assert client() is not None
+        metadata.is_silent = False
+        wait_until(lambda: client() is None, "the client is gone")
 
 
 def test_one_that_goes_on_failing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
