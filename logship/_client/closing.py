@@ -380,7 +380,9 @@ class Closing:
         if self._plan.give_up_when_stalled:
             waited = self._monotonic() - self._plan.started_seconds
             text = f"giving up on the sidecar after {waited:.1f} s{progress.unanswered}"
-            self._last_resort.warn("give up", f"{text}; what is left goes to stderr")
+            is_new = progress.last_ack_seconds is None
+            hint = " (is none meant to run here? set LOGSHIP_DISABLED=1)" if is_new else ""
+            self._last_resort.warn("give up", f"{text}; what is left goes to stderr{hint}")
         return self._say_begins(self._account())
 
     def _say_begins(self, account: DrainReport) -> bool:

@@ -88,11 +88,17 @@ def test_intake_is_closed_first_and_sending_is_hurried(stderr: Stderr) -> None:
     assert len(end.shipper.hurried) == 1
 
 
-def test_a_program_that_ends_by_itself_does_not_wait_after_the_spill(stderr: Stderr) -> None:
+@pytest.mark.parametrize("has_acked", [False, True])
+def test_a_program_that_ends_by_itself_does_not_wait_after_the_spill(
+    stderr: Stderr, has_acked: bool
+) -> None:
     end = End(stderr, plan=DrainPlan.by_itself(0.0, 15.0, 120.0))
+    end.shipper.last_ack_seconds = 0.0 if has_acked else None
     assert 15.0 <= end.run() < 16.0
     assert len(stderr.json("spilled")) == 11
-    assert "giving up on the sidecar" in stderr.warnings()[0]
+    (said,) = stderr.warnings()
+    assert said.startswith("logship: giving up on the sidecar after 15.0 s; what is left goes to")
+    assert ("LOGSHIP_DISABLED" in said) == (not has_acked)
 
 
 def test_without_a_shipper_there_is_nothing_to_wait_for(stderr: Stderr) -> None:
