@@ -288,8 +288,8 @@ class Estate:
         missing = {
             stamp for stamp, serial in heir.accepted.items() if serial not in self._arrived[stamp]
         }
-        # What is damaged may have declared any of them.
-        missing -= heir.given_up if heir.damages else heir.untold
+        # What is damaged, or cannot be read any more, may have declared any of them.
+        missing -= heir.given_up if heir.damages or heir.unreadable else heir.untold
         missing -= stays | self._refused_without_a_gap(missing, kept)
         declared = to_declare | self._declared
         reasons = {stamp: declared[stamp] for stamp in missing if stamp in declared}

@@ -96,6 +96,14 @@ def test_what_a_killed_process_gave_up_must_be_declared_unless_nothing_could(unt
         estate.settle([])
 
 
+def test_what_it_gave_up_may_be_declared_in_a_chunk_that_cannot_be_read_any_more() -> None:
+    estate = estate_of(set(), unspooled=0, hit=[])
+    given_up = {(STREAM, each) for each in (2, 3, 4, 5)}
+    estate.excused(estate.life_of(DIRECTORY), given_up=given_up, untold=set())
+    estate.unreadable(DIRECTORY, {(STREAM, 6)})
+    estate.settle([DIRECTORY])
+
+
 def ended_twice(at_risk: set[Stamp], first: object, second: object) -> Estate:
     estate = estate_of(at_risk, unspooled=0, hit=[])
     estate.acked(frame([2, 3, 4, 5], serials=[2, 3, 4, 5]))
