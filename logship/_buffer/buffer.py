@@ -38,7 +38,7 @@ from logship._buffer.losses import Numbered
 from logship._buffer.section import Section
 from logship._buffer.spilling import Spilling
 from logship._buffer.streams import Streams
-from logship._buffer.wakeups import Shipper
+from logship._buffer.wakeups import ShipperState
 from logship._reasons import OVERFLOW
 
 T = TypeVar("T")
@@ -137,14 +137,16 @@ class Buffer:
                 return None
             return self._accumulator.number_and_drop(tag, body, reason)
 
-        numbered = self._section.if_free(drop, None)
+        numbered = self._section.if_soon_free(drop, None)
         if numbered is None:
             self._entrance.refuse(tag)
         return numbered
 
     def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
         """Count a dropped record as spilled: it reached stderr after all."""
-        self._section.if_free(lambda: self._accumulator.dropped_was_spilled(numbered, reason), None)
+        self._section.if_soon_free(
+            lambda: self._accumulator.dropped_was_spilled(numbered, reason), None
+        )
 
     def drop_oldest(self) -> bool:
         """Drop the oldest chunk that is not on its way, and declare its numbers.
@@ -160,7 +162,7 @@ class Buffer:
             self._accumulator.give_up(chunk, OVERFLOW)
             return True
 
-        return self._section.if_free(drop, False)
+        return self._section.if_soon_free(drop, False)
 
     def when_space(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Arrange for one call of `callback` when bytes come free or intake closes.
@@ -217,7 +219,7 @@ class Buffer:
         """
 
         def seal() -> None:
-            self._section.wakeups.shipper = Shipper.AWAKE
+            self._section.wakeups.shipper = ShipperState.AWAKE
             if self._next_sealed() is not None:
                 return
             for chunk in list(self._chunks.open.values()):
@@ -236,7 +238,7 @@ class Buffer:
         """
         if not self._section.is_owned():
             self._section.exclusively(self._chunks.seal_all)
-        return self._chunks.opened
+        return self._chunks.opened_count
 
     def take(self) -> Chunk | None:
         """Hand the oldest sealed chunk to delivery, or return None if there is none.
@@ -299,7 +301,7 @@ class Buffer:
 
         def settled() -> int:
             serials = [chunk.serial for chunk in self._chunks.unsettled.values()]
-            return min(serials) - 1 if serials else self._chunks.opened
+            return min(serials) - 1 if serials else self._chunks.opened_count
 
         return self._section.exclusively(settled)
 
@@ -390,7 +392,7 @@ class Buffer:
     @property
     def chunks_opened(self) -> int:
         """How many chunks were opened so far."""
-        return self._chunks.opened
+        return self._chunks.opened_count
 
     @property
     def adopted(self) -> list[Chunk]:
@@ -431,7 +433,9 @@ class Buffer:
 
         None where the section cannot be entered now.
         """
-        return self._section.if_free(lambda: account_of(self._accumulator, self.unspooled), None)
+        return self._section.if_soon_free(
+            lambda: account_of(self._accumulator, self.unspooled), None
+        )
 
     def report(self, reason: str, seconds: float) -> DrainReport:
         """Return what became of every record so far."""
@@ -456,7 +460,7 @@ class Buffer:
     def _rest(self) -> float | None:
         """Declare that the shipper rests, then look once more; see `next_deadline_seconds`."""
         section, open_chunks = self._section, self._chunks.open
-        section.wakeups.shipper = Shipper.TIMED if open_chunks else Shipper.ASLEEP
+        section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
         if self._next_sealed() is not None:
             return None
         oldest = self._streams.first_to_go(open_chunks.values())
@@ -464,7 +468,7 @@ class Buffer:
             return oldest.opened_seconds + self.linger_seconds
         if not open_chunks and not len(section.inbox):
             return None
-        section.wakeups.shipper = Shipper.TIMED  # for what waits for its tag, or is stuck
+        section.wakeups.shipper = ShipperState.TIMED  # for what waits for its tag, or is stuck
         return self._monotonic() + self.linger_seconds
 
     def _next_sealed(self) -> Chunk | None:

@@ -55,7 +55,7 @@ class Admission:
         """Do what the policy says where an offered entry found no place.
 
         Returns:
-            `ACCEPTED`; `FULL` where the record was dropped or spilled, and has a number; `CLOSED`
+            `ACCEPTED`; `FULL` where the record was dropped or spilled, and has a number; `REFUSED`
             where it has none, and is counted as refused.
         """
         return self._when_full(tag, body) if outcome is Outcome.FULL else outcome
@@ -133,7 +133,7 @@ class Admission:
         """Number the record without keeping it, and with `block` write it to the last resort."""
         if self._last_resort is None or self._policy != "block":
             numbered = self._buffer.number_and_drop(tag, body, OVERFLOW)
-            return Outcome.CLOSED if numbered is None else Outcome.FULL
+            return Outcome.REFUSED if numbered is None else Outcome.FULL
         deciding = threading.get_ident(), OVERFLOW
         try:
             self._buffer.counters.undecided.add(deciding)
@@ -144,7 +144,7 @@ class Admission:
     def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LastResort) -> Outcome:
         numbered = self._buffer.number_and_drop(tag, body, OVERFLOW)
         if numbered is None:
-            return Outcome.CLOSED
+            return Outcome.REFUSED
         for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
             if last_resort.offer_line(line):
                 self._buffer.dropped_was_spilled(numbered, OVERFLOW)

@@ -19,7 +19,7 @@ from logship._buffer.accumulator import HIGH_WATER_TAG, Accumulator
 from logship._buffer.inbox import Inbox, Item
 from logship._buffer.notes import Notes
 from logship._buffer.waiters import Waiters
-from logship._buffer.wakeups import Shipper, Wakeups
+from logship._buffer.wakeups import ShipperState, Wakeups
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 
@@ -38,7 +38,7 @@ _NO_LIMIT = -1.0
 
 T = TypeVar("T")
 Argument = TypeVar("Argument")
-_ASLEEP = Shipper.ASLEEP
+_ASLEEP = ShipperState.ASLEEP
 
 
 class NotHeld(Enum):
@@ -114,7 +114,7 @@ class Section:
         assert result is not NOT_HELD
         return result
 
-    def if_free(self, work: Callable[[], T], otherwise: T) -> T:
+    def if_soon_free(self, work: Callable[[], T], otherwise: T) -> T:
         """Do something in the section; return `otherwise` where it cannot be entered soon."""
         result = self.enter(operator.call, work, LOCK_PATIENCE_SECONDS)
         return otherwise if result is NOT_HELD else result

@@ -295,7 +295,7 @@ class Closing:
     def _deliver(self) -> Iterator[float]:
         """Wait until all that is numbered is acked, or spill it."""
         while any(chunk.entries for chunk in self._client.buffer.unsettled()):
-            wait_seconds = self._step()
+            wait_seconds = self._deliver_some()
             if wait_seconds is None:
                 return
             yield min(wait_seconds, self.seconds_left())
@@ -332,7 +332,7 @@ class Closing:
         if not is_written:
             self._client.buffer.note("refused_unwritten", 1)
 
-    def _step(self) -> float | None:
+    def _deliver_some(self) -> float | None:
         """Do what is due; return the seconds to wait, or None when it is over."""
         plan = self._plan
         if plan is not self._hurried_for:

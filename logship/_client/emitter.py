@@ -132,8 +132,8 @@ class Emitter:
                 raise
             self.last_resort.warn_of_bug("emit", error)
             self._shipper.buffer.note("refused", 1)
-            outcome = Outcome.CLOSED
-        is_refused = outcome is Outcome.CLOSED and not self.settings.disabled
+            outcome = Outcome.REFUSED
+        is_refused = outcome is Outcome.REFUSED and not self.settings.disabled
         if is_refused and (writes_refused or not self.intake_closed):
             self.write_refused(record, tag, time_ns)
         return outcome is _ACCEPTED

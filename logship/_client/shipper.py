@@ -155,7 +155,7 @@ class Shipper:
             self.spill = Spill(
                 self.buffer.spilling, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE)
             )
-        self._upkeep = SpoolUpkeep(
+        self._spool_upkeep = SpoolUpkeep(
             self.buffer,
             self._spool,
             self._orphans,
@@ -168,7 +168,7 @@ class Shipper:
         self._port = SocketPort(
             settings,
             self.buffer,
-            self._upkeep,
+            self._spool_upkeep,
             self._schedule,
             transport=transport,
             last_resort=self.last_resort,
@@ -268,13 +268,13 @@ class Shipper:
         if self.meter.begins_use():
             self._process.write_soon()
         self._high_water.tend(now_seconds)
-        self._upkeep.tend(may_adopt=self._awaited_tag.is_over and not self.broken)
+        self._spool_upkeep.tend(may_adopt=self._awaited_tag.is_over and not self.broken)
 
     def deadlines(self) -> Iterable[float | None]:
         """Return when something will be due, if nothing else happens."""
         if not self._awaited_tag.is_over:
             return (self._awaited_tag.deadline_seconds,)
-        return (self._high_water.deadline_seconds(), *self._upkeep.deadlines())
+        return (self._high_water.deadline_seconds(), *self._spool_upkeep.deadlines())
 
     @property
     def _waits_for_tag(self) -> bool:
@@ -406,7 +406,7 @@ class Shipper:
         self.shut_connection()
         if self._port.transport is not None:
             self._port.transport.close()
-        self._upkeep.close()
+        self._spool_upkeep.close()
 
     def shut_connection(self) -> None:
         """Send nothing more, and take no more acks; soon, where another thread runs the loop."""
@@ -421,7 +421,7 @@ class Shipper:
         self.broken = True
         self.closing.join(self.plan(_UNCLOSED_SECONDS), "exit without close", alone=alone)
         drive(self.closing.step)
-        self._upkeep.close()
+        self._spool_upkeep.close()
 
     def after_fork_in_child(self) -> None:
         """In a forked child: let go of the parent's socket, spool and records, without a word.

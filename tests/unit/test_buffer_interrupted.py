@@ -216,7 +216,7 @@ class Stage:
         self.buffer._entrance.bytes_max = 1 << 24
         was_closed = self.buffer.intake_closed
         outcome = self.buffer.offer("open", body(900))
-        assert outcome is (Outcome.CLOSED if was_closed else Outcome.ACCEPTED)
+        assert outcome is (Outcome.REFUSED if was_closed else Outcome.ACCEPTED)
         self.buffer.close_intake()
         self.sink.drain()
         check(self.buffer, self.sink.acked)

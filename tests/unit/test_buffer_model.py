@@ -62,7 +62,7 @@ class Model(RuleBasedStateMachine):
         fits = self.buffer.bytes_held + size <= self.buffer.bytes_max
         outcome = self.buffer.offer(tag, packed)
         if self.closed:
-            assert outcome is Outcome.CLOSED
+            assert outcome is Outcome.REFUSED
             self.refused += 1
         elif fits:
             assert outcome is Outcome.ACCEPTED

@@ -134,7 +134,7 @@ def test_so_many_wait_and_more_are_refused(bytes_max: int, monkeypatch: pytest.M
     monkeypatch.setattr(entrance, "PROMISES_MAX", 10)
     stuck = Stuck(ValueError("a bug"), bytes_max=bytes_max, inbox_max=5)
     outcomes = stuck.log(*range(20))
-    assert outcomes == [Outcome.ACCEPTED] * 10 + [Outcome.CLOSED] * 10
+    assert outcomes == [Outcome.ACCEPTED] * 10 + [Outcome.REFUSED] * 10
     report = stuck.buffer.report("", 0.0)
     assert (report.refused, [stream.refused for stream in report.streams]) == (10, [10])
 
