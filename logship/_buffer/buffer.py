@@ -124,7 +124,7 @@ class Buffer:
 
     # -- producers -----------------------------------------------------------------------------
 
-    def number_and_drop(self, tag: Tag, body: bytes, reason: str) -> Numbered | None:
+    def number_and_drop(self, tag: Tag, body: bytes) -> Numbered | None:
         """Number an entry that will not be kept, and note its number as a gap.
 
         Returns:
@@ -135,18 +135,16 @@ class Buffer:
         def drop() -> Numbered | None:
             if self._section.closed:
                 return None
-            return self._accumulator.number_and_drop(tag, body, reason)
+            return self._accumulator.number_and_drop(tag, body)
 
         numbered = self._section.if_soon_free(drop, None)
         if numbered is None:
             self._entrance.refuse(tag)
         return numbered
 
-    def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
+    def dropped_was_spilled(self, numbered: Numbered) -> None:
         """Count a dropped record as spilled: it reached stderr after all."""
-        self._section.if_soon_free(
-            lambda: self._accumulator.dropped_was_spilled(numbered, reason), None
-        )
+        self._section.if_soon_free(lambda: self._accumulator.dropped_was_spilled(numbered), None)
 
     def drop_oldest(self) -> bool:
         """Drop the oldest chunk that is not on its way, and declare its numbers.
@@ -348,7 +346,7 @@ class Buffer:
         """Count what could not be numbered as refused, and hand it over; intake is closed."""
         return self._section.exclusively(self._section.refuse_rest)
 
-    def after_fork_in_child(self, *, refuses: bool = False) -> None:
+    def after_fork_in_child(self, *, refuses: bool) -> None:
         """In a forked child: begin anew in memory, and keep nothing of the parent's.
 
         Args:
@@ -383,11 +381,6 @@ class Buffer:
     def counters(self) -> Counters:
         """What became of the records that were numbered, and of those that were refused."""
         return self._accumulator.counters
-
-    @property
-    def wake(self) -> Callable[[], object]:
-        """What wakes the shipper."""
-        return self._section.wakeups.wake
 
     @property
     def chunks_opened(self) -> int:

@@ -50,7 +50,7 @@ class Entrance:
         bytes_max: See `Buffer`.
         combine_at: See `COMBINE_AT`.
         inbox_max: See `INBOX_MAX`.
-        inbox_bytes_max: So much may wait in the inbox; by default an eighth of `bytes_max`.
+        inbox_bytes_max: So much may wait in the inbox; None: an eighth of `bytes_max`.
 
     Attributes:
         bytes_max: As given.
@@ -61,9 +61,9 @@ class Entrance:
         section: Section,
         *,
         bytes_max: int,
-        combine_at: int = COMBINE_AT,
-        inbox_max: int = INBOX_MAX,
-        inbox_bytes_max: int | None = None,
+        combine_at: int,
+        inbox_max: int,
+        inbox_bytes_max: int | None,
     ) -> None:
         self.bytes_max = bytes_max
         self._section = section

@@ -21,10 +21,6 @@ class Waiters:
         self._callbacks: list[Callback] = []
         self.are_due: bool = False
 
-    def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self._callbacks)
-
     def add(self, callback: Callback) -> Callback:
         """Arrange for a call; return what takes the arrangement back."""
         self._callbacks.append(callback)

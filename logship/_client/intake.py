@@ -30,7 +30,6 @@ Record = Mapping[Any, Any]
 Timed = tuple[int | None, Record]
 """When a record was logged, nanoseconds since the epoch or None for now, and the record."""
 
-_ACCEPTED = Outcome.ACCEPTED
 Pack = Callable[[Record, int | None], bytes]
 Put = Callable[[Tag, bytes], Outcome]
 

@@ -476,7 +476,7 @@ def test_a_forked_child_begins_anew() -> None:
         buffer.offer("t", body(number))
     buffer.note("truncated", 1)
     buffer.when_space(lambda: told.append(1))
-    buffer.exclusively(buffer.after_fork_in_child)
+    buffer.exclusively(lambda: buffer.after_fork_in_child(refuses=False))
     assert not buffer.is_used
     assert buffer.unsettled() == []
     assert buffer.offer("t", body(9)) is Outcome.ACCEPTED

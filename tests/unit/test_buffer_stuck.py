@@ -18,7 +18,6 @@ from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
 from logship._buffer.stream import Stream
 from logship._protocol.entries import unpack_unstamped
-from logship._reasons import OVERFLOW
 from tests.unit.accounts import Sink, a_buffer, body, check
 
 FAR_AWAY = 1 << 24
@@ -246,7 +245,7 @@ def test_a_change_that_always_fails_lets_nothing_else_be_changed() -> None:
     stuck.storage.link_errors = itertools.repeat(ValueError("a bug"))
     assert stuck.log(*range(3)) == [Outcome.ACCEPTED] * 3
     with pytest.raises(RuntimeError, match=r"^the change before this one is not finished$"):
-        stuck.buffer.number_and_drop("t", body(3), OVERFLOW)
+        stuck.buffer.number_and_drop("t", body(3))
     stuck.buffer.close_intake()
     assert len(stuck.buffer.refuse_rest()) == 3
     assert stuck.buffer.report("", 0.0).refused == 3
