@@ -2,7 +2,8 @@
 
 Everything here is called inside the buffer's critical section. Each method ends in one change (see
 `changes`), or in several of which each leaves the accumulator whole: an exception from outside may
-come between them, and the caller begins again. Nothing here waits, logs or does I/O.
+come between them, and the caller begins again. Nothing here waits, logs or does I/O; only a spool
+may make a file, if no segment is ready.
 """
 
 from __future__ import annotations

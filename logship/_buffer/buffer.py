@@ -16,7 +16,8 @@ Three rules keep it whole, whatever interrupts it (see `docs/admission.md`):
 - The end of intake is decided in the section. A call that came meanwhile asks what became of its
   item.
 
-Nothing here waits for long, logs or does I/O.
+Nothing here waits for long, logs or does I/O; only a spool may make a file, if no segment is
+ready.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Buffer:
         combine_at, inbox_max, inbox_bytes_max: See `Entrance`.
 
     Attributes:
+        linger_seconds: As given; a shipper that stops makes it less.
         offer: See `Entrance.offer`.
         spilling: What a spill works with.
         stamp_key: As given.
@@ -200,20 +202,21 @@ class Buffer:
     # -- the shipper ---------------------------------------------------------------------------
 
     def next_deadline_seconds(self) -> float | None:
-        """Return when the oldest open chunk is due (monotonic), or None if there is none.
+        """Return when the oldest open chunk is due (monotonic), or None if none is.
 
-        None is due while sealed chunks wait: see `seal_due`. The caller must arrange to come back
-        then, and look at `has_sealed` once more: from now on producers wake it only as the table in
-        `wakeups` says.
+        No open chunk is due while sealed chunks wait: see `seal_due`. Entries that could not be
+        numbered are tried again after a linger. The caller must arrange to come back then, and look
+        at `has_sealed` once more: from now on producers wake it only as the table in `wakeups`
+        says.
         """
         return self._section.exclusively(self._rest)
 
     def seal_due(self, now_seconds: float) -> None:
         """Seal every open chunk that has waited for `linger_seconds`.
 
-        None while sealed chunks wait to be taken: it would leave no sooner, and can grow instead.
-        Otherwise a stopping client, which hardly lingers, would fill its buffer with chunks of a
-        few records while the sidecar is slow or away.
+        It seals none while sealed chunks wait: an open chunk would leave no sooner, and can grow
+        instead. Otherwise a stopping client, which hardly lingers, would fill its buffer with
+        chunks of a few records while the sidecar is slow or away.
         """
 
         def seal() -> None:
@@ -241,8 +244,9 @@ class Buffer:
     def take(self) -> Chunk | None:
         """Hand the oldest sealed chunk to delivery, or return None if there is none.
 
-        Adopted ones wait until there is none of ours, and are few at a time, so that ours find
-        room in the window.
+        An adopted chunk is handed over only if no own chunk is sealed. While own chunks are
+        unsettled, at most `ADOPTED_TAKEN_MAX` adopted ones are taken, so that own chunks find room
+        in the window.
         """
 
         def take() -> Chunk | None:
@@ -328,7 +332,7 @@ class Buffer:
         self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
 
     def tell_waiters(self) -> None:
-        """Call all who wait for space: things have changed, though no space came free."""
+        """Tell the calls that wait for space: things have changed, though no space came free."""
         self._section.waiters.tell()
 
     # -- closing and the account ---------------------------------------------------------------

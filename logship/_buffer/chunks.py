@@ -7,8 +7,8 @@
 | `TAKEN` | with delivery, sent or not | `settle`, when it is acked or given up; or `split` |
 | `SETTLED` | nowhere | its memory is freed |
 
-Everything here is called inside the buffer's critical section, and each method ends in one change
-(see `changes`).
+Everything here is called inside the buffer's critical section. Each method ends in one change (see
+`changes`), or, as `seal_all`, in one for each chunk.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Counters:
         refused_lines: Those of them for which a line on stderr was numbered, because a logging call
             returns nothing.
         refused_unwritten: Lines of these that stderr did not take.
-        truncated: Records that were cut to the longest that may be sent.
+        truncated: Records that were cut to the longest that may be sent, refused ones too.
         blocked_seconds: Time that senders waited for space, summed over all of them.
         undecided: Threads that write a record to stderr at this moment, because it found no place:
             it is counted as dropped until it is there.
@@ -169,7 +169,7 @@ class DrainReport(NamedTuple):
         refused_unwritten: How many of those lines stderr did not take, or would have had to take
             faster than the settings allow.
         refused_id: The id in these lines.
-        truncated: Cut to the longest record that may be sent; included in `accepted`.
+        truncated: Records that were cut to the longest that may be sent, refused ones too.
         streams: Each stream's numbers.
         withheld: How many of the dropped records were kept back on purpose.
     """
@@ -226,7 +226,8 @@ class FlushReport(NamedTuple):
     """The result of a flush.
 
     Attributes:
-        all_acked: Whether every record accepted before the flush was acknowledged.
+        all_acked: True only if every record accepted before the flush was acknowledged. It is False
+            also if a later record was dropped or spilled meanwhile.
         unacked: How many of the buffer's records were not acknowledged when the flush ended.
         seconds: How long it took.
     """

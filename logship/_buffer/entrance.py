@@ -112,7 +112,7 @@ class Entrance:
                 return
 
     def _offer_with_care(self, tag: Tag, body: bytes) -> Outcome:
-        """Do as `offer` does, with a look at the bound, and commit the entry before returning."""
+        """Do as `offer` does, with a look at the bound; number the entry if the section is free."""
         section = self._section
         if section.closed:
             return self.refuse(tag)

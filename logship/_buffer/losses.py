@@ -23,8 +23,8 @@ from logship._buffer.stream import Stream
 from logship._reasons import OVERFLOW, SPILLED
 
 LOST_MAX = 1000
-"""So many gaps of a stream are kept for the report. Where there are more, the oldest are forgotten
-that the sidecar has acked the declaration of: a program may be overloaded for weeks."""
+"""So many gaps of a stream are kept for the report. If there are more, the oldest gaps whose
+declaration the sidecar has acked are forgotten: a program may be overloaded for weeks."""
 
 
 class Numbered(NamedTuple):
@@ -70,7 +70,7 @@ def _to_report(stream: Stream, gaps: list[Gap], lost_now: Gap) -> list[Gap]:
 
     Args:
         stream: Whose.
-        gaps: Them.
+        gaps: The stream's gaps.
         lost_now: The first of those that nothing declares yet.
     """
     if not has_outgrown(LOST_MAX, len(stream.lost), len(gaps)):

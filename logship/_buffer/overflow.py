@@ -55,7 +55,7 @@ class Admission:
 
         Returns:
             `ACCEPTED`; `FULL` where the record was dropped or spilled, and has a number; `REFUSED`
-            where it has none, and is counted as refused.
+            where it has none, and is counted as refused; `WITHHELD` if that was the outcome before.
         """
         if outcome is Outcome.FULL:
             outcome = self._offer(tag, body)
@@ -152,7 +152,8 @@ def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds:
 
     Args:
         buffer: Whose space it is.
-        offer: Offers the entry; called once, when a wait would miss nothing any more.
+        offer: Offers the entry. It is called once, when the bell is arranged, so that the wait
+            misses no release.
         timeout_seconds: How long to wait; -1 without a bound.
 
     Returns:

@@ -2,7 +2,8 @@
 
 A call enters it for what changes the accumulator. On the way in, a change that an exception
 interrupted is finished, what was noted is counted, and what waits in the inbox is numbered and
-kept. On the way out, outside the lock, the shipper and those who wait for space are told.
+kept. On the way out, outside the lock, the shipper and the calls that wait for
+space are told.
 
 What the section does by itself may fail, for want of memory or because of a bug. Then the call goes
 on, the entries stay in the inbox, and the next call that enters tries again.
@@ -29,7 +30,8 @@ RUN_MAX = 1024
 LOCK_PATIENCE_SECONDS = 0.02
 """So long a producer waits for the lock. Its holder may be in a garbage collection that runs an
 application's `__del__`, which may want a lock that this very producer holds: waiting on would be a
-deadlock. A section takes microseconds, so nothing waits for so long in any other case."""
+deadlock. A section takes microseconds, so nothing waits for so long in any other case; only a spool
+may make a file in it, if no segment is ready."""
 
 DECISION_PATIENCE_SECONDS = 0.5
 """So long a call waits to be told whether its record was numbered while intake ended."""
@@ -266,7 +268,7 @@ class Section:
         return was_withdrawn is False
 
     def _tell(self) -> None:
-        """Tell the shipper, and those who wait for space, what happened in the section."""
+        """Tell the shipper, and the calls that wait for space, what happened in the section."""
         chunks = self.accumulator.chunks
         if chunks.has_news:
             chunks.has_news = False

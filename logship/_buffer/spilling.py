@@ -50,7 +50,10 @@ class Spilling:
         self._section.exclusively(note)
 
     def note_written(self, chunk: Chunk) -> None:
-        """Note that all of the chunk is on stderr: those who wait for space may have its place."""
+        """Note that all of the chunk is on stderr.
+
+        The calls that wait for space may have its place.
+        """
 
         def note() -> None:
             self._chunks.wholly_spilled = [*self._chunks.wholly_spilled, chunk]

@@ -1,4 +1,4 @@
-"""Those who wait for space: callbacks that are called once when bytes come free."""
+"""The calls that wait for space: callbacks that are called once when bytes come free."""
 
 from __future__ import annotations
 

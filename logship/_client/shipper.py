@@ -105,7 +105,7 @@ class Shipper:
         )
         self.broken: bool = False
         self.follows_loops: bool = False
-        self._failures = 0  # since chunks were last settled
+        self._failures = 0  # since progress was last noted
         self._drain_plan: DrainPlan | None = None
         self._progress_callbacks: list[Callable[[], None]] = []
         self._process = process
@@ -297,7 +297,10 @@ class Shipper:
     # -- how far it has come -----------------------------------------------------------------------
 
     def on_progress(self, callback: Callable[[], None]) -> None:
-        """Call back on the loop after each ack, and when the shipper breaks."""
+        """Call back when chunks were settled, when a plan has changed, and at the end.
+
+        In any thread.
+        """
         self._progress_callbacks.append(callback)
 
     def forget_progress(self, callback: Callable[[], None]) -> None:
@@ -329,7 +332,7 @@ class Shipper:
     # -- errors of its own -------------------------------------------------------------------------
 
     def break_down(self, why: str) -> None:
-        """Send nothing more: there is no thread to do it, or a bug made it impossible."""
+        """Have callers expect no more acks: no thread can send, or a bug made it impossible."""
         self.broken = self._pump.is_stopped = True
         self.last_resort.warn("broken", f"{why}; records go to stderr when the program ends")
         self.buffer.tell_waiters()
