@@ -237,9 +237,9 @@ class Buffer:
 
         A re-entered call seals nothing.
         """
-        if not self._section.is_owned():
-            self._section.exclusively(self._chunks.seal_all)
-        return self._chunks.opened_count
+        if self._section.is_owned():
+            return self._chunks.opened_count
+        return self._section.exclusively(self._chunks.seal_all)
 
     def take(self) -> Chunk | None:
         """Hand the oldest sealed chunk to delivery, or return None if there is none.

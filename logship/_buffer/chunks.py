@@ -120,10 +120,11 @@ class Chunks:
 
         self._changes.commit(change)
 
-    def seal_all(self) -> None:
-        """Seal every open chunk."""
+    def seal_all(self) -> int:
+        """Seal every open chunk; return how many were opened so far."""
         for chunk in list(self.open.values()):
             self.seal(chunk)
+        return self.opened_count
 
     def take(self, chunk: Chunk) -> None:
         """Hand a sealed chunk to delivery."""

@@ -48,7 +48,7 @@ class Inbox:
         taken = self.items[:most]
         bodies = _bodies_of_first_tag(taken)
         if len(bodies) < len(taken):
-            taken.sort(key=_tag_text)
+            taken.sort(key=_tag_order)
             self.items[:most] = taken
             bodies = _bodies_of_first_tag(taken)
         return taken[0], bodies
@@ -83,8 +83,8 @@ class Inbox:
         return sum(len(body) + stamp_bytes for _, body in self.items[:])
 
 
-def _tag_text(item: Item) -> str:
-    return item[0] or ""
+def _tag_order(item: Item) -> tuple[bool, str]:
+    return item[0] is not None, item[0] or ""
 
 
 def _bodies_of_first_tag(items: list[Item]) -> list[bytes]:

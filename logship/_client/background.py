@@ -180,6 +180,7 @@ class BackgroundClient(Emitter):
         hook does the rest.
         """
         if not self.is_of_this_process:  # it has logged nothing, and must not begin to now
+            self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
             self._is_over = True
         if self.settings.disabled or self._is_over:
             return self._shipper.buffer.report(reason, 0.0)

@@ -161,12 +161,17 @@ class Client(Emitter):
     def end_at_exit(self) -> None:
         """At interpreter exit: say and spill what a client holds whose end did not come.
 
-        Nothing closed it, or its loop stopped in the middle of that.
+        Nothing closed it, or its loop stopped in the middle of that. What is logged later is
+        refused, and so written to stderr.
         """
         if not self.is_of_this_process:
             self._is_over = True
-        elif self._shipper.closing.report is None and self._shipper.buffer.bytes_held:
-            self._shipper.spill_rest(alone=True)
+        elif self._shipper.closing.report is None and not self._is_over:
+            if self._shipper.buffer.bytes_held:
+                self._shipper.spill_rest(alone=True)
+            else:
+                self._is_over = True  # the end records, which are held now, are no loss
+                self._shipper.buffer.close_intake()
         self.correct_report()
 
     def _begin_here(self) -> None:

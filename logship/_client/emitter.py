@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
@@ -16,6 +15,7 @@ from logship._delivery.transport import Transport
 from logship._hooks import registry
 from logship._hooks.fork_mark import Mark, fork_mark
 from logship._hooks.interruptions import is_interruption
+from logship._hooks.locking import SectionLock
 from logship._hooks.preexec import is_about_to_exec
 from logship._hooks.threads import may_wait_here
 from logship._protocol.readable import plain_value
@@ -30,6 +30,7 @@ FALL_BACK_SECONDS_MAX = 1.0
 """How long a record that is refused because the client is closed may wait for stderr."""
 
 _ACCEPTED = Outcome.ACCEPTED
+_Begun = tuple[Shipper, Intake, Mark]
 
 
 class Emitter:
@@ -59,9 +60,9 @@ class Emitter:
         self._shipper = Shipper(self.settings, **self._parts)
         self.intake: Intake = self._shipper.new_intake()
         self._here: Mark = fork_mark()  # not zero: shipper and intake belong to this process
-        self._lock = threading.RLock()
-        self._begun: list[tuple[Shipper, Intake, Mark]] = []
-        self._is_over = False  # the exit hook ran in a child that had logged nothing
+        self._lock = SectionLock()
+        self._begun: list[_Begun] = []
+        self._is_over = False  # the exit hook ran, and nothing was held
         self.when_begun_anew: Callable[[], None] = lambda: None
         if not self.settings.disabled:
             registry.add(self)
@@ -163,7 +164,7 @@ class Emitter:
             time_ns: When, nanoseconds since the epoch; None for now.
         """
         self.last_resort.stop_here()  # a call that does not return has refused nothing
-        time_ns = time_ns or time.time_ns()
+        time_ns = time.time_ns() if time_ns is None else time_ns
         fields = None
         try:
             fields = self.intake.shown(record, time_ns)
@@ -226,7 +227,7 @@ class Emitter:
         If a child that is about to exec logs before that, no thread will ship that. A spool
         outlives the exec; without one the parent's shipper stays, which refuses all records now.
         """
-        self._lock = threading.RLock()
+        self._lock.reset()
         self._begun = []
         self._is_over = False
         self._shipper.after_fork_in_child()
@@ -243,20 +244,25 @@ class Emitter:
         mine = (shipper, shipper.new_intake(), fork_mark())
         self._begun.append(mine)
         first = next(each for each in self._begun if each[2][0])  # not of a parent
-        with self._lock:
-            if not self._here[0]:
-                self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
-                self._shipper, self.intake, self._here = first
-            if first is not mine:
-                with contextlib.suppress(ValueError):  # a signal handler in the middle has forked
-                    self._begun.remove(mine)  # else it would be counted as a client
-                return
-            if self._is_over:
-                shipper.buffer.close_intake()
-                return
-            if not self.settings.disabled:
-                self._begin_here()
-        self.when_begun_anew()
+        if self._lock.hold(lambda: self._take_over(first, mine)):
+            self.when_begun_anew()
+
+    def _take_over(self, first: _Begun, mine: _Begun) -> bool:
+        """Put the first shipper in the place of the parent's; tell whether it is mine and ships."""
+        if not self._here[0]:
+            self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
+            self._shipper, self.intake, self._here = first
+        if first is not mine:
+            mine[0].shut()  # it may have a spool
+            with contextlib.suppress(ValueError):  # a signal handler in the middle has forked
+                self._begun.remove(mine)  # else it would be counted as a client
+            return False
+        if self._is_over:
+            mine[0].buffer.close_intake()
+            return False
+        if not self.settings.disabled:
+            self._begin_here()
+        return True
 
     def _begin_here(self) -> None:
         """Begin to ship, if that needs no event loop of the caller's."""

@@ -155,6 +155,7 @@ class SocketPort:
         self._endpoint = endpoint
         begin, attempt = self._schedule.loop.create_task, self._try_connect(endpoint)
         self._connecting = contextvars.Context().run(begin, attempt)
+        self._connecting.add_done_callback(self._attempt_done, context=contextvars.Context())
 
     def disconnect(self) -> None:
         """End the connection, or the attempt."""
@@ -239,6 +240,12 @@ class SocketPort:
                 raise
         else:
             self._end_attempt(connection, self.pump.connected)
+
+    def _attempt_done(self, attempt: asyncio.Task[None]) -> None:
+        """Tell of an attempt that was cancelled before its first step: none of its code ran."""
+        if attempt is self._connecting:
+            reason = f"cannot connect to {self._endpoint}: the attempt was cancelled"
+            self._end_attempt(None, lambda: self.pump.connect_failed(reason))
 
     def _end_attempt(self, connection: Connection | None, ended: Callable[[], None]) -> None:
         self._connection, self._connecting = connection, None

@@ -16,11 +16,14 @@ import contextlib
 import operator
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 Argument = TypeVar("Argument")
 Otherwise = TypeVar("Otherwise")
+
+_FORK_WAITS_SECONDS_MAX = 1.0
+"""Far longer than a lock is held for, unless what holds it hangs."""
 
 
 class SectionLock:
@@ -81,6 +84,21 @@ class SectionLock:
                 # global is used here, so that it works until the interpreter's last moment.
                 if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                     raise
+
+    def hold(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns while the lock is held, by this call or by one around it."""
+        if self.is_owned():
+            return work()
+        return self.run(work, cast("T", None), -1.0)  # it waits, so it always calls `work`
+
+    def before_fork(self) -> None:
+        """Keep other threads out of it while this one forks; do not wait long for one inside."""
+        self._lock.acquire(timeout=_FORK_WAITS_SECONDS_MAX)
+
+    def after_fork_in_parent(self) -> None:
+        """Let other threads in again. In the child call `reset`."""
+        with contextlib.suppress(RuntimeError):  # another thread holds it: this one waited in vain
+            self._lock.release()
 
     def recover(self) -> None:
         """Release the lock if it is still held: a tracer raised on the line of its release."""

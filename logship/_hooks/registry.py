@@ -43,4 +43,8 @@ def discard(client: Registered) -> None:
 
 def clients() -> list[Registered]:
     """Return the clients that the hooks must reach."""
-    return list(_clients)
+    while True:
+        try:
+            return list(_clients)
+        except RuntimeError:  # another thread has made a client meanwhile
+            continue

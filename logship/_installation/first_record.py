@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 from typing import Any
 
 from logship._hooks import fork
+from logship._hooks.locking import SectionLock
 
 
 def await_it() -> None:
@@ -38,9 +38,11 @@ class FirstRecord:
     def __init__(self, make: Any) -> None:
         self._make = make
         self._has_begun = self._is_over = False
-        self._lock = lock = threading.RLock()  # `install` may log
+        self._lock = lock = SectionLock()
         os.register_at_fork(
-            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+            before=lock.before_fork,
+            after_in_parent=lock.after_fork_in_parent,
+            after_in_child=lock.reset,
         )
         # So that a child of multiprocessing drains at its end, also if only the child logs.
         fork.at_multiprocessing_child_end(lambda: None)
@@ -59,17 +61,18 @@ class FirstRecord:
         """
         from logship._hooks.threads import is_own  # noqa: PLC0415 - asyncio, for a program that logs
 
-        if is_own():
+        if not is_own():
+            self._lock.hold(self._install_once)
+
+    def _install_once(self) -> None:
+        if self._has_begun:  # `install` itself may log
             return
-        with self._lock:
-            if self._has_begun:
-                return
-            self._has_begun = True
-            try:
-                _install()
-                self._is_over = True
-            finally:
-                self._has_begun = self._is_over
+        self._has_begun = True
+        try:
+            _install()
+            self._is_over = True
+        finally:
+            self._has_begun = self._is_over
 
 
 def _install() -> None:

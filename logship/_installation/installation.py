@@ -321,9 +321,10 @@ def install(
         UnsupportedRuntime: This is a subinterpreter, or gevent or eventlet has patched this
             program, or uWSGI runs it with options that make shipping impossible.
     """
-    global _installation, _disabled_client  # noqa: PLW0603 - a process has one root logger
     chosen = Settings.from_env(os.environ, **settings)
-    with installing():  # else a child could wait for this thread, which it does not have
+
+    def install_chosen() -> BackgroundClient:
+        global _installation, _disabled_client  # noqa: PLW0603 - a process has one root logger
         client_parts = parts.parts_for(settings)
         if chosen.disabled and _installation is None:
             _disabled_client = _disabled_client or BackgroundClient(chosen)
@@ -335,6 +336,8 @@ def install(
         _check_same(_installation.client.settings, chosen)
         _installation.wire(level)
         return _installation.client
+
+    return installing(install_chosen)  # else a child could wait for this thread, and not have it
 
 
 def stopping(reason: str = "stopping") -> None:
@@ -352,14 +355,17 @@ def exchange(other: Installation | None) -> Installation | None:
 
     This is for a test kit. The returned one is undone, but its client is still open.
     """
-    global _installation
-    with installing():
+
+    def exchange_here() -> Installation | None:
+        global _installation
         before, _installation = _installation, other
         if before is not None:
             before.unwire()
         if other is not None:
             other.wire()
         return before
+
+    return installing(exchange_here)
 
 
 def installed_client() -> BackgroundClient | None:

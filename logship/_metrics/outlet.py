@@ -235,8 +235,8 @@ class Outlet:
         for number in dict.fromkeys((last_port or port, port)):
             try:
                 address = prometheus.resolved(host)
-                with late_imports.without_fork():  # a forked child would keep the port
-                    self._endpoint = prometheus.Endpoint(address, number, collectors)
+                serve = partial(prometheus.Endpoint, address, number, collectors)
+                self._endpoint = late_imports.without_fork(serve)  # a child would keep the port
             except OSError as error:
                 failure = f"{host}:{number}: {error.strerror or error}"
             else:

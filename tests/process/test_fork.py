@@ -6,6 +6,8 @@ the parent's; the child gets a new stream, thread, socket and locks.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.process.conftest import Sidecar
@@ -164,6 +166,67 @@ def test_a_fork_that_runs_no_hooks_is_noticed_by_the_pid(
     """).end(returncode=0)
     assert ended.progress == ("child 4",)
     _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=60)
+
+
+def test_a_child_without_hooks_ends_though_a_thread_of_its_parent_was_in_the_buffer(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start("""
+        import os, sys, threading
+        os.register_at_fork = lambda **hooks: None
+        import logship
+        from application import end_of, log
+        client = logship.install(level="INFO")
+        log()
+        inside, forked = threading.Event(), threading.Event()
+        def stay():
+            inside.set()
+            forked.wait()
+        work = client.shipper.buffer.exclusively
+        threading.Thread(target=work, args=(stay,)).start()
+        inside.wait()
+        child = os.fork()
+        if child == 0:
+            sys.exit(4)
+        forked.set()
+        end_of(child)
+    """).end(returncode=0)
+    assert ended.progress == ("child 4",)
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=1)
+
+
+def test_threads_that_race_for_a_childs_first_record_leave_one_spool(
+    programs: Programs, sidecar: Sidecar, tmp_path: Path
+) -> None:
+    ended = programs.start(
+        """
+        import os, sys, threading
+        import logship
+        from application import end_of, log, progress
+        from logship._client import emitter
+        logship.install(level="INFO")
+        log()
+        child = os.fork()
+        if child == 0:
+            new, together = emitter.Shipper, threading.Barrier(4)
+            def wait_for_all(*settings, **parts):
+                shipper = new(*settings, **parts)
+                together.wait()
+                return shipper
+            emitter.Shipper = wait_for_all
+            threads = [threading.Thread(target=log) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            progress(f"{len(os.listdir(os.environ['LOGSHIP_SPOOL_DIR']))} spools")
+            sys.exit(4)
+        end_of(child)
+        """,
+        environ={"LOGSHIP_SPOOL_DIR": str(tmp_path / "spool")},
+    ).end(returncode=0)
+    assert ended.progress == ("2 spools", "child 4")
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=5)
 
 
 def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(

@@ -109,6 +109,21 @@ def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
     verdict.assert_nothing_lost()
 
 
+def test_an_empty_client_accepts_nothing_after_the_end(programs: Programs) -> None:
+    ended = programs.start("""
+        import asyncio, atexit
+        from application import progress
+        atexit.register(lambda: progress(f"accepted: {client.emit({})}"))
+        import logship
+        async def main():
+            global client
+            client = logship.Client()
+            client.start()
+        asyncio.run(main())
+    """).end(returncode=0)
+    assert ended.progress == ("accepted: False",)
+
+
 def test_a_record_after_the_end_is_told_of_also_without_a_last_resort(programs: Programs) -> None:
     ended = programs.start("""
         import atexit

@@ -93,6 +93,20 @@ async def test_an_attempt_that_the_application_cancels_is_made_again(
     await client.close()
 
 
+async def test_an_attempt_that_is_cancelled_before_its_first_step_is_made_again(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    parts = {"last_resort": stderr.last_resort()}
+    client = Client(quick_settings(), transport=MemoryTransport(sidecar), parts=parts)
+    client.start()
+    (attempt,) = asyncio.all_tasks() - {asyncio.current_task()}
+    attempt.cancel()
+    client.emit({"message": "after that"})
+    assert (await client.flush(20)).all_acked
+    assert "the attempt was cancelled" in stderr.warnings()[0]
+    await client.close()
+
+
 async def test_an_attempt_that_the_end_cancels_is_not_made_again(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:

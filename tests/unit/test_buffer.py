@@ -15,7 +15,7 @@ from logship._buffer.accumulator import Accumulator
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
-from logship._buffer.inbox import Run
+from logship._buffer.inbox import Run, Tag
 from logship._buffer.ranges import merge_ranges
 from logship._reasons import QUARANTINED
 from logship.testing import ManualClock
@@ -85,10 +85,11 @@ def test_the_bound_holds_where_entries_may_wait_far_away_from_it() -> None:
     assert buffer.bytes_max - 100 < buffer.bytes_held <= buffer.bytes_max
 
 
-def test_entries_that_wait_keep_the_order_of_their_tag() -> None:
-    buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=100_000)
+@pytest.mark.parametrize("tags", [("a", "b"), (None, "")])
+def test_entries_that_wait_keep_the_order_of_their_tag(tags: tuple[Tag, Tag]) -> None:
+    buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=100_000, awaited_tag="awaited")
     for number in range(40, 0, -1):
-        buffer.offer("ab"[number % 2], body(number))
+        buffer.offer(tags[number % 2], body(number))
     in_chunks = [[r["n"] for r in entries_of(chunk.data)] for chunk in buffer.unsettled()]
     assert in_chunks == [[*range(40, 0, -2)], [*range(39, 0, -2)]]
 

@@ -65,6 +65,23 @@ def test_a_call_in_the_middle_of_another_is_refused_even_if_it_would_wait() -> N
     assert is_free_for_others(lock)
 
 
+def test_a_call_in_the_middle_of_another_may_hold_it_too() -> None:
+    lock = SectionLock()
+    assert lock.hold(lambda: lock.hold(lambda: "inner")) == "inner"
+    assert is_free_for_others(lock)
+
+
+def test_a_fork_waits_for_another_thread_only_so_long() -> None:
+    lock = SectionLock()
+    with held_elsewhere(lock):
+        lock.before_fork()
+        lock.after_fork_in_parent()
+    lock.before_fork()
+    assert not is_free_for_others(lock)
+    lock.after_fork_in_parent()
+    assert is_free_for_others(lock)
+
+
 def test_a_lock_of_another_thread_is_refused_at_once_or_after_the_patience() -> None:
     lock = SectionLock()
     with held_elsewhere(lock):
