@@ -76,7 +76,7 @@ def _worth_telling(ended: Iterable[Stream]) -> Iterator[Stream]:
 
 
 def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
-    spilled = stream.lost_ranges(SPILLED)
+    spilled = [(gap.first, gap.last) for gap in stream.lost if gap.reason == SPILLED]
     unacked: Ranges = []
     spooled: Ranges = []
     gaps = chain(stream.undeclared, *stream.declaring.values())

@@ -2,13 +2,13 @@
 
 Everything here is called inside the buffer's critical section. Each method ends in one change (see
 `changes`), or in several of which each leaves the accumulator whole: an exception from outside may
-come between them, and the caller begins again. Nothing here waits, logs or does I/O.
+come between them, and the caller begins again. Nothing here waits, logs or does I/O; only a spool
+may make a file, if no segment is ready.
 """
 
 from __future__ import annotations
 
 import itertools
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ from logship._buffer.ranges import Gap, extended, merge_gaps
 from logship._buffer.stream import ROLLOVER_NUMBER, Stream, new_stream_id, stamp_bytes
 from logship._buffer.streams import Streams
 from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
-from logship._reasons import SPILLED
+from logship._reasons import OVERFLOW, SPILLED
 
 HIGH_WATER_TAG = "logship.highwater"
 """The tag of high-water records. It is their own, so that they can take another way."""
@@ -62,7 +62,7 @@ class Accumulator:
         awaited_tag: str | None,
         storage: Storage,
         monotonic: Callable[[], float],
-        time_ns: Callable[[], int] = time.time_ns,
+        time_ns: Callable[[], int],
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self.changes: Changes = Changes()
@@ -106,7 +106,7 @@ class Accumulator:
             self.chunks.seal(chunk)
         return count
 
-    def number_and_drop(self, tag: Tag, body: bytes, reason: str) -> Numbered | None:
+    def number_and_drop(self, tag: Tag, body: bytes) -> Numbered | None:
         """Number an entry that will not be kept, and note its number as a gap.
 
         Returns:
@@ -116,19 +116,19 @@ class Accumulator:
             return None
         stream = self.stream(tag)
         number, entry = stream.next_number, stream.stamped([body])
-        count = lost(self.counters, stream, [Gap(number, number, reason)], reason, 1)
+        count = lost(self.counters, stream, [Gap(number, number, OVERFLOW)], OVERFLOW, 1)
         accepted = self.counters.accepted + 1
 
         def note() -> None:
             self.counters.accepted = accepted
             count()
 
-        self._number_gap(stream, 1, reason, note)
+        self._number_gap(stream, 1, OVERFLOW, note)
         return Numbered(stream, number, entry)
 
-    def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
+    def dropped_was_spilled(self, numbered: Numbered) -> None:
         """Count a dropped record as spilled: it reached stderr after all."""
-        self.changes.commit(spilled_after_all(self.counters, numbered, reason))
+        self.changes.commit(spilled_after_all(self.counters, numbered))
 
     def number_refused(self) -> str:
         """Return what the next line of a refused record is known by, in the form of a stamp.

@@ -16,7 +16,8 @@ Three rules keep it whole, whatever interrupts it (see `docs/admission.md`):
 - The end of intake is decided in the section. A call that came meanwhile asks what became of its
   item.
 
-Nothing here waits for long, logs or does I/O.
+Nothing here waits for long, logs or does I/O; only a spool may make a file, if no segment is
+ready.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from logship._buffer.losses import Numbered
 from logship._buffer.section import Section
 from logship._buffer.spilling import Spilling
 from logship._buffer.streams import Streams
-from logship._buffer.wakeups import Shipper
+from logship._buffer.wakeups import ShipperState
 from logship._reasons import OVERFLOW
 
 T = TypeVar("T")
@@ -70,6 +71,7 @@ class Buffer:
         combine_at, inbox_max, inbox_bytes_max: See `Entrance`.
 
     Attributes:
+        linger_seconds: As given; a shipper that stops makes it less.
         offer: See `Entrance.offer`.
         spilling: What a spill works with.
         stamp_key: As given.
@@ -124,7 +126,7 @@ class Buffer:
 
     # -- producers -----------------------------------------------------------------------------
 
-    def number_and_drop(self, tag: Tag, body: bytes, reason: str) -> Numbered | None:
+    def number_and_drop(self, tag: Tag, body: bytes) -> Numbered | None:
         """Number an entry that will not be kept, and note its number as a gap.
 
         Returns:
@@ -135,16 +137,16 @@ class Buffer:
         def drop() -> Numbered | None:
             if self._section.closed:
                 return None
-            return self._accumulator.number_and_drop(tag, body, reason)
+            return self._accumulator.number_and_drop(tag, body)
 
-        numbered = self._section.if_free(drop, None)
+        numbered = self._section.if_soon_free(drop, None)
         if numbered is None:
             self._entrance.refuse(tag)
         return numbered
 
-    def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
+    def dropped_was_spilled(self, numbered: Numbered) -> None:
         """Count a dropped record as spilled: it reached stderr after all."""
-        self._section.if_free(lambda: self._accumulator.dropped_was_spilled(numbered, reason), None)
+        self._section.if_soon_free(lambda: self._accumulator.dropped_was_spilled(numbered), None)
 
     def drop_oldest(self) -> bool:
         """Drop the oldest chunk that is not on its way, and declare its numbers.
@@ -160,7 +162,7 @@ class Buffer:
             self._accumulator.give_up(chunk, OVERFLOW)
             return True
 
-        return self._section.if_free(drop, False)
+        return self._section.if_soon_free(drop, False)
 
     def when_space(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Arrange for one call of `callback` when bytes come free or intake closes.
@@ -200,24 +202,25 @@ class Buffer:
     # -- the shipper ---------------------------------------------------------------------------
 
     def next_deadline_seconds(self) -> float | None:
-        """Return when the oldest open chunk is due (monotonic), or None if there is none.
+        """Return when the oldest open chunk is due (monotonic), or None if none is.
 
-        None is due while sealed chunks wait: see `seal_due`. The caller must arrange to come back
-        then, and look at `has_sealed` once more: from now on producers wake it only as the table in
-        `wakeups` says.
+        No open chunk is due while sealed chunks wait: see `seal_due`. Entries that could not be
+        numbered are tried again after a linger. The caller must arrange to come back then, and look
+        at `has_sealed` once more: from now on producers wake it only as the table in `wakeups`
+        says.
         """
         return self._section.exclusively(self._rest)
 
     def seal_due(self, now_seconds: float) -> None:
         """Seal every open chunk that has waited for `linger_seconds`.
 
-        None while sealed chunks wait to be taken: it would leave no sooner, and can grow instead.
-        Otherwise a stopping client, which hardly lingers, would fill its buffer with chunks of a
-        few records while the sidecar is slow or away.
+        It seals none while sealed chunks wait: an open chunk would leave no sooner, and can grow
+        instead. Otherwise a stopping client, which hardly lingers, would fill its buffer with
+        chunks of a few records while the sidecar is slow or away.
         """
 
         def seal() -> None:
-            self._section.wakeups.shipper = Shipper.AWAKE
+            self._section.wakeups.shipper = ShipperState.AWAKE
             if self._next_sealed() is not None:
                 return
             for chunk in list(self._chunks.open.values()):
@@ -235,14 +238,15 @@ class Buffer:
         A re-entered call seals nothing.
         """
         if self._section.is_owned():
-            return self._chunks.opened
+            return self._chunks.opened_count
         return self._section.exclusively(self._chunks.seal_all)
 
     def take(self) -> Chunk | None:
         """Hand the oldest sealed chunk to delivery, or return None if there is none.
 
-        Adopted ones wait until there is none of ours, and are few at a time, so that ours find
-        room in the window.
+        An adopted chunk is handed over only if no own chunk is sealed. While own chunks are
+        unsettled, at most `ADOPTED_TAKEN_MAX` adopted ones are taken, so that own chunks find room
+        in the window.
         """
 
         def take() -> Chunk | None:
@@ -299,7 +303,7 @@ class Buffer:
 
         def settled() -> int:
             serials = [chunk.serial for chunk in self._chunks.unsettled.values()]
-            return min(serials) - 1 if serials else self._chunks.opened
+            return min(serials) - 1 if serials else self._chunks.opened_count
 
         return self._section.exclusively(settled)
 
@@ -328,7 +332,7 @@ class Buffer:
         self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
 
     def tell_waiters(self) -> None:
-        """Call all who wait for space: things have changed, though no space came free."""
+        """Tell the calls that wait for space: things have changed, though no space came free."""
         self._section.waiters.tell()
 
     # -- closing and the account ---------------------------------------------------------------
@@ -346,7 +350,7 @@ class Buffer:
         """Count what could not be numbered as refused, and hand it over; intake is closed."""
         return self._section.exclusively(self._section.refuse_rest)
 
-    def after_fork_in_child(self, *, refuses: bool = False) -> None:
+    def after_fork_in_child(self, *, refuses: bool) -> None:
         """In a forked child: begin anew in memory, and keep nothing of the parent's.
 
         Args:
@@ -383,14 +387,9 @@ class Buffer:
         return self._accumulator.counters
 
     @property
-    def wake(self) -> Callable[[], object]:
-        """What wakes the shipper."""
-        return self._section.wakeups.wake
-
-    @property
     def chunks_opened(self) -> int:
         """How many chunks were opened so far."""
-        return self._chunks.opened
+        return self._chunks.opened_count
 
     @property
     def adopted(self) -> list[Chunk]:
@@ -431,7 +430,9 @@ class Buffer:
 
         None where the section cannot be entered now.
         """
-        return self._section.if_free(lambda: account_of(self._accumulator, self.unspooled), None)
+        return self._section.if_soon_free(
+            lambda: account_of(self._accumulator, self.unspooled), None
+        )
 
     def report(self, reason: str, seconds: float) -> DrainReport:
         """Return what became of every record so far."""
@@ -456,7 +457,7 @@ class Buffer:
     def _rest(self) -> float | None:
         """Declare that the shipper rests, then look once more; see `next_deadline_seconds`."""
         section, open_chunks = self._section, self._chunks.open
-        section.wakeups.shipper = Shipper.TIMED if open_chunks else Shipper.ASLEEP
+        section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
         if self._next_sealed() is not None:
             return None
         oldest = self._streams.first_to_go(open_chunks.values())
@@ -464,7 +465,7 @@ class Buffer:
             return oldest.opened_seconds + self.linger_seconds
         if not open_chunks and not len(section.inbox):
             return None
-        section.wakeups.shipper = Shipper.TIMED  # for what waits for its tag, or is stuck
+        section.wakeups.shipper = ShipperState.TIMED  # for what waits for its tag, or is stuck
         return self._monotonic() + self.linger_seconds
 
     def _next_sealed(self) -> Chunk | None:

@@ -49,7 +49,7 @@ class Changes:
         self.pending = None
 
     def finish(self) -> None:
-        """Make the change once more that an exception may have interrupted, if there is one."""
+        """If an exception interrupted a change, make it once more."""
         if self.pending is not None:
             change, values = self.pending
             change(*values)

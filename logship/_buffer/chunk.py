@@ -1,4 +1,4 @@
-"""Chunks: sealed runs of entries of one stream, the unit that is sent, acked and resent.
+"""Chunks: runs of entries of one stream; a sealed one is sent, acked and resent as a unit.
 
 The seam between the buffer and the place of the bytes is here: the buffer talks to `Chunk`, and a
 `Storage` makes and frees chunks. Memory storage keeps a chunk in a bytearray; a crash-safe storage
@@ -41,8 +41,8 @@ class Chunk:
         capacity: The bytes that it may hold; it is sealed before it grows beyond them.
         size: Bytes of entries that are committed.
         entries: Committed entries, the control records among them.
-        controls: How many of them are not the application's: gap records and end records, and all
-            entries of a chunk of another process.
+        controls: How many of them are not the application's: gap, end and high-water records, and
+            all entries of a chunk of another process.
         first: Number of the first entry.
         holes: Numbers from `first` on that were given out meanwhile and are not in this chunk.
         gaps: What the gap records in this chunk declare.

@@ -7,8 +7,8 @@
 | `TAKEN` | with delivery, sent or not | `settle`, when it is acked or given up; or `split` |
 | `SETTLED` | nowhere | its memory is freed |
 
-Everything here is called inside the buffer's critical section, and each method ends in one change
-(see `changes`).
+Everything here is called inside the buffer's critical section. Each method ends in one change (see
+`changes`), or, as `seal_all`, in one for each chunk.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Chunks:
 
     Attributes:
         storage: As given.
-        opened: How many so far.
+        opened_count: How many so far.
         open: The open chunk of each stream that has one, in the order of opening.
         sealed: Chunks to be sent, by id, in the order of sealing.
         unsettled: Every chunk that is neither acked nor dropped, by id, open ones too; in the order
             of opening, except for halves.
-        written: Chunks that are wholly on stderr.
+        wholly_spilled: Chunks that are wholly on stderr.
         adopted: Chunks of dead processes that are not settled, by id; they are in no other list.
         bytes_held: Bytes of committed entries that wait.
         has_news: Whether a chunk was sealed since this was last cleared.
@@ -56,11 +56,11 @@ class Chunks:
         self, storage: Storage, changes: Changes, random_bytes: Callable[[int], bytes]
     ) -> None:
         self.storage = storage
-        self.opened = 0
+        self.opened_count = 0
         self.open: dict[Stream, Chunk] = {}
         self.sealed: dict[str, Chunk] = {}
         self.unsettled: dict[str, Chunk] = {}
-        self.written: list[Chunk] = []
+        self.wholly_spilled: list[Chunk] = []
         self.adopted: dict[str, Chunk] = {}
         self.bytes_held = 0
         self.has_news = False
@@ -76,13 +76,13 @@ class Chunks:
             opened_seconds: The time on the monotonic clock.
             size: Bytes of the first entry.
         """
-        serial = self.opened + 1
+        serial = self.opened_count + 1
         opened = self.storage.open_chunk(stream, serial, opened_seconds, size)
         unsettled = stream.unsettled + 1
 
         def change() -> None:
             self.storage.link(opened)
-            self.opened = serial
+            self.opened_count = serial
             self.unsettled[opened.id] = opened
             self.open[stream] = opened
             stream.unsettled = unsettled
@@ -124,7 +124,7 @@ class Chunks:
         """Seal every open chunk; return how many were opened so far."""
         for chunk in list(self.open.values()):
             self.seal(chunk)
-        return self.opened
+        return self.opened_count
 
     def take(self, chunk: Chunk) -> None:
         """Hand a sealed chunk to delivery."""

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from logship._buffer.ranges import Ranges
-from logship._reasons import ON_PURPOSE
+from logship._reasons import ON_PURPOSE, OVERFLOW
 
 
 class Counters:
@@ -27,10 +27,10 @@ class Counters:
         refused_lines: Those of them for which a line on stderr was numbered, because a logging call
             returns nothing.
         refused_unwritten: Lines of these that stderr did not take.
-        truncated: Records that were cut to the longest that may be sent.
+        truncated: Records that were cut to the longest that may be sent, refused ones too.
         blocked_seconds: Time that senders waited for space, summed over all of them.
-        undecided: Calls that write a record to stderr at this moment, as (thread, reason): the
-            record is counted as dropped until it is there.
+        undecided: Threads that write a record to stderr at this moment, because it found no place:
+            it is counted as dropped until it is there.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class Counters:
         self.refused_unwritten: int = 0
         self.truncated: int = 0
         self.blocked_seconds: float = 0.0
-        self.undecided: set[tuple[int, str]] = set()
+        self.undecided: set[int] = set()
 
     @property
     def withheld(self) -> int:
@@ -75,7 +75,7 @@ class Counters:
 
     def account(self, *, waiting: int, spooled: int, unspooled: int, bytes_held: int) -> Account:
         """Return these numbers, and those of the same moment that are counted elsewhere."""
-        undecided = Counter(reason for _, reason in tuple(self.undecided))
+        overflow = self.dropped[OVERFLOW] - len(self.undecided)
         return Account(
             accepted=self.accepted,
             acked=self.acked,
@@ -83,7 +83,7 @@ class Counters:
             refused=self.refused,
             truncated=self.truncated,
             blocked_seconds=self.blocked_seconds,
-            dropped={each: n - undecided[each] for each, n in tuple(self.dropped.items())},
+            dropped={**self.dropped, OVERFLOW: overflow},
             waiting=waiting,
             spooled=spooled,
             unspooled=unspooled,
@@ -169,7 +169,7 @@ class DrainReport(NamedTuple):
         refused_unwritten: How many of those lines stderr did not take, or would have had to take
             faster than the settings allow.
         refused_id: The id in these lines.
-        truncated: Cut to the longest record that may be sent; included in `accepted`.
+        truncated: Records that were cut to the longest that may be sent, refused ones too.
         streams: Each stream's numbers.
         withheld: How many of the dropped records were kept back on purpose.
     """
@@ -188,7 +188,7 @@ class DrainReport(NamedTuple):
     refused_id: str
     truncated: int
     streams: tuple[StreamReport, ...]
-    withheld: int = 0
+    withheld: int
 
     @property
     def all_acked(self) -> bool:
@@ -226,7 +226,8 @@ class FlushReport(NamedTuple):
     """The result of a flush.
 
     Attributes:
-        all_acked: Whether every record accepted before the flush was acknowledged.
+        all_acked: True only if every record accepted before the flush was acknowledged. It is False
+            also if a later record was dropped or spilled meanwhile.
         unacked: How many of the buffer's records were not acknowledged when the flush ended.
         seconds: How long it took.
     """

@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from logship._buffer.inbox import Item, Tag
 from logship._buffer.section import LOCK_PATIENCE_SECONDS, NOT_HELD, Section
-from logship._buffer.wakeups import Shipper
+from logship._buffer.wakeups import ShipperState
 from logship._hooks.threads import may_wait_here
 
 COMBINE_AT = 64
@@ -34,12 +34,12 @@ class Outcome(Enum):
 
     ACCEPTED = auto()
     FULL = auto()
-    CLOSED = auto()
+    REFUSED = auto()
     WITHHELD = auto()  # kept back on purpose; it was not offered at all
 
 
 _ACCEPTED = Outcome.ACCEPTED
-_ASLEEP = Shipper.ASLEEP
+_ASLEEP = ShipperState.ASLEEP
 
 
 class Entrance:
@@ -50,7 +50,7 @@ class Entrance:
         bytes_max: See `Buffer`.
         combine_at: See `COMBINE_AT`.
         inbox_max: See `INBOX_MAX`.
-        inbox_bytes_max: So much may wait in the inbox; by default an eighth of `bytes_max`.
+        inbox_bytes_max: So much may wait in the inbox; None: an eighth of `bytes_max`.
 
     Attributes:
         bytes_max: As given.
@@ -61,9 +61,9 @@ class Entrance:
         section: Section,
         *,
         bytes_max: int,
-        combine_at: int = COMBINE_AT,
-        inbox_max: int = INBOX_MAX,
-        inbox_bytes_max: int | None = None,
+        combine_at: int,
+        inbox_max: int,
+        inbox_bytes_max: int | None,
     ) -> None:
         self.bytes_max = bytes_max
         self._section = section
@@ -83,7 +83,7 @@ class Entrance:
             body: A packed entry whose map header counts the stamp, without the stamp.
 
         Returns:
-            `ACCEPTED`, `FULL` (nothing happened), or `CLOSED` (counted as refused).
+            `ACCEPTED`, `FULL` (nothing happened), or `REFUSED` (and counted).
         """
         section = self._section
         waiting = section.inbox.items
@@ -112,7 +112,7 @@ class Entrance:
                 return
 
     def _offer_with_care(self, tag: Tag, body: bytes) -> Outcome:
-        """Do as `offer` does, with a look at the bound, and commit the entry before returning."""
+        """Do as `offer` does, with a look at the bound; number the entry if the section is free."""
         section = self._section
         if section.closed:
             return self.refuse(tag)
@@ -161,7 +161,7 @@ class Entrance:
     def refuse(self, tag: Tag) -> Outcome:
         """Count a record as refused."""
         self.note("refused", 1, tag)
-        return Outcome.CLOSED
+        return Outcome.REFUSED
 
     def note(self, counter: str, amount: float, tag: Tag) -> None:
         """Have a counter advanced by whichever section comes next; see `Buffer.note`."""

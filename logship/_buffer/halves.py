@@ -33,16 +33,16 @@ def _end_of_entry(payload: bytes, count: int) -> int:
 
 
 def _fill(half: Chunk, payload: bytes, numbers: list[int], spilled_entries: int) -> None:
-    controls = [_gap_of(record) for _, record in unpack_entries(payload)]
+    declared = [_gap_of(record) for _, record in unpack_entries(payload)]
     half.write(payload)
-    records = sum(gap is None for gap in controls)
+    records = sum(gap is None for gap in declared)
     half.advance(len(payload), len(numbers))
     half.controls = half.entries - (0 if half.adopted else records)
     half.first = numbers[0]
     half.holes = holes_between(numbers)
-    half.gaps = [gap for gap in controls if isinstance(gap, Gap)]
+    half.gaps = [gap for gap in declared if isinstance(gap, Gap)]
     half.spilled_entries = min(spilled_entries, half.entries)
-    half.spilled_records = sum(gap is None for gap in controls[: half.spilled_entries])
+    half.spilled_records = sum(gap is None for gap in declared[: half.spilled_entries])
     half.state = ChunkState.TAKEN
 
 

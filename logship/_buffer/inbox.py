@@ -24,7 +24,8 @@ class Inbox:
     """Entries that wait for their numbers.
 
     Attributes:
-        items: Them. Any call may append; everything else here is for the critical section.
+        items: The entries with their tags. Any call may append; everything else here is for the
+            critical section.
     """
 
     __slots__ = ("items",)

@@ -20,11 +20,11 @@ from logship._buffer.ranges import (
     renamed_gaps,
 )
 from logship._buffer.stream import Stream
-from logship._reasons import SPILLED
+from logship._reasons import OVERFLOW, SPILLED
 
 LOST_MAX = 1000
-"""So many gaps of a stream are kept for the report. Where there are more, the oldest are forgotten
-that the sidecar has acked the declaration of: a program may be overloaded for weeks."""
+"""So many gaps of a stream are kept for the report. If there are more, the oldest gaps whose
+declaration the sidecar has acked are forgotten: a program may be overloaded for weeks."""
 
 
 class Numbered(NamedTuple):
@@ -70,7 +70,7 @@ def _to_report(stream: Stream, gaps: list[Gap], lost_now: Gap) -> list[Gap]:
 
     Args:
         stream: Whose.
-        gaps: Them.
+        gaps: The stream's gaps.
         lost_now: The first of those that nothing declares yet.
     """
     if not has_outgrown(LOST_MAX, len(stream.lost), len(gaps)):
@@ -81,17 +81,17 @@ def _to_report(stream: Stream, gaps: list[Gap], lost_now: Gap) -> list[Gap]:
     return [gap for gap in gaps[:excess] if gap.last >= first_untold] + gaps[excess:]
 
 
-def spilled_after_all(counters: Counters, numbered: Numbered, reason: str) -> Change:
+def spilled_after_all(counters: Counters, numbered: Numbered) -> Change:
     """Count a dropped record as spilled: it reached stderr after all."""
     stream, number = numbered.stream, numbered.number
     renamed = renamed_gaps(stream.lost, number, SPILLED)
     lost_now = _to_report(stream, renamed, Gap(number, number, SPILLED))
     undeclared = renamed_gaps(stream.undeclared, number, SPILLED)
-    dropped, spilled = counters.dropped[reason] - 1, counters.spilled + 1
+    dropped, spilled = counters.dropped[OVERFLOW] - 1, counters.spilled + 1
 
     def count() -> None:
         stream.lost, stream.undeclared = lost_now, undeclared
-        counters.dropped[reason] = dropped
+        counters.dropped[OVERFLOW] = dropped
         counters.spilled = spilled
 
     return count

@@ -18,7 +18,6 @@ from logship._buffer.entrance import Outcome
 from logship._buffer.inbox import Tag
 from logship._hooks.locking import Bell
 from logship._hooks.threads import may_wait_here
-from logship._reasons import OVERFLOW
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import spilled_lines
 
@@ -55,14 +54,11 @@ class Admission:
         """Do what the policy says where an offered entry found no place.
 
         Returns:
-            `ACCEPTED`; `FULL` where the record was dropped or spilled, and has a number; `CLOSED`
-            where it has none, and is counted as refused.
+            `ACCEPTED`; `FULL` where the record was dropped or spilled, and has a number; `REFUSED`
+            where it has none, and is counted as refused; `WITHHELD` if that was the outcome before.
         """
-        return self._when_full(tag, body) if outcome is Outcome.FULL else outcome
-
-    def _when_full(self, tag: Tag, body: bytes) -> Outcome:
-        """Apply the policy; a buffer that closes meanwhile refuses the entry, and counts it."""
-        outcome = self._offer(tag, body)
+        if outcome is Outcome.FULL:
+            outcome = self._offer(tag, body)
         if outcome is not Outcome.FULL:
             return outcome
         if self._policy == "block":
@@ -132,22 +128,22 @@ class Admission:
     def _give_up(self, tag: Tag, body: bytes) -> Outcome:
         """Number the record without keeping it, and with `block` write it to the last resort."""
         if self._last_resort is None or self._policy != "block":
-            numbered = self._buffer.number_and_drop(tag, body, OVERFLOW)
-            return Outcome.CLOSED if numbered is None else Outcome.FULL
-        deciding = threading.get_ident(), OVERFLOW
+            numbered = self._buffer.number_and_drop(tag, body)
+            return Outcome.REFUSED if numbered is None else Outcome.FULL
+        me = threading.get_ident()
         try:
-            self._buffer.counters.undecided.add(deciding)
+            self._buffer.counters.undecided.add(me)
             return self._drop_and_spill(tag, body, self._last_resort)
         finally:
-            self._buffer.counters.undecided.discard(deciding)
+            self._buffer.counters.undecided.discard(me)
 
     def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LastResort) -> Outcome:
-        numbered = self._buffer.number_and_drop(tag, body, OVERFLOW)
+        numbered = self._buffer.number_and_drop(tag, body)
         if numbered is None:
-            return Outcome.CLOSED
+            return Outcome.REFUSED
         for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
             if last_resort.offer_line(line):
-                self._buffer.dropped_was_spilled(numbered, OVERFLOW)
+                self._buffer.dropped_was_spilled(numbered)
         return Outcome.FULL
 
 
@@ -156,7 +152,8 @@ def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds:
 
     Args:
         buffer: Whose space it is.
-        offer: Offers the entry; called once, when a wait would miss nothing any more.
+        offer: Offers the entry. It is called once, when the bell is arranged, so that the wait
+            misses no release.
         timeout_seconds: How long to wait; -1 without a bound.
 
     Returns:

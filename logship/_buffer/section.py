@@ -2,7 +2,8 @@
 
 A call enters it for what changes the accumulator. On the way in, a change that an exception
 interrupted is finished, what was noted is counted, and what waits in the inbox is numbered and
-kept. On the way out, outside the lock, the shipper and those who wait for space are told.
+kept. On the way out, outside the lock, the shipper and the calls that wait for
+space are told.
 
 What the section does by itself may fail, for want of memory or because of a bug. Then the call goes
 on, the entries stay in the inbox, and the next call that enters tries again.
@@ -19,7 +20,7 @@ from logship._buffer.accumulator import HIGH_WATER_TAG, Accumulator
 from logship._buffer.inbox import Inbox, Item
 from logship._buffer.notes import Notes
 from logship._buffer.waiters import Waiters
-from logship._buffer.wakeups import Shipper, Wakeups
+from logship._buffer.wakeups import ShipperState, Wakeups
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 
@@ -29,7 +30,8 @@ RUN_MAX = 1024
 LOCK_PATIENCE_SECONDS = 0.02
 """So long a producer waits for the lock. Its holder may be in a garbage collection that runs an
 application's `__del__`, which may want a lock that this very producer holds: waiting on would be a
-deadlock. A section takes microseconds, so nothing waits for so long in any other case."""
+deadlock. A section takes microseconds, so nothing waits for so long in any other case; only a spool
+may make a file in it, if no segment is ready."""
 
 DECISION_PATIENCE_SECONDS = 0.5
 """So long a call waits to be told whether its record was numbered while intake ended."""
@@ -38,7 +40,7 @@ _NO_LIMIT = -1.0
 
 T = TypeVar("T")
 Argument = TypeVar("Argument")
-_ASLEEP = Shipper.ASLEEP
+_ASLEEP = ShipperState.ASLEEP
 
 
 class NotHeld(Enum):
@@ -114,7 +116,7 @@ class Section:
         assert result is not NOT_HELD
         return result
 
-    def if_free(self, work: Callable[[], T], otherwise: T) -> T:
+    def if_soon_free(self, work: Callable[[], T], otherwise: T) -> T:
         """Do something in the section; return `otherwise` where it cannot be entered soon."""
         result = self.enter(operator.call, work, LOCK_PATIENCE_SECONDS)
         return otherwise if result is NOT_HELD else result
@@ -266,7 +268,7 @@ class Section:
         return was_withdrawn is False
 
     def _tell(self) -> None:
-        """Tell the shipper, and those who wait for space, what happened in the section."""
+        """Tell the shipper, and the calls that wait for space, what happened in the section."""
         chunks = self.accumulator.chunks
         if chunks.has_news:
             chunks.has_news = False

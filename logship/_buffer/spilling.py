@@ -50,10 +50,13 @@ class Spilling:
         self._section.exclusively(note)
 
     def note_written(self, chunk: Chunk) -> None:
-        """Note that all of the chunk is on stderr: those who wait for space may have its place."""
+        """Note that all of the chunk is on stderr.
+
+        The calls that wait for space may have its place.
+        """
 
         def note() -> None:
-            self._chunks.written = [*self._chunks.written, chunk]
+            self._chunks.wholly_spilled = [*self._chunks.wholly_spilled, chunk]
             self._section.waiters.are_due = True
 
         self._section.exclusively(note)
@@ -64,7 +67,9 @@ class Spilling:
         Returns:
             Whether there was one.
         """
-        return bool(self._chunks.written) and self._section.if_free(self._drop_spilled, False)
+        return bool(self._chunks.wholly_spilled) and self._section.if_soon_free(
+            self._drop_spilled, False
+        )
 
     @property
     def _chunks(self) -> Chunks:
@@ -72,10 +77,10 @@ class Spilling:
 
     def _drop_spilled(self) -> bool:
         chunks = self._chunks
-        while chunks.written:
-            chunk = chunks.written[0]
+        while chunks.wholly_spilled:
+            chunk = chunks.wholly_spilled[0]
             if chunk.state is ChunkState.SEALED and chunk.stream.can_declare:
                 self._section.accumulator.give_up(chunk, OVERFLOW)
                 return True
-            chunks.written = chunks.written[1:]
+            chunks.wholly_spilled = chunks.wholly_spilled[1:]
         return False

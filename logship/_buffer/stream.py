@@ -140,10 +140,6 @@ class Stream:
             self.next_number += 1
             self.controls += 1
 
-    def lost_ranges(self, reason: str) -> list[tuple[int, int]]:
-        """Return the gaps that have this reason."""
-        return [(gap.first, gap.last) for gap in self.lost if gap.reason == reason]
-
 
 def new_stream_id(random_bytes: Callable[[int], bytes]) -> str:
     """Return twelve random characters."""

@@ -70,7 +70,8 @@ class Streams:
     def retire(self, stream: Stream) -> None:
         """Note that a stream has ended, and forget ended ones of which there is nothing to report.
 
-        If there are many, nothing is left to report of those that the sidecar knows to the end.
+        If there are many, older ones about which the sidecar knows everything are left out of the
+        report.
         """
         kept = self.ended
         if has_outgrown(ENDED_MAX, len(kept), len(kept) + 1):

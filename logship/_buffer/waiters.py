@@ -1,4 +1,4 @@
-"""Those who wait for space: callbacks that are called once when bytes come free."""
+"""The calls that wait for space: callbacks that are called once when bytes come free."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ class Waiters:
     def __init__(self) -> None:
         self._callbacks: list[Callback] = []
         self.are_due: bool = False
-
-    def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self._callbacks)
 
     def add(self, callback: Callback) -> Callback:
         """Arrange for a call; return what takes the arrangement back."""

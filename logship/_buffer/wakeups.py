@@ -19,7 +19,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 
-class Shipper(Enum):
+class ShipperState(Enum):
     """What the shipper does at this moment."""
 
     AWAKE = auto()
@@ -41,26 +41,26 @@ class Wakeups:
     __slots__ = ("shipper", "wake")
 
     def __init__(self, wake: Callable[[], object]) -> None:
-        self.shipper: Shipper = Shipper.ASLEEP
+        self.shipper: ShipperState = ShipperState.ASLEEP
         self.wake: Callable[[], object] = wake
 
     def entry_waits(self) -> None:
         """Note that an entry waits for its number."""
-        if self.shipper is Shipper.ASLEEP:
+        if self.shipper is ShipperState.ASLEEP:
             self.wake_now()
 
     def chunk_sealed(self) -> None:
         """Note that a chunk can be sent."""
-        if self.shipper is not Shipper.AWAKE:
+        if self.shipper is not ShipperState.AWAKE:
             self.wake_now()
 
     def wake_now(self) -> None:
         """Wake the shipper whatever the state is: it may have changed since the caller looked."""
         try:
-            self.shipper = Shipper.AWAKE
+            self.shipper = ShipperState.AWAKE
             if self.wake() is False:
-                self.shipper = Shipper.ASLEEP
+                self.shipper = ShipperState.ASLEEP
         except BaseException as error:
-            self.shipper = Shipper.ASLEEP  # the next entry wakes it
+            self.shipper = ShipperState.ASLEEP  # the next entry wakes it
             if not isinstance(error, MemoryError):
                 raise

@@ -1,8 +1,8 @@
 """The client on a thread of its own, for programs without an event loop, and for all others too.
 
 The thread that logs puts records into the shipper's buffer. The shipper runs on a thread of its
-own, and only sealed chunks wake it. After a fork the child begins with a new shipper, because
-threads do not survive a fork and the parent ships the parent's records.
+own: a sealed chunk wakes it, and an entry if it sleeps. After a fork the child begins with a new
+shipper, because threads do not survive a fork and the parent ships the parent's records.
 """
 
 from __future__ import annotations
@@ -246,7 +246,10 @@ class BackgroundClient(Emitter):
     def _send_waiting(
         self, tag: Tag, body: bytes, timeout: float | None, ends_seconds: float
     ) -> None:
-        """Wait until the entry is in the buffer; of the `timeout` so much is left as there is."""
+        """Wait until the entry is in the buffer, at most until `ends_seconds`.
+
+        `timeout` is only named in the error.
+        """
         if not may_wait_here():
             raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
         shipper, intake = self._shipper, self.intake

@@ -48,7 +48,8 @@ class Client(Emitter):
         """Begin to ship, on the running event loop. Records emitted before are not lost.
 
         In a forked child, and where the loop is closed, the client goes on in the next running loop
-        that logs, at the latest with a full chunk, or in which `start` is called or a call waits.
+        that logs (at the latest with a full chunk), that calls `start`, or in which a call of the
+        client waits.
         """
         self.shipper.start()
         self._shipper.follows_loops = self._is_started = True

@@ -176,9 +176,10 @@ class Closing:
         return self._is_ahead
 
     def join(self, plan: DrainPlan, reason: str, *, alone: bool = False) -> None:
-        """Let `plan` hold too, for a caller that drives the steps from now on. From any thread.
+        """Let `plan` hold too, from any thread.
 
-        The plan that ends first holds: a stop clock may run. The first reason is the report's.
+        Its caller drives the steps from now on, or has interrupted a call that does. The plan that
+        ends first holds: a stop clock may run. The first reason is the report's.
 
         Args:
             plan: The caller's.
@@ -221,7 +222,7 @@ class Closing:
         return self._lock.is_owned()
 
     def steps(self) -> Iterator[float]:
-        """Do it, yielding after each step how many seconds may pass before the next."""
+        """Do all steps of the end; yield after each how many seconds may pass before the next."""
         self._client.buffer.close_intake()
         yield from self._deliver()
         for line in self._refuse_rest():
@@ -248,7 +249,7 @@ class Closing:
         return max(0.0, self._plan.deadline_seconds - self._monotonic())
 
     def cut_short(self) -> DrainReport:
-        """End it in the middle: the caller that drove the steps cannot go on."""
+        """End the client now, because the call that drove the steps cannot go on."""
         self._client.buffer.close_intake()
         for line in self._refuse_rest():
             self._note_written(self._last_resort.write_line(line))
@@ -295,7 +296,7 @@ class Closing:
     def _deliver(self) -> Iterator[float]:
         """Wait until all that is numbered is acked, or spill it."""
         while any(chunk.entries for chunk in self._client.buffer.unsettled()):
-            wait_seconds = self._step()
+            wait_seconds = self._deliver_some()
             if wait_seconds is None:
                 return
             yield min(wait_seconds, self.seconds_left())
@@ -332,7 +333,7 @@ class Closing:
         if not is_written:
             self._client.buffer.note("refused_unwritten", 1)
 
-    def _step(self) -> float | None:
+    def _deliver_some(self) -> float | None:
         """Do what is due; return the seconds to wait, or None when it is over."""
         plan = self._plan
         if plan is not self._hurried_for:
@@ -368,7 +369,10 @@ class Closing:
         return self._after_spill()
 
     def _after_spill(self) -> float | None:
-        """Return the seconds to wait when stderr has all, or will take no more; None for none."""
+        """Return the seconds to wait when stderr has all, or will take no more.
+
+        None if the end need not wait.
+        """
         is_over = self._plan.give_up_when_stalled or self._client.broken
         return None if is_over else _SPILL_SLICE_SECONDS
 

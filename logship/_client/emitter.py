@@ -1,4 +1,4 @@
-"""What both clients have in common, for any thread; it never blocks an event loop's thread."""
+"""What both clients have in common; on an event loop's thread it never waits for space."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from logship._settings.keywords import SettingsKeywords
 
 FALL_BACK_SECONDS_MAX = 1.0
-"""How long a record may wait for stderr that is refused because the client is closed."""
+"""How long a record that is refused because the client is closed may wait for stderr."""
 
 _ACCEPTED = Outcome.ACCEPTED
 _Begun = tuple[Shipper, Intake, Mark]
@@ -104,14 +104,14 @@ class Emitter:
         time_ns: int | None = None,
         writes_refused: bool = False,
     ) -> bool:
-        """Put a record into the buffer; never raises, never waits on an event loop's thread.
+        """Put a record into the buffer; never raises, never waits for space on a loop's thread.
 
         Args:
             record: The record; any mapping.
             tag: Its tag; by default the setting `tag`.
             time_ns: Its time in nanoseconds since the epoch; now by default.
-            writes_refused: Whether a record that is refused after `close` is written to stderr, for
-                a caller that cannot tell.
+            writes_refused: Whether a record that is refused after `close` is written to stderr,
+                because this caller returns nothing.
 
         Returns:
             Whether the record is in the buffer. If it is not, `redact` withheld it or the overflow
@@ -133,8 +133,8 @@ class Emitter:
                 raise
             self.last_resort.warn_of_bug("emit", error)
             self._shipper.buffer.note("refused", 1)
-            outcome = Outcome.CLOSED
-        is_refused = outcome is Outcome.CLOSED and not self.settings.disabled
+            outcome = Outcome.REFUSED
+        is_refused = outcome is Outcome.REFUSED and not self.settings.disabled
         if is_refused and (writes_refused or not self.intake_closed):
             self.write_refused(record, tag, time_ns)
         return outcome is _ACCEPTED

@@ -30,7 +30,6 @@ Record = Mapping[Any, Any]
 Timed = tuple[int | None, Record]
 """When a record was logged, nanoseconds since the epoch or None for now, and the record."""
 
-_ACCEPTED = Outcome.ACCEPTED
 Pack = Callable[[Record, int | None], bytes]
 Put = Callable[[Tag, bytes], Outcome]
 
@@ -120,7 +119,7 @@ class Intake:
         self._buffer = buffer
         self._is_disabled = settings.disabled
         if settings.disabled:
-            self.pack, self.put = lambda *_: b"", lambda *_: Outcome.CLOSED
+            self.pack, self.put = lambda *_: b"", lambda *_: Outcome.REFUSED
 
     def route(self, tag: str | None) -> Tag:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
@@ -132,7 +131,7 @@ class Intake:
         Raises:
             ClientClosed: The client takes no more records.
         """
-        if outcome is Outcome.CLOSED and not self._is_disabled:
+        if outcome is Outcome.REFUSED and not self._is_disabled:
             raise ClientClosed
         return outcome is not Outcome.FULL
 
@@ -153,7 +152,7 @@ class Intake:
         if self.withhold(tag, WITHHELD):
             return Outcome.WITHHELD
         self._buffer.note("refused", 1, tag)
-        return Outcome.CLOSED
+        return Outcome.REFUSED
 
     def withhold(self, tag: Tag, reason: str) -> bool:
         """Keep a record back on purpose: count it, to be numbered and declared.
@@ -199,7 +198,7 @@ class Intake:
         for time_ns, record in records:
             body = pack(record, time_ns)
             outcome = put(route, body)
-            if outcome is Outcome.CLOSED:
+            if outcome is Outcome.REFUSED:
                 error = ClientClosed()
                 error.records_accepted = accepted
                 raise error

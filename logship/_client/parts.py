@@ -21,7 +21,7 @@ Uniform = Callable[[float, float], float]
 """Draws a number between two others."""
 
 RETURN_SECONDS = 60.0
-"""For so long at least another endpoint is used before the first one is tried again."""
+"""How long another endpoint is used, at least, before the first one is tried again."""
 
 
 def chosen_settings(settings: Settings | None, **options: Unpack[SettingsKeywords]) -> Settings:

@@ -88,7 +88,7 @@ class Pump:
         monotonic: Seconds.
 
     Attributes:
-        is_stopped: Whether no timer is set any more: nothing will be sent.
+        is_stopped: Whether it sets no timer any more.
     """
 
     def __init__(

@@ -105,7 +105,7 @@ class Shipper:
         )
         self.broken: bool = False
         self.follows_loops: bool = False
-        self._failures = 0  # since chunks were last settled
+        self._failures = 0  # since progress was last noted
         self._drain_plan: DrainPlan | None = None
         self._progress_callbacks: list[Callable[[], None]] = []
         self._process = process
@@ -155,7 +155,7 @@ class Shipper:
             self.spill = Spill(
                 self.buffer.spilling, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE)
             )
-        self._upkeep = SpoolUpkeep(
+        self._spool_upkeep = SpoolUpkeep(
             self.buffer,
             self._spool,
             self._orphans,
@@ -168,7 +168,7 @@ class Shipper:
         self._port = SocketPort(
             settings,
             self.buffer,
-            self._upkeep,
+            self._spool_upkeep,
             self._schedule,
             transport=transport,
             last_resort=self.last_resort,
@@ -268,13 +268,13 @@ class Shipper:
         if self.meter.begins_use():
             self._process.write_soon()
         self._high_water.tend(now_seconds)
-        self._upkeep.tend(may_adopt=self._awaited_tag.is_over and not self.broken)
+        self._spool_upkeep.tend(may_adopt=self._awaited_tag.is_over and not self.broken)
 
     def deadlines(self) -> Iterable[float | None]:
         """Return when something will be due, if nothing else happens."""
         if not self._awaited_tag.is_over:
             return (self._awaited_tag.deadline_seconds,)
-        return (self._high_water.deadline_seconds(), *self._upkeep.deadlines())
+        return (self._high_water.deadline_seconds(), *self._spool_upkeep.deadlines())
 
     @property
     def _waits_for_tag(self) -> bool:
@@ -297,7 +297,10 @@ class Shipper:
     # -- how far it has come -----------------------------------------------------------------------
 
     def on_progress(self, callback: Callable[[], None]) -> None:
-        """Call back on the loop after each ack, and when the shipper breaks."""
+        """Call back when chunks were settled, when a plan has changed, and at the end.
+
+        In any thread.
+        """
         self._progress_callbacks.append(callback)
 
     def forget_progress(self, callback: Callable[[], None]) -> None:
@@ -329,7 +332,7 @@ class Shipper:
     # -- errors of its own -------------------------------------------------------------------------
 
     def break_down(self, why: str) -> None:
-        """Send nothing more: there is no thread to do it, or a bug made it impossible."""
+        """Have callers expect no more acks: no thread can send, or a bug made it impossible."""
         self.broken = self._pump.is_stopped = True
         self.last_resort.warn("broken", f"{why}; records go to stderr when the program ends")
         self.buffer.tell_waiters()
@@ -406,7 +409,7 @@ class Shipper:
         self.shut_connection()
         if self._port.transport is not None:
             self._port.transport.close()
-        self._upkeep.close()
+        self._spool_upkeep.close()
 
     def shut_connection(self) -> None:
         """Send nothing more, and take no more acks; soon, where another thread runs the loop."""
@@ -421,7 +424,7 @@ class Shipper:
         self.broken = True
         self.closing.join(self.plan(_UNCLOSED_SECONDS), "exit without close", alone=alone)
         drive(self.closing.step)
-        self._upkeep.close()
+        self._spool_upkeep.close()
 
     def after_fork_in_child(self) -> None:
         """In a forked child: let go of the parent's socket, spool and records, without a word.

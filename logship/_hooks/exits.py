@@ -29,7 +29,7 @@ def at_exit() -> None:
 
 
 def register() -> None:
-    """Register the hook; called once, when `logship` is imported.
+    """Register the hook: when `logship` is imported, and again when a Celery worker shuts down.
 
     The hook is registered twice, because a signal handler of the application may raise as the hook
     begins. Python then skips that call and makes the other one. Normally the second call finds

@@ -9,7 +9,7 @@ Different kinds of child need different hooks:
   `worker_process_shutdown` there.
 - Celery restarts itself at SIGHUP: an exit hook that it registers then makes the process another
   program by exec, before older exit hooks. Celery sends `worker_shutdown` before it exits.
-- uWSGI runs none of these hooks. So `BackgroundClient` also checks a mark (see `fork_mark`).
+- uWSGI runs none of these hooks. So `Emitter` also checks a mark (see `fork_mark`).
 
 A child that gets a stop signal before these functions have run has its parent's handlers. The
 handler in C would wake the parent's watchdog, which would take the signal for the parent's own. And

@@ -32,7 +32,7 @@ def is_interruption(error: BaseException) -> bool:
 def _was_called_as_handler(frame: FrameType) -> bool:
     """Return whether a frame's arguments are those of a signal handler.
 
-    The handler itself may not be registered any more.
+    By now another handler may be registered.
 
     The arguments are the application's objects, so only their types are looked at.
     """

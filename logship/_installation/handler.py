@@ -157,7 +157,7 @@ class Handler(logging.Handler):
         if self._span.trace is not None:
             self._span.add_to(fields)
         if self._floods is not None and (count := self._floods.kept_back_before(record)):
-            fields[KEPT_BACK_KEY] = count
+            fields.setdefault(KEPT_BACK_KEY, count)
         return fields
 
     def unformatted(self, record: logging.LogRecord) -> dict[str, Any]:

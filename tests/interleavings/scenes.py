@@ -153,7 +153,7 @@ class Scene:
         report = self.buffer.report("", 0.0)
         if report.accepted != len(present):
             yield f"the report says {report.accepted} of {len(present)} records"
-        refused = sum(each is Outcome.CLOSED for each in self.outcomes.values())
+        refused = sum(each is Outcome.REFUSED for each in self.outcomes.values())
         unknown = sum(each is None for each in self.outcomes.values())
         if not refused <= report.refused <= refused + unknown:
             yield f"the report says {report.refused} refused of {refused}"

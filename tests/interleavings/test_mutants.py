@@ -12,7 +12,7 @@ from logship._buffer.changes import Change, Changes
 from logship._buffer.entrance import Entrance, Outcome
 from logship._buffer.inbox import Inbox, Item
 from logship._buffer.section import NOT_HELD, Section
-from logship._buffer.wakeups import Shipper, Wakeups
+from logship._buffer.wakeups import ShipperState, Wakeups
 from tests.interleavings.exploring import Depth, explore_scene
 
 
@@ -69,7 +69,7 @@ def _refuse_what_its_call_will_withdraw(self: Section) -> list[Item]:
 
 
 def _wakes_nobody(self: Wakeups) -> None:
-    self.shipper = Shipper.AWAKE
+    self.shipper = ShipperState.AWAKE
 
 
 MUTANTS: list[tuple[type, str, Any, str, Depth]] = [

@@ -22,7 +22,6 @@ from logship._metrics.measures import Kind
 from logship._metrics.meter import Meter
 from logship._metrics.process import Process
 from logship._metrics.sums import SLOTS, Numbers, buried, slot, summed, zeros
-from logship._reasons import OVERFLOW
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
 from logship.testing import Sidecar
@@ -119,10 +118,10 @@ def test_a_record_that_has_just_reached_stderr_makes_no_counter_smaller() -> Non
     """Its thread has not come to say so yet, and another record is dropped already."""
     buffer = a_buffer()
     buffer.offer("t", body(1))
-    assert buffer.number_and_drop("t", body(2), OVERFLOW)
+    assert buffer.number_and_drop("t", body(2))
     watched = Watched(a_meter(buffer))
     assert watched.read()["records_dropped_total overflow"] == 1
-    buffer.counters.undecided.add((0, OVERFLOW))
+    buffer.counters.undecided.add(0)
     assert watched.read()["records_dropped_total overflow"] == 1
 
 
@@ -142,9 +141,12 @@ def test_acks_are_counted_in_the_bucket_of_their_time() -> None:
 
 def test_a_reason_that_is_not_in_the_table_makes_no_label() -> None:
     buffer = a_buffer()
-    buffer.offer("t", body(1))
     for reason in ("new one", "another"):
-        assert buffer.number_and_drop("t", body(2), reason)
+        buffer.offer("t", body(1))
+        buffer.seal_all()
+        chunk = buffer.take()
+        assert chunk is not None
+        buffer.give_up(chunk, reason)
     assert named(a_meter(buffer).read())["records_dropped_total other"] == 2
 
 

@@ -188,7 +188,7 @@ class SimulatedClient:
                 self.life.accepted += 1
                 if self._disk is not None:
                     self._accepted(self._disk, tag, body)
-            case Outcome.CLOSED:
+            case Outcome.REFUSED:
                 self.life.refused += 1
         asked.append(True)
         take_back()

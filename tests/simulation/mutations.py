@@ -266,8 +266,8 @@ def change_counts_up(patch: pytest.MonkeyPatch) -> None:
     """A change advances a counter by one in place of storing what was computed."""
     number_and_drop = Accumulator.number_and_drop
 
-    def counting(self: Accumulator, tag: Tag, body: bytes, reason: str) -> Numbered | None:
-        result = number_and_drop(self, tag, body, reason)
+    def counting(self: Accumulator, tag: Tag, body: bytes) -> Numbered | None:
+        result = number_and_drop(self, tag, body)
 
         def count() -> None:
             self.counters.accepted += 1
@@ -365,11 +365,9 @@ def _made_twice(self: Changes, change: Change, *values: Any) -> None:
 
 
 @_around(Accumulator, "number_and_drop")
-def number_used_twice(
-    number_and_drop: Any, self: Accumulator, tag: Tag, body: bytes, reason: str
-) -> Any:
+def number_used_twice(number_and_drop: Any, self: Accumulator, tag: Tag, body: bytes) -> Any:
     """The number of a record that found no place is given to the next one as well."""
-    result = number_and_drop(self, tag, body, reason)
+    result = number_and_drop(self, tag, body)
     if result is not None:
         result.stream.next_number -= 1
     return result

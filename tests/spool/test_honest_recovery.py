@@ -298,7 +298,7 @@ def test_acks_in_any_order_and_dropped_records_are_no_missing_segment(tmp_path: 
         buffer.seal_all()
         taken = [buffer.take() for _ in range(3)]
         assert offer(buffer, "between", "a")
-        buffer.number_and_drop("a", b"", "overflow")
+        buffer.number_and_drop("a", b"")
         assert offer(buffer, "last", "a")
         assert taken[1] is not None
         buffer.release(taken[1])
@@ -318,7 +318,7 @@ def test_without_stamps_a_dropped_record_is_no_missing_segment(tmp_path: Path) -
             assert buffer.offer("tag", entry) is Outcome.ACCEPTED
 
         log("before")
-        assert buffer.number_and_drop("tag", b"", "overflow") is not None
+        assert buffer.number_and_drop("tag", b"") is not None
         log("after")
         buffer.seal_all()
         log("next chunk")

@@ -138,7 +138,7 @@ def drop(scene: Scene) -> None:
 
 
 def number_and_drop(scene: Scene) -> None:
-    scene.buffer.number_and_drop("a", b"", "overflow")
+    scene.buffer.number_and_drop("a", b"")
 
 
 def close(scene: Scene) -> None:
@@ -205,7 +205,7 @@ def test_a_chunk_that_was_opened_in_vain_does_not_begin_with_a_gap(
     with monkeypatch.context() as patch:
         patch.setattr(Stream, "stamped", stamped_if_small)
         assert offer(buffer, "m0")
-        assert buffer.number_and_drop("tag", b"", "overflow") is not None
+        assert buffer.number_and_drop("tag", b"") is not None
     assert offer(buffer, "m1")
     storage.abandon()
     recovered = recover(tmp_path)

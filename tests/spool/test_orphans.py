@@ -196,7 +196,7 @@ def test_numbers_that_are_nowhere_on_the_spool_are_not_given_out_again(tmp_path:
     def burns(buffer: Buffer) -> None:
         assert offer(buffer, "m", "a")
         for _ in range(5):
-            buffer.number_and_drop("a", b"", "overflow")
+            buffer.number_and_drop("a", b"")
 
     dead_life(tmp_path, burns)
     (end,) = recover(tmp_path).controls
@@ -337,7 +337,7 @@ def test_numbers_behind_a_dropped_one_are_declared_with_a_damaged_chunk(
     def fill(buffer: Buffer) -> None:
         for number in range(6):
             if number % 2:
-                assert buffer.number_and_drop("tag", pack_record({}, 1), "overflow")
+                assert buffer.number_and_drop("tag", pack_record({}, 1))
             assert offer(buffer, f"m{number}")
         if seals:
             buffer.seal_all()

@@ -259,7 +259,7 @@ def test_gaps_are_declared_even_when_the_spool_is_full(tmp_path: Path) -> None:
     number = 0
     while offer(buffer, f"m{number}", size=300):
         number += 1
-    buffer.number_and_drop("tag", b"", "overflow")
+    buffer.number_and_drop("tag", b"")
     assert not offer(buffer, "no room", size=300)
     buffer.close_intake()  # the gap and end records may exceed the bound
     report = buffer.report("test", 0.0)

@@ -82,7 +82,7 @@ class Later:
 
 
 def waits_for_space(client: BackgroundClient, count: int = 1) -> Callable[[], bool]:
-    return lambda: len(client.shipper.buffer._section.waiters) >= count
+    return lambda: len(client.shipper.buffer._section.waiters._callbacks) >= count
 
 
 # -- records from many threads ---------------------------------------------------------------------
@@ -359,7 +359,8 @@ def test_send_with_a_timeout_gives_up(client: BackgroundClient, sidecar: Sidecar
     fill(client)
     with pytest.raises(BufferFull, match=r"within 0\.02 s"):
         client.send(LARGE, timeout=0.02)
-    wait_until(lambda: not client.shipper.buffer._section.waiters, "nothing is left behind")
+    waiters = client.shipper.buffer._section.waiters
+    wait_until(lambda: not waiters._callbacks, "nothing is left behind")
 
 
 def test_what_was_given_up_does_not_arrive_all_the_same(

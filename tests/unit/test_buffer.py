@@ -17,7 +17,7 @@ from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
 from logship._buffer.inbox import Run, Tag
 from logship._buffer.ranges import merge_ranges
-from logship._reasons import OVERFLOW, QUARANTINED
+from logship._reasons import QUARANTINED
 from logship.testing import ManualClock
 from tests.protocol.msgpack_spec import decode_all
 from tests.unit.accounts import (
@@ -60,8 +60,9 @@ def full_buffer(**options: Any) -> Buffer:
 
 
 def wakes_of(buffer: Buffer) -> int:
-    assert isinstance(buffer.wake, Wakes)
-    return buffer.wake.count
+    wake = buffer._section.wakeups.wake
+    assert isinstance(wake, Wakes)
+    return wake.count
 
 
 # -- the bound -------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def test_entries_that_wait_keep_the_order_of_their_tag(tags: tuple[Tag, Tag]) ->
 def test_a_stamp_key_of_any_length_makes_a_valid_entry(key: str) -> None:
     buffer = a_buffer(stamp_key=key, chunk_bytes_max=10_000)
     buffer.offer("t", body(7))
-    buffer.number_and_drop("t", body(8), "overflow")
+    buffer.number_and_drop("t", body(8))
     buffer.close_intake()
     chunk = taken(buffer)
     first, gap, end = entries_of(chunk.data)
@@ -113,7 +114,7 @@ def test_a_stamp_key_of_any_length_makes_a_valid_entry(key: str) -> None:
 def test_without_stamps_entries_are_left_as_they_are_and_nothing_is_declared() -> None:
     buffer = a_buffer(stamp_key=None)
     buffer.offer("t", body(1, stamped=False))
-    buffer.number_and_drop("t", body(2, stamped=False), "overflow")
+    buffer.number_and_drop("t", body(2, stamped=False))
     buffer.offer("t", body(3, stamped=False))
     buffer.close_intake()
     chunk = taken(buffer)
@@ -128,10 +129,8 @@ def test_a_stream_that_has_used_its_numbers_ends_and_another_begins(
 ) -> None:
     monkeypatch.setattr(accumulator, "ROLLOVER_NUMBER", 5)
     buffer = holding(3)
-    assert buffer.number_and_drop("t", body(4), "overflow") is not None
-    assert (
-        buffer.number_and_drop("t", body(5), "overflow") is not None
-    )  # this one begins the next stream
+    assert buffer.number_and_drop("t", body(4)) is not None
+    assert buffer.number_and_drop("t", body(5)) is not None  # this one begins the next stream
     offer_many(buffer, 3, first=6)
     buffer.close_intake()
     sink = Sink(buffer)
@@ -182,7 +181,7 @@ def test_ended_streams_are_kept_while_there_is_something_to_report(
     buffer = a_buffer()
     buffer.offer("first", body(1))
     if is_lost:
-        buffer.number_and_drop("first", body(2), OVERFLOW)
+        buffer.number_and_drop("first", body(2))
     for number in range(3, 6):
         buffer.offer(f"tag {number}", body(number))
         if is_lost:
@@ -198,7 +197,7 @@ def test_a_full_buffer_and_ever_new_tags_do_not_grow_the_process(
     buffer = full_buffer()
     for number in range(100):
         assert buffer.offer(f"tag {number}", body(number)) is Outcome.FULL
-        buffer.number_and_drop(f"tag {number}", body(number), OVERFLOW)
+        buffer.number_and_drop(f"tag {number}", body(number))
     report = buffer.report("", 0.0)
     assert len(report.streams) <= 4
     assert buffer.bytes_held <= buffer.bytes_max
@@ -234,7 +233,7 @@ def test_a_chunk_is_sealed_when_the_next_entry_would_exceed_its_capacity(is_cont
         buffer = a_buffer(chunk_bytes_max=capacity)
         buffer.offer("t", body(1))
         if is_control:
-            buffer.number_and_drop("t", body(2), OVERFLOW)
+            buffer.number_and_drop("t", body(2))
         buffer.offer("t", body(3))
         buffer.seal_all()
         check(buffer, [])
@@ -438,7 +437,7 @@ def test_flush_target_is_reached_when_all_chunks_up_to_it_are_settled_in_any_ord
 
 def test_what_was_burned_is_declared_before_the_next_entry() -> None:
     buffer = full_buffer()
-    burned = [buffer.number_and_drop("t", body(n), OVERFLOW) for n in (11, 12)]
+    burned = [buffer.number_and_drop("t", body(n)) for n in (11, 12)]
     assert [each.number for each in burned if each is not None] == [11, 12]
     sink = drained(buffer)
     offer_many(buffer, 1, first=13)
@@ -452,7 +451,7 @@ def test_what_was_burned_is_declared_before_the_next_entry() -> None:
 
 def test_a_burned_entry_is_whole_and_carries_its_stamp() -> None:
     buffer = full_buffer()
-    burned = buffer.number_and_drop("t", body(11), OVERFLOW)
+    burned = buffer.number_and_drop("t", body(11))
     assert burned is not None
     (record,) = entries_of(burned.entry)
     assert record["n"] == 11
@@ -461,9 +460,9 @@ def test_a_burned_entry_is_whole_and_carries_its_stamp() -> None:
 
 def test_what_was_spilled_after_all_is_reported_and_declared_so() -> None:
     buffer = full_buffer()
-    burned = [buffer.number_and_drop("t", body(n), OVERFLOW) for n in range(11, 16)]
+    burned = [buffer.number_and_drop("t", body(n)) for n in range(11, 16)]
     assert burned[2] is not None
-    buffer.dropped_was_spilled(burned[2], OVERFLOW)
+    buffer.dropped_was_spilled(burned[2])
     report = buffer.report("", 0.0)
     assert (report.dropped, report.spilled) == (4, 1)
     (part,) = report.streams
@@ -503,7 +502,7 @@ def test_chunks_of_an_ended_stream_are_not_dropped() -> None:
 
 def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
     buffer = holding(2)
-    buffer.number_and_drop("t", body(3), OVERFLOW)
+    buffer.number_and_drop("t", body(3))
     offer_many(buffer, 3, first=4)
     whole = taken(buffer)
     before = entries_of(whole.data)
@@ -587,7 +586,7 @@ def test_a_control_record_has_the_time_of_its_writing() -> None:
 
 def test_the_last_record_of_a_stream_counts_it() -> None:
     buffer = full_buffer()
-    buffer.number_and_drop("t", body(11), OVERFLOW)
+    buffer.number_and_drop("t", body(11))
     sink = ended(buffer)
     end = sink.acked[-1]
     assert end["message"] == "logship: stream closed"
@@ -611,7 +610,7 @@ def test_spilled_entries_are_reported_as_spilled_until_they_are_acked() -> None:
 
 def test_the_report_is_one_line_of_json() -> None:
     buffer = holding(2)
-    buffer.number_and_drop("t", body(3), OVERFLOW)
+    buffer.number_and_drop("t", body(3))
     report = buffer.report("SIGTERM", 1.23456)
     line = report.to_json()
     assert "\n" not in line
@@ -636,8 +635,8 @@ def test_the_report_names_what_is_on_stderr_whatever_holes_a_chunk_has() -> None
     buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=10_000)
     for first in (1, 11, 21):
         offer_many(buffer, 3, first=first)
-        buffer.number_and_drop("t", body(first + 3), OVERFLOW)
-        buffer.number_and_drop("t", body(first + 4), OVERFLOW)
+        buffer.number_and_drop("t", body(first + 3))
+        buffer.number_and_drop("t", body(first + 4))
     buffer.close_intake()
     (chunk,) = buffer.unsettled()
     numbers = numbers_in(chunk.ranges())
@@ -658,6 +657,7 @@ def test_a_number_is_dropped_beside_a_chunk_that_was_opened_in_vain() -> None:
         awaited_tag=None,
         storage=storage,
         monotonic=ManualClock(),
+        time_ns=lambda: 0,
         random_bytes=bytes,
     )
     run: Run = ("t", body(1)), [body(1)]
@@ -666,7 +666,7 @@ def test_a_number_is_dropped_beside_a_chunk_that_was_opened_in_vain() -> None:
         with pytest.raises(MemoryError):
             held.append(run, lambda *_: None)
     (empty,) = held.chunks.open.values()
-    numbered = held.number_and_drop("t", body(1), OVERFLOW)
+    numbered = held.number_and_drop("t", body(1))
     assert numbered is not None
     assert numbered.number == 1
     assert not held.chunks.open

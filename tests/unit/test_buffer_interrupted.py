@@ -23,7 +23,7 @@ from logship._buffer import streams
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import ChunkState
 from logship._buffer.entrance import COMBINE_AT, Outcome
-from logship._reasons import OVERFLOW, QUARANTINED
+from logship._reasons import QUARANTINED
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
 from tests.unit.interruptions import Interrupter, every_point
 
@@ -44,7 +44,7 @@ def offer_that_seals(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def offer_after_gaps(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    buffer.number_and_drop("open", body(48), OVERFLOW)
+    buffer.number_and_drop("open", body(48))
     buffer.offer("other", body(49))
     buffer.drop_oldest()
     return lambda: buffer.offer("open", body(50))
@@ -73,13 +73,13 @@ def offer_that_combines(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def number_and_drop(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    return lambda: buffer.number_and_drop("open", body(50), OVERFLOW)
+    return lambda: buffer.number_and_drop("open", body(50))
 
 
 def spill_dropped(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    dropped = [buffer.number_and_drop("open", body(n), OVERFLOW) for n in (48, 49, 50)][1]
+    dropped = [buffer.number_and_drop("open", body(n)) for n in (48, 49, 50)][1]
     assert dropped is not None
-    return lambda: buffer.dropped_was_spilled(dropped, OVERFLOW)
+    return lambda: buffer.dropped_was_spilled(dropped)
 
 
 def drop_sealed(buffer: Buffer, _: Sink) -> Callable[[], object]:
@@ -137,7 +137,7 @@ def when_space(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def close(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    buffer.number_and_drop("open", body(50), OVERFLOW)
+    buffer.number_and_drop("open", body(50))
     return buffer.close_intake
 
 
@@ -216,7 +216,7 @@ class Stage:
         self.buffer._entrance.bytes_max = 1 << 24
         was_closed = self.buffer.intake_closed
         outcome = self.buffer.offer("open", body(900))
-        assert outcome is (Outcome.CLOSED if was_closed else Outcome.ACCEPTED)
+        assert outcome is (Outcome.REFUSED if was_closed else Outcome.ACCEPTED)
         self.buffer.close_intake()
         self.sink.drain()
         check(self.buffer, self.sink.acked)
@@ -384,14 +384,15 @@ def test_an_interruption_loses_no_wake_up(
         timers.clear()
         sink.drain()
         buffer.next_deadline_seconds()
-        wakes = buffer.wake
+        wakes = buffer._section.wakeups.wake
         assert isinstance(wakes, Wakes)
         wakes.count = 0
         return lambda: timers.append(call())
 
     for stage in every_interruption(rested, bytes_max, act, share):
         buffer = stage.buffer
-        assert isinstance(buffer.wake, Wakes)
+        wakes = buffer._section.wakeups.wake
+        assert isinstance(wakes, Wakes)
         if buffer._section.inbox or buffer._section.accumulator.chunks.unsettled:
             has_timer = scene is next_deadline and timers not in ([], [None])
-            assert buffer.wake.count >= 1 or has_timer
+            assert wakes.count >= 1 or has_timer

@@ -12,7 +12,6 @@ from logship._buffer.chunk import Chunk, ChunkState, HalfChunk, MemoryChunk, Mem
 from logship._buffer.chunks import ADOPTED_TAKEN_MAX
 from logship._buffer.entrance import Outcome
 from logship._buffer.stream import Stream
-from logship._reasons import OVERFLOW
 from tests.unit.accounts import Sink, a_buffer, body, entries_of, make_changes_twice, split, taken
 
 
@@ -129,7 +128,7 @@ def test_the_storage_is_told_which_numbers_will_not_come(
     buffer: Buffer, storage: KeptStorage
 ) -> None:
     buffer.offer("t", body(1))
-    buffer.number_and_drop("t", body(2), OVERFLOW)
+    buffer.number_and_drop("t", body(2))
     assert storage.dropped == {2}
 
 
@@ -142,7 +141,7 @@ def test_a_change_that_the_storage_did_not_come_to_the_end_of_is_made_again(
 
     monkeypatch.setattr(storage, "number_dropped", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        buffer.number_and_drop("t", body(1), OVERFLOW)
+        buffer.number_and_drop("t", body(1))
     report = buffer.report("", 0.0)
     assert (report.accepted, report.dropped) == (1, 1)
     assert storage.dropped == {1}

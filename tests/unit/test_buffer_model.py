@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from logship._buffer.entrance import Outcome
 from logship._buffer.losses import Numbered
-from logship._reasons import OVERFLOW, QUARANTINED
+from logship._reasons import QUARANTINED
 from logship.testing import ManualClock
 from tests.unit.accounts import QUICK, Sink, a_buffer, body, check, check_declared, entries_of
 
@@ -62,7 +62,7 @@ class Model(RuleBasedStateMachine):
         fits = self.buffer.bytes_held + size <= self.buffer.bytes_max
         outcome = self.buffer.offer(tag, packed)
         if self.closed:
-            assert outcome is Outcome.CLOSED
+            assert outcome is Outcome.REFUSED
             self.refused += 1
         elif fits:
             assert outcome is Outcome.ACCEPTED
@@ -73,7 +73,7 @@ class Model(RuleBasedStateMachine):
     @rule(tag=TAGS)
     def number_and_drop(self, tag: str) -> None:
         self.next += 1
-        numbered = self.buffer.number_and_drop(tag, body(self.next), OVERFLOW)
+        numbered = self.buffer.number_and_drop(tag, body(self.next))
         if self.closed:
             assert numbered is None
             self.refused += 1
@@ -87,7 +87,7 @@ class Model(RuleBasedStateMachine):
     def spill_dropped(self, data: st.DataObject) -> None:
         numbered = data.draw(st.sampled_from(self.numbered))
         self.numbered.remove(numbered)
-        self.buffer.dropped_was_spilled(numbered, OVERFLOW)
+        self.buffer.dropped_was_spilled(numbered)
         (record,) = entries_of(numbered.entry)
         self.dropped.remove(record["n"])
         self.spilled.add(record["n"])

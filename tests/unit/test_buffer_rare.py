@@ -74,7 +74,7 @@ def test_a_call_in_the_middle_that_ends_intake_and_logs_is_told_the_truth() -> N
 
     middle.calls = [close_and_log]
     assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
-    assert outcomes == [Outcome.CLOSED]
+    assert outcomes == [Outcome.REFUSED]
     assert numbers_in(buffer) == [0, 1]
     report = buffer.report("", 0.0)
     assert report.refused == report.streams[0].refused == 1
@@ -89,8 +89,8 @@ def test_a_record_that_waits_for_memory_when_intake_ends_is_refused_alone() -> N
     buffer.seal_all()
     assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
     middle.calls, middle.has_memory = [buffer.close_intake], False
-    assert buffer.offer("t", body(2)) is Outcome.CLOSED
-    assert buffer.offer("t", body(3)) is Outcome.CLOSED
+    assert buffer.offer("t", body(2)) is Outcome.REFUSED
+    assert buffer.offer("t", body(3)) is Outcome.REFUSED
     middle.has_memory = True
     assert numbers_in(buffer) == [0, 1]
     report = buffer.report("", 0.0)
@@ -114,7 +114,7 @@ def test_an_end_that_there_was_no_memory_for_is_made_by_the_next_call() -> None:
     middle.has_memory = False
     buffer.close_intake()
     middle.has_memory = True
-    assert buffer.offer("t", body(2)) is Outcome.CLOSED
+    assert buffer.offer("t", body(2)) is Outcome.REFUSED
     sink = ended(buffer)
     assert [record["n"] for record in sink.acked if "n" in record] == [1]
     assert sink.acked[-1]["logship_end"] is True
@@ -152,7 +152,7 @@ def test_so_many_are_promised_a_place_while_the_section_is_not_left(
     def log() -> list[Outcome]:
         return [buffer.offer("t", body(number)) for number in range(1, 6)]
 
-    assert buffer.exclusively(log) == [Outcome.ACCEPTED] * 4 + [Outcome.CLOSED]
+    assert buffer.exclusively(log) == [Outcome.ACCEPTED] * 4 + [Outcome.REFUSED]
     assert numbers_in(buffer) == [0, 1, 2, 3, 4]
     report = buffer.report("", 0.0)
     assert report.refused == report.streams[0].refused == 1
@@ -339,7 +339,7 @@ def test_what_a_closed_buffer_refuses_does_not_grow_the_process() -> None:
     buffer = a_buffer()
     buffer.close_intake()
     for number in range(3 * entrance.INBOX_MAX):
-        assert buffer.offer("t", body(number)) is Outcome.CLOSED
+        assert buffer.offer("t", body(number)) is Outcome.REFUSED
     assert buffer.counters.refused == 3 * entrance.INBOX_MAX
 
 
@@ -476,7 +476,7 @@ def test_a_forked_child_begins_anew() -> None:
         buffer.offer("t", body(number))
     buffer.note("truncated", 1)
     buffer.when_space(lambda: told.append(1))
-    buffer.exclusively(buffer.after_fork_in_child)
+    buffer.exclusively(lambda: buffer.after_fork_in_child(refuses=False))
     assert not buffer.is_used
     assert buffer.unsettled() == []
     assert buffer.offer("t", body(9)) is Outcome.ACCEPTED
@@ -491,8 +491,8 @@ def test_a_child_that_is_about_to_exec_refuses_all_records(bytes_max: int) -> No
     buffer = a_buffer(bytes_max=bytes_max)
     assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
     buffer.after_fork_in_child(refuses=True)
-    assert [buffer.offer("t", body(number)) for number in (2, 3)] == [Outcome.CLOSED] * 2
+    assert [buffer.offer("t", body(number)) for number in (2, 3)] == [Outcome.REFUSED] * 2
     assert not buffer.intake_closed
     assert buffer.report("", 0.0).refused == 2
-    assert buffer.offer("t", body(4)) is Outcome.CLOSED
+    assert buffer.offer("t", body(4)) is Outcome.REFUSED
     assert numbers_in(buffer) == []

@@ -18,7 +18,6 @@ from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
 from logship._buffer.stream import Stream
 from logship._protocol.entries import unpack_unstamped
-from logship._reasons import OVERFLOW
 from tests.unit.accounts import Sink, a_buffer, body, check
 
 FAR_AWAY = 1 << 24
@@ -134,7 +133,7 @@ def test_so_many_wait_and_more_are_refused(bytes_max: int, monkeypatch: pytest.M
     monkeypatch.setattr(entrance, "PROMISES_MAX", 10)
     stuck = Stuck(ValueError("a bug"), bytes_max=bytes_max, inbox_max=5)
     outcomes = stuck.log(*range(20))
-    assert outcomes == [Outcome.ACCEPTED] * 10 + [Outcome.CLOSED] * 10
+    assert outcomes == [Outcome.ACCEPTED] * 10 + [Outcome.REFUSED] * 10
     report = stuck.buffer.report("", 0.0)
     assert (report.refused, [stream.refused for stream in report.streams]) == (10, [10])
 
@@ -246,7 +245,7 @@ def test_a_change_that_always_fails_lets_nothing_else_be_changed() -> None:
     stuck.storage.link_errors = itertools.repeat(ValueError("a bug"))
     assert stuck.log(*range(3)) == [Outcome.ACCEPTED] * 3
     with pytest.raises(RuntimeError, match=r"^the change before this one is not finished$"):
-        stuck.buffer.number_and_drop("t", body(3), OVERFLOW)
+        stuck.buffer.number_and_drop("t", body(3))
     stuck.buffer.close_intake()
     assert len(stuck.buffer.refuse_rest()) == 3
     assert stuck.buffer.report("", 0.0).refused == 3

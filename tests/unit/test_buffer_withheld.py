@@ -72,7 +72,7 @@ def test_what_is_kept_back_at_once_is_counted_together() -> None:
 def test_withheld_records_are_counted_behind_others() -> None:
     buffer = a_buffer()
     buffer.offer("t", body(1))
-    buffer.number_and_drop("t", body(2), OVERFLOW)
+    buffer.number_and_drop("t", body(2))
     buffer.note(SAMPLED, 3, "t")
     buffer.note(RATE_LIMITED, 4, "t")
     report = buffer.report("", 0.0)

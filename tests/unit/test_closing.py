@@ -84,7 +84,7 @@ class End:
 def test_intake_is_closed_first_and_sending_is_hurried(stderr: Stderr) -> None:
     end = End(stderr)
     next(end.steps)
-    assert end.shipper.buffer.offer("t", body(99)) is Outcome.CLOSED
+    assert end.shipper.buffer.offer("t", body(99)) is Outcome.REFUSED
     assert len(end.shipper.hurried) == 1
 
 

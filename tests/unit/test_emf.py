@@ -7,7 +7,7 @@ import json
 from logship._buffer.counters import DrainReport
 from logship._metrics.emf import emf_line
 
-REPORT = DrainReport("SIGTERM", 1.23456, 100, 60, 10, 20, 5, 5, 3, 2, 1, "id", 1, ())
+REPORT = DrainReport("SIGTERM", 1.23456, 100, 60, 10, 20, 5, 5, 3, 2, 1, "id", 1, (), 0)
 
 
 def test_every_metric_that_is_declared_is_a_number_at_the_root() -> None:

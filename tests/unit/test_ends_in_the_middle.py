@@ -200,7 +200,7 @@ def fill(descriptor: int) -> int:
             return size
 
 
-@pytest.mark.parametrize("outcome", [Outcome.FULL, Outcome.CLOSED])
+@pytest.mark.parametrize("outcome", [Outcome.FULL, Outcome.REFUSED])
 def test_a_record_stands_on_stderr_once_if_the_end_comes_behind_its_answer(
     client: BackgroundClient, stderr: Stderr, outcome: Outcome
 ) -> None:
@@ -210,7 +210,7 @@ def test_a_record_stands_on_stderr_once_if_the_end_comes_behind_its_answer(
 
     def put_and_close(*arguments: Any) -> Outcome:
         del arguments
-        if outcome is Outcome.CLOSED:
+        if outcome is Outcome.REFUSED:
             client.shipper.buffer.note("refused", 1)
         else:
             client.close()
@@ -222,7 +222,7 @@ def test_a_record_stands_on_stderr_once_if_the_end_comes_behind_its_answer(
     logger.addHandler(Handler(client))
     logger.info("one")
     intake.put = put
-    assert len(stderr.json("refused")) == (outcome is Outcome.CLOSED)
+    assert len(stderr.json("refused")) == (outcome is Outcome.REFUSED)
 
 
 def close_and(client: BackgroundClient, outcome: Outcome) -> Outcome:

@@ -74,6 +74,16 @@ def test_a_template_is_shipped_so_often_in_each_interval() -> None:
     assert sum(last - first + 1 for first, last, _ in shop.gaps()) == 10
 
 
+def test_a_field_of_the_application_keeps_the_name_of_the_count() -> None:
+    shop = Shop(template_records_max=1, flood_seconds=10)
+    log = shop.logger("app")
+    for _ in range(2):
+        log.info("request", extra={KEPT_BACK_KEY: "mine"})
+    shop.seconds += 10
+    log.info("request", extra={KEPT_BACK_KEY: "mine"})
+    assert [each[KEPT_BACK_KEY] for each in shop.records()] == ["mine", "mine"]
+
+
 def test_a_logger_has_a_limit_for_all_its_templates() -> None:
     shop = Shop(logger_records_max=3)
     for number in range(10):

@@ -32,7 +32,7 @@ def drop_each_second(buffer: Buffer, sink: Sink | None) -> None:
     """Log records of which each second one is dropped; with a sink, the others arrive meanwhile."""
     for number in range(GAPS):
         buffer.offer("t", body(number))
-        buffer.number_and_drop("t", body(number), OVERFLOW)
+        buffer.number_and_drop("t", body(number))
         if sink is not None and number % CHUNK_RECORDS == 0:
             buffer.seal_all()
             sink.drain()
@@ -74,7 +74,7 @@ def test_the_newest_half_stays_of_too_many_gaps(gaps: int, kept: int) -> None:
     dropped = []
     for number in range(gaps):
         buffer.offer("t", body(number))
-        numbered = buffer.number_and_drop("t", body(number), OVERFLOW)
+        numbered = buffer.number_and_drop("t", body(number))
         assert numbered is not None
         dropped.append(numbered.number)
         buffer.seal_all()
@@ -93,7 +93,7 @@ def test_of_many_ended_streams_those_are_kept_that_are_not_known_to_the_end(
     sink = Sink(buffer)
     for number in range(40):
         buffer.offer(f"tag {number}", body(number))
-        buffer.number_and_drop(f"tag {number}", body(number), OVERFLOW)
+        buffer.number_and_drop(f"tag {number}", body(number))
         if arrives:
             buffer.seal_all()
             sink.drain()
@@ -115,7 +115,7 @@ def test_the_newest_half_stays_of_too_many_ended_streams(
     sink = Sink(buffer)
     for number in range(ended + 1):
         buffer.offer(f"tag {number}", body(number))
-        buffer.number_and_drop(f"tag {number}", body(number), OVERFLOW)
+        buffer.number_and_drop(f"tag {number}", body(number))
         buffer.seal_all()
         sink.drain()
     named = [stream.tag for stream in buffer.report("", 0.0).streams]
@@ -131,10 +131,10 @@ def test_reasons_that_take_turns_leave_a_bounded_account(turn: str, delivers: bo
     buffer.offer("t", body(0))
     for number in range(400):
         for how in turn.split():
-            dropped = buffer.number_and_drop("t", body(number), OVERFLOW)
+            dropped = buffer.number_and_drop("t", body(number))
             assert dropped is not None
             if how == "spill":
-                buffer.dropped_was_spilled(dropped, OVERFLOW)
+                buffer.dropped_was_spilled(dropped)
         if delivers:
             buffer.offer("t", body(number))
             buffer.seal_all()

@@ -96,7 +96,7 @@ def test_a_closed_buffer_refuses_whatever_the_policy(policy: str) -> None:
     buffer = full_buffer()
     buffer.close_intake()
     assert not admit(admission(buffer, policy, Lines()), "t", body(99))
-    assert buffer.number_and_drop("t", body(100), OVERFLOW) is None
+    assert buffer.number_and_drop("t", body(100)) is None
     report = buffer.report("", 0.0)
     assert (report.refused, report.dropped) == (2, 0)
     assert [(part.tag, part.refused) for part in report.streams] == [("t", 2)]
@@ -115,7 +115,7 @@ def test_what_became_of_a_record_that_found_no_place(
     assert chosen.admit_after(Outcome.ACCEPTED, "t", body(99)) is Outcome.ACCEPTED
     assert outcome_of(buffer)[0] + outcome_of(buffer)[1] == 1
     monkeypatch.setattr(streams, "STREAMS_MAX", 1)
-    assert chosen.admit_after(Outcome.FULL, "one tag too many", body(99)) is Outcome.CLOSED
+    assert chosen.admit_after(Outcome.FULL, "one tag too many", body(99)) is Outcome.REFUSED
     assert buffer.report("", 0.0).refused == 1
     check(buffer, [])
 
@@ -159,7 +159,7 @@ class Waiter:
 
 def waiting(buffer: Buffer, count: int) -> Callable[[], bool]:
     # One more waits without a thread: the end of the outage.
-    return lambda: len(buffer._section.waiters) >= count + 1
+    return lambda: len(buffer._section.waiters._callbacks) >= count + 1
 
 
 def test_a_thread_that_waits_is_let_go_when_the_buffer_closes() -> None:
@@ -252,7 +252,7 @@ def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting() -> None:
 
     def log() -> None:  # in the middle of another call
         assert admit(admission(buffer, "block", Lines(), block_seconds_max=1e3), "t", body(99))
-        assert buffer.number_and_drop("t", body(100), OVERFLOW) is None
+        assert buffer.number_and_drop("t", body(100)) is None
 
     buffer.exclusively(log)
     assert buffer.report("", 0.0).refused == 1
@@ -303,7 +303,7 @@ def test_who_waits_goes_on_when_a_chunk_is_on_stderr() -> None:
         target=lambda: admitted.append(admit(waiting, "t", body(99))), daemon=True
     )
     producer.start()
-    wait_until(lambda: bool(buffer._section.waiters), "the producer waits")
+    wait_until(lambda: bool(buffer._section.waiters._callbacks), "the producer waits")
     write_all_of(buffer, buffer.spilling.to_spill()[0])
     producer.join(60)
     assert admitted == [True]

@@ -68,7 +68,7 @@ def fill(client: BackgroundClient) -> None:
     while buffer.bytes_held + len(LARGE) < buffer.bytes_max:
         assert client.emit({"message": LARGE[:1000]})
     buffer.seal_all()
-    buffer.wake()
+    client.shipper.wake()
     wait_until(lambda: not buffer.has_sealed(), "all chunks are on their way")
 
 
