@@ -90,6 +90,27 @@ def test_a_records_own_fields_are_sent_to_datadog(
     assert isinstance(sent["timestamp"], int)
 
 
+@pytest.mark.any_python
+def test_a_number_that_is_no_int64_is_a_text_for_otlp(
+    connect: Connect, tmp_path: Path, certificates: Certificates
+) -> None:
+    """As a number the collector would refuse it, and with it the whole chunk."""
+    if why := why_no_stand_in(KINDS["otlp"].package):
+        pytest.skip(why)
+    ledger, amounts = Ledger(), [2**63 - 1, -(2**63), 2**63, 2**64 - 1]
+    with (
+        Destination("otlp", tmp_path / "destination", certificates) as destination,
+        DeployedFluentd(tmp_path / "sidecar", environ=destination.environ_for_fluentd()) as sidecar,
+    ):
+        client = connect(sidecar.endpoint)
+        for amount in amounts:
+            ledger.emit(client, 1, amount=amount)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        wait_until(lambda: has_end(destination, ledger.tag), "they are delivered", 60)
+        stored = [each.record for each in destination.arrived("") if "marker" in each.record]
+    assert [each["amount"] for each in stored] == [*amounts[:2], *map(str, amounts[2:])]
+
+
 def has_end(destination: Destination, tag: str) -> bool:
     """Tell whether the stream's last record is stored."""
     return any("logship_end" in each.record for each in destination.arrived(tag))
