@@ -171,6 +171,23 @@ def test_what_an_output_needs_is_named_where_it_is_missing(output: str) -> None:
 
 
 @needs(why_no_fluentd)
+@pytest.mark.any_python
+@pytest.mark.parametrize("output", NEEDED)
+def test_an_empty_variable_counts_as_missing(output: str) -> None:
+    code, said = dry_run(output, dict.fromkeys(NEEDED[output], ""))
+    assert code != 0
+    assert "key not found" in said
+
+
+@needs(why_no_fluentd)
+def test_a_standby_without_a_name_is_the_aggregator() -> None:
+    """Fluentd would take an empty name for itself, acknowledge its own records, and drop them."""
+    environ = {"LOGSHIP_AGGREGATOR_HOST": "127.0.0.2", "LOGSHIP_AGGREGATOR_STANDBY_HOST": ""}
+    _, said = dry_run("aggregator", environ)
+    assert said.count('host "127.0.0.2"') == 2
+
+
+@needs(why_no_fluentd)
 def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path) -> None:
     ledger = Ledger()
     with DeployedFluentd(tmp_path / "server") as server:
