@@ -171,6 +171,23 @@ def test_what_an_output_needs_is_named_where_it_is_missing(output: str) -> None:
 
 
 @needs(why_no_fluentd)
+@pytest.mark.any_python
+@pytest.mark.parametrize("output", NEEDED)
+def test_an_empty_variable_counts_as_missing(output: str) -> None:
+    code, said = dry_run(output, dict.fromkeys(NEEDED[output], ""))
+    assert code != 0
+    assert "key not found" in said
+
+
+@needs(why_no_fluentd)
+def test_a_standby_without_a_name_is_the_aggregator() -> None:
+    """Fluentd would take an empty name for itself, acknowledge its own records, and drop them."""
+    environ = {"LOGSHIP_AGGREGATOR_HOST": "127.0.0.2", "LOGSHIP_AGGREGATOR_STANDBY_HOST": ""}
+    _, said = dry_run("aggregator", environ)
+    assert said.count('host "127.0.0.2"') == 2
+
+
+@needs(why_no_fluentd)
 def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path) -> None:
     ledger = Ledger()
     with DeployedFluentd(tmp_path / "server") as server:
@@ -387,6 +404,16 @@ def test_the_health_check_asks_whether_the_port_listens(tmp_path: Path) -> None:
         assert check_health(server.port.number) == (0, "")
         server.kill()
         assert check_health(server.port.number) == (1, "")
+
+
+def test_a_port_of_another_container_is_not_healthy() -> None:
+    """It would get the records: the containers of a task share ports, but not processes."""
+    container = ("unshare", "--map-root-user", "--pid", "--fork", "--mount-proc")
+    if run(*container, "true")[0] != 0:
+        pytest.skip("this machine lets a test make no process namespace")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        environ = {"LOGSHIP_PORT": str(server.getsockname()[1])}
+        assert run(*container, "sh", FLUENTD / "healthcheck", environ=environ) == (1, "")
 
 
 def test_a_port_whose_queue_is_full_is_healthy() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from tests.contract.certificates import Certificates
 from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty, markers_of
 from tests.interop.conftest import Connect, needs
+from tests.interop.raw import RawConnection, entries, packed_forward
 from tests.sidecar.deployed import DeployedFluentd, has_fluentd_output
 from tests.sidecar.destinations import (
     FIELDS,
@@ -88,6 +91,59 @@ def test_a_records_own_fields_are_sent_to_datadog(
         (sent,) = [each.record for each in destination.arrived("") if "marker" in each.record]
     assert (sent["service"], sent["ddsource"], sent["record_timestamp"]) == tuple(own.values())
     assert isinstance(sent["timestamp"], int)
+
+
+@pytest.mark.any_python
+def test_a_number_that_is_no_int64_is_a_text_for_otlp(
+    connect: Connect, tmp_path: Path, certificates: Certificates
+) -> None:
+    """As a number the collector would refuse it, and with it the whole chunk."""
+    if why := why_no_stand_in(KINDS["otlp"].package):
+        pytest.skip(why)
+    ledger, amounts = Ledger(), [2**63 - 1, -(2**63), 2**63, 2**64 - 1]
+    with (
+        Destination("otlp", tmp_path / "destination", certificates) as destination,
+        DeployedFluentd(tmp_path / "sidecar", environ=destination.environ_for_fluentd()) as sidecar,
+    ):
+        client = connect(sidecar.endpoint)
+        for amount in amounts:
+            ledger.emit(client, 1, amount=amount)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        wait_until(lambda: has_end(destination, ledger.tag), "they are delivered", 60)
+        stored = [each.record for each in destination.arrived("") if "marker" in each.record]
+    assert [each["amount"] for each in stored] == [*amounts[:2], *map(str, amounts[2:])]
+
+
+@pytest.mark.any_python
+def test_an_error_of_a_proxy_before_the_destination_is_no_refusal(
+    tmp_path: Path,
+) -> None:
+    """Proxies have more of them than the four that are common, 520 and 507 for example."""
+    statuses = [520, 507, 200]
+    answered: list[int] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            answered.append(statuses[len(answered)])
+            self.send_response(answered[-1])
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        environ = KINDS["splunk"].environ | {
+            "LOGSHIP_OUTPUT": "splunk",
+            "LOGSHIP_OUTPUT_HOST": "127.0.0.1",
+            "LOGSHIP_OUTPUT_PORT": str(proxy.server_port),
+            "LOGSHIP_OUTPUT_TLS": "off",
+        }
+        with DeployedFluentd(tmp_path / "sidecar", environ=environ) as sidecar:
+            with RawConnection(sidecar) as connection:
+                connection.send(packed_forward("web", entries({"marker": "one"}), chunk="one"))
+                assert connection.acks_until("one") == ([], True)
+            wait_until(lambda: len(answered) == 3, "it is tried again", 30)
+            assert put_aside(sidecar, "splunk") == set()
+        proxy.shutdown()
 
 
 def has_end(destination: Destination, tag: str) -> bool:

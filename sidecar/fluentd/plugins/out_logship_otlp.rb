@@ -42,10 +42,11 @@ module Fluent::Plugin
       { "key" => key.to_s, "value" => value(content) }
     end
 
-    # Returns a value of one of OTLP's kinds; in JSON a whole number is a text.
+    # Returns a value of one of OTLP's kinds; in JSON a whole number is a text. Above int64 it
+    # is a text for OTLP too: for an intValue a collector would refuse the whole chunk.
     def value(content)
       case content
-      when Integer then { "intValue" => content.to_s }
+      when Integer then { content.bit_length < 64 ? "intValue" : "stringValue" => content.to_s }
       when Float then { "doubleValue" => content }
       when true, false then { "boolValue" => content }
       when Array then { "arrayValue" => { "values" => content.map { |each| value(each) } } }
