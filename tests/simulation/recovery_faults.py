@@ -313,7 +313,8 @@ class _Calls:
             faults.strike("keep fails", _life_in(name))
         descriptor = os.open(path, flags, mode, dir_fd=dir_fd)
         is_directory = PROCESS_DIRECTORY_NAME.fullmatch(name) or name == QUARANTINE
-        self._names[descriptor] = (name, "") if is_directory else (directory[0], name)
+        opened = (name, "") if is_directory else (directory[0], name)
+        self._names[descriptor] = directory if name == "." else opened
         return descriptor
 
     def listdir(self, path: int) -> list[str]:
