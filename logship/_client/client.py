@@ -161,8 +161,8 @@ class Client(Emitter):
     def end_at_exit(self) -> None:
         """At interpreter exit: say and spill what a client holds whose end did not come.
 
-        Nothing closed it, or its loop stopped in the middle of that. What is logged later is
-        refused, and so written to stderr.
+        Nothing closed it, or its loop stopped in the middle of that. A record that
+        is logged later is refused.
         """
         if not self.is_of_this_process:
             self._is_over = True
