@@ -49,6 +49,13 @@ def _name_an_empty_stream(deployment: Deployment) -> None:
     deployment.set_sidecar_variable("LOGSHIP_FIREHOSE_STREAM", "")
 
 
+def _ship_to_itself(deployment: Deployment) -> None:
+    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "aggregator")
+    deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_HOST", "localhost")
+    deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_PORT", "24224")
+    deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_SHARED_KEY", "$KEY")
+
+
 def _keep_no_buffer(deployment: Deployment) -> None:
     for key in ("mountPoints", "volumeMounts", "volumes"):
         deployment.sidecar.pop(key, None)
@@ -190,6 +197,7 @@ MISTAKES = (
             ("sidecar-variable", sidecar_variable("LOGSHIP_S3_BUCKT", "logs")),
             ("output-variable", _name_no_stream),
             ("output-variable", _name_an_empty_stream),
+            ("own-aggregator", _ship_to_itself),
             ("sidecar-volume", _keep_no_buffer),
             ("sidecar-grace", sidecar_variable("LOGSHIP_GRACE_SECONDS", "600")),
         )

@@ -630,3 +630,21 @@ def test_minus_one_open_files_are_no_limit() -> None:
     deployment = base("compose")
     deployment.app["ulimits"] = {"nofile": -1}
     assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "rules"),
+    [
+        ("127.0.0.1", "24224", {"own-aggregator"}),
+        ("127.0.0.1", "24225", set()),
+        ("aggregator-0.aggregator", "24224", set()),
+    ],
+)
+def test_an_aggregator_beside_the_sidecar_has_another_port(
+    host: str, port: str, rules: set[str]
+) -> None:
+    deployment = base("ecs", "web.json")
+    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "aggregator")
+    deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_HOST", host)
+    deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_PORT", port)
+    assert rules_of(deployment) == rules

@@ -18,6 +18,7 @@ from logship.errors import LogshipError
 
 CONTAINERS_MAX: Final = 1000
 """In one unit: rules compare each container with all others."""
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 _SIDECAR_NAME = re.compile(
     r"fluent-?d|fluent-?bit|log[-_]router|logship-sidecar|^(logging-)?sidecar$", re.IGNORECASE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of, settings_from
-from logship._deployment.linting.model import Container, Mistake, Platform, Unit
+from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
 from logship._deployment.linting.sections import parse
@@ -15,7 +15,6 @@ from logship._settings.unknown import setting_variables
 _VARIABLE = "LOGSHIP_ENDPOINTS"
 _FIRELENS = ("FLUENT_HOST", "FLUENT_PORT")
 _KEYS = (f"${_VARIABLE}", *(f"${name}" for name in _FIRELENS), "environment", "env")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORT = 24224
 _SIDECAR_PORT = "LOGSHIP_PORT"
 
@@ -72,7 +71,7 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
 )
 def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     for container, host, port in _tcp_endpoints(unit):
-        if host in _LOOPBACK and _is_alone(unit, container):
+        if host in LOOPBACK and _is_alone(unit, container):
             effect = (
                 f"{container.name} has its own network namespace, so {host} is the container "
                 "itself and not a sidecar: the connection is refused, and all records go to stderr"
@@ -148,7 +147,7 @@ def _endpoint_port(unit: Unit) -> Iterator[Mistake]:
 
 
 def _leads_to(container: Container, host: str, sidecar: Container) -> bool:
-    if host in _LOOPBACK:
+    if host in LOOPBACK:
         return sidecar.network is not None and sidecar.network == container.network
     return host == sidecar.name
 
@@ -202,8 +201,8 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
     for host, name in wrong.items():
         sidecar = by_name[host]
         is_default = sidecar.is_unset("LOGSHIP_BIND")
-        bind = _LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
-        if sidecar.is_logships and not sidecar.receives and bind in _LOOPBACK:
+        bind = LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
+        if sidecar.is_logships and not sidecar.receives and bind in LOOPBACK:
             effect = (
                 f"{host} listens on its own loopback only, so the connections of {name} are "
                 "refused, and all records go to stderr"

@@ -6,7 +6,15 @@ import difflib
 from collections.abc import Iterator
 
 from logship._deployment.limits import SIDECAR_BUFFER_BYTES
-from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
+from logship._deployment.linting.model import (
+    LOOPBACK,
+    Container,
+    Mistake,
+    Mount,
+    Platform,
+    Unit,
+    Volume,
+)
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import mount, shown_name, variable
 from logship._deployment.linting.shapes import bytes_or_none, number_or_none
@@ -53,6 +61,8 @@ NEEDED = {
 }
 """What an output has no default for, in each of the two sidecars that have it; sorted."""
 
+_PORT = "24224"
+"""The default of `LOGSHIP_PORT` and of the aggregators' ports."""
 _GRACE_SECONDS = 30.0
 """The default of `LOGSHIP_GRACE_SECONDS` in `sidecar/fluent-bit`."""
 _BUFFER_DIRECTORIES = ("/fluentd/buffer", "/fluent-bit/buffer")
@@ -106,6 +116,29 @@ def _output_variable(unit: Unit) -> Iterator[Mistake]:
                 effect = f"LOGSHIP_OUTPUT={output} needs {name}, which is missing or empty"
                 line = container.lines.get(f"${name}")
                 yield Mistake(container.name, effect, variable(unit, name, "…"), line)
+
+
+@error(
+    finds="an aggregator that is the sidecar itself",
+    effect="no record reaches an aggregator, and the application counts all of them as delivered",
+    why=(
+        "Fluentd acknowledges the chunks that it sends to itself, and drops their records as "
+        "duplicates. Fluent Bit sends them to itself forever."
+    ),
+    keys=("$LOGSHIP_AGGREGATOR_HOST", *_ENVIRONMENT),
+)
+def _own_aggregator(unit: Unit) -> Iterator[Mistake]:
+    for container in _of_logship(unit):
+        if not (container.value("LOGSHIP_OUTPUT") or "").startswith("aggregator"):
+            continue
+        own_port = container.value("LOGSHIP_PORT") or _PORT
+        for server in ("LOGSHIP_AGGREGATOR", "LOGSHIP_AGGREGATOR_STANDBY"):
+            host = container.value(f"{server}_HOST") or ""
+            port = container.value(f"{server}_PORT") or _PORT
+            if host in LOOPBACK and port == own_port:
+                effect = f"{server}_HOST={host} with port {port} is {container.name} itself"
+                line = container.lines.get(f"${server}_HOST")
+                yield Mistake(container.name, effect, variable(unit, f"{server}_HOST", "…"), line)
 
 
 @warning(
