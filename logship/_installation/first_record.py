@@ -78,10 +78,11 @@ class FirstRecord:
 def _install() -> None:
     """Call `install()`, unless the program did; if that fails, say so and go on."""
     from logship._hooks.interruptions import is_interruption  # noqa: PLC0415 - as above
-    from logship._installation import installation  # noqa: PLC0415 - as above
     from logship._stderr.last_resort import LastResort  # noqa: PLC0415 - as above
 
     try:
+        from logship._installation import installation  # noqa: PLC0415 - msgpack may be missing
+
         if not installation.is_installed():
             installation.install(console=False)
             _remove_consoles()

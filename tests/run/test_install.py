@@ -206,6 +206,19 @@ def test_a_logship_that_is_broken_is_one_line_and_the_program_goes_on(
     assert len(runs.messages) == 3
 
 
+def test_a_logship_without_its_dependencies_is_one_line_and_the_program_goes_on(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """As where it was installed with `--no-deps`, or msgpack is built for another Python."""
+    (tmp_path / "msgpack.py").write_text("raise ImportError('no msgpack here')")
+    source = "import logging; logging.warning('x'); logging.warning('y')"
+    script = f'PYTHONPATH="$PYTHONPATH:{tmp_path}" exec "$1" -c "{source}"'
+    runs.shell(script, sys.executable, options=("--install",), returncode=0)
+    (line,) = [each for each in runs.messages if "--install" in each]
+    assert "only the lines of this program are shipped: no msgpack here" in line
+    assert sorted(runs.messages) == sorted([line, "WARNING:root:x", "WARNING:root:y"])
+
+
 @pytest.mark.parametrize(
     ("before", "why"),
     [
