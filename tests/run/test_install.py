@@ -99,6 +99,33 @@ def test_records_of_all_threads_arrive_that_log_first_at_the_same_time(runs: Run
     assert sorted(runs.messages, key=int) == [str(n) for n in range(20)]
 
 
+def test_a_record_that_is_logged_with_the_lock_of_logging_held_does_not_wait_for_ever(
+    runs: Runs,
+) -> None:
+    """The thread with the first record needs that lock for `install()`."""
+    installed(
+        runs,
+        "-c",
+        "import logging, logging.config, sys, threading\n"
+        "def calls_of(thread):\n"
+        "    frame = sys._current_frames().get(thread.ident)\n"
+        "    while frame is not None:\n"
+        "        yield frame.f_code.co_name\n"
+        "        frame = frame.f_back\n"
+        "class Talks(logging.Handler):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        logging.getLogger('a').warning('made')\n"
+        "first = threading.Thread(target=logging.getLogger('b').warning, args=('first',))\n"
+        "first.start()\n"
+        "while '_install_once' not in calls_of(first): pass\n"
+        "logging.config.dictConfig({'version': 1, 'handlers': {'talks': {'()': Talks}}})\n"
+        "first.join()\n"
+        "print('over')\n",
+    )
+    assert runs.messages[-1] == "over"
+
+
 def test_a_program_that_logs_nothing_has_no_client(runs: Runs) -> None:
     installed(
         runs,
