@@ -15,6 +15,11 @@ from typing import Any
 from logship._hooks import fork
 from logship._hooks.locking import SectionLock
 
+_WAIT_SECONDS_MAX = 5.0
+"""How long a thread waits while another one calls `install()`. That one may wait for a lock that
+the waiting thread holds: `dictConfig` holds that of `logging`, and a handler that it makes may log.
+"""
+
 
 def await_it() -> None:
     """Call `install()` before the first record of this program is handled.
@@ -37,7 +42,7 @@ class FirstRecord:
 
     def __init__(self, make: Any) -> None:
         self._make = make
-        self._has_begun = self._is_over = False
+        self._is_over = False
         self._lock = lock = SectionLock()
         os.register_at_fork(
             before=lock.before_fork,
@@ -62,26 +67,22 @@ class FirstRecord:
         from logship._hooks.threads import is_own  # noqa: PLC0415 - asyncio, for a program that logs
 
         if not is_own():
-            self._lock.hold(self._install_once)
+            self._lock.run(self._install_once, None, _WAIT_SECONDS_MAX)
 
     def _install_once(self) -> None:
-        if self._has_begun:  # `install` itself may log
-            return
-        self._has_begun = True
-        try:
+        if not self._is_over:
             _install()
             self._is_over = True
-        finally:
-            self._has_begun = self._is_over
 
 
 def _install() -> None:
     """Call `install()`, unless the program did; if that fails, say so and go on."""
     from logship._hooks.interruptions import is_interruption  # noqa: PLC0415 - as above
-    from logship._installation import installation  # noqa: PLC0415 - as above
     from logship._stderr.last_resort import LastResort  # noqa: PLC0415 - as above
 
     try:
+        from logship._installation import installation  # noqa: PLC0415 - msgpack may be missing
+
         if not installation.is_installed():
             installation.install(console=False)
             _remove_consoles()

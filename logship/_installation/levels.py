@@ -13,8 +13,7 @@ FILE_BYTES_MAX = 64 * 1024
 class LevelsFile:
     """Sets the levels that a file names, and takes them back when it names them no more.
 
-    Each line is `LOGGER=LEVEL`; the root logger is `root`, and a line that begins with `#` says
-    nothing.
+    Each line is `LOGGER=LEVEL`. The root logger is `root`. A `#` begins a comment.
 
     Args:
         path: The file. It need not exist.

@@ -70,7 +70,7 @@ class Command:
         os.close(stderr)
         self.pid = self._process.pid
         self._process.returncode = 0  # only the reaper waits for it
-        self._has_terminal = _is_lent_terminal(self.pid)
+        self._has_terminal = _lend_terminal(self.pid)
 
     def signal(self, signum: int, *, whole_group: bool) -> None:
         """Send it a signal. Call it before the reaping: another process may get its number.
@@ -91,8 +91,12 @@ class Command:
                 os.tcsetpgrp(0, os.getpgrp())
 
 
-def _is_lent_terminal(group: int) -> bool:
-    """Make `group` the foreground of a terminal that is standard input, if `run` has been that."""
+def _lend_terminal(group: int) -> bool:
+    """Make `group` the foreground of a terminal that is standard input, if `run` is that now.
+
+    Returns:
+        Whether `group` is the foreground.
+    """
     with contextlib.suppress(OSError):
         if os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp():
             # The kernel would stop a background process that takes the terminal back, and after
@@ -121,7 +125,10 @@ def _cannot_start(word: str, environ: Mapping[str, str], error: Exception) -> Ca
         text = error.strerror if isinstance(error, OSError) else str(error)
         return CannotStart(f"cannot run {word}: {text}{hint}", NOT_EXECUTABLE)
     if shutil.which(word, path=environ.get("PATH")) is not None:
-        text = f"cannot run {word}: the interpreter in its first line does not exist"
+        text = (
+            f"cannot run {word}: its interpreter does not exist, which is that in the first line "
+            "of a script, or the loader of a program that was built for another C library"
+        )
         return CannotStart(text, NOT_FOUND)
     where = "there is no such file" if "/" in word else "it is not on PATH"
     return CannotStart(f"cannot run {word}: {where}", NOT_FOUND)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from logship._run.processes import exit_code_of_zombie, has_open, holder_of, name_of
+from logship._run.processes import exit_code_of_zombie, holders_of, name_of, open_files
 from logship._run.statuses import Death
 from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
 from logship._spool.format import STREAMS_BYTES
@@ -89,11 +89,11 @@ class Witness:
             self._unseen += 1
             self._found(directory)
         self._forget_all_but({*listed, *(each.directory for each in self._owners.values())})
-        for directory in listed:
-            attempts = self._attempts.get(directory, 0)
-            if attempts < _ATTEMPTS_MAX:
-                self._attempts[directory] = attempts + 1
-                self._find_owner(directory)
+        new = [each for each in listed if self._attempts.get(each, 0) < _ATTEMPTS_MAX]
+        holders = holders_of({str(self._path / each / LOCK) for each in new})
+        for directory in new:
+            self._attempts[directory] = self._attempts.get(directory, 0) + 1
+            self._note_owner(directory, holders.get(str(self._path / directory / LOCK)))
 
     def deaths(self, ready: set[int], known: dict[int, Death]) -> list[tuple[Death, bool]]:
         """Return how owners have ended.
@@ -125,9 +125,9 @@ class Witness:
         for directory in self._attempts.keys() - directories:
             del self._attempts[directory]
 
-    def _find_owner(self, directory: str) -> None:
+    def _note_owner(self, directory: str, pid: int | None) -> None:
+        """Watch the owner of a spool; where none is found, note what that means."""
         lock = self._path / directory / LOCK
-        pid = holder_of(lock)
         if pid is not None:
             name = name_of(pid)
             remember(self._names, directory, f"{name} (process {pid})")
@@ -135,7 +135,7 @@ class Witness:
             with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
                 self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
                 self._found(directory)
-        elif is_free(lock) or has_open(os.getpid(), lock):  # the latter: the recoverer of `run`
+        elif is_free(lock) or str(lock) in open_files(os.getpid()):  # our recoverer has it
             self._unseen += self._has_left(directory)
             self._found(directory)
         else:  # too many live; or it is just ending: the kernel closes its files one by one

@@ -13,6 +13,7 @@ import dataclasses
 import math
 import os
 import signal
+import stat
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -51,6 +52,7 @@ class Pipe:
         self.is_input_broken: bool = False
         self._message_key = settings.message_key
         self._lines = LineSplitter()
+        self._descriptor = _that_does_not_wait(_STDIN)
         self._clock = StopClock(settings.stop_timeout_seconds)
         self._stop_signals = settings.stop_signals_or_default
         self._is_ending = False
@@ -87,7 +89,7 @@ class Pipe:
             try:
                 # On Windows the read waits, and ends with the input alone.
                 if not _system.IS_POSIX or _system.wait_readable(_STDIN, min(left, _CHECK_SECONDS)):
-                    return os.read(_STDIN, _READ_BYTES) or None
+                    return os.read(self._descriptor, _READ_BYTES) or None
             except BlockingIOError:
                 pass  # another process has read it, or the program before the pipe is slow
             except OSError as error:
@@ -139,3 +141,18 @@ class Pipe:
         if deadline is None or started is None:
             return self._client.drain(self._client.shipper.plan(None), "end of input")
         return self._client.drain(DrainPlan.until(time.monotonic(), deadline), started.reason)
+
+
+def _that_does_not_wait(descriptor: int) -> int:
+    """Return a descriptor of the same pipe whose reads do not wait, or the same for other inputs.
+
+    Another process may read the pipe between our poll and our read, and that read would outlast the
+    deadline. O_NONBLOCK belongs to the open file, which other processes share, so the pipe is
+    opened again. Only the first descriptor is polled: to poll a named pipe that was opened after
+    its last writer had left would never end.
+    """
+    with contextlib.suppress(OSError):
+        if _system.IS_POSIX and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            return os.open(f"/proc/self/fd/{descriptor}", flags)
+    return descriptor

@@ -24,7 +24,7 @@ from logship._run.multiline import LineJoiner
 from logship._run.tee import Tee
 
 READ_BYTES = 8 * 1024
-"""Of one pipe at a time: so much of it may come before what the other pipe got earlier."""
+"""The most that one read takes. So much of one pipe may come before what the other got earlier."""
 
 
 class Inlet:

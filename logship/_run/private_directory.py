@@ -99,14 +99,14 @@ class PrivateDirectory:
     def keep_secret(self, text: str) -> Path:
         """Write a secret into a file for the command's processes, and return its path.
 
-        Where we are root they may belong to another user, so anyone may read the file. But only
+        Where we are root they may belong to another user, so all users may read the file. But only
         they are told its name, no other user can list the directory, and the name is random.
 
         Raises:
             OSError: It cannot be written.
         """
         path = self.path / f"{_HIDDEN_PREFIX}{os.urandom(16).hex()}"
-        with contextlib.closing(path.open("x", encoding="utf-8")) as file:
+        with path.open("x", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o644 if os.geteuid() == 0 else 0o600)
             file.write(text)
         return path

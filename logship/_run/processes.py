@@ -81,19 +81,28 @@ def kill_all(spared: Collection[int] = ()) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def holder_of(path: Path) -> int | None:
-    """Return the process below this one that has the file at `path` open, or None."""
-    return next((pid for pid in descendants(os.getpid()) if has_open(pid, path)), None)
+def holders_of(files: set[str]) -> dict[str, int]:
+    """Return, for each of these files that is open below this process, a process that has it open.
+
+    One pass through the processes finds all: a server may have hundreds of them.
+    """
+    holders: dict[str, int] = {}
+    for pid in descendants(os.getpid()):
+        if holders.keys() == files:
+            break
+        for file in files & open_files(pid):
+            holders.setdefault(file, pid)
+    return holders
 
 
-def has_open(pid: int, path: Path) -> bool:
-    """Tell whether a process has the file at `path` open, as far as /proc shows it."""
+def open_files(pid: int) -> set[str]:
+    """Return the names of the files that a process has open, as far as /proc shows them."""
+    found = set()
     with contextlib.suppress(OSError):
         for link in (_PROC / str(pid) / "fd").iterdir():
             with contextlib.suppress(OSError):
-                if str(link.readlink()) == str(path):
-                    return True
-    return False
+                found.add(str(link.readlink()))
+    return found
 
 
 def exit_code_of_zombie(pid: int) -> int | None:

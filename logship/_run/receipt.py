@@ -89,7 +89,7 @@ class Receipt:
         self.path = path.absolute()
         self._name = path.name
         self._directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._follow = 0 if self._is_ours_alone() else os.O_NOFOLLOW
+        self._no_follow = 0 if self._is_ours_alone() else os.O_NOFOLLOW
         self._is_stream = self._leads_to_stream()
         flags = os.W_OK if self._is_stream else os.W_OK | os.X_OK
         if not os.access(path if self._is_stream else path.parent, flags):
@@ -119,21 +119,21 @@ class Receipt:
         """Tell whether this is a pipe, a device, or `/dev/stdout`: nothing to remove or replace."""
         try:
             itself = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
-            target = itself if self._follow else os.stat(self._name, dir_fd=self._directory)
+            target = itself if self._no_follow else os.stat(self._name, dir_fd=self._directory)
         except FileNotFoundError:
             return False
         is_of_system = any(self.path.is_relative_to(each) for each in ("/dev", "/proc"))
         is_link = stat.S_ISLNK(itself.st_mode)
-        if is_link and self._follow:
+        if is_link and self._no_follow:
             return False
         return not stat.S_ISREG(target.st_mode) or (is_link and is_of_system)
 
     def _append(self, text: bytes) -> None:
         """Write to a stream without waiting: it may have no reader, and we are about to end."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        descriptor = os.open(self._name, flags | self._follow, dir_fd=self._directory)
+        descriptor = os.open(self._name, flags | self._no_follow, dir_fd=self._directory)
         try:
-            if self._follow and stat.S_ISREG(os.fstat(descriptor).st_mode):
+            if self._no_follow and stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise FileExistsError(errno.EEXIST, "a file has taken the place of the pipe")
             if os.write(descriptor, text) < len(text):
                 raise BlockingIOError(errno.EAGAIN, "its reader does not take all of it")

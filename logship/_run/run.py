@@ -172,7 +172,7 @@ class Supervisor:
         return read_bytes == READ_BYTES
 
     def _see_to(self, inlet: Inlet, now: float) -> None:
-        """Pass on the reader's bytes and records as far as possible now."""
+        """Pass on the pipe's bytes and records as far as possible now."""
         if inlet.tee is not None and inlet.tee.waits:
             inlet.tee.push()
             if inlet.tee.waits and now >= self._patience_ends_seconds():

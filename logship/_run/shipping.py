@@ -49,10 +49,10 @@ class Shipping:
         self.announcement = TaskAnnouncement(self.client, os.environ)
 
     def ship(self, inlet: Inlet, give_up_seconds: float) -> None:
-        """Put the reader's lines into the buffer if there is space, or if the wait is over.
+        """Put the pipe's lines into the buffer if there is space, or if the wait is over.
 
         Args:
-            inlet: The reader.
+            inlet: The pipe.
             give_up_seconds: When the wait for space ends, monotonic; infinity for never.
         """
         while inlet.lines:
@@ -89,7 +89,7 @@ class Shipping:
         return len(inlet.lines) < before
 
     def _put_by_policy(self, inlet: Inlet) -> None:
-        """Apply the overflow policy to the reader's lines until one finds space."""
+        """Apply the overflow policy to the pipe's lines until one finds space."""
         if any(self.client.emit(record, time_ns=time) for time, record in inlet.records()):
             inlet.lines.popleft()
 

@@ -34,10 +34,14 @@ def test_a_command_that_is_not_there_gives_127(both: Runs, tmp_path: Path) -> No
     script = tmp_path / "script"
     script.write_text("#!/no/such/interpreter\n")
     script.chmod(0o755)
+    program = tmp_path / "program"
+    program.write_bytes(Path("/bin/true").read_bytes().replace(b"/ld-", b"/no-"))
+    program.chmod(0o755)
     for word, why in (
         ("no-such-command", b"cannot run no-such-command: it is not on PATH"),
         ("/no/such/file", b"cannot run /no/such/file: there is no such file"),
-        (str(script), b"the interpreter in its first line does not exist"),
+        (str(script), b"its interpreter does not exist, which is that in the first line"),
+        (str(program), b"or the loader of a program that was built for another C library"),
     ):
         ended = both.command(word, returncode=127)
         assert why in ended.stderr

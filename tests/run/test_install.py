@@ -99,6 +99,33 @@ def test_records_of_all_threads_arrive_that_log_first_at_the_same_time(runs: Run
     assert sorted(runs.messages, key=int) == [str(n) for n in range(20)]
 
 
+def test_a_record_that_is_logged_with_the_lock_of_logging_held_does_not_wait_for_ever(
+    runs: Runs,
+) -> None:
+    """The thread with the first record needs that lock for `install()`."""
+    installed(
+        runs,
+        "-c",
+        "import logging, logging.config, sys, threading\n"
+        "def calls_of(thread):\n"
+        "    frame = sys._current_frames().get(thread.ident)\n"
+        "    while frame is not None:\n"
+        "        yield frame.f_code.co_name\n"
+        "        frame = frame.f_back\n"
+        "class Talks(logging.Handler):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        logging.getLogger('a').warning('made')\n"
+        "first = threading.Thread(target=logging.getLogger('b').warning, args=('first',))\n"
+        "first.start()\n"
+        "while '_install_once' not in calls_of(first): pass\n"
+        "logging.config.dictConfig({'version': 1, 'handlers': {'talks': {'()': Talks}}})\n"
+        "first.join()\n"
+        "print('over')\n",
+    )
+    assert runs.messages[-1] == "over"
+
+
 def test_a_program_that_logs_nothing_has_no_client(runs: Runs) -> None:
     installed(
         runs,
@@ -204,6 +231,19 @@ def test_a_logship_that_is_broken_is_one_line_and_the_program_goes_on(
     assert "only the lines of this program are shipped" in line
     assert sys.executable in line
     assert len(runs.messages) == 3
+
+
+def test_a_logship_without_its_dependencies_is_one_line_and_the_program_goes_on(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """As where it was installed with `--no-deps`, or msgpack is built for another Python."""
+    (tmp_path / "msgpack.py").write_text("raise ImportError('no msgpack here')")
+    source = "import logging; logging.warning('x'); logging.warning('y')"
+    script = f'PYTHONPATH="$PYTHONPATH:{tmp_path}" exec "$1" -c "{source}"'
+    runs.shell(script, sys.executable, options=("--install",), returncode=0)
+    (line,) = [each for each in runs.messages if "--install" in each]
+    assert "only the lines of this program are shipped: no msgpack here" in line
+    assert sorted(runs.messages) == sorted([line, "WARNING:root:x", "WARNING:root:y"])
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,11 @@ def piped(
 
 @contextlib.contextmanager
 def piping(
-    runs: Runs, reading: int | IO[bytes], stop_timeout: int = 30, **environ: str
+    runs: Runs, reading: int | IO[bytes], *words: str, stop_timeout: int = 30, **environ: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `logship pipe` over an input; it is ended, whatever a test finds."""
+    """Run `logship pipe`, or another command, over an input; it is ended, whatever a test finds."""
     pipe = subprocess.Popen(
-        [*WORDS, str(stop_timeout)],
+        words or (*WORDS, str(stop_timeout)),
         env=environ_of(runs, **environ),
         stdin=reading,
         stderr=subprocess.PIPE,
@@ -101,6 +101,39 @@ def test_an_input_that_does_not_block_is_read_to_its_end(runs: Runs) -> None:
             wait_until(lambda: len(runs.messages) == number + 1, "it reads")  # noqa: B023
         os.close(writing)
         assert pipe.wait(40) == 0
+
+
+def test_a_pipe_that_another_process_reads_too_ends_in_time(runs: Runs, tmp_path: Path) -> None:
+    """The other one may empty it between the poll and the read, as is so at every read here."""
+    empties = f"""
+import os, pathlib
+from logship import _system
+def wait_readable(descriptor, seconds):
+    pathlib.Path({str(tmp_path / "polled")!r}).touch()
+    return True
+_system.wait_readable = wait_readable
+"""
+    reading, writing = os.pipe()
+    words = (*broken(empties), "pipe", "--stop-timeout", "1")
+    with piping(runs, reading, *words) as pipe:
+        wait_until((tmp_path / "polled").exists, "it reads")
+        pipe.send_signal(signal.SIGTERM)
+        assert pipe.wait(40) == 0
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_named_pipe_whose_writer_has_left_already_is_read_to_its_end(
+    runs: Runs, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    (tmp_path / "pipe").write_text("last words")
+    os.set_blocking(reading, True)
+    with piping(runs, reading) as pipe:
+        os.close(reading)
+        assert pipe.wait(40) == 0
+    assert runs.messages == ["last words"]
 
 
 def test_what_was_read_is_delivered_at_any_stop_signal(runs: Runs) -> None:
