@@ -84,11 +84,14 @@ class Delivery(Generic[HandleT]):
         return self.state is State.READY and self.writable and self._window_has_room()
 
     def silent_seconds(self, now_seconds: float) -> float:
-        """Return how long the sidecar has been away or has acked nothing; 0 if nothing was sent."""
+        """Return how long the sidecar has acked nothing; 0 if it has nothing to ack.
+
+        It is infinity if the sidecar is away.
+        """
         if self.state is State.READY and not self._inflight:
             return 0.0
         if self.state is not State.READY and self._attempts.failures:
-            return float("inf")  # an attempt has failed: it is not there
+            return float("inf")
         return max(0.0, now_seconds - self._taken_at_seconds)
 
     @property
@@ -120,7 +123,7 @@ class Delivery(Generic[HandleT]):
 
     def chunks_ready(self, now_seconds: float) -> Actions[HandleT]:
         """There may be chunks to take."""
-        if self.state is State.IDLE and (self._resend or self._source.has_sealed()):
+        if self.state is State.IDLE and self._source.has_sealed():
             return self._connect(Event.WANTED)
         return self._fill_window(now_seconds)
 
@@ -293,7 +296,7 @@ class Delivery(Generic[HandleT]):
         """Return whether another chunk may go out; a chunk on trial goes out alone."""
         if not self._inflight:
             return True
-        if len(self._inflight) >= self._inflight_chunks_max or self._poison.is_trial:
+        if len(self._inflight) >= self._inflight_chunks_max:
             return False
         next_ids = [self._resend[0].id] if self._resend else []
         return not any(map(self._poison.goes_alone, [*self._inflight, *next_ids]))
