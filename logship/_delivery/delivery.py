@@ -84,10 +84,7 @@ class Delivery(Generic[HandleT]):
         return self.state is State.READY and self.writable and self._window_has_room()
 
     def silent_seconds(self, now_seconds: float) -> float:
-        """Return how long the sidecar has acked nothing; 0 if it has nothing to ack.
-
-        It is infinity if the sidecar is away.
-        """
+        """Return how long nothing that was sent was acked; infinity if the sidecar is away."""
         if self.state is State.READY and not self._inflight:
             return 0.0
         if self.state is not State.READY and self._attempts.failures:
@@ -145,7 +142,9 @@ class Delivery(Generic[HandleT]):
         self._attempts.note_outage(now_seconds)
         return [Warn("connect", f"{reason}; records wait in the buffer until the next try")]
 
-    def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
+    def connection_lost(
+        self, now_seconds: float, reason: str, *, has_stalled: bool = False
+    ) -> Actions[HandleT]:
         """The connection ended: a chunk that was not acked was not delivered."""
         self._go(Event.LOST)
         self.ack_rate.end(now_seconds)
@@ -155,7 +154,7 @@ class Delivery(Generic[HandleT]):
         text = f"lost the connection to {self.endpoint} ({reason}); unacked chunks are sent again"
         self._judge(lost)
         if self._acked_on_this_connection:  # a restart, not a broken server
-            self._attempts.return_to_first(now_seconds)
+            self._attempts.try_at_once(now_seconds, has_stalled=has_stalled)
         else:
             self._attempts.try_next(now_seconds)
         if not lost:
@@ -202,12 +201,11 @@ class Delivery(Generic[HandleT]):
             return self._connect(Event.RETRY)
         if not self._inflight:  # a second-best sidecar is left
             self._go(Event.LOST)
-            self._attempts.return_to_first(now_seconds)
+            self._attempts.try_at_once(now_seconds)
             return [Disconnect()]
         if now_seconds >= self._progress_at_seconds + self._ack_timeout_seconds:
-            silent = now_seconds - self._progress_at_seconds
-            lost = self.connection_lost(now_seconds, f"no ack for {silent:.0f} s")
-            return [Disconnect(), *lost]
+            reason = f"no ack for {now_seconds - self._progress_at_seconds:.0f} s"
+            return [Disconnect(), *self.connection_lost(now_seconds, reason, has_stalled=True)]
         return self._condemn_overtaken(now_seconds)
 
     def hurry(
