@@ -44,6 +44,9 @@ from logship._reasons import OVERFLOW
 
 T = TypeVar("T")
 
+_HELD_SECONDS_MIN = 0.005
+"""With no linger at all, the shipper looks so rarely at what waits for its tag or is stuck."""
+
 
 def _raise(error: Exception) -> None:
     raise error
@@ -466,7 +469,7 @@ class Buffer:
         if not open_chunks and not len(section.inbox):
             return None
         section.wakeups.shipper = ShipperState.TIMED  # for what waits for its tag, or is stuck
-        return self._monotonic() + self.linger_seconds
+        return self._monotonic() + max(self.linger_seconds, _HELD_SECONDS_MIN)
 
     def _next_sealed(self) -> Chunk | None:
         """Return the oldest sealed chunk that may go."""

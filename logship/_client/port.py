@@ -133,7 +133,10 @@ class SocketPort:
             self._upkeep.settle(chunk)
 
     def quarantine(self, chunk: Chunk) -> None:
-        """Write a record that no server takes to stderr, if that takes it."""
+        """Give up a record that no server takes: write it to stderr, if stderr takes it.
+
+        A record of a dead process goes into the quarantine directory.
+        """
         if chunk.adopted:
             self._last_resort.warn("quarantine", self._upkeep.refuse(chunk))
             self.release(chunk)

@@ -40,7 +40,7 @@ class Port(Protocol):
         """Give up a record that no server takes."""
 
     def connect(self, endpoint: Endpoint) -> None:
-        """Begin an attempt to connect; what comes of it is told by `connected` or its opposite."""
+        """Begin an attempt to connect; it ends with `connected` or `connect_failed`."""
 
     def disconnect(self) -> None:
         """End the connection, or the attempt."""

@@ -50,7 +50,7 @@ class LoopSchedule:
         return True
 
     def soon(self, callback: Callable[[], None]) -> None:
-        """Call back once the caller is done; on the loop, which needs no waking."""
+        """Call back once the caller, which runs on the loop, is done."""
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self.loop.call_soon(self.guarded, callback, context=contextvars.Context())

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from logship._spool.storage import SpoolStorage
 
 ADOPTED_MAX = 16
-"""Chunks of dead processes in memory: more than the few that go out at a time, because
-those that no server takes wait here for one that it does take, and the proof."""
+"""Chunks of dead processes in memory. That is more than go out at a time: a chunk that the server
+does not take waits here until the server has taken another one."""
 
 ADOPTION_STEPS = 4
 """How many steps of adoption one turn takes at most: each may read a file."""

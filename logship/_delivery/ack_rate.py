@@ -29,7 +29,7 @@ class Acked(NamedTuple):
 
 
 class AckRate:
-    """Measures it. Time without a chunk in flight does not count: there was nothing to take."""
+    """Measures how fast. While no chunk is in flight, time does not count."""
 
     def __init__(self) -> None:
         self._acked = Acked()

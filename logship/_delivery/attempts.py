@@ -95,9 +95,9 @@ class Attempts:
         began, self._outage_began_seconds = self._outage_began_seconds, None
         return None if began is None else now_seconds - began
 
-    def return_to_first(self, now_seconds: float) -> None:
-        """Try the first endpoint at once."""
-        self._index = 0
+    def try_at_once(self, now_seconds: float, *, has_stalled: bool = False) -> None:
+        """Try the first endpoint at once, or the next one if the last one has stalled."""
+        self._index = (self._index + 1) % len(self._endpoints) if has_stalled else 0
         self.due_seconds = now_seconds
 
     def look_often(self, now_seconds: float, wait_seconds_max: float) -> None:

@@ -16,7 +16,7 @@ class DeliveryCounters:
         connected: Connections made.
         connect_failures: Attempts that failed.
         chunks_sent: Chunks written, resent ones too.
-        chunks_resent: Chunks written again after a connection ended.
+        chunks_resent: Chunks, or their halves, written again, because no ack came.
         chunks_split: Chunks taken apart because the server did not take them.
         chunks_quarantined: Single records that the server did not take.
         unknown_acks: Acks for no chunk in the window.

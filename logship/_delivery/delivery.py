@@ -84,11 +84,11 @@ class Delivery(Generic[HandleT]):
         return self.state is State.READY and self.writable and self._window_has_room()
 
     def silent_seconds(self, now_seconds: float) -> float:
-        """Return how long the sidecar has been away or has acked nothing; 0 if nothing was sent."""
+        """Return how long nothing that was sent was acked; infinity if the sidecar is away."""
         if self.state is State.READY and not self._inflight:
             return 0.0
         if self.state is not State.READY and self._attempts.failures:
-            return float("inf")  # an attempt has failed: it is not there
+            return float("inf")
         return max(0.0, now_seconds - self._taken_at_seconds)
 
     @property
@@ -120,7 +120,7 @@ class Delivery(Generic[HandleT]):
 
     def chunks_ready(self, now_seconds: float) -> Actions[HandleT]:
         """There may be chunks to take."""
-        if self.state is State.IDLE and (self._resend or self._source.has_sealed()):
+        if self.state is State.IDLE and self._source.has_sealed():
             return self._connect(Event.WANTED)
         return self._fill_window(now_seconds)
 
@@ -142,7 +142,9 @@ class Delivery(Generic[HandleT]):
         self._attempts.note_outage(now_seconds)
         return [Warn("connect", f"{reason}; records wait in the buffer until the next try")]
 
-    def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
+    def connection_lost(
+        self, now_seconds: float, reason: str, *, has_stalled: bool = False
+    ) -> Actions[HandleT]:
         """The connection ended: a chunk that was not acked was not delivered."""
         self._go(Event.LOST)
         self.ack_rate.end(now_seconds)
@@ -152,7 +154,7 @@ class Delivery(Generic[HandleT]):
         text = f"lost the connection to {self.endpoint} ({reason}); unacked chunks are sent again"
         self._judge(lost)
         if self._acked_on_this_connection:  # a restart, not a broken server
-            self._attempts.return_to_first(now_seconds)
+            self._attempts.try_at_once(now_seconds, has_stalled=has_stalled)
         else:
             self._attempts.try_next(now_seconds)
         if not lost:
@@ -199,12 +201,11 @@ class Delivery(Generic[HandleT]):
             return self._connect(Event.RETRY)
         if not self._inflight:  # a second-best sidecar is left
             self._go(Event.LOST)
-            self._attempts.return_to_first(now_seconds)
+            self._attempts.try_at_once(now_seconds)
             return [Disconnect()]
         if now_seconds >= self._progress_at_seconds + self._ack_timeout_seconds:
-            silent = now_seconds - self._progress_at_seconds
-            lost = self.connection_lost(now_seconds, f"no ack for {silent:.0f} s")
-            return [Disconnect(), *lost]
+            reason = f"no ack for {now_seconds - self._progress_at_seconds:.0f} s"
+            return [Disconnect(), *self.connection_lost(now_seconds, reason, has_stalled=True)]
         return self._condemn_overtaken(now_seconds)
 
     def hurry(
@@ -293,7 +294,7 @@ class Delivery(Generic[HandleT]):
         """Return whether another chunk may go out; a chunk on trial goes out alone."""
         if not self._inflight:
             return True
-        if len(self._inflight) >= self._inflight_chunks_max or self._poison.is_trial:
+        if len(self._inflight) >= self._inflight_chunks_max:
             return False
         next_ids = [self._resend[0].id] if self._resend else []
         return not any(map(self._poison.goes_alone, [*self._inflight, *next_ids]))

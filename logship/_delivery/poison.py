@@ -54,16 +54,12 @@ class PoisonSearch:
         self._accused: set[str] = set()
         self._probes_lost = 0
         self._probes_max = PROBES_AT_FIRST
-        self.is_probing = False
-
-    @property
-    def is_trial(self) -> bool:
-        """Whether every chunk goes out alone."""
-        return self._silent_losses >= LOSSES_BEFORE_TRIAL or self.is_probing
+        self._is_probing = False
 
     def goes_alone(self, chunk_id: str) -> bool:
-        """Return whether this chunk must be alone on the connection."""
-        return self.is_trial or chunk_id in self._alone
+        """Return whether this chunk must be alone on the connection; in a trial each one must."""
+        is_trial = self._silent_losses >= LOSSES_BEFORE_TRIAL or self._is_probing
+        return is_trial or chunk_id in self._alone
 
     def lost_together(self) -> None:
         """A connection with several chunks, or none that is on trial, was lost without an ack."""
@@ -77,7 +73,7 @@ class PoisonSearch:
             others_wait: Whether there is another chunk that could be the probe.
         """
         self._silent_losses += 1
-        if not self.is_probing:
+        if not self._is_probing:
             self._strikes[chunk_id] = self._strikes.get(chunk_id, 0) + 1
             is_out = self._strikes[chunk_id] >= STRIKES_BEFORE_SPLIT
             return Verdict.SPLIT if is_out else Verdict.AGAIN
@@ -87,12 +83,12 @@ class PoisonSearch:
 
     def begin_probing(self) -> None:
         """A single record was set aside: what is sent next is the probe."""
-        self.is_probing = True
+        self._is_probing = True
         self._probes_lost = 0
 
     def end_probing(self) -> None:
         """What was set aside is back in line."""
-        self.is_probing = False
+        self._is_probing = False
 
     def acquit(self, *, one_was_split: bool) -> None:
         """All probes were lost; change the next trial, or it would end as this one did."""
@@ -102,7 +98,7 @@ class PoisonSearch:
 
     def acked(self, chunk_id: str) -> bool:
         """The server took a chunk; return whether it was a probe."""
-        was_probe = self.is_probing
+        was_probe = self._is_probing
         self.end_probing()
         self._silent_losses = 0
         self._probes_max = PROBES_AT_FIRST

@@ -16,11 +16,12 @@ import queue
 import socket
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
+from typing import Any
 
 from logship._hooks.threads import OwnThread
 from logship._settings.addresses import packed_address
 
-Address = tuple[socket.AddressFamily, tuple[str, int] | str]
+Address = tuple[socket.AddressFamily, tuple[Any, ...] | str]
 Questions = queue.SimpleQueue[Callable[[], None] | None]
 
 
@@ -116,7 +117,7 @@ def _look_up(
     error: OSError | None = None
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = _alternating([(each[0], (str(each[4][0]), int(each[4][1]))) for each in found])
+        addresses = _alternating([(family, place) for family, *_, place in found])
     except OSError as failure:
         error = failure
     except Exception as failure:  # noqa: BLE001 - no such name can be, or there is no memory

@@ -394,9 +394,7 @@ class _StreamConnection(asyncio.Protocol):
 
 
 def _reason(error: Exception | None) -> str:
-    if error is None:
-        return "the sidecar closed it"
-    return _why(error) if isinstance(error, OSError) else str(error) or repr(error)
+    return "the sidecar closed it" if error is None else _why(error) or repr(error)
 
 
 def _why(error: Exception) -> str:

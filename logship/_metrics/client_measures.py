@@ -163,7 +163,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     ),
     counter(
         "chunks_resent_total",
-        "Chunks written again, because a connection ended before their ack.",
+        "Chunks, or their halves, written again, because no ack came.",
         "The sidecar may hold duplicates, which the stamps show; see connections_lost_total.",
     ),
     counter(

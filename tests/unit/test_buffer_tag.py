@@ -79,6 +79,15 @@ def test_they_are_due_in_their_time_though_older_ones_wait() -> None:
     assert tags(sink) == {"web"}
 
 
+def test_without_a_linger_the_shipper_does_not_spin_until_the_tag_is_known() -> None:
+    clock = ManualClock()
+    buffer = awaiting(monotonic=clock, linger_seconds=0.0)
+    offer(buffer, 1)
+    deadline_seconds = buffer.next_deadline_seconds()
+    assert deadline_seconds is not None
+    assert deadline_seconds > clock()
+
+
 def test_what_waits_grows_and_is_due_once_the_tag_is_known() -> None:
     clock = ManualClock()
     buffer = awaiting(monotonic=clock)

@@ -304,6 +304,14 @@ def test_failover_goes_round_and_an_ack_leads_back_to_the_first() -> None:
     assert delivery.timer(3.0) == [Connect(FIRST)]
 
 
+def test_a_sidecar_that_has_stopped_acking_is_left_for_the_next() -> None:
+    delivery, _ = ready(Source(*handles(2)), endpoints=(FIRST, SECOND))
+    delivery.acked(1.0, ["c0"])
+    now = 1.0 + ACK_TIMEOUT_SECONDS
+    assert delivery.timer(now)[0] == Disconnect()
+    assert delivery.timer(now) == [Connect(SECOND)]
+
+
 def test_a_second_best_sidecar_is_left_when_nothing_is_on_its_way() -> None:
     delivery = refused(Source(), endpoints=(FIRST, SECOND), retry_wait_seconds=lambda _: 1.0)
     delivery.timer(1.0)

@@ -46,6 +46,15 @@ async def test_a_look_up_that_finds_no_memory_is_an_error_and_the_next_is_answer
         assert (socket.AF_INET, ("127.0.0.1", 1)) in await resolver.resolve("localhost", 1)
 
 
+async def test_an_address_of_one_link_keeps_its_zone(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ("fe80::1", 7, 0, 4)
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", place)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert await resolver.resolve("sidecar", 7) == [(socket.AF_INET6, place)]
+
+
 async def test_a_name_that_is_gone_keeps_its_last_good_address(
     resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
