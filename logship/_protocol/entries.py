@@ -123,12 +123,11 @@ def record_packer(
         try:
             if type(record) is not dict:
                 raise NotPlain
-            own, beginning, context = record, base, context_of()
+            fields, beginning, context = plain_copy(record), base, context_of()
             if context is not None:
-                beginning = beginning_of(context, record)
+                beginning = beginning_of(context, fields)
                 if beginning is base:
-                    own = {**context, **record}
-            fields = plain_copy(own)
+                    fields = {**plain_copy(context), **fields}
             if also_reserved and not also_reserved.isdisjoint(fields):
                 raise NotPlain
             pack_value = idle.pop() if idle else msgpack.Packer(strict_types=True).pack
