@@ -53,6 +53,7 @@ _SECRET_ENDINGS = (
     *("apikey", "accesskey", "secretkey", "privatekey", "signingkey", "encryptionkey"),
     *("credential", "credentials", "sessionid", "connectionstring"),
 )
+_NUMBER_OF_COPY = re.compile(r"_[0-9]+\Z")  # see `readable._Names`
 _NAME_SEPARATORS = str.maketrans("", "", "_-. ")
 
 Replace = Callable[[re.Match[str]], str]
@@ -387,11 +388,13 @@ def is_card_number(digits: str) -> bool:
 
 
 def _is_secret_name(name: str, *, names: frozenset[str], knows_usual_ones: bool) -> bool:
-    plain = _plain_name(name)
-    if plain in names:
+    plain, copied = _plain_name(name), _plain_name(_NUMBER_OF_COPY.sub("", name))
+    if plain in names or copied in names:
         return True
     without_number = plain.rstrip("0123456789")  # such as `password2`
-    return knows_usual_ones and (plain in _SECRET_NAMES or without_number.endswith(_SECRET_ENDINGS))
+    return knows_usual_ones and (
+        copied in _SECRET_NAMES or without_number.endswith(_SECRET_ENDINGS)
+    )
 
 
 def _plain_name(name: str) -> str:

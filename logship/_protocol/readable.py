@@ -185,11 +185,13 @@ class _Reader:
         fields: dict[str, Any] = {}
         names = None
         for key, value in pairs:
-            if type(key) is str and key.isascii() and not is_reserved(key):
+            is_first = type(key) is str and key not in fields
+            if is_first and key.isascii() and not is_reserved(key):
                 name = self._text(key)
             else:
                 names = names or _Names({key for key, _ in pairs if type(key) is str}, is_reserved)
-                name = names.give(key, self._key(key))
+                text = self._key(key)
+                name = names.give(text, is_own=is_first and key == text)
             fields[name] = self.value(value)
         if note is not None:
             fields[LEFT_OUT_KEY] = note
@@ -255,13 +257,16 @@ class _Names:
         self._is_reserved = is_reserved
         self._copies: dict[str, int] = {}
 
-    def give(self, key: Any, text: str) -> str:
-        """Return the name for `key`, which reads as `text`."""
+    def give(self, text: str, *, is_own: bool) -> str:
+        """Return the name for a key.
+
+        Args:
+            text: How the key reads.
+            is_own: Whether the key is this text, and the first such key.
+        """
         if self._is_reserved(text):
             return self._free(RENAMED_PREFIX + text)
-        if type(key) is str and key == text:
-            return text
-        return self._free(text)
+        return text if is_own else self._free(text)
 
     def _free(self, name: str) -> str:
         found = name

@@ -343,6 +343,13 @@ class Table(Mapping[Any, Any]):
         return items
 
 
+def test_a_mapping_with_a_name_twice_keeps_both_values() -> None:
+    """As the headers and queries of web frameworks have it."""
+    pairs = [("via", 1), ("é", 2), ("via", 3), ("é", 4), ("logship_id", 5), ("logship_id", 6)]
+    names = ["via", "é", "via_2", "é_2", "app_logship_id", "app_logship_id_2"]
+    assert readable(Table(lambda: pairs)) == dict(zip(names, range(1, 7), strict=True))
+
+
 def test_a_mapping_that_never_ends() -> None:
     def items() -> Iterator[Any]:
         number = 0

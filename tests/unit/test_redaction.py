@@ -298,6 +298,16 @@ def test_names_of_other_types_are_found_as_they_will_be_read(name: Any) -> None:
     assert SECRET not in str(default({"in": {name: SECRET}, name: SECRET}))
 
 
+def test_values_under_names_that_read_the_same_are_all_redacted() -> None:
+    found = redactor("default,field:iban", plain_value)(
+        {"cookie": SECRET, b"cookie": SECRET, "iban": SECRET, b"iban": SECRET, b"auth0": "kept"}
+    )
+    assert found == {
+        **dict.fromkeys(["cookie", "cookie_2", "iban", "iban_2"], REDACTED),
+        "auth0": "kept",
+    }
+
+
 @pytest.mark.parametrize("length", [5000, 60_000])
 def test_a_long_or_open_quotation_is_redacted(length: int) -> None:
     assert SECRET not in default(f'password="{"long " * length}{SECRET}" tail'[: 5 * length])
