@@ -155,7 +155,8 @@ def record_packer(
 
     def pack_readable(record: Any, time_ns: Any) -> bytes:
         if type(time_ns) is not int:
-            time_ns = _whole_or_none(time_ns) or now_ns()
+            time_ns = _whole_or_none(time_ns)
+            time_ns = now_ns() if time_ns is None else time_ns
         more = {**constants, **(context_of() or {})}
         try:
             fields = readable_fields(record, also_reserved, more)
@@ -193,7 +194,9 @@ def _whole_or_none(time_ns: Any) -> int | None:
     """Return a time of another type, such as a float, as nanoseconds; None if it is not a time."""
     try:
         return int(time_ns)
-    except (TypeError, ValueError, OverflowError):
+    except Exception as error:
+        if is_interruption(error):
+            raise
         return None
 
 
@@ -218,7 +221,7 @@ def _pack_cut(fields: dict[str, Any], time_ns: int, bytes_max: int, extra_fields
     try:
         marked = {**fields, TRUNCATED_KEY: True}
         excess_bytes = len(pack_control(marked, time_ns, extra_fields)) - bytes_max
-        kept = cut_texts(marked, excess_bytes) or _summary(marked, bytes_max)
+        kept = cut_texts(marked, excess_bytes) or _summary(fields, bytes_max)
     except (RecursionError, MemoryError):
         kept = {**_NO_ROOM_FIELDS, TRUNCATED_KEY: True}
     return pack_control(kept, time_ns, extra_fields)
