@@ -64,7 +64,10 @@ _HEAD_16_MAP = struct.Struct(">3sIIBH")
 _HEAD_32_MAP = struct.Struct(">3sIIBI")
 _SMALL_MAP_HEADER_MAX = 0x80 | SMALL_MAP_FIELDS_MAX
 
-_NO_ROOM_FIELDS = {"message": "<record unreadable: no stack or memory left to read it>"}
+_NO_ROOM_FIELDS = {
+    "message": "<record unreadable: no stack or memory left to read it>",
+    TRUNCATED_KEY: True,
+}
 KEPT_BYTES_MAX = 1 << 20
 """A packer that a larger record made grow is not kept."""
 
@@ -223,7 +226,7 @@ def _pack_cut(fields: dict[str, Any], time_ns: int, bytes_max: int, extra_fields
         excess_bytes = len(pack_control(marked, time_ns, extra_fields)) - bytes_max
         kept = cut_texts(marked, excess_bytes) or _summary(fields, bytes_max)
     except (RecursionError, MemoryError):
-        kept = {**_NO_ROOM_FIELDS, TRUNCATED_KEY: True}
+        kept = _NO_ROOM_FIELDS
     return pack_control(kept, time_ns, extra_fields)
 
 
