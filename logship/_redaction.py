@@ -23,6 +23,9 @@ FIELD: Final = "field:"
 
 _FIELDS: Final = "fields"
 _NAMES_MAX = 4096
+_NAME_CHARACTERS_MAX = 1024
+"""How much of the end of a name is looked at, and kept. JSON that is logged may have any names."""
+
 _DEPTH_MAX = 16
 _UNLIMITED = -1
 _VALUES_MAX = 100_000
@@ -339,7 +342,7 @@ class _Walk:
                 is_secret_name = self._is_secret_name
                 return {
                     name: REDACTED
-                    if is_secret_name(name) and _says_something(each)
+                    if is_secret_name(name[-_NAME_CHARACTERS_MAX:]) and _says_something(each)
                     else self._value(each, depth_left - 1, values_left)
                     for name, each in settled.items()
                 }

@@ -7,6 +7,7 @@ import enum
 import json
 import logging
 import sysconfig
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
@@ -296,6 +297,19 @@ class Key(enum.StrEnum):
 @pytest.mark.parametrize("name", [Name("password"), Key.PASSWORD, b"password"])
 def test_names_of_other_types_are_found_as_they_will_be_read(name: Any) -> None:
     assert SECRET not in str(default({"in": {name: SECRET}, name: SECRET}))
+
+
+def test_long_names_are_not_kept() -> None:
+    """The names in JSON that a program logs are those of its users."""
+    redact = redactor("default", plain_value)
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            name = f"{number}{' ' * 100_000}password"
+            assert redact({name: SECRET}) == {name: REDACTED}
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_values_under_names_that_read_the_same_are_all_redacted() -> None:
