@@ -1,7 +1,7 @@
 """Secrets in records, known by the names of fields and by what texts look like. PURE.
 
 `LOGSHIP_REDACT=default` uses every rule; a list of names uses those. A rule may miss a secret, and
-may take for one what is none. Each pattern reads a text in linear time.
+may hide harmless text. Each pattern reads a text in linear time.
 """
 
 from __future__ import annotations
@@ -280,18 +280,7 @@ def redactor(text: str, readable: Callable[[Any], Any]) -> Callable[[Any], Any]:
         readable: Makes plain data of anything: text, numbers, bool, None, lists and mappings with
             text keys, finitely deep.
     """
-    rules, names = rules_of(text)
-    patterns = [each for rule, found in _PATTERNS.items() if rule in rules for each in found]
-    is_secret_name = functools.partial(
-        _is_secret_name, names=names, knows_usual_ones=_FIELDS in rules
-    )
-    return _Walk(
-        patterns,
-        functools.lru_cache(_NAMES_MAX)(is_secret_name),
-        readable,
-        hides_cards="cards" in rules,
-        hides_headers="headers" in rules,
-    ).value
+    return _Walk(*rules_of(text), readable).value
 
 
 class _TooMany(Exception):  # noqa: N818 - no fault: it says that the longer way must be taken
@@ -302,19 +291,16 @@ class _Walk:
     """Walks through values, and copies them without their secrets."""
 
     def __init__(
-        self,
-        patterns: list[_Pattern],
-        is_secret_name: Callable[[str], bool],
-        readable: Callable[[Any], Any],
-        *,
-        hides_cards: bool,
-        hides_headers: bool,
+        self, rules: frozenset[str], names: frozenset[str], readable: Callable[[Any], Any]
     ) -> None:
-        self._patterns = patterns
-        self._is_secret_name = is_secret_name
+        self._patterns = [each for rule in _PATTERNS if rule in rules for each in _PATTERNS[rule]]
+        is_secret = functools.partial(
+            _is_secret_name, names=names, knows_usual_ones=_FIELDS in rules
+        )
+        self._is_secret_name = functools.lru_cache(_NAMES_MAX)(is_secret)
         self._readable = readable
-        self._hides_cards = hides_cards
-        self._hides_headers = hides_headers
+        self._hides_cards = "cards" in rules
+        self._hides_headers = "headers" in rules
 
     def value(self, value: Any) -> Any:
         """Return a value without its secrets."""

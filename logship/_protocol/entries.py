@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -328,15 +328,6 @@ def time_ns_of(time: Any) -> int:
     raise ProtocolError(
         f"a time is {kind.__name__} {quoted_value(time)}, not an EventTime or a number"
     )
-
-
-def times_ns(event_times: Sequence[int]) -> list[int]:
-    """Return nanoseconds since 1970 of EventTimes: seconds above, nanoseconds in the lower half."""
-    seconds = event_times[0] >> 32
-    if min(event_times) >> 32 == seconds == max(event_times) >> 32:  # as nearly always
-        begins_ns = seconds * SECOND_NS - (seconds << 32)
-        return [each + begins_ns for each in event_times]
-    return [(each >> 32) * SECOND_NS + (each & 0xFFFF_FFFF) for each in event_times]
 
 
 def readable_fields(

@@ -165,9 +165,9 @@ class _Reader:
             if type(value) is list:
                 return self._list(value)
             if isinstance(value, Mapping):
-                return self._mapping(value, _nothing_is_reserved)
+                return self._mapping(value)
             if dataclasses.is_dataclass(value):
-                return self._mapping(_fields_of(value), _nothing_is_reserved)
+                return self._mapping(_fields_of(value))
             return self._list(value)
         finally:
             self._open.discard(id(value))
@@ -179,7 +179,9 @@ class _Reader:
             items.append(f"<{note}>")
         return items
 
-    def _mapping(self, mapping: Mapping[Any, Any], is_reserved: NameTest) -> dict[str, Any]:
+    def _mapping(
+        self, mapping: Mapping[Any, Any], is_reserved: NameTest = lambda _: False
+    ) -> dict[str, Any]:
         settled = mapping.copy() if type(mapping) is dict else mapping
         pairs, note = self._take(settled.items())
         fields: dict[str, Any] = {}
@@ -219,8 +221,6 @@ class _Reader:
         return taken, note
 
     def _key(self, key: Any) -> str:
-        if type(key) is str:
-            return self._text(key)
         try:
             return self._text(_text_of(key))
         except Exception as error:
@@ -318,11 +318,6 @@ def _cut(value: Any, limit_bytes: int) -> Any:
     if isinstance(value, list):
         return [_cut(item, limit_bytes) for item in value]
     return value
-
-
-def _nothing_is_reserved(name: str) -> bool:
-    del name
-    return False
 
 
 def _number(value: float) -> float | str:
