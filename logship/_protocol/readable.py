@@ -348,8 +348,8 @@ def _exception_text(error: BaseException) -> str:
 
 
 def _fields_of(value: Any) -> dict[str, Any]:
-    """Return a dataclass instance's fields; one that was never set is left out."""
-    names = [field.name for field in dataclasses.fields(value)]
+    """Return the fields of a dataclass instance that are set and that its `repr` may show."""
+    names = [field.name for field in dataclasses.fields(value) if field.repr]
     return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 

@@ -13,7 +13,7 @@ import signal
 import threading
 import uuid
 from collections.abc import ItemsView, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 
@@ -262,6 +262,15 @@ def test_a_dataclass_with_a_field_never_set() -> None:
     point = Point(1, 2)
     del point.y
     assert readable({"point": point}) == {"point": {"x": 1}}
+
+
+def test_a_dataclass_keeps_to_itself_what_its_repr_does_not_show() -> None:
+    @dataclass
+    class Account:
+        name: str
+        key: str = field(repr=False)
+
+    assert readable({"account": Account("joe", "secret")}) == {"account": {"name": "joe"}}
 
 
 def test_structures_inside_themselves() -> None:
