@@ -60,7 +60,7 @@ def _mapping_of(record: Any) -> Fields:
 
 
 def _renaming(names: Mapping[Any, str]) -> Shape:
-    """Return what gives fields other names, except those that the record has already."""
+    """Return what gives fields new names. A field keeps its name if the record has the new one."""
 
     def rename(fields: Fields, _: int) -> Fields:
         new = {name: names.get(name, name) for name in fields}

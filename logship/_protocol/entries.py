@@ -99,8 +99,8 @@ def record_packer(
     `RecursionError` where the caller has fewer than ten stack frames left. It may be called from
     any thread, and from a signal handler or `__del__` in the middle of itself.
 
-    It keeps what it packs with. A packer is taken out of the pool while it is in use, so that no
-    other thread and no signal handler meets it half done; after a fault it does not come back.
+    It keeps a pool of packers. A packer is out of the pool while it is in use, so no other thread
+    and no signal handler finds it half done. After a fault it is not put back.
 
     Args:
         extra_fields: How many fields the map's header counts beyond the record's own. The caller
@@ -108,7 +108,7 @@ def record_packer(
         also_reserved: Names besides `logship_*` that the caller will append.
         bytes_max: A longer entry is cut, and returned as `CutEntry`; without what the caller
             appends, and at least `ENTRY_BYTES_MIN`.
-        when_cut: Called for each that is.
+        when_cut: Called for each entry that is cut.
         now_ns: Returns the time of a record that has none.
         constants: Fields of every record, which are packed once. Those of its context win over
             them, and its own over both.
