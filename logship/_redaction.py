@@ -26,11 +26,11 @@ _NAMES_MAX = 4096
 _NAME_CHARACTERS_MAX = 1024
 """How much of the end of a name is looked at, and kept. JSON that is logged may have any names."""
 
-_DEPTH_MAX = 16
 _UNLIMITED = -1
+_DEPTH_MAX = 16
 _VALUES_MAX = 100_000
-"""How many values of one record are walked through as they are. Mappings that refer to each other,
-as the nodes of a tree do, would be walked through again and again."""
+"""How many levels and values of one record are walked through as they are. Mappings that refer to
+each other, as the nodes of a tree do, would be walked through again and again."""
 
 _CARD_NUMBER_MIN, _CARD_NUMBER_END = 10**12, 10**19
 
@@ -283,8 +283,8 @@ def redactor(text: str, readable: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return _Walk(*rules_of(text), readable).value
 
 
-class _TooMany(Exception):  # noqa: N818 - no fault: it says that the longer way must be taken
-    """A record holds more values than `_VALUES_MAX`."""
+class _TooMuch(Exception):  # noqa: N818 - no fault: it says that the longer way must be taken
+    """A record holds more values than `_VALUES_MAX`, or more levels than `_DEPTH_MAX`."""
 
 
 class _Walk:
@@ -306,7 +306,7 @@ class _Walk:
         """Return a value without its secrets."""
         try:
             return self._value(value, _DEPTH_MAX, [_VALUES_MAX])
-        except _TooMany:
+        except _TooMuch:
             return self._value(self._readable(value), _UNLIMITED, [sys.maxsize])
 
     def _value(self, value: Any, depth_left: int, values_left: list[int]) -> Any:
@@ -317,11 +317,11 @@ class _Walk:
             return self._integer(value)
         if kind is float or kind is bool or value is None:
             return value
-        if depth_left and (kind is dict or kind is list):
+        if kind is dict or kind is list:
             settled = value.copy()  # other threads may change it
             values_left[0] -= len(settled)
-            if values_left[0] < 0:
-                raise _TooMany
+            if not depth_left or values_left[0] < 0:
+                raise _TooMuch
             if kind is list:
                 return self._list(settled, depth_left - 1, values_left)
             if {str}.issuperset(map(type, settled)):
