@@ -163,6 +163,11 @@ def test_odd_records_and_odd_contexts_meet(sidecar: Sidecar, settings: dict[str,
     assert all("object" in each["request"] and each["app_logship_end"] == 1 for each in found)
 
 
+def test_a_field_of_a_context_may_have_any_name() -> None:
+    with logship.context(**{"self": 1, "fields": 2, "http.route": "/"}):
+        assert shipped({}, settings={}) == {"self": 1, "fields": 2, "http.route": "/"}
+
+
 def test_blocks_of_generators_end_in_any_order(sidecar: Sidecar) -> None:
     client = BackgroundClient(quick_settings(), transport=MemoryTransport(sidecar))
 
