@@ -122,8 +122,9 @@ def _quoted_with(mark: str) -> str:
 
 def _quoted_with_escaped(mark: str, backslashes: int) -> str:
     """Return a pattern for a text between two marks with so many backslashes, or up to twice."""
-    opening = rf"\\{{{backslashes},{2 * backslashes}}}{mark}(?!{_MARK})"
-    mark_inside = rf"(?<=\\{{{2 * backslashes + 1}}}){mark}"
+    most = 2 * backslashes  # a mark with more of them is in the text
+    opening = rf"\\{{{backslashes},{most}}}{mark}(?!\\{{0,{most}}}{mark})"
+    mark_inside = rf"(?<=\\{{{most + 1}}}){mark}"
     return rf"{opening}[^{mark}]{_LENGTH}(?:{mark_inside}[^{mark}]{_LENGTH})*{mark}"
 
 

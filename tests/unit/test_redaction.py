@@ -160,6 +160,8 @@ def test_a_text_keeps_what_is_around_a_secret() -> None:
     [
         ("password", SECRET),
         ("password", f'a "mark" \\ and {SECRET}'),
+        ("password", f"'{SECRET}"),
+        ("token", f'"{SECRET}'),
         ("api_key", SECRET),
         ("cookie", f'session="{SECRET}"; Path=/'),
         ("Authorization", f'Digest username="u", response="{SECRET}"'),
