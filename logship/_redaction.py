@@ -116,7 +116,8 @@ _EQUALS_OR_COLON = rf"""\\{{0,14}}["']?{_BLANKS}(?:=(?!=)>?|:){_BLANKS}"""
 def _quoted_with(mark: str) -> str:
     """Return a pattern for a text between two of these quotation marks."""
     tripled = rf"{mark}{{3}}[^{mark}]{_LENGTH}{mark}{{3}}"
-    plain = rf"{mark}(?:[^{mark}\\]|\\.){_LENGTH}{mark}"
+    shown_inside = rf"(?<=\\\\){mark}(?=[^\s,;:)}}\]])"  # JSON as Python shows it
+    plain = rf"{mark}(?:[^{mark}\\]|\\.|{shown_inside}){_LENGTH}{mark}"
     return "|".join((tripled, plain, *(_quoted_with_escaped(mark, each) for each in (1, 3, 7))))
 
 

@@ -172,6 +172,13 @@ def test_json_inside_json_stays_json(depth: int, name: str, value: str) -> None:
     assert default(text) == _nested({"a": "x", name: REDACTED, "n": 1}, depth)
 
 
+def test_json_as_python_shows_it_loses_its_secret_alone() -> None:
+    for value in (f'a"{SECRET}', f'"{SECRET}', SECRET):
+        shown = repr(json.dumps({"password": value, "user": "joe"}))
+        expected = repr(json.dumps({"password": REDACTED, "user": "joe"}))
+        assert default(shown) == expected
+
+
 def _nested(value: Any, depth: int) -> str:
     for _ in range(depth):
         value = json.dumps({"in": value})
