@@ -170,19 +170,7 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
             _keep_first_group,
         ),
     ),
-    "tokens": (
-        # In prose a colon may follow "token": there a secret has quotes, a digit or no space.
-        _Pattern(
-            _TOKEN_HINTS,
-            re.compile(
-                rf"(?i)({_NAMES_OF_KEYS}(?:{_EQUALS_OR_COLON}(?={_QUOTED})|{_EQUALS}(?={_BARE})|:(?=\S)"
-                rf"|:{_BLANKS}{_HAS_DIGIT}))(?:{_QUOTED}|{_BARE})"
-            ),
-            _keep_first_group,
-        ),
-        _Pattern(("eyj",), re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.eyJ[\w-]{5,}\.[\w-]*")),
-    ),
-    "headers": (
+    "headers": (  # before `tokens`, which would take the first word of a value
         _Pattern(
             ("authorization", "x-api-key", "x-auth-token"),
             re.compile(rf"(?i)(\b{_HEADERS}{_EQUALS_OR_COLON}){_HEADER_VALUE}"),
@@ -206,6 +194,18 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
             re.compile(rf"(?i)(\b(?:bearer|basic)\s{{1,3}}){_HAS_DIGIT}[\w.~+/=-]{{8,}}"),
             _keep_first_group,
         ),
+    ),
+    "tokens": (
+        # In prose a colon may follow "token": there a secret has quotes, a digit or no space.
+        _Pattern(
+            _TOKEN_HINTS,
+            re.compile(
+                rf"(?i)({_NAMES_OF_KEYS}(?:{_EQUALS_OR_COLON}(?={_QUOTED})|{_EQUALS}(?={_BARE})|:(?=\S)"
+                rf"|:{_BLANKS}{_HAS_DIGIT}))(?:{_QUOTED}|{_BARE})"
+            ),
+            _keep_first_group,
+        ),
+        _Pattern(("eyj",), re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.eyJ[\w-]{5,}\.[\w-]*")),
     ),
     "urls": (
         _Pattern(

@@ -172,6 +172,13 @@ def test_json_inside_json_stays_json(depth: int, name: str, value: str) -> None:
     assert default(text) == _nested({"a": "x", name: REDACTED, "n": 1}, depth)
 
 
+@pytest.mark.parametrize("name", ["X-Auth-Token", "X-Api-Key", "Authorization"])
+@pytest.mark.parametrize("equals", [": ", "="])
+def test_a_header_with_the_name_of_a_token_loses_all_of_its_value(name: str, equals: str) -> None:
+    for scheme in ("Bearer", "Token", "AWS4-HMAC-SHA256"):
+        assert default(f"{name}{equals}{scheme} {SECRET}") == f"{name}{equals}{REDACTED}"
+
+
 def test_json_as_python_shows_it_loses_its_secret_alone() -> None:
     for value in (f'a"{SECRET}', f'"{SECRET}', SECRET):
         shown = repr(json.dumps({"password": value, "user": "joe"}))
