@@ -1,7 +1,7 @@
 """Secrets in records, known by the names of fields and by what texts look like. PURE.
 
 `LOGSHIP_REDACT=default` uses every rule; a list of names uses those. A rule may miss a secret, and
-may take for one what is none. Each pattern reads a text in linear time.
+may hide harmless text. Each pattern reads a text in linear time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ FIELD: Final = "field:"
 
 _FIELDS: Final = "fields"
 _NAMES_MAX = 4096
-_DEPTH_MAX = 16
+_NAME_CHARACTERS_MAX = 1024
+"""How much of the end of a name is looked at, and kept. JSON that is logged may have any names."""
+
 _UNLIMITED = -1
+_DEPTH_MAX = 16
 _VALUES_MAX = 100_000
-"""How many values of one record are walked through as they are. Mappings that refer to each other,
-as the nodes of a tree do, would be walked through again and again."""
+"""How many levels and values of one record are walked through as they are. Mappings that refer to
+each other, as the nodes of a tree do, would be walked through again and again."""
 
 _CARD_NUMBER_MIN, _CARD_NUMBER_END = 10**12, 10**19
 
@@ -53,6 +56,7 @@ _SECRET_ENDINGS = (
     *("apikey", "accesskey", "secretkey", "privatekey", "signingkey", "encryptionkey"),
     *("credential", "credentials", "sessionid", "connectionstring"),
 )
+_NUMBER_OF_COPY = re.compile(r"_[0-9]+\Z")  # see `readable._Names`
 _NAME_SEPARATORS = str.maketrans("", "", "_-. ")
 
 Replace = Callable[[re.Match[str]], str]
@@ -112,14 +116,16 @@ _EQUALS_OR_COLON = rf"""\\{{0,14}}["']?{_BLANKS}(?:=(?!=)>?|:){_BLANKS}"""
 def _quoted_with(mark: str) -> str:
     """Return a pattern for a text between two of these quotation marks."""
     tripled = rf"{mark}{{3}}[^{mark}]{_LENGTH}{mark}{{3}}"
-    plain = rf"{mark}(?:[^{mark}\\]|\\.){_LENGTH}{mark}"
+    shown_inside = rf"(?<=\\\\){mark}(?=[^\s,;:)}}\]])"  # JSON as Python shows it
+    plain = rf"{mark}(?:[^{mark}\\]|\\.|{shown_inside}){_LENGTH}{mark}"
     return "|".join((tripled, plain, *(_quoted_with_escaped(mark, each) for each in (1, 3, 7))))
 
 
 def _quoted_with_escaped(mark: str, backslashes: int) -> str:
     """Return a pattern for a text between two marks with so many backslashes, or up to twice."""
-    opening = rf"\\{{{backslashes},{2 * backslashes}}}{mark}(?!{_MARK})"
-    mark_inside = rf"(?<=\\{{{2 * backslashes + 1}}}){mark}"
+    most = 2 * backslashes  # a mark with more of them is in the text
+    opening = rf"\\{{{backslashes},{most}}}{mark}(?!\\{{0,{most}}}{mark})"
+    mark_inside = rf"(?<=\\{{{most + 1}}}){mark}"
     return rf"{opening}[^{mark}]{_LENGTH}(?:{mark_inside}[^{mark}]{_LENGTH})*{mark}"
 
 
@@ -164,19 +170,7 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
             _keep_first_group,
         ),
     ),
-    "tokens": (
-        # In prose a colon may follow "token": there a secret has quotes, a digit or no space.
-        _Pattern(
-            _TOKEN_HINTS,
-            re.compile(
-                rf"(?i)({_NAMES_OF_KEYS}(?:{_EQUALS_OR_COLON}(?={_QUOTED})|{_EQUALS}(?={_BARE})|:(?=\S)"
-                rf"|:{_BLANKS}{_HAS_DIGIT}))(?:{_QUOTED}|{_BARE})"
-            ),
-            _keep_first_group,
-        ),
-        _Pattern(("eyj",), re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.eyJ[\w-]{5,}\.[\w-]*")),
-    ),
-    "headers": (
+    "headers": (  # before `tokens`, which would take the first word of a value
         _Pattern(
             ("authorization", "x-api-key", "x-auth-token"),
             re.compile(rf"(?i)(\b{_HEADERS}{_EQUALS_OR_COLON}){_HEADER_VALUE}"),
@@ -200,6 +194,18 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
             re.compile(rf"(?i)(\b(?:bearer|basic)\s{{1,3}}){_HAS_DIGIT}[\w.~+/=-]{{8,}}"),
             _keep_first_group,
         ),
+    ),
+    "tokens": (
+        # In prose a colon may follow "token": there a secret has quotes, a digit or no space.
+        _Pattern(
+            _TOKEN_HINTS,
+            re.compile(
+                rf"(?i)({_NAMES_OF_KEYS}(?:{_EQUALS_OR_COLON}(?={_QUOTED})|{_EQUALS}(?={_BARE})|:(?=\S)"
+                rf"|:{_BLANKS}{_HAS_DIGIT}))(?:{_QUOTED}|{_BARE})"
+            ),
+            _keep_first_group,
+        ),
+        _Pattern(("eyj",), re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.eyJ[\w-]{5,}\.[\w-]*")),
     ),
     "urls": (
         _Pattern(
@@ -276,47 +282,33 @@ def redactor(text: str, readable: Callable[[Any], Any]) -> Callable[[Any], Any]:
         readable: Makes plain data of anything: text, numbers, bool, None, lists and mappings with
             text keys, finitely deep.
     """
-    rules, names = rules_of(text)
-    patterns = [each for rule, found in _PATTERNS.items() if rule in rules for each in found]
-    is_secret_name = functools.partial(
-        _is_secret_name, names=names, knows_usual_ones=_FIELDS in rules
-    )
-    return _Walk(
-        patterns,
-        functools.lru_cache(_NAMES_MAX)(is_secret_name),
-        readable,
-        hides_cards="cards" in rules,
-        hides_headers="headers" in rules,
-    ).value
+    return _Walk(*rules_of(text), readable).value
 
 
-class _TooMany(Exception):  # noqa: N818 - no fault: it says that the longer way must be taken
-    """A record holds more values than `_VALUES_MAX`."""
+class _TooMuch(Exception):  # noqa: N818 - no fault: it says that the longer way must be taken
+    """A record holds more values than `_VALUES_MAX`, or more levels than `_DEPTH_MAX`."""
 
 
 class _Walk:
     """Walks through values, and copies them without their secrets."""
 
     def __init__(
-        self,
-        patterns: list[_Pattern],
-        is_secret_name: Callable[[str], bool],
-        readable: Callable[[Any], Any],
-        *,
-        hides_cards: bool,
-        hides_headers: bool,
+        self, rules: frozenset[str], names: frozenset[str], readable: Callable[[Any], Any]
     ) -> None:
-        self._patterns = patterns
-        self._is_secret_name = is_secret_name
+        self._patterns = [each for rule in _PATTERNS if rule in rules for each in _PATTERNS[rule]]
+        is_secret = functools.partial(
+            _is_secret_name, names=names, knows_usual_ones=_FIELDS in rules
+        )
+        self._is_secret_name = functools.lru_cache(_NAMES_MAX)(is_secret)
         self._readable = readable
-        self._hides_cards = hides_cards
-        self._hides_headers = hides_headers
+        self._hides_cards = "cards" in rules
+        self._hides_headers = "headers" in rules
 
     def value(self, value: Any) -> Any:
         """Return a value without its secrets."""
         try:
             return self._value(value, _DEPTH_MAX, [_VALUES_MAX])
-        except _TooMany:
+        except _TooMuch:
             return self._value(self._readable(value), _UNLIMITED, [sys.maxsize])
 
     def _value(self, value: Any, depth_left: int, values_left: list[int]) -> Any:
@@ -327,18 +319,18 @@ class _Walk:
             return self._integer(value)
         if kind is float or kind is bool or value is None:
             return value
-        if depth_left and (kind is dict or kind is list):
+        if kind is dict or kind is list:
             settled = value.copy()  # other threads may change it
             values_left[0] -= len(settled)
-            if values_left[0] < 0:
-                raise _TooMany
+            if not depth_left or values_left[0] < 0:
+                raise _TooMuch
             if kind is list:
                 return self._list(settled, depth_left - 1, values_left)
             if {str}.issuperset(map(type, settled)):
                 is_secret_name = self._is_secret_name
                 return {
                     name: REDACTED
-                    if is_secret_name(name) and _says_something(each)
+                    if is_secret_name(name[-_NAME_CHARACTERS_MAX:]) and _says_something(each)
                     else self._value(each, depth_left - 1, values_left)
                     for name, each in settled.items()
                 }
@@ -387,11 +379,13 @@ def is_card_number(digits: str) -> bool:
 
 
 def _is_secret_name(name: str, *, names: frozenset[str], knows_usual_ones: bool) -> bool:
-    plain = _plain_name(name)
-    if plain in names:
+    plain, copied = _plain_name(name), _plain_name(_NUMBER_OF_COPY.sub("", name))
+    if plain in names or copied in names:
         return True
     without_number = plain.rstrip("0123456789")  # such as `password2`
-    return knows_usual_ones and (plain in _SECRET_NAMES or without_number.endswith(_SECRET_ENDINGS))
+    return knows_usual_ones and (
+        copied in _SECRET_NAMES or without_number.endswith(_SECRET_ENDINGS)
+    )
 
 
 def _plain_name(name: str) -> str:

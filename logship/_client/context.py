@@ -35,7 +35,7 @@ class context:  # noqa: N801 - it is used as a function, like those of `contextl
         fields: Names and values of the fields.
     """
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         self._fields = fields
 
     def __enter__(self) -> None:

@@ -18,7 +18,6 @@ from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 from logship._hooks.preexec import is_about_to_exec
 from logship._hooks.threads import may_wait_here
-from logship._protocol.readable import plain_value
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import refused_line
@@ -192,7 +191,7 @@ class Emitter:
             return False
         try:
             route = self._shipper.buffer.tag_of(self.intake.route(tag))
-            line = refused_line(number, route, time_ns, plain_value(fields))
+            line = refused_line(number, route, time_ns, self.intake.readable(fields))
             return self._write_refused_line(line)
         except Exception as error:
             if is_interruption(error):

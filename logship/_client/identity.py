@@ -26,7 +26,7 @@ _KUBERNETES = {
     "k8s.node.name": ("K8S_NODE_NAME", "NODE_NAME"),
     "k8s.container.name": ("K8S_CONTAINER_NAME", "CONTAINER_NAME"),
 }
-"""Variables that deployments set from the downward API, the first one that is set wins."""
+"""Variables that deployments set from the downward API. The first one that is set wins."""
 
 
 def identity_fields(sources: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:

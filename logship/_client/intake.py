@@ -59,6 +59,7 @@ class Intake:
         put: `Entrance.offer`, where nothing is redacted. A client that is disabled packs nothing
             and puts it nowhere.
         admit_after: `Admission.admit_after`, for an entry that `put` found no place for.
+        readable: Returns fields as `pack` packs them: as plain data, with reserved names changed.
         tag: As given.
     """
 
@@ -71,6 +72,7 @@ class Intake:
         "admit_after",
         "pack",
         "put",
+        "readable",
         "tag",
     )
 
@@ -99,7 +101,10 @@ class Intake:
             constants,
             current_fields if shape is None else lambda: None,
         )
-        buffer.have_in_controls(readable_fields(constants, reserved))
+        self.readable: Callable[[Any], Fields] = functools.partial(
+            readable_fields, also_reserved=reserved
+        )
+        buffer.have_in_controls(self.readable(constants))
         self.put: Put = buffer.offer
         self._redact: Callable[[Fields], Any] = lambda fields: fields
         if settings.redact is not None:

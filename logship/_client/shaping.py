@@ -11,10 +11,9 @@ from typing import Any
 
 from logship._client.context import current_fields
 from logship._hooks.interruptions import is_interruption
+from logship._protocol.entries import SECOND_NS
 from logship._protocol.readable import plain_record
 from logship._settings import Settings
-
-_SECOND_NS = 1_000_000_000
 
 Fields = dict[Any, Any]
 Shape = Callable[[Any, int], Fields]
@@ -61,7 +60,7 @@ def _mapping_of(record: Any) -> Fields:
 
 
 def _renaming(names: Mapping[Any, str]) -> Shape:
-    """Return what gives fields other names, except those that the record has already."""
+    """Return what gives fields new names. A field keeps its name if the record has the new one."""
 
     def rename(fields: Fields, _: int) -> Fields:
         new = {name: names.get(name, name) for name in fields}
@@ -81,14 +80,14 @@ def _timing(key: str, told: Callable[[int], str | float | None]) -> Shape:
 
 def _seconds(time_ns: int) -> float | None:
     try:
-        return time_ns / _SECOND_NS
+        return time_ns / SECOND_NS
     except (OverflowError, TypeError):
         return None  # as below
 
 
 def _iso_time(time_ns: int) -> str | None:
     try:
-        seconds, nanoseconds = divmod(time_ns, _SECOND_NS)
+        seconds, nanoseconds = divmod(time_ns, SECOND_NS)
         moment = datetime.fromtimestamp(seconds, UTC)
         return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
     except (OverflowError, ValueError, OSError, TypeError):

@@ -34,7 +34,7 @@ def compressor(method: str) -> Callable[[bytes | bytearray | memoryview], bytes]
         method: `none`, `gzip` or `zstd`.
 
     Raises:
-        ImportError: zstd is not to be had in this Python.
+        ImportError: This Python has no zstd.
     """
     if method == "gzip":
         return lambda data: zlib.compress(data, _GZIP_LEVEL, wbits=_GZIP_WBITS)

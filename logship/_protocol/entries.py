@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -64,7 +64,10 @@ _HEAD_16_MAP = struct.Struct(">3sIIBH")
 _HEAD_32_MAP = struct.Struct(">3sIIBI")
 _SMALL_MAP_HEADER_MAX = 0x80 | SMALL_MAP_FIELDS_MAX
 
-_NO_ROOM_FIELDS = {"message": "<record unreadable: no stack or memory left to read it>"}
+_NO_ROOM_FIELDS = {
+    "message": "<record unreadable: no stack or memory left to read it>",
+    TRUNCATED_KEY: True,
+}
 KEPT_BYTES_MAX = 1 << 20
 """A packer that a larger record made grow is not kept."""
 
@@ -96,8 +99,8 @@ def record_packer(
     `RecursionError` where the caller has fewer than ten stack frames left. It may be called from
     any thread, and from a signal handler or `__del__` in the middle of itself.
 
-    It keeps what it packs with. A packer is taken out of the pool while it is in use, so that no
-    other thread and no signal handler meets it half done; after a fault it does not come back.
+    It keeps a pool of packers. A packer is out of the pool while it is in use, so no other thread
+    and no signal handler finds it half done. After a fault it is not put back.
 
     Args:
         extra_fields: How many fields the map's header counts beyond the record's own. The caller
@@ -105,7 +108,7 @@ def record_packer(
         also_reserved: Names besides `logship_*` that the caller will append.
         bytes_max: A longer entry is cut, and returned as `CutEntry`; without what the caller
             appends, and at least `ENTRY_BYTES_MIN`.
-        when_cut: Called for each that is.
+        when_cut: Called for each entry that is cut.
         now_ns: Returns the time of a record that has none.
         constants: Fields of every record, which are packed once. Those of its context win over
             them, and its own over both.
@@ -123,12 +126,11 @@ def record_packer(
         try:
             if type(record) is not dict:
                 raise NotPlain
-            own, beginning, context = record, base, context_of()
+            fields, beginning, context = plain_copy(record), base, context_of()
             if context is not None:
-                beginning = beginning_of(context, record)
+                beginning = beginning_of(context, fields)
                 if beginning is base:
-                    own = {**context, **record}
-            fields = plain_copy(own)
+                    fields = {**plain_copy(context), **fields}
             if also_reserved and not also_reserved.isdisjoint(fields):
                 raise NotPlain
             pack_value = idle.pop() if idle else msgpack.Packer(strict_types=True).pack
@@ -156,7 +158,8 @@ def record_packer(
 
     def pack_readable(record: Any, time_ns: Any) -> bytes:
         if type(time_ns) is not int:
-            time_ns = _whole_or_none(time_ns) or now_ns()
+            time_ns = _whole_or_none(time_ns)
+            time_ns = now_ns() if time_ns is None else time_ns
         more = {**constants, **(context_of() or {})}
         try:
             fields = readable_fields(record, also_reserved, more)
@@ -194,7 +197,9 @@ def _whole_or_none(time_ns: Any) -> int | None:
     """Return a time of another type, such as a float, as nanoseconds; None if it is not a time."""
     try:
         return int(time_ns)
-    except (TypeError, ValueError, OverflowError):
+    except Exception as error:
+        if is_interruption(error):
+            raise
         return None
 
 
@@ -219,9 +224,9 @@ def _pack_cut(fields: dict[str, Any], time_ns: int, bytes_max: int, extra_fields
     try:
         marked = {**fields, TRUNCATED_KEY: True}
         excess_bytes = len(pack_control(marked, time_ns, extra_fields)) - bytes_max
-        kept = cut_texts(marked, excess_bytes) or _summary(marked, bytes_max)
+        kept = cut_texts(marked, excess_bytes) or _summary(fields, bytes_max)
     except (RecursionError, MemoryError):
-        kept = {**_NO_ROOM_FIELDS, TRUNCATED_KEY: True}
+        kept = _NO_ROOM_FIELDS
     return pack_control(kept, time_ns, extra_fields)
 
 
@@ -323,15 +328,6 @@ def time_ns_of(time: Any) -> int:
     raise ProtocolError(
         f"a time is {kind.__name__} {quoted_value(time)}, not an EventTime or a number"
     )
-
-
-def times_ns(event_times: Sequence[int]) -> list[int]:
-    """Return nanoseconds since 1970 of EventTimes: seconds above, nanoseconds in the lower half."""
-    seconds = event_times[0] >> 32
-    if min(event_times) >> 32 == seconds == max(event_times) >> 32:  # as nearly always
-        begins_ns = seconds * SECOND_NS - (seconds << 32)
-        return [each + begins_ns for each in event_times]
-    return [(each >> 32) * SECOND_NS + (each & 0xFFFF_FFFF) for each in event_times]
 
 
 def readable_fields(

@@ -222,7 +222,7 @@ def _digest(*parts: bytes) -> str:
 
 
 def _packed(*fields: Any) -> bytes:
-    packed: bytes = msgpack.packb(fields, use_bin_type=True)
+    packed: bytes = msgpack.packb(fields)
     return packed
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgpack
 
 from logship._protocol.columns import lines_text
-from logship._protocol.entries import SECOND_NS, times_ns, unpack_with_metadata
+from logship._protocol.entries import SECOND_NS, unpack_with_metadata
 from logship._protocol.jsonlines import line_bytes, line_head, line_maker
 from logship._protocol.unpacking import Allowance, new_unpacker
 from logship.errors import ProtocolError
@@ -167,9 +167,15 @@ def _without_metadata(times: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _times_ns(times: Sequence[bytes]) -> list[int]:
+    """Return nanoseconds since 1970 of EventTimes: seconds above, nanoseconds in the lower half."""
     if set(map(len, times)) != {8}:
         raise _Unusual
-    return times_ns(struct.unpack(f">{len(times)}Q", b"".join(times)))
+    numbers = struct.unpack(f">{len(times)}Q", b"".join(times))
+    seconds = numbers[0] >> 32
+    if min(numbers) >> 32 == seconds == max(numbers) >> 32:  # as nearly always
+        begins_ns = seconds * SECOND_NS - (seconds << 32)
+        return [each + begins_ns for each in numbers]
+    return [(each >> 32) * SECOND_NS + (each & 0xFFFF_FFFF) for each in numbers]
 
 
 def _count_usual(payload: bytes) -> int:

@@ -41,8 +41,9 @@ def plain_copy(
 
     Args:
         record: The mapping.
-        depth_left: How many containers may lie in each other below it.
-        nodes_left: How many values those may hold, where this is one of them.
+        depth_left: How many levels of containers may be in it.
+        nodes_left: In a list of one: how many values the containers of the whole record may still
+            hold. None for the record itself.
 
     Raises:
         NotPlain: A value somewhere is not plain, a name is not known, or there are many of them.

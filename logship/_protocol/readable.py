@@ -165,9 +165,9 @@ class _Reader:
             if type(value) is list:
                 return self._list(value)
             if isinstance(value, Mapping):
-                return self._mapping(value, _nothing_is_reserved)
+                return self._mapping(value)
             if dataclasses.is_dataclass(value):
-                return self._mapping(_fields_of(value), _nothing_is_reserved)
+                return self._mapping(_fields_of(value))
             return self._list(value)
         finally:
             self._open.discard(id(value))
@@ -179,17 +179,21 @@ class _Reader:
             items.append(f"<{note}>")
         return items
 
-    def _mapping(self, mapping: Mapping[Any, Any], is_reserved: NameTest) -> dict[str, Any]:
+    def _mapping(
+        self, mapping: Mapping[Any, Any], is_reserved: NameTest = lambda _: False
+    ) -> dict[str, Any]:
         settled = mapping.copy() if type(mapping) is dict else mapping
         pairs, note = self._take(settled.items())
         fields: dict[str, Any] = {}
         names = None
         for key, value in pairs:
-            if type(key) is str and key.isascii() and not is_reserved(key):
+            is_first = type(key) is str and key not in fields
+            if is_first and key.isascii() and not is_reserved(key):
                 name = self._text(key)
             else:
                 names = names or _Names({key for key, _ in pairs if type(key) is str}, is_reserved)
-                name = names.give(key, self._key(key))
+                text = self._key(key)
+                name = names.give(text, is_own=is_first and key == text)
             fields[name] = self.value(value)
         if note is not None:
             fields[LEFT_OUT_KEY] = note
@@ -217,8 +221,6 @@ class _Reader:
         return taken, note
 
     def _key(self, key: Any) -> str:
-        if type(key) is str:
-            return self._text(key)
         try:
             return self._text(_text_of(key))
         except Exception as error:
@@ -255,13 +257,16 @@ class _Names:
         self._is_reserved = is_reserved
         self._copies: dict[str, int] = {}
 
-    def give(self, key: Any, text: str) -> str:
-        """Return the name for `key`, which reads as `text`."""
+    def give(self, text: str, *, is_own: bool) -> str:
+        """Return the name for a key.
+
+        Args:
+            text: How the key reads.
+            is_own: Whether the key is this text, and the first such key.
+        """
         if self._is_reserved(text):
             return self._free(RENAMED_PREFIX + text)
-        if type(key) is str and key == text:
-            return text
-        return self._free(text)
+        return text if is_own else self._free(text)
 
     def _free(self, name: str) -> str:
         found = name
@@ -315,11 +320,6 @@ def _cut(value: Any, limit_bytes: int) -> Any:
     return value
 
 
-def _nothing_is_reserved(name: str) -> bool:
-    del name
-    return False
-
-
 def _number(value: float) -> float | str:
     """Return `value`, or its name in text: JSON has no NaN, and Fluentd's outputs write JSON."""
     if math.isfinite(value):
@@ -348,8 +348,8 @@ def _exception_text(error: BaseException) -> str:
 
 
 def _fields_of(value: Any) -> dict[str, Any]:
-    """Return a dataclass instance's fields; one that was never set is left out."""
-    names = [field.name for field in dataclasses.fields(value)]
+    """Return the fields of a dataclass instance that are set and that its `repr` may show."""
+    names = [field.name for field in dataclasses.fields(value) if field.repr]
     return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 

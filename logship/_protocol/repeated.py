@@ -26,7 +26,7 @@ class Beginning:
     Args:
         packed: Keys and values.
         count: How many fields the map has besides those of the record itself.
-        names: Fields of the context among them.
+        names: Those of the fields that a context has added.
 
     Attributes:
         packed, count, names: As given.

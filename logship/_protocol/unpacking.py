@@ -1,8 +1,8 @@
 """Decoding msgpack from a peer: bytes in any split, bounded memory and time, EventTimes understood.
 
-What a peer sends decides how much work it makes, so three things are bounded. The bytes of a value
-are. So is the number of values in it, because an empty map of one byte takes 64 bytes of memory.
-And a key is text: Python hashes text with a secret, but numbers and tuples without one, and a few
+What a peer sends decides how much work it makes. So the bytes of a value are bounded, and so is the
+number of values in it, because an empty map of one byte takes 64 bytes of memory. And no key is a
+number: Python hashes text and bytes with a secret, but numbers and tuples without one, and a few
 thousand numbers can be chosen so that each look-up in a dict meets all of them.
 """
 

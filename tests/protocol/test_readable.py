@@ -13,7 +13,7 @@ import signal
 import threading
 import uuid
 from collections.abc import ItemsView, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 
@@ -264,6 +264,15 @@ def test_a_dataclass_with_a_field_never_set() -> None:
     assert readable({"point": point}) == {"point": {"x": 1}}
 
 
+def test_a_dataclass_keeps_to_itself_what_its_repr_does_not_show() -> None:
+    @dataclass
+    class Account:
+        name: str
+        key: str = field(repr=False)
+
+    assert readable({"account": Account("joe", "secret")}) == {"account": {"name": "joe"}}
+
+
 def test_structures_inside_themselves() -> None:
     record: dict[str, Any] = {"list": [1]}
     record["self"] = record
@@ -341,6 +350,13 @@ class Table(Mapping[Any, Any]):
     def items(self) -> ItemsView[Any, Any]:
         items: ItemsView[Any, Any] = self._make_items()
         return items
+
+
+def test_a_mapping_with_a_name_twice_keeps_both_values() -> None:
+    """As the headers and queries of web frameworks have it."""
+    pairs = [("via", 1), ("é", 2), ("via", 3), ("é", 4), ("logship_id", 5), ("logship_id", 6)]
+    names = ["via", "é", "via_2", "é_2", "app_logship_id", "app_logship_id_2"]
+    assert readable(Table(lambda: pairs)) == dict(zip(names, range(1, 7), strict=True))
 
 
 def test_a_mapping_that_never_ends() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 from typing import Any
 
 import pytest
@@ -55,6 +57,32 @@ def test_a_context_that_may_change_or_must_be_made_readable_is_merged(value: Any
             {"user": value, "message": "hi"}
         )
     assert not context.beginnings
+
+
+def test_a_record_that_gets_a_field_of_the_context_while_it_is_packed() -> None:
+    """Another thread, or a signal handler, adds it."""
+    pack = packer_in(Repeated({"user": "joe"}))
+    pack({"message": "hi", "user": "ann"}, TIME_NS)  # now both names are known
+    record: dict[str, Any] = {}
+    tracer = sys.gettrace()
+
+    def trace(*_: Any) -> Any:
+        if next(lines) == line:
+            record["user"] = "ann"
+        return trace
+
+    for line in itertools.count():
+        lines = itertools.count()
+        record.clear()
+        record["message"] = "hi"
+        sys.settrace(trace)
+        try:
+            entry = pack(record, TIME_NS)
+        finally:
+            sys.settrace(tracer)
+        assert stamped(entry) in ({"message": "hi", "user": user} for user in ("joe", "ann"))
+        if next(lines) <= line:
+            break
 
 
 def test_a_list_in_a_context_is_read_for_each_record() -> None:

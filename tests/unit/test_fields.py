@@ -9,7 +9,6 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +161,11 @@ def test_odd_records_and_odd_contexts_meet(sidecar: Sidecar, settings: dict[str,
     found = fields_of(sidecar)
     assert [each.get("message") for each in found] == ["text", None, "m"]
     assert all("object" in each["request"] and each["app_logship_end"] == 1 for each in found)
+
+
+def test_a_field_of_a_context_may_have_any_name() -> None:
+    with logship.context(**{"self": 1, "fields": 2, "http.route": "/"}):
+        assert shipped({}, settings={}) == {"self": 1, "fields": 2, "http.route": "/"}
 
 
 def test_blocks_of_generators_end_in_any_order(sidecar: Sidecar) -> None:
@@ -331,17 +335,35 @@ def test_the_first_source_wins_and_a_setting_over_all(monkeypatch: pytest.Monkey
 # -- what is refused -------------------------------------------------------------------------------
 
 
-def test_a_refused_record_has_the_same_fields_on_stderr(tmp_path: Path) -> None:
-    stderr = Stderr(tmp_path / "stderr")
+def refused(record: Any, stderr: Stderr, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what stderr has of a record that is logged after the end."""
     client = BackgroundClient(
-        quick_settings(fields={"env": "prod"}, rename={"level": "severity"}),
+        quick_settings(**settings),
         transport=MemoryTransport(Sidecar()),
         parts={"last_resort": stderr.last_resort()},
     )
     client.close(timeout=10)
-    with logship.context(request=7):
-        client.write_refused({"message": "late", "level": "INFO"}, None, None)
+    client.write_refused(record, None, None)
     (line,) = stderr.json("refused")
-    expected = {"env": "prod", "request": 7, "message": "late", "severity": "INFO"}
-    assert line["record"] == expected
-    stderr.close()
+    found: dict[str, Any] = line["record"]
+    return found
+
+
+def test_a_refused_record_has_the_same_fields_on_stderr(stderr: Stderr) -> None:
+    settings = {"fields": {"env": "prod"}, "rename": {"level": "severity"}}
+    with logship.context(request=7):
+        found = refused({"message": "late", "level": "INFO"}, stderr, settings)
+    assert found == {"env": "prod", "request": 7, "message": "late", "severity": "INFO"}
+
+
+@pytest.mark.parametrize("settings", [{}, {"redact": "default"}], ids=str)
+def test_a_refused_record_has_no_field_of_ours_on_stderr(
+    stderr: Stderr, settings: dict[str, Any]
+) -> None:
+    record = {"id": "a", "logship_id": "forged", "logship_gap": [1, 2, "x"], 1: float("nan")}
+    assert refused(record, stderr, {"stamp_key": "id", **settings}) == {
+        "app_id": "a",
+        "app_logship_id": "forged",
+        "app_logship_gap": [1, 2, "x"],
+        "1": "NaN",
+    }

@@ -7,6 +7,7 @@ import enum
 import json
 import logging
 import sysconfig
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
@@ -159,6 +160,8 @@ def test_a_text_keeps_what_is_around_a_secret() -> None:
     [
         ("password", SECRET),
         ("password", f'a "mark" \\ and {SECRET}'),
+        ("password", f"'{SECRET}"),
+        ("token", f'"{SECRET}'),
         ("api_key", SECRET),
         ("cookie", f'session="{SECRET}"; Path=/'),
         ("Authorization", f'Digest username="u", response="{SECRET}"'),
@@ -167,6 +170,20 @@ def test_a_text_keeps_what_is_around_a_secret() -> None:
 def test_json_inside_json_stays_json(depth: int, name: str, value: str) -> None:
     text = _nested({"a": "x", name: value, "n": 1}, depth)
     assert default(text) == _nested({"a": "x", name: REDACTED, "n": 1}, depth)
+
+
+@pytest.mark.parametrize("name", ["X-Auth-Token", "X-Api-Key", "Authorization"])
+@pytest.mark.parametrize("equals", [": ", "="])
+def test_a_header_with_the_name_of_a_token_loses_all_of_its_value(name: str, equals: str) -> None:
+    for scheme in ("Bearer", "Token", "AWS4-HMAC-SHA256"):
+        assert default(f"{name}{equals}{scheme} {SECRET}") == f"{name}{equals}{REDACTED}"
+
+
+def test_json_as_python_shows_it_loses_its_secret_alone() -> None:
+    for value in (f'a"{SECRET}', f'"{SECRET}', SECRET):
+        shown = repr(json.dumps({"password": value, "user": "joe"}))
+        expected = repr(json.dumps({"password": REDACTED, "user": "joe"}))
+        assert default(shown) == expected
 
 
 def _nested(value: Any, depth: int) -> str:
@@ -285,6 +302,15 @@ def test_a_record_inside_itself_or_very_deep_is_read_to_its_end() -> None:
     assert REDACTED in str(found["deep"])
 
 
+def test_what_refers_to_each_other_is_not_repeated() -> None:
+    """Each level would have five times as many items as the one above it."""
+    order: dict[str, Any] = {"note": f"password={SECRET}"}
+    order["items"] = [{"item": number, "order": order} for number in range(5)]
+    found = default({"order": order})
+    assert found["order"]["items"][0]["order"] == "<dict inside itself>"
+    assert SECRET not in str(found)
+
+
 class Name(str):
     __slots__ = ()
 
@@ -296,6 +322,29 @@ class Key(enum.StrEnum):
 @pytest.mark.parametrize("name", [Name("password"), Key.PASSWORD, b"password"])
 def test_names_of_other_types_are_found_as_they_will_be_read(name: Any) -> None:
     assert SECRET not in str(default({"in": {name: SECRET}, name: SECRET}))
+
+
+def test_long_names_are_not_kept() -> None:
+    """The names in JSON that a program logs are those of its users."""
+    redact = redactor("default", plain_value)
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            name = f"{number}{' ' * 100_000}password"
+            assert redact({name: SECRET}) == {name: REDACTED}
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_values_under_names_that_read_the_same_are_all_redacted() -> None:
+    found = redactor("default,field:iban", plain_value)(
+        {"cookie": SECRET, b"cookie": SECRET, "iban": SECRET, b"iban": SECRET, b"auth0": "kept"}
+    )
+    assert found == {
+        **dict.fromkeys(["cookie", "cookie_2", "iban", "iban_2"], REDACTED),
+        "auth0": "kept",
+    }
 
 
 @pytest.mark.parametrize("length", [5000, 60_000])

@@ -158,7 +158,7 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("metrics_host", "a\nb", "printable"),
         ("tag", "a\nb", "printable"),
         ("stamp_key", "k" * 256, "1 to 255 bytes"),
-        ("redact", "card", "passwords, tokens"),
+        ("redact", "card", "passwords, headers"),
         ("fields", "web", "NAME=VALUE"),
         ("fields", "=web", "1 to 255 bytes"),
         ("fields", "a=1,a=2", "each name once"),
