@@ -6,8 +6,9 @@ belongs to the open file, which other processes share. So a pipe or terminal is 
 written with care. A socket has a flag for each message. A write to a regular file never blocks. On
 Windows every write may block: nothing there tells whether it would.
 
-A program may redirect its stderr by `dup2` while logship runs. The writer then still has the old
-file. If that takes no bytes any more, `writer_elsewhere` returns a writer for the new one.
+A program may redirect its stderr by `dup2` while logship runs. A writer with a descriptor of its own
+then still has the old file. If that takes no bytes any more, or the writer has no descriptor of its
+own, `writer_elsewhere` returns a writer for the new one.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _FINAL = frozenset({errno.EBADF, errno.EIO, errno.EPIPE})
 no process reads the pipe."""
 
 _TAKEN = -2
-"""The descriptor of a writer whose own one the application has closed. Its number may stand for a
-file of the application by now, even for the one that is stderr now."""
+"""The descriptor of a writer whose file the application has closed. Its number may stand for a file
+of the application by now, even for the one that is stderr now."""
 
 
 class Writer:
@@ -62,7 +63,7 @@ class Writer:
         may_recover: bool = False,
     ) -> None:
         self.descriptor = descriptor
-        self._check = _check_of(descriptor) if is_own else lambda: None
+        self._check = _check_of(descriptor)
         self._is_own = is_own
         self._piece_bytes = piece_bytes
         self._write = _write_without_sigpipe(write or os.write)
@@ -91,7 +92,7 @@ class Writer:
                 piece = data[written : written + self._piece_bytes]
                 written += self._write(self.descriptor, piece)
         except OSError as error:  # would block or disk full: not now
-            if error.errno == self._closed and self._is_own:
+            if error.errno == self._closed and self.descriptor != -1:
                 self.descriptor = self._taken
             if not written and error.errno in self._final:
                 raise
@@ -166,11 +167,13 @@ def _is_same(old: int, new: int) -> bool:
 
 
 def _check_of(descriptor: int) -> Callable[[], None]:
-    """Return a function that raises if the application has closed a descriptor that is not its own.
+    """Return a function that raises if the application has closed a descriptor; it may be -1.
 
-    Its number may stand for a file of the application by now.
+    Its number may stand for a file of the application by now, or for one where a write blocks.
     """
     fstat, closed = os.fstat, errno.EBADF
+    if descriptor == -1:
+        return lambda: None  # each write fails
     opened = fstat(descriptor)
     identity = opened.st_dev, opened.st_ino
 
