@@ -33,6 +33,8 @@ from typing import Any
 from logship import _system
 from logship._hooks import exits, late_imports, registry
 
+_STOPPED_SECONDS = 0.1
+
 _child_ends: set[Callable[[], None]] = set()
 _registered_with: dict[str, object] = {}
 _held_back: set[int] = set()
@@ -78,7 +80,13 @@ def has_dependent_children() -> bool:
 
 
 def terminate_dependent_children() -> None:
-    """Send those children SIGTERM, as the normal exit of this process would."""
+    """Send those children SIGTERM, as the normal exit of this process would.
+
+    A pool starts another child for each one that ends. So no thread can start one from now on.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        process.BaseProcess.start = _start_elsewhere(process.BaseProcess.start, os.getpid())
     for child in _dependents():
         with contextlib.suppress(Exception):  # it has ended, or been closed
             child.terminate()
@@ -107,6 +115,17 @@ def _dependents() -> list[Any]:
             each for each in children if each._parent_pid == here and (each.daemon or here == 1)
         ]
     return []
+
+
+def _start_elsewhere(start: Callable[[Any], None], here: int) -> Callable[[Any], None]:
+    """Return `start`, which returns in no thread of this process, but in children of it."""
+
+    def start_elsewhere(child: Any) -> None:
+        while os.getpid() == here:
+            time.sleep(_STOPPED_SECONDS)
+        start(child)
+
+    return start_elsewhere
 
 
 def _before_fork() -> None:
