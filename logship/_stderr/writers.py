@@ -26,6 +26,11 @@ from logship._hooks.dispositions import get_handler
 
 _WRITE_BYTES_MAX = 64 * 1024
 
+_WHOLE_BYTES_MAX = getattr(select, "PIPE_BUF", 512)
+"""A pipe takes all of a write of so many bytes or nothing (pipe(7)). Processes often share one as
+their stderr, and a line of another process must not get into the middle of a line. It still may
+get into a longer line."""
+
 _MESSAGE_BYTES_MAX = 128 * 1024
 """All lines of a write fit into one message to a socket, unless the last is long. By default Linux
 takes no message of more than 208 KiB."""
@@ -45,7 +50,8 @@ class Writer:
     Args:
         descriptor: What to write to; -1 for none.
         write: Writes a piece without blocking; by default `os.write`.
-        piece_bytes: How large a piece may be.
+        piece_bytes: How large a piece may be, which is of one line.
+        lines_bytes: How large it may be if it is of whole lines.
         is_own: Whether the descriptor was opened for this writer, which then closes it.
         may_recover: Whether an input/output error may pass, as one of a volume.
 
@@ -58,6 +64,7 @@ class Writer:
         descriptor: int,
         write: Callable[[int, bytes], int] | None = None,
         piece_bytes: int = _WRITE_BYTES_MAX,
+        lines_bytes: int = _WHOLE_BYTES_MAX,
         *,
         is_own: bool = False,
         may_recover: bool = False,
@@ -65,7 +72,7 @@ class Writer:
         self.descriptor = descriptor
         self._check = _check_of(descriptor)
         self._is_own = is_own
-        self._piece_bytes = piece_bytes
+        self._piece_bytes, self._lines_bytes = piece_bytes, lines_bytes
         self._write = _write_without_sigpipe(write or os.write)
         self._closed, self._taken = errno.EBADF, _TAKEN
         self._final = _FINAL - {errno.EIO} if may_recover else _FINAL
@@ -89,7 +96,7 @@ class Writer:
         try:
             self._check()
             while written < len(data):
-                piece = data[written : written + self._piece_bytes]
+                piece = data[written : self._end_of_piece(data, written)]
                 written += self._write(self.descriptor, piece)
         except OSError as error:  # would block or disk full: not now
             if error.errno == self._closed and self.descriptor != -1:
@@ -97,6 +104,12 @@ class Writer:
             if not written and error.errno in self._final:
                 raise
         return written
+
+    def _end_of_piece(self, data: bytes, start: int) -> int:
+        """Return the end of the last line that fits, or of the first one if that is longer."""
+        lines_end = data.rfind(b"\n", start, start + self._lines_bytes) + 1
+        line_end = data.find(b"\n", start, start + self._piece_bytes) + 1
+        return lines_end or line_end or start + self._piece_bytes
 
 
 class SocketWriter(Writer):
@@ -114,7 +127,11 @@ class SocketWriter(Writer):
             os.set_blocking(descriptor, blocks)  # it belongs to the open file
         send, flags = self._socket.send, socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
         super().__init__(
-            descriptor, lambda _, data: send(data, flags), _MESSAGE_BYTES_MAX, is_own=True
+            descriptor,
+            lambda _, data: send(data, flags),
+            _MESSAGE_BYTES_MAX,
+            _MESSAGE_BYTES_MAX,
+            is_own=True,
         )
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
@@ -140,7 +157,7 @@ def nonblocking_writer(descriptor: int) -> Writer:
             return SocketWriter(os.dup(descriptor))
         return Writer(os.open(f"/proc/self/fd/{descriptor}", flags), is_own=True)
     except OSError:  # another user's pipe, no /proc, or no descriptors
-        return Writer(descriptor, _write_with_care(), select.PIPE_BUF)
+        return Writer(descriptor, _write_with_care(), _WHOLE_BYTES_MAX)
 
 
 def writer_elsewhere(writer: Writer, descriptor: int) -> Writer | None:
