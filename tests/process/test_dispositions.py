@@ -156,6 +156,46 @@ def test_a_pool_starts_no_child_in_the_place_of_one_that_a_stop_has_ended(
     program.end(returncode=-signal.SIGTERM)
 
 
+def test_a_child_that_a_thread_was_about_to_start_at_a_stop_ends_too(
+    programs: Programs, black_hole: Gate
+) -> None:
+    program = programs.start(
+        """
+        import multiprocessing, threading
+        import logship
+        logship.install(level="INFO")
+        context = multiprocessing.get_context("fork")
+
+        class Late(context.Process):
+            @staticmethod
+            def _Popen(child):
+                wait_for("fork")
+                return context.Process._Popen(child)
+
+        def start():
+            Late(target=forever, daemon=True).start()
+            progress("started")
+
+        early = context.Process(target=forever, daemon=True)
+        early.start()
+        progress(f"/proc/{early.pid}/cmdline")
+        threading.Thread(target=start).start()
+        log("in the parent")
+        ready()
+        forever()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "240"},
+    )
+    program.stop()
+    early = Path(program.progress[0])
+    program.until_true(lambda: not _has_words(early), "the stop has begun")
+    program.let_go("fork")
+    program.until("started")
+    black_hole.open()
+    program.end(returncode=-signal.SIGTERM)
+
+
 def _has_words(command_line: Path) -> bool:
     """Return whether a process lives. One that has ended, and was not waited for, has no words."""
     try:
