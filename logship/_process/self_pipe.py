@@ -47,7 +47,7 @@ class SelfPipe:
 
         Once the program has closed them, a signal's number would go into a file of its own.
         """
-        if wakeup_descriptor() == self._writing.fileno() != -1:
+        if _wakeup_descriptor() == self._writing.fileno() != -1:
             _set_wakeup_descriptor(-1)
         is_lost = self.is_lost
         for each in self._sockets:
@@ -58,20 +58,19 @@ class SelfPipe:
 
     def listen_for_signals(self) -> None:
         """Let the handler in C write here, if no other code uses that; in the main thread."""
-        if wakeup_descriptor() == -1:
+        if _wakeup_descriptor() == -1:
             _set_wakeup_descriptor(self._writing.fileno())
             # trio takes it over while it runs, and gives it back; until then our handler wakes us.
             warnings.filterwarnings("ignore", "It looks like Trio's signal", RuntimeWarning)
 
     def is_alone(self) -> bool:
         """Return whether the handler in C tells no other code of signals; in the main thread."""
-        return wakeup_descriptor() in (-1, self._writing.fileno())
+        return _wakeup_descriptor() in (-1, self._writing.fileno())
 
     def wake(self, signum: int) -> None:
         """Wake the thread with a signal's number, or with 0; from a signal handler too."""
-        with contextlib.suppress(
-            OSError
-        ):  # full: the thread is awake; closed: a child without a watchdog
+        # Full: the thread is awake. Closed: this is a child without a watchdog.
+        with contextlib.suppress(OSError):
             self._writing.send(bytes([signum]))
 
     def wait(self, seconds: float) -> bytes:
@@ -89,7 +88,7 @@ def _identities(sockets: Iterable[socket.socket]) -> list[_system.FileIdentity]:
     return []
 
 
-def wakeup_descriptor() -> int:
+def _wakeup_descriptor() -> int:
     """Return where the handler in C writes the numbers of signals, or -1."""
     current = _set_wakeup_descriptor(-1)
     if current != -1:

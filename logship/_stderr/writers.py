@@ -6,9 +6,9 @@ belongs to the open file, which other processes share. So a pipe or terminal is 
 written with care. A socket has a flag for each message. A write to a regular file never blocks. On
 Windows every write may block: nothing there tells whether it would.
 
-A program may redirect its stderr by `dup2` while logship runs. A writer with a descriptor of its own
-then still has the old file. If that takes no bytes any more, or the writer has no descriptor of its
-own, `writer_elsewhere` returns a writer for the new one.
+A program may redirect its stderr by `dup2` while logship runs. A writer that has opened its file
+again still has the old one then; any other writer has none. Where no bytes are taken any more,
+`writer_elsewhere` returns a writer for the new file.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ class Writer:
     Args:
         descriptor: What to write to; -1 for none.
         write: Writes a piece without blocking; by default `os.write`.
-        piece_bytes: How large a piece may be, which is of one line.
-        lines_bytes: How large it may be if it is of whole lines.
+        piece_bytes: How much of one line is written at once.
         is_own: Whether the descriptor was opened for this writer, which then closes it.
         may_recover: Whether an input/output error may pass, as one of a volume.
 
@@ -59,12 +58,13 @@ class Writer:
         descriptor: As given.
     """
 
+    _lines_bytes = _WHOLE_BYTES_MAX
+
     def __init__(
         self,
         descriptor: int,
         write: Callable[[int, bytes], int] | None = None,
         piece_bytes: int = _WRITE_BYTES_MAX,
-        lines_bytes: int = _WHOLE_BYTES_MAX,
         *,
         is_own: bool = False,
         may_recover: bool = False,
@@ -72,7 +72,7 @@ class Writer:
         self.descriptor = descriptor
         self._check = _check_of(descriptor)
         self._is_own = is_own
-        self._piece_bytes, self._lines_bytes = piece_bytes, lines_bytes
+        self._piece_bytes = piece_bytes
         self._write = _write_without_sigpipe(write or os.write)
         self._closed, self._taken = errno.EBADF, _TAKEN
         self._final = _FINAL - {errno.EIO} if may_recover else _FINAL
@@ -119,6 +119,8 @@ class SocketWriter(Writer):
         descriptor: A duplicate of the socket's, which this writer closes.
     """
 
+    _lines_bytes = _MESSAGE_BYTES_MAX
+
     def __init__(self, descriptor: int) -> None:
         blocks = os.get_blocking(descriptor)
         self._socket = socket.socket(fileno=descriptor)
@@ -127,11 +129,7 @@ class SocketWriter(Writer):
             os.set_blocking(descriptor, blocks)  # it belongs to the open file
         send, flags = self._socket.send, socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
         super().__init__(
-            descriptor,
-            lambda _, data: send(data, flags),
-            _MESSAGE_BYTES_MAX,
-            _MESSAGE_BYTES_MAX,
-            is_own=True,
+            descriptor, lambda _, data: send(data, flags), _MESSAGE_BYTES_MAX, is_own=True
         )
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
@@ -184,13 +182,13 @@ def _is_same(old: int, new: int) -> bool:
 
 
 def _check_of(descriptor: int) -> Callable[[], None]:
-    """Return a function that raises if the application has closed a descriptor; it may be -1.
+    """Return a function that raises if a descriptor is another file by now; no check of -1.
 
-    Its number may stand for a file of the application by now, or for one where a write blocks.
+    It may be a file of the application, or one where a write blocks.
     """
     fstat, closed = os.fstat, errno.EBADF
     if descriptor == -1:
-        return lambda: None  # each write fails
+        return lambda: None  # each write fails anyway
     opened = fstat(descriptor)
     identity = opened.st_dev, opened.st_ino
 
@@ -210,11 +208,8 @@ def _write_with_care() -> Callable[[int, bytes], int]:
     between the two.
     """
     new_poll, writable = select.poll, select.POLLOUT
-    write, write_flagged, flag = (
-        os.write,
-        getattr(os, "pwritev", None),
-        getattr(os, "RWF_NOWAIT", 0),
-    )
+    write, write_flagged = os.write, getattr(os, "pwritev", None)
+    flag = getattr(os, "RWF_NOWAIT", 0)
     unknown = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ESPIPE})
 
     def write_with_care(descriptor: int, data: bytes) -> int:
