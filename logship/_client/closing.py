@@ -166,7 +166,7 @@ class Closing:
         return plan.wait_seconds_while_logging(now)
 
     def _announce_ahead(self, plan: DrainPlan, progress: Progress, reason: str) -> bool:
-        """Do as `_announce` does; the records to come will be in its own first line."""
+        """Do as `_announce` does, which names what is logged later in a second such line."""
         if not self._client.buffer.spilling.to_spill():
             return True
         self._is_ahead = self._say_begins(self._client.buffer.report(reason, 0.0))

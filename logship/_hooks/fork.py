@@ -28,14 +28,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from logship import _system
 from logship._hooks import exits, late_imports, registry
 
+_STOPPED_SECONDS = 1.0
+
 _child_ends: set[Callable[[], None]] = set()
 _registered_with: dict[str, object] = {}
 _held_back: set[int] = set()
+_told_to_end: set[int] = set()
+"""The number of this process once it is about to end, and those of children that were told to."""
+
 _masks: dict[int, set[int]] = {}
 """The signals that a forking thread had blocked before, by the thread's identifier. The thread has
 the same identifier in the child."""
@@ -78,14 +83,24 @@ def has_dependent_children() -> bool:
 
 
 def terminate_dependent_children() -> None:
-    """Send those children SIGTERM, as the normal exit of this process would."""
+    """Send those children SIGTERM, as the normal exit of this process would; once each.
+
+    A pool starts another child for each one that ends. So no thread can start one from now on.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        process.BaseProcess.start = _start_none
+    _told_to_end.add(os.getpid())
     for child in _dependents():
-        with contextlib.suppress(Exception):  # it has ended, or been closed
-            child.terminate()
+        if child.pid not in _told_to_end:
+            _told_to_end.add(child.pid)
+            with contextlib.suppress(Exception):  # it has ended, or been closed
+                child.terminate()
 
 
 def join_dependent_children(until_seconds: float) -> None:
     """Wait for the end of those children, at most until the deadline (monotonic seconds)."""
+    terminate_dependent_children()  # a thread may have been in the middle of a start before
     for child in _dependents():
         with contextlib.suppress(Exception):
             child.join(max(0.0, until_seconds - time.monotonic()))
@@ -109,12 +124,19 @@ def _dependents() -> list[Any]:
     return []
 
 
+def _start_none(_: Any) -> NoReturn:
+    while True:
+        time.sleep(_STOPPED_SECONDS)
+
+
 def _before_fork() -> None:
     late_imports.before_fork()
     _register_with_makers_of_children()
 
 
 def _after_fork_in_child() -> None:
+    if _told_to_end:  # without logship the parent would not have lived to make this child
+        exits.die_by(signal.SIGTERM)
     late_imports.after_fork_in_child()
     with contextlib.ExitStack() as hooks:  # each runs, also if another one raises
         for client in registry.clients():

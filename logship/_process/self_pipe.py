@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterable
 
 from logship import _system
+from logship._hooks.late_imports import late
 
 
 class SelfPipe:
@@ -42,10 +43,12 @@ class SelfPipe:
         return _identities(self._sockets) != self._identities
 
     def close(self) -> None:
-        """Close them, and have no signal write to them: a child's must not wake its parent."""
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and wakeup_descriptor() == self._writing.fileno() != -1:
-            signal.set_wakeup_fd(-1)
+        """Close them, and have no signal write to them: a child's must not wake its parent.
+
+        Once the program has closed them, a signal's number would go into a file of its own.
+        """
+        if _wakeup_descriptor() == self._writing.fileno() != -1:
+            _set_wakeup_descriptor(-1)
         is_lost = self.is_lost
         for each in self._sockets:
             if is_lost:
@@ -55,20 +58,19 @@ class SelfPipe:
 
     def listen_for_signals(self) -> None:
         """Let the handler in C write here, if no other code uses that; in the main thread."""
-        if wakeup_descriptor() == -1:
-            signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+        if _wakeup_descriptor() == -1:
+            _set_wakeup_descriptor(self._writing.fileno())
             # trio takes it over while it runs, and gives it back; until then our handler wakes us.
             warnings.filterwarnings("ignore", "It looks like Trio's signal", RuntimeWarning)
 
     def is_alone(self) -> bool:
         """Return whether the handler in C tells no other code of signals; in the main thread."""
-        return wakeup_descriptor() in (-1, self._writing.fileno())
+        return _wakeup_descriptor() in (-1, self._writing.fileno())
 
     def wake(self, signum: int) -> None:
         """Wake the thread with a signal's number, or with 0; from a signal handler too."""
-        with contextlib.suppress(
-            OSError
-        ):  # full: the thread is awake; closed: a child without a watchdog
+        # Full: the thread is awake. Closed: this is a child without a watchdog.
+        with contextlib.suppress(OSError):
             self._writing.send(bytes([signum]))
 
     def wait(self, seconds: float) -> bytes:
@@ -86,10 +88,17 @@ def _identities(sockets: Iterable[socket.socket]) -> list[_system.FileIdentity]:
     return []
 
 
-def wakeup_descriptor() -> int:
-    """Return where the handler in C writes the numbers of signals, or -1; in the main thread."""
-    current = signal.set_wakeup_fd(-1)
+def _wakeup_descriptor() -> int:
+    """Return where the handler in C writes the numbers of signals, or -1."""
+    current = _set_wakeup_descriptor(-1)
     if current != -1:
         with contextlib.suppress(OSError, ValueError):  # it is closed
-            signal.set_wakeup_fd(current, warn_on_full_buffer=False)
+            _set_wakeup_descriptor(current)
     return current
+
+
+def _set_wakeup_descriptor(descriptor: int) -> int:
+    """Have the handler in C write there, or nowhere at -1; return where it wrote before."""
+    if threading.current_thread() is threading.main_thread():
+        return signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+    return int(late("ctypes").pythonapi.PySignal_SetWakeupFd(descriptor))

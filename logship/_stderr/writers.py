@@ -6,8 +6,9 @@ belongs to the open file, which other processes share. So a pipe or terminal is 
 written with care. A socket has a flag for each message. A write to a regular file never blocks. On
 Windows every write may block: nothing there tells whether it would.
 
-A program may redirect its stderr by `dup2` while logship runs. The writer then still has the old
-file. If that takes no bytes any more, `writer_elsewhere` returns a writer for the new one.
+A program may redirect its stderr by `dup2` while logship runs. A writer that has opened its file
+again still has the old one then; any other writer has none. Where no bytes are taken any more,
+`writer_elsewhere` returns a writer for the new file.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ from logship._hooks.dispositions import get_handler
 
 _WRITE_BYTES_MAX = 64 * 1024
 
+_WHOLE_BYTES_MAX = getattr(select, "PIPE_BUF", 512)
+"""A pipe takes all of a write of so many bytes or nothing (pipe(7)). Processes often share one as
+their stderr, and a line of another process must not get into the middle of a line. It still may
+get into a longer line."""
+
 _MESSAGE_BYTES_MAX = 128 * 1024
 """All lines of a write fit into one message to a socket, unless the last is long. By default Linux
 takes no message of more than 208 KiB."""
@@ -34,8 +40,8 @@ _FINAL = frozenset({errno.EBADF, errno.EIO, errno.EPIPE})
 no process reads the pipe."""
 
 _TAKEN = -2
-"""The descriptor of a writer whose own one the application has closed. Its number may stand for a
-file of the application by now, even for the one that is stderr now."""
+"""The descriptor of a writer whose file the application has closed. Its number may stand for a file
+of the application by now, even for the one that is stderr now."""
 
 
 class Writer:
@@ -44,13 +50,15 @@ class Writer:
     Args:
         descriptor: What to write to; -1 for none.
         write: Writes a piece without blocking; by default `os.write`.
-        piece_bytes: How large a piece may be.
+        piece_bytes: How much of one line is written at once.
         is_own: Whether the descriptor was opened for this writer, which then closes it.
         may_recover: Whether an input/output error may pass, as one of a volume.
 
     Attributes:
         descriptor: As given.
     """
+
+    _lines_bytes = _WHOLE_BYTES_MAX
 
     def __init__(
         self,
@@ -62,7 +70,7 @@ class Writer:
         may_recover: bool = False,
     ) -> None:
         self.descriptor = descriptor
-        self._check = _check_of(descriptor) if is_own else lambda: None
+        self._check = _check_of(descriptor)
         self._is_own = is_own
         self._piece_bytes = piece_bytes
         self._write = _write_without_sigpipe(write or os.write)
@@ -88,14 +96,20 @@ class Writer:
         try:
             self._check()
             while written < len(data):
-                piece = data[written : written + self._piece_bytes]
+                piece = data[written : self._end_of_piece(data, written)]
                 written += self._write(self.descriptor, piece)
         except OSError as error:  # would block or disk full: not now
-            if error.errno == self._closed and self._is_own:
+            if error.errno == self._closed and self.descriptor != -1:
                 self.descriptor = self._taken
             if not written and error.errno in self._final:
                 raise
         return written
+
+    def _end_of_piece(self, data: bytes, start: int) -> int:
+        """Return the end of the last line that fits, or of the first one if that is longer."""
+        lines_end = data.rfind(b"\n", start, start + self._lines_bytes) + 1
+        line_end = data.find(b"\n", start, start + self._piece_bytes) + 1
+        return lines_end or line_end or start + self._piece_bytes
 
 
 class SocketWriter(Writer):
@@ -104,6 +118,8 @@ class SocketWriter(Writer):
     Args:
         descriptor: A duplicate of the socket's, which this writer closes.
     """
+
+    _lines_bytes = _MESSAGE_BYTES_MAX
 
     def __init__(self, descriptor: int) -> None:
         blocks = os.get_blocking(descriptor)
@@ -139,7 +155,7 @@ def nonblocking_writer(descriptor: int) -> Writer:
             return SocketWriter(os.dup(descriptor))
         return Writer(os.open(f"/proc/self/fd/{descriptor}", flags), is_own=True)
     except OSError:  # another user's pipe, no /proc, or no descriptors
-        return Writer(descriptor, _write_with_care(), select.PIPE_BUF)
+        return Writer(descriptor, _write_with_care(), _WHOLE_BYTES_MAX)
 
 
 def writer_elsewhere(writer: Writer, descriptor: int) -> Writer | None:
@@ -166,11 +182,13 @@ def _is_same(old: int, new: int) -> bool:
 
 
 def _check_of(descriptor: int) -> Callable[[], None]:
-    """Return a function that raises if the application has closed a descriptor that is not its own.
+    """Return a function that raises if a descriptor is another file by now; no check of -1.
 
-    Its number may stand for a file of the application by now.
+    It may be a file of the application, or one where a write blocks.
     """
     fstat, closed = os.fstat, errno.EBADF
+    if descriptor == -1:
+        return lambda: None  # each write fails anyway
     opened = fstat(descriptor)
     identity = opened.st_dev, opened.st_ino
 
@@ -190,11 +208,8 @@ def _write_with_care() -> Callable[[int, bytes], int]:
     between the two.
     """
     new_poll, writable = select.poll, select.POLLOUT
-    write, write_flagged, flag = (
-        os.write,
-        getattr(os, "pwritev", None),
-        getattr(os, "RWF_NOWAIT", 0),
-    )
+    write, write_flagged = os.write, getattr(os, "pwritev", None)
+    flag = getattr(os, "RWF_NOWAIT", 0)
     unknown = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ESPIPE})
 
     def write_with_care(descriptor: int, data: bytes) -> int:

@@ -7,6 +7,7 @@ PID 1 the kernel ignores a signal without a handler, so restoring the default do
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +124,84 @@ def test_children_of_multiprocessing_end_before_their_parent_does(
     verdict = sidecar.output.verdict(ended)
     verdict.assert_all_delivered(3 + parent_logs)
     verdict.assert_all_ended()
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_pool_starts_no_child_in_the_place_of_one_that_a_stop_has_ended(
+    programs: Programs, black_hole: Gate, method: str
+) -> None:
+    """Nothing would end such a child, and its parent would wait for it until the deadline."""
+    program = programs.start(
+        f"""
+        import multiprocessing
+        if __name__ == "__main__":
+            import logship
+            logship.install(level="INFO")
+            pool = multiprocessing.get_context({method!r}).Pool(2)
+            pool.map(abs, range(4))
+            for child in multiprocessing.active_children():
+                progress(f"/proc/{{child.pid}}/cmdline")
+            log("in the parent")
+            ready()
+            forever()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "240"},
+    )
+    program.stop()
+    children = [Path(each) for each in program.progress if each.startswith("/proc/")]
+    assert len(children) == 2
+    program.until_true(lambda: not any(map(_has_words, children)), "no children")
+    black_hole.open()
+    program.end(returncode=-signal.SIGTERM)
+
+
+def test_a_child_that_a_thread_was_about_to_start_at_a_stop_ends_too(
+    programs: Programs, black_hole: Gate
+) -> None:
+    program = programs.start(
+        """
+        import multiprocessing, threading
+        import logship
+        logship.install(level="INFO")
+        context = multiprocessing.get_context("fork")
+
+        class Late(context.Process):
+            @staticmethod
+            def _Popen(child):
+                wait_for("fork")
+                return context.Process._Popen(child)
+
+        def start():
+            Late(target=forever, daemon=True).start()
+            progress("started")
+
+        early = context.Process(target=forever, daemon=True)
+        early.start()
+        progress(f"/proc/{early.pid}/cmdline")
+        threading.Thread(target=start).start()
+        log("in the parent")
+        ready()
+        forever()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "240"},
+    )
+    program.stop()
+    early = Path(program.progress[0])
+    program.until_true(lambda: not _has_words(early), "the stop has begun")
+    program.let_go("fork")
+    program.until("started")
+    black_hole.open()
+    program.end(returncode=-signal.SIGTERM)
+
+
+def _has_words(command_line: Path) -> bool:
+    """Return whether a process lives. One that has ended, and was not waited for, has no words."""
+    try:
+        return command_line.read_bytes() != b""
+    except OSError:
+        return False
 
 
 def test_sig_ign_is_left_alone(launch: Launch, sidecar: Sidecar) -> None:

@@ -266,6 +266,29 @@ def test_a_stalled_stderr_is_never_waited_for_past_the_deadline(
     assert select.select([reading], [], [], 0)[0]
 
 
+def test_a_stalled_pipe_in_the_place_of_a_regular_file_is_not_waited_for(
+    programs: Programs, black_hole: Gate
+) -> None:
+    program = programs.start(
+        """
+        import os
+        import logship
+        logship.install(level="INFO", exit_drain_seconds_max=2.0)
+        log()
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        try:
+            while True:
+                os.write(writing, b"." * 4096)
+        except BlockingIOError:
+            os.set_blocking(writing, True)
+        os.dup2(writing, 2)
+        """,
+        endpoint=black_hole.endpoint,
+    )
+    program.end(returncode=0)
+
+
 def test_a_slow_reader_of_stderr_still_gets_whole_lines(
     programs: Programs, sidecar: Sidecar, black_hole: Gate, stalled_pipe: tuple[int, int]
 ) -> None:

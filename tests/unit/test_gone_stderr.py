@@ -203,6 +203,19 @@ def test_the_next_file_that_becomes_stderr_s_number_is_not_written_to(stderr: St
     assert stderr.text() == b""
 
 
+@pytest.mark.parametrize("inheritable", [False, True], ids=["a file of its own", "redirected"])
+def test_a_file_that_took_the_number_of_a_regular_stderr(
+    stderr: Stderr, tmp_path: Path, inheritable: bool
+) -> None:
+    with (tmp_path / "before").open("wb") as file:
+        os.dup2(file.fileno(), stderr.writing)
+    resort = LastResort(descriptor=stderr.writing)
+    stderr.redirect(inheritable=inheritable)
+    assert resort.write_line(LINE) is inheritable
+    assert stderr.text() == (LINE if inheritable else b"")
+    assert (tmp_path / "before").read_bytes() == b""
+
+
 def test_a_file_opened_where_stderr_was_closed_from_the_start_is_not_written_to(
     stderr: Stderr,
 ) -> None:

@@ -105,6 +105,21 @@ def test_many_lines_in_one_go_come_out_as_far_as_the_pipe_takes_them(pipe: Pipe)
     assert got + pipe.read() == b"".join(lines) + b"end\n"
 
 
+@pytest.mark.parametrize("length", [100, 3000, PIPE_BYTES])
+def test_lines_of_two_processes_do_not_mix_in_a_pipe(pipe: Pipe, length: int) -> None:
+    lines = [[each * (length - 1) + b"\n"] * 100 for each in (b"a", b"b")]
+    left = [list(each) for each in lines]
+    resorts = [LastResort(descriptor=pipe.writing) for _ in lines]
+    read = b""
+    while any(left) or any(each.torn for each in resorts):
+        for resort, rest in zip(resorts, left, strict=True):
+            resort.step_back()
+            del rest[: resort.write_lines(rest)]
+            read += pipe.read(1000)
+    read += pipe.read()
+    assert sorted(read.splitlines(keepends=True)) == lines[0] + lines[1]
+
+
 def test_writing_does_not_make_the_application_s_own_stderr_non_blocking(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing)
     resort.write_line(LINE)
