@@ -438,6 +438,7 @@ class Shipper:
             self._orphans.close()
         refuses = is_about_to_exec()
         self.buffer.after_fork_in_child(refuses=refuses)
+        self.last_resort.after_fork_in_child()
         if refuses:  # the parent's may be locked by a thread that is not here
             self.last_resort = LastResort(descriptor=parents_stderr())
         self.closing = self._new_closing()

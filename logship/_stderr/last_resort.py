@@ -24,7 +24,7 @@ from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 from logship._hooks.threads import is_own
 from logship._quoting import visible
-from logship._stderr.writers import nonblocking_writer, writer_elsewhere
+from logship._stderr.writers import Writer, nonblocking_writer, unopened_writer, writer_elsewhere
 
 WARNING_INTERVAL_SECONDS = 60.0
 """A warning of one kind is written at most once in this time."""
@@ -72,7 +72,7 @@ class LastResort:
         self.is_gone: bool = False
         self.is_needed_here: Callable[[], bool] = lambda: False
         self._descriptor = descriptor
-        self._write = nonblocking_writer(descriptor)
+        self._write: Writer = nonblocking_writer(descriptor)
         self._lock = SectionLock()
         self._queue: list[bytes] = []  # appended to by any thread
         self._pending = b""  # what is left of the line written last
@@ -91,6 +91,15 @@ class LastResort:
         self._tokens_at_seconds = monotonic()
         self._is_dry = False
         self._warned_at_seconds: dict[str, float] = {}
+
+    def after_fork_in_child(self) -> None:
+        """In a forked child: close the copy of stderr; the next write opens it anew.
+
+        The child may become a daemon, which redirects its stderr. Its launcher waits until all
+        copies of the former one are closed.
+        """
+        if self._write.descriptor != -1:
+            self._write = unopened_writer()
 
     # -- lines that are written at once or not at all ----------------------------------------------
 

@@ -40,8 +40,8 @@ _FINAL = frozenset({errno.EBADF, errno.EIO, errno.EPIPE})
 no process reads the pipe."""
 
 _TAKEN = -2
-"""The descriptor of a writer whose file the application has closed. Its number may stand for a file
-of the application by now, even for the one that is stderr now."""
+"""The descriptor of a writer that has no file, or whose file the application has closed. In the
+latter case its number may stand for a file of the application by now, even for what stderr is."""
 
 
 class Writer:
@@ -158,6 +158,11 @@ def nonblocking_writer(descriptor: int) -> Writer:
         return Writer(descriptor, _write_with_care(), _WHOLE_BYTES_MAX)
 
 
+def unopened_writer() -> Writer:
+    """Return a writer that writes nothing, and in whose place `writer_elsewhere` opens another."""
+    return Writer(_TAKEN)
+
+
 def writer_elsewhere(writer: Writer, descriptor: int) -> Writer | None:
     """Return a writer for what a descriptor is now; None if `writer` has that open already.
 
@@ -182,12 +187,12 @@ def _is_same(old: int, new: int) -> bool:
 
 
 def _check_of(descriptor: int) -> Callable[[], None]:
-    """Return a function that raises if a descriptor is another file by now; no check of -1.
+    """Return a function that raises if a descriptor is another file by now; no check of none.
 
     It may be a file of the application, or one where a write blocks.
     """
     fstat, closed = os.fstat, errno.EBADF
-    if descriptor == -1:
+    if descriptor < 0:
         return lambda: None  # each write fails anyway
     opened = fstat(descriptor)
     identity = opened.st_dev, opened.st_ino

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 
 import pytest
 
@@ -59,3 +60,34 @@ def test_what_is_not_delivered_goes_where_stderr_was_redirected_to(
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert len(verdict.spilled) == 20
+
+
+def test_the_launcher_of_a_daemon_sees_the_end_of_its_stderr(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    reading, writing = os.pipe()
+    program = programs.start(
+        """
+        import os, sys
+        import logship
+        logship.install(level="INFO")
+        log()
+        if os.fork() == 0:
+            os.setsid()
+            os.dup2(os.open(os.devnull, os.O_RDWR), 2)
+            progress("a daemon")
+            wait_for("its end")
+            sys.exit(4)
+        wait_for("the launcher's end")
+        """,
+        stderr=writing,
+    )
+    os.close(writing)
+    program.until("a daemon")
+    program.let_go("the launcher's end")
+    poll = select.poll()
+    poll.register(reading, select.POLLHUP)
+    assert poll.poll(20_000)
+    os.close(reading)
+    program.let_go("its end")
+    sidecar.output.verdict(program.end(returncode=0)).assert_delivered_once(1)
