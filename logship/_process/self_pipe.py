@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Iterable
 
 from logship import _system
-from logship._hooks.late_imports import late
 
 
 class SelfPipe:
@@ -43,12 +42,10 @@ class SelfPipe:
         return _identities(self._sockets) != self._identities
 
     def close(self) -> None:
-        """Close them, and have no signal write to them: a child's must not wake its parent.
-
-        Once the program has closed them, a signal's number would go into a file of its own.
-        """
-        if _wakeup_descriptor() == self._writing.fileno() != -1:
-            _set_wakeup_descriptor(-1)
+        """Close them, and have no signal write to them: a child's must not wake its parent."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and _wakeup_descriptor() == self._writing.fileno() != -1:
+            signal.set_wakeup_fd(-1)
         is_lost = self.is_lost
         for each in self._sockets:
             if is_lost:
@@ -59,7 +56,7 @@ class SelfPipe:
     def listen_for_signals(self) -> None:
         """Let the handler in C write here, if no other code uses that; in the main thread."""
         if _wakeup_descriptor() == -1:
-            _set_wakeup_descriptor(self._writing.fileno())
+            signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
             # trio takes it over while it runs, and gives it back; until then our handler wakes us.
             warnings.filterwarnings("ignore", "It looks like Trio's signal", RuntimeWarning)
 
@@ -89,16 +86,9 @@ def _identities(sockets: Iterable[socket.socket]) -> list[_system.FileIdentity]:
 
 
 def _wakeup_descriptor() -> int:
-    """Return where the handler in C writes the numbers of signals, or -1."""
-    current = _set_wakeup_descriptor(-1)
+    """Return where the handler in C writes the numbers of signals, or -1; in the main thread."""
+    current = signal.set_wakeup_fd(-1)
     if current != -1:
         with contextlib.suppress(OSError, ValueError):  # it is closed
-            _set_wakeup_descriptor(current)
+            signal.set_wakeup_fd(current, warn_on_full_buffer=False)
     return current
-
-
-def _set_wakeup_descriptor(descriptor: int) -> int:
-    """Have the handler in C write there, or nowhere at -1; return where it wrote before."""
-    if threading.current_thread() is threading.main_thread():
-        return signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
-    return int(late("ctypes").pythonapi.PySignal_SetWakeupFd(descriptor))

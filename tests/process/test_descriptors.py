@@ -157,28 +157,3 @@ def test_a_program_that_gives_its_own_files_the_numbers_of_all_descriptors(
     ended = program.finish("warning")
     assert ended.progress == ("of the program",)
     assert "an error of its own" not in ended.stderr
-
-
-def test_no_signal_s_number_goes_into_a_file_that_took_a_number(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    """The handler in C does not look where it writes; the watchdog does, about once a second."""
-    program = programs.start("""
-        import os, signal, time
-        import logship
-        from application import LEDGER, PROGRESS
-        signal.signal(signal.SIGUSR1, lambda *_: None)
-        logship.install(level="INFO")
-        os.closerange(max(LEDGER, PROGRESS) + 1, 1000)
-        files = [os.open(f"file-{n}", os.O_RDWR | os.O_CREAT) for n in range(20)]
-
-        def changes():
-            before = [os.fstat(each).st_size for each in files]
-            os.kill(os.getpid(), signal.SIGUSR1)
-            return before != [os.fstat(each).st_size for each in files]
-
-        while changes():
-            time.sleep(0.005)
-        assert not changes()
-    """)
-    program.end(returncode=0)
