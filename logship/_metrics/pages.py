@@ -245,14 +245,16 @@ class Pages:
         prefix = f"page-{self._key}-"
         names = sorted(name for name in self._names() if name.startswith(prefix))
         for name in names[:PAGES_MAX]:
-            with contextlib.suppress(FileNotFoundError):  # folded meanwhile
+            with contextlib.suppress(FileNotFoundError):  # folded meanwhile, or removed
                 page = self._read_page(name)
                 refused += page is None
                 pages += [] if page is None else [page]
         return pages, refused + max(0, len(names) - PAGES_MAX)
 
     def _read_page(self, name: str) -> FoundPage | None:
-        data, is_locked = self._read_file(name, PAGE_BYTES)
+        data, is_locked, has_name = self._read_file(name, PAGE_BYTES)
+        if not is_locked and not has_name:  # its owner has made another page, and let this one go
+            raise FileNotFoundError
         return parsed_page(name, data, is_locked)
 
     def _read_sum(self) -> DeadSum:
@@ -261,10 +263,11 @@ class Pages:
             return parsed_sum(self._read_file(f"sum-{self._key}", SUM_BYTES_MAX)[0])
         return DeadSum()
 
-    def _read_file(self, name: str, bytes_max: int) -> tuple[bytes, bool]:
-        """Return all of a file, and whether it is locked; nothing of one that is not to be read.
+    def _read_file(self, name: str, bytes_max: int) -> tuple[bytes, bool, bool]:
+        """Return all of a file, whether it is locked, and whether it still had its name then.
 
-        That is a file of the wrong owner, one that is too long, or none that is regular.
+        Nothing is returned of a file of the wrong owner, of one that is too long, or of one that is
+        not regular.
 
         Raises:
             FileNotFoundError: There is none.
@@ -275,7 +278,7 @@ class Pages:
         except OSError as error:
             if error.errno in (errno.ENOENT, *_OF_THE_MOMENT):
                 raise
-            return b"", False
+            return b"", False, True
         try:
             # Asked before it is read: if its owner is dead, that has written its last.
             is_locked = not _is_free(descriptor)
@@ -284,8 +287,8 @@ class Pages:
             is_owner_right = may_be_anybodys or found.st_uid in (os.geteuid(), self._owner)
             is_ours = stat.S_ISREG(found.st_mode) and is_owner_right
             if not is_ours or found.st_size > bytes_max:
-                return b"", is_locked
-            return os.pread(descriptor, bytes_max, 0), is_locked
+                return b"", is_locked, True
+            return os.pread(descriptor, bytes_max, 0), is_locked, found.st_nlink > 0
         finally:
             self._close(descriptor)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from logship._metrics import pages as pages_module
 from logship._metrics.outlet import Outlet
 from logship._metrics.pages import Pages, PagesError
 from logship._metrics.process import Process
@@ -151,6 +152,26 @@ def test_scrapers_that_race_count_each_process_once(
         each.join()
     assert wrong == []
     assert accepted_in(pages) == 60
+
+
+def test_a_page_that_is_removed_and_made_again_while_it_is_read_counts_once(
+    pages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, reader, numbers = Pages(pages, KEY), Pages(pages, KEY), zeros()
+    numbers[ACCEPTED] = 5
+    owner.write(numbers, is_done=False)
+    is_free = pages_module._is_free
+
+    def remove_first(descriptor: int) -> bool:
+        monkeypatch.setattr(pages_module, "_is_free", is_free)
+        for name in names(pages, "page-"):
+            (pages / name).unlink()
+        owner.write(numbers, is_done=False)
+        return is_free(descriptor)
+
+    monkeypatch.setattr(pages_module, "_is_free", remove_first)
+    reader.fold()
+    assert reader.total().numbers[ACCEPTED] == 5
 
 
 @pytest.mark.parametrize("step", ["before the sum", "behind the sum", "between the removals"])
