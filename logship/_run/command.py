@@ -3,7 +3,8 @@
 It inherits everything else from `run`: standard input, open descriptors, ignored signals,
 environment, working directory. It is the leader of a separate process group. Otherwise a Ctrl-C at
 a terminal would reach it twice, from the terminal and from `run`, and for many programs the second
-one means "at once". So at a terminal its group becomes the foreground group.
+one means "at once". So at a terminal its group becomes the foreground group. A Ctrl-Z then stops
+the command alone, and the shell waits for `run`, so `run` stops with it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from logship._run.statuses import NOT_EXECUTABLE, NOT_FOUND
 from logship.errors import LogshipError
+
+_JOB_CONTROL = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 
 _PIPE_MODE = 0o666
 """Programs that gave up root open /dev/stdout by name; the pipe's own mode would refuse them."""
@@ -84,11 +87,37 @@ class Command:
             else:
                 os.kill(self.pid, signum)
 
+    def take_terminal(self) -> None:
+        """Give the terminal to the command if `run` is its foreground now, as after `fg`."""
+        self._has_terminal = _lend_terminal(self.pid) or self._has_terminal
+
+    def stop_with_it(self) -> None:
+        """If a Ctrl-Z has stopped the command, stop `run` too, until the shell continues it.
+
+        Call it in the main thread, before the reaping. Without a shell the kernel stops no process
+        of our group, and the command goes on at once.
+        """
+        if not self._has_terminal:
+            return
+        try:
+            stopped = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG)
+        except ChildProcessError:  # it has ended
+            return
+        if stopped is None or stopped.si_status not in _JOB_CONTROL:
+            return
+        self.leave_terminal()
+        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.killpg(os.getpgrp(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, handler)
+        self.take_terminal()
+        self.signal(signal.SIGCONT, whole_group=True)
+
     def leave_terminal(self) -> None:
-        """Make `run` the foreground again, after the command's end."""
+        """Make `run` the foreground again if the command is that."""
         if self._has_terminal:
             with contextlib.suppress(OSError):
-                os.tcsetpgrp(0, os.getpgrp())
+                if os.tcgetpgrp(0) == self.pid:
+                    os.tcsetpgrp(0, os.getpgrp())
 
 
 def _lend_terminal(group: int) -> bool:

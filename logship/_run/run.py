@@ -146,6 +146,8 @@ class Supervisor:
         """Handle all events; first those that a later turn would not see again."""
         for noted in self._signals.noted():
             self._obey(noted)
+        if self._command is not None and self._death is None:
+            self._command.stop_with_it()
         reaped = list(reap())
         self._others.difference_update(each.pid for each in reaped)
         self._note_end(reaped)
@@ -214,6 +216,8 @@ class Supervisor:
         if self._clock.started is None and self._signals.is_stop(noted.signum, self._settings, pid):
             self._start_clock(noted)
         if command is not None:
+            if noted.signum == signal.SIGCONT:
+                command.take_terminal()
             signum = self._signals.translated(noted.signum)
             self._send(command, signum, whole_group=self._options.whole_group)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -355,6 +357,37 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Pat
         os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0
     assert runs.messages == ["typed some text", "once", "interrupted 1"]
+
+
+def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs) -> None:
+    """Else the shell would wait for `run`, and the terminal would be of no use."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update(PYTHONPATH=str(REPOSITORY), LOGSHIP_ENDPOINTS=runs.receiver.endpoint)
+        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+    shown = b""
+
+    def shows(text: bytes) -> bool:
+        nonlocal shown
+        while select.select([terminal], [], [], 0)[0]:
+            shown += os.read(terminal, 4096)
+        return text in shown
+
+    try:
+        os.write(terminal, f"{shlex.join([*LOGSHIP, 'run', '--', 'cat'])}\nbefore\n".encode())
+        wait_until(lambda: "before" in runs.messages, "the command has read a line", 40)
+        os.write(terminal, b"\x1a")
+        wait_until(lambda: shows(b"Stopped"), "the shell notices that it stopped", 40)
+        os.write(terminal, b"echo $((6 * 7))\n")
+        wait_until(lambda: shows(b"42\r\n"), "the shell works", 40)
+        os.write(terminal, b"fg\nafter\n")
+        wait_until(lambda: "after" in runs.messages, "the command goes on", 40)
+        os.write(terminal, b"\x04exit 7\n")
+        _, status = os.waitpid(child, 0)
+    finally:
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 7
+    assert runs.messages == ["before", "after"]
 
 
 def test_output_is_passed_on_to_a_terminal_that_stops_background_writers(runs: Runs) -> None:
