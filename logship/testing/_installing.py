@@ -58,8 +58,8 @@ class _Nothing(Sidecar):
         """Let it go."""
 
 
-class ShippedRecords(Sequence[Delivered]):
-    """What an application has shipped in a test: a list that grows.
+class ShippedRecords(Sequence[Delivered]):  # noqa: PLW1641 - what grows has no hash
+    """What an application has shipped in a test: a list that grows, and is equal to such a list.
 
     Each look at it first ships what was logged before.
 
@@ -84,6 +84,9 @@ class ShippedRecords(Sequence[Delivered]):
 
     def __iter__(self) -> Iterator[Delivered]:
         return iter(self._now())
+
+    def __eq__(self, other: object) -> bool:
+        return self._now() == other
 
     def __repr__(self) -> str:
         return repr(self._now())

@@ -52,12 +52,13 @@ def test_records_come_without_a_socket(tmp_path: Path, plugins: tuple[str, ...])
             monkeypatch.setattr(socket.socket, "connect", None, raising=False)
 
         def test_an_application_that_never_calls_install(logship_records):
-            assert len(logship_records) == 0
+            assert logship_records == []
             log.info("order %d placed", 7, extra={"shop": "north"})
             (placed,) = logship_records
             assert placed.record["message"] == "order 7 placed"
             assert placed.record["shop"] == "north"
             assert placed == logship_records[0] == logship_records[-1:][0]
+            assert logship_records == [placed]
             assert "order 7 placed" in repr(logship_records)
 
         def test_an_application_with_settings_of_its_own(logship_records):
