@@ -43,7 +43,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 _LEVELS = pytest.StashKey[tuple[int, int]]()
-"""The level of the root logger before a fixture of logship, and at the beginning of its test."""
+"""The level of the root logger before the first fixture of logship, and after it."""
 
 _OF_ITS_SIDECAR = (
     *("shared_key", "username", "password"),
@@ -73,7 +73,7 @@ def logship_records(
     _forget(monkeypatch, "disabled", "spool_dir")
     before = logging.getLogger().level
     with recorded_installation() as records:
-        request.node.stash[_LEVELS] = before, logging.getLogger().level
+        request.node.stash.setdefault(_LEVELS, (before, logging.getLogger().level))
         yield records
 
 
@@ -96,5 +96,5 @@ def logship_sidecar(
         monkeypatch.setenv("LOGSHIP_ENDPOINTS", sidecar.endpoint)
         before = logging.getLogger().level
         with own_installation(lambda given: {}, endpoints=sidecar.endpoint, **replaced):
-            request.node.stash[_LEVELS] = before, logging.getLogger().level
+            request.node.stash.setdefault(_LEVELS, (before, logging.getLogger().level))
             yield sidecar

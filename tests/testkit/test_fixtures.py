@@ -305,14 +305,16 @@ def test_an_application_with_keys_and_certificates_of_its_own(tmp_path: Path) ->
     assert_passed(ran, 1)
 
 
-@pytest.mark.parametrize("fixture", ["logship_records", "logship_sidecar"])
+@pytest.mark.parametrize(
+    "fixtures", ["logship_records", "logship_sidecar", "logship_sidecar, logship_records"]
+)
 def test_the_level_of_the_root_logger_is_restored_after_caplog(
-    tmp_path: Path, fixture: str
+    tmp_path: Path, fixtures: str
 ) -> None:
     source = f"""
         import logging
 
-        def test_a(caplog, {fixture}):
+        def test_a(caplog, {fixtures}):
             caplog.set_level("DEBUG")
 
         def test_b():
