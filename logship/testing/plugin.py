@@ -5,6 +5,7 @@ Every run of pytest imports it where logship is installed, so it imports the cli
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests() -> None:
-    """Begin before the first conftest: it may import an application that calls `install`."""
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Begin before the first conftest: it may import an application that calls `install`.
+
+    A test, or another program, may run pytest within itself, and go on after this run.
+    """
+    early_config.add_cleanup(functools.partial(setattr, parts, "parts_for", parts.parts_for))
     parts.parts_for = _parts_without_sidecar
 
 

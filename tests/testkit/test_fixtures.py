@@ -321,3 +321,38 @@ def test_the_level_of_the_root_logger_is_restored_after_caplog(
             assert logging.getLogger().level == logging.WARNING
         """
     assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 2)
+
+
+def test_a_function_that_monkeypatch_puts_back_after_a_fixture_does_what_it_did(
+    tmp_path: Path,
+) -> None:
+    """`monkeypatch` is undone after the fixture, and found logship's function."""
+    source = """
+        import os, signal
+
+        def test_a(logship_records, monkeypatch):
+            monkeypatch.setattr(signal, "signal", print)
+
+        def test_b():
+            handled = []
+            signal.signal(signal.SIGTERM, lambda *_: handled.append(1))
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signal.signal(signal.SIGTERM, signal.SIG_DFL) and handled
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        """
+    assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 2)
+
+
+def test_a_run_of_pytest_inside_a_test_leaves_its_fixture_alone(tmp_path: Path) -> None:
+    source = f"""
+        import logging, logship
+
+        def test_outer(pytester, logship_records):
+            pytester.makepyfile(test_inner="def test_it(): pass")
+            pytester.runpytest_inprocess("-p", "{PLUGIN}").assert_outcomes(passed=1)
+            logship.install(tag="shop")
+            logging.warning("after the inner run")
+            assert [each.tag for each in logship_records] == ["shop"]
+        """
+    ran = run_pytest(tmp_path, files={"test_it.py": source}, plugins=(PLUGIN, "pytester"))
+    assert_passed(ran, 1)
