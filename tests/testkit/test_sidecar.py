@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgpack
 import pytest
@@ -105,6 +106,44 @@ def test_it_refuses_connections(sidecar: SocketSidecar, client: BackgroundClient
     sidecar.reachable = True
     assert messages(sidecar.wait_for(3)) == ["over an open connection", "goes on", "waits"]
     assert sidecar.connects == 2
+
+
+@pytest.fixture
+def forked() -> Iterator[Callable[[], None]]:
+    """Return what forks a child, which has all descriptors of this process while the test runs."""
+    context = multiprocessing.get_context("fork")
+    over = context.Event()
+    children = []
+
+    def fork() -> None:
+        children.append(context.Process(target=over.wait))
+        children[-1].start()
+
+    yield fork
+    over.set()
+    for child in children:
+        child.join()
+
+
+def test_a_forked_child_keeps_no_port_open(
+    sidecar: SocketSidecar, forked: Callable[[], None]
+) -> None:
+    forked()
+    sidecar.reachable = False
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address_of(sidecar))
+    sidecar.reachable = True
+    socket.create_connection(address_of(sidecar)).close()
+
+
+def test_a_forked_child_keeps_no_connection_open(
+    sidecar: SocketSidecar, forked: Callable[[], None]
+) -> None:
+    with socket.create_connection(address_of(sidecar), timeout=20) as other:
+        wait_until(lambda: sidecar.connected == 1, "it has accepted")
+        forked()
+        sidecar.hang_up()
+        assert other.recv(1) == b""
 
 
 def test_it_reads_nothing(sidecar: SocketSidecar, client: BackgroundClient) -> None:
