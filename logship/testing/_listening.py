@@ -31,6 +31,7 @@ class SocketSidecar(Sidecar):
         self._server: asyncio.Server | None = None
         self._one_at_a_time = threading.Lock()
         self._loop = asyncio.SelectorEventLoop()
+        self._loop.set_debug(False)  # else it logs, into the records of the test
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="logship-sidecar", daemon=True
         )

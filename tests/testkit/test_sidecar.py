@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import socket
 import threading
@@ -144,6 +145,18 @@ def test_a_forked_child_keeps_no_connection_open(
         forked()
         sidecar.hang_up()
         assert other.recv(1) == b""
+
+
+def test_it_logs_nothing_itself_when_asyncio_debugs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise its lines would be among the records of the test."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    with SocketSidecar() as sidecar:
+        sidecar.reachable = False
+        sidecar.reachable = True
+    assert caplog.messages == []
 
 
 def test_it_reads_nothing(sidecar: SocketSidecar, client: BackgroundClient) -> None:
