@@ -115,8 +115,7 @@ def recorded_installation() -> Iterator[ShippedRecords]:
         return _parts_in_memory(sidecar)
 
     with own_installation(parts_for, spool_dir=None):
-        if installed_client() is None:
-            stand_in = install()
+        stand_in = installed_client() or install()
         yield ShippedRecords(sidecar)
 
 

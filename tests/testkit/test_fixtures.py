@@ -284,6 +284,34 @@ def _content(directory: Path) -> dict[Path, bytes]:
     return {each: each.read_bytes() for each in directory.rglob("*") if each.is_file()}
 
 
+def test_an_application_that_installs_at_import_and_in_the_test(tmp_path: Path) -> None:
+    """As one whose tests make it anew: it gets the settings that it asks for in the test."""
+    source = """
+        import logging, logship
+
+        def make(tag):
+            return logship.install(tag=tag, spool_dir="spool")
+
+        AT_IMPORT = make("shop")
+
+        def test_the_same_settings(logship_records):
+            logging.warning("before")
+            assert make("shop") is make("shop") is not AT_IMPORT
+            logging.warning("after")
+            assert [each.record["message"] for each in logship_records] == ["before", "after"]
+
+        def test_settings_of_the_environment(logship_records, monkeypatch):
+            monkeypatch.setenv("LOGSHIP_REDACT", "default")
+            make("shop")
+            logging.warning("token=0123456789abcdef")
+            assert "0123456789abcdef" not in logship_records[0].record["message"]
+
+        def test_after():
+            assert make("shop") is AT_IMPORT
+        """
+    assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 3)
+
+
 def test_an_application_with_keys_and_certificates_of_its_own(tmp_path: Path) -> None:
     """Its own sidecar takes the connection and says nothing, so the client waits."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
