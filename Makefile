@@ -33,7 +33,8 @@ TARGET ?= all
 DIST ?= dist
 MUTANTS ?= out/mutants
 PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check
-# Every file that is installed has a hash in requirements/, also what builds this package.
+# What builds and tests this package has hashes in requirements/; the tools of `bill-of-materials`, `lock` and
+# `vulnerabilities` have none.
 HASHED := $(PIP_INSTALL) --require-hashes -r
 THIS := $(PIP_INSTALL) --no-deps --no-build-isolation
 PIP_COMPILE := .venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \

@@ -154,7 +154,11 @@ class StopSignals:
         self._is_over = self._is_stopped = False
 
     def restore(self) -> None:
-        """Give the signals back to the handlers that were found; in the main thread."""
+        """Give the signals back to the handlers that were found; in the main thread.
+
+        From then on `_set` does no more than `signal.signal`: `monkeypatch` may put it back.
+        """
+        self._signals = frozenset()
         for signum, found in self._found.items():
             set_handler(signum, found)
 

@@ -58,8 +58,8 @@ class _Nothing(Sidecar):
         """Let it go."""
 
 
-class ShippedRecords(Sequence[Delivered]):
-    """What an application has shipped in a test: a list that grows.
+class ShippedRecords(Sequence[Delivered]):  # noqa: PLW1641 - what grows has no hash
+    """What an application has shipped in a test: a list that grows, and is equal to such a list.
 
     Each look at it first ships what was logged before.
 
@@ -84,6 +84,9 @@ class ShippedRecords(Sequence[Delivered]):
 
     def __iter__(self) -> Iterator[Delivered]:
         return iter(self._now())
+
+    def __eq__(self, other: object) -> bool:
+        return self._now() == other
 
     def __repr__(self) -> str:
         return repr(self._now())
@@ -112,8 +115,7 @@ def recorded_installation() -> Iterator[ShippedRecords]:
         return _parts_in_memory(sidecar)
 
     with own_installation(parts_for, spool_dir=None):
-        if installed_client() is None:
-            stand_in = install()
+        stand_in = installed_client() or install()
         yield ShippedRecords(sidecar)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Coroutine
@@ -30,6 +31,7 @@ class SocketSidecar(Sidecar):
         self._server: asyncio.Server | None = None
         self._one_at_a_time = threading.Lock()
         self._loop = asyncio.SelectorEventLoop()
+        self._loop.set_debug(False)  # else it logs, into the records of the test
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="logship-sidecar", daemon=True
         )
@@ -64,6 +66,7 @@ class SocketSidecar(Sidecar):
             await asyncio.wait(accepting)  # a server that is closed forgets these connections
         server, self._server = self._server, None
         if server is not None:
+            _shut_down(server.sockets[0])
             server.close()
 
     async def _end_connections(self) -> None:
@@ -100,6 +103,7 @@ class _SocketConnection(SidecarConnection, asyncio.Protocol):
     def end(self, reason: str) -> None:
         """End the connection at once."""
         del reason
+        _shut_down(self._transport.get_extra_info("socket"))
         self._transport.abort()
 
     def set_reading(self, is_reading: bool) -> None:
@@ -108,6 +112,12 @@ class _SocketConnection(SidecarConnection, asyncio.Protocol):
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
+
+
+def _shut_down(listening_or_connected: Any) -> None:
+    """End a socket also for children that a test has forked, which have it too."""
+    with contextlib.suppress(OSError):  # the client has ended the connection
+        listening_or_connected.shutdown(socket.SHUT_RDWR)
 
 
 def _bound(port: int) -> socket.socket:

@@ -101,6 +101,7 @@ class Sidecar:
         Raises:
             AssertionError: The records did not arrive in time.
         """
+        __tracebackhide__ = True  # pytest shows the line of the test
         suffices = wanted if callable(wanted) else lambda records: len(records) >= wanted
         with self._came:
             if not self._came.wait_for(lambda: suffices(self.records), timeout_seconds):
@@ -110,7 +111,8 @@ class Sidecar:
     def _what_came(self, seconds: float) -> str:
         records = self.records
         last = "".join(f"\n  {each}" for each in records[-SHOWN_MAX:]) or " none"
-        return f"not within {seconds:g} s; {len(records)} records came, the last ones:{last}"
+        came = f"connections: {self.connects}; records: {len(records)}"
+        return f"not within {seconds:g} s; {came}, the last ones:{last}"
 
     def say(self, data: bytes) -> None:
         """Send any bytes to every connected client."""

@@ -5,6 +5,7 @@ Every run of pytest imports it where logship is installed, so it imports the cli
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests() -> None:
-    """Begin before the first conftest: it may import an application that calls `install`."""
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Begin before the first conftest: it may import an application that calls `install`.
+
+    A test, or another program, may run pytest within itself, and go on after this run.
+    """
+    early_config.add_cleanup(functools.partial(setattr, parts, "parts_for", parts.parts_for))
     parts.parts_for = _parts_without_sidecar
 
 
@@ -43,7 +48,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 _LEVELS = pytest.StashKey[tuple[int, int]]()
-"""The level of the root logger before a fixture of logship, and at the beginning of its test."""
+"""The level of the root logger before the first fixture of logship, and after it."""
 
 _OF_ITS_SIDECAR = (
     *("shared_key", "username", "password"),
@@ -73,7 +78,7 @@ def logship_records(
     _forget(monkeypatch, "disabled", "spool_dir")
     before = logging.getLogger().level
     with recorded_installation() as records:
-        request.node.stash[_LEVELS] = before, logging.getLogger().level
+        request.node.stash.setdefault(_LEVELS, (before, logging.getLogger().level))
         yield records
 
 
@@ -96,5 +101,5 @@ def logship_sidecar(
         monkeypatch.setenv("LOGSHIP_ENDPOINTS", sidecar.endpoint)
         before = logging.getLogger().level
         with own_installation(lambda given: {}, endpoints=sidecar.endpoint, **replaced):
-            request.node.stash[_LEVELS] = before, logging.getLogger().level
+            request.node.stash.setdefault(_LEVELS, (before, logging.getLogger().level))
             yield sidecar

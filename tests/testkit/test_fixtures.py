@@ -52,12 +52,13 @@ def test_records_come_without_a_socket(tmp_path: Path, plugins: tuple[str, ...])
             monkeypatch.setattr(socket.socket, "connect", None, raising=False)
 
         def test_an_application_that_never_calls_install(logship_records):
-            assert len(logship_records) == 0
+            assert logship_records == []
             log.info("order %d placed", 7, extra={"shop": "north"})
             (placed,) = logship_records
             assert placed.record["message"] == "order 7 placed"
             assert placed.record["shop"] == "north"
             assert placed == logship_records[0] == logship_records[-1:][0]
+            assert logship_records == [placed]
             assert "order 7 placed" in repr(logship_records)
 
         def test_an_application_with_settings_of_its_own(logship_records):
@@ -129,7 +130,7 @@ def test_a_sidecar_does_what_the_test_says(tmp_path: Path, plugins: tuple[str, .
 
         def test_each_test_has_its_own(logship_sidecar):
             assert logship_sidecar.connects == 0
-            with pytest.raises(AssertionError, match="0 records came"):
+            with pytest.raises(AssertionError, match="connections: 0; records: 0"):
                 logship_sidecar.wait_for(1, timeout_seconds=0.01)
 
         def test_a_forked_child_finds_it(logship_sidecar):
@@ -283,6 +284,34 @@ def _content(directory: Path) -> dict[Path, bytes]:
     return {each: each.read_bytes() for each in directory.rglob("*") if each.is_file()}
 
 
+def test_an_application_that_installs_at_import_and_in_the_test(tmp_path: Path) -> None:
+    """As one whose tests make it anew: it gets the settings that it asks for in the test."""
+    source = """
+        import logging, logship
+
+        def make(tag):
+            return logship.install(tag=tag, spool_dir="spool")
+
+        AT_IMPORT = make("shop")
+
+        def test_the_same_settings(logship_records):
+            logging.warning("before")
+            assert make("shop") is make("shop") is not AT_IMPORT
+            logging.warning("after")
+            assert [each.record["message"] for each in logship_records] == ["before", "after"]
+
+        def test_settings_of_the_environment(logship_records, monkeypatch):
+            monkeypatch.setenv("LOGSHIP_REDACT", "default")
+            make("shop")
+            logging.warning("token=0123456789abcdef")
+            assert "0123456789abcdef" not in logship_records[0].record["message"]
+
+        def test_after():
+            assert make("shop") is AT_IMPORT
+        """
+    assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 3)
+
+
 def test_an_application_with_keys_and_certificates_of_its_own(tmp_path: Path) -> None:
     """Its own sidecar takes the connection and says nothing, so the client waits."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -304,17 +333,54 @@ def test_an_application_with_keys_and_certificates_of_its_own(tmp_path: Path) ->
     assert_passed(ran, 1)
 
 
-@pytest.mark.parametrize("fixture", ["logship_records", "logship_sidecar"])
+@pytest.mark.parametrize(
+    "fixtures", ["logship_records", "logship_sidecar", "logship_sidecar, logship_records"]
+)
 def test_the_level_of_the_root_logger_is_restored_after_caplog(
-    tmp_path: Path, fixture: str
+    tmp_path: Path, fixtures: str
 ) -> None:
     source = f"""
         import logging
 
-        def test_a(caplog, {fixture}):
+        def test_a(caplog, {fixtures}):
             caplog.set_level("DEBUG")
 
         def test_b():
             assert logging.getLogger().level == logging.WARNING
         """
     assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 2)
+
+
+def test_a_function_that_monkeypatch_puts_back_after_a_fixture_does_what_it_did(
+    tmp_path: Path,
+) -> None:
+    """`monkeypatch` is undone after the fixture, and found logship's function."""
+    source = """
+        import os, signal
+
+        def test_a(logship_records, monkeypatch):
+            monkeypatch.setattr(signal, "signal", print)
+
+        def test_b():
+            handled = []
+            signal.signal(signal.SIGTERM, lambda *_: handled.append(1))
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signal.signal(signal.SIGTERM, signal.SIG_DFL) and handled
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        """
+    assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 2)
+
+
+def test_a_run_of_pytest_inside_a_test_leaves_its_fixture_alone(tmp_path: Path) -> None:
+    source = f"""
+        import logging, logship
+
+        def test_outer(pytester, logship_records):
+            pytester.makepyfile(test_inner="def test_it(): pass")
+            pytester.runpytest_inprocess("-p", "{PLUGIN}").assert_outcomes(passed=1)
+            logship.install(tag="shop")
+            logging.warning("after the inner run")
+            assert [each.tag for each in logship_records] == ["shop"]
+        """
+    ran = run_pytest(tmp_path, files={"test_it.py": source}, plugins=(PLUGIN, "pytester"))
+    assert_passed(ran, 1)

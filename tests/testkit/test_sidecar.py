@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import multiprocessing
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgpack
 import pytest
@@ -107,6 +109,56 @@ def test_it_refuses_connections(sidecar: SocketSidecar, client: BackgroundClient
     assert sidecar.connects == 2
 
 
+@pytest.fixture
+def forked() -> Iterator[Callable[[], None]]:
+    """Return what forks a child, which has all descriptors of this process while the test runs."""
+    context = multiprocessing.get_context("fork")
+    over = context.Event()
+    children = []
+
+    def fork() -> None:
+        children.append(context.Process(target=over.wait))
+        children[-1].start()
+
+    yield fork
+    over.set()
+    for child in children:
+        child.join()
+
+
+def test_a_forked_child_keeps_no_port_open(
+    sidecar: SocketSidecar, forked: Callable[[], None]
+) -> None:
+    forked()
+    sidecar.reachable = False
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address_of(sidecar))
+    sidecar.reachable = True
+    socket.create_connection(address_of(sidecar)).close()
+
+
+def test_a_forked_child_keeps_no_connection_open(
+    sidecar: SocketSidecar, forked: Callable[[], None]
+) -> None:
+    with socket.create_connection(address_of(sidecar), timeout=20) as other:
+        wait_until(lambda: sidecar.connected == 1, "it has accepted")
+        forked()
+        sidecar.hang_up()
+        assert other.recv(1) == b""
+
+
+def test_it_logs_nothing_itself_when_asyncio_debugs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise its lines would be among the records of the test."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    with SocketSidecar() as sidecar:
+        sidecar.reachable = False
+        sidecar.reachable = True
+    assert caplog.messages == []
+
+
 def test_it_reads_nothing(sidecar: SocketSidecar, client: BackgroundClient) -> None:
     client.emit({"message": "read"})
     sidecar.wait_for(1)
@@ -167,7 +219,7 @@ def test_a_wait_ends_with_the_record_that_it_waits_for(
 def test_a_wait_in_vain_says_what_came(sidecar: SocketSidecar, client: BackgroundClient) -> None:
     client.emit({"message": "the only one"})
     sidecar.wait_for(1)
-    with pytest.raises(AssertionError, match=r"1 records came[^$]*the only one"):
+    with pytest.raises(AssertionError, match=r"connections: 1; records: 1, [^$]*the only one"):
         sidecar.wait_for(2, timeout_seconds=0.01)
 
 
