@@ -103,10 +103,10 @@ class Handler(logging.Handler):
         self.client.emit(fields, self._tag, time_ns=time_ns, writes_refused=True)
 
     def _show_error(self, record: logging.LogRecord) -> None:
-        """Call `handleError`, which raises an error of its own if `sys.stderr` is closed."""
+        """Call `handleError`, which raises if `sys.stderr` is closed, or an argument endless."""
         try:
             self.handleError(record)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if is_interruption(error):
                 raise
 
