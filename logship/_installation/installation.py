@@ -168,7 +168,7 @@ class Installation:
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
-        take_uncaught(self.client)
+        take_uncaught(self.handler)
         self._warn_of_basic_config()
         for each in self._watched:
             self._undo.callback(each.take_back)

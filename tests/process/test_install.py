@@ -625,6 +625,34 @@ def test_loggers_and_handlers_that_raise_end_no_watchdog(
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+def test_uncaught_exceptions_have_the_fields_of_a_log_call(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start("""
+        import threading
+        import logship
+        logship.install(severity_key="severity_number")
+        log()
+
+        def fail():
+            raise LookupError("100% gone")
+
+        thread = threading.Thread(target=fail, name="sorter")
+        thread.start()
+        thread.join()
+        fail()
+    """).end(returncode=1)
+    told = [
+        line["record"]
+        for line in sidecar.output.verdict(ended).lines
+        if line["record"].get("logger") == "logship.uncaught"
+    ]
+    assert [each["message"] for each in told] == ["uncaught LookupError: 100% gone"] * 2
+    assert [each["level"] for each in told] == ["CRITICAL"] * 2
+    assert [each["severity_number"] for each in told] == [21] * 2
+    assert [each.get("thread") for each in told] == ["sorter", None]
+
+
 def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
     programs: Programs, sidecar: Sidecar
 ) -> None:
