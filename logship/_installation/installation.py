@@ -247,8 +247,8 @@ class Installation:
         """Check, about once a second and at the exit, for changes that nothing reports."""
         if self.clock.started is None and self.clock.told_deadline() is not None:
             self.stopping("logship run stops")
+        self._check_loggers(waits=False)  # it may put the handler back
         self._guarded(self._check_handler)
-        self._check_loggers(waits=False)
         if self._announcement is not None:
             self._guarded(self._announcement.tell)
 

@@ -653,6 +653,27 @@ def test_uncaught_exceptions_have_the_fields_of_a_log_call(
     assert [each.get("thread") for each in told] == ["sorter", None]
 
 
+def test_no_removal_is_told_where_a_named_logger_brings_the_handler_back(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start("""
+        import logging
+        import logship
+        logging.getLogger("shop")
+        logship.install(level="INFO", loggers="shop")
+        root, handler = logging.getLogger(), logship.installed_handler()
+        root.removeHandler(handler)
+        import time
+        ends = time.monotonic() + 30
+        while handler not in root.handlers:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        log()
+    """).end(returncode=0)
+    assert ended.warnings == []
+    sidecar.output.verdict(ended).assert_delivered_once()
+
+
 def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
     programs: Programs, sidecar: Sidecar
 ) -> None:
