@@ -74,12 +74,7 @@ class Installation:
         self.level = level
         self._console = console
         self.client = BackgroundClient(settings, **client_parts)
-        self.handler = Handler(
-            self.client,
-            message_key=settings.message_key,
-            severity_key=settings.severity_key,
-            floods=_flood_control(settings),
-        )
+        self.handler = Handler(self.client, floods=_flood_control(settings))
         self._levels = _levels_file(self.client)
         loggers = Loggers(self.handler, settings.loggers) if settings.loggers else None
         self._watched = [each for each in (loggers, self._levels) if each is not None]
