@@ -52,7 +52,7 @@ class LevelsFile:
         """Give all loggers the levels back that they had."""
         while self._original:
             name, level = self._original.popitem()
-            _logger(name).setLevel(level)
+            logging.getLogger(name).setLevel(level)
         self._set, self._seen, self._found = {}, None, None
 
     def _read(self) -> dict[str, str]:
@@ -71,14 +71,14 @@ class LevelsFile:
     def _apply(self, levels: dict[str, str]) -> None:
         applied = {name: level for name, level in levels.items() if self._set_level(name, level)}
         for name in self._original.keys() - applied.keys():
-            _logger(name).setLevel(self._original.pop(name))
+            logging.getLogger(name).setLevel(self._original.pop(name))
         if applied != self._set:
             self._set = applied
             self._told(applied)
 
     def _set_level(self, name: str, level: str) -> bool:
         """Set a logger's level; tell whether there is such a level."""
-        logger = _logger(name)
+        logger = logging.getLogger(name)
         before = logger.level
         try:
             logger.setLevel(int(level) if level.isdecimal() else level)
@@ -88,7 +88,3 @@ class LevelsFile:
             return False
         self._original.setdefault(name, before)
         return True
-
-
-def _logger(name: str) -> logging.Logger:
-    return logging.getLogger(None if name == "root" else name)
