@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from logship._installation.floods import FloodControl
 
 KEPT_BACK_KEY = "records_kept_back"
-"""The field that says how many records like this one the interval before kept back."""
+"""The field that says how many records like this one were kept back in the interval before."""
 
 _OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
 _SET_LATER = ("asctime", "message", "taskName")  # by formatters, and by `logging` since 3.12
@@ -104,7 +104,7 @@ class Handler(logging.Handler):
         self.client.emit(fields, self._tag, time_ns=time_ns, writes_refused=True)
 
     def _show_error(self, record: logging.LogRecord) -> None:
-        """Call `handleError`, which raises if `sys.stderr` is closed, or an argument endless."""
+        """Call `handleError`; it raises if `sys.stderr` is closed or an argument's text endless."""
         try:
             self.handleError(record)
         except (ValueError, RecursionError) as error:

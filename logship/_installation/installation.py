@@ -1,7 +1,7 @@
 """`install()`, the one line in an entrypoint that makes a program's log records survive its end.
 
 It connects a `BackgroundClient`, a `Handler` on the root logger, the watchdog, the stop signals,
-the exit and fork hooks, and the hooks for uncaught exceptions. It makes no decisions itself.
+the exit and fork hooks, and the hooks for uncaught exceptions.
 """
 
 from __future__ import annotations

@@ -37,8 +37,9 @@ def test_a_file_that_holds_no_secret_is_an_error(tmp_path: Path, text: bytes) ->
 def test_the_text_of_a_file_that_holds_no_username_is_not_shown(tmp_path: Path) -> None:
     """It may be the file of another secret."""
     (tmp_path / "user").write_text(f"-----BEGIN PRIVATE KEY-----\n{KEY}\n")
-    with pytest.raises(SettingsError, match="LOGSHIP_USERNAME_FILE: .*printable") as caught:
+    with pytest.raises(SettingsError, match="printable") as caught:
         Settings.from_env({"LOGSHIP_USERNAME_FILE": str(tmp_path / "user")})
+    assert str(caught.value).startswith("LOGSHIP_USERNAME_FILE: ")
     assert KEY not in str(caught.value)
 
 
