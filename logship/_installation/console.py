@@ -37,13 +37,10 @@ class RedactedConsole(logging.StreamHandler[Any]):
 
     def __init__(self, client: Emitter) -> None:
         super().__init__()
-        settings = client.settings
         self._client = client
-        self._message_key = settings.message_key
-        self._new_names: dict[Any, str] = dict(settings.rename)
-        self._shipped = Handler(
-            client, message_key=settings.message_key, severity_key=settings.severity_key
-        )
+        self._message_key = client.settings.message_key
+        self._new_names: dict[Any, str] = dict(client.settings.rename)
+        self._shipped = Handler(client)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record."""

@@ -69,7 +69,10 @@ class FloodControl:
         return None
 
     def kept_back_before(self, record: logging.LogRecord) -> int:
-        """Return how many records like this one the interval before kept back; once for each."""
+        """Return how many records like this one were kept back in the interval before.
+
+        The next record like it gets 0.
+        """
         return sum(self._kept_back_before.pop(key, 0) for key, _ in self._limits(record))
 
     def _begin_interval(self) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from logship._installation.floods import FloodControl
 
 KEPT_BACK_KEY = "records_kept_back"
-"""The field that says how many records like this one the interval before kept back."""
+"""The field that says how many records like this one were kept back in the interval before."""
 
 _OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
 _SET_LATER = ("asctime", "message", "taskName")  # by formatters, and by `logging` since 3.12
@@ -45,9 +45,10 @@ class Handler(logging.Handler):
     Args:
         client: Where records go: a `BackgroundClient`, or a `Client` whose loop runs.
         level: As of `logging.Handler`.
-        message_key: The field for the message's text.
+        message_key: The field for the message's text; by default as the client's settings say.
         tag: The tag of the records; by default the client's.
-        severity_key: The field for the level's number, as OpenTelemetry counts; None for none.
+        severity_key: The field for the level's number, as OpenTelemetry counts; by default as the
+            client's settings say.
         floods: Keeps records back if there are too many; None for no limits.
     """
 
@@ -56,16 +57,16 @@ class Handler(logging.Handler):
         client: Emitter,
         level: int | str = logging.NOTSET,
         *,
-        message_key: str = "message",
+        message_key: str | None = None,
         tag: str | None = None,
         severity_key: str | None = None,
         floods: FloodControl | None = None,
     ) -> None:
         super().__init__(level)
         self.client = client
-        self._message_key = message_key
+        self._message_key = message_key or client.settings.message_key
         self._tag = tag
-        self._severity_key = severity_key
+        self._severity_key = severity_key or client.settings.severity_key
         self._floods = floods
         # Of arguments without their message no rule can tell whether they are secrets.
         self._shows_arguments = client.settings.redact is None
@@ -103,10 +104,10 @@ class Handler(logging.Handler):
         self.client.emit(fields, self._tag, time_ns=time_ns, writes_refused=True)
 
     def _show_error(self, record: logging.LogRecord) -> None:
-        """Call `handleError`, which raises an error of its own if `sys.stderr` is closed."""
+        """Call `handleError`; it raises if `sys.stderr` is closed or an argument's text endless."""
         try:
             self.handleError(record)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if is_interruption(error):
                 raise
 

@@ -1,7 +1,7 @@
 """`install()`, the one line in an entrypoint that makes a program's log records survive its end.
 
 It connects a `BackgroundClient`, a `Handler` on the root logger, the watchdog, the stop signals,
-the exit and fork hooks, and the hooks for uncaught exceptions. It makes no decisions itself.
+the exit and fork hooks, and the hooks for uncaught exceptions.
 """
 
 from __future__ import annotations
@@ -74,12 +74,7 @@ class Installation:
         self.level = level
         self._console = console
         self.client = BackgroundClient(settings, **client_parts)
-        self.handler = Handler(
-            self.client,
-            message_key=settings.message_key,
-            severity_key=settings.severity_key,
-            floods=_flood_control(settings),
-        )
+        self.handler = Handler(self.client, floods=_flood_control(settings))
         self._levels = _levels_file(self.client)
         loggers = Loggers(self.handler, settings.loggers) if settings.loggers else None
         self._watched = [each for each in (loggers, self._levels) if each is not None]
@@ -168,7 +163,7 @@ class Installation:
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
-        take_uncaught(self.client)
+        take_uncaught(self.handler)
         self._warn_of_basic_config()
         for each in self._watched:
             self._undo.callback(each.take_back)
@@ -247,8 +242,8 @@ class Installation:
         """Check, about once a second and at the exit, for changes that nothing reports."""
         if self.clock.started is None and self.clock.told_deadline() is not None:
             self.stopping("logship run stops")
+        self._check_loggers(waits=False)  # it may put the handler back
         self._guarded(self._check_handler)
-        self._check_loggers(waits=False)
         if self._announcement is not None:
             self._guarded(self._announcement.tell)
 

@@ -13,6 +13,8 @@ FILE_BYTES_MAX = 64 * 1024
 class LevelsFile:
     """Sets the levels that a file names, and takes them back when it names them no more.
 
+    While it names a logger, no other configuration of the program holds for that logger's level.
+
     Each line is `LOGGER=LEVEL`. The root logger is `root`. A `#` begins a comment.
 
     Args:
@@ -31,6 +33,7 @@ class LevelsFile:
         self._found: dict[str, str] | None = None  # and not yet applied
         self._original: dict[str, int] = {}
         self._set: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}  # the levels of these loggers since then
 
     def look(self) -> None:
         """Read the file if it has changed; `check` then does what it says."""
@@ -43,17 +46,19 @@ class LevelsFile:
             self._found = self._read() if state else {}
 
     def check(self) -> None:
-        """Do what the file says, if `look` has found a change."""
-        if self._found is not None:
-            found, self._found = self._found, None
+        """Do what the file says, if `look` has found a change, or the program has undone it."""
+        found, self._found = self._found, None
+        if found is None and any(_level(name) != level for name, level in self._numbers.items()):
+            found = self._set
+        if found is not None:
             self._apply(found)
 
     def take_back(self) -> None:
         """Give all loggers the levels back that they had."""
         while self._original:
             name, level = self._original.popitem()
-            _logger(name).setLevel(level)
-        self._set, self._seen, self._found = {}, None, None
+            logging.getLogger(name).setLevel(level)
+        self._set, self._numbers, self._seen, self._found = {}, {}, None, None
 
     def _read(self) -> dict[str, str]:
         try:
@@ -71,14 +76,15 @@ class LevelsFile:
     def _apply(self, levels: dict[str, str]) -> None:
         applied = {name: level for name, level in levels.items() if self._set_level(name, level)}
         for name in self._original.keys() - applied.keys():
-            _logger(name).setLevel(self._original.pop(name))
+            logging.getLogger(name).setLevel(self._original.pop(name))
+        self._numbers = {name: _level(name) for name in applied}
         if applied != self._set:
             self._set = applied
             self._told(applied)
 
     def _set_level(self, name: str, level: str) -> bool:
         """Set a logger's level; tell whether there is such a level."""
-        logger = _logger(name)
+        logger = logging.getLogger(name)
         before = logger.level
         try:
             logger.setLevel(int(level) if level.isdecimal() else level)
@@ -86,9 +92,10 @@ class LevelsFile:
             wrong = f"{level} is not a level" if level else "write LOGGER=LEVEL"
             self._warn(f"{self._path}: {wrong}, for the logger {name}")
             return False
-        self._original.setdefault(name, before)
+        if before != self._numbers.get(name):
+            self._original[name] = before
         return True
 
 
-def _logger(name: str) -> logging.Logger:
-    return logging.getLogger(None if name == "root" else name)
+def _level(name: str) -> int:
+    return logging.getLogger(name).level

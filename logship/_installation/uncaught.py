@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
-import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from logship._client.emitter import Emitter
+    from logship._installation.handler import Handler
 
 
-def take_uncaught(client: Emitter) -> None:
+def take_uncaught(handler: Handler) -> None:
     """Ship uncaught exceptions, and then do what was done with them before."""
     previous, previous_in_threads = sys.excepthook, threading.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        _emit(client, error, threading.current_thread().name)
+        _emit(handler, error)
         previous(kind, error, trace)
 
     def hook_in_threads(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and args.exc_type is not SystemExit:
-            _emit(client, args.exc_value, args.thread.name if args.thread else "")
+            _emit(handler, args.exc_value)
         previous_in_threads(args)
 
     sys.excepthook, threading.excepthook = hook, hook_in_threads
 
 
-def _emit(client: Emitter, error: BaseException, thread: str) -> None:
-    client.emit(
-        {
-            client.settings.message_key: f"uncaught {type(error).__name__}: {_text(error)}",
-            "level": "CRITICAL",
-            "logger": "logship.uncaught",
-            "thread": thread,
-            "exception": "".join(traceback.format_exception(error)),
-        }
-    )
+def _emit(handler: Handler, error: BaseException) -> None:
+    text = f"uncaught {type(error).__name__}: {_text(error)}"
+    found = type(error), error, error.__traceback__
+    handler.emit(logging.LogRecord("logship.uncaught", logging.CRITICAL, "", 0, text, (), found))
 
 
 def _text(error: BaseException) -> str:

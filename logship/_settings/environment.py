@@ -81,7 +81,9 @@ def _from_file(name: str, converter: Converter, environ: Mapping[str, str]) -> d
         mistake = f"{variable_name(name)} is set as well; give one"
     else:
         try:
-            return {name: converter.from_file(path)}
+            return {name: converter.check(converter.from_file(path))}
         except SettingsError as error:
             mistake = str(error)
+        except NotAllowed as error:
+            mistake = f"give {error.allowed}"  # its text may be another secret
     return {name: SettingsError(f"{variable}: {mistake}")}

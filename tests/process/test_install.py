@@ -625,6 +625,55 @@ def test_loggers_and_handlers_that_raise_end_no_watchdog(
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+def test_uncaught_exceptions_have_the_fields_of_a_log_call(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start("""
+        import threading
+        import logship
+        logship.install(severity_key="severity_number")
+        log()
+
+        def fail():
+            raise LookupError("100% gone")
+
+        thread = threading.Thread(target=fail, name="sorter")
+        thread.start()
+        thread.join()
+        fail()
+    """).end(returncode=1)
+    told = [
+        line["record"]
+        for line in sidecar.output.verdict(ended).lines
+        if line["record"].get("logger") == "logship.uncaught"
+    ]
+    assert [each["message"] for each in told] == ["uncaught LookupError: 100% gone"] * 2
+    assert [each["level"] for each in told] == ["CRITICAL"] * 2
+    assert [each["severity_number"] for each in told] == [21] * 2
+    assert [each.get("thread") for each in told] == ["sorter", None]
+
+
+def test_no_removal_is_told_where_a_named_logger_brings_the_handler_back(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start("""
+        import logging
+        import logship
+        logging.getLogger("shop")
+        logship.install(level="INFO", loggers="shop")
+        root, handler = logging.getLogger(), logship.installed_handler()
+        root.removeHandler(handler)
+        import time
+        ends = time.monotonic() + 30
+        while handler not in root.handlers:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        log()
+    """).end(returncode=0)
+    assert ended.warnings == []
+    sidecar.output.verdict(ended).assert_delivered_once()
+
+
 def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
     programs: Programs, sidecar: Sidecar
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import logging
+import logging.config
 import os
 import random
 import threading
@@ -248,6 +249,23 @@ def test_a_level_that_became_wrong_is_taken_back(levels: Levels) -> None:
     levels.write("tests.floods.d=BOGUS\n")
     assert logging.getLogger("tests.floods.d").level == logging.NOTSET
     assert levels.told[-1] == {}
+
+
+def test_a_level_of_the_file_outlives_a_configuration_of_the_program(levels: Levels) -> None:
+    """Django calls `dictConfig` after `install`."""
+    name = "tests.floods.f"
+    logger = logging.getLogger(name)
+    levels.write(f"{name}=DEBUG\ntests.floods.g=BOGUS\n")
+    for level in ("ERROR", "ERROR", "INFO"):
+        logging.config.dictConfig(
+            {"version": 1, "disable_existing_loggers": False, "loggers": {name: {"level": level}}}
+        )
+        levels.check()
+        assert logger.level == logging.DEBUG
+    levels.write("")
+    assert logger.level == logging.INFO
+    assert levels.told == [{name: "DEBUG"}, {}]
+    assert len(levels.warned) == 1
 
 
 def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(levels: Levels) -> None:

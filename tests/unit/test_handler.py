@@ -116,7 +116,16 @@ class Unspeakable:
         raise RuntimeError("no")
 
 
-@pytest.mark.parametrize("arguments", [("many",), (Unspeakable(),)])
+class Endless:
+    """A stand-in for lists that are nested deeper than `repr` can follow."""
+
+    def __str__(self) -> str:
+        return str(self)
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("arguments", [("many",), (Unspeakable(),), (Endless(),)])
 @pytest.mark.parametrize("formatter", [None, logging.Formatter("%(message)s")])
 def test_bad_arguments_cost_nothing_else_of_the_record(
     logger: logging.Logger,

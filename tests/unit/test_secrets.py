@@ -34,6 +34,15 @@ def test_a_file_that_holds_no_secret_is_an_error(tmp_path: Path, text: bytes) ->
     assert KEY not in str(caught.value)
 
 
+def test_the_text_of_a_file_that_holds_no_username_is_not_shown(tmp_path: Path) -> None:
+    """It may be the file of another secret."""
+    (tmp_path / "user").write_text(f"-----BEGIN PRIVATE KEY-----\n{KEY}\n")
+    with pytest.raises(SettingsError, match="printable") as caught:
+        Settings.from_env({"LOGSHIP_USERNAME_FILE": str(tmp_path / "user")})
+    assert str(caught.value).startswith("LOGSHIP_USERNAME_FILE: ")
+    assert KEY not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", ["", Secret(""), f"{KEY}\udc80", Secret(f"{KEY}\udc80"), 5])
 def test_what_cannot_be_a_secret_is_an_error_that_does_not_show_it(value: Any) -> None:
     with pytest.raises(SettingsError, match="shared_key") as caught:
