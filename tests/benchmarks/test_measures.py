@@ -27,6 +27,7 @@ from benchmarks.performance.programs.frames import Frames
 from benchmarks.performance.programs.shapes import Call
 from benchmarks.performance.programs.shapes import measure as measure_shapes
 from benchmarks.performance.programs.shared import WARM_UP_RECORDS
+from benchmarks.performance.programs.sockets import bytes_in_sockets
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
 from benchmarks.performance.shapes import MSGPACK
@@ -106,13 +107,22 @@ def states_of_clients(port: int) -> set[str]:
     return {state for _, _, remote, state, *_ in rows if int(remote.split(":")[1], 16) == port}
 
 
-def test_the_clock_of_a_peer_runs_until_the_server_has_read_all(tmp_path: Path) -> None:
-    """The server reads on only when its client has closed."""
+def test_the_clock_of_a_peer_runs_while_the_server_reads_and_no_longer(tmp_path: Path) -> None:
+    """The server reads when its client waits: first for the warm-up, then when it has closed."""
+    warm_up = [("benchmark", 1 << 30, record) for record in VARIED[:WARM_UP_RECORDS]]
+    warm_up_bytes = sum(map(len, map(msgpack.packb, warm_up)))
+    warm_ns: list[int] = []
     read_ns: list[int] = []
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
+        records, warm = msgpack.Unpacker(), 0
         with connection:
+            wait_until(lambda: bytes_in_sockets(port) >= warm_up_bytes, "the client has warmed up")
+            while warm < WARM_UP_RECORDS:
+                warm_ns.append(time.monotonic_ns())
+                records.feed(connection.recv(1 << 20))
+                warm += len(list(records))
             wait_until(lambda: bool(states_of_clients(port) & CLOSED), "the client closes")
             while connection.recv(1 << 20):
                 read_ns.append(time.monotonic_ns())
@@ -123,6 +133,7 @@ def test_the_clock_of_a_peer_runs_until_the_server_has_read_all(tmp_path: Path) 
         words = ("fluent-logger", host, port, 0.01, "", VARIED_NAME, "read")
         found = run_program(f"{PROGRAMS}.ship", *words, stderr=tmp_path / "stderr")
         served.result()
+    assert found["begun_ns"] > warm_ns[-1], "the warm-up is not a part of the time"
     assert found["ended_ns"] > read_ns[-1]
 
 
