@@ -14,6 +14,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.performance.figures import FIGURES, HIGHER, RATIO, Figure
 from benchmarks.performance.measures import MEASURES, Measure, is_ours
 from benchmarks.performance.results import Key, Measured, Results, read_results
@@ -99,6 +100,8 @@ def compare(before: Path, after: Path) -> None:
     Exit code 1 when one of logship's own became worse.
     """
     found = list(moves(read_results([before]), read_results([after])))
+    if not found:
+        raise BenchmarkError("no figure is in both")
     moved = [move for move in found if move.is_beyond_spread]
     console = open_console()
     if moved:
