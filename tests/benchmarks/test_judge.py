@@ -260,6 +260,7 @@ def test_the_ledger_gives_back_markers_and_rate(tmp_path: Path) -> None:
     (tmp_path / "ledger").write_text("".join(f"{marker} {noted}\n" for marker, noted in notes))
     written = read_ledger(tmp_path / "ledger")
     assert len(written.times_ns) == 103
+    assert len(written.main_ns) == 102
     assert written.rate_until(second // 2) == pytest.approx(100)
     assert written.rate_until(2 * second) == pytest.approx(100)
 

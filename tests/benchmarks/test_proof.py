@@ -25,6 +25,7 @@ def row(fault: str, shipper: str = "logship", directory: Path = Path("run"), **f
         scenario=scenario,
         verdict=Verdict(**(counts | {"lost_examples": ()})),  # type: ignore[arg-type]
         rate_attained=300.0,
+        logged=counts["written"],
         stop_seconds=0.0,
         exit_code=-15,
         killed=False,
@@ -116,6 +117,12 @@ def test_logship_lets_an_application_log(written: int, is_kept: bool) -> None:
     assert ended.kept_the_promise == is_kept
     peer = replace(ended.scenario, shipper="fluent-logger")
     assert replace(ended, scenario=peer).kept_the_promise
+
+
+def test_a_tail_does_not_stand_for_the_lines_before_it() -> None:
+    ended = row("none", written=100, delivered=100).outcomes[0]
+    ended = replace(ended, scenario=replace(TAIL, tail=98), exit_code=0)
+    assert [replace(ended, logged=logged).kept_the_promise for logged in (2, 9)] == [False, True]
 
 
 def test_what_the_peers_deliver_is_their_own_matter() -> None:
