@@ -438,7 +438,7 @@ def _outcome(
     return Outcome(
         scenario=scenario,
         verdict=judge(application.ledger, outputs, application.stderr, late_from_ns),
-        rate_attained=written.rate_until(stopped_ns),
+        rate_attained=written.rate_until(application.stopped_ns),
         logged=len(written.main_ns),
         stop_seconds=(application.ended_ns - stopped_ns) / 1e9,
         exit_code=application.process.returncode,
