@@ -47,6 +47,7 @@ def measure(job: Job) -> Measured:
                     spilled=verdict.spilled,
                     dropped=verdict.dropped,
                     delivered=verdict.delivered,
+                    duplicated=verdict.duplicated,
                     stop_seconds=outcome.stop_seconds,
                 )
     return measured

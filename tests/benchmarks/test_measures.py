@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from benchmarks.performance.figures import FIGURES
 from benchmarks.performance.goals import verdicts
 from benchmarks.performance.handler import OTHER_CASES, PLAIN
 from benchmarks.performance.holding import holding
-from benchmarks.performance.job import LEAST, Job, in_turns
+from benchmarks.performance.job import LEAST, QUICK, Job, in_turns
 from benchmarks.performance.latencies import PLACES, SIDECARS
 from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.programs.frames import Frames
@@ -260,6 +261,19 @@ def test_latency_has_a_curve_for_each_sidecar_in_each_place(job: Job) -> None:
         assert curve.points[-1][1] == 0.99, "of so few calls no higher percentile is known"
 
 
+def test_conditions_of_latency_take_turns(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[tuple[str, str]] = []
+
+    def time_nothing(job: Job, sidecar: str, place: str, records: int) -> list[int]:
+        order.append((place, sidecar))
+        return [1] * 1_000
+
+    monkeypatch.setattr("benchmarks.performance.latencies._nanoseconds_of_calls", time_nothing)
+    MEASURES["latency"].run(replace(job, effort=QUICK))
+    once = [*itertools.product(PLACES, SIDECARS)]
+    assert order == once + once[::-1]
+
+
 def test_a_curve_is_made_of_every_call(tmp_path: Path) -> None:
     """Of a choice of calls the greatest of each turn would stand for too many."""
     words = (f"tcp://127.0.0.1:{free_port()}", "thread", "open", 1_500, 30_000.0)
@@ -283,6 +297,7 @@ def test_loss_is_judged_for_each_shipper(job: Job) -> None:
     for shipper in ("logship", "logship-spool", "fluent-logger", "fluent-logger-async"):
         assert value(measured, "lost", shipper, "none") == 0
         assert value(measured, "dropped", shipper, "none") == 0
+        assert value(measured, "duplicated", shipper, "none") == 0
         assert value(measured, "delivered", shipper, "none") > 100
 
 
