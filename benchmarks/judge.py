@@ -124,9 +124,11 @@ def _read(paths: Iterable[Path]) -> Found:
 
 def _lines(path: Path) -> Iterator[str]:
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8", errors="backslashreplace", newline="\n") as lines:
-        with contextlib.suppress(EOFError):  # the end of a gzip file is cut off
-            yield from lines
+    with (
+        contextlib.suppress(EOFError),  # the end of a gzip file is cut off
+        opened(path, "rt", encoding="utf-8", errors="backslashreplace", newline="\n") as lines,
+    ):
+        yield from lines
 
 
 def _take(line: str, found: Found) -> None:
