@@ -84,6 +84,15 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "none.json: No such file" in done.output
 
 
+def test_a_figure_that_only_one_has_is_counted(tmp_path: Path) -> None:
+    before, after = Measured({}), Measured({})
+    for measured in (before, after):
+        measured.add(0, "logship", "", leave_seconds=0.1)
+    before.add(0, "logship", "", leave_cpu_seconds=0.1)
+    done = compared(before, after, "leaving", tmp_path)
+    assert "1 figures in both, 1 in one only, 0 moved" in done.output
+
+
 def test_results_that_share_nothing_are_no_comparison(tmp_path: Path) -> None:
     measured = Measured({})
     measured.add(0, "logship", "", leave_seconds=0.1)
