@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import click
 
 from benchmarks.compose.command import compose
@@ -17,6 +19,8 @@ from benchmarks.proof import proof
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Measure what logship promises, with real processes and an independent ledger."""
+    # As after Ctrl-C, a command ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 COMMANDS = (

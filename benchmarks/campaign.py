@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -58,7 +57,7 @@ def run_all(
         BenchmarkError: A run failed; those under way are called off.
     """
     watch_over = threading.Event()
-    with open_progress(console) as progress, _interrupted_by_sigterm():
+    with open_progress(console) as progress:
         pool = ThreadPoolExecutor(together)
         try:
             jobs = [
@@ -100,13 +99,3 @@ def _one(
         progress.remove_task(task)
     ended(outcome)
     return outcome
-
-
-@contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that it too ends the applications and sidecars under way."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -10,6 +10,7 @@ hold lines of other runs too: neither those nor their gaps count. It can be run 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import json
 import sys
@@ -123,7 +124,10 @@ def _read(paths: Iterable[Path]) -> Found:
 
 def _lines(path: Path) -> Iterator[str]:
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8", errors="backslashreplace", newline="\n") as lines:
+    with (
+        contextlib.suppress(EOFError),  # the end of a gzip file is cut off
+        opened(path, "rt", encoding="utf-8", errors="backslashreplace", newline="\n") as lines,
+    ):
         yield from lines
 
 
@@ -219,7 +223,7 @@ def _numbers(ranges: list[Range]) -> set[int]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the verdict as JSON; 1 when lines are lost, 2 when a file is not there."""
+    """Print the verdict as JSON; 1 when lines are lost, 2 when there is nothing to judge."""
     parser = argparse.ArgumentParser(prog="benchmarks.judge")
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--stderr", type=Path)
@@ -227,8 +231,10 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     try:
         verdict = judge(chosen.ledger, chosen.outputs, chosen.stderr)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
+    if not verdict.written:
+        parser.error(f"{chosen.ledger} has no lines")
     sys.stdout.write(json.dumps(asdict(verdict), indent=2) + "\n")
     return 1 if verdict.lost else 0
 

@@ -68,16 +68,23 @@ class Written:
     times_ns: dict[str, int]
 
     @property
+    def main_ns(self) -> list[int]:
+        """When each line of the main work was noted: all but the tail."""
+        return [noted for marker, noted in self.times_ns.items() if "-m" in marker]
+
+    @property
     def last_ns(self) -> int:
         """When the last line was noted; 0 in an empty ledger."""
         return max(self.times_ns.values(), default=0)
 
-    def rate_until(self, stop_ns: int) -> float:
-        """Return the lines a second that the main work attained before `stop_ns`."""
-        times = [
-            noted for marker, noted in self.times_ns.items() if "-m" in marker and noted <= stop_ns
-        ]
-        span_ns = max(times) - min(times) if times else 0
+    def rate_until(self, stop_ns: int = 0) -> float:
+        """Return the lines a second of the main work from its first line to `stop_ns`.
+
+        Without a moment it is to its last line.
+        """
+        stop_ns = stop_ns or max(self.main_ns, default=0)
+        times = [noted for noted in self.main_ns if noted <= stop_ns]
+        span_ns = stop_ns - min(times) if times else 0
         return (len(times) - 1) * 1e9 / span_ns if span_ns else 0.0
 
 

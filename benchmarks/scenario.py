@@ -134,6 +134,8 @@ class Outcome:
     verdict: Verdict
     rate_attained: float
     """Lines a second of the main work."""
+    logged: int
+    """Lines of the main work."""
     stop_seconds: float
     """From SIGTERM (a batch: from its last line) to the application's end."""
     exit_code: int
@@ -167,7 +169,7 @@ class Outcome:
         """
         scenario = self.scenario
         least = LINES_SHARE_MIN * scenario.rate * scenario.seconds
-        if scenario.fault != APP_SIGKILL and self.verdict.written < least:
+        if scenario.fault != APP_SIGKILL and self.logged < least:
             return False
         if self.killed and scenario.tail:
             return self.verdict.late > 0
@@ -286,16 +288,14 @@ class Application:
     def _environment(self, address: tuple[str, int]) -> dict[str, str]:
         """Return the application's environment, as its container's definition would say it."""
         spool = {"LOGSHIP_SPOOL_DIR": str(self.spool)} if self._scenario.shipper == SPOOLING else {}
-        return (
-            clean_environ()
-            | spool
-            | {
-                "LOGSHIP_ENDPOINTS": f"tcp://{address[0]}:{address[1]}",
-                "LOGSHIP_STOP_TIMEOUT_SECONDS": f"{self._scenario.stop_timeout:g}",
-                "LOGSHIP_TAG": TAG,
-                "LOGSHIP_REPORT": "1",
-            }
-        )
+        return {
+            **clean_environ(),
+            **spool,
+            "LOGSHIP_ENDPOINTS": f"tcp://{address[0]}:{address[1]}",
+            "LOGSHIP_STOP_TIMEOUT_SECONDS": f"{self._scenario.stop_timeout:g}",
+            "LOGSHIP_TAG": TAG,
+            "LOGSHIP_REPORT": "1",
+        }
 
     def alive(self) -> bool:
         """Return whether it runs; notes when it ended."""
@@ -438,7 +438,8 @@ def _outcome(
     return Outcome(
         scenario=scenario,
         verdict=judge(application.ledger, outputs, application.stderr, late_from_ns),
-        rate_attained=written.rate_until(stopped_ns),
+        rate_attained=written.rate_until(application.stopped_ns),
+        logged=len(written.main_ns),
         stop_seconds=(application.ended_ns - stopped_ns) / 1e9,
         exit_code=application.process.returncode,
         killed=application.killed,

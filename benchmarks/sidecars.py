@@ -65,8 +65,10 @@ class Sidecar:
         """Start it where it is ours, and wait until it listens.
 
         Raises:
-            BenchmarkError: It does not listen after `START_SECONDS_MAX`.
+            BenchmarkError: It does not listen after `START_SECONDS_MAX`, or its port is taken.
         """
+        if self._command is not None and _accepts(self.address):
+            raise BenchmarkError(f"another program listens on {self._place()}")
         self.launch()
         self._wait_until(self._listens)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,7 +99,6 @@ def compose(
         for fault, timeout, way in itertools.product(faults, stop_timeouts, chosen)
     ]
     directory = new_directory("compose").absolute()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as after Ctrl-C, it cleans up
     options = {"faults": faults, "stop_timeouts": stop_timeouts, "repeat": repeat, **load}
     under = conditions(options)
     rows: list[Row] = []

@@ -100,7 +100,7 @@ class Result:
 
     Attributes:
         verdict: Where the lines are, by the independent ledger.
-        rate_attained: Lines a second of the main work, before the stop.
+        rate_attained: Lines a second of the main work, from its first line to its last.
         stop_seconds: From `docker compose stop` to its return.
         exit_code: The application's.
         report: logship's drain report, where there is one.
@@ -233,7 +233,7 @@ def _judged(
         raise BenchmarkError(f"the application logged nothing: {stderr.read_text()[-800:]}")
     return Result(
         verdict=judge(ledger, sorted(logs.glob("*.log")), stderr),
-        rate_attained=written.rate_until(written.last_ns),
+        rate_attained=written.rate_until(),
         stop_seconds=stop_seconds,
         exit_code=exit_code,
         report=last_report(stderr),

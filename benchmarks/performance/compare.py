@@ -14,6 +14,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.performance.figures import FIGURES, HIGHER, RATIO, Figure
 from benchmarks.performance.measures import MEASURES, Measure, is_ours
 from benchmarks.performance.results import Key, Measured, Results, read_results
@@ -98,12 +99,19 @@ def compare(before: Path, after: Path) -> None:
 
     Exit code 1 when one of logship's own became worse.
     """
-    found = list(moves(read_results([before]), read_results([after])))
+    both = [read_results([path]) for path in (before, after)]
+    found = list(moves(*both))
+    if not found:
+        raise BenchmarkError("no figure is in both")
     moved = [move for move in found if move.is_beyond_spread]
     console = open_console()
     if moved:
         console.print(_as_table(moved))
-    console.print(f"{len(found)} figures in both, {len(moved)} moved beyond their spread.")
+    old, new = ({(name, key) for name in each for key in each[name].all_keys()} for each in both)
+    console.print(
+        f"{len(found)} figures in both, {len(old ^ new)} in one only, "
+        f"{len(moved)} moved beyond their spread."
+    )
     raise SystemExit(any(move.is_regression for move in moved))
 
 

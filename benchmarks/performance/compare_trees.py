@@ -69,7 +69,13 @@ def compare_trees(
 
 
 def _tree(place: Path, checkout: Path) -> Path:
-    """Return a directory from which this checkout's benchmarks run on that checkout's logship."""
+    """Return a directory from which this checkout's benchmarks run on that checkout's logship.
+
+    Raises:
+        BenchmarkError: It has none, so that Python would find another one.
+    """
+    if not (checkout / "logship" / "__init__.py").is_file():
+        raise BenchmarkError(f"{checkout} has no logship")
     place.mkdir()
     (place / "logship").symlink_to((checkout / "logship").absolute())
     (place / "benchmarks").symlink_to((REPOSITORY / "benchmarks").absolute())

@@ -84,5 +84,6 @@ FIGURES: dict[str, Figure] = {
     "spilled": Figure("spilled to stderr", "lines"),
     "dropped": Figure("declared as dropped", "lines"),
     "delivered": Figure("delivered", "lines", HIGHER),
+    "duplicated": Figure("copies beyond the first", "lines"),
     "stop_seconds": Figure("stop", "s"),
 }

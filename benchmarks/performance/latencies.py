@@ -10,8 +10,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 
-from benchmarks.performance.job import Job
+from benchmarks.performance.job import Job, in_turns
 from benchmarks.performance.results import Curve, Measured
 from benchmarks.performance.serving import EMBEDDED, serving
 from benchmarks.performance.statistics import call_figures, is_supported, quantile
@@ -38,13 +39,11 @@ def measure(job: Job) -> Measured:
     measured = job.measured(turns=turns, records=records, rate=RATE)
     measured.notes += _NOTES
     took: dict[tuple[str, str], list[int]] = {}
-    for turn in range(turns):
-        for place in PLACES:
-            for sidecar in SIDECARS:
-                job.tell(f"{place}, {sidecar}")
-                calls = _nanoseconds_of_calls(job, sidecar, place, records)
-                took.setdefault((place, sidecar), []).extend(calls)
-                measured.add(turn, place, sidecar, **call_figures(calls))
+    for turn, (place, sidecar) in in_turns([*product(PLACES, SIDECARS)], turns):
+        job.tell(f"{place}, {sidecar}")
+        calls = _nanoseconds_of_calls(job, sidecar, place, records)
+        took.setdefault((place, sidecar), []).extend(calls)
+        measured.add(turn, place, sidecar, **call_figures(calls))
     for (place, sidecar), calls in took.items():
         calls.sort()
         shares = [share for share in SHARES if is_supported(share, len(calls))]

@@ -9,7 +9,7 @@ from rich.console import Console
 from benchmarks.campaign import run_all
 from benchmarks.performance.job import FULL, Job
 from benchmarks.performance.results import Measured
-from benchmarks.scenario import SHIPPER_NAMES, Scenario
+from benchmarks.scenario import OURS, SHIPPER_NAMES, Scenario
 
 FAULTS_QUICK = ("none", "sidecar-restart", "sidecar-down")
 FAULTS_FULL = (*FAULTS_QUICK, "sidecar-slow", "sidecar-stops-too")
@@ -47,8 +47,14 @@ def measure(job: Job) -> Measured:
                     spilled=verdict.spilled,
                     dropped=verdict.dropped,
                     delivered=verdict.delivered,
+                    duplicated=verdict.duplicated,
                     stop_seconds=outcome.stop_seconds,
                 )
+                if row.scenario.shipper in OURS and not outcome.kept_the_promise:
+                    measured.notes.append(
+                        f"{case}, {row.scenario.shipper}: a run lost a line, held up the program "
+                        "or left records on its spool."
+                    )
     return measured
 
 

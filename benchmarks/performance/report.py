@@ -8,9 +8,8 @@ import click
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.docs_page import PAGE, write_docs
-from benchmarks.performance.figures import FIGURES
 from benchmarks.performance.page import page_of
-from benchmarks.performance.results import Results, read_results
+from benchmarks.performance.results import read_results
 
 
 @click.command()
@@ -33,23 +32,12 @@ def report(files: tuple[Path, ...], html_file: Path | None, docs: bool) -> None:
     if not html_file and not docs:
         raise click.UsageError("say what to write: --html FILE, --docs, or both")
     results = read_results(files)
-    _check_figures(results)
     if html_file:
         _write(html_file, page_of(results))
         click.echo(f"The report: {html_file}")
     if docs:
         write_docs(PAGE, results)
         click.echo(f"The measured part of {PAGE} is new.")
-
-
-def _check_figures(results: Results) -> None:
-    """Refuse figures that this version does not know: they would be shown in a wrong unit."""
-    named = {sample.figure for measured in results.values() for sample in measured.samples}
-    if unknown := named - FIGURES.keys():
-        raise BenchmarkError(
-            f"the results have figures of another version of the benchmarks: {sorted(unknown)}; "
-            "measure again"
-        )
 
 
 def _write(path: Path, text: str) -> None:

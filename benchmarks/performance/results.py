@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.performance.figures import FIGURES
 from benchmarks.performance.statistics import Spread, ratios, spread_of
 
 FORMAT = "logship benchmarks 1"
@@ -126,11 +127,17 @@ def read_results(paths: Iterable[Path]) -> Results:
     """Read documents that `write_results` wrote; a measure of a later one replaces an earlier one.
 
     Raises:
-        BenchmarkError: One of them is something else.
+        BenchmarkError: One of them is something else, or of another version.
     """
     results: Results = {}
     for path in paths:
         results |= _read(path)
+    named = {sample.figure for measured in results.values() for sample in measured.samples}
+    if unknown := named - FIGURES.keys():
+        raise BenchmarkError(
+            f"the results have figures of another version of the benchmarks: {sorted(unknown)}; "
+            "measure again"
+        )
     return results
 
 

@@ -38,7 +38,7 @@ def _options(command: Command) -> Command:
                 "--full",
                 "effort",
                 flag_value=FULL,
-                help="Figures to publish; all of it takes 30 minutes.",
+                help="Figures to publish; all of it takes 45 minutes.",
             ),
             click.option("--turn", "effort", flag_value=TURN, hidden=True),
             click.option(

@@ -104,6 +104,7 @@ def outcome(recovery: Recovery, delivered: int) -> Outcome:
         scenario=KILLED,
         verdict=Verdict(5, delivered, 0, 0, 5 - delivered, 0, 0, 0, 0, ()),
         rate_attained=300.0,
+        logged=5,
         stop_seconds=0.0,
         exit_code=-9,
         killed=False,

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.performance.compare import compare
+from benchmarks.performance.compare_trees import compare_trees
 from benchmarks.performance.results import Measured, write_results
 from benchmarks.performance.statistics import ratios, spread_of
 
@@ -81,6 +82,41 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = CliRunner().invoke(compare, [str(tmp_path / "none.json")] * 2)
     assert done.exit_code == 2
     assert "none.json: No such file" in done.output
+
+
+def test_a_figure_that_only_one_has_is_counted(tmp_path: Path) -> None:
+    before, after = Measured({}), Measured({})
+    for measured in (before, after):
+        measured.add(0, "logship", "", leave_seconds=0.1)
+    before.add(0, "logship", "", leave_cpu_seconds=0.1)
+    done = compared(before, after, "leaving", tmp_path)
+    assert "1 figures in both, 1 in one only, 0 moved" in done.output
+
+
+def test_results_that_share_nothing_are_no_comparison(tmp_path: Path) -> None:
+    measured = Measured({})
+    measured.add(0, "logship", "", leave_seconds=0.1)
+    done = compared(measured, Measured({}), "leaving", tmp_path)
+    assert done.exit_code == 2
+    assert "no figure" in done.output
+
+
+def test_figures_of_another_version_are_not_called_worse(tmp_path: Path) -> None:
+    measured = Measured({})
+    measured.add(0, "logship", "", call_words=1.0)
+    done = compared(measured, measured, "handler", tmp_path)
+    assert done.exit_code == 2
+    assert "call_words" in done.output
+
+
+def test_a_directory_without_logship_is_no_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would find this checkout's logship, and compare it with itself."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(compare_trees, ["--old", ".", "--turns", "1", "--only", "leaving"])
+    assert done.exit_code == 2
+    assert "no logship" in done.output
 
 
 def test_few_values_spread_from_least_to_greatest_many_by_quartiles() -> None:

@@ -13,26 +13,31 @@ from tests.support.waiting import wait_until
 
 
 def processes_of(directory: Path) -> list[str]:
-    """Return the command lines that name `directory`, of all that runs on this machine."""
-    return [
-        words
-        for words in map(_command_line, Path("/proc").glob("[0-9]*"))
-        if str(directory) in words
-    ]
+    """Return the command lines of what runs in `directory`, or names it."""
+    found = map(_place_and_words, Path("/proc").glob("[0-9]*"))
+    return [words for place, words in found if str(directory) in (place + words)]
 
 
-def _command_line(process: Path) -> str:
+def _place_and_words(process: Path) -> tuple[str, str]:
     try:
-        return (process / "cmdline").read_text(errors="replace").replace("\0", " ")
+        words = (process / "cmdline").read_text(errors="replace").replace("\0", " ")
+        return str((process / "cwd").readlink()), words
     except OSError:
-        return ""  # it ended while we looked
+        return "", ""  # it ended while we looked
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_its_application_and_its_sidecar(
-    tmp_path: Path, number: signal.Signals
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (["loss", "--shipper", "fluent-logger", "--seconds", "60"], 3),  # and an application
+        (["drain"], 2),
+    ],
+    ids=["a run", "a measure"],
+)
+def test_an_interrupted_benchmark_ends_what_it_started(
+    tmp_path: Path, words: list[str], count: int, number: signal.Signals
 ) -> None:
-    words = ["loss", "--shipper", "fluent-logger", "--seconds", "60"]
     benchmark = subprocess.Popen(
         [*COMMAND, *words],
         cwd=tmp_path,
@@ -41,8 +46,7 @@ def test_an_interrupted_run_ends_its_application_and_its_sidecar(
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: any(tmp_path.rglob("ledger.txt")), "the application logs")
-        assert len(processes_of(tmp_path)) == 2
+        wait_until(lambda: len(processes_of(tmp_path)) == count, "all of it runs")
         benchmark.send_signal(number)
         assert benchmark.wait(60) != 0
     finally:

@@ -197,6 +197,15 @@ def test_reads_gzip(tmp_path: Path) -> None:
     assert judge(tmp_path / "ledger", [tmp_path / "output.gz"], None).delivered == 1
 
 
+def test_what_stands_before_the_cut_in_a_gzip_file_counts(tmp_path: Path) -> None:
+    """Its server was killed."""
+    for number in (1, 2):
+        Ledger(tmp_path / "ledger").note(marked("a line", RUN, "m00", number)[1])
+    whole, cut = (gzip.compress(f"{received(number)}\n".encode()) for number in (1, 2))
+    (tmp_path / "output.gz").write_bytes(whole + cut[:-12])
+    assert counts(judge(tmp_path / "ledger", [tmp_path / "output.gz"], None)) == (2, 1, 0, 0, 1)
+
+
 def test_last_report_is_found_among_other_lines(tmp_path: Path) -> None:
     (tmp_path / "stderr").write_text(f"logship: hello\n{report(0, [])}\n{spilled(1)}\n")
     found = last_report(tmp_path / "stderr")
@@ -211,8 +220,12 @@ def test_runs_by_hand_and_says_1_when_lines_are_lost(tmp_path: Path) -> None:
     assert (ended.returncode, json.loads(ended.stdout)["lost"]) == (1, 1)
 
 
-def test_a_ledger_that_is_not_there_proves_nothing(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "benchmarks.judge", "--ledger", str(tmp_path / "ledgre")]
+@pytest.mark.parametrize("text", [None, "", "hello 12\n"], ids=["not there", "empty", "foreign"])
+def test_a_file_without_a_ledger_proves_nothing(tmp_path: Path, text: str | None) -> None:
+    ledger = tmp_path / "ledgre"
+    if text is not None:
+        ledger.write_text(text)
+    words = [sys.executable, "-m", "benchmarks.judge", "--ledger", str(ledger)]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "ledgre" in ended.stderr
@@ -247,8 +260,10 @@ def test_the_ledger_gives_back_markers_and_rate(tmp_path: Path) -> None:
     (tmp_path / "ledger").write_text("".join(f"{marker} {noted}\n" for marker, noted in notes))
     written = read_ledger(tmp_path / "ledger")
     assert len(written.times_ns) == 103
+    assert len(written.main_ns) == 102
     assert written.rate_until(second // 2) == pytest.approx(100)
-    assert written.rate_until(2 * second) == pytest.approx(100)
+    assert written.rate_until(2 * second) == pytest.approx(50, abs=0.5), "it stood still"
+    assert written.rate_until() == pytest.approx(101 / 2.99)
 
 
 def test_a_foreign_file_is_no_ledger(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,16 @@ def test_a_line_that_logship_lost_is_exit_code_1(loss: Loss, tmp_path: Path, por
     assert run["report"]["unacked"] == 0
     assert run["LOST"] > 20
     assert code == 1
+
+
+def test_a_program_that_has_the_sidecars_port_is_not_taken_for_it(
+    loss: Loss, tmp_path: Path
+) -> None:
+    """The sidecar itself could not start, so the fault would happen to nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code, _, printed = loss(*forgetful(tmp_path, other.getsockname()[1]))
+    assert code == 2
+    assert "another program listens" in " ".join(printed.split())
 
 
 def test_a_file_is_replayed(loss: Loss, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from benchmarks.performance.figures import FIGURES
 from benchmarks.performance.goals import verdicts
 from benchmarks.performance.handler import OTHER_CASES, PLAIN
 from benchmarks.performance.holding import holding
-from benchmarks.performance.job import LEAST, Job, in_turns
+from benchmarks.performance.job import LEAST, QUICK, Job, in_turns
 from benchmarks.performance.latencies import PLACES, SIDECARS
 from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.programs.frames import Frames
 from benchmarks.performance.programs.shapes import Call
 from benchmarks.performance.programs.shapes import measure as measure_shapes
 from benchmarks.performance.programs.shared import WARM_UP_RECORDS
+from benchmarks.performance.programs.sockets import bytes_in_sockets
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
 from benchmarks.performance.shapes import MSGPACK
@@ -106,13 +108,22 @@ def states_of_clients(port: int) -> set[str]:
     return {state for _, _, remote, state, *_ in rows if int(remote.split(":")[1], 16) == port}
 
 
-def test_the_clock_of_a_peer_runs_until_the_server_has_read_all(tmp_path: Path) -> None:
-    """The server reads on only when its client has closed."""
+def test_the_clock_of_a_peer_runs_while_the_server_reads_and_no_longer(tmp_path: Path) -> None:
+    """The server reads when its client waits: first for the warm-up, then when it has closed."""
+    warm_up = [("benchmark", 1 << 30, record) for record in VARIED[:WARM_UP_RECORDS]]
+    warm_up_bytes = sum(map(len, map(msgpack.packb, warm_up)))
+    warm_ns: list[int] = []
     read_ns: list[int] = []
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
+        records, warm = msgpack.Unpacker(), 0
         with connection:
+            wait_until(lambda: bytes_in_sockets(port) >= warm_up_bytes, "the client has warmed up")
+            while warm < WARM_UP_RECORDS:
+                warm_ns.append(time.monotonic_ns())
+                records.feed(connection.recv(1 << 20))
+                warm += len(list(records))
             wait_until(lambda: bool(states_of_clients(port) & CLOSED), "the client closes")
             while connection.recv(1 << 20):
                 read_ns.append(time.monotonic_ns())
@@ -123,6 +134,7 @@ def test_the_clock_of_a_peer_runs_until_the_server_has_read_all(tmp_path: Path) 
         words = ("fluent-logger", host, port, 0.01, "", VARIED_NAME, "read")
         found = run_program(f"{PROGRAMS}.ship", *words, stderr=tmp_path / "stderr")
         served.result()
+    assert found["begun_ns"] > warm_ns[-1], "the warm-up is not a part of the time"
     assert found["ended_ns"] > read_ns[-1]
 
 
@@ -249,6 +261,19 @@ def test_latency_has_a_curve_for_each_sidecar_in_each_place(job: Job) -> None:
         assert curve.points[-1][1] == 0.99, "of so few calls no higher percentile is known"
 
 
+def test_conditions_of_latency_take_turns(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[tuple[str, str]] = []
+
+    def time_nothing(job: Job, sidecar: str, place: str, records: int) -> list[int]:
+        order.append((place, sidecar))
+        return [1] * 1_000
+
+    monkeypatch.setattr("benchmarks.performance.latencies._nanoseconds_of_calls", time_nothing)
+    MEASURES["latency"].run(replace(job, effort=QUICK))
+    once = [*itertools.product(PLACES, SIDECARS)]
+    assert order == once + once[::-1]
+
+
 def test_a_curve_is_made_of_every_call(tmp_path: Path) -> None:
     """Of a choice of calls the greatest of each turn would stand for too many."""
     words = (f"tcp://127.0.0.1:{free_port()}", "thread", "open", 1_500, 30_000.0)
@@ -272,6 +297,7 @@ def test_loss_is_judged_for_each_shipper(job: Job) -> None:
     for shipper in ("logship", "logship-spool", "fluent-logger", "fluent-logger-async"):
         assert value(measured, "lost", shipper, "none") == 0
         assert value(measured, "dropped", shipper, "none") == 0
+        assert value(measured, "duplicated", shipper, "none") == 0
         assert value(measured, "delivered", shipper, "none") > 100
 
 

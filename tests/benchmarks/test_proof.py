@@ -12,8 +12,10 @@ from rich.console import Console
 
 from benchmarks.judge import Verdict
 from benchmarks.loss import exit_code
+from benchmarks.performance import losses
+from benchmarks.performance.job import LEAST, Job
 from benchmarks.proof import _conclude, _tidy
-from benchmarks.scenario import FAULTS, Outcome, Scenario
+from benchmarks.scenario import FAULTS, SHIPPER_NAMES, Outcome, Scenario
 from benchmarks.servers import find_servers
 from benchmarks.table import Row, as_table
 
@@ -25,6 +27,7 @@ def row(fault: str, shipper: str = "logship", directory: Path = Path("run"), **f
         scenario=scenario,
         verdict=Verdict(**(counts | {"lost_examples": ()})),  # type: ignore[arg-type]
         rate_attained=300.0,
+        logged=counts["written"],
         stop_seconds=0.0,
         exit_code=-15,
         killed=False,
@@ -116,6 +119,23 @@ def test_logship_lets_an_application_log(written: int, is_kept: bool) -> None:
     assert ended.kept_the_promise == is_kept
     peer = replace(ended.scenario, shipper="fluent-logger")
     assert replace(ended, scenario=peer).kept_the_promise
+
+
+def test_a_tail_does_not_stand_for_the_lines_before_it() -> None:
+    ended = row("none", written=100, delivered=100).outcomes[0]
+    ended = replace(ended, scenario=replace(TAIL, tail=98), exit_code=0)
+    assert [replace(ended, logged=logged).kept_the_promise for logged in (2, 9)] == [False, True]
+
+
+def test_the_measure_of_loss_notes_what_else_went_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = [row("none", shipper, delivered=9) for shipper in SHIPPER_NAMES[:3]]
+    ended[0] = Row(ended[0].scenario, (replace(ended[0].outcomes[0], exit_code=1),))
+    monkeypatch.setattr("benchmarks.performance.losses.run_all", lambda *_, **__: ended)
+    (_, *notes) = losses.measure(Job(tmp_path, LEAST)).notes
+    assert len(notes) == 1
+    assert notes[0].startswith("none, logship: ")
 
 
 def test_what_the_peers_deliver_is_their_own_matter() -> None:

@@ -2,7 +2,8 @@
 
 `python -m benchmarks.performance.programs.ship SUBJECT HOST PORT SECONDS SPOOL RECORDS UNTIL`. What
 is acked is waited for; the others are closed, which is the most that can be asked of them. With
-`read` as UNTIL, the clock then runs until the server has read everything; otherwise it is `sent`.
+`read` as UNTIL, the clock begins when the server has read the warm-up, and runs until it has read
+everything. Otherwise UNTIL is `sent`.
 """
 
 from __future__ import annotations
@@ -119,6 +120,8 @@ def main() -> None:
         for given in next(blocks):
             shipper.send(given)
     shipper.warmed_up()
+    if until == "read":
+        wait_until_read(int(port))
     begun_ns, cpu_seconds = time.monotonic_ns(), time.process_time()
     until_ns = begun_ns + int(float(seconds) * 1e9)
     records, send = 0, shipper.send

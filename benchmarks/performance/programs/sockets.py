@@ -15,13 +15,13 @@ def wait_until_read(port: int) -> None:
     What a sender without acks has handed to the kernel is taken in only then.
     """
     deadline = time.monotonic() + TAKEN_IN_SECONDS_MAX
-    while _bytes_in_sockets(port):
+    while bytes_in_sockets(port):
         if time.monotonic() > deadline:
             raise SystemExit(f"the server on port {port} does not read on")
         time.sleep(LOOK_SECONDS)
 
 
-def _bytes_in_sockets(port: int) -> int:
+def bytes_in_sockets(port: int) -> int:
     """Return how many bytes the kernel holds between a port of this machine and its clients."""
     waiting = 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
