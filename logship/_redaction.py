@@ -103,6 +103,9 @@ class _Pattern(NamedTuple):
     replace: Replace = _keep_nothing
 
 
+# Where a word begins: also behind the letter of a line end that JSON or Python has escaped.
+_WORD = r"(?:\b|(?<=\\[nrt]))"
+
 # Parts of the patterns for what has a name. JSON in a string escapes its quotation marks: each
 # time, n backslashes before a mark become 2n + 1, or 2n as Python shows them.
 _MARK = r"""(?:\\{0,14}["'])"""
@@ -147,7 +150,7 @@ _SECRET_HEADER = re.compile(rf"(?i){_HEADERS}|{_COOKIES}")
 # A header's value without quotation marks ends where the text that quotes the header does. A mark
 # behind `=` belongs to the value, unless what follows shows that it ends the text.
 _QUOTED_PARAMETER = r"""=\\{0,14}"(?:"|[^\s,;"')}\]][^"\r\n]*"?)"""
-_REST_OF_HEADER = rf"""(?:[^\r\n"'\\=]++|{_QUOTED_PARAMETER}|=|\\++(?!["']))+"""
+_REST_OF_HEADER = rf"""(?:[^\r\n"'\\=]++|{_QUOTED_PARAMETER}|=|\\++(?!["'nr]))+"""
 _OPENING_MARK = f"(?:{_PREFIX}{_MARK})?"
 _HEADER_VALUE = rf"(?!\s|\[redacted\])(?:{_QUOTED}|{_OPENING_MARK}{_REST_OF_HEADER})"
 _NAMED_VALUE = rf"""(?={_OPENING_MARK}[^\s=;,"']{{1,100}}=)"""
@@ -157,7 +160,7 @@ _URL_USER = r"""\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@"'\[]{0,256}:"""
 _PORT = r"[0-9]{0,5}/"
 _UP_TO_AT_SIGN = r"""[^\s/@"']*+(?:/(?!/)[^\s/@"']*+)*(?:@[^\s/"']*)?(?=@)"""
 
-_CARD_RUN = r"[2-6](?<![\w.-][2-6])(?=(?:[ -]?[0-9]){12})[0-9]*(?:[ -][0-9]+)*(?![\w-])"
+_CARD_RUN = r"[2-6](?:(?<![\w.-][2-6])|(?<=\\[nrt][2-6]))(?=(?:[ -]?[0-9]){12})[0-9]*(?:[ -][0-9]+)*(?![\w-])"
 _CARD_GROUPS = r"[0-9]{13,19}|[0-9]{4}(?:[ -][0-9]{4}){3}|[0-9]{4}[ -][0-9]{6}[ -][0-9]{4,5}"
 # A lookahead, because numbers that overlap are all looked at.
 _CARD_IN_RUN = re.compile(rf"(?<![0-9-])(?=({_CARD_GROUPS})(?![0-9-]))")
@@ -173,12 +176,12 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
     "headers": (  # before `tokens`, which would take the first word of a value
         _Pattern(
             ("authorization", "x-api-key", "x-auth-token"),
-            re.compile(rf"(?i)(\b{_HEADERS}{_EQUALS_OR_COLON}){_HEADER_VALUE}"),
+            re.compile(rf"(?i)({_WORD}{_HEADERS}{_EQUALS_OR_COLON}){_HEADER_VALUE}"),
             _keep_first_group,
         ),
         _Pattern(
             ("cookie",),
-            re.compile(rf"(?i)(\b{_COOKIES}{_EQUALS_OR_COLON}){_NAMED_VALUE}{_HEADER_VALUE}"),
+            re.compile(rf"(?i)({_WORD}{_COOKIES}{_EQUALS_OR_COLON}){_NAMED_VALUE}{_HEADER_VALUE}"),
             _keep_first_group,
         ),
         # Names and values in pairs, as ASGI has them. A colon follows a name.
@@ -191,7 +194,7 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
         ),
         _Pattern(
             ("bearer", "basic"),
-            re.compile(rf"(?i)(\b(?:bearer|basic)\s{{1,3}}){_HAS_DIGIT}[\w.~+/=-]{{8,}}"),
+            re.compile(rf"(?i)({_WORD}(?:bearer|basic)\s{{1,3}}){_HAS_DIGIT}[\w.~+/=-]{{8,}}"),
             _keep_first_group,
         ),
     ),
@@ -205,7 +208,9 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
             ),
             _keep_first_group,
         ),
-        _Pattern(("eyj",), re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.eyJ[\w-]{5,}\.[\w-]*")),
+        _Pattern(
+            ("eyj",), re.compile(r"(?:(?<![\w-])|(?<=\\[nrt]))eyJ[\w-]{5,}\.eyJ[\w-]{5,}\.[\w-]*")
+        ),
     ),
     "urls": (
         _Pattern(
@@ -216,16 +221,18 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
     ),
     "cards": (_Pattern(tuple("23456"), re.compile(_CARD_RUN), _hide_card_numbers),),
     "cloud-keys": (
-        _Pattern(("akia", "asia"), re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
-        _Pattern(("aiza", "ya29."), re.compile(r"\b(?:AIza[\w-]{35}|ya29\.[\w-]{20,512})")),
+        _Pattern(("akia", "asia"), re.compile(rf"{_WORD}(?:AKIA|ASIA)[A-Z0-9]{{16}}\b")),
+        _Pattern(
+            ("aiza", "ya29."), re.compile(rf"{_WORD}(?:AIza[\w-]{{35}}|ya29\.[\w-]{{20,512}})")
+        ),
         _Pattern(
             ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"),
             re.compile(
-                r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_\w{22,255}|glpat-[\w-]{20,64})"
+                rf"{_WORD}(?:gh[pousr]_[A-Za-z0-9]{{36,255}}|github_pat_\w{{22,255}}|glpat-[\w-]{{20,64}})"
             ),
         ),
-        _Pattern(("xox",), re.compile(r"\bxox[abeoprs]-[\w-]{10,250}")),
-        _Pattern(("k_live_", "k_test_"), re.compile(r"\b[prs]k_(?:live|test)_\w{16,250}")),
+        _Pattern(("xox", "xapp-"), re.compile(rf"{_WORD}x(?:ox[a-z]|app)-[\w-]{{10,250}}")),
+        _Pattern(("k_live_", "k_test_"), re.compile(rf"{_WORD}[prs]k_(?:live|test)_\w{{16,250}}")),
         _Pattern(
             ("accountkey=", "sharedaccesskey="),
             re.compile(r"(?i)((?:account|sharedaccess)key=)[a-z0-9+/]{20,512}={0,2}"),

@@ -83,6 +83,7 @@ IN_TEXTS = {
         "key AIza" + "x" * 35,
         "ghp_" + "a1" * 20,
         "xoxb-1234567890-abcdef",
+        "xapp-1-A0123456789-abcdef",
         "sk_live_" + "a" * 24,
         "AccountName=a;AccountKey=" + "A1b2" * 12 + "==;",
     ],
@@ -135,6 +136,18 @@ def test_a_rule_finds_its_secrets_in_texts(rule: str, text: str) -> None:
     assert REDACTED in found
     assert SECRET not in found
     assert default(text) != text
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("text", [text for _, text in TEXTS if not set(text) & set("'\"\t")])
+def test_a_secret_is_found_behind_a_line_end_that_is_escaped(text: str, line_end: str) -> None:
+    """As in a request that `http.client` shows, or in JSON. What follows on its own line stays."""
+    lines = f"GET / HTTP/1.1{line_end}{text}{line_end}Host: x"
+    for shown in (repr(lines), repr(lines.encode()), json.dumps({"a": lines}), _nested(lines, 2)):
+        found = default(shown)
+        assert SECRET not in found
+        assert REDACTED in found
+        assert "Host: x" in found
 
 
 def test_a_rule_that_is_not_named_finds_nothing() -> None:
