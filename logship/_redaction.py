@@ -104,7 +104,7 @@ class _Pattern(NamedTuple):
 
 
 # Where a word begins: also behind the letter of a line end that JSON or Python has escaped.
-_WORD = r"(?:\b|(?<=\\[nrt]))"
+_WORD = r"(?<!\w(?<!\\[nrt]))"
 
 # Parts of the patterns for what has a name. JSON in a string escapes its quotation marks: each
 # time, n backslashes before a mark become 2n + 1, or 2n as Python shows them.
@@ -135,12 +135,19 @@ def _quoted_with_escaped(mark: str, backslashes: int) -> str:
 _PREFIX = r"[bru]{0,2}"  # of text or bytes, as Python shows them
 _QUOTED = rf"""{_PREFIX}(?:{_quoted_with('"')}|{_quoted_with("'")})"""
 _HAS_DIGIT = r"""(?=[^\s0-9]{0,80}[0-9])"""
+_IN_BARE = r"""[^\s"'\\,;&(){}\[\]<>]"""
+_NO_SECRET = rf"(?:\[redacted\]|(?:none|null|true|false)(?!{_IN_BARE}))"
 # A bracket may begin a secret, or a placeholder such as `<password>`, which has no digit.
-_BARE = rf"""(?!\[redacted\])(?:[(<\[{{&]{{1,3}}{_HAS_DIGIT})?{_MARK}?[^\s"'\\,;&(){{}}\[\]<>]+"""
+_BARE = rf"""(?!{_NO_SECRET})(?:[(<\[{{&]{{1,3}}{_HAS_DIGIT})?{_MARK}?{_IN_BARE}+"""
 
-_NAMES_OF_PASSWORDS = r"(?:(?:passw(?:or)?d|pwd)[0-9]{0,2}|passphrase)"
-_NAMES_OF_KEYS = r"(?:secret|token|credentials?|(?:api|access|secret|private|signing)[_-]?key)"
+_NUMBER = r"(?:_?[0-9]{1,2})?"
+_NAMES_OF_PASSWORDS = rf"(?:passw(?:or)?d|pwd|passphrase){_NUMBER}"
+_KEYS = r"(?:api|access|secret|private|signing)[_-]?key"
+_NAMES_OF_KEYS = rf"(?:secret|token|credentials?|{_KEYS}){_NUMBER}"
 _TOKEN_HINTS = ("secret", "token", "credential", "key")
+# An option of a command stands before its value as a word of a line, or of a list.
+_OPTION = r"--(?:[a-z]{1,20}-){0,3}"
+_BETWEEN_WORDS = rf"(?: {{1,3}}(?={_MARK}|(?!-){_HAS_DIGIT})|{_MARK},\s{{0,3}}(?={_MARK}))"
 
 # `HTTP_` begins a header's name in WSGI and CGI.
 _HEADERS = r"(?:(?:http_(?:proxy_)?|proxy-)?authorization|x-api-key|x-auth-token)"
@@ -160,7 +167,8 @@ _URL_USER = r"""\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@"'\[]{0,256}:"""
 _PORT = r"[0-9]{0,5}/"
 _UP_TO_AT_SIGN = r"""[^\s/@"']*+(?:/(?!/)[^\s/@"']*+)*(?:@[^\s/"']*)?(?=@)"""
 
-_CARD_RUN = r"[2-6](?:(?<![\w.-][2-6])|(?<=\\[nrt][2-6]))(?=(?:[ -]?[0-9]){12})[0-9]*(?:[ -][0-9]+)*(?![\w-])"
+_CARD_BEGINS = r"[2-6](?<![\w.-](?<!\\[nrt])[2-6])"
+_CARD_RUN = rf"{_CARD_BEGINS}(?=(?:[ -]?[0-9]){{12}})[0-9]*(?:[ -][0-9]+)*(?![\w-])"
 _CARD_GROUPS = r"[0-9]{13,19}|[0-9]{4}(?:[ -][0-9]{4}){3}|[0-9]{4}[ -][0-9]{6}[ -][0-9]{4,5}"
 # A lookahead, because numbers that overlap are all looked at.
 _CARD_IN_RUN = re.compile(rf"(?<![0-9-])(?=({_CARD_GROUPS})(?![0-9-]))")
@@ -169,7 +177,10 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
     "passwords": (
         _Pattern(
             ("pass", "pwd"),
-            re.compile(rf"(?i)({_NAMES_OF_PASSWORDS}{_EQUALS_OR_COLON})(?:{_QUOTED}|{_BARE})"),
+            re.compile(
+                rf"(?i)({_NAMES_OF_PASSWORDS}{_EQUALS_OR_COLON}"
+                rf"|{_OPTION}{_NAMES_OF_PASSWORDS}{_BETWEEN_WORDS})(?:{_QUOTED}|{_BARE})"
+            ),
             _keep_first_group,
         ),
     ),
@@ -204,13 +215,12 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
             _TOKEN_HINTS,
             re.compile(
                 rf"(?i)({_NAMES_OF_KEYS}(?:{_EQUALS_OR_COLON}(?={_QUOTED})|{_EQUALS}(?={_BARE})|:(?=\S)"
-                rf"|:{_BLANKS}{_HAS_DIGIT}))(?:{_QUOTED}|{_BARE})"
+                rf"|:{_BLANKS}{_HAS_DIGIT})|{_OPTION}{_NAMES_OF_KEYS}{_BETWEEN_WORDS})"
+                rf"(?:{_QUOTED}|{_BARE})"
             ),
             _keep_first_group,
         ),
-        _Pattern(
-            ("eyj",), re.compile(r"(?:(?<![\w-])|(?<=\\[nrt]))eyJ[\w-]{5,}\.eyJ[\w-]{5,}\.[\w-]*")
-        ),
+        _Pattern(("eyj",), re.compile(r"(?<![\w-](?<!\\[nrt]))eyJ[\w-]{5,}\.eyJ[\w-]{5,}\.[\w-]*")),
     ),
     "urls": (
         _Pattern(
