@@ -41,6 +41,7 @@ IN_TEXTS = {
         f'password="""{SECRET}"""',
         *(f"password = {bracket}{SECRET}" for bracket in "([{<&"),
         f"password          = {SECRET}",
+        f"\x1b[36mpassword\x1b[0m=\x1b[35m{SECRET}\x1b[0m",
         f"Password:\t\t\t\t{SECRET}",
         f"password1={SECRET}&password_2={SECRET}",
         f"mysql --password {SECRET} -u app",
@@ -55,6 +56,7 @@ IN_TEXTS = {
         f"client_secret = {SECRET}",
         f"aws_secret_access_key={SECRET}",
         f"the token: {SECRET}",
+        f"\x1b[36mtoken\x1b[0m=\x1b[35m{SECRET}\x1b[0m",
         f"token1={SECRET}&api_key_2={SECRET}",
         f"tool --api-key {SECRET} --client-secret {SECRET}",
         f"['tool', '--auth-token', '{SECRET}']",
@@ -151,7 +153,7 @@ def test_a_rule_finds_its_secrets_in_texts(rule: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-@pytest.mark.parametrize("text", [text for _, text in TEXTS if not set(text) & set("'\"\t")])
+@pytest.mark.parametrize("text", [text for _, text in TEXTS if not set(text) & set("'\"\t\x1b")])
 def test_a_secret_is_found_behind_a_line_end_that_is_escaped(text: str, line_end: str) -> None:
     """As in a request that `http.client` shows, or in JSON. What follows on its own line stays."""
     lines = f"GET / HTTP/1.1{line_end}{text}{line_end}Host: x"
@@ -160,6 +162,14 @@ def test_a_secret_is_found_behind_a_line_end_that_is_escaped(text: str, line_end
         assert SECRET not in found
         assert REDACTED in found
         assert "Host: x" in found
+
+
+@pytest.mark.parametrize("color", ["\x1b[1m", "\x1b[35m", "\x1b[1;35m"])
+@pytest.mark.parametrize(("rule", "text"), TEXTS)
+def test_a_secret_is_found_in_color(rule: str, text: str, color: str) -> None:
+    found = redactor(rule, plain_value)(f"{color}{text}\x1b[0m")
+    assert REDACTED in found
+    assert SECRET not in found
 
 
 def test_a_rule_that_is_not_named_finds_nothing() -> None:
@@ -175,6 +185,8 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 def test_a_text_keeps_what_is_around_a_secret() -> None:
     assert default(f"a password='{SECRET}' b") == f"a password='{REDACTED}' b"
+    colored = "\x1b[36mtoken\x1b[0m=\x1b[35m{}\x1b[0m n=1"  # as structlog prints it
+    assert default(colored.format(SECRET)) == colored.format(REDACTED)
     as_json = json.dumps({"user": "x", "password": SECRET, "n": 1})
     assert json.loads(default(as_json)) == {"user": "x", "password": REDACTED, "n": 1}
 
@@ -237,7 +249,7 @@ def test_a_header_ends_where_the_text_that_quotes_it_ends(text: str, value: str)
         *("4 ", "4111 ", "4-1", "4111111111111111 ", "41 1111-"),
         *("a://b:c/", "a://b:c@", "://b:", "a://b:/@", "a.b+"),
         *("\\", '\\"', '"', "pwd=", 'pwd=\\"', 'pwd=\\\\\\"a', 'pwd="""', "pwd=" + " " * 60),
-        *("token: ", "token" + " " * 60, 'token=\\"', "token='\\"),
+        *("token: ", "token" + " " * 60, "token=\x1b[1m", 'token=\\"', "token='\\"),
         *("cookie:", 'cookie:a="', "cookie:a=\\", 'cookie:a="\\"', 'authorization:"=', "http_"),
         *("-----BEGIN PGP PRIVATE KEY", "-----BEGIN PRIVATE KEY BLOCK-----"),
     ],
