@@ -103,12 +103,17 @@ class _Pattern(NamedTuple):
     replace: Replace = _keep_nothing
 
 
+# A letter that belongs to no word: of an escaped line end, or the `m` of a terminal's color.
+_NO_LETTER = r"(?:(?<!\\[nrt])(?<![\[;][0-9]m)(?<![\[;][0-9]{2}m))"
+_WORD = rf"(?<!\w{_NO_LETTER})"  # its beginning
+
 # Parts of the patterns for what has a name. JSON in a string escapes its quotation marks: each
 # time, n backslashes before a mark become 2n + 1, or 2n as Python shows them.
 _MARK = r"""(?:\\{0,14}["'])"""
 _QUOTATION_MARK = re.compile(_MARK)
 _LENGTH = "{1,65536}"
-_BLANKS = r"(?:[ \t]{4,60}|\s{0,3})"  # a table has many
+_COLORS = r"(?:\x1b\[[0-9;]{0,20}m){0,3}"  # of a terminal
+_BLANKS = rf"(?:[ \t]{{4,60}}|\s{{0,3}}){_COLORS}"  # a table has many blanks
 _EQUALS = rf"""\\{{0,14}}["']?{_BLANKS}=(?!=)>?{_BLANKS}"""
 _EQUALS_OR_COLON = rf"""\\{{0,14}}["']?{_BLANKS}(?:=(?!=)>?|:){_BLANKS}"""
 
@@ -132,12 +137,19 @@ def _quoted_with_escaped(mark: str, backslashes: int) -> str:
 _PREFIX = r"[bru]{0,2}"  # of text or bytes, as Python shows them
 _QUOTED = rf"""{_PREFIX}(?:{_quoted_with('"')}|{_quoted_with("'")})"""
 _HAS_DIGIT = r"""(?=[^\s0-9]{0,80}[0-9])"""
+_IN_BARE = r"""[^\s"'\\,;&(){}\[\]<>\x1b]"""
+_NO_SECRET = rf"(?:\[redacted\]|(?:none|null|true|false)(?!{_IN_BARE}))"
 # A bracket may begin a secret, or a placeholder such as `<password>`, which has no digit.
-_BARE = rf"""(?!\[redacted\])(?:[(<\[{{&]{{1,3}}{_HAS_DIGIT})?{_MARK}?[^\s"'\\,;&(){{}}\[\]<>]+"""
+_BARE = rf"""(?!{_NO_SECRET})(?:[(<\[{{&]{{1,3}}{_HAS_DIGIT})?{_MARK}?{_IN_BARE}+"""
 
-_NAMES_OF_PASSWORDS = r"(?:(?:passw(?:or)?d|pwd)[0-9]{0,2}|passphrase)"
-_NAMES_OF_KEYS = r"(?:secret|token|credentials?|(?:api|access|secret|private|signing)[_-]?key)"
+_NUMBER = r"(?:_?[0-9]{1,2})?"
+_NAMES_OF_PASSWORDS = rf"(?:passw(?:or)?d|pwd|passphrase){_NUMBER}"
+_KEYS = r"(?:api|access|secret|private|signing)[_-]?key"
+_NAMES_OF_KEYS = rf"(?:secret|token|credentials?|{_KEYS}){_NUMBER}"
 _TOKEN_HINTS = ("secret", "token", "credential", "key")
+# An option of a command stands before its value as a word of a line, or of a list.
+_OPTION = r"--(?:[a-z]{1,20}-){0,3}"
+_BETWEEN_WORDS = rf"(?: {{1,3}}(?={_MARK}|(?!-){_HAS_DIGIT})|{_MARK},\s{{0,3}}(?={_MARK}))"
 
 # `HTTP_` begins a header's name in WSGI and CGI.
 _HEADERS = r"(?:(?:http_(?:proxy_)?|proxy-)?authorization|x-api-key|x-auth-token)"
@@ -147,17 +159,19 @@ _SECRET_HEADER = re.compile(rf"(?i){_HEADERS}|{_COOKIES}")
 # A header's value without quotation marks ends where the text that quotes the header does. A mark
 # behind `=` belongs to the value, unless what follows shows that it ends the text.
 _QUOTED_PARAMETER = r"""=\\{0,14}"(?:"|[^\s,;"')}\]][^"\r\n]*"?)"""
-_REST_OF_HEADER = rf"""(?:[^\r\n"'\\=]++|{_QUOTED_PARAMETER}|=|\\++(?!["']))+"""
+_REST_OF_HEADER = rf"""(?:[^\r\n"'\\=]++|{_QUOTED_PARAMETER}|=|\\++(?!["'nr]))+"""
 _OPENING_MARK = f"(?:{_PREFIX}{_MARK})?"
 _HEADER_VALUE = rf"(?!\s|\[redacted\])(?:{_QUOTED}|{_OPENING_MARK}{_REST_OF_HEADER})"
 _NAMED_VALUE = rf"""(?={_OPENING_MARK}[^\s=;,"']{{1,100}}=)"""
 
-_URL_USER = r"""\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@"'\[]{0,256}:"""
+# A color, such as `35m`, may stand before the scheme.
+_URL_USER = r"""\b[a-z0-9][a-z0-9+.-]{1,24}://[^\s/:@"'\[]{0,256}:"""
 # A password may have `/` and `@` in it. A port has neither, and `//` begins another URL.
 _PORT = r"[0-9]{0,5}/"
 _UP_TO_AT_SIGN = r"""[^\s/@"']*+(?:/(?!/)[^\s/@"']*+)*(?:@[^\s/"']*)?(?=@)"""
 
-_CARD_RUN = r"[2-6](?<![\w.-][2-6])(?=(?:[ -]?[0-9]){12})[0-9]*(?:[ -][0-9]+)*(?![\w-])"
+_CARD_BEGINS = rf"[2-6](?<![\w.-]{_NO_LETTER}[2-6])"
+_CARD_RUN = rf"{_CARD_BEGINS}(?=(?:[ -]?[0-9]){{12}})[0-9]*(?:[ -][0-9]+)*(?![\w-])"
 _CARD_GROUPS = r"[0-9]{13,19}|[0-9]{4}(?:[ -][0-9]{4}){3}|[0-9]{4}[ -][0-9]{6}[ -][0-9]{4,5}"
 # A lookahead, because numbers that overlap are all looked at.
 _CARD_IN_RUN = re.compile(rf"(?<![0-9-])(?=({_CARD_GROUPS})(?![0-9-]))")
@@ -166,19 +180,25 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
     "passwords": (
         _Pattern(
             ("pass", "pwd"),
-            re.compile(rf"(?i)({_NAMES_OF_PASSWORDS}{_EQUALS_OR_COLON})(?:{_QUOTED}|{_BARE})"),
+            re.compile(
+                rf"(?i)({_NAMES_OF_PASSWORDS}{_EQUALS_OR_COLON}"
+                rf"|{_OPTION}{_NAMES_OF_PASSWORDS}{_BETWEEN_WORDS})(?:{_QUOTED}|{_BARE})"
+            ),
             _keep_first_group,
         ),
     ),
     "headers": (  # before `tokens`, which would take the first word of a value
+        # A search is twice as fast if it looks at a letter before it looks behind.
         _Pattern(
             ("authorization", "x-api-key", "x-auth-token"),
-            re.compile(rf"(?i)(\b{_HEADERS}{_EQUALS_OR_COLON}){_HEADER_VALUE}"),
+            re.compile(rf"(?i)((?=[ahpx]){_WORD}{_HEADERS}{_EQUALS_OR_COLON}){_HEADER_VALUE}"),
             _keep_first_group,
         ),
         _Pattern(
             ("cookie",),
-            re.compile(rf"(?i)(\b{_COOKIES}{_EQUALS_OR_COLON}){_NAMED_VALUE}{_HEADER_VALUE}"),
+            re.compile(
+                rf"(?i)((?=[chs]){_WORD}{_COOKIES}{_EQUALS_OR_COLON}){_NAMED_VALUE}{_HEADER_VALUE}"
+            ),
             _keep_first_group,
         ),
         # Names and values in pairs, as ASGI has them. A colon follows a name.
@@ -191,7 +211,7 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
         ),
         _Pattern(
             ("bearer", "basic"),
-            re.compile(rf"(?i)(\b(?:bearer|basic)\s{{1,3}}){_HAS_DIGIT}[\w.~+/=-]{{8,}}"),
+            re.compile(rf"(?i)({_WORD}(?:bearer|basic)\s{{1,3}}){_HAS_DIGIT}[\w.~+/=-]{{8,}}"),
             _keep_first_group,
         ),
     ),
@@ -201,11 +221,14 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
             _TOKEN_HINTS,
             re.compile(
                 rf"(?i)({_NAMES_OF_KEYS}(?:{_EQUALS_OR_COLON}(?={_QUOTED})|{_EQUALS}(?={_BARE})|:(?=\S)"
-                rf"|:{_BLANKS}{_HAS_DIGIT}))(?:{_QUOTED}|{_BARE})"
+                rf"|:{_BLANKS}{_HAS_DIGIT})|{_OPTION}{_NAMES_OF_KEYS}{_BETWEEN_WORDS})"
+                rf"(?:{_QUOTED}|{_BARE})"
             ),
             _keep_first_group,
         ),
-        _Pattern(("eyj",), re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.eyJ[\w-]{5,}\.[\w-]*")),
+        _Pattern(
+            ("eyj",), re.compile(rf"(?<![\w-]{_NO_LETTER})eyJ[\w-]{{5,}}\.eyJ[\w-]{{5,}}\.[\w-]*")
+        ),
     ),
     "urls": (
         _Pattern(
@@ -216,16 +239,18 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
     ),
     "cards": (_Pattern(tuple("23456"), re.compile(_CARD_RUN), _hide_card_numbers),),
     "cloud-keys": (
-        _Pattern(("akia", "asia"), re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
-        _Pattern(("aiza", "ya29."), re.compile(r"\b(?:AIza[\w-]{35}|ya29\.[\w-]{20,512})")),
+        _Pattern(("akia", "asia"), re.compile(rf"{_WORD}(?:AKIA|ASIA)[A-Z0-9]{{16}}\b")),
+        _Pattern(
+            ("aiza", "ya29."), re.compile(rf"{_WORD}(?:AIza[\w-]{{35}}|ya29\.[\w-]{{20,512}})")
+        ),
         _Pattern(
             ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"),
             re.compile(
-                r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_\w{22,255}|glpat-[\w-]{20,64})"
+                rf"{_WORD}(?:gh[pousr]_[A-Za-z0-9]{{36,255}}|github_pat_\w{{22,255}}|glpat-[\w-]{{20,64}})"
             ),
         ),
-        _Pattern(("xox",), re.compile(r"\bxox[abeoprs]-[\w-]{10,250}")),
-        _Pattern(("k_live_", "k_test_"), re.compile(r"\b[prs]k_(?:live|test)_\w{16,250}")),
+        _Pattern(("xox", "xapp-"), re.compile(rf"{_WORD}x(?:ox[a-z]|app)-[\w-]{{10,250}}")),
+        _Pattern(("k_live_", "k_test_"), re.compile(rf"{_WORD}[prs]k_(?:live|test)_\w{{16,250}}")),
         _Pattern(
             ("accountkey=", "sharedaccesskey="),
             re.compile(r"(?i)((?:account|sharedaccess)key=)[a-z0-9+/]{20,512}={0,2}"),

@@ -45,7 +45,9 @@ class RedactedConsole(logging.StreamHandler[Any]):
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record."""
         try:
-            shown = self._client.intake.shown(self._fields(record), time.time_ns())
+            intake = self._client.intake
+            shown = intake.shown(self._fields(record), time.time_ns())
+            shown = None if shown is None else intake.readable(shown)
         except Exception as error:
             if is_interruption(error):
                 raise

@@ -41,8 +41,13 @@ IN_TEXTS = {
         f'password="""{SECRET}"""',
         *(f"password = {bracket}{SECRET}" for bracket in "([{<&"),
         f"password          = {SECRET}",
+        f"\x1b[36mpassword\x1b[0m=\x1b[35m{SECRET}\x1b[0m",
         f"Password:\t\t\t\t{SECRET}",
-        f"password1={SECRET}&password2={SECRET}",
+        f"password1={SECRET}&password_2={SECRET}",
+        f"mysql --password {SECRET} -u app",
+        f"mysql --db-password '{SECRET}'",
+        f"Command '['mysql', '--password', '{SECRET}', '-u', 'app']' returned 1",
+        f'["mysql", "--password", "{SECRET}"]',
         f'{{\\"password\\": \\"{SECRET} and its end is cut off',
     ],
     "tokens": [
@@ -51,6 +56,10 @@ IN_TEXTS = {
         f"client_secret = {SECRET}",
         f"aws_secret_access_key={SECRET}",
         f"the token: {SECRET}",
+        f"\x1b[36mtoken\x1b[0m=\x1b[35m{SECRET}\x1b[0m",
+        f"token1={SECRET}&api_key_2={SECRET}",
+        f"tool --api-key {SECRET} --client-secret {SECRET}",
+        f"['tool', '--auth-token', '{SECRET}']",
         f"{{'token': {SECRET.encode()!r}}}",
         f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.{SECRET}",
     ],
@@ -83,6 +92,7 @@ IN_TEXTS = {
         "key AIza" + "x" * 35,
         "ghp_" + "a1" * 20,
         "xoxb-1234567890-abcdef",
+        "xapp-1-A0123456789-abcdef",
         "sk_live_" + "a" * 24,
         "AccountName=a;AccountKey=" + "A1b2" * 12 + "==;",
     ],
@@ -100,6 +110,11 @@ NO_SECRETS = [
     "password is missing",
     "password=<password>",
     "password={password}",
+    "password=None, token=null, secret=True",
+    '{"password": null, "token": null}',
+    "tool [--password PASSWORD] [--token TOKEN]",
+    "--password is needed; --token, --secret1, --user too",
+    "tool --password --retries 3",
     "fields: ['password', 'email']",
     "basic authentication failed",
     "cookie: not found",
@@ -137,6 +152,26 @@ def test_a_rule_finds_its_secrets_in_texts(rule: str, text: str) -> None:
     assert default(text) != text
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("text", [text for _, text in TEXTS if not set(text) & set("'\"\t\x1b")])
+def test_a_secret_is_found_behind_a_line_end_that_is_escaped(text: str, line_end: str) -> None:
+    """As in a request that `http.client` shows, or in JSON. What follows on its own line stays."""
+    lines = f"GET / HTTP/1.1{line_end}{text}{line_end}Host: x"
+    for shown in (repr(lines), repr(lines.encode()), json.dumps({"a": lines}), _nested(lines, 2)):
+        found = default(shown)
+        assert SECRET not in found
+        assert REDACTED in found
+        assert "Host: x" in found
+
+
+@pytest.mark.parametrize("color", ["\x1b[1m", "\x1b[35m", "\x1b[1;35m"])
+@pytest.mark.parametrize(("rule", "text"), TEXTS)
+def test_a_secret_is_found_in_color(rule: str, text: str, color: str) -> None:
+    found = redactor(rule, plain_value)(f"{color}{text}\x1b[0m")
+    assert REDACTED in found
+    assert SECRET not in found
+
+
 def test_a_rule_that_is_not_named_finds_nothing() -> None:
     for rule, text in TEXTS:
         other = "urls" if rule == "cards" else "cards"
@@ -150,6 +185,8 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 def test_a_text_keeps_what_is_around_a_secret() -> None:
     assert default(f"a password='{SECRET}' b") == f"a password='{REDACTED}' b"
+    colored = "\x1b[36mtoken\x1b[0m=\x1b[35m{}\x1b[0m n=1"  # as structlog prints it
+    assert default(colored.format(SECRET)) == colored.format(REDACTED)
     as_json = json.dumps({"user": "x", "password": SECRET, "n": 1})
     assert json.loads(default(as_json)) == {"user": "x", "password": REDACTED, "n": 1}
 
@@ -212,7 +249,7 @@ def test_a_header_ends_where_the_text_that_quotes_it_ends(text: str, value: str)
         *("4 ", "4111 ", "4-1", "4111111111111111 ", "41 1111-"),
         *("a://b:c/", "a://b:c@", "://b:", "a://b:/@", "a.b+"),
         *("\\", '\\"', '"', "pwd=", 'pwd=\\"', 'pwd=\\\\\\"a', 'pwd="""', "pwd=" + " " * 60),
-        *("token: ", "token" + " " * 60, 'token=\\"', "token='\\"),
+        *("token: ", "token" + " " * 60, "token=\x1b[1m", 'token=\\"', "token='\\"),
         *("cookie:", 'cookie:a="', "cookie:a=\\", 'cookie:a="\\"', 'authorization:"=', "http_"),
         *("-----BEGIN PGP PRIVATE KEY", "-----BEGIN PRIVATE KEY BLOCK-----"),
     ],

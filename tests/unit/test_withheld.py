@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from logship._installation.console import console_handler
 from logship._installation.handler import Handler
 from logship._reasons import WITHHELD
 from logship.errors import ClientClosed
@@ -122,3 +124,23 @@ async def test_the_asyncio_client_withholds_too(sidecar: Sidecar, stderr: Stderr
         await client.send_many([secret(2), {"message": "kept"}])
         assert (await client.flush(10)).all_acked
     assert gaps(sidecar) == [[1, 2, WITHHELD]]
+
+
+class Unreadable:
+    def __str__(self) -> str:
+        raise ValueError("a bug in the application")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(b"a text", "a text"), (Unreadable(), "<Unreadable: ")]
+)
+def test_the_console_shows_what_a_function_returns_as_it_is_shipped(
+    sidecar: Sidecar, stderr: Stderr, value: Any, shown: str
+) -> None:
+    client = a_background_client(sidecar, stderr, redact=lambda _: {"message": value})
+    console, text = console_handler(client), io.StringIO()
+    assert isinstance(console, logging.StreamHandler)
+    console.setStream(text)
+    console.handle(logging.LogRecord("shop", logging.ERROR, "", 1, "hello", None, None))
+    assert f"ERROR : {shown}" in text.getvalue()
+    client.close(timeout=10)
