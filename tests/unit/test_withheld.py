@@ -50,7 +50,7 @@ def returns_a_list(record: Any) -> Any:
 def test_a_withheld_record_is_counted_and_declared(
     sidecar: Sidecar, stderr: Stderr, redact: Callable[[Any], Any]
 ) -> None:
-    client = a_background_client(sidecar, stderr, redact=redact)
+    client = a_background_client(sidecar, stderr, redact=redact, linger_seconds=60.0)
     assert client.emit({"message": "first"})
     assert not client.emit(secret(1))
     client.send(secret(2))  # it was taken, as far as the caller is concerned
