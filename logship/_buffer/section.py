@@ -33,8 +33,10 @@ application's `__del__`, which may want a lock that this very producer holds: wa
 deadlock. A section takes microseconds, so nothing waits for so long in any other case; only a spool
 may make a file in it, if no segment is ready."""
 
-DECISION_PATIENCE_SECONDS = 0.5
-"""So long a call waits to be told whether its record was numbered while intake ended."""
+DECISION_PATIENCE_SECONDS = 2.0
+"""So long a call waits to be told whether its record was numbered while intake ended. On a busy
+machine that was seen to take 1.5 seconds. A call that has waited in vain reports its record as
+refused, and the record may be delivered all the same."""
 
 _NO_LIMIT = -1.0
 

@@ -109,14 +109,14 @@ def test_a_call_while_intake_ends_does_not_wait_for_a_holder_that_waits_for_it()
     buffer = a_buffer()
     application_lock = threading.Lock()
     application_lock.acquire()
-    with held_elsewhere(buffer, lambda: application_lock.acquire(timeout=2.0)):
+    with held_elsewhere(buffer, lambda: application_lock.acquire(timeout=20.0)):
         threading.Thread(target=buffer.close_intake, daemon=True).start()
         wait_until(lambda: buffer.intake_closed, "intake ends")
         began = time.monotonic()
         buffer.offer("t", body(1))
         seconds = time.monotonic() - began
         application_lock.release()
-    assert seconds < 1.0
+    assert seconds < 10.0
 
 
 def test_a_record_beyond_the_promises_is_on_stderr(
