@@ -21,9 +21,19 @@ def conditions(options: dict[str, Any]) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpus": os.cpu_count(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
+        "commit": commit(),
         "versions": {name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
         "options": options,
     }
+
+
+def commit() -> str:
+    """Return the commit of this checkout, with `-dirty` if files differ; empty outside of one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"]
+    try:
+        return run_to_end(command, 60).stdout.strip()
+    except OSError:  # there is no git
+        return ""
 
 
 def server_version(executable: str) -> str:

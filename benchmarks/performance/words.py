@@ -97,7 +97,8 @@ def versions_line(measured: Measured) -> str:
     """Return what was measured, and into which servers."""
     found = measured.conditions
     versions = [f"{name} {version}" for name, version in found.get("versions", {}).items()]
-    return ", ".join([*versions, *found.get("servers", {}).values()])
+    commit = [f"commit {found['commit']}"] if found.get("commit") else []
+    return ", ".join([*commit, *versions, *found.get("servers", {}).values()])
 
 
 def _options(options: Mapping[str, Any]) -> str:

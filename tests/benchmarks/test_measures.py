@@ -15,6 +15,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from benchmarks.conditions import commit
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.environments import aiofluent_python
 from benchmarks.performance.figures import FIGURES
@@ -67,6 +68,7 @@ def run(name: str, job: Job) -> Measured:
     """Take a measure; what it names is known, and nothing that it measures is free."""
     measured = MEASURES[name].run(job)
     assert measured.conditions["options"]["effort"] == LEAST
+    assert measured.conditions["commit"] == commit()
     for sample in measured.samples:
         assert sample.figure in FIGURES
     return measured

@@ -158,12 +158,19 @@ def test_goals_of_nothing_are_not_measured() -> None:
 
 def test_text_of_results_is_no_markup() -> None:
     wild = '<wild a="1">&'
-    measured = Measured({"versions": {wild: wild}, "options": {wild: wild}}, notes=[wild])
+    found = {"commit": wild, "versions": {wild: wild}, "options": {wild: wild}}
+    measured = Measured(found, notes=[wild])
     measured.add(0, wild, wild, call_ns=1.0)
     for name in ("handler", "throughput"):
         text = page_of({name: measured})
         assert "<wild" not in text
         assert text.count("&lt;wild a=&quot;1&quot;&gt;&amp;") > 5
+
+
+def test_the_page_names_the_commit_that_was_measured() -> None:
+    assert (
+        "commit 1a2b3c4d" in Page(page_of({"wire": Measured({"commit": "1a2b3c4d"})})).texts["wire"]
+    )
 
 
 def test_a_measure_without_values_has_no_plot_and_no_error() -> None:
