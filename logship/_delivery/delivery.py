@@ -22,6 +22,10 @@ Fluent Bit ack in order, and a server with several workers reorders by milliseco
 HURRIED_OVERTAKEN_TIMEOUT_SECONDS = 2.0
 """The same while draining."""
 
+IDLE_SECONDS = 30.0
+"""A connection that ends after so long with nothing to ack was closed for being idle. Balancers do
+that, most after 50 seconds or more. A proxy whose server is away closes sooner."""
+
 
 class Delivery(Generic[HandleT]):
     """The state of one client's delivery.
@@ -152,8 +156,11 @@ class Delivery(Generic[HandleT]):
         lost = [flight.chunk for flight in self._inflight.values()]
         self._inflight.clear()
         text = f"lost the connection to {self.endpoint} ({reason}); unacked chunks are sent again"
+        was_idle = not lost and now_seconds >= self._taken_at_seconds + IDLE_SECONDS
+        if not lost:
+            self._taken_at_seconds = now_seconds  # a silence begins now, if there is one
         self._judge(lost)
-        if self._acked_on_this_connection:  # a restart, not a broken server
+        if self._acked_on_this_connection or was_idle:  # a restart, not a broken server
             self._attempts.try_at_once(now_seconds, has_stalled=has_stalled)
         else:
             self._attempts.try_next(now_seconds)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from logship._delivery.actions import Connect, Disconnect, Quarantine, Release, Send, Warn
 from logship._delivery.attempts import UNANSWERED_FAILURES, UNANSWERED_SECONDS
-from logship._delivery.delivery import Delivery
+from logship._delivery.delivery import IDLE_SECONDS, Delivery
 from logship._delivery.states import TRANSITIONS, Event, State
 from logship._settings import Endpoint
 from tests.unit.accounts import QUICK
@@ -302,6 +302,21 @@ def test_failover_goes_round_and_an_ack_leads_back_to_the_first() -> None:
     delivery.acked(2.0, ["c0"])
     delivery.connection_lost(3.0, "restarting")
     assert delivery.timer(3.0) == [Connect(FIRST)]
+
+
+def test_a_connection_that_was_closed_because_it_was_idle_is_no_failure() -> None:
+    """Balancers do that every minute; a server that closes at once is left for the next."""
+    source = Source()
+    delivery, _ = ready(source, endpoints=(FIRST, SECOND))
+    now = 0.0
+    for _ in range(3):
+        now += IDLE_SECONDS
+        assert delivery.connection_lost(now, "closed") == []
+        assert delivery.silent_seconds(now + 1.0) == 1.0, "before, nothing was to be taken"
+        assert delivery.timer(now) == [Connect(FIRST)]
+        assert delivery.connected(now) == []
+    delivery.connection_lost(now + IDLE_SECONDS - 0.1, "closed too soon")
+    assert delivery.endpoint == SECOND
 
 
 def test_a_sidecar_that_has_stopped_acking_is_left_for_the_next() -> None:
