@@ -18,6 +18,8 @@ RESERVED_PREFIX = "logship_"
 FLAT_TYPES = frozenset({str, int, bool, type(None)})
 """Types that need no look at the value; what is wrong with one (size, surrogates) msgpack finds."""
 
+_CONTAINER_TYPES = frozenset({dict, list, tuple})
+
 NAMES: set[str] = set()
 """Names of fields seen before that are plain text and not reserved; bounded by forgetting all."""
 
@@ -87,16 +89,16 @@ def _is_ordinary(name: str) -> bool:
 
 
 def _plain_container(value: Any, depth_left: int, nodes_left: list[int]) -> Any:
-    """Return a private copy of a list or mapping that is plain."""
+    """Return a private copy of a mapping, a list or a tuple that is plain; of a tuple as a list."""
     kind = type(value)
-    if (kind is not dict and kind is not list) or not depth_left:
+    if kind not in _CONTAINER_TYPES or not depth_left:
         raise NotPlain
     nodes_left[0] -= len(value) + 1
     if nodes_left[0] < 0:
         raise NotPlain
     if kind is dict:
         return plain_copy(value, depth_left - 1, nodes_left)
-    return [_plain(each, depth_left - 1, nodes_left) for each in value.copy()]
+    return [_plain(each, depth_left - 1, nodes_left) for each in list(value)]
 
 
 def _plain(value: Any, depth_left: int, nodes_left: list[int]) -> Any:
