@@ -375,6 +375,10 @@ def test_a_command_that_looks_at_logs_before_the_program(
         (["sh", "-c", "a # don't; b\nexec b # it's"], set()),
         (["sh", "-c", "echo 'exec b'; b"], {"shell-entrypoint"}),
         (["sh", "-c", "exec 'a' | b"], {"shell-entrypoint"}),
+        (["logship", "run", "--", "sh", "-c", "a; b"], {"shell-entrypoint"}),
+        (["logship", "run", "--tag", "a", "--", "npm", "start"], {"npm-entrypoint"}),
+        (["tini", "--", "logship", "run", "--", "./start.sh"], {"script-entrypoint"}),
+        (["logship", "run", "--signal-group", "--", "./start.sh"], set()),
     ],
 )
 def test_a_first_process(words: list[str], rules: set[str]) -> None:
@@ -648,3 +652,41 @@ def test_an_aggregator_beside_the_sidecar_has_another_port(
     deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_HOST", host)
     deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_PORT", port)
     assert rules_of(deployment) == rules
+
+
+def test_gunicorns_command_line_wins_over_its_variable() -> None:
+    deployment = base("compose")
+    deployment.app["command"] = ["gunicorn", "--graceful-timeout", "30", "-w", "2", "app:app"]
+    deployment.app["mem_limit"] = "512m"
+    deployment.set_variable("GUNICORN_CMD_ARGS", "--graceful-timeout 5 -w 500")
+    assert not rules_of(deployment)
+    deployment.app["command"] = ["gunicorn", "app:app"]
+    assert rules_of(deployment) == {"graceful-timeout", "memory-sum"}
+
+
+def test_a_spool_that_is_named_to_run_is_on_a_volume_too() -> None:
+    """`run` recovers the spool of its own that it makes where none is named."""
+    deployment = base("compose")
+    deployment.app |= {"command": ["logship", "run", "--", "app"], "volumes": []}
+    assert rules_of(deployment) == {"spool-volume"}
+    del deployment.app["environment"]["LOGSHIP_SPOOL_DIR"]
+    assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize("rule", ["memory-sum", "spool-volume"])
+def test_a_size_that_may_come_from_elsewhere_is_no_finding(rule: str) -> None:
+    deployment = base("kubernetes")
+    if rule == "memory-sum":
+        deployment.app["command"] = ["uvicorn", "app:app", "--workers", "40"]
+    else:
+        deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
+    assert rules_of(deployment) == {rule}
+    deployment.app["envFrom"] = [{"configMapRef": {"name": "logship"}}]
+    assert not rules_of(deployment)
+
+
+def test_a_recoverer_fills_no_spool() -> None:
+    deployment = base("kubernetes")
+    deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
+    deployment.set_variable("LOGSHIP_SPOOL_BYTES_MAX", "32MiB")
+    assert not rules_of(deployment)
