@@ -690,3 +690,30 @@ def test_a_recoverer_fills_no_spool() -> None:
     deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
     deployment.set_variable("LOGSHIP_SPOOL_BYTES_MAX", "32MiB")
     assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("USERNAME", "web"), ("TLS_KEY", "/run/key.pem"), ("TLS_CA", "/etc/ca.pem")]
+)
+def test_variables_from_elsewhere_may_complete_those_of_the_file(name: str, value: str) -> None:
+    """A password and a shared key, a certificate, an endpoint with TLS."""
+    deployment = base("kubernetes")
+    deployment.set_variable(f"LOGSHIP_{name}", value)
+    assert rules_of(deployment) == {"wrong-setting"}
+    deployment.app["envFrom"] = [{"secretRef": {"name": "logship"}}]
+    assert not rules_of(deployment)
+
+
+def test_a_wrong_value_is_one_whatever_comes_from_elsewhere() -> None:
+    deployment = base("kubernetes")
+    deployment.set_variable("LOGSHIP_OVERFLOW", "drop")
+    deployment.set_variable("LOGSHIP_TIME_KEY", "message")
+    deployment.app["envFrom"] = [{"secretRef": {"name": "logship"}}]
+    (found,) = judge("a.json", deployment.text).findings
+    assert (found.rule, "LOGSHIP_OVERFLOW" in found.effect) == ("wrong-setting", True)
+
+
+def test_the_application_may_name_the_sidecars_port_for_doctor() -> None:
+    deployment = base("compose")
+    deployment.set_variable("LOGSHIP_SIDECAR_METRICS_PORT", "2021")
+    assert not rules_of(deployment)
