@@ -654,44 +654,6 @@ def test_an_aggregator_beside_the_sidecar_has_another_port(
     assert rules_of(deployment) == rules
 
 
-def test_gunicorns_command_line_wins_over_its_variable() -> None:
-    deployment = base("compose")
-    deployment.app["command"] = ["gunicorn", "--graceful-timeout", "30", "-w", "2", "app:app"]
-    deployment.app["mem_limit"] = "512m"
-    deployment.set_variable("GUNICORN_CMD_ARGS", "--graceful-timeout 5 -w 500")
-    assert not rules_of(deployment)
-    deployment.app["command"] = ["gunicorn", "app:app"]
-    assert rules_of(deployment) == {"graceful-timeout", "memory-sum"}
-
-
-def test_a_spool_that_is_named_to_run_is_on_a_volume_too() -> None:
-    """`run` recovers the spool of its own that it makes where none is named."""
-    deployment = base("compose")
-    deployment.app |= {"command": ["logship", "run", "--", "app"], "volumes": []}
-    assert rules_of(deployment) == {"spool-volume"}
-    del deployment.app["environment"]["LOGSHIP_SPOOL_DIR"]
-    assert not rules_of(deployment)
-
-
-@pytest.mark.parametrize("rule", ["memory-sum", "spool-volume"])
-def test_a_size_that_may_come_from_elsewhere_is_no_finding(rule: str) -> None:
-    deployment = base("kubernetes")
-    if rule == "memory-sum":
-        deployment.app["command"] = ["uvicorn", "app:app", "--workers", "40"]
-    else:
-        deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
-    assert rules_of(deployment) == {rule}
-    deployment.app["envFrom"] = [{"configMapRef": {"name": "logship"}}]
-    assert not rules_of(deployment)
-
-
-def test_a_recoverer_fills_no_spool() -> None:
-    deployment = base("kubernetes")
-    deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
-    deployment.set_variable("LOGSHIP_SPOOL_BYTES_MAX", "32MiB")
-    assert not rules_of(deployment)
-
-
 @pytest.mark.parametrize(
     ("name", "value"), [("USERNAME", "web"), ("TLS_KEY", "/run/key.pem"), ("TLS_CA", "/etc/ca.pem")]
 )
@@ -713,7 +675,83 @@ def test_a_wrong_value_is_one_whatever_comes_from_elsewhere() -> None:
     assert (found.rule, "LOGSHIP_OVERFLOW" in found.effect) == ("wrong-setting", True)
 
 
+@pytest.mark.parametrize(
+    ("mode", "is_fargate"), [("host", False), ("bridge", False), ("none", False), ("awsvpc", True)]
+)
+def test_fargate_has_no_other_network_mode_than_awsvpc(mode: str, *, is_fargate: bool) -> None:
+    deployment = base("ecs", "web.json")
+    del deployment.document["requiresCompatibilities"]
+    deployment.document["networkMode"] = mode
+    deployment.sidecar["stopTimeout"] = 300
+    del deployment.app["logConfiguration"]
+    of_fargate = {"stop-timeout-limit", "stderr-driver"}
+    assert rules_of(deployment) & of_fargate == (of_fargate if is_fargate else set())
+
+
+def test_gunicorns_command_line_wins_over_its_variable() -> None:
+    deployment = base("compose")
+    deployment.app["command"] = ["gunicorn", "--graceful-timeout", "30", "-w", "2", "app:app"]
+    deployment.app["mem_limit"] = "512m"
+    deployment.set_variable("GUNICORN_CMD_ARGS", "--graceful-timeout 5 -w 500")
+    assert not rules_of(deployment)
+    deployment.app["command"] = ["gunicorn", "app:app"]
+    assert rules_of(deployment) == {"graceful-timeout", "memory-sum"}
+
+
+@pytest.mark.parametrize("kind", ["s3", "file"])
+def test_the_init_image_of_aws_may_add_routes(kind: str) -> None:
+    deployment = base("ecs", "web.json")
+    deployment.sidecar["firelensConfiguration"] = {"type": "fluentbit"}
+    deployment.recoverer["logConfiguration"] = {"logDriver": "awsfirelens"}
+    assert "tag-route" in rules_of(deployment)
+    deployment.set_sidecar_variable(f"aws_fluent_bit_init_{kind}_1", "x")
+    assert "tag-route" not in rules_of(deployment)
+
+
+@pytest.mark.parametrize("name", ["catalog-router", "fluent-design"])
+def test_a_name_that_only_resembles_a_sidecars_is_an_applications(name: str) -> None:
+    deployment = base("compose")
+    services = deployment.document["services"]
+    services[name] = services.pop("application")
+    assert not rules_of(deployment)
+
+
 def test_the_application_may_name_the_sidecars_port_for_doctor() -> None:
     deployment = base("compose")
     deployment.set_variable("LOGSHIP_SIDECAR_METRICS_PORT", "2021")
+    assert not rules_of(deployment)
+
+
+def test_a_spool_that_is_named_to_run_is_on_a_volume_too() -> None:
+    """`run` recovers the spool of its own that it makes where none is named."""
+    deployment = base("compose")
+    deployment.app |= {"command": ["logship", "run", "--", "app"], "volumes": []}
+    assert rules_of(deployment) == {"spool-volume"}
+    del deployment.app["environment"]["LOGSHIP_SPOOL_DIR"]
+    assert not rules_of(deployment)
+
+
+def test_an_empty_user_of_compose_is_that_of_the_image() -> None:
+    deployment = base("compose")
+    for service in (deployment.app, deployment.recoverer):
+        service |= {"volumes": ["./spool:/spool"], "user": "${USER_ID:-}"}
+    assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize("rule", ["memory-sum", "spool-volume"])
+def test_a_size_that_may_come_from_elsewhere_is_no_finding(rule: str) -> None:
+    deployment = base("kubernetes")
+    if rule == "memory-sum":
+        deployment.app["command"] = ["uvicorn", "app:app", "--workers", "40"]
+    else:
+        deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
+    assert rules_of(deployment) == {rule}
+    deployment.app["envFrom"] = [{"configMapRef": {"name": "logship"}}]
+    assert not rules_of(deployment)
+
+
+def test_a_recoverer_fills_no_spool() -> None:
+    deployment = base("kubernetes")
+    deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
+    deployment.set_variable("LOGSHIP_SPOOL_BYTES_MAX", "32MiB")
     assert not rules_of(deployment)
