@@ -34,9 +34,8 @@ def _depends_on(unit: Unit) -> Iterator[Mistake]:
         if is_application and "LOGSHIP_SPOOL_DIR" in container.environment:
             wanted.append(recoverers)
         for others in wanted:
-            lacking = [each for each in others if each.name != container.name]
-            if lacking and needs.isdisjoint(each.name for each in others):
-                yield _missing(unit, container, lacking[0])
+            if others and needs.isdisjoint(each.name for each in others):
+                yield _missing(unit, container, others[0])
 
 
 def _missing(unit: Unit, container: Container, other: Container) -> Mistake:
