@@ -755,3 +755,20 @@ def test_a_recoverer_fills_no_spool() -> None:
     deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
     deployment.set_variable("LOGSHIP_SPOOL_BYTES_MAX", "32MiB")
     assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize("command", ["chown -R 10001 /spool", "ls -l /spool"])
+def test_a_container_that_runs_first_may_give_the_spool_to_the_user(command: str) -> None:
+    deployment = base("kubernetes")
+    claim = {"name": "spool", "persistentVolumeClaim": {"claimName": "spool"}}
+    deployment.pod["volumes"][0] = claim
+    mounts = [{"name": "spool", "mountPath": "/spool"}]
+    prepare = {"name": "prepare", "image": "busybox", "command": ["sh", "-c", command]}
+    deployment.pod["initContainers"].insert(0, {**prepare, "volumeMounts": mounts})
+    assert rules_of(deployment) == (set() if "chown" in command else {"spool-owner"})
+
+
+def test_a_user_that_only_the_image_names_may_be_the_right_one() -> None:
+    deployment = base("kubernetes")
+    del deployment.recoverer["securityContext"]
+    assert not rules_of(deployment)

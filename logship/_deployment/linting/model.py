@@ -121,7 +121,7 @@ class Container:
         memory_bytes: Its limit, or its task's.
         log_driver: Of its own stdout and stderr; None for the platform's default.
         log_options: Of that driver.
-        user: As written, `10001:10001`; None for the image's user.
+        user: As written, `10001:10001`; `non-root` if no more is said; None for the image's user.
         mounts: Its volumes.
         nofile_soft: How many descriptors it may open; None for the platform's default.
         is_firelens: Whether ECS makes its configuration.

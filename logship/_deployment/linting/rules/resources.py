@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, in_mib
@@ -12,6 +13,7 @@ from logship._deployment.linting.rules.rule import error, warning
 from logship._settings import MIB, buffer_bytes_for
 
 _NOFILE_MIN = 4096
+_CHANGES_OWNER = re.compile(r"\bch(own|mod)\b")
 _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
 
 
@@ -81,13 +83,24 @@ def _spool_owner(unit: Unit) -> Iterator[Mistake]:
         mount = _spool_mount(container)
         if mount is None or container.runs_as_root is not False:
             continue
-        if mount.kind is Volume.BIND or (mount.kind is Volume.CLAIM and unit.group is None):
+        is_roots = mount.kind is Volume.BIND or (mount.kind is Volume.CLAIM and unit.group is None)
+        if is_roots and not _is_given_away(unit, mount):
             effect = (
                 f"{mount.path} belongs to root and the container runs as {container.user}: the "
                 "spool cannot be written, and records are only in memory"
             )
             yield Mistake(container.name, effect, _owned(unit, container))
     yield from _strangers(unit)
+
+
+def _is_given_away(unit: Unit, mount: Mount) -> bool:
+    """Return whether a container with the same volume changes an owner or a mode."""
+    return any(
+        each.name == mount.name
+        for other in unit.containers
+        if _CHANGES_OWNER.search(other.line)
+        for each in other.mounts
+    )
 
 
 def _strangers(unit: Unit) -> Iterator[Mistake]:
@@ -97,7 +110,8 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
         for other in unit.applications:
             same = mount and any(each.name == mount.name for each in other.mounts)
             users = [each.user and each.user.partition(":")[0] for each in (recoverer, other)]
-            if same and None not in users and users[0] != users[1] and not recoverer.runs_as_root:
+            is_known = {None, "non-root"}.isdisjoint(users)
+            if same and is_known and users[0] != users[1] and not recoverer.runs_as_root:
                 effect = (
                     f"{recoverer.name} runs as {users[0]} and {other.name} as {users[1]}: logship "
                     "opens no spool of another user, so records of a killed process stay there"

@@ -19,7 +19,7 @@ from logship.errors import SettingsError
 
 _PREFIX = "LOGSHIP_"
 _ENVIRONMENT = ("environment", "env", "ENV")
-_REFERENCES = ("$", "{{", "arn:", "/", "<")
+_REFERENCES = ("$", "{{", "arn:", "vault:", "op://", "/", "<")
 """What a value begins with that stands for a secret and is none."""
 _OF_DOCTOR = "LOGSHIP_SIDECAR_METRICS_PORT"
 """`logship doctor` reads it in the container of the application."""
