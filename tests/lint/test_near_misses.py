@@ -772,3 +772,16 @@ def test_a_user_that_only_the_image_names_may_be_the_right_one() -> None:
     deployment = base("kubernetes")
     del deployment.recoverer["securityContext"]
     assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize(("seconds", "rules"), [(35, set()), (34, {"depends-on"})])
+def test_a_plain_sidecar_may_sleep_until_the_application_has_stopped(
+    seconds: int, rules: set[str]
+) -> None:
+    """The application has 5 s of sleep in its hook, and 30 for logship."""
+    deployment = base("kubernetes")
+    deployment.sidecar["lifecycle"] = {"preStop": {"sleep": {"seconds": seconds}}}
+    del deployment.sidecar["restartPolicy"]
+    deployment.pod["containers"].append(deployment.sidecar)
+    deployment.pod["initContainers"] = []
+    assert rules_of(deployment) == rules
