@@ -280,7 +280,10 @@ def test_a_part_of_a_configuration_belongs_to_the_inputs_beside_it(
 def test_a_configuration_beside_a_deployment_may_be_another_programs() -> None:
     """It forwards what it reads elsewhere: that is no record of logship."""
     deployment = base("compose")
-    text = "[INPUT]\nName {}\nstorage.type filesystem\n[OUTPUT]\nName forward\nRetry_Limit false\n"
+    text = (
+        "[INPUT]\nName {}\nstorage.type filesystem\n"
+        "[OUTPUT]\nName forward\nRetry_Limit false\nRequire_ack_response on\n"
+    )
     deployment.document["configs"] = {"other.conf": {"content": text.format("tail")}}
     assert not rules_of(deployment)
     deployment.document["configs"]["other.conf"]["content"] = text.format("forward")
@@ -785,3 +788,29 @@ def test_a_plain_sidecar_may_sleep_until_the_application_has_stopped(
     deployment.pod["containers"].append(deployment.sidecar)
     deployment.pod["initContainers"] = []
     assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(
+    ("option", "rules"),
+    [
+        *(("", {"forward-ack"}), ("require_ack_response false", {"forward-ack"})),
+        *(("require_ack_response", set()), ("require_ack_response yes", set())),
+        *(("@include server.conf", set()), ("require_ack_response \"#{ENV['A']}\"", set())),
+        ("require_ack_response \"#{ENV['A'] || 'false'}\"", {"forward-ack"}),
+    ],
+)
+def test_a_fluentd_that_forwards_waits_for_acks(option: str, rules: set[str]) -> None:
+    buffer = "<buffer>\n@type file\n</buffer>"
+    text = f"{FORWARD}<match **>\n@type forward\n{option}\n{buffer}\n</match>\n"
+    assert {each.rule for each in judge("a.conf", text).findings} == rules
+
+
+@pytest.mark.parametrize("option", ["Upstream nodes.conf", "Require_ack_response ${ACKS}"])
+def test_the_acks_of_a_fluent_bit_may_be_set_elsewhere(option: str) -> None:
+    text = (
+        "[INPUT]\nName forward\nstorage.type filesystem\n[OUTPUT]\nName forward\n"
+        "Retry_Limit false\nretain_metadata_in_forward_mode false\n"
+    )
+    (found,) = judge("a.conf", text).findings
+    assert (found.rule, found.change) == ("forward-ack", "require_ack_response true")
+    assert not judge("a.conf", f"{text}{option}\n").findings

@@ -392,6 +392,7 @@ CLASSIC = """\
     Name          FORWARD
     Match         *
     Retry_Limit   no_limits
+    Require_Ack_Response  True
     Tag           $kubernetes['namespace']
     {}
 [OUTPUT]
