@@ -30,12 +30,9 @@ def _ignored(text: str) -> Ignored:
 
 
 def _explain(context: click.Context, parameter: click.Parameter, name: str | None) -> None:
-    if name is None:
-        return
-    if name not in RULES:
-        raise click.BadParameter(f"{name!r} is not a rule; the rules are {', '.join(RULES)}")
-    show(explained(RULES[name]))
-    context.exit()
+    if name is not None:
+        show(explained(RULES[name]))
+        context.exit()
 
 
 @click.command(short_help="Find mistakes in deployment files that would lose logs.")
@@ -59,6 +56,7 @@ def _explain(context: click.Context, parameter: click.Parameter, name: str | Non
 @click.option("--spot", is_flag=True, help="The ECS tasks run on Fargate Spot.")
 @click.option(
     "--explain",
+    type=click.Choice([*RULES]),
     metavar="RULE",
     is_eager=True,
     expose_value=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logship._delivery.drain import RESERVE_SECONDS_MIN, SPILL_SECONDS_PER_BYTE
+from logship._delivery.drain import DrainPlan, Progress
 from logship._process.clock import margin_seconds
 from logship._settings import BUFFER_BYTES_MIN, MIB
 
@@ -26,11 +26,9 @@ def drain_budget_seconds(
     The rest is a margin before SIGKILL, and the time to write a full buffer to stderr. What is on a
     spool need not be written there.
     """
-    reserve = RESERVE_SECONDS_MIN
-    if not has_spool:
-        reserve = max(reserve, buffer_bytes * SPILL_SECONDS_PER_BYTE)
-    sending = stop_timeout_seconds - margin_seconds(stop_timeout_seconds)
-    return sending - min(reserve, stop_timeout_seconds / 2)
+    full = Progress(None, is_hopeful=True, bytes_to_spill=0 if has_spool else buffer_bytes)
+    reserve = DrainPlan.until(0.0, stop_timeout_seconds).reserve_seconds(full)
+    return stop_timeout_seconds - margin_seconds(stop_timeout_seconds) - reserve
 
 
 def fair_buffer_bytes(memory_bytes: int, workers: int) -> int:

@@ -24,6 +24,7 @@ from logship._process.clock import StopClock
 from logship._recover import Recoverer, RecoveryReport
 from logship._run.private_directory import OPEN_AS_TMP, PrivateDirectory
 from logship._settings import SPOOL_BYTES_MIN, Settings, variable_name
+from logship._spool.files import OPEN_DIRECTORY, closing
 from logship._spool.progress import RecoveryCounters
 from logship._spool.volumes import filesystem_of
 from logship._stderr.last_resort import LastResort
@@ -52,11 +53,8 @@ def _make_for_all_users(pages: Path) -> None:
     """Make a directory in which, as in /tmp, each user owns only their own files."""
     with contextlib.suppress(OSError):  # it is there already; or the first page says why not
         pages.mkdir(mode=0o700)
-        descriptor = os.open(pages, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
+        with closing(os.open(pages, OPEN_DIRECTORY)) as descriptor:
             os.fchmod(descriptor, OPEN_AS_TMP)
-        finally:
-            os.close(descriptor)
 
 
 def environment_for(

@@ -20,6 +20,7 @@ from pathlib import Path
 from logship._run.processes import exit_code_of_zombie, holders_of, name_of, open_files
 from logship._run.statuses import Death
 from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
+from logship._spool.files import READ_FILE, closing, pread_all
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.orphans import remember, unknown_owner
 from logship._spool.slots import read_streams
@@ -162,12 +163,8 @@ class Witness:
 
 def is_free(lock: Path) -> bool:
     """Return whether a lock exists and is free: its owner is dead, and not recovered."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(descriptor)
+    with contextlib.suppress(OSError), closing(os.open(lock, READ_FILE)) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     return False
 
@@ -178,20 +175,14 @@ def _has_left(directory: Path) -> bool:
     A process that logged nothing leaves a spool without a stream.
     """
     try:
-        data = _read(directory / STREAMS, STREAMS_BYTES)
+        with closing(os.open(directory / STREAMS, READ_FILE)) as descriptor:
+            data = pread_all(descriptor, STREAMS_BYTES, 0)
     except FileNotFoundError:
         return directory.exists()
     except OSError:
         return True
     found = read_streams(data, bytes.fromhex(directory.name))
     return bool(found.streams or found.damages or found.refused)
-
-
-def _read(path: Path, bytes_max: int) -> bytes:
-    """Return the beginning of a file; does not wait if it is a pipe."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-        return file.read(bytes_max) or b""
 
 
 def _exit_code_of(descriptor: int) -> int | None:

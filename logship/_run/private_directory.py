@@ -20,6 +20,7 @@ from typing import Self
 from logship._run.death_watcher import is_free
 from logship._settings import Endpoint
 from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME
+from logship._spool.files import READ_FILE
 from logship._spool.quarantine import QUARANTINE
 from logship._spool.volumes import SUPERVISED
 
@@ -203,7 +204,7 @@ def _taken_lock(path: Path) -> int | None:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             return None
         name = path / SUPERVISED
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(name, READ_FILE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), name.lstat()):  # else it was removed

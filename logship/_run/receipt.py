@@ -20,6 +20,7 @@ from typing import Any
 
 from logship._buffer.counters import DrainReport
 from logship._recover import RecoveryReport
+from logship._spool.files import closing
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +132,12 @@ class Receipt:
     def _append(self, text: bytes) -> None:
         """Write to a stream without waiting: it may have no reader, and we are about to end."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        descriptor = os.open(self._name, flags | self._no_follow, dir_fd=self._directory)
-        try:
+        opened = os.open(self._name, flags | self._no_follow, dir_fd=self._directory)
+        with closing(opened) as descriptor:
             if self._no_follow and stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise FileExistsError(errno.EEXIST, "a file has taken the place of the pipe")
             if os.write(descriptor, text) < len(text):
                 raise BlockingIOError(errno.EAGAIN, "its reader does not take all of it")
-        finally:
-            os.close(descriptor)
 
     def _replace(self, text: bytes) -> None:
         """Put a new file, of this user alone, in the place of the name."""

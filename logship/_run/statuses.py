@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from logship._signal_names import signal_name
+from logship._signal_names import signal_name, signals_named
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 """A shell's exit codes for a command that it cannot start."""
 
-_VIOLENT = frozenset(
-    {
-        signal.SIGKILL,
-        signal.SIGSEGV,
-        signal.SIGBUS,
-        signal.SIGILL,
-        signal.SIGFPE,
-        signal.SIGABRT,
-        signal.SIGSYS,
-        signal.SIGTRAP,
-        signal.SIGXCPU,
-        signal.SIGXFSZ,
-    }
+_VIOLENT = signals_named(
+    *("SIGKILL", "SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGSYS", "SIGTRAP"),
+    *("SIGXCPU", "SIGXFSZ"),
 )
 """Signals by which no program ends when it is told to stop."""
 

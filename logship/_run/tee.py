@@ -7,12 +7,10 @@ in the same way. If the reader closes its end, it gets nothing more, and shippin
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
 import stat
 
-_WRITE_BYTES_MAX = 64 * 1024
+from logship._stderr.writers import nonblocking_writer
 
 
 class Tee:
@@ -25,7 +23,14 @@ class Tee:
     def __init__(self, descriptor: int) -> None:
         self._rest = b""
         self._is_gone = False
-        self.descriptor, self._pieces_bytes_max = _reopened(descriptor)
+        self._writer = nonblocking_writer(descriptor)
+        mode = os.fstat(descriptor).st_mode
+        self._may_wait = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
+
+    @property
+    def descriptor(self) -> int:
+        """What can be polled for space."""
+        return self._writer.descriptor
 
     @property
     def waits(self) -> bool:
@@ -40,41 +45,15 @@ class Tee:
 
     def push(self) -> None:
         """Write as much of the rest as is taken now."""
-        view = memoryview(self._rest)
         try:
-            while view and self._takes_more():
-                view = view[os.write(self.descriptor, view[: self._pieces_bytes_max]) :]
-        except BlockingIOError:
-            pass
-        except OSError:  # closed, or a full disk: the records matter more
+            self._rest = self._rest[self._writer(self._rest) :]
+        except OSError:  # closed
             self.give_up()
-            return
-        self._rest = bytes(view)
+        if self._rest and not self._may_wait:  # a full disk: the records matter more
+            self.give_up()
 
     def give_up(self) -> int:
         """Take no more bytes, and drop the rest; return how many bytes that was."""
         left = len(self._rest)
         self._is_gone, self._rest = True, b""
         return left
-
-    def _takes_more(self) -> bool:
-        """Poll first, if a write could wait."""
-        if self._pieces_bytes_max > select.PIPE_BUF:
-            return True
-        poll = select.poll()
-        poll.register(self.descriptor, select.POLLOUT)
-        return bool(poll.poll(0))
-
-
-def _reopened(descriptor: int) -> tuple[int, int]:
-    """Return a descriptor whose writes do not wait, and how many bytes one of them may have.
-
-    O_NONBLOCK belongs to the open file, which other processes share, so a pipe or terminal is
-    opened again. If that fails, poll(2) promises room for PIPE_BUF bytes (pipe(7)).
-    """
-    with contextlib.suppress(OSError):
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return descriptor, _WRITE_BYTES_MAX  # never waits
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        return os.open(f"/proc/self/fd/{descriptor}", flags), _WRITE_BYTES_MAX
-    return descriptor, select.PIPE_BUF

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.documentation import commands, limits, metrics, reasons, settings
+from tests.documentation import commands, limits, metrics, reasons, rules, settings
 from tests.support.programs import REPOSITORY
 
 
@@ -51,6 +51,7 @@ PARTS = [
     Part("commands", "docs/cli.md", commands.sections),
     Part("metrics", "docs/metrics.md", metrics.table),
     Part("reasons", "docs/record.md", reasons.table),
+    Part("rules", "docs/lint.md", rules.table),
 ]
 
 if __name__ == "__main__":

@@ -42,6 +42,13 @@ CONFIGURATIONS = (
         "memory-buffer", f"{BIT}/logship.yaml", "storage.type: filesystem", "storage.type: memory"
     ),
     Edit("buffer-overflow", BUFFER, "action block", "action drop_oldest_chunk"),
+    Edit("forward-ack", f"{OUTPUTS}/aggregator.conf", "require_ack_response true", ""),
+    Edit(
+        "forward-ack",
+        f"{BIT}/outputs/aggregator.yaml",
+        "require_ack_response: true",
+        "require_ack_response: off",
+    ),
     Edit("retry-limit", BUFFER, "retry_forever true", "retry_max_times 5"),
     Edit("retry-limit", BUFFER, "retry_forever true", "retry_timeout 1h"),
     Edit("retry-limit", f"{BIT}/outputs/loki.yaml", "retry_limit: no_limits", "retry_limit: 3"),

@@ -238,7 +238,7 @@ _mode_non_blocking = put(
 
 
 def _compose_memory_buffer(deployment: Deployment) -> None:
-    text = "<label @OUTPUT>\n<match **>\n  @type forward\n</match>\n</label>\n"
+    text = "<label @OUTPUT>\n<match **>\n  @type s3\n</match>\n</label>\n"
     deployment.document["configs"] = {"fluent.conf": {"content": text}}
 
 
@@ -248,6 +248,7 @@ FORWARD_OUTPUT = """\
     Match        *
     Host         ${AGGREGATOR}
     Retry_Limit  no_limits
+    Require_Ack_Response  on
 """
 
 

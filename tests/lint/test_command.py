@@ -99,7 +99,7 @@ def test_a_comment_ignores_with_a_reason(
     tmp_path: Path, comment: str, exit_code: int, said: str
 ) -> None:
     path = tmp_path / "fluent.conf"
-    path.write_text(f"{comment}\n<match **>\n  @type forward\n</match>\n")
+    path.write_text(f"{comment}\n<match **>\n  @type s3\n</match>\n")
     result = lint(path, code=exit_code)
     assert said in result.output
 

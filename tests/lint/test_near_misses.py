@@ -280,7 +280,10 @@ def test_a_part_of_a_configuration_belongs_to_the_inputs_beside_it(
 def test_a_configuration_beside_a_deployment_may_be_another_programs() -> None:
     """It forwards what it reads elsewhere: that is no record of logship."""
     deployment = base("compose")
-    text = "[INPUT]\nName {}\nstorage.type filesystem\n[OUTPUT]\nName forward\nRetry_Limit false\n"
+    text = (
+        "[INPUT]\nName {}\nstorage.type filesystem\n"
+        "[OUTPUT]\nName forward\nRetry_Limit false\nRequire_ack_response on\n"
+    )
     deployment.document["configs"] = {"other.conf": {"content": text.format("tail")}}
     assert not rules_of(deployment)
     deployment.document["configs"]["other.conf"]["content"] = text.format("forward")
@@ -375,6 +378,10 @@ def test_a_command_that_looks_at_logs_before_the_program(
         (["sh", "-c", "a # don't; b\nexec b # it's"], set()),
         (["sh", "-c", "echo 'exec b'; b"], {"shell-entrypoint"}),
         (["sh", "-c", "exec 'a' | b"], {"shell-entrypoint"}),
+        (["logship", "run", "--", "sh", "-c", "a; b"], {"shell-entrypoint"}),
+        (["logship", "run", "--tag", "a", "--", "npm", "start"], {"npm-entrypoint"}),
+        (["tini", "--", "logship", "run", "--", "./start.sh"], {"script-entrypoint"}),
+        (["logship", "run", "--signal-group", "--", "./start.sh"], set()),
     ],
 )
 def test_a_first_process(words: list[str], rules: set[str]) -> None:
@@ -648,3 +655,162 @@ def test_an_aggregator_beside_the_sidecar_has_another_port(
     deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_HOST", host)
     deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_PORT", port)
     assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("USERNAME", "web"), ("TLS_KEY", "/run/key.pem"), ("TLS_CA", "/etc/ca.pem")]
+)
+def test_variables_from_elsewhere_may_complete_those_of_the_file(name: str, value: str) -> None:
+    """A password and a shared key, a certificate, an endpoint with TLS."""
+    deployment = base("kubernetes")
+    deployment.set_variable(f"LOGSHIP_{name}", value)
+    assert rules_of(deployment) == {"wrong-setting"}
+    deployment.app["envFrom"] = [{"secretRef": {"name": "logship"}}]
+    assert not rules_of(deployment)
+
+
+def test_a_wrong_value_is_one_whatever_comes_from_elsewhere() -> None:
+    deployment = base("kubernetes")
+    deployment.set_variable("LOGSHIP_OVERFLOW", "drop")
+    deployment.set_variable("LOGSHIP_TIME_KEY", "message")
+    deployment.app["envFrom"] = [{"secretRef": {"name": "logship"}}]
+    (found,) = judge("a.json", deployment.text).findings
+    assert (found.rule, "LOGSHIP_OVERFLOW" in found.effect) == ("wrong-setting", True)
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_fargate"), [("host", False), ("bridge", False), ("none", False), ("awsvpc", True)]
+)
+def test_fargate_has_no_other_network_mode_than_awsvpc(mode: str, *, is_fargate: bool) -> None:
+    deployment = base("ecs", "web.json")
+    del deployment.document["requiresCompatibilities"]
+    deployment.document["networkMode"] = mode
+    deployment.sidecar["stopTimeout"] = 300
+    del deployment.app["logConfiguration"]
+    of_fargate = {"stop-timeout-limit", "stderr-driver"}
+    assert rules_of(deployment) & of_fargate == (of_fargate if is_fargate else set())
+
+
+def test_gunicorns_command_line_wins_over_its_variable() -> None:
+    deployment = base("compose")
+    deployment.app["command"] = ["gunicorn", "--graceful-timeout", "30", "-w", "2", "app:app"]
+    deployment.app["mem_limit"] = "512m"
+    deployment.set_variable("GUNICORN_CMD_ARGS", "--graceful-timeout 5 -w 500")
+    assert not rules_of(deployment)
+    deployment.app["command"] = ["gunicorn", "app:app"]
+    assert rules_of(deployment) == {"graceful-timeout", "memory-sum"}
+
+
+@pytest.mark.parametrize("kind", ["s3", "file"])
+def test_the_init_image_of_aws_may_add_routes(kind: str) -> None:
+    deployment = base("ecs", "web.json")
+    deployment.sidecar["firelensConfiguration"] = {"type": "fluentbit"}
+    deployment.recoverer["logConfiguration"] = {"logDriver": "awsfirelens"}
+    assert "tag-route" in rules_of(deployment)
+    deployment.set_sidecar_variable(f"aws_fluent_bit_init_{kind}_1", "x")
+    assert "tag-route" not in rules_of(deployment)
+
+
+@pytest.mark.parametrize("name", ["catalog-router", "fluent-design"])
+def test_a_name_that_only_resembles_a_sidecars_is_an_applications(name: str) -> None:
+    deployment = base("compose")
+    services = deployment.document["services"]
+    services[name] = services.pop("application")
+    assert not rules_of(deployment)
+
+
+def test_the_application_may_name_the_sidecars_port_for_doctor() -> None:
+    deployment = base("compose")
+    deployment.set_variable("LOGSHIP_SIDECAR_METRICS_PORT", "2021")
+    assert not rules_of(deployment)
+
+
+def test_a_spool_that_is_named_to_run_is_on_a_volume_too() -> None:
+    """`run` recovers the spool of its own that it makes where none is named."""
+    deployment = base("compose")
+    deployment.app |= {"command": ["logship", "run", "--", "app"], "volumes": []}
+    assert rules_of(deployment) == {"spool-volume"}
+    del deployment.app["environment"]["LOGSHIP_SPOOL_DIR"]
+    assert not rules_of(deployment)
+
+
+def test_an_empty_user_of_compose_is_that_of_the_image() -> None:
+    deployment = base("compose")
+    for service in (deployment.app, deployment.recoverer):
+        service |= {"volumes": ["./spool:/spool"], "user": "${USER_ID:-}"}
+    assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize("rule", ["memory-sum", "spool-volume"])
+def test_a_size_that_may_come_from_elsewhere_is_no_finding(rule: str) -> None:
+    deployment = base("kubernetes")
+    if rule == "memory-sum":
+        deployment.app["command"] = ["uvicorn", "app:app", "--workers", "40"]
+    else:
+        deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
+    assert rules_of(deployment) == {rule}
+    deployment.app["envFrom"] = [{"configMapRef": {"name": "logship"}}]
+    assert not rules_of(deployment)
+
+
+def test_a_recoverer_fills_no_spool() -> None:
+    deployment = base("kubernetes")
+    deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
+    deployment.set_variable("LOGSHIP_SPOOL_BYTES_MAX", "32MiB")
+    assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize("command", ["chown -R 10001 /spool", "ls -l /spool"])
+def test_a_container_that_runs_first_may_give_the_spool_to_the_user(command: str) -> None:
+    deployment = base("kubernetes")
+    claim = {"name": "spool", "persistentVolumeClaim": {"claimName": "spool"}}
+    deployment.pod["volumes"][0] = claim
+    mounts = [{"name": "spool", "mountPath": "/spool"}]
+    prepare = {"name": "prepare", "image": "busybox", "command": ["sh", "-c", command]}
+    deployment.pod["initContainers"].insert(0, {**prepare, "volumeMounts": mounts})
+    assert rules_of(deployment) == (set() if "chown" in command else {"spool-owner"})
+
+
+def test_a_user_that_only_the_image_names_may_be_the_right_one() -> None:
+    deployment = base("kubernetes")
+    del deployment.recoverer["securityContext"]
+    assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize(("seconds", "rules"), [(35, set()), (34, {"depends-on"})])
+def test_a_plain_sidecar_may_sleep_until_the_application_has_stopped(
+    seconds: int, rules: set[str]
+) -> None:
+    """The application has 5 s of sleep in its hook, and 30 for logship."""
+    deployment = base("kubernetes")
+    deployment.sidecar["lifecycle"] = {"preStop": {"sleep": {"seconds": seconds}}}
+    del deployment.sidecar["restartPolicy"]
+    deployment.pod["containers"].append(deployment.sidecar)
+    deployment.pod["initContainers"] = []
+    assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(
+    ("option", "rules"),
+    [
+        *(("", {"forward-ack"}), ("require_ack_response false", {"forward-ack"})),
+        *(("require_ack_response", set()), ("require_ack_response yes", set())),
+        *(("@include server.conf", set()), ("require_ack_response \"#{ENV['A']}\"", set())),
+        ("require_ack_response \"#{ENV['A'] || 'false'}\"", {"forward-ack"}),
+    ],
+)
+def test_a_fluentd_that_forwards_waits_for_acks(option: str, rules: set[str]) -> None:
+    buffer = "<buffer>\n@type file\n</buffer>"
+    text = f"{FORWARD}<match **>\n@type forward\n{option}\n{buffer}\n</match>\n"
+    assert {each.rule for each in judge("a.conf", text).findings} == rules
+
+
+@pytest.mark.parametrize("option", ["Upstream nodes.conf", "Require_ack_response ${ACKS}"])
+def test_the_acks_of_a_fluent_bit_may_be_set_elsewhere(option: str) -> None:
+    text = (
+        "[INPUT]\nName forward\nstorage.type filesystem\n[OUTPUT]\nName forward\n"
+        "Retry_Limit false\nretain_metadata_in_forward_mode false\n"
+    )
+    (found,) = judge("a.conf", text).findings
+    assert (found.rule, found.change) == ("forward-ack", "require_ack_response true")
+    assert not judge("a.conf", f"{text}{option}\n").findings

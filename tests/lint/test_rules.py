@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Iterator
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,16 +44,6 @@ def test_a_seeded_mistake_is_found_by_its_rule_alone(base: Base, mistake: Mistak
         assert finding.container
         assert finding.line is not None
         assert finding.line > 1 or base.platform == "ecs"  # the task begins in the first
-
-
-def test_the_table_in_the_docs_is_the_rules() -> None:
-    """In the code's order."""
-    text = (Path(ROOT) / "docs/lint.md").read_text()
-    rows = re.findall(r"^\| `([a-z-]+)` \| (.*) \| (.*) \| (.*) \| (.*) \|$", text, re.MULTILINE)
-    assert rows == [
-        (each.name, each.severity.value, each.finds, ", ".join(each.platforms), each.effect)
-        for each in RULES.values()
-    ]
 
 
 def test_what_is_said_of_a_rule_is_whole() -> None:
@@ -404,6 +392,7 @@ CLASSIC = """\
     Name          FORWARD
     Match         *
     Retry_Limit   no_limits
+    Require_Ack_Response  True
     Tag           $kubernetes['namespace']
     {}
 [OUTPUT]

@@ -169,7 +169,9 @@ def test_a_dockerfile_is_known_by_its_name_or_its_content(name: str, prefix: str
         assert found.rule == "shell-entrypoint"
 
 
-@pytest.mark.parametrize("value", ["true", "no", "0", "${KEY}", "/run/key", "arn:aws:x", "''"])
+@pytest.mark.parametrize(
+    "value", ["true", "no", "0", "${KEY}", "/run/key", "arn:aws:x", "vault:a#b", "op://a/b", "''"]
+)
 def test_what_is_no_secret_or_stands_elsewhere(value: str) -> None:
     text = f"FROM a\nENV ALLOW_EMPTY_PASSWORD={value}\n"
     assert not judge("Dockerfile", text).findings

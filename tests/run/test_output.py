@@ -180,6 +180,19 @@ def test_a_reader_of_tee_that_leaves_costs_no_record(runs: Runs) -> None:
     assert runs.messages == [str(number) for number in range(1, 2001)]
 
 
+def test_tee_to_a_full_disk_costs_no_record(runs: Runs) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*LOGSHIP, "run", "--tee", "--", "seq", "1", "5000"],
+            env=runs.environ,
+            stdout=full,
+            check=False,
+            timeout=60,
+        )
+    assert ended.returncode == 0
+    assert runs.messages == [str(number) for number in range(1, 5001)]
+
+
 def test_a_reader_of_tee_that_stops_reading_holds_up_the_command_but_not_the_end(
     both: Runs, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from logship._spool.directories import (
     make_spool_directory,
     open_spool_directory,
 )
+from logship._spool.files import closing
 from logship._spool.volumes import filesystem_of, volume_warning
 
 _TRIED_BYTES = 1 * MIB
@@ -89,11 +90,8 @@ def _tried(path: Path, wanted_bytes: int) -> Result:
 
 def _locks_work(path: Path, ours: ProcessDirectory) -> bool:
     """Return whether a locked directory cannot be taken over."""
-    parent = open_spool_directory(path)
-    try:
+    with closing(open_spool_directory(path)) as parent:
         taken = ProcessDirectory.take_over(parent, ours.name)
-    finally:
-        os.close(parent)
     if isinstance(taken, ProcessDirectory):
         taken.leave()
     return taken is NotTaken.LOCKED

@@ -47,7 +47,10 @@ def shell_script(container: Container) -> str | None:
 
 
 def _without_init(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words behind an init and `env`; none if the init signals the whole group."""
+    """Return the words behind what starts a program; none if that signals the whole group.
+
+    That is an init, `env` or `logship run`.
+    """
     if words and _base(words[0]) in _INITS:
         end = _end_of_options(words, _INIT_VALUES)
         if any(re.fullmatch(r"-\w*g\w*", each) for each in words[1:end]):
@@ -56,6 +59,9 @@ def _without_init(words: tuple[str, ...]) -> tuple[str, ...]:
     if words and _base(words[0]) == "env":
         words = words[_end_of_options(words, _ENV_VALUES) :]
         words = tuple(dropwhile(lambda word: "=" in word, words))
+    if words and _base(words[0]) == "logship" and "--" in words:
+        end = words.index("--")
+        words = () if "--signal-group" in words[:end] else words[end + 1 :]
     return words
 
 
@@ -93,7 +99,7 @@ def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
     given = option_of(container, "--stop-timeout")
     if given is not None:
         return number_or_none(given)
-    if container.is_unset(variable_name("stop_timeout_seconds")):
+    if container.is_empty(variable_name("stop_timeout_seconds")):
         return 9.0 if unit.platform == Platform.COMPOSE else 30.0
     settings = settings_with(container, "stop_timeout_seconds")
     return settings.stop_timeout_seconds if settings else None
@@ -101,11 +107,7 @@ def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
 
 def stop_signals(container: Container) -> set[int] | None:
     """Return the signals that ask logship to stop; None if the file does not show them."""
-    name = "LOGSHIP_STOP_SIGNALS"
-    text = "" if container.is_unset(name) else container.environment.get(name)
-    if text is None:
-        return None
-    settings = settings_from((name, text))
+    settings = settings_with(container, "stop_signals")
     if settings is None:
         return None
     mapped = (signal_number(word) for pair in _MAPPED.findall(container.line) for word in pair)
@@ -113,9 +115,10 @@ def stop_signals(container: Container) -> set[int] | None:
 
 
 def settings_with(container: Container, name: str) -> Settings | None:
-    """Return settings with one of a container; None if that is unset, unknown or wrong."""
-    text = container.value(variable_name(name))
-    return None if text is None else settings_from((variable_name(name), text))
+    """Return settings with one of a container; None if the file hides it, or it is wrong."""
+    variable = variable_name(name)
+    text = "" if container.is_unset(variable) else container.environment.get(variable)
+    return None if text is None else settings_from((variable, text))
 
 
 @functools.lru_cache(maxsize=16)
@@ -129,10 +132,9 @@ def settings_from(*variables: tuple[str, str]) -> Settings | None:
 
 def gunicorn_seconds(container: Container) -> float | None:
     """Return gunicorn's graceful timeout; None without gunicorn, or if the file hides it."""
-    if not _runs(container, "gunicorn"):
+    words = _words_of(container, "gunicorn")
+    if not words:
         return None
-    words = list(dropwhile(lambda word: _base(word) != "gunicorn", container.line.split()))
-    words += (container.value("GUNICORN_CMD_ARGS") or "").split()
     given = _option(words, ("--graceful-timeout",))
     if given is not None:
         return number_or_none(given)
@@ -141,17 +143,21 @@ def gunicorn_seconds(container: Container) -> float | None:
 
 def workers_of(container: Container) -> int:
     """Return how many processes of a container have a buffer; 1 if the file does not say."""
-    arguments = container.value("GUNICORN_CMD_ARGS") or ""
-    words = [*container.line.split(), *arguments.split()]
     for program, options in _WORKER_OPTIONS.items():
-        if _runs(container, program):
+        if words := _words_of(container, program):
             given = _option(words, options) or container.value("WEB_CONCURRENCY")
             return count_or_none(given) or 1
     return 1
 
 
-def _runs(container: Container, program: str) -> bool:
-    return any(_base(word) == program for word in container.line.split())
+def _words_of(container: Container, program: str) -> list[str]:
+    """Return a command's words from a program's name on; none if it does not start the program.
+
+    Those of gunicorn's variable come first, because its command line wins.
+    """
+    words = [*dropwhile(lambda word: _base(word) != program, container.line.split())]
+    variable = container.value("GUNICORN_CMD_ARGS") if program == "gunicorn" else None
+    return [*(variable or "").split(), *words] if words else []
 
 
 def _option(words: list[str], names: tuple[str, ...]) -> str | None:
@@ -173,8 +179,8 @@ def option_of(container: Container, name: str) -> str | None:
 
     What is behind `--` is for the command that `logship run` starts.
     """
-    words = dropwhile(lambda word: _base(word) != "logship", container.line.split())
-    return _option([*takewhile(lambda word: word != "--", words)], (name,))
+    words = takewhile(lambda word: word != "--", _words_of(container, "logship"))
+    return _option([*words], (name,))
 
 
 def _base(word: str) -> str:

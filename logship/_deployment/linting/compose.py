@@ -136,7 +136,7 @@ def _container(
         memory_bytes=_memory(service),
         log_driver=text_or_none(logging.get("driver"), f"{name}: driver"),
         log_options=texts(logging.get("options"), f"{name}: options"),
-        user=_value(service, "user"),
+        user=_value(service, "user") or None,
         mounts=tuple(_mounts(service, volumes)),
         nofile_soft=_nofile(service),
         has_health_check=_has_health_check(service),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections import ChainMap, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -194,35 +194,27 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield lines with those that continue them; comments and here-documents are left out."""
     found = _ESCAPE.match(text)
     escape = found[1] if found else "\\"
-    lines = text.split("\n")
-    last_index = {each.strip(): index for index, each in enumerate(lines)}
-    index = 0
-    while index < len(lines):
-        first = index
-        parts: list[str] = []
-        while index < len(lines):
-            each = lines[index].strip()
-            first = index if not parts else first
-            index += 1
-            if each.startswith("#") or (not each and parts):
-                continue
-            parts.append(each.removesuffix(escape))
-            if not each.endswith(escape):
-                break
-        whole = " ".join(parts)
-        yield first + 1, whole
-        if _TAKES_HEREDOC.match(whole):
-            for end in _HEREDOC.findall(whole):
-                index = _after(end, lines, index, last_index)
-
-
-def _after(end: str, lines: list[str], index: int, last_index: Mapping[str, int]) -> int:
-    """Return the index behind a here-document, if it has an end."""
-    if last_index.get(end, -1) < index:
-        return index
-    while lines[index].strip() != end:
-        index += 1
-    return index + 1
+    lines = [each.strip() for each in text.split("\n")]
+    last = {each: number for number, each in enumerate(lines, start=1)}
+    ends: deque[str] = deque()  # of here-documents that have begun
+    parts: list[str] = []
+    begun = 1
+    for number, line in enumerate(lines, start=1):
+        while ends and last.get(ends[0], 0) < number:
+            ends.popleft()  # it does not come, so nothing has begun
+        if ends:
+            if line == ends[0]:
+                ends.popleft()
+        elif not line.startswith("#") and (line or not parts):
+            begun = begun if parts else number
+            parts.append(line.removesuffix(escape))
+            if not line.endswith(escape):
+                whole, parts = " ".join(parts), []
+                yield begun, whole
+                if _TAKES_HEREDOC.match(whole):
+                    ends.extend(_HEREDOC.findall(whole))
+    if parts:
+        yield begun, " ".join(parts)
 
 
 def _pairs(rest: str) -> list[tuple[str, str]]:

@@ -37,6 +37,8 @@ from logship._deployment.linting.shapes import (
 _STOP_SECONDS = 30.0
 _MIB = 1024 * 1024
 _SHARED = ("awsvpc", "host")
+_INIT_PREFIX = "aws_fluent_bit_init_"
+"""Variables with it name configurations that the init image of AWS adds to that of FireLens."""
 _REMOTE = ("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration")
 _CONDITIONS = {
     "HEALTHY": Condition.HEALTHY,
@@ -72,7 +74,7 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
         ),
         lines=lines_of(document),
         is_spot=is_spot,
-        may_be_fargate="FARGATE" in launch or not launch,
+        may_be_fargate="FARGATE" in launch if launch else network in (None, "awsvpc"),
     )
 
 
@@ -161,6 +163,8 @@ def _container(
     memory = definition.get("memory")
     logging = under(definition, "logConfiguration")
     firelens = under(definition, "firelensConfiguration")
+    environment = variables(definition.get("environment"), "environment")
+    environment |= dict.fromkeys(variables(definition.get("secrets"), "secrets"))
     stop = definition.get("stopTimeout")
     implied = [*_implied(definition)]
     if logging.get("logDriver") == "awsfirelens":
@@ -171,8 +175,7 @@ def _container(
         image_is_empty=definition.get("image") == "",
         words=words(definition.get("entryPoint"), f"{name}: entryPoint")
         + words(definition.get("command"), f"{name}: command"),
-        environment=variables(definition.get("environment"), "environment")
-        | dict.fromkeys(variables(definition.get("secrets"), "secrets")),
+        environment=environment,
         has_more_variables=bool(definition.get("environmentFiles")),
         depends_on=dict.fromkeys(implied, Condition.STARTED) | _conditions(definition),
         stop_seconds=_STOP_SECONDS if stop is None else float(whole(stop, f"{name}: stopTimeout")),
@@ -183,7 +186,8 @@ def _container(
         mounts=tuple(_mounts(definition, volumes)),
         nofile_soft=_nofile(definition),
         is_firelens=bool(firelens),
-        firelens_options=texts(firelens.get("options"), f"{name}: firelensConfiguration"),
+        has_own_configuration="config-file-value" in under(firelens, "options")
+        or any(name.startswith(_INIT_PREFIX) for name in environment),
         has_health_check=bool(definition.get("healthCheck")),
         is_essential=definition.get("essential") is not False,
         is_restarted=bool(under(definition, "restartPolicy").get("enabled")),

@@ -21,7 +21,8 @@ CONTAINERS_MAX: Final = 1000
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 _SIDECAR_NAME = re.compile(
-    r"fluent-?d|fluent-?bit|log[-_]router|logship-sidecar|^(logging-)?sidecar$", re.IGNORECASE
+    r"fluent-?d(?![a-z])|fluent-?bit|(?<![a-z])log[-_]router|logship-sidecar|^(logging-)?sidecar$",
+    re.IGNORECASE,
 )
 _COMMAND = re.compile(r"\blogship\W+(receive|recover|run|pipe)\b")
 _OURS = re.compile(r"logship-(sidecar|fluent)")
@@ -120,10 +121,11 @@ class Container:
         memory_bytes: Its limit, or its task's.
         log_driver: Of its own stdout and stderr; None for the platform's default.
         log_options: Of that driver.
-        user: As written, `10001:10001`; None for the image's user.
+        user: As written, `10001:10001`; `non-root` if no more is said; None for the image's user.
         mounts: Its volumes.
         nofile_soft: How many descriptors it may open; None for the platform's default.
         is_firelens: Whether ECS makes its configuration.
+        has_own_configuration: Whether that includes another one, which is not in sight.
         is_native_sidecar: Whether Kubernetes stops it after the main containers.
         runs_first: Whether it ends before the others begin.
         has_health_check: Whether the file gives it one; None where the image's own counts.
@@ -152,7 +154,7 @@ class Container:
     mounts: tuple[Mount, ...] = ()
     nofile_soft: int | None = None
     is_firelens: bool = False
-    firelens_options: Mapping[str, str] = field(default_factory=dict)
+    has_own_configuration: bool = False
     is_native_sidecar: bool = False
     runs_first: bool = False
     has_health_check: bool | None = None
@@ -274,7 +276,7 @@ class ServerConfiguration:
 def _of(*roles: Role) -> functools.cached_property[list[Container]]:
     """Return an attribute of `Unit`: its containers that have one of these roles."""
     return functools.cached_property(
-        lambda unit: [each for each, role in unit.roles if role in roles]
+        lambda unit: [each for each in unit.containers if unit.role(each) in roles]
     )
 
 
@@ -368,11 +370,6 @@ class Unit:
             return set()
         sidecars = (each for each in self.containers if each.is_sidecar() and each.is_logships)
         return {each.network for each in sidecars if each.network is not None}
-
-    @functools.cached_property
-    def roles(self) -> list[tuple[Container, Role]]:
-        """Its containers with their roles."""
-        return [(each, self.role(each)) for each in self.containers]
 
     def needs(self, container: Container) -> set[str]:
         """Return the names of all containers that must have started before `container`."""

@@ -26,7 +26,7 @@ _COUNT = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]+)?")
 """Eighteen digits are more than any platform takes, and few enough for all that is done to them."""
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "": 1.0}
-_POWERS = "kmgtpe"
+_PREFIXES = ("", *"kmgtpe")
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:
@@ -130,8 +130,7 @@ def kubernetes_bytes(value: Any) -> int:
     if unit == "m":
         return int(number / 1000)
     binary = unit.endswith("i")
-    power = _power(unit.removesuffix("i"), value)
-    return int(number * (1024 if binary else 1000) ** power)
+    return int(number * (1024 if binary else 1000) ** _power(unit.removesuffix("i"), value))
 
 
 def compose_bytes(value: Any) -> int:
@@ -156,12 +155,9 @@ def _size(value: Any) -> tuple[float, str]:
 
 
 def _power(unit: str, value: Any) -> int:
-    if not unit:
-        return 0
-    power = _POWERS.find(unit.lower()) + 1
-    if len(unit) != 1 or not power:
+    if unit.lower() not in _PREFIXES:
         raise LintError(f"{value!r:.60} is not a size")
-    return power
+    return _PREFIXES.index(unit.lower())
 
 
 def seconds(value: Any) -> float:

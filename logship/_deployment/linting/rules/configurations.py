@@ -143,6 +143,33 @@ def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
 
 
 @error(
+    finds="an output forward that waits for no ack of the aggregator",
+    effect="the aggregator or the connection ends, and acknowledged records are lost",
+    why=(
+        "Without `require_ack_response`, which is off by default, Fluentd and Fluent Bit delete a "
+        "chunk as soon as its bytes are in the socket. What the aggregator has not read by then is "
+        "lost with the connection. With `upstream` Fluent Bit takes the option from the file with "
+        "the nodes, which the rule does not see."
+    ),
+    platforms=_PLATFORMS,
+)
+def _forward_ack(unit: Unit) -> Iterator[Mistake]:
+    option = "require_ack_response"
+    effect = (
+        "a chunk is deleted when its bytes are in the socket: if the aggregator or the connection "
+        "ends then, its records, which were acknowledged, are lost"
+    )
+    for found in map(parse, unit.configurations):
+        for each in (*_outputs(found), *found.all("outputs")):
+            given = each.options.get(option, "off")
+            is_set = given in ON or given.startswith(("$", "#{"))
+            is_elsewhere = not each.options.keys().isdisjoint(("upstream", "@include"))
+            if each.type == "forward" and not is_set and not is_elsewhere:
+                change = f"{option} true" if found.is_fluentd else found.setting(option, "true")
+                yield Mistake(found.name, effect, change, each.line_of(option))
+
+
+@error(
     finds="an output that gives up a chunk after some attempts, without a second place for it",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
     why=(

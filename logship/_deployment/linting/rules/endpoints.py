@@ -129,9 +129,8 @@ def _by_name(unit: Unit, port: int) -> str:
     keys=_KEYS,
 )
 def _endpoint_port(unit: Unit) -> Iterator[Mistake]:
-    sidecars = list(unit.sidecars)
     for container, host, port in _tcp_endpoints(unit):
-        reached = [each for each in sidecars if _leads_to(container, host, each)]
+        reached = [each for each in unit.sidecars if _leads_to(container, host, each)]
         ports = [_port_of(unit, each, port) for each in reached]
         if not ports or None in ports or port in ports:
             continue
@@ -164,7 +163,7 @@ def _port_of(unit: Unit, sidecar: Container, wanted: int) -> int | None:
         is_default = sidecar.is_unset("LOGSHIP_PORT")
         return _PORT if is_default else count_or_none(sidecar.value("LOGSHIP_PORT"))
     if sidecar.is_firelens:
-        return None if "config-file-value" in sidecar.firelens_options else _PORT
+        return None if sidecar.has_own_configuration else _PORT
     if wanted in sidecar.ports:
         return None
     return _configured_port(unit) or (_PORT if _PORT in sidecar.ports else None)
@@ -192,22 +191,21 @@ def _configured_port(unit: Unit) -> int | None:
     keys=("$LOGSHIP_BIND", "environment", "env"),
 )
 def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
-    by_name = {each.name: each for each in unit.sidecars}
-    wrong: dict[str, str] = {}
-    for container, host, _ in _tcp_endpoints(unit):
-        sidecar = by_name.get(host)
-        if sidecar is not None and sidecar.network not in (None, container.network):
-            wrong.setdefault(host, container.name)
-    for host, name in wrong.items():
-        sidecar = by_name[host]
+    endpoints = [*_tcp_endpoints(unit)]
+    for sidecar in unit.sidecars:
         is_default = sidecar.is_unset("LOGSHIP_BIND")
         bind = LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
-        if sidecar.is_logships and not sidecar.receives and bind in LOOPBACK:
+        names = [
+            each.name
+            for each, host, _ in endpoints
+            if host == sidecar.name and sidecar.network not in (None, each.network)
+        ]
+        if names and sidecar.is_logships and not sidecar.receives and bind in LOOPBACK:
             effect = (
-                f"{host} listens on its own loopback only, so the connections of {name} are "
-                "refused, and all records go to stderr"
+                f"{sidecar.name} listens on its own loopback only, so the connections of "
+                f"{names[0]} are refused, and all records go to stderr"
             )
-            yield Mistake(host, effect, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
+            yield Mistake(sidecar.name, effect, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
 
 
 @error(

@@ -22,11 +22,11 @@ _CUT_OFF = (
     finds="a shell as first process that does not pass SIGTERM on",
     effect="SIGTERM never reaches the program; SIGKILL ends it without a drain",
     why=(
-        "A shell passes no signal on to its children. Some shells replace themselves with the "
-        "command if a script has only one; other shells, and all shells with more than one "
-        "command, do not. `exec` before the last command always replaces the shell. In a "
-        "Dockerfile, ENTRYPOINT and CMD "
-        "without a list of words run in a shell too."
+        "A shell passes no signal on to its children, also behind `logship run` without "
+        "`--signal-group`. Some shells replace themselves with the command if a script has only "
+        "one; other shells, and all shells with more than one command, do not. `exec` before the "
+        "last command always replaces the shell. In a Dockerfile, ENTRYPOINT and CMD without a "
+        "list of words run in a shell too."
     ),
     platforms=_PLATFORMS,
     keys=_KEYS,

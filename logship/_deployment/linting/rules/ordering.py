@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from logship._deployment.linting.commands import stop_setting_seconds
 from logship._deployment.linting.model import Condition, Container, Mistake, Platform, Role, Unit
 from logship._deployment.linting.rules.rule import error, note
 
@@ -20,7 +21,8 @@ _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
         "`volumesFrom` are dependencies too, and in compose a shared namespace such as "
         "`network_mode: service:…`. ECS adds one for containers with the log driver awsfirelens. "
         "Kubernetes orders only native sidecars, init containers with `restartPolicy: Always`, "
-        "which stop after the main containers."
+        "which stop after the main containers. A plain sidecar outlives its application if its "
+        "preStop hook sleeps for as long as the application may take."
     ),
     keys=_KEYS,
 )
@@ -28,15 +30,22 @@ def _depends_on(unit: Unit) -> Iterator[Mistake]:
     sidecars = [each for each in unit.sidecars if not _blocks(each)]
     recoverers = [each for each in unit.recoverers if not _blocks(each)]
     for container in unit.senders:
-        needs = unit.needs(container)
+        needs = unit.needs(container) | _kept_until_it_stops(unit, container)
         is_application = unit.role(container) is Role.APPLICATION
         wanted = [sidecars]
         if is_application and "LOGSHIP_SPOOL_DIR" in container.environment:
             wanted.append(recoverers)
         for others in wanted:
-            lacking = [each for each in others if each.name != container.name]
-            if lacking and needs.isdisjoint(each.name for each in others):
-                yield _missing(unit, container, lacking[0])
+            if others and needs.isdisjoint(each.name for each in others):
+                yield _missing(unit, container, others[0])
+
+
+def _kept_until_it_stops(unit: Unit, container: Container) -> set[str]:
+    """Return the names of those whose preStop hook sleeps until a container has stopped."""
+    if container.is_native_sidecar:  # it stops after all main containers and their hooks
+        return set()
+    seconds = container.pre_stop_seconds + (stop_setting_seconds(unit, container) or 0.0)
+    return {each.name for each in unit.containers if each.pre_stop_seconds >= max(seconds, 1.0)}
 
 
 def _missing(unit: Unit, container: Container, other: Container) -> Mistake:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, in_mib
@@ -9,9 +10,10 @@ from logship._deployment.linting.commands import option_of, settings_with, worke
 from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules import snippets
 from logship._deployment.linting.rules.rule import error, warning
-from logship._settings import MIB, Settings, buffer_bytes_for
+from logship._settings import MIB, buffer_bytes_for
 
 _NOFILE_MIN = 4096
+_CHANGES_OWNER = re.compile(r"\bch(own|mod)\b")
 _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
 
 
@@ -34,10 +36,7 @@ _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
 def _spool_volume(unit: Unit) -> Iterator[Mistake]:
     for container in unit.senders:
         path = _spool_path(container)
-        if path is None or "logship run" in container.line:
-            continue
-        why = _why_no_spool(unit, container, path)
-        if why is not None:
+        if path and (why := _why_no_spool(unit, container, path)):
             change = f"{snippets.mount(unit, 'spool', path)}, in application and recoverer"
             if unit.platform == Platform.KUBERNETES:
                 change += "; volumes: [{ name: spool, emptyDir: {} }]"
@@ -55,7 +54,7 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
         return f"{path} is mounted read-only, so nothing is spooled at all"
     if mount.kind is Volume.NETWORK:
         return f"{path} is on a network filesystem, where locks and mapped files are not reliable"
-    wanted = workers_of(container) * _spool_bytes(container)
+    wanted = 0 if container.recovers else workers_of(container) * _spool_bytes(container)
     if mount.bytes_max is not None and wanted > mount.bytes_max:
         return (
             f"spools may grow to {wanted // MIB} MiB, but the volume's sizeLimit is "
@@ -84,16 +83,24 @@ def _spool_owner(unit: Unit) -> Iterator[Mistake]:
         mount = _spool_mount(container)
         if mount is None or container.runs_as_root is not False:
             continue
-        is_roots = mount.kind is Volume.BIND
-        if unit.platform == Platform.KUBERNETES and mount.kind is Volume.CLAIM:
-            is_roots = unit.group is None
-        if is_roots:
+        is_roots = mount.kind is Volume.BIND or (mount.kind is Volume.CLAIM and unit.group is None)
+        if is_roots and not _is_given_away(unit, mount):
             effect = (
                 f"{mount.path} belongs to root and the container runs as {container.user}: the "
                 "spool cannot be written, and records are only in memory"
             )
             yield Mistake(container.name, effect, _owned(unit, container))
     yield from _strangers(unit)
+
+
+def _is_given_away(unit: Unit, mount: Mount) -> bool:
+    """Return whether a container with the same volume changes an owner or a mode."""
+    return any(
+        each.name == mount.name
+        for other in unit.containers
+        if _CHANGES_OWNER.search(other.line)
+        for each in other.mounts
+    )
 
 
 def _strangers(unit: Unit) -> Iterator[Mistake]:
@@ -103,7 +110,8 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
         for other in unit.applications:
             same = mount and any(each.name == mount.name for each in other.mounts)
             users = [each.user and each.user.partition(":")[0] for each in (recoverer, other)]
-            if same and None not in users and users[0] != users[1] and not recoverer.runs_as_root:
+            is_known = {None, "non-root"}.isdisjoint(users)
+            if same and is_known and users[0] != users[1] and not recoverer.runs_as_root:
                 effect = (
                     f"{recoverer.name} runs as {users[0]} and {other.name} as {users[1]}: logship "
                     "opens no spool of another user, so records of a killed process stay there"
@@ -123,11 +131,12 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
 def _memory_sum(unit: Unit) -> Iterator[Mistake]:
     for container in unit.applications:
         limit = container.memory_bytes
-        if not limit:
+        settings = settings_with(container, "buffer_bytes_max")
+        if not limit or settings is None:
             continue
         workers = workers_of(container)
-        settings = settings_with(container, "buffer_bytes_max")
-        each = settings.buffer_bytes_max if settings else buffer_bytes_for(limit)
+        is_default = container.is_empty("LOGSHIP_BUFFER_BYTES_MAX")
+        each = buffer_bytes_for(limit) if is_default else settings.buffer_bytes_max
         mount = _spool_mount(container)
         if mount is not None and mount.kind is Volume.MEMORY:
             each += _spool_bytes(container)  # its pages are memory of the container
@@ -175,7 +184,9 @@ def _spool_mount(container: Container) -> Mount | None:
 
 
 def _spool_bytes(container: Container) -> int:
-    return (settings_with(container, "spool_bytes_max") or Settings()).spool_bytes_max
+    """Return the most bytes of one spool; 0 if the file does not show it."""
+    settings = settings_with(container, "spool_bytes_max")
+    return settings.spool_bytes_max if settings else 0
 
 
 def _owned(unit: Unit, container: Container) -> str:

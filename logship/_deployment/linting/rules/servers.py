@@ -44,8 +44,7 @@ _ROUTES_SHOWN_MAX = 5
     keys=("$LOGSHIP_TAG", "command", "args", "environment", "env"),
 )
 def _tag_route(unit: Unit) -> Iterator[Mistake]:
-    if unit.platform == Platform.ECS:
-        yield from _by_firelens(unit)
+    yield from _by_firelens(unit)
     for container in unit.applications:
         tag = option_of(container, "--tag") or container.value("LOGSHIP_TAG")
         if tag is None or "$" in tag or not unit.routes:
@@ -92,7 +91,7 @@ def _by_firelens(unit: Unit) -> Iterator[Mistake]:
             )
             yield Mistake(each.name, effect, change)
         return
-    if not routers or any("config-file-value" in each.firelens_options for each in routers):
+    if not routers or any(each.has_own_configuration for each in routers):
         return  # the routes of an own configuration are not visible here
     shown = [f"{name}-firelens*" for name in routed[:_ROUTES_SHOWN_MAX]]
     shown += ["…"] * (len(routed) > len(shown))

@@ -33,9 +33,7 @@ def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
                 f"{name} sends that to the same sidecar"
             )
             yield Mistake(container.name, effect, _safe(unit))
-        elif name == "none" or (
-            name is None and unit.platform == Platform.ECS and unit.may_be_fargate
-        ):
+        elif name == "none" or (name is None and unit.may_be_fargate):
             effect = "stderr leads nowhere, so records that the sidecar did not take are lost"
             yield Mistake(container.name, effect, _safe(unit))
 

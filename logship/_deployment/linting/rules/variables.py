@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from logship._deployment.linting.commands import settings_with
 from logship._deployment.linting.model import Container, Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, note, warning
 from logship._deployment.linting.rules.snippets import shown_name, variable
 from logship._redaction import REDACTED, redactor
-from logship._settings import STOP_FILE_VARIABLE, Settings
+from logship._settings import STOP_FILE_VARIABLE, Settings, variable_name
+from logship._settings.environment import file_variable
 from logship._settings.unknown import meant_variable, setting_variables
 from logship.errors import SettingsError
 
 _PREFIX = "LOGSHIP_"
 _ENVIRONMENT = ("environment", "env", "ENV")
-_REFERENCES = ("$", "{{", "arn:", "/", "<")
+_REFERENCES = ("$", "{{", "arn:", "vault:", "op://", "/", "<")
 """What a value begins with that stands for a secret and is none."""
+_OF_DOCTOR = "LOGSHIP_SIDECAR_METRICS_PORT"
+"""`logship doctor` reads it in the container of the application."""
 _SWITCHES = ("true", "false", "yes", "no", "on", "off", "0", "1")
-_ELSEWHERE = "set-elsewhere"
 _PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]{0,60}\}")
 
 
@@ -38,7 +42,7 @@ _redacted = redactor("fields", lambda value: value)
 )
 def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
     """The values are not shown: they may be secrets."""
-    known = {*setting_variables(), STOP_FILE_VARIABLE}
+    known = {*setting_variables(), STOP_FILE_VARIABLE, _OF_DOCTOR}
     for container in unit.senders:
         for name in container.environment:
             if not name.startswith(_PREFIX) or name in known:
@@ -58,7 +62,7 @@ def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
 def _wrong_setting(unit: Unit) -> Iterator[Mistake]:
     for container in unit.senders:
         try:
-            Settings.from_env(_environment(container))
+            _check(container)
         except SettingsError as error:
             for mistake in error.mistakes:
                 name = next((each for each in setting_variables() if f"({each})" in mistake), None)
@@ -68,25 +72,22 @@ def _wrong_setting(unit: Unit) -> Iterator[Mistake]:
                 yield Mistake(container.name, effect, change, line)
 
 
-def _environment(container: Container) -> dict[str, str]:
-    """Return the values that can be checked; secrets and values from elsewhere count as right."""
-    values: dict[str, str] = {}
-    elsewhere = set()
-    names = setting_variables()
-    for name, value in container.environment.items():
-        if name not in names:
-            continue
-        is_file = name.endswith("_FILE")
-        if is_file or value is None or "${" in value:
-            elsewhere.add(name.removesuffix("_FILE"))
-        else:
-            values[name] = value
-    for name in elsewhere:
-        if f"{name}_FILE" in names:
-            values[name] = _ELSEWHERE
-    if "LOGSHIP_ENDPOINTS" in elsewhere:
-        values["LOGSHIP_ENDPOINTS"] = "tls://elsewhere:24224"
-    return values
+def _check(container: Container) -> None:
+    """Check all values that the file shows; an error without a text stands for each other one.
+
+    Raises:
+        SettingsError: One is wrong, by itself or beside another one that the file shows.
+    """
+    known: dict[str, str] = {}
+    unknown: dict[str, Any] = {}
+    for each in dataclasses.fields(Settings):
+        name, file = variable_name(each.name), file_variable(each.name)
+        value = container.environment.get(name)
+        if value is not None and "${" not in value and file not in container.environment:
+            known[name] = value
+        elif not (container.is_unset(name) and container.is_unset(file)):
+            unknown[each.name] = SettingsError()
+    Settings.from_env(known, **unknown)
 
 
 @warning(
