@@ -265,9 +265,6 @@ class Receiver:
                 )
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            except BaseException:
-                self._slots.release()
-                raise
             task = asyncio.ensure_future(self._serve_client(client, _named(address)))
             self._serving.add(task)
             task.add_done_callback(self._served)
