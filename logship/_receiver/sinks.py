@@ -94,10 +94,10 @@ class LineSink:
         """
         if not lines:
             return
-        if self.path is not None and not os.fstat(self._descriptor).st_nlink:
-            self.reopen()
-        data = memoryview(b"\n" + lines if self._torn else lines)
         try:
+            if self.path is not None and not os.fstat(self._descriptor).st_nlink:
+                self.reopen()
+            data = memoryview(b"\n" + lines if self._torn else lines)
             while data:
                 data = data[self._write_some(data, is_stopping) :]
         except BrokenPipeError as error:
