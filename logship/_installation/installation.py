@@ -36,7 +36,7 @@ from logship._settings import TASK_METADATA_VARIABLE, Settings
 from logship.errors import SettingsError
 
 if TYPE_CHECKING:
-    from logship._ecs.announcement import TaskAnnouncement
+    from logship._installation.announcement import TaskAnnouncement
     from logship._installation.floods import FloodControl
     from logship._installation.levels import LevelsFile
     from logship._settings.keywords import SettingsKeywords
@@ -393,7 +393,7 @@ def _announcement(client: BackgroundClient) -> TaskAnnouncement | None:
     """Return what announces the ECS task; None, and nothing imported, outside of ECS."""
     if not os.environ.get(TASK_METADATA_VARIABLE):
         return None
-    from logship._ecs.announcement import TaskAnnouncement  # noqa: PLC0415 - few are in a task
+    from logship._installation.announcement import TaskAnnouncement  # noqa: PLC0415 - few are in a task
 
     return TaskAnnouncement(client, os.environ)
 

@@ -89,7 +89,7 @@ RECEIVER_MEASURES: tuple[Measure, ...] = (
     ),
     counter(
         "receiver_refused_total",
-        "Connections closed because of what the client said: no forward protocol, or a wrong key.",
+        "Connections closed because of what the client did: no protocol, a wrong key, too slow.",
         "The lines on stderr name the peer and the fault.",
     ),
     counter(

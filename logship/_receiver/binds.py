@@ -70,7 +70,7 @@ class Listener:
     def close(self) -> None:
         """Stop listening."""
         if self._path is not None:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # its directory may be gone
                 if self._path.stat().st_ino == self._inode:
                     self._path.unlink()
         self.socket.close()

@@ -7,10 +7,12 @@ the backpressure, and the reason why a stop finds nothing half done.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from logship._receiver.binds import Listener
 from logship._receiver.session import Answer, Close, Session, Write
@@ -158,6 +160,9 @@ class Receiver:
         listener.socket.setblocking(False)
         helpers = [asyncio.ensure_future(each) for each in (self._accept(listener), self._look())]
         await self._stopping.wait()
+        with contextlib.suppress(NotImplementedError):  # on Windows, which does not need it
+            # A client that comes now would be an error in the cancelled accept: gh-153761.
+            asyncio.get_running_loop().remove_reader(listener.socket)
         await _cancel(helpers)
         await self._end_connections()
         self._pauses.close()
@@ -174,6 +179,8 @@ class Receiver:
         """Go on in a new file where the output's file was moved away."""
         try:
             self._sink.reopen()
+        except OutputGone as error:
+            self._failed(error)
         except OutputError as error:
             self._say(f"{error}; it continues in the old file")
         else:
@@ -250,7 +257,7 @@ class Receiver:
                 )
             await self._slots.acquire()
             try:
-                client, _ = await loop.sock_accept(listener.socket)
+                client, address = await loop.sock_accept(listener.socket)
             except OSError as error:
                 self._slots.release()
                 self._pauses.say(
@@ -258,25 +265,24 @@ class Receiver:
                 )
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            except BaseException:
-                self._slots.release()
-                raise
-            task = asyncio.ensure_future(self._serve_client(client))
+            task = asyncio.ensure_future(self._serve_client(client, _named(address)))
             self._serving.add(task)
             task.add_done_callback(self._served)
 
-    async def _serve_client(self, client: socket.socket) -> None:
+    async def _serve_client(self, client: socket.socket, peer: str) -> None:
         timeout_seconds = self.limits.handshake_timeout_seconds if self.tls else None
         try:
             _, connection = await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Connection(self),
+                lambda: Connection(self, peer),
                 client,
                 ssl=self.tls,
                 ssl_handshake_timeout=timeout_seconds,
             )
+        except ConnectionResetError:
+            return  # it went without a word, as the probe of a load balancer does
         except OSError as error:
             self.counts.refused += 1
-            self.complaints.say(f"closed a client: not TLS: {error!r:.200}")
+            self.complaints.say(f"closed {peer}: its TLS handshake failed: {error!r:.200}")
             return
         await connection.ended
 
@@ -305,25 +311,23 @@ class Connection(asyncio.Protocol):
 
     Args:
         receiver: what takes its records, and bounds it.
+        peer: what to call it.
 
     Attributes:
         ended: done when the connection is over.
     """
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, peer: str) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._receiver = receiver
         self._session: Session | None = receiver.new_session()
-        self._peer = "a client"
+        self._peer = peer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport of a new connection."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._begun_seconds = self._heard_seconds = asyncio.get_running_loop().time()
-        peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):  # of a unix socket it is a path, which the client may choose
-            self._peer = "{}:{}".format(*peer)
         self._receiver.opened(self)
         if self._session is not None and (greeting := self._session.begin()):
             transport.write(greeting)
@@ -404,7 +408,8 @@ class Connection(asyncio.Protocol):
             return
         self._forget_session()
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # the client has just reset the connection
+                self._transport.write_eof()
         loop = asyncio.get_running_loop()
         loop.call_later(LINGER_SECONDS, self._transport.abort)
 
@@ -412,6 +417,11 @@ class Connection(asyncio.Protocol):
         """Give up what is held of the client's bytes."""
         self._session = None
         self._receiver.note_pending(self, 0, begins=True)
+
+
+def _named(address: Any) -> str:
+    """Name a client by its address; that of a unix socket is a path, which the client chooses."""
+    return "{}:{}".format(*address) if isinstance(address, tuple) else "a client"
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -61,7 +61,9 @@ class LineSink:
         Raises:
             OutputError: it cannot be opened for writing.
         """
-        return cls(*_opened(path), path)
+        descriptor, name, torn = _opened(path)
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)  # a FIFO may have no reader next time
+        return cls(descriptor, name, torn, path if is_file else None)
 
     @classmethod
     def stdout(cls) -> LineSink:
@@ -87,15 +89,15 @@ class LineSink:
             is_stopping: whether to give up where the output's reader takes nothing.
 
         Raises:
-            OutputGone: it is a pipe without a reader.
+            OutputGone: it is a pipe without a reader, or a terminal that is gone.
             OutputError: it took a part or nothing, for instance because the disk is full.
         """
         if not lines:
             return
-        if self.path is not None and not os.fstat(self._descriptor).st_nlink:
-            self.reopen()
-        data = memoryview(b"\n" + lines if self._torn else lines)
         try:
+            if self.path is not None and not os.fstat(self._descriptor).st_nlink:
+                self.reopen()
+            data = memoryview(b"\n" + lines if self._torn else lines)
             while data:
                 data = data[self._write_some(data, is_stopping) :]
         except BrokenPipeError as error:
@@ -105,10 +107,10 @@ class LineSink:
 
     def _write_some(self, data: memoryview, is_stopping: Callable[[], bool]) -> int:
         """Write the beginning of `data`; return how many bytes the system took."""
+        while not self._has_room(STALL_SECONDS):
+            if is_stopping():
+                raise OutputError(f"cannot write to {self._name}: its reader takes nothing")
         if self._room is not None:
-            while not self._room.poll(STALL_SECONDS * 1000):
-                if is_stopping():
-                    raise OutputError(f"cannot write to {self._name}: its reader takes nothing")
             data = data[: select.PIPE_BUF]  # poll promises room for so much: pipe(7)
         try:
             written = os.write(self._descriptor, data)
@@ -117,13 +119,24 @@ class LineSink:
         self._torn = data[written - 1] != ord("\n")
         return written
 
+    def _has_room(self, seconds: float) -> bool:
+        """Wait for room in a pipe or a terminal; tell whether there is some."""
+        if self._room is None:
+            return True
+        events = self._room.poll(seconds * 1000)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in events):
+            raise OutputGone(f"the reader of {self._name} is gone")
+        return bool(events)
+
     def reopen(self) -> None:
         """Open the file anew under its name, because the one that had it was moved away.
 
         Raises:
+            OutputGone: it is no file, but a pipe or a terminal that is gone.
             OutputError: that is not possible; the old one is kept.
         """
         if self.path is None:
+            self._has_room(0)
             return
         old = self._descriptor
         self._descriptor, self._name, self._torn = _opened(self.path)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
-from logship._ecs.announcement import TaskAnnouncement
+from logship._installation.announcement import TaskAnnouncement
 from logship._quoting import visible
 from logship._run.pipe_reader import Inlet
 from logship._settings import Settings

@@ -164,8 +164,8 @@ class _Track:
 
     def _take(self, reading: Reading) -> None:
         last = self._readings[-1] if self._readings else None
-        if last is not None and reading.seconds <= last.seconds:
-            return  # not written since, or the clock was set back
+        if last is not None and reading.seconds == last.seconds:
+            return  # not written since
         self._readings.append(reading)
         acked = _value(reading.numbers, "records_acked_total")
         if last is not None and acked > _value(last.numbers, "records_acked_total"):
@@ -173,9 +173,9 @@ class _Track:
 
     def _per_second(self, name: str) -> float | None:
         first, last = self._readings[0], self._readings[-1]
-        if last.seconds <= first.seconds:
-            return None
         change = _value(last.numbers, name) - _value(first.numbers, name)
+        if last.seconds <= first.seconds or change < 0:  # the clock or the counters began anew
+            return None
         return change / (last.seconds - first.seconds)
 
 

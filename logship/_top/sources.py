@@ -65,11 +65,11 @@ def read_directory(path: Path) -> Read:
 
 
 def _pages_in(path: Path) -> Pages:
-    if not path.is_dir():  # else it would be made
-        raise SourceError(f"{path} is not a directory; no process has published numbers there")
     try:
+        if not path.is_dir():  # else it would be made
+            raise SourceError(f"{path} is not a directory; no process has published numbers there")
         return Pages(path)
-    except PagesError as error:
+    except (OSError, PagesError) as error:
         raise SourceError(f"{error}. Run this command as the application's user") from None
 
 

@@ -27,6 +27,12 @@ class RawClient:
         self.socket.settimeout(ANSWER_SECONDS_MAX)
         self._read = b""
 
+    @property
+    def name(self) -> str:
+        """What the receiver calls this client."""
+        host, port = self.socket.getsockname()
+        return f"{host}:{port}"
+
     def send(self, data: bytes) -> None:
         """Send bytes."""
         self.socket.sendall(data)

@@ -131,3 +131,12 @@ def test_a_socket_that_a_successor_has_taken_is_not_removed(tmp_path: Path) -> N
     assert path.is_socket()
     second.close()
     assert not path.exists()
+
+
+def test_a_directory_that_is_gone_does_not_matter_at_the_end(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    listener = Listener(unix(directory / "sock"))
+    directory.rename(tmp_path / "moved")
+    directory.write_text("a file in its place")
+    listener.close()

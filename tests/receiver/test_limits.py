@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +13,10 @@ from pathlib import Path
 import pytest
 
 import logship
+from logship._receiver.binds import Listener, parse_bind
+from logship._receiver.server import Limits, Receiver, Say
+from logship._receiver.session import Session
+from logship._receiver.sinks import LineSink
 from tests.contract.certificates import make_certificates
 from tests.protocol.hostile import forward
 from tests.receiver.raw_client import ANSWER_SECONDS_MAX, RawClient, frame
@@ -111,7 +117,21 @@ def test_who_does_not_speak_tls_is_closed(tmp_path: Path) -> None:
     options = (*files, "--handshake-timeout", "0.5")
     with receiving(tmp_path, *options) as receiver, RawClient(receiver) as silent:
         assert silent.rest() == []
-        wait_for_line(receiver, "closed a client: not TLS: ")
+        wait_for_line(receiver, f"closed {silent.name}: its TLS handshake failed: ")
+
+
+def test_a_probe_that_only_connects_takes_no_line_from_others(tmp_path: Path) -> None:
+    """A load balancer looks every few seconds."""
+    tls = make_certificates(tmp_path).good
+    files = ("--tls-cert", str(tls.certificate), "--tls-key", str(tls.key))
+    with receiving(tmp_path, *files) as receiver:
+        for _ in range(20):
+            RawClient(receiver).socket.close()
+        with RawClient(receiver) as other:
+            other.send(b"no TLS")
+            assert other.rest() == []
+            wait_for_line(receiver, f"closed {other.name}: its TLS handshake failed: ")
+        assert receiver.stderr().count("closed ") == 1
 
 
 def test_a_connection_that_says_nothing_is_closed(tmp_path: Path) -> None:
@@ -119,6 +139,57 @@ def test_a_connection_that_says_nothing_is_closed(tmp_path: Path) -> None:
         client.send(frame("1", {"n": 1}) + frame("half", {"n": 2})[:-1])
         assert client.rest() == [{"ack": "1"}]
         wait_for_line(receiver, "it sent nothing for 0.5 s (--idle-timeout)")
+
+
+@contextmanager
+def receiver_here(tmp_path: Path, say: Say, **limits: float) -> Iterator[tuple[Receiver, Listener]]:
+    """A receiver in this process, so that what happens to it can be ordered."""
+    listener = Listener(parse_bind("127.0.0.1:0"))
+    sink = LineSink.open(tmp_path / "out")
+    yield Receiver(sink, say, new_session=Session, tls=None, limits=Limits(**limits)), listener  # type: ignore[arg-type]
+    listener.close()
+
+
+def test_a_client_that_resets_the_connection_as_it_is_closed_ends_no_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logship._receiver.server.LOOK_SECONDS", 0.05)
+    clients: list[socket.socket] = []
+    said: asyncio.Queue[str] = asyncio.Queue()
+
+    def reset(line: str) -> None:
+        clients[-1].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        clients[-1].close()
+        said.put_nowait(line)
+
+    async def until_two_are_closed(receiver: Receiver, listener: Listener) -> None:
+        serving = asyncio.ensure_future(receiver.serve(listener))
+        for _ in range(2):
+            clients.append(socket.create_connection(listener.socket.getsockname()))
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                assert "it sent nothing" in await said.get()
+        receiver.stop()
+        await serving
+
+    with receiver_here(tmp_path, reset, idle_timeout_seconds=0.1) as both:
+        asyncio.run(until_two_are_closed(*both))
+
+
+def test_a_client_that_comes_as_it_stops_is_no_error(tmp_path: Path) -> None:
+    faults: list[object] = []
+
+    async def stop_as_one_comes(receiver: Receiver, listener: Listener) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        serving = asyncio.ensure_future(receiver.serve(listener))
+        for _ in range(9):
+            await asyncio.sleep(0)  # then it waits for clients
+        receiver.stop()
+        with socket.create_connection(listener.socket.getsockname()):
+            await serving
+
+    with receiver_here(tmp_path, faults.append) as both:
+        asyncio.run(stop_as_one_comes(*both))
+    assert faults == []
 
 
 def settings_for(receiver: ReceiverProcess) -> logship.Settings:

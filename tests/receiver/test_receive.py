@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import pty
 import re
 import select
 import signal
@@ -355,3 +357,27 @@ def test_standard_output_until_nobody_reads_it(tmp_path: Path) -> None:
             assert client.recv(100) == b""
         assert process.wait(ANSWER_SECONDS_MAX) == 1
         assert process.stderr.read() == b"Error: the reader of standard output is gone\n"
+
+
+@pytest.mark.parametrize(("is_terminal", "is_told"), [(True, True), (True, False), (False, True)])
+def test_an_output_that_is_gone_ends_it(tmp_path: Path, is_terminal: bool, is_told: bool) -> None:
+    """SIGHUP tells it when a terminal is closed. A FIFO would wait for a reader if opened again."""
+    out = tmp_path / "fifo"
+    if is_terminal:
+        reader, side = pty.openpty()
+        out = Path(os.ttyname(side))
+    else:
+        os.mkfifo(out)
+        reader = os.open(out, os.O_RDONLY | os.O_NONBLOCK)
+    with ReceiverProcess.start(out, stderr=tmp_path / "stderr") as receiver:
+        os.close(reader)
+        if is_terminal:
+            os.close(side)
+        with RawClient(receiver) as client:
+            if is_told:
+                receiver.process.send_signal(signal.SIGHUP)
+            else:
+                client.send(frame("id", {"n": 1}))
+            assert client.rest() == []
+        assert receiver.process.wait(ANSWER_SECONDS_MAX) == 1
+        assert receiver.stderr().endswith(f"Error: the reader of {out} is gone\n")

@@ -92,6 +92,22 @@ def test_where_it_cannot_be_opened_anew_nothing_is_lost(tmp_path: Path) -> None:
         sink.write(b"line\n")
 
 
+def test_a_file_that_another_machine_has_removed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS tells it: without one, the receiver would close its connections without a word."""
+    sink = LineSink.open(tmp_path / "out")
+
+    def tell_of_nfs(_: int) -> NoReturn:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    fault = "cannot write to .*/out: Stale file handle"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", tell_of_nfs)
+        with pytest.raises(OutputError, match=fault):
+            sink.write(b"line\n")
+
+
 def test_writing_nothing_adds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_bytes(b"torn")

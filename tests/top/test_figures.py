@@ -47,6 +47,15 @@ def test_one_reading_gives_no_rate_and_a_shrinking_buffer_no_time() -> None:
     assert shown.seconds_until_full is None
 
 
+def test_a_counter_or_a_clock_that_begins_anew_gives_no_rate_for_a_moment() -> None:
+    counted = [(float(at), numbers(records_accepted_total=at * 10)) for at in range(8)]
+    assert figures_of(*counted[5:7], *counted[:1]).accepted_per_second is None
+    assert figures_of((9.0, counted[0][1]), *counted[1:5]).accepted_per_second == 10
+    restarted = [(at + 10.0, made) for at, made in counted]
+    assert figures_of(*counted[6:], restarted[0]).accepted_per_second is None
+    assert figures_of(*counted[6:], *restarted[:4]).accepted_per_second == 10
+
+
 def test_the_last_ack_is_the_newest_reading_with_more_acked_records() -> None:
     acked = (5, 8, 8, 8)
     shown = figures_of(*((float(at), numbers(records_acked_total=n)) for at, n in enumerate(acked)))

@@ -358,8 +358,8 @@ NOT_AT_START = {
     *("logship._spool.storage", "logship._spool.orphans", "logship._spool.segments"),
     *("logship._metrics.outlet", "logship._metrics.pages", "logship._metrics.prometheus"),
     *("logship._protocol.handshake", "logship._protocol.messages", "logship._ecs.httpjson"),
-    *("logship._ecs.announcement", "logship._recover", "logship._receiver", "logship._run"),
-    *("logship._cli",),
+    *("logship._installation.announcement", "logship._recover", "logship._receiver"),
+    *("logship._run", "logship._cli"),
 }
 
 

@@ -7,36 +7,12 @@ task.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
 
+from logship._client.background import BackgroundClient
 from logship._ecs.advice import is_firelens, stderr_risk, unrouted
 from logship._ecs.reader import task_reader
 from logship._ecs.task import Task
-from logship._settings import STOP_FILE_VARIABLE, Settings, program_name
-from logship._stderr.last_resort import LastResort
-
-
-class Announcer(Protocol):
-    """The part of a client that an announcement uses."""
-
-    @property
-    def settings(self) -> Settings:
-        """Its settings."""
-
-    @property
-    def last_resort(self) -> LastResort:
-        """Where its warnings go."""
-
-    @property
-    def used(self) -> bool:
-        """Whether it has taken a record."""
-
-    @property
-    def intake_closed(self) -> bool:
-        """Whether it takes no more records."""
-
-    def emit(self, record: dict[str, Any]) -> bool:
-        """Take a record."""
+from logship._settings import STOP_FILE_VARIABLE, program_name
 
 
 class TaskAnnouncement:
@@ -51,7 +27,7 @@ class TaskAnnouncement:
             supervisor warns for all processes of the container.
     """
 
-    def __init__(self, client: Announcer, environ: Mapping[str, str]) -> None:
+    def __init__(self, client: BackgroundClient, environ: Mapping[str, str]) -> None:
         self._client = client
         self._environ = environ
         self._reader = task_reader(environ)
