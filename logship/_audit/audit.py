@@ -70,7 +70,7 @@ class Audit:
 
     def _feed_parsed(self, line: bytes) -> None:
         # Bad UTF-8 in one message must not hide the stamp beside it.
-        text, is_readable = line.decode("utf-8", "replace").removeprefix("\ufeff"), True
+        text, is_readable = line.decode("utf-8", "replace").strip("\ufeff\0\r"), True
         for found in read_line(text, self.stamp_key):
             match found:
                 case Stamped():
