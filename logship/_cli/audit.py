@@ -211,12 +211,12 @@ def _feed(audit: Audit, name: str, batches: Iterable[list[bytes]]) -> None:
 def _feed_reports(audit: Audit, names: Iterable[str]) -> list[str]:
     sources = [Source(name) for name in names]
     for source in sources:
-        found = list(expected_in(source, audit.stamp_key))
-        if not found:
+        found = None
+        for found in expected_in(source, audit.stamp_key):
+            audit.expect(found)
+        if found is None:
             raise click.UsageError(
                 f"--expect {source.name}: no drain report in it. A report is one line of JSON on "
                 "the application's stderr; LOGSHIP_REPORT=1 prints it at every end"
             )
-        for each in found:
-            audit.expect(each)
     return [source.note for source in sources if source.note]
