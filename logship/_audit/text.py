@@ -218,7 +218,7 @@ def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
     if verdict.unreadable:
         yield f"unreadable: {_many(verdict.unreadable, 'line')}; what they held counts as missing"
         for place in verdict.unreadable_places:
-            yield f"  {_printable(place.source)}, line {place.line:,}: {_printable(place.why)}"
+            yield f"  {place.source}, line {place.line:,}: {place.why}"
     if verdict.streams and not any(stream.delivered for stream in verdict.streams):
         yield "note: nothing stamped was delivered at all; are these the right files and stamp key?"
     if any(stream.proof is None for stream in verdict.streams):
@@ -227,7 +227,7 @@ def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
             "may have been killed, or a part of the output is not here. If there is a drain report "
             "of that process, give it with --expect"
         )
-    yield from (f"note: {_printable(note)}" for note in notes)
+    yield from (f"note: {note}" for note in notes)
 
 
 def _ranges(ranges: Ranges) -> str:
@@ -255,13 +255,8 @@ def _many(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def _printable(text: str) -> str:
-    """Escape what a terminal would obey, because names and reasons come from foreign files."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _short(name: str) -> str:
-    return _printable(name[:NAME_CHARACTERS_MAX] + "…" * (len(name) > NAME_CHARACTERS_MAX))
+    return name[:NAME_CHARACTERS_MAX] + "…" * (len(name) > NAME_CHARACTERS_MAX)
 
 
 def verdict_as_json(verdict: Verdict, notes: list[str]) -> str:
