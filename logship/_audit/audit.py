@@ -105,7 +105,8 @@ class Audit:
                 number says how many there were up to it.
         """
         if isinstance(found, Refused):
-            self._refusals_of(found.life).expect(found.number)
+            refusals = self._refusals_of(found.life)
+            refusals.expected = max(refusals.expected, found.number)
             return
         self.reports += 1
         self.unnamed = max(self.unnamed, found.unnamed)  # one process may print several reports

@@ -113,24 +113,17 @@ def _incomplete(verdict: Verdict) -> str:
     refused = sum(each.untold for each in verdict.refusals)
     unclear = sum(stream.refused for stream in verdict.streams if not stream.reported)
     unproven = sum(stream.proof is None for stream in verdict.streams)
+    unnamed, torn = verdict.unnamed, verdict.torn_reports
     parts = [
-        f"{_streams(unproven)} without a proven end, so later records may be missing"
-        if unproven
-        else "",
-        f"{copies:,} only as spilled copies" if copies else "",
-        f"{_many(declared, 'number')} declared missing" if declared else "",
-        f"{refused:,} refused by calls that returned no error" if refused else "",
-        f"{unclear:,} refused, and no report says whether the application was told"
-        if unclear
-        else "",
-        f"at least {verdict.unnamed:,} accepted in streams that no report names"
-        if verdict.unnamed
-        else "",
-        f"{_many(verdict.torn_reports, 'drain report')} unreadable, which may name other streams"
-        if verdict.torn_reports
-        else "",
+        (unproven, f"{_streams(unproven)} without a proven end, so later records may be missing"),
+        (copies, f"{copies:,} only as spilled copies"),
+        (declared, f"{_many(declared, 'number')} declared missing"),
+        (refused, f"{refused:,} refused by calls that returned no error"),
+        (unclear, f"{unclear:,} refused, and no report says whether the application was told"),
+        (unnamed, f"at least {unnamed:,} accepted in streams that no report names"),
+        (torn, f"{_many(torn, 'drain report')} unreadable, which may name other streams"),
     ]
-    what = "; ".join(filter(None, parts))
+    what = "; ".join(text for count, text in parts if count)
     return f"{_records(delivered)} delivered; {what}{_kept_back(verdict)}"
 
 
