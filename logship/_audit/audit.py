@@ -70,7 +70,7 @@ class Audit:
 
     def _feed_parsed(self, line: bytes) -> None:
         # Bad UTF-8 in one message must not hide the stamp beside it.
-        text, is_readable = line.decode("utf-8", "replace").removeprefix("\ufeff"), True
+        text, is_readable = line.decode("utf-8", "replace").strip("\ufeff\0\r"), True
         for found in read_line(text, self.stamp_key):
             match found:
                 case Stamped():
@@ -105,7 +105,8 @@ class Audit:
                 number says how many there were up to it.
         """
         if isinstance(found, Refused):
-            self._refusals_of(found.life).expect(found.number)
+            refusals = self._refusals_of(found.life)
+            refusals.expected = max(refusals.expected, found.number)
             return
         self.reports += 1
         self.unnamed = max(self.unnamed, found.unnamed)  # one process may print several reports

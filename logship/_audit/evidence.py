@@ -214,10 +214,6 @@ class Refusals:
     expected: int = 0
     count: RefusedCount = RefusedCount("", 0, 0, 0)
 
-    def expect(self, number: int) -> None:
-        """Note that a line has this number."""
-        self.expected = max(self.expected, number)
-
     def take_count(self, count: RefusedCount) -> None:
         """Note what a report says. Counts only grow, so the highest is the latest."""
         if (count.lines, count.told) >= (self.count.lines, self.count.told):

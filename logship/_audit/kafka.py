@@ -30,6 +30,7 @@ class Topic:
         settings = {
             "group.id": "logship-audit",  # it must have one
             "bootstrap.servers": address.netloc,
+            "auto.offset.reset": "earliest",  # and not the end, if what comes next was just removed
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             **dict(parse_qsl(address.query.replace("+", "%2B"))),  # as a password has
@@ -67,10 +68,10 @@ class PartitionPart(Part):
         if not is_fresh and start >= high:
             return None
         position = {"next": start}
-        return Reading(self._batches(position), position, is_fresh)
+        return Reading(self._batches(position, high), position, is_fresh)
 
-    def _batches(self, position: Position) -> Iterator[list[bytes]]:
-        """Yield the messages from the position to the end; each is a line."""
+    def _batches(self, position: Position, high: int) -> Iterator[list[bytes]]:
+        """Yield messages up to `high`, each a line: a busy partition may never say its end."""
         with telling(self.name, KafkaException):
             self.consumer.assign([TopicPartition(self.topic, self.number, position["next"])])
             is_over = False
@@ -81,8 +82,9 @@ class PartitionPart(Part):
                 # What is there already: `consume` would else wait until the batch is full.
                 messages = [first, *self.consumer.consume(BATCH_MESSAGES, 0.0)]
                 yield [line for line in map(_line_of, messages) if line]
-                is_over = messages[-1].error() is not None  # the end, else it had raised
-                position["next"] = messages[-1].offset() + (not is_over)
+                is_end = messages[-1].error() is not None  # else it had raised
+                position["next"] = messages[-1].offset() + (not is_end)
+                is_over = is_end or position["next"] >= high
 
 
 def _line_of(message: Any) -> bytes | None:

@@ -123,6 +123,9 @@ class Files:
         path = Path(self.name)
         status = _status(path, hidden)
         if status is None:
+            # What it cannot list, glob passes over; os.walk says so of the directory to begin with.
+            root = next(each for each in (path, *path.parents) if not glob.has_magic(str(each)))
+            next(os.walk(root, onerror=hidden.append), None)
             names = glob.glob(self.name, recursive=True)  # noqa: PTH207 - Path.glob takes no root
             return map(Path, names)
         if not stat.S_ISDIR(status.st_mode):
@@ -170,10 +173,13 @@ class FilePart(Part):
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        with Path(self.name).open("rb") as file:
-            if _identity(os.fstat(file.fileno())) != self.key:
-                raise Moved(f"{self.name} is another file by now")
-            yield file
+        try:
+            with Path(self.name).open("rb") as file:
+                if _identity(os.fstat(file.fileno())) != self.key:
+                    raise Moved(f"{self.name} is another file by now")
+                yield file
+        except FileNotFoundError as error:
+            raise Moved(f"{self.name} is gone by now") from error
 
     def _has_grown(self, position: Position) -> bool:
         """Tell whether what was read is still there; of gzip that is never known."""

@@ -133,6 +133,3 @@ class Ranges:
             first = high + 1
         if first <= last:
             yield first, last
-
-    def __repr__(self) -> str:
-        return f"Ranges({list(self)})"

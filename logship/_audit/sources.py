@@ -101,9 +101,8 @@ class Source:
                 how = f"pipe it: {tool} ... | logship audit -"
                 raise CannotRead(f"cannot read {self.name}: it is {kind}; {how}")
         self.is_packed = first.startswith(GZIP_MAGIC)
-        if self.is_packed:
-            return self._gunzipped(chain([first], blocks))
-        return chain([first], blocks)
+        every = chain([first], blocks)
+        return self._gunzipped(every) if self.is_packed else every
 
     def _gunzipped(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """Unpack one member after the other, and keep what a cut-off last member holds.

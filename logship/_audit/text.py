@@ -113,24 +113,17 @@ def _incomplete(verdict: Verdict) -> str:
     refused = sum(each.untold for each in verdict.refusals)
     unclear = sum(stream.refused for stream in verdict.streams if not stream.reported)
     unproven = sum(stream.proof is None for stream in verdict.streams)
+    unnamed, torn = verdict.unnamed, verdict.torn_reports
     parts = [
-        f"{_streams(unproven)} without a proven end, so later records may be missing"
-        if unproven
-        else "",
-        f"{copies:,} only as spilled copies" if copies else "",
-        f"{_many(declared, 'number')} declared missing" if declared else "",
-        f"{refused:,} refused by calls that returned no error" if refused else "",
-        f"{unclear:,} refused, and no report says whether the application was told"
-        if unclear
-        else "",
-        f"at least {verdict.unnamed:,} accepted in streams that no report names"
-        if verdict.unnamed
-        else "",
-        f"{_many(verdict.torn_reports, 'drain report')} unreadable, which may name other streams"
-        if verdict.torn_reports
-        else "",
+        (unproven, f"{_streams(unproven)} without a proven end, so later records may be missing"),
+        (copies, f"{copies:,} only as spilled copies"),
+        (declared, f"{_many(declared, 'number')} declared missing"),
+        (refused, f"{refused:,} refused by calls that returned no error"),
+        (unclear, f"{unclear:,} refused, and no report says whether the application was told"),
+        (unnamed, f"at least {unnamed:,} accepted in streams that no report names"),
+        (torn, f"{_many(torn, 'drain report')} unreadable, which may name other streams"),
     ]
-    what = "; ".join(filter(None, parts))
+    what = "; ".join(text for count, text in parts if count)
     return f"{_records(delivered)} delivered; {what}{_kept_back(verdict)}"
 
 
@@ -218,7 +211,7 @@ def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
     if verdict.unreadable:
         yield f"unreadable: {_many(verdict.unreadable, 'line')}; what they held counts as missing"
         for place in verdict.unreadable_places:
-            yield f"  {_printable(place.source)}, line {place.line:,}: {_printable(place.why)}"
+            yield f"  {place.source}, line {place.line:,}: {place.why}"
     if verdict.streams and not any(stream.delivered for stream in verdict.streams):
         yield "note: nothing stamped was delivered at all; are these the right files and stamp key?"
     if any(stream.proof is None for stream in verdict.streams):
@@ -227,7 +220,7 @@ def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
             "may have been killed, or a part of the output is not here. If there is a drain report "
             "of that process, give it with --expect"
         )
-    yield from (f"note: {_printable(note)}" for note in notes)
+    yield from (f"note: {note}" for note in notes)
 
 
 def _ranges(ranges: Ranges) -> str:
@@ -255,13 +248,8 @@ def _many(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def _printable(text: str) -> str:
-    """Escape what a terminal would obey, because names and reasons come from foreign files."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _short(name: str) -> str:
-    return _printable(name[:NAME_CHARACTERS_MAX] + "…" * (len(name) > NAME_CHARACTERS_MAX))
+    return name[:NAME_CHARACTERS_MAX] + "…" * (len(name) > NAME_CHARACTERS_MAX)
 
 
 def verdict_as_json(verdict: Verdict, notes: list[str]) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import stat
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ INPUT = NamedPath(readable=False, allow_dash=True)
 """Any name: the audit itself says what is wrong with it. Shells complete file names."""
 
 SECONDS = FiniteRange(0.0, min_open=True)
+
+ASK_AGAIN = "was it rotated meanwhile? Then ask again"
 
 COLOURS = {
     "complete:": "green",
@@ -56,14 +58,19 @@ def _errors_are_no_verdict() -> Iterator[None]:
         raise click.exceptions.Exit(_InputUnreadable.exit_code) from None
 
 
-def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> None:
-    """Refuse a directory, and an input that is named twice, which would double its records."""
+def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> dict[object, str]:
+    """Return the names of the inputs by what they are.
+
+    Raises:
+        click.UsageError: One is a directory, or is named twice, which would double its records.
+    """
     seen: dict[object, str] = {}
     for name in names:
         identity = _identity(name, if_missing)
         if identity in seen:
             raise click.UsageError(f"{option}: {name} is the same input as {seen[identity]}")
         seen[identity] = name
+    return seen
 
 
 def _identity(name: str, if_missing: str) -> object:
@@ -174,12 +181,12 @@ def command(
     for name in only_given(options):
         option = name.removesuffix("_seconds").replace("_", "-")
         raise click.UsageError(f"--{option} is only for --watch")
-    _check_inputs(files, "FILE", "a sidecar makes its file when it writes the first record")
+    named = _check_inputs(files, "FILE", "a sidecar makes its file when it writes the first record")
     _check_inputs(expected, "--expect", "reports are on the application's stderr")
     if "-" in files and "-" in expected:
         raise click.UsageError("standard input cannot be both FILE and --expect")
     audit = Audit(stamp_key)
-    notes = _feed_files(audit, files) + _feed_reports(audit, expected)
+    notes = _feed_files(audit, named) + _feed_reports(audit, expected)
     verdict = audit.verdict()
     if as_json:
         show_text(verdict_as_json(verdict, notes))
@@ -188,18 +195,21 @@ def command(
     context.exit(verdict.outcome.exit_code)
 
 
-def _feed_files(audit: Audit, names: Iterable[str]) -> list[str]:
-    sources = [Source(name) for name in names if not is_address(name)]
-    for source in sources:
-        _feed(audit, source.name, source.batches())
-    for output in map(output_of, filter(is_address, names)):
+def _feed_files(audit: Audit, named: Mapping[object, str]) -> list[str]:
+    sources = {name: Source(name) for name in named.values() if not is_address(name)}
+    for identity, name in named.items():
+        if _identity(name, ASK_AGAIN) != identity:
+            raise CannotRead(f"cannot read {name}: it is another file by now; {ASK_AGAIN}")
+        if name in sources:
+            _feed(audit, sources[name].name, sources[name].batches())
+    for output in map(output_of, filter(is_address, named.values())):
         part = None
         for part in output.parts():
             if reading := part.read(None):
                 _feed(audit, part.name, reading.batches)
         if part is None:
             raise CannotRead(f"cannot read {output.name}: nothing is there")
-    return [source.note for source in sources if source.note]
+    return [source.note for source in sources.values() if source.note]
 
 
 def _feed(audit: Audit, name: str, batches: Iterable[list[bytes]]) -> None:
@@ -211,12 +221,12 @@ def _feed(audit: Audit, name: str, batches: Iterable[list[bytes]]) -> None:
 def _feed_reports(audit: Audit, names: Iterable[str]) -> list[str]:
     sources = [Source(name) for name in names]
     for source in sources:
-        found = list(expected_in(source, audit.stamp_key))
-        if not found:
+        found = None
+        for found in expected_in(source, audit.stamp_key):
+            audit.expect(found)
+        if found is None:
             raise click.UsageError(
                 f"--expect {source.name}: no drain report in it. A report is one line of JSON on "
                 "the application's stderr; LOGSHIP_REPORT=1 prints it at every end"
             )
-        for each in found:
-            audit.expect(each)
     return [source.note for source in sources if source.note]

@@ -16,6 +16,7 @@ from logship._audit.ranges import Ranges
 from logship._audit.sources import Source
 from logship._audit.text import verdict_as_text
 from logship._audit.verdict import Outcome
+from tests.audit.asking import audit
 from tests.audit.lines import (
     ONE,
     TWO,
@@ -24,8 +25,10 @@ from tests.audit.lines import (
     gap,
     plain,
     record,
+    refused,
     report,
     stream_report,
+    write,
 )
 from tests.audit.watched import Watched
 from tests.support.memory import traced_memory
@@ -195,6 +198,14 @@ def test_packed_newlines_take_no_memory(tmp_path: Path) -> None:
         lines = sum(map(len, Source(str(file)).batches()))
     assert lines == 16_000_000
     assert memory.peak_bytes < 8_000_000
+
+
+def test_refused_lines_that_are_expected_take_no_memory() -> None:
+    write("out.log", [plain(record(1))])
+    write("stderr", map(refused, range(1, 10_001)))
+    with traced_memory() as memory:
+        audit("out.log", "--expect", "stderr", code=3)
+    assert memory.peak_bytes < 1_000_000
 
 
 def test_gzip_of_many_members_costs_in_proportion_to_its_size(tmp_path: Path) -> None:

@@ -110,6 +110,20 @@ def test_an_answer_with_half_a_surrogate_pair_is_read() -> None:
         audit(f'loki+http://{loki.host}?query={{service_name="web"}}', code=3)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no FIFO there")
+def test_a_rotation_in_the_middle_is_no_loss() -> None:
+    """One file would be read twice and another one never."""
+    os.mkfifo("first")
+    words = [sys.executable, "-m", "logship", "audit", "first", "out.log"]
+    program = subprocess.Popen(words, stderr=subprocess.PIPE)
+    with Path("first").open("wb"):  # it has seen all that are named, and reads the first
+        Path("out.log").rename("out.log.1")
+        Path("out.log").touch()
+    _, said = program.communicate()
+    assert program.returncode == 2
+    assert b"cannot read out.log: it is another file by now; was it rotated meanwhile?" in said
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no SIGTERM there")
 def test_a_watch_ends_at_once_in_the_middle_of_a_look() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from logship._audit.destinations import output_of
 from tests.audit.asking import audit
-from tests.audit.lines import compact, end, records
+from tests.audit.lines import compact, end, record, records
 from tests.audit.watched import Watched
 
 
@@ -57,6 +58,30 @@ def test_a_topic_is_read_on_from_where_it_ended(brokers: Brokers) -> None:
     brokers.put(0, *records(3, 5))
     assert after.look() == (6, 0, 1)
     assert watched.said == after.said == []
+
+
+def test_a_reading_ends_where_the_partition_ended_when_it_began(brokers: Brokers) -> None:
+    """A partition that always gets more never says that it is at its end."""
+    brokers.put(0, *records(1, 1))
+    part = {each.key: each for each in output_of(brokers.address).parts()}["0"]
+    first = part.read(None)
+    brokers.put(0, *records(2, 5000))
+    assert first
+    count = sum(map(len, first.batches))
+    assert 1 <= count < 5000
+    rest = part.read(first.position)
+    assert rest
+    assert count + sum(map(len, rest.batches)) == 5000
+
+
+def test_what_is_left_is_read_where_older_messages_have_just_been_removed(brokers: Brokers) -> None:
+    """As by the topic's retention; the brokers of librdkafka keep 5 MB of a partition."""
+    brokers.put(0, *records(1, 2))
+    part = {each.key: each for each in output_of(brokers.address).parts()}["0"]
+    reading = part.read(None)
+    brokers.put(0, *(record(number, text="x" * 100_000) for number in range(3, 80)))
+    assert reading
+    assert sum(map(len, reading.batches)) > 0
 
 
 def test_a_topic_that_was_made_anew_proves_nothing_while_it_is_empty() -> None:

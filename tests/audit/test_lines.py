@@ -284,10 +284,14 @@ def test_bad_utf8_beside_a_stamp_does_not_hide_it() -> None:
 
 
 @pytest.mark.parametrize("line_format", FORMATS)
-def test_a_mark_before_the_first_line_does_not_hide_it(line_format: Format) -> None:
-    """Windows PowerShell and some editors begin a file in UTF-8 with one."""
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf%b", b"\0\0\0%b", b"%b\r"])
+def test_what_is_no_text_around_a_line_does_not_hide_it(line_format: Format, mark: bytes) -> None:
+    """Windows PowerShell begins a file with a mark, and Fluent Bit on Windows ends lines with one.
+
+    Zeros are left by a crash, and where a file is truncated whose writer does not append.
+    """
     audit = Audit()
-    audit.feed([b"\xef\xbb\xbf" + line_format(record(1))])
+    audit.feed([mark % line_format(record(1))])
     [stream] = audit.verdict().streams
     assert (stream.delivered.count, stream.tag in ("web", None)) == (1, True)
 
