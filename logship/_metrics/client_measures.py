@@ -125,7 +125,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     ),
     gauge(
         "clients",
-        "Clients that are not closed.",
+        "Clients that were started or used, and are not closed.",
         "Usually one for each process; compare it with connected.",
     ),
     gauge(
