@@ -72,7 +72,8 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     counter(
         "records_refused_total",
         "Records that came after the client was closed, and got no number.",
-        "Records of logging calls are on stderr. Let the application log its last records earlier.",
+        "Records of logging calls are on stderr, except refused_unwritten of the drain report. Let "
+        "the application log its last records earlier.",
     ),
     counter(
         "records_truncated_total",
