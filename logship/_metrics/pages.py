@@ -334,6 +334,8 @@ class Pages:
             self._close(descriptor)
             return False
         self._claim = descriptor
+        with contextlib.suppress(OSError):  # another user has made it
+            os.fchmod(descriptor, 0o644)  # whatever the umask is
         text = os.pread(descriptor, 8, 0).strip()
         self.last_port = int(text) if text.isdigit() and int(text) <= 65535 else 0
         return True

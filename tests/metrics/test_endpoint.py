@@ -315,8 +315,9 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
 
 
 @as_another_user
+@pytest.mark.parametrize("umask", ["0o022", "0o077"])
 def test_a_worker_of_another_user_is_counted(
-    programs: Programs, port: int, scraper: Scraper
+    programs: Programs, port: int, scraper: Scraper, umask: str
 ) -> None:
     """As under gunicorn with --preload and --user; the lock of the port is root's."""
     shared = Path(tempfile.mkdtemp())
@@ -324,6 +325,7 @@ def test_a_worker_of_another_user_is_counted(
     program = programs.start(
         """
         import os, signal
+        os.umask({umask})
         import logship
         client = logship.install(level="INFO", linger_seconds=0.05)
         log()
@@ -337,7 +339,7 @@ def test_a_worker_of_another_user_is_counted(
         wait_for("end")
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        """,
+        """.replace("{umask}", umask),
         environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(shared)},
     )
     try:
