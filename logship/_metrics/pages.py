@@ -286,10 +286,8 @@ class Pages:
             found = os.fstat(descriptor)
             may_be_anybodys = os.geteuid() == 0  # workers of a server gave root up, and are counted
             is_owner_right = may_be_anybodys or found.st_uid in (os.geteuid(), self._owner)
-            is_ours = stat.S_ISREG(found.st_mode) and is_owner_right
-            if not is_ours or found.st_size > bytes_max:
-                return b""
-            return os.pread(descriptor, bytes_max, 0)
+            is_readable = stat.S_ISREG(found.st_mode) and found.st_size <= bytes_max
+            return os.pread(descriptor, bytes_max, 0) if is_readable and is_owner_right else b""
         finally:
             self._close(descriptor)
 
