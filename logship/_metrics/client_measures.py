@@ -72,7 +72,8 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     counter(
         "records_refused_total",
         "Records that came after the client was closed, and got no number.",
-        "Records of logging calls are on stderr. Let the application log its last records earlier.",
+        "Records of logging calls are on stderr, except refused_unwritten of the drain report. Let "
+        "the application log its last records earlier.",
     ),
     counter(
         "records_truncated_total",
@@ -125,7 +126,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     ),
     gauge(
         "clients",
-        "Clients that are not closed.",
+        "Clients that were started or used, and are not closed.",
         "Usually one for each process; compare it with connected.",
     ),
     gauge(

@@ -196,7 +196,7 @@ class Meter:
         numbers[slot("buffer_bytes")] = account.bytes_held
         numbers[slot("buffer_bytes_max")] = buffer.bytes_max
         numbers[slot("buffer_fullest_ratio")] = account.bytes_held / buffer.bytes_max
-        numbers[slot("clients")] = 1
+        numbers[slot("clients")] = delivery.state is not State.IDLE or account.accepted > 0
         numbers[slot("connected")] = delivery.state is State.READY
         numbers[slot("inflight_chunks")] = delivery.inflight_chunks
         numbers[slot("spool_bytes")] = 0 if spool is None else spool.bytes_on_disk

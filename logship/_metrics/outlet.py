@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from logship import _system
 from logship._hooks import late_imports
+from logship._hooks.locking import Bell
 from logship._hooks.threads import OwnThread
 from logship._metrics.pages import Pages, PagesError
 from logship._metrics.sums import Numbers, Total
@@ -70,37 +71,29 @@ def environ_for_children(settings: Settings) -> dict[str, str]:
     }
 
 
-class Source(Protocol):
-    """The process, as far as its outlet sees it."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing would be lost if this process were killed now."""
-
-    def read(self) -> Numbers:
-        """Return the numbers of this process."""
-
-    def total(self) -> Total:
-        """Return the numbers of all processes whose pages it sees."""
-
-
 class Outlet:
     """Writes this process's page in a thread, and serves if no other process does.
 
     Args:
-        process: The process whose page it is.
+        page: Returns what the page is to say, as of `Process.page`.
+        total: Returns the numbers of all processes whose pages this one sees.
         settings: Of the client that was made first.
         voice: Where warnings go.
     """
 
-    def __init__(self, process: Source, settings: Settings, voice: LastResort) -> None:
-        self._process = process
+    def __init__(
+        self,
+        page: Callable[[], tuple[bool, Numbers]],
+        total: Callable[[], Total],
+        settings: Settings,
+        voice: LastResort,
+    ) -> None:
+        self._page, self._total = page, total
         self._settings = settings
         self._voice = voice
         self._lock = threading.RLock()
-        self._woken = threading.Event()
-        self._asked, self._answered = 0, threading.Condition()
-        self._answers = 0
+        self._woken = Bell()
+        self._asked: list[Bell] = []
         self._thread = OwnThread(self._run, "metrics")
         self._starter: OwnThread | None = None
         self._is_open = False
@@ -115,16 +108,15 @@ class Outlet:
 
     def wake(self) -> None:
         """Have the page written now."""
-        self._woken.set()
+        self._woken.ring()
 
     def write_last(self) -> None:
         """Have the page written now, and wait for it a moment: the process may end."""
-        if not self._thread.is_alive():
-            return
-        with self._answered:
-            self._asked = mine = self._asked + 1
-            self._woken.set()
-            self._answered.wait_for(lambda: self._answers >= mine, _LAST_WRITE_SECONDS)
+        if self._thread.is_alive():
+            written = Bell()
+            self._asked.append(written)
+            self._woken.ring()
+            written.wait(_LAST_WRITE_SECONDS)
 
     def refreshed(self) -> Pages | None:
         """Write this process's page, and return all of them; None if there are none."""
@@ -154,7 +146,6 @@ class Outlet:
 
     def _run(self) -> None:
         while True:
-            self._woken.clear()
             self._guard(self._take_turn)
             self._woken.wait(WRITE_SECONDS)
 
@@ -166,12 +157,12 @@ class Outlet:
             self._warn("bug", f"an error of its own in metrics, please report it: {error!r}")
 
     def _take_turn(self) -> None:
-        asked = self._asked
+        asked = [*self._asked]
         with self._lock:
             self._write()
-        with self._answered:
-            self._answers = asked
-            self._answered.notify_all()
+        for written in asked:
+            self._asked.remove(written)
+            written.ring()
         port = self._settings.metrics_port
         if port is not None and self._may_serve(port):
             # From a separate thread, which imports a large library and resolves a name: the page
@@ -191,9 +182,8 @@ class Outlet:
         if self._pages is None:
             return
         try:
-            # In this order: what is done by then is in the numbers.
-            is_done = self._process.is_done
-            self._pages.write(self._process.read(), is_done=is_done)
+            is_done, numbers = self._page()
+            self._pages.write(numbers, is_done=is_done)
         except OSError as error:
             is_first = not self._pages.is_begun
             effect = "metrics show each process alone" if is_first else "metrics may be old"
@@ -231,20 +221,26 @@ class Outlet:
         pages, host = self._pages, self._settings.metrics_host
         last_port = pages.last_port if pages is not None and port == 0 else 0
         prometheus = late_imports.late("logship._metrics.prometheus")  # its import is not cheap
-        collectors = [prometheus.TotalCollector(self._process.total)]
+        collectors = [prometheus.TotalCollector(self._total)]
+
+        def begin(address: str, number: int) -> Endpoint:
+            endpoint: Endpoint = prometheus.Endpoint(address, number, collectors)
+            self._endpoint = endpoint
+            return endpoint
+
         for number in dict.fromkeys((last_port or port, port)):
             try:
                 address = prometheus.resolved(host)
-                serve = partial(prometheus.Endpoint, address, number, collectors)
-                self._endpoint = late_imports.without_fork(serve)  # a child would keep the port
+                # A child that is forked before the endpoint is noted would keep the port.
+                endpoint = late_imports.without_fork(partial(begin, address, number))
             except OSError as error:
                 failure = f"{host}:{number}: {error.strerror or error}"
             else:
                 with self._lock:
                     if self._pages is not None:
-                        self._pages.note_port(self._endpoint.port)
+                        self._pages.note_port(endpoint.port)
                 if port == 0:
-                    line = f"logship: metrics are served on {self._endpoint.url}\n"
+                    line = f"logship: metrics are served on {endpoint.url}\n"
                     self._voice.write_in_turn(line.encode())
                 return
         self._warn("port", f"metrics cannot be served on {failure}; {_ADVICE}")

@@ -45,7 +45,7 @@ from logship._metrics.page_format import (
     total_of,
     with_dead,
 )
-from logship._metrics.sums import Numbers, Total, zeros
+from logship._metrics.sums import LAYOUT, Numbers, Total, zeros
 from logship.errors import LogshipError
 
 if _system.IS_POSIX:
@@ -101,6 +101,7 @@ class Pages:
             raise PagesError(f"{path}: shared numbers need Linux or macOS, not {_system.NAME}")
         self.path = path
         self._key = container_key() if key is None else key
+        self._sum = f"sum-{self._key}-{LAYOUT:x}"  # another version would not understand it
         self._opened: dict[int, _system.FileIdentity] = {}
         self._directory = self._own = self._claim = -1
         self._generation = 0
@@ -223,6 +224,8 @@ class Pages:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._fold()
+                # A child that was forked meanwhile may have the descriptor, and not know of it.
+                fcntl.flock(lock, fcntl.LOCK_UN)
             finally:
                 self._close(lock)
 
@@ -252,19 +255,19 @@ class Pages:
         return pages, refused + max(0, len(names) - PAGES_MAX)
 
     def _read_page(self, name: str) -> FoundPage | None:
-        data, is_locked, has_name = self._read_file(name, PAGE_BYTES)
-        if not is_locked and not has_name:  # its owner has made another page, and let this one go
-            raise FileNotFoundError
-        return parsed_page(name, data, is_locked)
+        # Asked before it is read: if its owner is dead, that has written its last. An owner that
+        # lives lets its page go only when the name is gone, and then there is nothing to read.
+        lives = self._is_locked(name)
+        return parsed_page(name, self._read_file(name, PAGE_BYTES), lives)
 
     def _read_sum(self) -> DeadSum:
         """Return the sum of the dead; an empty one where there is none that can be understood."""
         with contextlib.suppress(FileNotFoundError):
-            return parsed_sum(self._read_file(f"sum-{self._key}", SUM_BYTES_MAX)[0])
+            return parsed_sum(self._read_file(self._sum, SUM_BYTES_MAX))
         return DeadSum()
 
-    def _read_file(self, name: str, bytes_max: int) -> tuple[bytes, bool, bool]:
-        """Return all of a file, whether it is locked, and whether it still had its name then.
+    def _read_file(self, name: str, bytes_max: int) -> bytes:
+        """Return all of a file.
 
         Nothing is returned of a file of the wrong owner, of one that is too long, or of one that is
         not regular.
@@ -278,17 +281,13 @@ class Pages:
         except OSError as error:
             if error.errno in (errno.ENOENT, *_OF_THE_MOMENT):
                 raise
-            return b"", False, True
+            return b""
         try:
-            # Asked before it is read: if its owner is dead, that has written its last.
-            is_locked = not _is_free(descriptor)
             found = os.fstat(descriptor)
             may_be_anybodys = os.geteuid() == 0  # workers of a server gave root up, and are counted
             is_owner_right = may_be_anybodys or found.st_uid in (os.geteuid(), self._owner)
-            is_ours = stat.S_ISREG(found.st_mode) and is_owner_right
-            if not is_ours or found.st_size > bytes_max:
-                return b"", is_locked, True
-            return os.pread(descriptor, bytes_max, 0), is_locked, found.st_nlink > 0
+            is_readable = stat.S_ISREG(found.st_mode) and found.st_size <= bytes_max
+            return os.pread(descriptor, bytes_max, 0) if is_readable and is_owner_right else b""
         finally:
             self._close(descriptor)
 
@@ -298,16 +297,14 @@ class Pages:
         Raises:
             OSError: It cannot be written; the old one stands.
         """
-        begun = f".sum-{self._key}.new"
+        begun = f".{self._sum}.new"
         data = sum_file(dead_sum)
         self._unlink(begun)
         descriptor = self._open(begun, _FILE | os.O_CREAT | os.O_EXCL)
         try:
             if os.write(descriptor, data) != len(data):
                 raise OSError("the volume is full")
-            os.rename(
-                begun, f"sum-{self._key}", src_dir_fd=self._directory, dst_dir_fd=self._directory
-            )
+            os.rename(begun, self._sum, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         finally:
             self._close(descriptor)
 
@@ -335,6 +332,8 @@ class Pages:
             self._close(descriptor)
             return False
         self._claim = descriptor
+        with contextlib.suppress(OSError):  # another user has made it
+            os.fchmod(descriptor, 0o644)  # whatever the umask is
         text = os.pread(descriptor, 8, 0).strip()
         self.last_port = int(text) if text.isdigit() and int(text) <= 65535 else 0
         return True
@@ -373,18 +372,33 @@ class Pages:
         return not name.startswith("page-") or self._read_page(name) is not None
 
     def _is_locked(self, name: str) -> bool:
-        """Return whether a process holds a file's lock; a doubt is a yes."""
+        """Return whether a process holds a file's lock; a doubt is a yes.
+
+        It tries a shared lock, so that two readers at once do not take each other for the owner.
+
+        Raises:
+            OSError: The file cannot be opened now.
+        """
+        descriptor = -1
         try:
             descriptor = self._open(name, _FILE)
-        except OSError:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        except OSError as error:
+            if error.errno in _OF_THE_MOMENT:
+                raise
             return True
-        try:
-            return not _is_free(descriptor)
         finally:
             self._close(descriptor)
+        return False
 
     def _names(self) -> list[str]:
-        return os.listdir(self._directory)  # noqa: PTH208 - a descriptor
+        # Threads that list one descriptor at once share a position, and each gets a part.
+        descriptor = self._open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return os.listdir(descriptor)  # noqa: PTH208 - a descriptor
+        finally:
+            self._close(descriptor)
 
     def _open(self, name: str, flags: int, mode: int = 0o600) -> int:
         descriptor = os.open(name, flags, mode, dir_fd=self._directory)
@@ -403,16 +417,3 @@ class Pages:
     def _unlink(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self._directory)
-
-
-def _is_free(descriptor: int) -> bool:
-    """Return whether no process holds the file's lock.
-
-    It tries a shared lock, so that two readers at once do not take each other for the owner.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    return True

@@ -57,7 +57,7 @@ class Process:
             return
         from logship._metrics.outlet import Outlet  # noqa: PLC0415 - few want metrics
 
-        outlet = Outlet(self, settings, voice)
+        outlet = Outlet(self.page, self.total, settings, voice)
         with self._lock:
             self._outlet = self._outlet or outlet  # another thread may have been first
         if self._outlet is outlet:
@@ -99,6 +99,12 @@ class Process:
                     self._past = buried(self._past, meter.remains())
             return summed(living_numbers, self._past)
 
+    def page(self) -> tuple[bool, Numbers]:
+        """Return whether nothing would be lost if this process were killed now, and its numbers."""
+        # In this order: what is done by then is in the numbers.
+        is_done = all(each.is_done or each.is_gone for each in list(self._meters.values()))
+        return is_done, self.read()
+
     def total(self) -> Total:
         """Return the numbers of the container where pages are kept, else of this process."""
         self._be_this_process()
@@ -113,11 +119,6 @@ class Process:
         """Let go of the directory of the pages, because it is about to be removed."""
         if self._outlet is not None:
             self._outlet.end()
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing would be lost if this process were killed now."""
-        return all(each.is_done or each.is_gone for each in list(self._meters.values()))
 
     # -- fork --------------------------------------------------------------------------------------
 

@@ -220,7 +220,7 @@ def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
     program.until_ready()
     wait_until(pages.is_dir, "there are pages")
     wait_until(
-        lambda: metrics_in(pages)["logship_clients"] == 1, "the page is that of an idle process"
+        lambda: metrics_in(pages)["logship_buffer_bytes_max"] > 0, "an idle process has a page"
     )
     assert metrics_in(pages)["logship_records_accepted_total"] == 0
     program.let_go("begin")
@@ -269,24 +269,29 @@ def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
         parent.let_go("end")
 
 
+@pytest.mark.parametrize("step", ["prometheus.Endpoint", "late_imports.without_fork"])
 def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
-    programs: Programs, port: int, environ: dict[str, str]
+    programs: Programs, port: int, environ: dict[str, str], step: str
 ) -> None:
     parent = programs.start(
         """
         import os, threading
+        from wsgiref.simple_server import WSGIServer
+        from logship._hooks import late_imports
         from logship._metrics import prometheus
 
         opened, forked = threading.Event(), threading.Event()
-        real = prometheus.Endpoint
 
-        def slow(*arguments):
-            endpoint = real(*arguments)
-            opened.set()
-            forked.wait(0.5)  # in vain, if the fork waits for this
-            return endpoint
+        def slowed(real):
+            def slow(*arguments):
+                result = real(*arguments)
+                if isinstance(result, WSGIServer):
+                    opened.set()
+                    forked.wait(0.5)  # in vain, if the fork waits for this
+                return result
+            return slow
 
-        prometheus.Endpoint = slow
+        {step} = slowed({step})
         import logship
         logship.install(level="INFO")
         opened.wait(30)
@@ -296,7 +301,7 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
         forked.set()
         ready()
         wait_for("end")
-        """,
+        """.replace("{step}", step),
         environ=environ,
     )
     parent.stop(signal.SIGKILL)
@@ -310,8 +315,9 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
 
 
 @as_another_user
+@pytest.mark.parametrize("umask", ["0o022", "0o077"])
 def test_a_worker_of_another_user_is_counted(
-    programs: Programs, port: int, scraper: Scraper
+    programs: Programs, port: int, scraper: Scraper, umask: str
 ) -> None:
     """As under gunicorn with --preload and --user; the lock of the port is root's."""
     shared = Path(tempfile.mkdtemp())
@@ -319,6 +325,7 @@ def test_a_worker_of_another_user_is_counted(
     program = programs.start(
         """
         import os, signal
+        os.umask({umask})
         import logship
         client = logship.install(level="INFO", linger_seconds=0.05)
         log()
@@ -332,7 +339,7 @@ def test_a_worker_of_another_user_is_counted(
         wait_for("end")
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        """,
+        """.replace("{umask}", umask),
         environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(shared)},
     )
     try:

@@ -241,6 +241,15 @@ async def test_while_it_lives_the_waiting_make_up_the_sum(stderr: Stderr) -> Non
     assert "buffer_fullest_ratio" not in numbers
 
 
+async def test_a_client_that_was_never_started_needs_no_connection(stderr: Stderr) -> None:
+    """As one in a server that makes it before it forks: no alert of it is true."""
+    client = a_client(Sidecar(), stderr)
+    assert "clients" not in named(client.shipper.meter.read())
+    client.emit({"message": "one"})
+    assert named(client.shipper.meter.read())["clients"] == 1
+    await client.close(20)
+
+
 def test_the_fullest_buffer_is_not_hidden_by_the_others() -> None:
     full, empty = a_buffer(bytes_max=1000), a_buffer(bytes_max=100_000)
     for number in range(5):

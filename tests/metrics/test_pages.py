@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from logship import _system
+from logship._metrics import page_format
 from logship._metrics import pages as pages_module
 from logship._metrics.outlet import Outlet
 from logship._metrics.pages import Pages, PagesError
@@ -160,18 +162,70 @@ def test_a_page_that_is_removed_and_made_again_while_it_is_read_counts_once(
     owner, reader, numbers = Pages(pages, KEY), Pages(pages, KEY), zeros()
     numbers[ACCEPTED] = 5
     owner.write(numbers, is_done=False)
-    is_free = pages_module._is_free
+    really_lock = fcntl.flock
 
-    def remove_first(descriptor: int) -> bool:
-        monkeypatch.setattr(pages_module, "_is_free", is_free)
-        for name in names(pages, "page-"):
-            (pages / name).unlink()
-        owner.write(numbers, is_done=False)
-        return is_free(descriptor)
+    def remove_first(descriptor: int, operation: int) -> None:
+        if operation & fcntl.LOCK_SH:
+            monkeypatch.setattr(fcntl, "flock", really_lock)
+            for name in names(pages, "page-"):
+                (pages / name).unlink()
+            owner.write(numbers, is_done=False)
+        really_lock(descriptor, operation)
 
-    monkeypatch.setattr(pages_module, "_is_free", remove_first)
+    monkeypatch.setattr(fcntl, "flock", remove_first)
     reader.fold()
     assert reader.total().numbers[ACCEPTED] == 5
+
+
+def test_threads_that_read_at_once_find_all_pages(pages: Path, owners: Owners) -> None:
+    """As where two servers scrape the same process."""
+    for _ in range(10):
+        owners.start(1)
+    mine, shown = Pages(pages, KEY), set[float]()
+
+    def read() -> None:
+        for _ in range(100):
+            shown.add(mine.total().numbers[ACCEPTED])
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for each in readers:
+        each.start()
+    for each in readers:
+        each.join()
+    assert shown == {10}
+
+
+def test_a_child_that_is_forked_in_the_middle_of_a_fold_hinders_no_other(
+    pages: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fork comes when the lock's file is open, and before that is noted."""
+    mine, opened, forked = Pages(pages, KEY), threading.Event(), threading.Event()
+    folder = threading.Thread(target=mine.fold)
+    identity_of = _system.identity_of
+
+    def slow(descriptor: int) -> _system.FileIdentity:
+        if threading.current_thread() is folder:
+            opened.set()
+            assert forked.wait(20)
+        return identity_of(descriptor)
+
+    monkeypatch.setattr(_system, "identity_of", slow)
+    owners.kill(owners.start(1))
+    folder.start()
+    assert opened.wait(20)
+    child = os.fork()
+    if child == 0:
+        mine.close()
+        signal.pause()
+    forked.set()
+    folder.join()
+    try:
+        owners.kill(owners.start(10))
+        assert accepted_in(pages) == 11
+        assert names(pages, "page-") == []
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize("step", ["before the sum", "behind the sum", "between the removals"])
@@ -253,7 +307,8 @@ def deleted_files_open(directory: Path) -> list[str]:
 
 def test_a_page_that_another_program_removed_is_closed(pages: Path) -> None:
     """Cleaners of temporary files come again and again; a descriptor is left each time."""
-    outlet = Outlet(Process(), Settings(metrics_dir=str(pages)), LastResort())
+    process, settings = Process(), Settings(metrics_dir=str(pages))
+    outlet = Outlet(process.page, process.total, settings, LastResort())
     for _ in range(3):
         assert outlet.refreshed() is not None
         (name,) = names(pages, "page-")
@@ -378,9 +433,24 @@ def test_a_torn_copy_leaves_the_one_before(pages: Path) -> None:
 def test_a_damaged_sum_is_an_empty_one(pages: Path, owners: Owners) -> None:
     owners.kill(owners.start(5))
     accepted_in(pages)
-    (pages / f"sum-{KEY}").write_bytes(os.urandom(700))
+    (name,) = names(pages, "sum-")
+    (pages / name).write_bytes(os.urandom(700))
     owners.start(2)
     assert accepted_in(pages) == 2
+
+
+def test_a_process_of_another_version_leaves_the_sum(
+    pages: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an upgrade: old workers end while new ones begin."""
+    owners.kill(owners.start(5))
+    assert accepted_in(pages) == 5
+    with monkeypatch.context() as patched:
+        for module in (page_format, pages_module):
+            patched.setattr(module, "LAYOUT", LAYOUT ^ 1)
+        owners.kill(owners.start(100))
+        assert accepted_in(pages) == 100
+    assert accepted_in(pages) == 5
 
 
 @pytest.mark.parametrize("start", ["sum-", "page-"])
@@ -409,6 +479,24 @@ def test_what_cannot_be_read_for_a_moment_is_not_forgotten(
     assert accepted_in(pages) == 115
     owners.kill(living)
     assert accepted_in(pages) == 115
+
+
+def test_a_lock_that_cannot_be_asked_for_a_moment_makes_no_dead_process_live(
+    pages: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was counted as ended already, and that count would fall."""
+    owners.kill(owners.start(1))
+    mine, really_open, refusals = Pages(pages, KEY), os.open, [errno.EMFILE]
+
+    def refuse_once(path: Any, *more: Any, **named: Any) -> int:
+        if str(path).startswith("page-") and refusals:
+            raise OSError(refusals.pop(), "no descriptors")
+        return really_open(path, *more, **named)
+
+    monkeypatch.setattr(os, "open", refuse_once)
+    with pytest.raises(OSError, match="no descriptors"):
+        mine.read()
+    assert mine.read()[0].numbers[DRAINED] == 1
 
 
 def test_what_nobody_reads_is_removed_after_a_day(pages: Path, owners: Owners) -> None:

@@ -309,3 +309,40 @@ def test_forked_children_begin_at_zero(
     assert_sum_is_the_ledger(scraper, program)
     assert scraper.value("logship_clients") == 1
     program.finish("end")
+
+
+def test_a_signal_handler_may_have_the_page_written_in_the_middle_of_that(
+    programs: Programs, pages: Path
+) -> None:
+    """As one that closes a client; it comes at each line of the call in turn."""
+    programs.start(
+        """
+        import sys
+        import logship
+        from logship._metrics.process import HERE
+
+        logship.install(level="INFO")
+
+        def is_interrupted_at(event_number):
+            left = event_number
+
+            def count(frame, event, argument):
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    sys.settrace(None)
+                    HERE.write_last()
+                return count
+
+            sys.settrace(count)
+            HERE.write_last()
+            sys.settrace(None)
+            return left <= 0
+
+        number = 1
+        while is_interrupted_at(number):
+            number += 1
+        assert number > 5
+        """,
+        environ={"LOGSHIP_METRICS_DIR": str(pages)},
+    ).end(returncode=0)

@@ -65,7 +65,8 @@ def test_a_metrics_page_is_not_written_into_another_file(
 ) -> None:
     pages = tmp_path / "pages"
     pages.mkdir(mode=0o700)
-    outlet = Outlet(Process(), Settings(metrics_dir=str(pages)), LastResort())
+    process, settings = Process(), Settings(metrics_dir=str(pages))
+    outlet = Outlet(process.page, process.total, settings, LastResort())
     assert outlet.refreshed() is not None
     taken = descriptors_below(pages)
     assert taken
