@@ -226,12 +226,14 @@ class Emitter:
         If a child that is about to exec logs before that, no thread will ship that. A spool
         outlives the exec; without one the parent's shipper stays, which refuses all records now.
         """
+        if self._here[0]:
+            return  # an earlier fork hook of the application has logged, and this has begun anew
         self._lock.reset()
         self._begun = []
         self._is_over = False
         self._shipper.after_fork_in_child()
         if self.settings.spool_dir is None and is_about_to_exec():
-            self._here = b"\1"
+            self._here = fork_mark()
 
     def _begin_anew(self) -> None:
         """Replace what belongs to the parent process: shipper, buffer, streams, thread.

@@ -136,6 +136,8 @@ class Installation:
 
     def after_fork_in_child(self) -> None:
         """In a forked child: drop what is the parent's."""
+        if self.client.is_of_this_process:
+            return  # an earlier fork hook of the application has logged, and all has begun anew
         self.client.after_fork_in_child()
         self.watchdog.after_fork_in_child()
         if self._announcement is not None:

@@ -9,13 +9,13 @@ begins anew, without its parent's numbers.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from logship._buffer.counters import DrainReport
 from logship._hooks import registry
+from logship._hooks.fork_mark import Mark, fork_mark
 from logship._metrics.meter import Meter
 from logship._metrics.sums import Numbers, Total, buried, summed, zeros
 from logship._settings import Settings
@@ -31,7 +31,7 @@ class Process:
     """The numbers of this process, and its part in those of the container."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self._here: Mark = fork_mark()
         self._lock = threading.RLock()
         self._meters: dict[int, Meter] = {}
         self._past = zeros()
@@ -49,7 +49,7 @@ class Process:
             settings: The client's.
             voice: Where warnings go.
         """
-        self._be_this_process()
+        self.after_fork_in_child()  # where no hook of fork did, as under uWSGI
         self._meters[id(meter)] = meter
         if len(self._meters) > _METERS_MAX:
             self.read()  # which adds up the numbers of clients that are gone
@@ -75,7 +75,7 @@ class Process:
 
     def write_last(self) -> None:
         """Have the page written, and wait for that a moment: the process may end."""
-        if self._outlet is not None and self._pid == os.getpid():
+        if self._outlet is not None and self._here[0]:
             self._outlet.write_last()
 
     def write_soon(self) -> None:
@@ -84,12 +84,12 @@ class Process:
         Until a client is used, a page says that nothing would be lost. Without this call a process
         that is killed in its first second would be counted as drained.
         """
-        if self._outlet is not None and self._pid == os.getpid():
+        if self._outlet is not None and self._here[0]:
             self._outlet.wake()
 
     def read(self) -> Numbers:
         """Return the numbers of this process."""
-        self._be_this_process()
+        self.after_fork_in_child()  # where no hook of fork did, as under uWSGI
         living_numbers: list[Numbers] = []
         with self._lock:
             for key, meter in list(self._meters.items()):
@@ -107,7 +107,7 @@ class Process:
 
     def total(self) -> Total:
         """Return the numbers of the container where pages are kept, else of this process."""
-        self._be_this_process()
+        self.after_fork_in_child()  # where no hook of fork did, as under uWSGI
         if self._outlet is None:
             return Total(self.read(), 0)
         pages = self._outlet.refreshed()
@@ -127,17 +127,14 @@ class Process:
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's numbers in a forked child, and close its files."""
+        if self._here[0]:
+            return  # an earlier fork hook has logged, and this has begun anew
         outlet = self._outlet
-        self._pid = os.getpid()
+        self._here = fork_mark()
         self._lock = threading.RLock()
         self._meters, self._past, self._outlet = {}, zeros(), None
         if outlet is not None:
             outlet.abandon()
-
-    def _be_this_process(self) -> None:
-        """Begin anew where no fork hook has run, as under uWSGI."""
-        if self._pid != os.getpid():
-            self.after_fork_in_child()
 
 
 HERE = Process()

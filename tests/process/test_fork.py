@@ -79,6 +79,31 @@ def test_forks_while_ten_threads_log(programs: Programs, sidecar: Sidecar) -> No
     _assert_a_stream_each(sidecar.output.verdict(ended), processes=9)
 
 
+def test_what_an_earlier_fork_hook_of_the_application_logs_is_delivered(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """Fork hooks run in a child in the order of their registration."""
+    ended = programs.start("""
+        import os, sys
+        os.register_at_fork(after_in_child=lambda: log("in the hook"))
+        import logship
+        logship.install(level="INFO")
+        log("before the fork")
+        child = os.fork()
+        if child == 0:
+            log("after the fork")
+            grandchild = os.fork()
+            if grandchild == 0:
+                sys.exit(5)
+            end_of(grandchild)
+            sys.exit(4)
+        end_of(child)
+    """).end(returncode=0)
+    assert ended.progress == ("child 5", "child 4")
+    assert "error of its own" not in ended.stderr
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=3, records=4)
+
+
 def test_a_child_of_a_child_delivers_too(programs: Programs, sidecar: Sidecar) -> None:
     ended = programs.start("""
         import os, sys
