@@ -233,6 +233,11 @@ class StreamsFile:
         self._words = words
         self._slots: dict[Stream, int] = {}
 
+    @property
+    def is_full(self) -> bool:
+        """Whether another stream gets the slot of one that has ended, if it gets any."""
+        return len(self._slots) >= layout.SLOTS
+
     def add(self, stream: Stream, tag: bytes) -> None:
         """Give the stream a slot, if it has none and there is one."""
         if stream not in self._slots:
@@ -316,8 +321,8 @@ class StreamsFile:
         return None if slot is None else (layout.slot_at(slot) + at) >> 3
 
     def _free_slot(self) -> int | None:
-        used = set(self._slots.values())
-        if len(used) < layout.SLOTS:
+        if not self.is_full:
+            used = set(self._slots.values())
             return next(slot for slot in range(layout.SLOTS) if slot not in used)
         for stream in self._slots:
             if stream.end is not None and not stream.unsettled:

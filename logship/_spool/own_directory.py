@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from logship._buffer.chunk import ChunkState
+from logship._buffer.stream import Stream
 from logship._hooks.threads import OwnThread
 from logship._spool import format as layout
 from logship._spool.directories import STREAMS, ProcessDirectory, SpoolError
@@ -107,6 +108,17 @@ class OwnDirectory:
                 self._active = segment
                 return segment
         return None
+
+    def add_stream(self, stream: Stream, tag: bytes) -> None:
+        """Give a stream a slot, if it has none and there is one.
+
+        If that is the slot of a stream that has ended, no free segment may show that stream any
+        more: a recoverer would end it a second time.
+        """
+        if self.streams.is_full:
+            for segment in self._free():
+                segment.begin_anew(next(self._generations))
+        self.streams.add(stream, tag)
 
     def allocate(
         self, need: int, locked: Callable[[Callable[[], Any]], Any] = operator.call
