@@ -62,7 +62,7 @@ def _read_streams(orphan: Orphan) -> bool:
         # Not the same as none: numbers would be given out again, and streams ended again.
         orphan.refuse(STREAMS, error, is_unread=True)
         orphan.knows_slots = False
-        return True
+        return not orphan.is_worth_a_retry  # then all is sent once, when it can be marked
     contents = read_streams(data, directory.id)
     if contents.refused is not None:
         orphan.refuse(STREAMS, contents.refused, is_unread=contents.is_misplaced)
