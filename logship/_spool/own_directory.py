@@ -178,6 +178,8 @@ class OwnDirectory:
         else:
             with contextlib.suppress(OSError):  # nothing in it would be shipped
                 self.directory.remove()
+        for segment in self.segments:
+            segment.tail = None  # as in `unlink`
 
     def loss(self) -> str | None:
         """Return why the directory is no longer this process's, or None while it is."""

@@ -45,7 +45,10 @@ def test_after_an_outage_of_many_streams_no_deleted_file_is_mapped(tmp_path: Pat
     storage.maintain(buffer.exclusively)
     assert len(files(tmp_path)) <= 3
     assert deleted_mappings(tmp_path) == []
+    assert offer(buffer, "last")
+    ship_all(buffer)
     storage.close()
+    assert deleted_mappings(tmp_path) == [], "a program may end one client and begin another"
 
 
 def test_a_directory_that_somebody_removed_is_made_anew_and_does_not_stay_mapped(
