@@ -71,14 +71,16 @@ class Segment:
         mapping, words: Its bytes.
         generation: Which use of the segment this is.
         tail: The last chunk, or None in a fresh use.
-        live: Chunks that are neither acked nor dropped; a segment without any is free.
+        live: Chunks that are neither acked nor dropped. A segment without any is free, and shows
+            none: of an old chunk whose stream has lost its slot, a recoverer could not tell that
+            the stream has ended.
     """
 
     name: str
     size: int
     mapping: Mapping
     words: Words
-    generation: int = 0
+    generation: int = 1
     tail: SpoolChunk | None = None
     live: set[SpoolChunk] = field(default_factory=set)
 
@@ -94,8 +96,9 @@ class Segment:
         """Return how many bytes another chunk could have, its header included."""
         return self.size - self.next_header_at()
 
-    def begin_anew(self, generation: int) -> None:
-        """Forget everything in it; nothing of it may be live. May be called again."""
+    def begin_anew(self) -> None:
+        """Forget everything in it; nothing of it is live. May be called again."""
+        generation = self.generation + 1
         self.words[layout.GENERATION_AT >> 3] = generation
         self.generation = generation
         self.tail = None
@@ -171,6 +174,7 @@ class SpoolChunk(Chunk):
         """Link the chunk to the one before, whose capacity ends here. May be called again."""
         segment, before = self.segment, self.before
         if before is None:
+            segment.words[layout.GENERATION_AT >> 3] = segment.generation
             segment.words[layout.BEGUN_AT >> 3] = segment.generation
         else:
             if before.state is ChunkState.OPEN:
@@ -186,11 +190,12 @@ class SpoolChunk(Chunk):
             self._words[index] = layout.state_word(layout.SEALED, zlib.crc32(self.data))
 
     def mark_acked(self) -> None:
-        """Store that it is settled. May be called again."""
-        self.segment.words[(self.header_at + layout.STATE_AT) >> 3] = layout.state_word(
-            layout.ACKED, 0
-        )
-        self.segment.live.discard(self)
+        """Store that it is settled. May be called again, while it is live."""
+        segment = self.segment
+        segment.words[(self.header_at + layout.STATE_AT) >> 3] = layout.state_word(layout.ACKED, 0)
+        if segment.live == {self}:
+            segment.begin_anew()
+        segment.live.discard(self)
 
     def move_to_memory(self) -> None:
         """In a forked child: go on in private memory of its own bytes; the file is the parent's."""
@@ -232,11 +237,6 @@ class StreamsFile:
         self._mapping = mapping
         self._words = words
         self._slots: dict[Stream, int] = {}
-
-    @property
-    def is_full(self) -> bool:
-        """Whether another stream gets the slot of one that has ended, if it gets any."""
-        return len(self._slots) >= layout.SLOTS
 
     def add(self, stream: Stream, tag: bytes) -> None:
         """Give the stream a slot, if it has none and there is one."""
@@ -321,8 +321,8 @@ class StreamsFile:
         return None if slot is None else (layout.slot_at(slot) + at) >> 3
 
     def _free_slot(self) -> int | None:
-        if not self.is_full:
-            used = set(self._slots.values())
+        used = set(self._slots.values())
+        if len(used) < layout.SLOTS:
             return next(slot for slot in range(layout.SLOTS) if slot not in used)
         for stream in self._slots:
             if stream.end is not None and not stream.unsettled:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from logship._buffer.chunk import ChunkState
-from logship._buffer.stream import Stream
 from logship._hooks.threads import OwnThread
 from logship._spool import format as layout
 from logship._spool.directories import STREAMS, ProcessDirectory, SpoolError
@@ -70,7 +69,6 @@ class OwnDirectory:
         self._segment_bytes = segment_bytes
         self._mapper = mapper
         self._file_numbers = itertools.count(1)
-        self._generations = itertools.count(1)
         try:
             header = layout.pack_streams_header(directory.id, time_ns(), stamp_key)
             self.streams = StreamsFile(
@@ -97,28 +95,13 @@ class OwnDirectory:
         the active one from now on; None where there is neither.
         """
         active = self._active
-        if active is not None:
-            if active.tail is not None and not active.live:
-                active.begin_anew(next(self._generations))
-            if active.room() >= need + more:
-                return active
+        if active is not None and active.room() >= need + more:
+            return active
         for segment in self._free():
-            if segment.size - layout.SEGMENT_HEADER_BYTES >= need:
-                segment.begin_anew(next(self._generations))
+            if segment.room() >= need:
                 self._active = segment
                 return segment
         return None
-
-    def add_stream(self, stream: Stream, tag: bytes) -> None:
-        """Give a stream a slot, if it has none and there is one.
-
-        If that is the slot of a stream that has ended, no free segment may show that stream any
-        more: a recoverer would end it a second time.
-        """
-        if self.streams.is_full:
-            for segment in self._free():
-                segment.begin_anew(next(self._generations))
-        self.streams.add(stream, tag)
 
     def allocate(
         self, need: int, locked: Callable[[Callable[[], Any]], Any] = operator.call

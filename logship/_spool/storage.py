@@ -136,7 +136,7 @@ class SpoolStorage:
             unspooled = UnspooledChunk(stream, serial, chunk_id, opened_seconds, self._note_given)
             unspooled.capacity = max(size, min(self._chunk_bytes_max, self._memory_left()))
             return unspooled
-        own.add_stream(stream, tag)
+        own.streams.add(stream, tag)
         chunk = SpoolChunk(stream, serial, chunk_id, opened_seconds, segment, header_bytes)
         chunk.capacity = max(size, min(self._chunk_bytes_max, segment.size - chunk.payload_at))
         chunk.slack = self._slack_of(stream)
