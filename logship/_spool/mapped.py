@@ -70,7 +70,7 @@ class Segment:
         size: Its bytes.
         mapping, words: Its bytes.
         generation: Which use of the segment this is.
-        tail: The last chunk, or None in a fresh use.
+        tail: The last chunk; None where no chunk is live.
         live: Chunks that are neither acked nor dropped. A segment without any is free, and shows
             none: of an old chunk whose stream has lost its slot, a recoverer could not tell that
             the stream has ended.

@@ -150,7 +150,6 @@ class OwnDirectory:
         """Unlink segments that were taken out of use."""
         for segment in segments:
             self.directory.unlink(segment.name)
-            segment.tail = None  # else both keep each other, and the deleted file stays mapped
 
     def end(self) -> None:
         """Remove the directory if no chunk is left in it, else leave it to a recoverer."""
@@ -161,8 +160,6 @@ class OwnDirectory:
         else:
             with contextlib.suppress(OSError):  # nothing in it would be shipped
                 self.directory.remove()
-        for segment in self.segments:
-            segment.tail = None  # as in `unlink`
 
     def loss(self) -> str | None:
         """Return why the directory is no longer this process's, or None while it is."""
