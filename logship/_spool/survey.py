@@ -31,8 +31,8 @@ def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
     """Find the streams and chunks of an orphan, in small steps.
 
     Args:
-        orphan: Told what is found; nothing of it where `streams` has another format, or
-            belongs to another directory.
+        orphan: Told what is found; nothing of it where `streams` has another format, belongs to
+            another directory, or cannot be opened for want of a descriptor.
         default_tag: Tag of a stream whose process never learned it, or None.
     """
     if not _read_streams(orphan):
