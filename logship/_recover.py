@@ -103,6 +103,7 @@ class Recoverer:
         self._shipper: Shipper | None = None
         self._woken = asyncio.Event()
         self._hurries = False
+        self._unasked_seconds = 0.0  # when the sidecar last had nothing to ack
         self._last_pass: DrainPlan | None = None
 
     def stop(self, signum: int) -> None:
@@ -132,7 +133,7 @@ class Recoverer:
 
     async def run(self) -> RecoveryReport:
         """Ship until it is over, and return what became of it."""
-        started = self._monotonic()
+        started = self._unasked_seconds = self._monotonic()
         shipper = Shipper(
             self._settings,
             orphans=self._orphans,
@@ -143,7 +144,7 @@ class Recoverer:
         self._shipper = shipper
         shipper.on_progress(self._woken.set)
         shipper.start()
-        while not self._is_over(shipper, started):
+        while not self._is_over(shipper):
             await self._wait(shipper)
         if self._deadline_seconds is not None:
             self._abandon(shipper)
@@ -154,7 +155,7 @@ class Recoverer:
         shipper.buffer.close_intake()
         return RecoveryReport(self._orphans.counters, self._monotonic() - started, complete)
 
-    def _is_over(self, shipper: Shipper, started: float) -> bool:
+    def _is_over(self, shipper: Shipper) -> bool:
         """Tell whether there is nothing more to do, or no more time to do it in."""
         if shipper.broken or self._orphans.is_closed:
             return True
@@ -169,7 +170,9 @@ class Recoverer:
             return False
         if deadline is not None:
             return idle and not self._orphans.others_live
-        last = max(started, shipper.delivery.last_ack_seconds or started)
+        if not shipper.buffer.adopted:  # files are read; those of a slow disk for long
+            self._unasked_seconds = now
+        last = max(self._unasked_seconds, shipper.delivery.last_ack_seconds or 0.0)
         return not self._watches and (idle or now >= last + self._settings.exit_stall_seconds)
 
     @property

@@ -64,8 +64,8 @@ def command(spool: Path, watch: bool, dry_run: bool, **given: Any) -> None:
     DIR is made if its parent is there. All other settings come from the environment, for example
     LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At a stop signal the command makes a last pass. It
     lasts while any process on the spool is alive, at most until the stop timeout. Records that are
-    not shipped by then go to stderr and stay on the spool. Without --watch the command ends when no
-    ack came for LOGSHIP_EXIT_STALL_SECONDS (15).
+    not shipped by then go to stderr and stay on the spool. Without --watch the command ends when it
+    has waited for an ack for LOGSHIP_EXIT_STALL_SECONDS (15).
 
     The result is one JSON line on stdout; with --dry-run, one line for each process.
 

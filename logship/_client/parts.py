@@ -96,7 +96,9 @@ def new_orphans(spool: SpoolStorage, monotonic: Callable[[], float]) -> Orphans 
     from logship._spool.orphans import Orphans  # noqa: PLC0415 - as above
     from logship._spool.volumes import is_supervised  # noqa: PLC0415 - as above
 
-    return None if is_supervised(spool.path) else Orphans(spool.path, monotonic=monotonic)
+    if is_supervised(spool.path):
+        return None
+    return Orphans(spool.path, others=spool.lost, monotonic=monotonic)
 
 
 def new_compressor(settings: Settings) -> Callable[[bytes | bytearray | memoryview], bytes] | None:

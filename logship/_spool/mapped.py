@@ -70,15 +70,17 @@ class Segment:
         size: Its bytes.
         mapping, words: Its bytes.
         generation: Which use of the segment this is.
-        tail: The last chunk, or None in a fresh use.
-        live: Chunks that are neither acked nor dropped; a segment without any is free.
+        tail: The last chunk; None where no chunk is live.
+        live: Chunks that are neither acked nor dropped. A segment without any is free, and shows
+            none: of an old chunk whose stream has lost its slot, a recoverer could not tell that
+            the stream has ended.
     """
 
     name: str
     size: int
     mapping: Mapping
     words: Words
-    generation: int = 0
+    generation: int = 1
     tail: SpoolChunk | None = None
     live: set[SpoolChunk] = field(default_factory=set)
 
@@ -94,8 +96,9 @@ class Segment:
         """Return how many bytes another chunk could have, its header included."""
         return self.size - self.next_header_at()
 
-    def begin_anew(self, generation: int) -> None:
-        """Forget everything in it; nothing of it may be live. May be called again."""
+    def begin_anew(self) -> None:
+        """Forget everything in it; nothing of it is live. May be called again."""
+        generation = self.generation + 1
         self.words[layout.GENERATION_AT >> 3] = generation
         self.generation = generation
         self.tail = None
@@ -171,6 +174,7 @@ class SpoolChunk(Chunk):
         """Link the chunk to the one before, whose capacity ends here. May be called again."""
         segment, before = self.segment, self.before
         if before is None:
+            segment.words[layout.GENERATION_AT >> 3] = segment.generation
             segment.words[layout.BEGUN_AT >> 3] = segment.generation
         else:
             if before.state is ChunkState.OPEN:
@@ -186,11 +190,12 @@ class SpoolChunk(Chunk):
             self._words[index] = layout.state_word(layout.SEALED, zlib.crc32(self.data))
 
     def mark_acked(self) -> None:
-        """Store that it is settled. May be called again."""
-        self.segment.words[(self.header_at + layout.STATE_AT) >> 3] = layout.state_word(
-            layout.ACKED, 0
-        )
-        self.segment.live.discard(self)
+        """Store that it is settled. May be called again, while it is live."""
+        segment = self.segment
+        segment.words[(self.header_at + layout.STATE_AT) >> 3] = layout.state_word(layout.ACKED, 0)
+        if segment.live == {self}:
+            segment.begin_anew()
+        segment.live.discard(self)
 
     def move_to_memory(self) -> None:
         """In a forked child: go on in private memory of its own bytes; the file is the parent's."""

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +79,7 @@ class Orphans:
 
     Args:
         path: The spool's directory.
+        others: Names of process directories that are left to other processes.
         any_owner: Whether another user's spool is read, where we are root.
         owner_of: Returns the owner of the process directory of this name, for a person.
         default_tag: Returns the tag of a stream whose process never learned it; None where that
@@ -101,6 +102,7 @@ class Orphans:
         self,
         path: Path,
         *,
+        others: Set[str] = frozenset(),
         any_owner: bool = False,
         owner_of: Callable[[str], str] = unknown_owner,
         default_tag: Callable[[], str | None] = lambda: None,
@@ -113,6 +115,7 @@ class Orphans:
         self.good_news: deque[str] = deque()
         self.default_tag = default_tag
         self._path = path
+        self._others = others
         self._any_owner = any_owner
         self._owner_of = owner_of
         self._random_bytes = random_bytes
@@ -287,8 +290,8 @@ class Orphans:
         if taken is not None:
             return taken
         sweep(parent)
-        ours = {each.orphan.name for each in self._adoptions}
-        names = [each for each in process_directories(parent) if each not in ours]
+        passed = {each.orphan.name for each in self._adoptions} | self._others
+        names = [each for each in process_directories(parent) if each not in passed]
         due = [each for each in names if not self._is_too_early(each, parent)]
         self._seen.extend(sorted(due, key=lambda each: (born_ns(parent, each), each)))
         return self._oldest_seen(parent)

@@ -69,7 +69,6 @@ class OwnDirectory:
         self._segment_bytes = segment_bytes
         self._mapper = mapper
         self._file_numbers = itertools.count(1)
-        self._generations = itertools.count(1)
         try:
             header = layout.pack_streams_header(directory.id, time_ns(), stamp_key)
             self.streams = StreamsFile(
@@ -96,14 +95,10 @@ class OwnDirectory:
         the active one from now on; None where there is neither.
         """
         active = self._active
-        if active is not None:
-            if active.tail is not None and not active.live:
-                active.begin_anew(next(self._generations))
-            if active.room() >= need + more:
-                return active
+        if active is not None and active.room() >= need + more:
+            return active
         for segment in self._free():
-            if segment.size - layout.SEGMENT_HEADER_BYTES >= need:
-                segment.begin_anew(next(self._generations))
+            if segment.room() >= need:
                 self._active = segment
                 return segment
         return None
@@ -155,7 +150,6 @@ class OwnDirectory:
         """Unlink segments that were taken out of use."""
         for segment in segments:
             self.directory.unlink(segment.name)
-            segment.tail = None  # else both keep each other, and the deleted file stays mapped
 
     def end(self) -> None:
         """Remove the directory if no chunk is left in it, else leave it to a recoverer."""

@@ -61,6 +61,7 @@ class SpoolStorage:
 
     Attributes:
         news: What a person should be told, as (kind, text); the reader takes it out.
+        lost: Names of process directories that were lost. This process ships what it logged there.
     """
 
     outlives_process = True
@@ -82,6 +83,7 @@ class SpoolStorage:
     ) -> None:
         self.path = path
         self.news: deque[tuple[str, str]] = deque()
+        self.lost: set[str] = set()
         self._memory_bytes_max = memory_bytes_max
         self._chunk_bytes_max = chunk_bytes_max
         self._stamp_key = None if stamp_key is None else stamp_key.encode("utf-8")
@@ -314,6 +316,7 @@ class SpoolStorage:
     def _leave_lost(self) -> None:
         """Leave a directory that is lost; where this is interrupted, the next look does it."""
         if self._own is not None:
+            self.lost.add(self._own.directory.name)
             self._own.leave_lost()
             self._own = None
 

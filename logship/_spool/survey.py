@@ -31,8 +31,8 @@ def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
     """Find the streams and chunks of an orphan, in small steps.
 
     Args:
-        orphan: Told what is found; nothing of it where `streams` has another format, or
-            belongs to another directory.
+        orphan: Told what is found; nothing of it where `streams` has another format, belongs to
+            another directory, or cannot be opened for want of a descriptor.
         default_tag: Tag of a stream whose process never learned it, or None.
     """
     if not _read_streams(orphan):
@@ -62,7 +62,7 @@ def _read_streams(orphan: Orphan) -> bool:
         # Not the same as none: numbers would be given out again, and streams ended again.
         orphan.refuse(STREAMS, error, is_unread=True)
         orphan.knows_slots = False
-        return True
+        return not orphan.is_worth_a_retry  # then all is sent once, when it can be marked
     contents = read_streams(data, directory.id)
     if contents.refused is not None:
         orphan.refuse(STREAMS, contents.refused, is_unread=contents.is_misplaced)

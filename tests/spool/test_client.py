@@ -14,11 +14,13 @@ from logship import BackgroundClient, Settings
 from logship._delivery.drain import DrainPlan
 from logship._process.clock import Started, StopClock
 from logship._recover import Recoverer, RecoveryReport
+from logship._spool import files
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship.errors import SettingsError
 from tests.spool.programs import NOWHERE
+from tests.spool.spools import SEGMENT_BYTES
 from tests.spool.test_orphans import dead_life, log_some
 from tests.spool.test_quarantine import damage_all, log_in_many_chunks
 from tests.support.receiver_process import ReceiverProcess
@@ -138,6 +140,29 @@ def test_a_recoverer_without_time_tells_of_damage_too(
     assert report.counters.damaged == damaged
     assert capfd.readouterr().err.count("a chunk is damaged") == damaged
     assert untold == []
+
+
+def test_a_recoverer_has_patience_with_a_slow_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it searches a file, the sidecar has nothing to ack."""
+    left, seconds, read = dead_life(_made(tmp_path), log_in_many_chunks), [0.0], files.pread_all
+
+    async def run(endpoint: str) -> RecoveryReport:
+        recoverer = Recoverer(
+            settings(left.parent, endpoint), left.parent, monotonic=lambda: seconds[0]
+        )
+
+        def read_slowly(descriptor: int, size: int, offset: int) -> bytes:
+            seconds[0] += 60.0 * (size >= SEGMENT_BYTES)
+            recoverer.look_now()  # it looks at the clock after this turn
+            return read(descriptor, size, offset)
+
+        monkeypatch.setattr(files, "pread_all", read_slowly)
+        return await recoverer.run()
+
+    with ReceiverProcess.start(tmp_path / "out") as receiver:
+        assert asyncio.run(run(receiver.endpoint)).complete
 
 
 def test_a_last_recoverer_waits_for_its_finish_after_the_stop_too(tmp_path: Path) -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from logship._buffer.buffer import Buffer
+from logship._protocol.entries import unpack_entries
+from logship._spool.format import SLOTS
 from logship._spool.storage import RETRY_SECONDS
-from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
+from tests.spool.spools import KEY, SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
 from tests.spool.test_orphans import dead_life, log_some, recover
 from tests.spool.test_storage import Clock, files, ship_all
 
@@ -42,7 +45,10 @@ def test_after_an_outage_of_many_streams_no_deleted_file_is_mapped(tmp_path: Pat
     storage.maintain(buffer.exclusively)
     assert len(files(tmp_path)) <= 3
     assert deleted_mappings(tmp_path) == []
+    assert offer(buffer, "last")
+    ship_all(buffer)
     storage.close()
+    assert deleted_mappings(tmp_path) == [], "a program may end one client and begin another"
 
 
 def test_a_directory_that_somebody_removed_is_made_anew_and_does_not_stay_mapped(
@@ -67,6 +73,31 @@ def test_a_directory_that_somebody_removed_is_made_anew_and_does_not_stay_mapped
     assert buffer.report("test", 0.0).spooled == 1
     storage.abandon()
     assert recover(tmp_path).markers == ["new"]
+
+
+def test_a_stream_that_has_ended_is_not_ended_again_when_another_one_has_its_slot(
+    tmp_path: Path,
+) -> None:
+    """Acked chunks of it lie in a segment that was needed in an outage and is free since then."""
+    stamps: list[str] = []
+
+    def ship(buffer: Buffer) -> None:
+        buffer.seal_all()
+        for chunk in iter(buffer.take, None):
+            stamps.extend(record[KEY] for _, record in unpack_entries(chunk.data))
+            buffer.release(chunk)
+
+    def log(buffer: Buffer) -> None:
+        for number in range(2 * SEGMENT_BYTES // 1500):
+            assert offer(buffer, f"m{number}", "first", 1500)
+        ship(buffer)
+        for number in range(SLOTS):
+            assert offer(buffer, "m", f"job{number}")
+            ship(buffer)
+
+    dead_life(tmp_path, log)
+    stamps += [each[KEY] for each in recover(tmp_path).controls]
+    assert len(stamps) == len(set(stamps)), "a number is given out twice"
 
 
 def test_a_recoverer_remembers_the_last_directories_that_it_has_shipped(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from logship._stderr.last_resort import LastResort
 from tests.spool.spools import offer, spooled
 from tests.spool.test_orphans import recover
 from tests.spool.test_storage import Clock
+from tests.support.receiver_process import ReceiverProcess
 
 CONTENT = b"the application's own" * 1000
 HIGH = 1500
@@ -121,6 +124,31 @@ def test_no_number_is_given_out_beside_the_recoverer_of_a_closed_lock(
     assert old.end == old.last
     assert (new.spooled, new.end) == ([(1, 4)], 4)
     storage.close()
+
+
+CLOSES_ALL = """
+import asyncio, os, sys, logship
+client = logship.Client(endpoints=sys.argv[1], spool_dir=sys.argv[2])
+client.emit({"message": "before"})
+os.closerange(3, 256)
+async def main():
+    print((await client.flush(10)).all_acked)
+    await client.close()
+asyncio.run(main())
+"""
+
+
+def test_a_program_that_has_closed_its_lock_does_not_take_itself_for_dead(tmp_path: Path) -> None:
+    """It would ship its chunks twice, and know of only one of both acks."""
+    with ReceiverProcess.start(tmp_path / "out") as receiver:
+        ended = subprocess.run(
+            [sys.executable, "-c", CLOSES_ALL, receiver.endpoint, tmp_path / "spool"],
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        messages = [each["record"]["message"] for each in receiver.records()]
+    assert (ended.stdout, messages.count("before")) == (b"True\n", 1), ended.stderr
 
 
 @pytest.fixture
