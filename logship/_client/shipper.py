@@ -34,7 +34,7 @@ from logship._client.schedule import LoopSchedule
 from logship._client.upkeep import SpoolUpkeep
 from logship._delivery.credentials import tls_source
 from logship._delivery.delivery import Delivery
-from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship._delivery.drain import DrainPlan, Progress
 from logship._delivery.transport import SocketTransport, Transport
 from logship._ecs.advice import default_tag
 from logship._ecs.awaited_tag import AwaitedTag
@@ -48,7 +48,7 @@ from logship._metrics.process import HERE, Process
 from logship._settings import Settings, program_name
 from logship._settings.addresses import is_loopback
 from logship._stderr.last_resort import LastResort
-from logship._stderr.spill import Spill, SpillCost
+from logship._stderr.spill import Spill
 
 if TYPE_CHECKING:
     from logship._spool.orphans import Orphans
@@ -152,9 +152,7 @@ class Shipper:
         )
         self.spill: Spill | None = None
         if settings.last_resort == "stderr":
-            self.spill = Spill(
-                self.buffer.spilling, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE)
-            )
+            self.spill = Spill(self.buffer.spilling, self.last_resort, monotonic)
         self._spool_upkeep = SpoolUpkeep(
             self.buffer,
             self._spool,
@@ -175,7 +173,6 @@ class Shipper:
             spill=self.spill,
             count_sent=self.meter.sent,
             progressed=self.note_progress,
-            monotonic=monotonic,
         )
         self._pump = self._port.pump = Pump(
             self.buffer,

@@ -20,7 +20,7 @@ from logship._client import closing, parts
 from logship._client.closing import Closing
 from logship._client.pump import Pump
 from logship._delivery.delivery import Delivery
-from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship._delivery.drain import DrainPlan, Progress
 from logship._delivery.states import State
 from logship._protocol.compression import compressor
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
@@ -29,7 +29,7 @@ from logship._settings import Endpoint, Settings
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
-from logship._stderr.spill import Spill, SpillCost
+from logship._stderr.spill import Spill
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.estate import Stamp
 from tests.simulation.judge import Account, Holdings, Violation
@@ -91,7 +91,7 @@ class SimulatedClient:
             inbox_max=options.inbox_max,
             inbox_bytes_max=int(options.buffer_bytes_max * options.inbox_share),
         )
-        spill = Spill(self.buffer.spilling, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+        spill = Spill(self.buffer.spilling, self.last_resort, clock.monotonic)
         self.spill = spill if options.spills else None
         self.admission = Admission(
             self.buffer,
