@@ -75,6 +75,7 @@ class Buffer:
 
     Attributes:
         linger_seconds: As given; a shipper that stops makes it less.
+        note: See `Entrance.note`.
         offer: See `Entrance.offer`.
         spilling: What a spill works with.
         stamp_key: As given.
@@ -121,6 +122,7 @@ class Buffer:
             inbox_bytes_max=inbox_bytes_max,
         )
         self.offer: Callable[[Tag, bytes], Outcome] = self._entrance.offer
+        self.note = self._entrance.note
         self.spilling: Spilling = Spilling(self._section)
 
     def have_in_controls(self, fields: Mapping[str, Any]) -> None:
@@ -178,18 +180,6 @@ class Buffer:
         """
         return self._section.waiters.add(callback)
 
-    def note(self, counter: str, amount: float, tag: Tag = None) -> None:
-        """Have a counter advanced by whichever section comes next. From any thread, at any point.
-
-        Args:
-            counter: `refused`, `refused_lines`, `refused_unwritten`, `truncated` or
-                `blocked_seconds`; or a reason of `ON_PURPOSE` for a record that is kept back: it
-                will be numbered, dropped and declared.
-            amount: By how much.
-            tag: Whose stream counts it too, where it is `refused` or kept back.
-        """
-        self._entrance.note(counter, amount, tag)
-
     def number_refused(self) -> str:
         """Return what the line of a refused record is known by, and count the line.
 
@@ -212,7 +202,21 @@ class Buffer:
         at `has_sealed` once more: from now on producers wake it only as the table in `wakeups`
         says.
         """
-        return self._section.exclusively(self._rest)
+
+        def rest() -> float | None:
+            section, open_chunks = self._section, self._chunks.open
+            section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
+            if self._next_sealed() is not None:
+                return None
+            oldest = self._streams.first_to_go(open_chunks.values())
+            if oldest is not None:
+                return oldest.opened_seconds + self.linger_seconds
+            if not open_chunks and not len(section.inbox):
+                return None
+            section.wakeups.shipper = ShipperState.TIMED  # for what waits for its tag, or is stuck
+            return self._monotonic() + max(self.linger_seconds, _HELD_SECONDS_MIN)
+
+        return self._section.exclusively(rest)
 
     def seal_due(self, now_seconds: float) -> None:
         """Seal every open chunk that has waited for `linger_seconds`.
@@ -347,7 +351,7 @@ class Buffer:
         """
         self._section.closing = True
         if not self._section.is_owned():
-            self._section.exclusively(_nothing)
+            self._section.exclusively(lambda: None)
 
     def refuse_rest(self) -> list[Item]:
         """Count what could not be numbered as refused, and hand it over; intake is closed."""
@@ -439,9 +443,7 @@ class Buffer:
 
     def report(self, reason: str, seconds: float) -> DrainReport:
         """Return what became of every record so far."""
-        return self._section.exclusively(
-            lambda: report_of(self._accumulator, self._section.notes, reason, seconds)
-        )
+        return self._section.exclusively(lambda: report_of(self._section, reason, seconds))
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -457,20 +459,6 @@ class Buffer:
     def _chunks(self) -> Chunks:
         return self._section.accumulator.chunks
 
-    def _rest(self) -> float | None:
-        """Declare that the shipper rests, then look once more; see `next_deadline_seconds`."""
-        section, open_chunks = self._section, self._chunks.open
-        section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
-        if self._next_sealed() is not None:
-            return None
-        oldest = self._streams.first_to_go(open_chunks.values())
-        if oldest is not None:
-            return oldest.opened_seconds + self.linger_seconds
-        if not open_chunks and not len(section.inbox):
-            return None
-        section.wakeups.shipper = ShipperState.TIMED  # for what waits for its tag, or is stuck
-        return self._monotonic() + max(self.linger_seconds, _HELD_SECONDS_MIN)
-
     def _next_sealed(self) -> Chunk | None:
         """Return the oldest sealed chunk that may go."""
         return self._streams.first_to_go(self._chunks.sealed.values())
@@ -478,7 +466,3 @@ class Buffer:
     def _next_adopted(self) -> Chunk | None:
         """Return the adopted chunk to take next; none while we are closing."""
         return None if self._section.closing else self._chunks.next_adopted()
-
-
-def _nothing() -> None:
-    pass

@@ -642,7 +642,7 @@ class SimulatedClient:
         """
         section, counters = self.buffer._section, self.buffer.counters
         waiting = 0 if section.closed else len(section.inbox)
-        names = [name for name, _, _ in section.notes.items]
+        names = [name for name, _, _ in section.notes]
         waiting += names.count(WITHHELD)
         return (
             counters.accepted + waiting,
