@@ -29,7 +29,7 @@ class Admission:
         buffer: Where entries go.
         policy: `block`, `drop_oldest` or `drop_newest`.
         block_seconds_max: With `block`, how long one outage may make senders wait.
-        last_resort: Where a record goes that found no place; None drops it.
+        last_resort: With `block`, where a record goes that found no place; None drops it.
         monotonic: Seconds.
     """
 
@@ -45,7 +45,7 @@ class Admission:
         self._buffer = buffer
         self._policy = policy
         self._block_seconds_max = block_seconds_max
-        self._last_resort = last_resort
+        self._last_resort = last_resort if policy == "block" else None
         self._monotonic = monotonic
         self._outage_ends_seconds: float | None = None
         self._waiting_threads: set[int] = set()
@@ -126,25 +126,21 @@ class Admission:
         return offer_or_wait(self._buffer, offer, timeout_seconds)
 
     def _give_up(self, tag: Tag, body: bytes) -> Outcome:
-        """Number the record without keeping it, and with `block` write it to the last resort."""
-        if self._last_resort is None or self._policy != "block":
-            numbered = self._buffer.number_and_drop(tag, body)
-            return Outcome.REFUSED if numbered is None else Outcome.FULL
-        me = threading.get_ident()
+        """Number the record without keeping it, and write it to the last resort, if there is one."""
+        me, last_resort = threading.get_ident(), self._last_resort
         try:
-            self._buffer.counters.undecided.add(me)
-            return self._drop_and_spill(tag, body, self._last_resort)
+            if last_resort is not None:
+                self._buffer.counters.undecided.add(me)
+            numbered = self._buffer.number_and_drop(tag, body)
+            if numbered is None:
+                return Outcome.REFUSED
+            if last_resort is not None:
+                for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
+                    if last_resort.offer_line(line):
+                        self._buffer.dropped_was_spilled(numbered)
+            return Outcome.FULL
         finally:
             self._buffer.counters.undecided.discard(me)
-
-    def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LastResort) -> Outcome:
-        numbered = self._buffer.number_and_drop(tag, body)
-        if numbered is None:
-            return Outcome.REFUSED
-        for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
-            if last_resort.offer_line(line):
-                self._buffer.dropped_was_spilled(numbered)
-        return Outcome.FULL
 
 
 def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:
