@@ -64,7 +64,13 @@ class Streams:
 
     def begin(self, tag: Tag) -> Stream:
         """Open a stream for a tag that has none."""
-        stream = self.open[tag] = self._new(tag)
+        stream = self.open[tag] = Stream(
+            self.tag_of(tag),
+            self._stamp_key,
+            self._random_bytes,
+            is_awaited=tag is None,
+            is_provisional=tag is None and self._is_provisional,
+        )
         return stream
 
     def retire(self, stream: Stream) -> None:
@@ -120,16 +126,3 @@ class Streams:
             self.awaits_tag = False
 
         self._changes.commit(change)
-
-    # -- inside -----------------------------------------------------------------------------------
-
-    def _new(self, tag: Tag) -> Stream:
-        if tag is not None:
-            return Stream(tag, self._stamp_key, self._random_bytes)
-        return Stream(
-            self._default_tag,
-            self._stamp_key,
-            self._random_bytes,
-            is_awaited=True,
-            is_provisional=self._is_provisional,
-        )
