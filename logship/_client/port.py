@@ -202,7 +202,8 @@ class SocketPort:
             acks = self._answers.feed(data)
         except AnswerError as error:
             self.pump.acked(error.acks)
-            self.pump.give_up_connection(str(error))
+            self.disconnect()
+            self.pump.connection_lost(str(error))
         else:
             self.pump.acked(acks)
 

@@ -167,11 +167,6 @@ class Pump:
         self.perform(self._delivery.connection_lost(self._monotonic(), reason))
         self.rest()
 
-    def give_up_connection(self, reason: str) -> None:
-        """End a connection whose peer says what no sidecar says."""
-        self._port.disconnect()
-        self.connection_lost(reason)
-
     def writable_changed(self, *, writable: bool) -> None:
         """The connection takes more bytes, or takes no more for now."""
         self.perform(self._delivery.set_writable(self._monotonic(), writable))
