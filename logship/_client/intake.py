@@ -63,19 +63,6 @@ class Intake:
         tag: As given.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_constants",
-        "_is_disabled",
-        "_redact",
-        "_shape",
-        "admit_after",
-        "pack",
-        "put",
-        "readable",
-        "tag",
-    )
-
     def __init__(
         self,
         settings: Settings,
