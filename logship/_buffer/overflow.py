@@ -126,7 +126,7 @@ class Admission:
         return offer_or_wait(self._buffer, offer, timeout_seconds)
 
     def _give_up(self, tag: Tag, body: bytes) -> Outcome:
-        """Number the record without keeping it, and write it to the last resort, if there is one."""
+        """Number the record without keeping it, and write it to the last resort, if any."""
         me, last_resort = threading.get_ident(), self._last_resort
         try:
             if last_resort is not None:

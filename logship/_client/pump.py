@@ -16,9 +16,6 @@ from logship._delivery.actions import Actions, Connect, Disconnect, Quarantine, 
 from logship._delivery.delivery import Delivery
 from logship._settings import Endpoint
 
-DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
-"""The longest wait between two attempts to connect once the process is to end."""
-
 DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 
 Cancel = Callable[[], None]
@@ -176,15 +173,14 @@ class Pump:
 
     def look_often(self) -> None:
         """Wait less between attempts to connect: the process is to end."""
-        now = self._monotonic()
-        self.perform(self._delivery.look_often(now, DRAIN_RETRY_WAIT_SECONDS_MAX))
+        self.perform(self._delivery.look_often(self._monotonic()))
         self.turn()
 
     def hurry(self, deadline_seconds: float) -> None:
         """Wait less for acks, and less between attempts: a drain has begun, and will end then."""
         now = self._monotonic()
         ack_timeout_seconds = max(DRAIN_ACK_TIMEOUT_SECONDS_MIN, (deadline_seconds - now) / 3)
-        self.perform(self._delivery.hurry(now, ack_timeout_seconds, DRAIN_RETRY_WAIT_SECONDS_MAX))
+        self.perform(self._delivery.hurry(now, ack_timeout_seconds))
         self.turn()
 
     def restart(self, reason: str, wait_seconds: float) -> None:

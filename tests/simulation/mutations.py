@@ -196,19 +196,16 @@ def backoff_short_without_an_answer(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def backoff_not_hurried(patch: pytest.MonkeyPatch) -> None:
     """A drain waits as long between attempts as a running program."""
-    hurry = ChunkDelivery.hurry
-    patch.setattr(
-        Delivery, "hurry", lambda self, now, timeout, _most: hurry(self, now, timeout, 1e9)
-    )
+    patch.setattr(attempts_module, "DRAIN_WAIT_SECONDS_MAX", 1e9)
 
 
 @_around(Delivery, "hurry")
 def hurry_cuts_off(
-    hurry: Any, self: ChunkDelivery, now: float, ack_timeout_seconds: float, wait_seconds_max: float
+    hurry: Any, self: ChunkDelivery, now: float, ack_timeout_seconds: float
 ) -> Any:
     """A drain's shorter ack timeout counts from before the drain."""
     since = self._progress_at_seconds
-    actions = hurry(self, now, ack_timeout_seconds, wait_seconds_max)
+    actions = hurry(self, now, ack_timeout_seconds)
     self._progress_at_seconds = since
     return actions
 
