@@ -120,7 +120,7 @@ class Pump:
         """
         now = self._monotonic()
         self._upkeep.tend(now)
-        self._buffer.seal_due(now)
+        self._buffer.departure.seal_due(now)
         self.perform(self._delivery.timer(now))
         self.perform(self._delivery.chunks_ready(now))
         self.rest()
@@ -134,7 +134,7 @@ class Pump:
         due_seconds = self._due_seconds()
         if due_seconds < self._timer_seconds and not self.is_stopped:
             self._set_timer(due_seconds)
-        if self._buffer.has_sealed() and self._delivery.can_send:
+        if self._buffer.departure.has_sealed() and self._delivery.can_send:
             self._schedule.soon(self.turn)  # sealed between the last look and now
 
     def cancel_timer(self) -> None:
@@ -202,7 +202,7 @@ class Pump:
     def _due_seconds(self) -> float:
         """Return when the clock alone makes something to do (monotonic); infinity for never."""
         deadlines = [
-            self._buffer.next_deadline_seconds(),
+            self._buffer.departure.next_deadline_seconds(),
             self._delivery.next_deadline_seconds(),
             *self._upkeep.deadlines(),
         ]

@@ -137,7 +137,7 @@ class Shipper:
         self.last_resort.is_needed_here = lambda: self.buffer.is_held_here
         self.delivery: Delivery[Chunk] = Delivery(
             settings.endpoints,
-            source=self.buffer,
+            source=self.buffer.departure,
             inflight_chunks_max=settings.inflight_chunks_max,
             ack_timeout_seconds=settings.ack_timeout_seconds,
             retry_wait_seconds=retry_wait(settings),
@@ -381,7 +381,8 @@ class Shipper:
         self.note_progress()  # the callers that drive the end look at the new plan now
 
     def _hardly_linger(self) -> None:
-        self.buffer.linger_seconds = min(self.buffer.linger_seconds, STOP_LINGER_SECONDS)
+        departure = self.buffer.departure
+        departure.linger_seconds = min(departure.linger_seconds, STOP_LINGER_SECONDS)
 
     def plan(self, timeout_seconds: float | None) -> DrainPlan:
         """Return the plan of a drain with this timeout, or of one bound by progress alone."""

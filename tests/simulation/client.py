@@ -107,7 +107,7 @@ class SimulatedClient:
         self._retry_wait = parts.retry_wait(cast(Settings, backoff), random.uniform)
         self.delivery: Delivery[Chunk] = Delivery(
             tuple(Endpoint("tcp", "sidecar", 1 + each, "") for each in range(options.endpoints)),
-            source=self.buffer,
+            source=self.buffer.departure,
             inflight_chunks_max=options.window,
             ack_timeout_seconds=options.ack_timeout_seconds,
             retry_wait_seconds=self._wait_seconds,
@@ -260,7 +260,7 @@ class SimulatedClient:
 
     def hurry(self, plan: DrainPlan) -> None:
         """Send what there is at once, and wait less for everything."""
-        self.buffer.linger_seconds = 0.0
+        self.buffer.departure.linger_seconds = 0.0
         self.buffer.seal_all()
         self.history.clock.after(0.0, self._hurry, plan)
 
@@ -386,7 +386,7 @@ class SimulatedClient:
         oldest = next(iter(chunks.open.values()), None)
         if sealed is not None or oldest is None:
             return sealed
-        return oldest if oldest.opened_seconds + self.buffer.linger_seconds <= now else None
+        return oldest if oldest.opened_seconds + self.buffer.departure.linger_seconds <= now else None
 
     # -- the pump's schedule and upkeep (pump.Schedule, pump.Upkeep) -------------------------------
 

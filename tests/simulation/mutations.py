@@ -22,6 +22,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.changes import Change, Changes
 from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk
 from logship._buffer.chunks import Chunks
+from logship._buffer.departure import Departure
 from logship._buffer.entrance import Entrance
 from logship._buffer.inbox import Inbox, Item, Run, Tag
 from logship._buffer.losses import Numbered
@@ -417,8 +418,8 @@ def drops_what_is_in_flight(droppable: Any, self: Chunks) -> Chunk | None:
     return next(taken, None) or droppable(self)
 
 
-@_around(Buffer, "take")
-def chunk_sealed_and_lost(take: Any, self: Buffer) -> Any:
+@_around(Departure, "take")
+def chunk_sealed_and_lost(take: Any, self: Departure) -> Any:
     """A chunk is taken out of the line and given to nothing."""
     chunk = take(self)
     return take(self) if chunk is not None and chunk.serial % 7 == 0 else chunk

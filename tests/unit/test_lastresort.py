@@ -798,7 +798,7 @@ def test_halves_of_a_split_chunk_are_spilled_too(stderr: Stderr) -> None:
     whole = taken(buffer)
     spill = a_spill(buffer, stderr)
     spill.step(0.0)
-    buffer.split(whole)
+    buffer.departure.split(whole)
     assert spill.step(1.0)
     assert spilled_numbers(stderr.path.read_bytes()) == [1, 2, 3]
 

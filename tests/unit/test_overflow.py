@@ -326,5 +326,5 @@ def test_who_waits_is_not_told_of_a_chunk_that_is_only_taken_apart() -> None:
     told: list[bool] = []
     buffer.when_space(lambda: told.append(True))
     held = buffer.bytes_held
-    assert buffer.split(chunk) is not None
+    assert buffer.departure.split(chunk) is not None
     assert (buffer.bytes_held, told) == (held, [])
