@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from logship._buffer.accumulator import Accumulator
@@ -45,6 +44,7 @@ def report_of(section: Section, reason: str, seconds: float) -> DrainReport:
     accumulator = section.accumulator
     waiting, streams = accumulator.chunks.in_order(), accumulator.streams
     counters = accumulator.counters
+    ended = [each for each in streams.ended if each.unsettled or each.lost]  # the others are acked
     noted = Counter(name for name, _, _ in section.notes)
     spilled = sum(chunk.spilled_records for chunk in waiting)
     spooled = sum(chunk.records - chunk.spilled_records for chunk in waiting if chunk.spooled)
@@ -63,16 +63,10 @@ def report_of(section: Section, reason: str, seconds: float) -> DrainReport:
         refused_id=accumulator.refused_id,
         truncated=counters.truncated,
         streams=tuple(
-            _stream_report(stream, waiting)
-            for stream in (*_worth_telling(streams.ended), *streams.open.values())
+            _stream_report(stream, waiting) for stream in (*ended, *streams.open.values())
         ),
         withheld=counters.withheld,
     )
-
-
-def _worth_telling(ended: Iterable[Stream]) -> Iterator[Stream]:
-    """Yield the ended streams of which a record was lost, or is not acked yet."""
-    return (stream for stream in ended if stream.unsettled or stream.lost)
 
 
 def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:

@@ -84,7 +84,9 @@ class Spill:
         return is_done
 
     def _write_chunks(self, until_seconds: float, newest_first: bool) -> bool:
-        self._look_for_more()
+        fresh = [each for each in self._spilling.to_spill() if each.id not in self._seen]
+        self._chunks.extend(fresh)
+        self._seen.update(each.id for each in fresh)
         while self._chunks:
             chunk = self._chunks[-1 if newest_first else 0]
             if not self._spill_chunk(chunk, until_seconds):
@@ -108,11 +110,6 @@ class Spill:
             (chunk, is_control), self._begun = self._begun, None
             records = chunk.spilled_records - (not is_control)
             self._spilling.note_spilled(chunk, chunk.spilled_entries - 1, records)
-
-    def _look_for_more(self) -> None:
-        fresh = [each for each in self._spilling.to_spill() if each.id not in self._seen]
-        self._chunks.extend(fresh)
-        self._seen.update(each.id for each in fresh)
 
     def _spill_chunk(self, chunk: Chunk, until_seconds: float) -> bool:
         """Write the chunk's entries from where an earlier step stopped; False if interrupted."""
