@@ -22,6 +22,7 @@ of functions of `os.register_at_fork`.
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import signal
 import sys
@@ -36,7 +37,7 @@ from logship._hooks import exits, late_imports, registry
 _STOPPED_SECONDS = 1.0
 
 _child_ends: set[Callable[[], None]] = set()
-_registered_with: dict[str, object] = {}
+_registered_with: set[str] = set()
 _held_back: set[int] = set()
 _children_told: set[int] = set()
 """The process numbers of the children that got SIGTERM."""
@@ -174,31 +175,27 @@ def _register_with_makers_of_children() -> None:
         ("celery.signals", _register_with_celery),
     ):
         if module in sys.modules and module not in _registered_with:
-            _registered_with[module] = register_with(sys.modules[module])
+            register_with(sys.modules[module])
+            _registered_with.add(module)
 
 
-def _register_with_multiprocessing(util: Any) -> object:
-    anchor = _Anchor()
-    util.register_after_fork(anchor, _Anchor.finalize_in_child)
+def _register_with_multiprocessing(util: Any) -> None:
+    util.register_after_fork(_finalize_in_child, operator.call)
     if sys.modules["multiprocessing.process"].parent_process() is not None:
-        anchor.finalize_in_child()  # this is a child already, and it leaves without exit hooks
-    return anchor  # multiprocessing holds it weakly
+        _finalize_in_child()  # this is a child already, and it leaves without exit hooks
 
 
-def _register_with_celery(signals: Any) -> object:
+def _register_with_celery(signals: Any) -> None:
     # Celery gives keywords. Registered once more, the exit hook runs before Celery's.
     signals.worker_shutdown.connect(lambda **_: exits.register(), weak=False)
-    return signals.worker_process_shutdown.connect(lambda **_: _end_child(), weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: _end_child(), weak=False)
 
 
-class _Anchor:
-    """An object that multiprocessing can hold a weak reference to."""
-
-    def finalize_in_child(self) -> None:
-        """Register a function for the end of a multiprocessing child, in the child."""
-        util = sys.modules["multiprocessing.util"]
-        # The lowest priority runs last, so records that other finalizers log are still taken.
-        util.Finalize(None, _end_child, exitpriority=-1000)
+def _finalize_in_child() -> None:
+    """Register a function for the end of a multiprocessing child, in the child."""
+    util = sys.modules["multiprocessing.util"]
+    # The lowest priority runs last, so records that other finalizers log are still taken.
+    util.Finalize(None, _end_child, exitpriority=-1000)
 
 
 def _end_child() -> None:
