@@ -99,10 +99,7 @@ class Streams:
 
     def first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
         """Return the first that does not wait until its tag is known."""
-        for chunk in chunks:
-            if not self.is_held(chunk):
-                return chunk
-        return None
+        return next((each for each in chunks if not self.is_held(each)), None)
 
     def tag_of(self, tag: Tag) -> str:
         """Return the route that a tag stands for, as far as it is known now."""
