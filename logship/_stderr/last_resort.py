@@ -359,7 +359,9 @@ class LastResort:
         return True
 
     def _is_due(self, kind: str, interval_seconds: float) -> bool:
-        warned_at_seconds = self._warned_at_seconds.get(kind, float("-inf"))
+        warned_at_seconds = self._warned_at_seconds.get(kind)
+        if warned_at_seconds is None:
+            return True
         return self._monotonic() >= warned_at_seconds + interval_seconds
 
     def _put_spilled(self, lines: Sequence[bytes]) -> int:

@@ -70,7 +70,7 @@ class Writer:
         self.descriptor = descriptor
         self._check = _check_of(descriptor)
         self._is_own = is_own
-        self._lines_bytes, self._line_bytes = lines_bytes, _WRITE_BYTES_MAX
+        self._lines_bytes, self._part_bytes = lines_bytes, _WRITE_BYTES_MAX
         self._write = _write_without_sigpipe(write or os.write)
         self._closed, self._taken = errno.EBADF, _TAKEN
         self._final = _FINAL - {errno.EIO} if may_recover else _FINAL
@@ -106,8 +106,8 @@ class Writer:
     def _end_of_piece(self, data: bytes, start: int) -> int:
         """Return the end of the last line that fits, or of the first one if that is longer."""
         lines_end = data.rfind(b"\n", start, start + self._lines_bytes) + 1
-        line_end = data.find(b"\n", start, start + self._line_bytes) + 1
-        return lines_end or line_end or start + self._line_bytes
+        line_end = data.find(b"\n", start, start + self._part_bytes) + 1
+        return lines_end or line_end or start + self._part_bytes
 
 
 class SocketWriter(Writer):

@@ -219,6 +219,21 @@ def test_a_regular_file_keeps_its_place(tmp_path: Path) -> None:
     assert path.read_bytes() == b"before\n" + LINE + b"after\n"
 
 
+def test_a_regular_file_takes_many_lines_at_once(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only in a pipe could another process's line come between them."""
+    real, sizes = os.write, list[int]()
+
+    def write(descriptor: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    assert stderr.last_resort().write_lines([LINE] * 500) == 500
+    assert sizes == [500 * len(LINE)]
+
+
 def test_a_terminal() -> None:
     ours, theirs = pty.openpty()
     resort = LastResort(descriptor=theirs)
