@@ -269,7 +269,7 @@ class Buffer:
         """
         self._section.closing = True
         if not self._section.is_owned():
-            self._section.exclusively(lambda: None)
+            self._section.exclusively(_nothing)
 
     def refuse_rest(self) -> list[Item]:
         """Count what could not be numbered as refused, and hand it over; intake is closed."""
@@ -372,3 +372,7 @@ class Buffer:
     @property
     def _chunks(self) -> Chunks:
         return self._section.accumulator.chunks
+
+
+def _nothing() -> None:
+    pass

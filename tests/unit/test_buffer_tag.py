@@ -60,6 +60,7 @@ def test_records_with_a_tag_of_their_own_do_not_wait() -> None:
     assert buffer.departure.has_sealed()
     sink.take_all()
     assert tags(sink) == {"web"}
+    assert not any(chunk.stream.is_provisional for chunk in sink.taken)
     sink.drain()
     assert len(sink.acked) == 40
 
