@@ -386,7 +386,9 @@ class SimulatedClient:
         oldest = next(iter(chunks.open.values()), None)
         if sealed is not None or oldest is None:
             return sealed
-        return oldest if oldest.opened_seconds + self.buffer.departure.linger_seconds <= now else None
+        return (
+            oldest if oldest.opened_seconds + self.buffer.departure.linger_seconds <= now else None
+        )
 
     # -- the pump's schedule and upkeep (pump.Schedule, pump.Upkeep) -------------------------------
 

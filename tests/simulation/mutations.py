@@ -201,9 +201,7 @@ def backoff_not_hurried(patch: pytest.MonkeyPatch) -> None:
 
 
 @_around(Delivery, "hurry")
-def hurry_cuts_off(
-    hurry: Any, self: ChunkDelivery, now: float, ack_timeout_seconds: float
-) -> Any:
+def hurry_cuts_off(hurry: Any, self: ChunkDelivery, now: float, ack_timeout_seconds: float) -> Any:
     """A drain's shorter ack timeout counts from before the drain."""
     since = self._progress_at_seconds
     actions = hurry(self, now, ack_timeout_seconds)

@@ -595,7 +595,7 @@ def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[d
 
 
 def singles(own: Buffer, chunk: Chunk) -> list[Chunk]:
-    halves = own.split(chunk)
+    halves = own.departure.split(chunk)
     return [chunk] if halves is None else [each for half in halves for each in singles(own, half)]
 
 

@@ -660,9 +660,7 @@ def forever() -> float:
     return 0.0
 
 
-def a_spill(
-    buffer: Buffer, stderr: Stderr, monotonic: Callable[[], float] = forever
-) -> Spill:
+def a_spill(buffer: Buffer, stderr: Stderr, monotonic: Callable[[], float] = forever) -> Spill:
     return Spill(buffer.spilling, stderr.last_resort(), monotonic)
 
 
