@@ -55,6 +55,24 @@ class Chunk:
         adopted: Whether it is of another process, which is dead; none of our own account.
     """
 
+    __slots__ = (
+        "capacity",
+        "controls",
+        "entries",
+        "first",
+        "gaps",
+        "halves",
+        "holes",
+        "id",
+        "opened_seconds",
+        "serial",
+        "size",
+        "spilled_entries",
+        "spilled_records",
+        "state",
+        "stream",
+    )
+
     adopted = False
 
     def __init__(self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float) -> None:
@@ -151,6 +169,8 @@ class MemoryChunk(Chunk):
         memory: The packed entries, and behind them bytes that do not count.
     """
 
+    __slots__ = ("memory",)
+
     def __init__(
         self,
         stream: Stream,
@@ -184,6 +204,8 @@ class HalfChunk(MemoryChunk):
     Attributes:
         whole: That chunk, which may be a half itself.
     """
+
+    __slots__ = ("whole",)
 
     def __init__(self, whole: Chunk, chunk_id: str) -> None:
         super().__init__(whole.stream, whole.serial, chunk_id, 0.0)
