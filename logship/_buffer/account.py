@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from logship._buffer.accumulator import Accumulator
 from logship._buffer.chunk import Chunk
 from logship._buffer.counters import Account, DrainReport, StreamReport
-from logship._buffer.notes import Notes
 from logship._buffer.ranges import Gap, Ranges, merge_gaps, merge_ranges, subtract_ranges
+from logship._buffer.section import Section
 from logship._buffer.stream import Stream
 from logship._reasons import MIXED, ON_PURPOSE, SPILLED
 
@@ -34,18 +33,19 @@ def account_of(accumulator: Accumulator, unspooled: int) -> Account:
     )
 
 
-def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: float) -> DrainReport:
+def report_of(section: Section, reason: str, seconds: float) -> DrainReport:
     """Return what became of every record so far.
 
     Args:
-        accumulator: Whose.
-        notes: What could not be counted yet.
+        section: Whose, with the notes that could not be counted yet.
         reason: What ended the drain.
         seconds: How long that took.
     """
+    accumulator = section.accumulator
     waiting, streams = accumulator.chunks.in_order(), accumulator.streams
     counters = accumulator.counters
-    noted = Counter(name for name, _, _ in notes.items)
+    ended = [each for each in streams.ended if each.unsettled or each.lost]  # the others are acked
+    noted = Counter(name for name, _, _ in section.notes)
     spilled = sum(chunk.spilled_records for chunk in waiting)
     spooled = sum(chunk.records - chunk.spilled_records for chunk in waiting if chunk.spooled)
     return DrainReport(
@@ -63,16 +63,10 @@ def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: floa
         refused_id=accumulator.refused_id,
         truncated=counters.truncated,
         streams=tuple(
-            _stream_report(stream, waiting)
-            for stream in (*_worth_telling(streams.ended), *streams.open.values())
+            _stream_report(stream, waiting) for stream in (*ended, *streams.open.values())
         ),
         withheld=counters.withheld,
     )
-
-
-def _worth_telling(ended: Iterable[Stream]) -> Iterator[Stream]:
-    """Yield the ended streams of which a record was lost, or is not acked yet."""
-    return (stream for stream in ended if stream.unsettled or stream.lost)
 
 
 def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:

@@ -33,19 +33,15 @@ from logship._buffer.accumulator import Accumulator
 from logship._buffer.chunk import Chunk, MemoryStorage, Storage
 from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Account, Counters, DrainReport
+from logship._buffer.departure import Departure
 from logship._buffer.entrance import COMBINE_AT, INBOX_MAX, Entrance, Outcome
 from logship._buffer.inbox import Item, Tag
 from logship._buffer.losses import Numbered
 from logship._buffer.section import Section
 from logship._buffer.spilling import Spilling
-from logship._buffer.streams import Streams
-from logship._buffer.wakeups import ShipperState
 from logship._reasons import OVERFLOW
 
 T = TypeVar("T")
-
-_HELD_SECONDS_MIN = 0.005
-"""With no linger at all, the shipper looks so rarely at what waits for its tag or is stuck."""
 
 
 def _raise(error: Exception) -> None:
@@ -74,7 +70,8 @@ class Buffer:
         combine_at, inbox_max, inbox_bytes_max: See `Entrance`.
 
     Attributes:
-        linger_seconds: As given; a shipper that stops makes it less.
+        departure: What the shipper takes chunks from.
+        note: See `Entrance.note`.
         offer: See `Entrance.offer`.
         spilling: What a spill works with.
         stamp_key: As given.
@@ -98,9 +95,7 @@ class Buffer:
         inbox_max: int = INBOX_MAX,
         inbox_bytes_max: int | None = None,
     ) -> None:
-        self.linger_seconds = linger_seconds
         self.stamp_key = stamp_key
-        self._monotonic = monotonic
         self._new_storage = functools.partial(MemoryStorage, random_bytes, chunk_bytes_max)
         self._new_accumulator = functools.partial(
             Accumulator,
@@ -121,6 +116,8 @@ class Buffer:
             inbox_bytes_max=inbox_bytes_max,
         )
         self.offer: Callable[[Tag, bytes], Outcome] = self._entrance.offer
+        self.note = self._entrance.note
+        self.departure: Departure = Departure(self._section, linger_seconds, monotonic)
         self.spilling: Spilling = Spilling(self._section)
 
     def have_in_controls(self, fields: Mapping[str, Any]) -> None:
@@ -178,18 +175,6 @@ class Buffer:
         """
         return self._section.waiters.add(callback)
 
-    def note(self, counter: str, amount: float, tag: Tag = None) -> None:
-        """Have a counter advanced by whichever section comes next. From any thread, at any point.
-
-        Args:
-            counter: `refused`, `refused_lines`, `refused_unwritten`, `truncated` or
-                `blocked_seconds`; or a reason of `ON_PURPOSE` for a record that is kept back: it
-                will be numbered, dropped and declared.
-            amount: By how much.
-            tag: Whose stream counts it too, where it is `refused` or kept back.
-        """
-        self._entrance.note(counter, amount, tag)
-
     def number_refused(self) -> str:
         """Return what the line of a refused record is known by, and count the line.
 
@@ -200,40 +185,9 @@ class Buffer:
 
     def tag_of(self, tag: Tag) -> str:
         """Return the route that a tag stands for, as far as it is known now."""
-        return self._streams.tag_of(tag)
+        return self._accumulator.streams.tag_of(tag)
 
     # -- the shipper ---------------------------------------------------------------------------
-
-    def next_deadline_seconds(self) -> float | None:
-        """Return when the oldest open chunk is due (monotonic), or None if none is.
-
-        No open chunk is due while sealed chunks wait: see `seal_due`. Entries that could not be
-        numbered are tried again after a linger. The caller must arrange to come back then, and look
-        at `has_sealed` once more: from now on producers wake it only as the table in `wakeups`
-        says.
-        """
-        return self._section.exclusively(self._rest)
-
-    def seal_due(self, now_seconds: float) -> None:
-        """Seal every open chunk that has waited for `linger_seconds`.
-
-        It seals none while sealed chunks wait: an open chunk would leave no sooner, and can grow
-        instead. Otherwise a stopping client, which hardly lingers, would fill its buffer with
-        chunks of a few records while the sidecar is slow or away.
-        """
-
-        def seal() -> None:
-            self._section.wakeups.shipper = ShipperState.AWAKE
-            if self._next_sealed() is not None:
-                return
-            for chunk in list(self._chunks.open.values()):
-                if self._streams.is_held(chunk):
-                    continue
-                if chunk.opened_seconds + self.linger_seconds > now_seconds:
-                    break
-                self._chunks.seal(chunk)
-
-        self._section.exclusively(seal)
 
     def seal_all(self) -> int:
         """Seal every open chunk, and return the serial up to which all chunks are now sealed.
@@ -244,31 +198,6 @@ class Buffer:
             return self._chunks.opened_count
         return self._section.exclusively(self._chunks.seal_all)
 
-    def take(self) -> Chunk | None:
-        """Hand the oldest sealed chunk to delivery, or return None if there is none.
-
-        An adopted chunk is handed over only if no own chunk is sealed. While own chunks are
-        unsettled, at most `ADOPTED_TAKEN_MAX` adopted ones are taken, so that own chunks find room
-        in the window.
-        """
-
-        def take() -> Chunk | None:
-            chunk = self._next_sealed() or self._next_adopted()
-            if chunk is not None:
-                self._chunks.take(chunk)
-            return chunk
-
-        return self._section.exclusively(take)
-
-    def has_sealed(self) -> bool:
-        """Tell whether `take` would return a chunk."""
-        chunks = self._chunks
-        if self._streams.awaits_tag and chunks.sealed:
-            has_own = self._section.exclusively(lambda: self._next_sealed() is not None)
-        else:
-            has_own = bool(chunks.sealed)
-        return has_own or self._next_adopted() is not None
-
     def resolve_tag(self, tag: str | None) -> None:
         """Let those chunks go that wait for the default tag. May be called again.
 
@@ -276,7 +205,8 @@ class Buffer:
             tag: That; None where it will not be known, and the provisional one has to do.
         """
         tag_known = self._chunks.storage.tag_known
-        self._section.exclusively(lambda: self._streams.resolve_tag(tag, tag_known))
+        streams = self._accumulator.streams
+        self._section.exclusively(lambda: streams.resolve_tag(tag, tag_known))
         self._section.wakeups.wake_now()
 
     def adopt(self, chunk: Chunk) -> None:
@@ -313,14 +243,6 @@ class Buffer:
     def release(self, chunk: Chunk) -> None:
         """Free a chunk that the sidecar acked, and count its records as acked."""
         self._section.exclusively(lambda: self._accumulator.release(chunk))
-
-    def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
-        """Replace a chunk that a server does not take by two halves with ids of their own.
-
-        Returns:
-            The halves, taken as the chunk was; None if it holds a single entry.
-        """
-        return self._section.exclusively(lambda: self._chunks.split(chunk))
 
     def give_up(self, chunk: Chunk, reason: str) -> None:
         """Free a chunk that delivery has forgotten: its numbers are gaps from now on.
@@ -439,9 +361,7 @@ class Buffer:
 
     def report(self, reason: str, seconds: float) -> DrainReport:
         """Return what became of every record so far."""
-        return self._section.exclusively(
-            lambda: report_of(self._accumulator, self._section.notes, reason, seconds)
-        )
+        return self._section.exclusively(lambda: report_of(self._section, reason, seconds))
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -450,34 +370,8 @@ class Buffer:
         return self._section.accumulator
 
     @property
-    def _streams(self) -> Streams:
-        return self._section.accumulator.streams
-
-    @property
     def _chunks(self) -> Chunks:
         return self._section.accumulator.chunks
-
-    def _rest(self) -> float | None:
-        """Declare that the shipper rests, then look once more; see `next_deadline_seconds`."""
-        section, open_chunks = self._section, self._chunks.open
-        section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
-        if self._next_sealed() is not None:
-            return None
-        oldest = self._streams.first_to_go(open_chunks.values())
-        if oldest is not None:
-            return oldest.opened_seconds + self.linger_seconds
-        if not open_chunks and not len(section.inbox):
-            return None
-        section.wakeups.shipper = ShipperState.TIMED  # for what waits for its tag, or is stuck
-        return self._monotonic() + max(self.linger_seconds, _HELD_SECONDS_MIN)
-
-    def _next_sealed(self) -> Chunk | None:
-        """Return the oldest sealed chunk that may go."""
-        return self._streams.first_to_go(self._chunks.sealed.values())
-
-    def _next_adopted(self) -> Chunk | None:
-        """Return the adopted chunk to take next; none while we are closing."""
-        return None if self._section.closing else self._chunks.next_adopted()
 
 
 def _nothing() -> None:

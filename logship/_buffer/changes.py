@@ -27,8 +27,6 @@ class Changes:
         pending: A change that is not made to its end, with what it is given; None otherwise.
     """
 
-    __slots__ = ("pending",)
-
     def __init__(self) -> None:
         self.pending: tuple[Change, tuple[Any, ...]] | None = None
 

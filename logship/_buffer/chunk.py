@@ -145,8 +145,6 @@ class Chunk:
 
     def ranges(self) -> Ranges:
         """Return the numbers of this chunk's entries."""
-        if not self.entries:
-            return []
         return subtract_ranges([(self.first, self.last)], self.holes)
 
     def split_ranges(self) -> tuple[Ranges, Ranges]:

@@ -26,10 +26,6 @@ ADOPTED_TAKEN_MAX = 2
 """How many adopted chunks are taken at a time while own ones wait, which must find room."""
 
 
-def _nothing() -> None:
-    pass
-
-
 class Chunks:
     """Chunks by state.
 
@@ -136,7 +132,7 @@ class Chunks:
         self._changes.commit(change)
 
     def settle(
-        self, chunk: Chunk, then: Callable[[], None] = _nothing, halves: tuple[Chunk, ...] = ()
+        self, chunk: Chunk, then: Callable[[], None] = lambda: None, halves: tuple[Chunk, ...] = ()
     ) -> None:
         """Forget a chunk, and tell the calls that wait for space what it frees.
 
@@ -195,10 +191,8 @@ class Chunks:
         records alone: gap records would be written again before the next entry, so that dropping
         until that finds room would never come to an end.
         """
-        for chunk in chain(self.sealed.values(), self.open.values()):
-            if chunk.records and chunk.stream.can_declare:
-                return chunk
-        return None
+        waiting = chain(self.sealed.values(), self.open.values())
+        return next((each for each in waiting if each.records and each.stream.can_declare), None)
 
     def _free(self, chunk: Chunk) -> None:
         """Free a settled chunk's bytes; a spooled whole's when all that it was split into is."""

@@ -33,19 +33,6 @@ class Counters:
             it is counted as dropped until it is there.
     """
 
-    __slots__ = (
-        "accepted",
-        "acked",
-        "blocked_seconds",
-        "dropped",
-        "refused",
-        "refused_lines",
-        "refused_unwritten",
-        "spilled",
-        "truncated",
-        "undecided",
-    )
-
     def __init__(self) -> None:
         self.accepted: int = 0
         self.acked: int = 0

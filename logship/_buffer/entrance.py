@@ -163,9 +163,17 @@ class Entrance:
         self.note("refused", 1, tag)
         return Outcome.REFUSED
 
-    def note(self, counter: str, amount: float, tag: Tag) -> None:
-        """Have a counter advanced by whichever section comes next; see `Buffer.note`."""
-        self._section.notes.add(counter, tag, amount)
+    def note(self, counter: str, amount: float, tag: Tag = None) -> None:
+        """Have a counter advanced by whichever section comes next. From any thread, at any point.
+
+        Args:
+            counter: `refused`, `refused_lines`, `refused_unwritten`, `truncated` or
+                `blocked_seconds`; or a reason of `ON_PURPOSE` for a record that is kept back: it
+                will be numbered, dropped and declared.
+            amount: By how much.
+            tag: Whose stream counts it too, where it is `refused` or kept back.
+        """
+        self._section.notes.append((counter, tag, amount))
         if len(self._section.notes) >= INBOX_MAX:
             self._section.enter(_nothing, None, 0.0)
 

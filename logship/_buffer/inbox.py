@@ -28,8 +28,6 @@ class Inbox:
             critical section.
     """
 
-    __slots__ = ("items",)
-
     def __init__(self) -> None:
         self.items: list[Item] = []
 

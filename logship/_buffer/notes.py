@@ -17,60 +17,40 @@ Note = tuple[str, Tag, float]
 """What happened, with which tag, and how often: a counter's name, or a reason of `ON_PURPOSE`."""
 
 
-class Notes:
-    """What happened to records outside the section.
+def count_notes(notes: list[Note], accumulator: Accumulator, *, closed: bool) -> None:
+    """Advance the counters by what was noted; in the critical section.
 
-    Attributes:
-        items: What is not counted yet.
+    Args:
+        notes: What is not counted yet. What is counted is removed.
+        accumulator: Whose counters, and those of whose streams.
+        closed: Whether intake has ended: what was withheld gets no number then, and is refused.
     """
+    taken = notes[:]
+    counters = accumulator.counters
+    withheld, others = _sort(taken, accumulator, closed=closed)
+    values = {name: getattr(counters, name) for name, _, _ in others}
+    refused: Counter[Stream] = Counter()
+    for name, tag, amount in others:
+        values[name] += amount
+        if name == "refused" and tag in accumulator.streams.open:
+            refused[accumulator.streams.open[tag]] += int(amount)
+    refusals = {stream: stream.refused + count for stream, count in refused.items()}
+    by_reason = sum(withheld.values(), Counter[str]())
+    kept_back = {stream: count + Counter(stream.withheld) for stream, count in withheld.items()}
+    accepted, dropped = counters.accepted + by_reason.total(), counters.dropped + by_reason
 
-    __slots__ = ("items",)
+    def change() -> None:
+        for name, value in values.items():
+            setattr(counters, name, value)
+        for stream, count in refusals.items():
+            stream.refused = count
+        for stream, by_reason in kept_back.items():
+            stream.withheld = by_reason
+        counters.accepted, counters.dropped = accepted, dropped
+        if notes and notes[0] is taken[0]:
+            del notes[: len(taken)]
 
-    def __init__(self) -> None:
-        self.items: list[Note] = []
-
-    def __len__(self) -> int:
-        """Return how many are not counted yet."""
-        return len(self.items)
-
-    def add(self, counter: str, tag: Tag, amount: float) -> None:
-        """Note that a counter is to be advanced. From any thread, at any point."""
-        self.items.append((counter, tag, amount))
-
-    def count(self, accumulator: Accumulator, *, closed: bool) -> None:
-        """Advance the counters by what was noted; in the critical section.
-
-        Args:
-            accumulator: Whose counters, and those of whose streams.
-            closed: Whether intake has ended: what was withheld gets no number then, and is refused.
-        """
-        notes = self.items
-        taken = notes[:]
-        counters = accumulator.counters
-        withheld, others = _sort(taken, accumulator, closed=closed)
-        values = {name: getattr(counters, name) for name, _, _ in others}
-        refused: Counter[Stream] = Counter()
-        for name, tag, amount in others:
-            values[name] += amount
-            if name == "refused" and tag in accumulator.streams.open:
-                refused[accumulator.streams.open[tag]] += int(amount)
-        refusals = {stream: stream.refused + count for stream, count in refused.items()}
-        by_reason = sum(withheld.values(), Counter[str]())
-        kept_back = {stream: count + Counter(stream.withheld) for stream, count in withheld.items()}
-        accepted, dropped = counters.accepted + by_reason.total(), counters.dropped + by_reason
-
-        def change() -> None:
-            for name, value in values.items():
-                setattr(counters, name, value)
-            for stream, count in refusals.items():
-                stream.refused = count
-            for stream, by_reason in kept_back.items():
-                stream.withheld = by_reason
-            counters.accepted, counters.dropped = accepted, dropped
-            if notes and notes[0] is taken[0]:
-                del notes[: len(taken)]
-
-        accumulator.changes.commit(change)
+    accumulator.changes.commit(change)
 
 
 def _sort(

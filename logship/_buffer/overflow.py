@@ -29,7 +29,7 @@ class Admission:
         buffer: Where entries go.
         policy: `block`, `drop_oldest` or `drop_newest`.
         block_seconds_max: With `block`, how long one outage may make senders wait.
-        last_resort: Where a record goes that found no place; None drops it.
+        last_resort: With `block`, where a record goes that found no place; None drops it.
         monotonic: Seconds.
     """
 
@@ -45,7 +45,7 @@ class Admission:
         self._buffer = buffer
         self._policy = policy
         self._block_seconds_max = block_seconds_max
-        self._last_resort = last_resort
+        self._last_resort = last_resort if policy == "block" else None
         self._monotonic = monotonic
         self._outage_ends_seconds: float | None = None
         self._waiting_threads: set[int] = set()
@@ -58,51 +58,47 @@ class Admission:
             where it has none, and is counted as refused; `WITHHELD` if that was the outcome before.
         """
         if outcome is Outcome.FULL:
-            outcome = self._offer(tag, body)
+            # In the place of what is on stderr already, if a spill is ahead.
+            outcome = self._offer_in_place(self._buffer.spilling.drop_spilled, tag, body)
         if outcome is not Outcome.FULL:
             return outcome
         if self._policy == "block":
             outcome = self._wait_and_offer(tag, body)
         elif self._policy == "drop_oldest":
-            outcome = self._make_room(tag, body)
+            outcome = self._offer_in_place(self._buffer.drop_oldest, tag, body)
         return self._give_up(tag, body) if outcome is Outcome.FULL else outcome
 
-    def _offer(self, tag: Tag, body: bytes) -> Outcome:
-        """Offer the entry in the place of what is on stderr already, if a spill is ahead."""
+    def _offer_in_place(self, drops: Callable[[], bool], tag: Tag, body: bytes) -> Outcome:
+        """Drop chunks until the entry fits, or there is none to drop."""
         outcome = Outcome.FULL
-        while outcome is Outcome.FULL and self._buffer.spilling.drop_spilled():
-            outcome = self._buffer.offer(tag, body)
-        return outcome
-
-    def _make_room(self, tag: Tag, body: bytes) -> Outcome:
-        """Drop the oldest chunks until the entry fits."""
-        outcome = Outcome.FULL
-        while outcome is Outcome.FULL and self._buffer.drop_oldest():
+        while outcome is Outcome.FULL and drops():
             outcome = self._buffer.offer(tag, body)
         return outcome
 
     def _wait_and_offer(self, tag: Tag, body: bytes) -> Outcome:
-        """Wait for space within this outage's budget."""
-        if not self._may_wait():
-            return Outcome.FULL
+        """Wait for space within this outage's budget, if this thread may."""
         me = threading.get_ident()
+        # In the first case a signal handler logs while its own thread waits.
+        if me in self._waiting_threads or not may_wait_here():
+            return Outcome.FULL
+
+        def offer() -> Outcome:
+            outcome = self._buffer.offer(tag, body)
+            if outcome is not Outcome.FULL:
+                return outcome
+            return self._offer_in_place(self._buffer.spilling.drop_spilled, tag, body)
+
         started = self._monotonic()
         try:
             self._waiting_threads.add(me)
             while (left := self._outage_left_seconds()) > 0:
-                outcome = self._offer_when_space(tag, body, left)
+                outcome = offer_or_wait(self._buffer, offer, left)
                 if outcome is not Outcome.FULL:
                     return outcome
         finally:
             self._waiting_threads.discard(me)
             self._buffer.note("blocked_seconds", self._monotonic() - started)
         return Outcome.FULL
-
-    def _may_wait(self) -> bool:
-        """Tell whether this thread may wait, and does not do so already."""
-        if threading.get_ident() in self._waiting_threads:
-            return False  # a signal handler logs while its own thread waits
-        return may_wait_here()
 
     def _outage_left_seconds(self) -> float:
         """Return what is left of the one wait, which the outage's first record began."""
@@ -116,35 +112,22 @@ class Admission:
     def _end_outage(self) -> None:
         self._outage_ends_seconds = None
 
-    def _offer_when_space(self, tag: Tag, body: bytes, timeout_seconds: float) -> Outcome:
-        """Offer the entry once more, and if it does not fit, wait until something was freed."""
-
-        def offer() -> Outcome:
-            outcome = self._buffer.offer(tag, body)
-            return self._offer(tag, body) if outcome is Outcome.FULL else outcome
-
-        return offer_or_wait(self._buffer, offer, timeout_seconds)
-
     def _give_up(self, tag: Tag, body: bytes) -> Outcome:
-        """Number the record without keeping it, and with `block` write it to the last resort."""
-        if self._last_resort is None or self._policy != "block":
-            numbered = self._buffer.number_and_drop(tag, body)
-            return Outcome.REFUSED if numbered is None else Outcome.FULL
-        me = threading.get_ident()
+        """Number the record without keeping it, and write it to the last resort, if any."""
+        me, last_resort = threading.get_ident(), self._last_resort
         try:
-            self._buffer.counters.undecided.add(me)
-            return self._drop_and_spill(tag, body, self._last_resort)
+            if last_resort is not None:
+                self._buffer.counters.undecided.add(me)
+            numbered = self._buffer.number_and_drop(tag, body)
+            if numbered is None:
+                return Outcome.REFUSED
+            if last_resort is not None:
+                for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
+                    if last_resort.offer_line(line):
+                        self._buffer.dropped_was_spilled(numbered)
+            return Outcome.FULL
         finally:
             self._buffer.counters.undecided.discard(me)
-
-    def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LastResort) -> Outcome:
-        numbered = self._buffer.number_and_drop(tag, body)
-        if numbered is None:
-            return Outcome.REFUSED
-        for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
-            if last_resort.offer_line(line):
-                self._buffer.dropped_was_spilled(numbered)
-        return Outcome.FULL
 
 
 def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from logship._buffer.accumulator import HIGH_WATER_TAG, Accumulator
 from logship._buffer.inbox import Inbox, Item
-from logship._buffer.notes import Notes
+from logship._buffer.notes import Note, count_notes
 from logship._buffer.waiters import Waiters
 from logship._buffer.wakeups import ShipperState, Wakeups
 from logship._hooks.interruptions import is_interruption
@@ -83,7 +83,7 @@ class Section:
     ) -> None:
         self.accumulator: Accumulator = accumulator
         self.inbox: Inbox = Inbox()
-        self.notes: Notes = Notes()
+        self.notes: list[Note] = []
         self.wakeups: Wakeups = Wakeups(wake)
         self.relaxed_bytes_max = 0
         self.inbox_max: int = 0
@@ -178,7 +178,7 @@ class Section:
             return []
         items = self.inbox.items
         rest = items[: self.inbox.forget_withdrawn()]
-        self.notes.items.extend(("refused", tag, 1) for tag, _ in rest)
+        self.notes.extend(("refused", tag, 1) for tag, _ in rest)
         del items[: len(rest)]
         return rest
 
@@ -192,7 +192,7 @@ class Section:
             refuses: Whether no entry will be numbered.
         """
         self._lock.reset()
-        self.inbox, self.notes = Inbox(), Notes()
+        self.inbox, self.notes = Inbox(), []
         self.accumulator = accumulator
         if refuses:
             self.closed = True
@@ -205,8 +205,8 @@ class Section:
         try:
             if accumulator.changes.pending is not None:
                 accumulator.changes.finish()
-            if self.notes.items:
-                self.notes.count(accumulator, closed=self.closed)
+            if self.notes:
+                count_notes(self.notes, accumulator, closed=self.closed)
         except Exception as error:  # noqa: BLE001 - it passes, or is told of
             self._go_on_after(error)
         if self.inbox.items:
@@ -228,8 +228,8 @@ class Section:
                 return  # it could not, or more has come: the next call that enters goes on
             self.closed = True  # what is appended from here on is refused
         try:
-            if self.notes.items:
-                self.notes.count(self.accumulator, closed=False)  # the end records tell
+            if self.notes:
+                count_notes(self.notes, self.accumulator, closed=False)  # the end records tell
             if HIGH_WATER_TAG in self.accumulator.streams.open:
                 self.accumulator.state_highest()
             for stream in list(self.accumulator.streams.open.values()):

@@ -46,25 +46,6 @@ class Stream:
         unsettled: Chunks that are neither acked nor dropped.
     """
 
-    __slots__ = (
-        "_stamp_start",
-        "controls",
-        "declaring",
-        "end",
-        "id",
-        "is_provisional",
-        "key",
-        "lost",
-        "next_number",
-        "refused",
-        "stated",
-        "tag",
-        "undeclared",
-        "unsettled",
-        "withheld",
-        "withheld_due_seconds",
-    )
-
     def __init__(
         self,
         tag: str,

@@ -64,7 +64,13 @@ class Streams:
 
     def begin(self, tag: Tag) -> Stream:
         """Open a stream for a tag that has none."""
-        stream = self.open[tag] = self._new(tag)
+        stream = self.open[tag] = Stream(
+            self.tag_of(tag),
+            self._stamp_key,
+            self._random_bytes,
+            is_awaited=tag is None,
+            is_provisional=tag is None and self._is_provisional,
+        )
         return stream
 
     def retire(self, stream: Stream) -> None:
@@ -93,10 +99,7 @@ class Streams:
 
     def first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
         """Return the first that does not wait until its tag is known."""
-        for chunk in chunks:
-            if not self.is_held(chunk):
-                return chunk
-        return None
+        return next((each for each in chunks if not self.is_held(each)), None)
 
     def tag_of(self, tag: Tag) -> str:
         """Return the route that a tag stands for, as far as it is known now."""
@@ -120,16 +123,3 @@ class Streams:
             self.awaits_tag = False
 
         self._changes.commit(change)
-
-    # -- inside -----------------------------------------------------------------------------------
-
-    def _new(self, tag: Tag) -> Stream:
-        if tag is not None:
-            return Stream(tag, self._stamp_key, self._random_bytes)
-        return Stream(
-            self._default_tag,
-            self._stamp_key,
-            self._random_bytes,
-            is_awaited=True,
-            is_provisional=self._is_provisional,
-        )

@@ -15,8 +15,6 @@ class Waiters:
         are_due: Whether bytes came free since they were last told.
     """
 
-    __slots__ = ("_callbacks", "are_due")
-
     def __init__(self) -> None:
         self._callbacks: list[Callback] = []
         self.are_due: bool = False

@@ -38,8 +38,6 @@ class Wakeups:
         shipper: The state.
     """
 
-    __slots__ = ("shipper", "wake")
-
     def __init__(self, wake: Callable[[], object]) -> None:
         self.shipper: ShipperState = ShipperState.ASLEEP
         self.wake: Callable[[], object] = wake

@@ -73,29 +73,6 @@ class Drainable(Protocol):
         """Send what there is at once, and wait less for everything."""
 
 
-class _Slices:
-    """Writes a spill in slices. A full stderr is left alone, twice as long after each vain try."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._pause_seconds = _STALLED_STDERR_SECONDS_MIN
-
-    def write(self, spill: Spill, until: float, *, newest_first: bool) -> float | None:
-        """Write until then; return the seconds to wait, or None when everything is written."""
-        written = spill.lines_written
-        if spill.step(until, self._monotonic, newest_first=newest_first):
-            return None
-        if self._monotonic() >= until:
-            return 0.0
-        return self.pause(took_some=spill.lines_written > written)
-
-    def pause(self, *, took_some: bool = False) -> float:
-        """Return how long to leave stderr alone, from whether the last try wrote anything."""
-        longer = min(2 * self._pause_seconds, _STALLED_STDERR_SECONDS_MAX)
-        self._pause_seconds = _STALLED_STDERR_SECONDS_MIN if took_some else longer
-        return self._pause_seconds
-
-
 class Closing:
     """One client's end.
 
@@ -133,7 +110,7 @@ class Closing:
         self._unnumbered: deque[Item] = deque()
         self._number = ""  # of the line for the first of these
         self._is_ahead = False  # whether the spill has begun while intake is open
-        self._slices = _Slices(monotonic)
+        self._pause_seconds = _STALLED_STDERR_SECONDS_MIN
         self._always_report = always_report
         self._monotonic = monotonic
         self._lock = SectionLock()
@@ -156,9 +133,9 @@ class Closing:
             return None
         if step is Step.SPILL and self._spill is not None:
             if not self._is_ahead and not self._announce_ahead(plan, progress, reason):
-                return self._slices.pause()
+                return self._pause()
             now = self._monotonic()
-            wait_seconds = self._slices.write(
+            wait_seconds = self._write_slice(
                 self._spill, now + _SPILL_SLICE_SECONDS, newest_first=plan.is_acking(progress)
             )
             if wait_seconds is not None:
@@ -354,7 +331,7 @@ class Closing:
         if not self._spilling and self._client.buffer.spilling.bytes_to_spill:
             self._spilling = self._announce(progress)
             if not self._spilling:  # stderr is full; one that is gone holds up nothing
-                return self._after_spill() if self._last_resort.is_gone else self._slices.pause()
+                return self._after_spill() if self._last_resort.is_gone else self._pause()
             if not plan.give_up_when_stalled:
                 self._say_why(plan, now, progress)
             self._last_resort.begin_spill(
@@ -362,7 +339,7 @@ class Closing:
             )
         until = min(now + _SPILL_SLICE_SECONDS, plan.deadline_seconds)
         newest_first = plan.is_acking(progress)
-        wait_seconds = self._slices.write(self._spill, until, newest_first=newest_first)
+        wait_seconds = self._write_slice(self._spill, until, newest_first=newest_first)
         if wait_seconds is not None and not self._last_resort.is_gone:
             return wait_seconds
         self._last_resort.end_spill()
@@ -419,8 +396,23 @@ class Closing:
             left = until - self._monotonic()
             if left <= 0 or self._last_resort.is_gone:
                 return False
-            yield min(left, self._slices.pause())
+            yield min(left, self._pause())
         return True
+
+    def _write_slice(self, spill: Spill, until: float, *, newest_first: bool) -> float | None:
+        """Write until then; return the seconds to wait, or None when everything is written."""
+        written = spill.lines_written
+        if spill.step(until, newest_first=newest_first):
+            return None
+        if self._monotonic() >= until:
+            return 0.0
+        return self._pause(took_some=spill.lines_written > written)
+
+    def _pause(self, *, took_some: bool = False) -> float:
+        """Return how long to leave a full stderr alone: twice as long after each vain try."""
+        longer = min(2 * self._pause_seconds, _STALLED_STDERR_SECONDS_MAX)
+        self._pause_seconds = _STALLED_STDERR_SECONDS_MIN if took_some else longer
+        return self._pause_seconds
 
 
 def drive(step: Callable[[], float | None], wait: Callable[[float], object] = time.sleep) -> None:

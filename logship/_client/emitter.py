@@ -164,47 +164,36 @@ class Emitter:
         """
         self.last_resort.stop_here()  # a call that does not return has refused nothing
         time_ns = time.time_ns() if time_ns is None else time_ns
-        fields = None
+        buffer, number, is_written = self._shipper.buffer, "", False
         try:
             fields = self.intake.shown(record, time_ns)
             if fields is None:
                 return  # it is withheld, as it would have been before the end
+            number = buffer.number_refused()
+            is_written = self._write_refused(number, tag, time_ns, fields)
         except Exception as error:
             if is_interruption(error):
                 raise
             self.last_resort.warn_of_bug("a refused record", error)
-        buffer = self._shipper.buffer
-        number = buffer.number_refused()
-        if not self._write_refused(number, tag, time_ns, fields):
+            if not number:
+                buffer.number_refused()  # of a line that will be missing
+        if not is_written:
             buffer.note("refused_unwritten", 1)
         self.last_resort.stop_here()  # once more: the last report may not count this record
 
-    def _write_refused(
-        self, number: str, tag: str | None, time_ns: int, fields: Record | None
-    ) -> bool:
-        """Write the line of a refused record; return whether stderr has it, or will."""
-        if fields is None:
-            return False
+    def _write_refused(self, number: str, tag: str | None, time_ns: int, fields: Record) -> bool:
+        """Write the line of a refused record; return whether stderr has it, or will.
+
+        As fast as spilled ones while intake is open, because many may follow. A child that is about
+        to exec has intake open as well, but no report that would count the lines that were not
+        written.
+        """
         if self._shipper.spill is None:
             text = "records that are logged after the end are lost: last_resort is none"
             self.last_resort.warn("late", text)
             return False
-        try:
-            route = self._shipper.buffer.tag_of(self.intake.route(tag))
-            line = refused_line(number, route, time_ns, self.intake.readable(fields))
-            return self._write_refused_line(line)
-        except Exception as error:
-            if is_interruption(error):
-                raise
-            self.last_resort.warn_of_bug("a refused record", error)
-            return False
-
-    def _write_refused_line(self, line: bytes) -> bool:
-        """Write a line as fast as spilled ones while intake is open, because many may follow.
-
-        A child that is about to exec has intake open as well, but no report that would count the
-        lines that were not written.
-        """
+        route = self._shipper.buffer.tag_of(self.intake.route(tag))
+        line = refused_line(number, route, time_ns, self.intake.readable(fields))
         if self.intake_closed or is_about_to_exec():
             patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
             return self.last_resort.write_in_turn(line, patience_seconds)

@@ -63,19 +63,6 @@ class Intake:
         tag: As given.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_constants",
-        "_is_disabled",
-        "_redact",
-        "_shape",
-        "admit_after",
-        "pack",
-        "put",
-        "readable",
-        "tag",
-    )
-
     def __init__(
         self,
         settings: Settings,
@@ -211,18 +198,14 @@ class Intake:
                 try:
                     yield accepted, body
                 except GeneratorExit:
-                    self._take_back(body)
+                    if isinstance(body, CutEntry):  # it is not in, and will be packed again
+                        buffer.note("truncated", -1)
                     raise
             accepted += 1
             if buffer.chunks_opened != opened:
                 opened = buffer.chunks_opened
                 yield accepted, None
         yield accepted, None
-
-    def _take_back(self, body: bytes) -> None:
-        """Count a record that was cut as not cut: it is not in, and will be packed again."""
-        if isinstance(body, CutEntry):
-            self._buffer.note("truncated", -1)
 
 
 def _reserved(settings: Settings) -> frozenset[str]:

@@ -41,7 +41,6 @@ class SocketPort:
         spill: Given samples of its cost. None where no record may be written to stderr.
         count_sent: Told how many bytes were handed to a connection.
         progressed: Called when chunks were settled.
-        monotonic: Seconds.
 
     Attributes:
         pump: Told what happens.
@@ -65,7 +64,6 @@ class SocketPort:
         spill: Spill | None,
         count_sent: Callable[[int], None],
         progressed: Callable[[], None],
-        monotonic: Callable[[], float],
     ) -> None:
         self.transport = transport
         self.progressed = progressed
@@ -78,7 +76,6 @@ class SocketPort:
         self._spill = spill
         self._compress = new_compressor(settings)
         self._count_sent = count_sent
-        self._monotonic = monotonic
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._endpoint: Endpoint | None = None  # of the last attempt
@@ -205,7 +202,8 @@ class SocketPort:
             acks = self._answers.feed(data)
         except AnswerError as error:
             self.pump.acked(error.acks)
-            self.pump.give_up_connection(str(error))
+            self.disconnect()
+            self.pump.connection_lost(str(error))
         else:
             self.pump.acked(acks)
 
@@ -221,7 +219,7 @@ class SocketPort:
             payload, method = self._compress(chunk.data), self._settings.compress
         before, behind = frame_parts(tag, chunk.id, chunk.entries, len(payload), method)
         if self._spill is not None:
-            self._spill.cost.sample(tag, chunk.data, self._monotonic())
+            self._spill.cost.sample(tag, chunk.data)
         return before, payload, behind
 
     async def _try_connect(self, endpoint: Endpoint) -> None:

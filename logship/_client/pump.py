@@ -16,9 +16,6 @@ from logship._delivery.actions import Actions, Connect, Disconnect, Quarantine, 
 from logship._delivery.delivery import Delivery
 from logship._settings import Endpoint
 
-DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
-"""The longest wait between two attempts to connect once the process is to end."""
-
 DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 
 Cancel = Callable[[], None]
@@ -123,7 +120,7 @@ class Pump:
         """
         now = self._monotonic()
         self._upkeep.tend(now)
-        self._buffer.seal_due(now)
+        self._buffer.departure.seal_due(now)
         self.perform(self._delivery.timer(now))
         self.perform(self._delivery.chunks_ready(now))
         self.rest()
@@ -137,7 +134,7 @@ class Pump:
         due_seconds = self._due_seconds()
         if due_seconds < self._timer_seconds and not self.is_stopped:
             self._set_timer(due_seconds)
-        if self._buffer.has_sealed() and self._delivery.can_send:
+        if self._buffer.departure.has_sealed() and self._delivery.can_send:
             self._schedule.soon(self.turn)  # sealed between the last look and now
 
     def cancel_timer(self) -> None:
@@ -167,11 +164,6 @@ class Pump:
         self.perform(self._delivery.connection_lost(self._monotonic(), reason))
         self.rest()
 
-    def give_up_connection(self, reason: str) -> None:
-        """End a connection whose peer says what no sidecar says."""
-        self._port.disconnect()
-        self.connection_lost(reason)
-
     def writable_changed(self, *, writable: bool) -> None:
         """The connection takes more bytes, or takes no more for now."""
         self.perform(self._delivery.set_writable(self._monotonic(), writable))
@@ -181,15 +173,14 @@ class Pump:
 
     def look_often(self) -> None:
         """Wait less between attempts to connect: the process is to end."""
-        now = self._monotonic()
-        self.perform(self._delivery.look_often(now, DRAIN_RETRY_WAIT_SECONDS_MAX))
+        self.perform(self._delivery.look_often(self._monotonic()))
         self.turn()
 
     def hurry(self, deadline_seconds: float) -> None:
         """Wait less for acks, and less between attempts: a drain has begun, and will end then."""
         now = self._monotonic()
         ack_timeout_seconds = max(DRAIN_ACK_TIMEOUT_SECONDS_MIN, (deadline_seconds - now) / 3)
-        self.perform(self._delivery.hurry(now, ack_timeout_seconds, DRAIN_RETRY_WAIT_SECONDS_MAX))
+        self.perform(self._delivery.hurry(now, ack_timeout_seconds))
         self.turn()
 
     def restart(self, reason: str, wait_seconds: float) -> None:
@@ -211,7 +202,7 @@ class Pump:
     def _due_seconds(self) -> float:
         """Return when the clock alone makes something to do (monotonic); infinity for never."""
         deadlines = [
-            self._buffer.next_deadline_seconds(),
+            self._buffer.departure.next_deadline_seconds(),
             self._delivery.next_deadline_seconds(),
             *self._upkeep.deadlines(),
         ]

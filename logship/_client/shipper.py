@@ -34,7 +34,7 @@ from logship._client.schedule import LoopSchedule
 from logship._client.upkeep import SpoolUpkeep
 from logship._delivery.credentials import tls_source
 from logship._delivery.delivery import Delivery
-from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship._delivery.drain import DrainPlan, Progress
 from logship._delivery.transport import SocketTransport, Transport
 from logship._ecs.advice import default_tag
 from logship._ecs.awaited_tag import AwaitedTag
@@ -48,7 +48,7 @@ from logship._metrics.process import HERE, Process
 from logship._settings import Settings, program_name
 from logship._settings.addresses import is_loopback
 from logship._stderr.last_resort import LastResort
-from logship._stderr.spill import Spill, SpillCost
+from logship._stderr.spill import Spill
 
 if TYPE_CHECKING:
     from logship._spool.orphans import Orphans
@@ -137,7 +137,7 @@ class Shipper:
         self.last_resort.is_needed_here = lambda: self.buffer.is_held_here
         self.delivery: Delivery[Chunk] = Delivery(
             settings.endpoints,
-            source=self.buffer,
+            source=self.buffer.departure,
             inflight_chunks_max=settings.inflight_chunks_max,
             ack_timeout_seconds=settings.ack_timeout_seconds,
             retry_wait_seconds=retry_wait(settings),
@@ -152,9 +152,7 @@ class Shipper:
         )
         self.spill: Spill | None = None
         if settings.last_resort == "stderr":
-            self.spill = Spill(
-                self.buffer.spilling, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE)
-            )
+            self.spill = Spill(self.buffer.spilling, self.last_resort, monotonic)
         self._spool_upkeep = SpoolUpkeep(
             self.buffer,
             self._spool,
@@ -175,7 +173,6 @@ class Shipper:
             spill=self.spill,
             count_sent=self.meter.sent,
             progressed=self.note_progress,
-            monotonic=monotonic,
         )
         self._pump = self._port.pump = Pump(
             self.buffer,
@@ -384,7 +381,8 @@ class Shipper:
         self.note_progress()  # the callers that drive the end look at the new plan now
 
     def _hardly_linger(self) -> None:
-        self.buffer.linger_seconds = min(self.buffer.linger_seconds, STOP_LINGER_SECONDS)
+        departure = self.buffer.departure
+        departure.linger_seconds = min(departure.linger_seconds, STOP_LINGER_SECONDS)
 
     def plan(self, timeout_seconds: float | None) -> DrainPlan:
         """Return the plan of a drain with this timeout, or of one bound by progress alone."""

@@ -15,29 +15,24 @@ class _Action:
     compiles code, which costs more time than it saves.
     """
 
-    __slots__ = ()
     __match_args__: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         """Return whether both say the same."""
-        return type(self) is type(other) and self._contents() == other._contents()
+        return type(self) is type(other) and vars(self) == vars(other)
 
     def __hash__(self) -> int:
         """Return a hash that goes with equality."""
-        return hash((type(self), self._contents()))
+        return hash((type(self), *vars(self).values()))
 
     def __repr__(self) -> str:
         """Return it as it is written."""
-        return f"{type(self).__name__}({', '.join(map(repr, self._contents()))})"
-
-    def _contents(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__match_args__)
+        return f"{type(self).__name__}({', '.join(map(repr, vars(self).values()))})"
 
 
 class _ChunkAction(_Action, Generic[HandleT]):
     """What is to be done with a chunk."""
 
-    __slots__ = ("chunk",)
     __match_args__ = ("chunk",)
 
     def __init__(self, chunk: HandleT) -> None:
@@ -47,7 +42,6 @@ class _ChunkAction(_Action, Generic[HandleT]):
 class Connect(_Action):
     """Try to connect to `endpoint`; answer with `connected` or `connect_failed`."""
 
-    __slots__ = ("endpoint",)
     __match_args__ = ("endpoint",)
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -57,31 +51,22 @@ class Connect(_Action):
 class Send(_ChunkAction[HandleT]):
     """Write the chunk to the connection."""
 
-    __slots__ = ()
-
 
 class Release(_ChunkAction[HandleT]):
     """The chunk was acked: free it."""
-
-    __slots__ = ()
 
 
 class Quarantine(_ChunkAction[HandleT]):
     """The chunk is a single record that the server does not take: keep it aside, declare it."""
 
-    __slots__ = ()
-
 
 class Disconnect(_Action):
     """End the connection or the attempt, and ignore all that it still says."""
-
-    __slots__ = ()
 
 
 class Warn(_Action):
     """Warn the operator, at most once a minute for each `kind`."""
 
-    __slots__ = ("kind", "text")
     __match_args__ = ("kind", "text")
 
     def __init__(self, kind: str, text: str) -> None:

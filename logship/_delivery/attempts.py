@@ -16,6 +16,9 @@ All clients of a server that is gone give up at the same time. With the short wa
 failures they would all try again at the same time too, once in each connect timeout.
 """
 
+DRAIN_WAIT_SECONDS_MAX = 0.25
+"""The longest wait between two attempts once the process is to end."""
+
 
 class Attempts:
     """One client's attempts to connect.
@@ -100,7 +103,7 @@ class Attempts:
         self._index = (self._index + 1) % len(self._endpoints) if has_stalled else 0
         self.due_seconds = now_seconds
 
-    def look_often(self, now_seconds: float, wait_seconds_max: float) -> None:
-        """Wait at most so long from now on."""
-        self._wait_seconds_max = wait_seconds_max
-        self.due_seconds = min(self.due_seconds, now_seconds + wait_seconds_max)
+    def look_often(self, now_seconds: float) -> None:
+        """Wait less from now on, because the process is to end."""
+        self._wait_seconds_max = DRAIN_WAIT_SECONDS_MAX
+        self.due_seconds = min(self.due_seconds, now_seconds + DRAIN_WAIT_SECONDS_MAX)

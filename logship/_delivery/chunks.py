@@ -44,8 +44,6 @@ class Flight(Generic[HandleT]):
             that was passed over already, or half of one, is overtaken by any other ack.
     """
 
-    __slots__ = ("chunk", "overtaken_at_seconds", "sent_at_seconds")
-
     def __init__(self, chunk: HandleT, sent_at_seconds: float) -> None:
         self.chunk = chunk
         self.sent_at_seconds = sent_at_seconds

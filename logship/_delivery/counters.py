@@ -26,20 +26,6 @@ class DeliveryCounters:
         ack_seconds: From sending to ack, summed over all acks.
     """
 
-    __slots__ = (
-        "ack_seconds",
-        "acks_by_seconds",
-        "chunks_quarantined",
-        "chunks_resent",
-        "chunks_sent",
-        "chunks_split",
-        "connect_failures",
-        "connected",
-        "connections_lost",
-        "shipper_restarts",
-        "unknown_acks",
-    )
-
     def __init__(self) -> None:
         self.connected: int = 0
         self.connect_failures: int = 0

@@ -30,28 +30,22 @@ def tls_source(settings: Settings) -> TlsSource | None:
     Raises:
         SettingsError: A file cannot be read or used; the error names the setting and the file.
     """
-    context = tls_context(settings)
-    if context is None:
+    first = tls_context(settings)
+    if first is None:
         return None
     if settings.tls_ca is None and settings.tls_cert is None:
-        return lambda: context  # the system's own authorities are read once: it takes 25 ms
-    return _TlsFiles(settings, context)
+        return lambda: first  # the system's own authorities are read once: it takes 25 ms
+    context = first
 
-
-class _TlsFiles:
-    """Reads the files of the settings at each call."""
-
-    def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
-        self._settings = settings
-        self._context = context
-
-    def __call__(self) -> ssl.SSLContext:
-        settings = self._settings
+    def read_again() -> ssl.SSLContext:
+        nonlocal context
         files = filter(None, (settings.tls_ca, settings.tls_cert, settings.tls_key))
         if all(map(os.path.isfile, files)):  # a pipe can be read only once
             with contextlib.suppress(SettingsError):
-                self._context = tls_context(settings) or self._context
-        return self._context
+                context = tls_context(settings) or context
+        return context
+
+    return read_again
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -215,27 +215,24 @@ class Delivery(Generic[HandleT]):
             return [Disconnect(), *self.connection_lost(now_seconds, reason, has_stalled=True)]
         return self._condemn_overtaken(now_seconds)
 
-    def hurry(
-        self, now_seconds: float, ack_timeout_seconds: float, wait_seconds_max: float
-    ) -> Actions[HandleT]:
+    def hurry(self, now_seconds: float, ack_timeout_seconds: float) -> Actions[HandleT]:
         """Wait less for acks and between attempts from now on, because time is short.
 
         Args:
             now_seconds: Monotonic.
             ack_timeout_seconds: The silence that is now too long, if shorter than before. It begins
                 now, so that a slow sidecar is not cut off at once.
-            wait_seconds_max: The longest wait between attempts.
         """
         self._ack_timeout_seconds = min(self._ack_timeout_seconds, ack_timeout_seconds)
         self._overtaken_timeout_seconds = min(
             self._overtaken_timeout_seconds, HURRIED_OVERTAKEN_TIMEOUT_SECONDS
         )
         self._progress_at_seconds = now_seconds
-        return self.look_often(now_seconds, wait_seconds_max)
+        return self.look_often(now_seconds)
 
-    def look_often(self, now_seconds: float, wait_seconds_max: float) -> Actions[HandleT]:
-        """Wait at most so long between attempts from now on, because the process is to end."""
-        self._attempts.look_often(now_seconds, wait_seconds_max)
+    def look_often(self, now_seconds: float) -> Actions[HandleT]:
+        """Wait less between attempts from now on, because the process is to end."""
+        self._attempts.look_often(now_seconds)
         return self.chunks_ready(now_seconds)
 
     def restart(

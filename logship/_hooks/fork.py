@@ -22,6 +22,7 @@ of functions of `os.register_at_fork`.
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import signal
 import sys
@@ -36,10 +37,13 @@ from logship._hooks import exits, late_imports, registry
 _STOPPED_SECONDS = 1.0
 
 _child_ends: set[Callable[[], None]] = set()
-_registered_with: dict[str, object] = {}
+_registered_with: set[str] = set()
 _held_back: set[int] = set()
-_told_to_end: set[int] = set()
-"""The number of this process once it is about to end, and those of children that were told to."""
+_children_told: set[int] = set()
+"""The process numbers of the children that got SIGTERM."""
+
+_is_ending = False
+"""Whether this process is about to end, and no child of it may begin any more."""
 
 _masks: dict[int, set[int]] = {}
 """The signals that a forking thread had blocked before, by the thread's identifier. The thread has
@@ -87,13 +91,14 @@ def terminate_dependent_children() -> None:
 
     A pool starts another child for each one that ends. So no thread can start one from now on.
     """
+    global _is_ending  # noqa: PLW0603 - a process ends once
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
         process.BaseProcess.start = _start_none
-    _told_to_end.add(os.getpid())
+    _is_ending = True
     for child in _dependents():
-        if child.pid not in _told_to_end:
-            _told_to_end.add(child.pid)
+        if child.pid not in _children_told:
+            _children_told.add(child.pid)
             with contextlib.suppress(Exception):  # it has ended, or been closed
                 child.terminate()
 
@@ -135,7 +140,7 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
-    if _told_to_end:  # without logship the parent would not have lived to make this child
+    if _is_ending:  # without logship the parent would not have lived to make this child
         exits.die_by(signal.SIGTERM)
     late_imports.after_fork_in_child()
     with contextlib.ExitStack() as hooks:  # each runs, also if another one raises
@@ -170,38 +175,27 @@ def _register_with_makers_of_children() -> None:
         ("celery.signals", _register_with_celery),
     ):
         if module in sys.modules and module not in _registered_with:
-            _registered_with[module] = register_with(sys.modules[module])
+            register_with(sys.modules[module])
+            _registered_with.add(module)
 
 
-def _register_with_multiprocessing(util: Any) -> object:
-    anchor = _Anchor()
-    util.register_after_fork(anchor, _Anchor.finalize_in_child)
+def _register_with_multiprocessing(util: Any) -> None:
+    util.register_after_fork(_finalize_in_child, operator.call)
     if sys.modules["multiprocessing.process"].parent_process() is not None:
-        anchor.finalize_in_child()  # this is a child already, and it leaves without exit hooks
-    return anchor  # multiprocessing holds it weakly
+        _finalize_in_child()  # this is a child already, and it leaves without exit hooks
 
 
-def _register_with_celery(signals: Any) -> object:
-    signals.worker_shutdown.connect(_be_first_at_exit, weak=False)
-    return signals.worker_process_shutdown.connect(_end_celery_child, weak=False)
+def _register_with_celery(signals: Any) -> None:
+    # Celery gives keywords. Registered once more, the exit hook runs before Celery's.
+    signals.worker_shutdown.connect(lambda **_: exits.register(), weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: _end_child(), weak=False)
 
 
-class _Anchor:
-    """An object that multiprocessing can hold a weak reference to."""
-
-    def finalize_in_child(self) -> None:
-        """Register a function for the end of a multiprocessing child, in the child."""
-        util = sys.modules["multiprocessing.util"]
-        # The lowest priority runs last, so records that other finalizers log are still taken.
-        util.Finalize(None, _end_child, exitpriority=-1000)
-
-
-def _end_celery_child(**_: Any) -> None:
-    _end_child()
-
-
-def _be_first_at_exit(**_: Any) -> None:
-    exits.register()
+def _finalize_in_child() -> None:
+    """Register a function for the end of a multiprocessing child, in the child."""
+    util = sys.modules["multiprocessing.util"]
+    # The lowest priority runs last, so records that other finalizers log are still taken.
+    util.Finalize(None, _end_child, exitpriority=-1000)
 
 
 def _end_child() -> None:

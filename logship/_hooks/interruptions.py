@@ -9,6 +9,7 @@ registered for a signal, or that was called with a signal's number and a frame.
 from __future__ import annotations
 
 import signal
+import traceback
 from collections.abc import Iterator
 from itertools import pairwise
 from types import CodeType, FrameType
@@ -22,11 +23,11 @@ def is_from_outside(error: BaseException) -> bool:
 
 def is_interruption(error: BaseException) -> bool:
     """Return whether a signal handler, or a function that it called, raised this exception."""
-    frames = list(_frames(error))
+    frames = list(traceback.walk_tb(error.__traceback__))
     if len(frames) < 2:
         return False  # it was raised where it was caught, or in C
     codes = set(_handler_codes())
-    return any(frame.f_code in codes or _was_called_as_handler(frame) for frame in frames)
+    return any(frame.f_code in codes or _was_called_as_handler(frame) for frame, _ in frames)
 
 
 def _was_called_as_handler(frame: FrameType) -> bool:
@@ -42,13 +43,6 @@ def _was_called_as_handler(frame: FrameType) -> bool:
         if type(values.get(second)) is FrameType and type(number) in {int, signal.Signals}:
             return bool(0 < number < signal.NSIG)
     return False
-
-
-def _frames(error: BaseException) -> Iterator[FrameType]:
-    trace = error.__traceback__
-    while trace is not None:
-        yield trace.tb_frame
-        trace = trace.tb_next
 
 
 def _handler_codes() -> Iterator[CodeType]:

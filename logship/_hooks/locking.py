@@ -33,8 +33,6 @@ class SectionLock:
         is_owned: Returns whether this thread is inside, as a signal handler or a `__del__` may be.
     """
 
-    __slots__ = ("_lock", "is_owned")
-
     def __init__(self) -> None:
         self.reset()
 
@@ -122,8 +120,6 @@ class Bell:
     handler may leave the lock of a `threading.Event` locked, and then the thread that sets the
     event waits for ever.
     """
-
-    __slots__ = ("_lock",)
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -210,15 +210,12 @@ class Installation:
 
     def _take_signals(self) -> None:
         self.watchdog.signals = signals = StopSignals(
-            self.client.settings,
+            self.client,
             self.clock,
             wake=self.watchdog.wake,
             is_watched=lambda: self.watchdog.is_watching,
             interrupt_drain=self.watchdog.interrupt_drain,
-            is_used=lambda: self.client.used or fork.has_dependent_children(),
-            is_busy_here=lambda: self.client.is_busy_here,
             is_told_alone=self.watchdog.is_told_alone,
-            interactive=os.isatty(0),
         )
         self._undo.callback(signals.restore)
         signals.install()

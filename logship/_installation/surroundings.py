@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from logship import _namesake
 from logship._hooks.dispositions import disposition_of
-from logship._process import stopfile
+from logship._settings import STOP_FILE_VARIABLE
 from logship._settings.unknown import unknown_variables
 
 
@@ -43,7 +43,7 @@ def _namesake_text() -> str:
 def _thread_text() -> str:
     """Return a sentence about stops without handlers, unless `logship run` ships what they lose."""
     is_main = threading.current_thread() is threading.main_thread()
-    if is_main or stopfile.VARIABLE in os.environ:
+    if is_main or STOP_FILE_VARIABLE in os.environ:
         return ""
     if disposition_of(signal.SIGTERM) is not signal.SIG_DFL:
         return ""

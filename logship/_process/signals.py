@@ -29,10 +29,10 @@ from collections.abc import Callable
 from types import FrameType
 
 from logship import _system
-from logship._hooks import exits
+from logship._client.background import BackgroundClient
+from logship._hooks import exits, fork
 from logship._hooks.dispositions import Disposition, disposition_of, get_handler, set_handler
 from logship._process.clock import Started, StopClock
-from logship._settings import Settings
 from logship._signal_names import signal_name, signals_named
 
 _UNSURE = signals_named("SIGHUP", "SIGQUIT")
@@ -52,17 +52,14 @@ class StopSignals:
     """Our handlers for the stop signals of one process.
 
     Args:
-        settings: Which signals they are.
+        client: Its settings say which signals they are. If it has logged nothing, and there are no
+            children that must not be left, the process dies as it would without logship.
         clock: Started by the first of them.
         wake: Wakes the watchdog; called from the handler, so it takes no lock.
         is_watched: Whether a watchdog will end this process; otherwise its exit hook must.
         interrupt_drain: Called from the handler if SIGINT comes during the exit hook.
-        is_used: Whether this process has logged a record, or has children that must not be left. If
-            neither, it dies as it would without logship.
-        is_busy_here: Whether the handler has interrupted what the client's end needs.
         is_told_alone: Whether no event loop is told of a signal before its handler runs. A loop
             would take a signal that is sent again for a second one.
-        interactive: Whether standard input is a terminal: Ctrl-C then starts no clock.
 
     Attributes:
         dies_by: The signal that this process must die by once its records are delivered, or None.
@@ -70,29 +67,26 @@ class StopSignals:
 
     def __init__(
         self,
-        settings: Settings,
+        client: BackgroundClient,
         clock: StopClock,
         *,
         wake: Callable[[int], None],
         is_watched: Callable[[], bool],
         interrupt_drain: Callable[[], None],
-        is_used: Callable[[], bool],
-        is_busy_here: Callable[[], bool],
         is_told_alone: Callable[[], bool],
-        interactive: bool,
     ) -> None:
+        settings = client.settings
         self.dies_by: int | None = None
         self._signals = frozenset(settings.stop_signals_or_default)
         named = settings.stop_signals is not None
         self._sure = self._signals if named else self._signals - _UNSURE
+        self._client = client
         self._clock = clock
         self._wake = wake
         self._is_watched = is_watched
         self._interrupt_drain = interrupt_drain
-        self._is_used = is_used
-        self._is_busy_here = is_busy_here
         self._is_told_alone = is_told_alone
-        self._interactive = interactive
+        self._has_terminal = os.isatty(0)  # Ctrl-C then starts no clock
         self._found: dict[int, Disposition] = {}
         self._changed: set[int] = set()
         self._times_again: dict[int, int] = {}
@@ -226,6 +220,9 @@ class StopSignals:
         elif is_deadly and not self._exiting:
             self._stop_main_thread(signum)
 
+    def _is_used(self) -> bool:
+        return self._client.used or fork.has_dependent_children()
+
     def _is_harmless(self, signum: int) -> bool:
         """Return whether a program with the default disposition goes on after this signal.
 
@@ -269,7 +266,8 @@ class StopSignals:
     def _is_too_early(self, signum: int) -> bool:
         """Return whether the interrupted call must go on first; the signal then comes again."""
         times = self._times_again.get(signum, 0)
-        is_too_early = times < _AGAIN_TIMES_MAX and self._is_busy_here() and _send_again(signum)
+        is_early = times < _AGAIN_TIMES_MAX and self._client.is_busy_here
+        is_too_early = is_early and _send_again(signum)
         self._times_again[signum] = times + 1 if is_too_early else 0
         return is_too_early
 
@@ -278,7 +276,7 @@ class StopSignals:
         self._interrupt_drain()
 
     def _came(self, signum: int, *, is_deadly: bool) -> None:
-        if is_deadly or signum != signal.SIGINT or not self._interactive:
+        if is_deadly or signum != signal.SIGINT or not self._has_terminal:
             self._clock.start(Started(time.monotonic(), signal_name(signum)))
         if is_deadly and self.dies_by is None:
             self.dies_by = signum

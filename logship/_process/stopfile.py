@@ -20,9 +20,6 @@ from logship._settings import STOP_FILE_VARIABLE
 if TYPE_CHECKING:
     from pathlib import Path
 
-VARIABLE = STOP_FILE_VARIABLE
-"""The environment variable that holds the file's path."""
-
 _BYTES_MAX = 64
 
 
@@ -40,7 +37,7 @@ def announce(path: Path, deadline_seconds: float) -> None:
 
 def reader(environ: Mapping[str, str]) -> Callable[[], float | None]:
     """Return a function that returns the deadline (monotonic seconds), or None without one."""
-    path = environ.get(VARIABLE, "")
+    path = environ.get(STOP_FILE_VARIABLE, "")
     return (lambda: _read(path)) if path else (lambda: None)
 
 

@@ -19,11 +19,10 @@ from pathlib import Path
 from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
 from logship._metrics.outlet import environ_for_children, pages_directory
-from logship._process import stopfile
 from logship._process.clock import StopClock
 from logship._recover import Recoverer, RecoveryReport
 from logship._run.private_directory import OPEN_AS_TMP, PrivateDirectory
-from logship._settings import SPOOL_BYTES_MIN, Settings, variable_name
+from logship._settings import SPOOL_BYTES_MIN, STOP_FILE_VARIABLE, Settings, variable_name
 from logship._spool.files import OPEN_DIRECTORY, closing
 from logship._spool.progress import RecoveryCounters
 from logship._spool.volumes import filesystem_of
@@ -74,7 +73,7 @@ def environment_for(
     if directory is None:
         return given
     _hide_secrets(given, directory)
-    given[stopfile.VARIABLE] = str(directory.stop_file)
+    given[STOP_FILE_VARIABLE] = str(directory.stop_file)
     if not given.get(SPOOL_VARIABLE):
         given[SPOOL_VARIABLE] = str(directory.spool)
         if filesystem_of(directory.spool) in _IN_MEMORY and not given.get(SPOOL_BYTES_VARIABLE):

@@ -6,8 +6,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
+from logship._buffer.chunk import Chunk
+from logship._buffer.spilling import Spilling
+from logship._delivery.drain import SPILL_SECONDS_PER_BYTE
 from logship._hooks.locking import SectionLock
 from logship._protocol.entries import is_control, unpack_entries
 from logship._protocol.jsonlines import json_line, line_maker
@@ -21,18 +24,8 @@ _NOTED_BYTES_MIN = 64 * 1024
 
 _WRITE_BYTES_MAX = 64 * 1024
 
-
-class SpillSource(Protocol):
-    """The methods of the buffer that a spill uses."""
-
-    def to_spill(self) -> list[Any]:
-        """Return the chunks that may be written to stderr, oldest first."""
-
-    def note_spilled(self, chunk: Any, entries: int, records: int) -> None:
-        """Note how many of a chunk's entries, and of the application's records, are on stderr."""
-
-    def note_written(self, chunk: Any) -> None:
-        """Note that all of a chunk is on stderr, to its last byte."""
+Line = tuple[bytes, bool]
+"""An entry's line, and whether the entry is a control record of logship."""
 
 
 class Spill:
@@ -45,92 +38,83 @@ class Spill:
     is running does nothing.
 
     Args:
-        source: The buffer.
+        spilling: What the buffer has to spill.
         last_resort: Where lines go.
-        cost: Told what it takes.
+        monotonic: Seconds.
 
     Attributes:
-        cost: As given.
+        cost: What it takes.
         lines_written: How many lines were begun.
     """
 
-    def __init__(self, source: SpillSource, last_resort: LastResort, cost: SpillCost) -> None:
-        self._source = source
+    def __init__(
+        self, spilling: Spilling, last_resort: LastResort, monotonic: Callable[[], float]
+    ) -> None:
+        self._spilling = spilling
         self._last_resort = last_resort
-        self.cost = cost
+        self._monotonic = monotonic
+        self.cost: SpillCost = SpillCost(monotonic)
         self._lock = SectionLock()
-        self._chunks: deque[Any] = deque()
+        self._chunks: deque[Chunk] = deque()
         self._seen: set[str] = set()
-        self._lines_of: Any = None
-        self._lines: Iterator[tuple[bytes, bool]] = iter(())
-        self._made: list[tuple[bytes, bool]] = []  # from `_lines`, not yet written
-        self._begun: tuple[Any, bool] | None = None  # of the line that is torn
+        self._lines_of: Chunk | None = None
+        self._lines: Iterator[Line] = iter(())
+        self._made: list[Line] = []  # from `_lines`, not yet written
+        self._begun: tuple[Chunk, bool] | None = None  # of the line that is torn
         self.lines_written: int = 0
         self._bytes_written = 0
 
-    def step(
-        self, until_seconds: float, monotonic: Callable[[], float], *, newest_first: bool = False
-    ) -> bool:
+    def step(self, until_seconds: float, *, newest_first: bool = False) -> bool:
         """Write lines until the time is up, stderr takes no more, or nothing is left.
 
         Args:
             until_seconds: When the time is up.
-            monotonic: Seconds.
             newest_first: Begin with the newest chunk, because the oldest ones are being acked and
                 need not be spilled.
 
         Returns:
             Whether everything that was in the buffer has been written.
         """
-        return self._lock.run(
-            lambda: self._step(until_seconds, monotonic, newest_first=newest_first), False
-        )
+        return self._lock.run(lambda: self._step(until_seconds, newest_first), False)
 
-    def _step(
-        self, until_seconds: float, monotonic: Callable[[], float], *, newest_first: bool
-    ) -> bool:
-        began, before = monotonic(), self._bytes_written
-        is_done = self._write_chunks(until_seconds, monotonic, newest_first)
-        self.cost.note(self._bytes_written - before, monotonic() - began)
+    def _step(self, until_seconds: float, newest_first: bool) -> bool:
+        began, before = self._monotonic(), self._bytes_written
+        is_done = self._write_chunks(until_seconds, newest_first)
+        self.cost.note(self._bytes_written - before, self._monotonic() - began)
         return is_done
 
-    def _write_chunks(
-        self, until_seconds: float, monotonic: Callable[[], float], newest_first: bool
-    ) -> bool:
-        self._look_for_more()
+    def _write_chunks(self, until_seconds: float, newest_first: bool) -> bool:
+        fresh = [each for each in self._spilling.to_spill() if each.id not in self._seen]
+        self._chunks.extend(fresh)
+        self._seen.update(each.id for each in fresh)
         while self._chunks:
             chunk = self._chunks[-1 if newest_first else 0]
-            if not self._spill_chunk(chunk, until_seconds, monotonic):
+            if not self._spill_chunk(chunk, until_seconds):
                 return False
             (self._chunks.pop if newest_first else self._chunks.popleft)()
             if not self._last_resort.torn:
-                self._source.note_written(chunk)
+                self._spilling.note_written(chunk)
         return True
 
-    def write_now(self, chunk: Any) -> None:
+    def write_now(self, chunk: Chunk) -> None:
         """Write a chunk of one record at once, if stderr takes it and does not have it."""
         lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
         if not chunk.spilled_entries and all(
             self._last_resort.offer_line(line) for line, _ in lines
         ):
-            self._source.note_spilled(chunk, 1, 1)
+            self._spilling.note_spilled(chunk, 1, 1)
 
     def finish(self) -> None:
         """Do not count a line if stderr has only its beginning."""
         if self._begun is not None and self._last_resort.torn:
             (chunk, is_control), self._begun = self._begun, None
             records = chunk.spilled_records - (not is_control)
-            self._source.note_spilled(chunk, chunk.spilled_entries - 1, records)
+            self._spilling.note_spilled(chunk, chunk.spilled_entries - 1, records)
 
-    def _look_for_more(self) -> None:
-        fresh = [each for each in self._source.to_spill() if each.id not in self._seen]
-        self._chunks.extend(fresh)
-        self._seen.update(each.id for each in fresh)
-
-    def _spill_chunk(self, chunk: Any, until: float, monotonic: Callable[[], float]) -> bool:
+    def _spill_chunk(self, chunk: Chunk, until_seconds: float) -> bool:
         """Write the chunk's entries from where an earlier step stopped; False if interrupted."""
         while lines := self._lines_left(chunk):
-            if monotonic() >= until:
+            if self._monotonic() >= until_seconds:
                 return False
             begun = self._last_resort.write_lines([line for line, _ in lines])
             if begun:
@@ -140,16 +124,16 @@ class Spill:
                 return False
         return True
 
-    def _note_begun(self, chunk: Any, lines: Sequence[tuple[bytes, bool]]) -> None:
+    def _note_begun(self, chunk: Chunk, lines: Sequence[Line]) -> None:
         records = sum(not is_control for _, is_control in lines)
-        self._source.note_spilled(
+        self._spilling.note_spilled(
             chunk, chunk.spilled_entries + len(lines), chunk.spilled_records + records
         )
         self.lines_written += len(lines)
         self._bytes_written += chunk.size * len(lines) // chunk.entries
         self._begun = (chunk, lines[-1][1]) if self._last_resort.torn else None
 
-    def _lines_left(self, chunk: Any) -> list[tuple[bytes, bool]]:
+    def _lines_left(self, chunk: Chunk) -> list[Line]:
         """Return the next lines to write, about as many as stderr takes in one write."""
         if self._lines_of is not chunk:
             self._lines_of = chunk
@@ -177,41 +161,41 @@ class SpillCost:
     exact than such a sample.
 
     Args:
-        seconds_per_byte_min: The cost until there is a sample, and the least one afterwards.
+        monotonic: Seconds.
     """
 
-    def __init__(self, seconds_per_byte_min: float) -> None:
-        self.seconds_per_byte: float = seconds_per_byte_min
-        self._seconds_per_byte_min = seconds_per_byte_min
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.seconds_per_byte: float = SPILL_SECONDS_PER_BYTE  # the least one
+        self._monotonic = monotonic
         self._due_seconds = float("-inf")
 
-    def sample(self, tag: str, payload: bytes | bytearray | memoryview, now_seconds: float) -> None:
+    def sample(self, tag: str, payload: bytes | bytearray | memoryview) -> None:
         """Make a few lines of a chunk, if a sample is due.
 
         Args:
             tag: The chunk's.
             payload: Its entries.
-            now_seconds: Monotonic.
         """
-        if now_seconds < self._due_seconds:
+        now = self._monotonic()
+        if now < self._due_seconds:
             return
-        self._due_seconds = now_seconds + _SAMPLE_INTERVAL_SECONDS
+        self._due_seconds = now + _SAMPLE_INTERVAL_SECONDS
         started = time.perf_counter()
         size = sum(
             len(line) for line, _ in islice(spilled_lines(tag, bytes(payload)), _SAMPLE_LINES)
         )
         took = time.perf_counter() - started
         # A line is about as long as its entry; writing it costs about as much as making it.
-        self.seconds_per_byte = max(self._seconds_per_byte_min, 2 * took / max(size, 1))
+        self.seconds_per_byte = max(SPILL_SECONDS_PER_BYTE, 2 * took / max(size, 1))
 
     def note(self, size: int, seconds: float) -> None:
         """Note how many bytes of entries a spill wrote, and how many seconds it took."""
         if size >= _NOTED_BYTES_MIN:
             took = (self.seconds_per_byte + seconds / size) / 2
-            self.seconds_per_byte = max(self._seconds_per_byte_min, took)
+            self.seconds_per_byte = max(SPILL_SECONDS_PER_BYTE, took)
 
 
-def spilled_lines(tag: str, payload: bytes) -> Iterator[tuple[bytes, bool]]:
+def spilled_lines(tag: str, payload: bytes) -> Iterator[Line]:
     """Yield each entry's line for stderr, and whether it is a control record of logship."""
     line = line_maker(tag, logship="spilled")
     for time_ns, record in unpack_entries(payload):

@@ -50,7 +50,7 @@ class Writer:
     Args:
         descriptor: What to write to; -1 for none.
         write: Writes a piece without blocking; by default `os.write`.
-        piece_bytes: How much of one line is written at once.
+        lines_bytes: So many bytes of lines are written at once. A longer line is written in parts.
         is_own: Whether the descriptor was opened for this writer, which then closes it.
         may_recover: Whether an input/output error may pass, as one of a volume.
 
@@ -58,13 +58,11 @@ class Writer:
         descriptor: As given.
     """
 
-    _lines_bytes = _WHOLE_BYTES_MAX
-
     def __init__(
         self,
         descriptor: int,
         write: Callable[[int, bytes], int] | None = None,
-        piece_bytes: int = _WRITE_BYTES_MAX,
+        lines_bytes: int = _WRITE_BYTES_MAX,
         *,
         is_own: bool = False,
         may_recover: bool = False,
@@ -72,7 +70,7 @@ class Writer:
         self.descriptor = descriptor
         self._check = _check_of(descriptor)
         self._is_own = is_own
-        self._piece_bytes = piece_bytes
+        self._lines_bytes, self._part_bytes = lines_bytes, _WRITE_BYTES_MAX
         self._write = _write_without_sigpipe(write or os.write)
         self._closed, self._taken = errno.EBADF, _TAKEN
         self._final = _FINAL - {errno.EIO} if may_recover else _FINAL
@@ -108,8 +106,8 @@ class Writer:
     def _end_of_piece(self, data: bytes, start: int) -> int:
         """Return the end of the last line that fits, or of the first one if that is longer."""
         lines_end = data.rfind(b"\n", start, start + self._lines_bytes) + 1
-        line_end = data.find(b"\n", start, start + self._piece_bytes) + 1
-        return lines_end or line_end or start + self._piece_bytes
+        line_end = data.find(b"\n", start, start + self._part_bytes) + 1
+        return lines_end or line_end or start + self._part_bytes
 
 
 class SocketWriter(Writer):
@@ -118,8 +116,6 @@ class SocketWriter(Writer):
     Args:
         descriptor: A duplicate of the socket's, which this writer closes.
     """
-
-    _lines_bytes = _MESSAGE_BYTES_MAX
 
     def __init__(self, descriptor: int) -> None:
         blocks = os.get_blocking(descriptor)
@@ -153,7 +149,8 @@ def nonblocking_writer(descriptor: int) -> Writer:
     try:
         if stat.S_ISSOCK(mode):
             return SocketWriter(os.dup(descriptor))
-        return Writer(os.open(f"/proc/self/fd/{descriptor}", flags), is_own=True)
+        again = os.open(f"/proc/self/fd/{descriptor}", flags)
+        return Writer(again, lines_bytes=_WHOLE_BYTES_MAX, is_own=True)
     except OSError:  # another user's pipe, no /proc, or no descriptors
         return Writer(descriptor, _write_with_care(), _WHOLE_BYTES_MAX)
 
@@ -206,18 +203,19 @@ def _check_of(descriptor: int) -> Callable[[], None]:
 
 
 def _write_with_care() -> Callable[[int, bytes], int]:
-    """Return `os.write` for a descriptor that blocks, and for at most PIPE_BUF bytes.
+    """Return `os.write` for a descriptor that blocks. It writes at most PIPE_BUF bytes.
 
     Since Linux 6.4 a flag keeps a write to a pipe from blocking. Elsewhere so many bytes fit where
     poll finds room (pipe(7)). Then a write blocks all the same if another process fills the pipe
     between the two.
     """
-    new_poll, writable = select.poll, select.POLLOUT
+    new_poll, writable, bytes_max = select.poll, select.POLLOUT, _WHOLE_BYTES_MAX
     write, write_flagged = os.write, getattr(os, "pwritev", None)
     flag = getattr(os, "RWF_NOWAIT", 0)
     unknown = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ESPIPE})
 
     def write_with_care(descriptor: int, data: bytes) -> int:
+        data = data[:bytes_max]
         try:
             if write_flagged is not None and flag:
                 return int(write_flagged(descriptor, [data], -1, flag))

@@ -112,11 +112,11 @@ class Scene:
 
     def _turn(self) -> None:
         self.wakes = 0
-        self.buffer.seal_due(1.0)
-        while self.buffer.take() is not None:
+        self.buffer.departure.seal_due(1.0)
+        while self.buffer.departure.take() is not None:
             pass
-        self.timer = self.buffer.next_deadline_seconds()
-        self.saw_sealed = self.buffer.has_sealed()
+        self.timer = self.buffer.departure.next_deadline_seconds()
+        self.saw_sealed = self.buffer.departure.has_sealed()
 
     def _wake(self) -> None:
         self.wakes += 1

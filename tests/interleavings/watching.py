@@ -23,7 +23,6 @@ _PARTS: tuple[tuple[ModuleType, str], ...] = (
     (buffer, "Section"),
     (buffer, "Accumulator"),
     (section, "Inbox"),
-    (section, "Notes"),
     (section, "Waiters"),
     (section, "Wakeups"),
     (accumulator, "Changes"),
@@ -147,7 +146,7 @@ def _watched(base: type, watch: Watch) -> type:
             return super().__getattribute__(name)
 
         def __setattr__(self, name: str, value: Any) -> None:
-            if type(value) is list and name in ("items", "_notes", "_callbacks"):
+            if type(value) is list and name in ("items", "notes", "_callbacks"):
                 value = _WatchedList(watch, base.__name__, name)
             else:
                 watch.access(base.__name__, name, writes=True)

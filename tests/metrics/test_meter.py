@@ -42,7 +42,7 @@ DELIVERIES: list[Delivery[Any]] = []
 def a_delivery(buffer: Buffer) -> Delivery[Any]:
     return Delivery(
         Settings().endpoints,
-        source=buffer,
+        source=buffer.departure,
         inflight_chunks_max=8,
         ack_timeout_seconds=90.0,
         retry_wait_seconds=lambda failures: 1.0,
@@ -144,7 +144,7 @@ def test_a_reason_that_is_not_in_the_table_makes_no_label() -> None:
     for reason in ("new one", "another"):
         buffer.offer("t", body(1))
         buffer.seal_all()
-        chunk = buffer.take()
+        chunk = buffer.departure.take()
         assert chunk is not None
         buffer.give_up(chunk, reason)
     assert named(a_meter(buffer).read())["records_dropped_total other"] == 2

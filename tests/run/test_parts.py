@@ -36,7 +36,7 @@ from logship._run.receipt import Outcome
 from logship._run.shipping import Shipping
 from logship._run.signals import parse_mapping
 from logship._run.statuses import NOT_EXECUTABLE, Death, OomWatch
-from logship._settings import Endpoint, Overflow, Settings
+from logship._settings import STOP_FILE_VARIABLE, Endpoint, Overflow, Settings
 from logship._spool.directories import LOCK
 from logship._spool.volumes import filesystem_of
 from logship.errors import SettingsError
@@ -247,7 +247,7 @@ def test_the_stop_file_tells_the_deadline_and_nonsense_in_it_is_not_believed(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "stop"
-    told = stopfile.reader({stopfile.VARIABLE: str(path)})
+    told = stopfile.reader({STOP_FILE_VARIABLE: str(path)})
     assert told() is None
     stopfile.announce(path, 1234.5)
     assert told() == 1234.5

@@ -20,7 +20,7 @@ from logship._client import closing, parts
 from logship._client.closing import Closing
 from logship._client.pump import Pump
 from logship._delivery.delivery import Delivery
-from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship._delivery.drain import DrainPlan, Progress
 from logship._delivery.states import State
 from logship._protocol.compression import compressor
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
@@ -29,7 +29,7 @@ from logship._settings import Endpoint, Settings
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
-from logship._stderr.spill import Spill, SpillCost
+from logship._stderr.spill import Spill
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.estate import Stamp
 from tests.simulation.judge import Account, Holdings, Violation
@@ -91,7 +91,7 @@ class SimulatedClient:
             inbox_max=options.inbox_max,
             inbox_bytes_max=int(options.buffer_bytes_max * options.inbox_share),
         )
-        spill = Spill(self.buffer.spilling, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+        spill = Spill(self.buffer.spilling, self.last_resort, clock.monotonic)
         self.spill = spill if options.spills else None
         self.admission = Admission(
             self.buffer,
@@ -107,7 +107,7 @@ class SimulatedClient:
         self._retry_wait = parts.retry_wait(cast(Settings, backoff), random.uniform)
         self.delivery: Delivery[Chunk] = Delivery(
             tuple(Endpoint("tcp", "sidecar", 1 + each, "") for each in range(options.endpoints)),
-            source=self.buffer,
+            source=self.buffer.departure,
             inflight_chunks_max=options.window,
             ack_timeout_seconds=options.ack_timeout_seconds,
             retry_wait_seconds=self._wait_seconds,
@@ -260,7 +260,7 @@ class SimulatedClient:
 
     def hurry(self, plan: DrainPlan) -> None:
         """Send what there is at once, and wait less for everything."""
-        self.buffer.linger_seconds = 0.0
+        self.buffer.departure.linger_seconds = 0.0
         self.buffer.seal_all()
         self.history.clock.after(0.0, self._hurry, plan)
 
@@ -386,7 +386,9 @@ class SimulatedClient:
         oldest = next(iter(chunks.open.values()), None)
         if sealed is not None or oldest is None:
             return sealed
-        return oldest if oldest.opened_seconds + self.buffer.linger_seconds <= now else None
+        return (
+            oldest if oldest.opened_seconds + self.buffer.departure.linger_seconds <= now else None
+        )
 
     # -- the pump's schedule and upkeep (pump.Schedule, pump.Upkeep) -------------------------------
 
@@ -642,7 +644,7 @@ class SimulatedClient:
         """
         section, counters = self.buffer._section, self.buffer.counters
         waiting = 0 if section.closed else len(section.inbox)
-        names = [name for name, _, _ in section.notes.items]
+        names = [name for name, _, _ in section.notes]
         waiting += names.count(WITHHELD)
         return (
             counters.accepted + waiting,

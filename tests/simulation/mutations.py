@@ -22,6 +22,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.changes import Change, Changes
 from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk
 from logship._buffer.chunks import Chunks
+from logship._buffer.departure import Departure
 from logship._buffer.entrance import Entrance
 from logship._buffer.inbox import Inbox, Item, Run, Tag
 from logship._buffer.losses import Numbered
@@ -196,19 +197,14 @@ def backoff_short_without_an_answer(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def backoff_not_hurried(patch: pytest.MonkeyPatch) -> None:
     """A drain waits as long between attempts as a running program."""
-    hurry = ChunkDelivery.hurry
-    patch.setattr(
-        Delivery, "hurry", lambda self, now, timeout, _most: hurry(self, now, timeout, 1e9)
-    )
+    patch.setattr(attempts_module, "DRAIN_WAIT_SECONDS_MAX", 1e9)
 
 
 @_around(Delivery, "hurry")
-def hurry_cuts_off(
-    hurry: Any, self: ChunkDelivery, now: float, ack_timeout_seconds: float, wait_seconds_max: float
-) -> Any:
+def hurry_cuts_off(hurry: Any, self: ChunkDelivery, now: float, ack_timeout_seconds: float) -> Any:
     """A drain's shorter ack timeout counts from before the drain."""
     since = self._progress_at_seconds
-    actions = hurry(self, now, ack_timeout_seconds, wait_seconds_max)
+    actions = hurry(self, now, ack_timeout_seconds)
     self._progress_at_seconds = since
     return actions
 
@@ -420,8 +416,8 @@ def drops_what_is_in_flight(droppable: Any, self: Chunks) -> Chunk | None:
     return next(taken, None) or droppable(self)
 
 
-@_around(Buffer, "take")
-def chunk_sealed_and_lost(take: Any, self: Buffer) -> Any:
+@_around(Departure, "take")
+def chunk_sealed_and_lost(take: Any, self: Departure) -> Any:
     """A chunk is taken out of the line and given to nothing."""
     chunk = take(self)
     return take(self) if chunk is not None and chunk.serial % 7 == 0 else chunk

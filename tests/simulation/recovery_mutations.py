@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
 from logship._buffer.chunks import ADOPTED_TAKEN_MAX
+from logship._buffer.departure import Departure
 from logship._spool import files
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.files import FileBytes
@@ -123,14 +123,14 @@ def one_poison_stops_all_lives(patch: pytest.MonkeyPatch) -> None:
 def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
     """Two records that no server takes are all that may be on the way: nothing passes them."""
 
-    def next_adopted(self: Buffer) -> Chunk | None:
-        chunks = self.adopted
+    def next_adopted(self: Departure) -> Chunk | None:
+        chunks = self._chunks.adopted.values()
         taken = sum(each.state is ChunkState.TAKEN for each in chunks)
-        if self.intake_closed or taken >= ADOPTED_TAKEN_MAX:
+        if self._section.closing or taken >= ADOPTED_TAKEN_MAX:
             return None
         return next((each for each in chunks if each.state is ChunkState.SEALED), None)
 
-    patch.setattr(Buffer, "_next_adopted", next_adopted)
+    patch.setattr(Departure, "_next_adopted", next_adopted)
 
 
 @_around(Orphans, "_oldest_in")

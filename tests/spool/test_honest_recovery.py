@@ -281,7 +281,7 @@ def test_chunks_that_were_acked_are_not_missed(tmp_path: Path) -> None:
     def acks_all(buffer: Buffer) -> None:
         log_in_segments(buffer)
         buffer.seal_all()
-        for chunk in iter(buffer.take, None):
+        for chunk in iter(buffer.departure.take, None):
             buffer.release(chunk)
 
     directory = dead_life(tmp_path, acks_all)
@@ -296,7 +296,7 @@ def test_acks_in_any_order_and_dropped_records_are_no_missing_segment(tmp_path: 
     def acks_the_second(buffer: Buffer) -> None:
         log_some(buffer, 30)
         buffer.seal_all()
-        taken = [buffer.take() for _ in range(3)]
+        taken = [buffer.departure.take() for _ in range(3)]
         assert offer(buffer, "between", "a")
         buffer.number_and_drop("a", b"")
         assert offer(buffer, "last", "a")

@@ -69,7 +69,7 @@ class Scene:
         for number in range(12):
             assert offer(self.buffer, f"m{number}", "ab"[number % 2], 300)
         self.buffer.seal_all()
-        self.taken = [self.buffer.take() for _ in "12"]
+        self.taken = [self.buffer.departure.take() for _ in "12"]
         for number in range(12, 15):
             assert offer(self.buffer, f"m{number}", "a", 100)
         assert self.storage._own is not None
@@ -127,7 +127,7 @@ def release(scene: Scene) -> None:
 def split(scene: Scene) -> None:
     chunk = scene.taken[1]
     assert chunk is not None
-    halves = scene.buffer.split(chunk)
+    halves = scene.buffer.departure.split(chunk)
     assert halves is not None
     for half in halves:
         scene.buffer.release(half)

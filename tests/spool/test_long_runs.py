@@ -83,7 +83,7 @@ def test_a_stream_that_has_ended_is_not_ended_again_when_another_one_has_its_slo
 
     def ship(buffer: Buffer) -> None:
         buffer.seal_all()
-        for chunk in iter(buffer.take, None):
+        for chunk in iter(buffer.departure.take, None):
             stamps.extend(record[KEY] for _, record in unpack_entries(chunk.data))
             buffer.release(chunk)
 

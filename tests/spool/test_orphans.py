@@ -180,7 +180,7 @@ def test_a_stream_whose_records_are_all_acked_is_ended_too(tmp_path: Path) -> No
     def all_acked(buffer: Buffer) -> None:
         log_some(buffer)
         buffer.seal_all()
-        while (chunk := buffer.take()) is not None:
+        while (chunk := buffer.departure.take()) is not None:
             buffer.release(chunk)
         assert offer(buffer, "last", "other")  # begins the segment anew: the headers are gone
 
@@ -474,7 +474,7 @@ def test_a_bit_that_flips_in_the_text_of_a_chunk_that_was_sent_is_seen(tmp_path:
     def send(buffer: Buffer) -> None:
         log_some(buffer, 3)
         buffer.seal_all()
-        while (chunk := buffer.take()) is not None:
+        while (chunk := buffer.departure.take()) is not None:
             chunk.before_sending()
 
     life = dead_life(tmp_path, send)
@@ -582,7 +582,7 @@ def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[d
         if not isinstance(found, AdoptedChunk):
             continue
         own.adopt(found)
-        while (chunk := own.take()) is not None:
+        while (chunk := own.departure.take()) is not None:
             for single in singles(own, chunk):
                 ((_, record),) = unpack_entries(bytes(single.data))
                 if takes(record):
@@ -595,7 +595,7 @@ def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[d
 
 
 def singles(own: Buffer, chunk: Chunk) -> list[Chunk]:
-    halves = own.split(chunk)
+    halves = own.departure.split(chunk)
     return [chunk] if halves is None else [each for half in halves for each in singles(own, half)]
 
 

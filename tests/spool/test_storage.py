@@ -72,7 +72,7 @@ def ship_all(buffer: Buffer) -> int:
     """Ack everything; return how many chunks that was."""
     buffer.seal_all()
     chunks = 0
-    while (chunk := buffer.take()) is not None:
+    while (chunk := buffer.departure.take()) is not None:
         chunk.before_sending()
         buffer.release(chunk)
         chunks += 1

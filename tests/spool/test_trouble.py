@@ -63,7 +63,7 @@ def test_dropping_the_oldest_comes_to_an_end_when_all_else_is_on_its_way(
     while offer(buffer, "m", size=300):
         pass
     buffer.seal_all()
-    while buffer.take() is not None:
+    while buffer.departure.take() is not None:
         pass
     for size in range(400, 0, -1):
         drops = 0

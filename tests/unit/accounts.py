@@ -104,7 +104,7 @@ class Sink:
 
     def take_all(self) -> None:
         """Take every sealed chunk."""
-        while (chunk := self.buffer.take()) is not None:
+        while (chunk := self.buffer.departure.take()) is not None:
             assert chunk.state is ChunkState.TAKEN
             self.taken.append(chunk)
 
@@ -147,14 +147,14 @@ def gaps_in(records: list[dict[str, Any]]) -> list[Any]:
 def taken(buffer: Buffer) -> Chunk:
     """Seal what is open, and take the first chunk."""
     buffer.seal_all()
-    chunk = buffer.take()
+    chunk = buffer.departure.take()
     assert chunk is not None
     return chunk
 
 
 def split(buffer: Buffer, chunk: Chunk) -> tuple[Chunk, Chunk]:
     """Split a chunk that has several entries."""
-    halves = buffer.split(chunk)
+    halves = buffer.departure.split(chunk)
     assert halves is not None
     return halves
 
@@ -195,7 +195,7 @@ def _check_chunks(buffer: Buffer, waiting: list[Chunk]) -> None:
         assert [stamp_of(r)[1] for r in records] == numbers_in(chunk.ranges())
         assert {stamp_of(r)[0] for r in records} <= {chunk.stream.id}
     sealed = [chunk for chunk in waiting if chunk.state is ChunkState.SEALED]
-    assert buffer.has_sealed() == bool(sealed)
+    assert buffer.departure.has_sealed() == bool(sealed)
 
 
 def _check_numbers(buffer: Buffer, acked: list[dict[str, Any]], kept: list[dict[str, Any]]) -> None:

@@ -47,7 +47,7 @@ LAYERS: list[tuple[str, ...]] = [
         "_client.flush",
     ),
     ("_client.intake", "_buffer.overflow"),
-    ("_client.shaping",),
+    ("_client.shaping", "_stderr.spill"),
     ("_client.context",),
     ("_spool", "_run.lines"),
     ("_buffer",),

@@ -148,9 +148,9 @@ def test_no_record_is_numbered_where_the_next_stream_must_begin(
 ) -> None:
     monkeypatch.setattr(accumulator, "ROLLOVER_NUMBER", 5)
     buffer = holding(13, bytes_max=1 << 24)
-    buffer.seal_due(0.0)  # which combines
+    buffer.departure.seal_due(0.0)  # which combines
     offer_many(buffer, 2, first=14)
-    buffer.seal_due(0.0)
+    buffer.departure.seal_due(0.0)
     offer_many(buffer, 3, first=16)
     sink = ended(buffer)
     numbers = [stamp_of(record)[1] for record in sink.acked if "n" in record]
@@ -219,7 +219,7 @@ def test_what_is_combined_at_once_fills_no_chunk_beyond_its_capacity(before: int
     for count in range(1, 40):
         buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=12 * ENTRY_BYTES - 1)
         offer_many(buffer, before)
-        buffer.seal_due(0.0)  # which combines
+        buffer.departure.seal_due(0.0)  # which combines
         offer_many(buffer, count, first=before + 1)
         check(buffer, [])
         entries = [chunk.entries for chunk in buffer.unsettled()]
@@ -250,7 +250,7 @@ def first_entry_bytes(chunk: Chunk) -> int:
 
 def test_a_chunk_that_is_exactly_full_is_sealed_at_once() -> None:
     buffer = holding(3, chunk_bytes_max=3 * ENTRY_BYTES)
-    assert buffer.has_sealed()
+    assert buffer.departure.has_sealed()
 
 
 def test_an_entry_longer_than_a_chunk_goes_alone() -> None:
@@ -265,12 +265,12 @@ def test_an_entry_longer_than_a_chunk_goes_alone() -> None:
 
 def test_a_chunk_is_due_in_the_moment_that_was_named() -> None:
     buffer = holding(1)
-    due_seconds = buffer.next_deadline_seconds()
+    due_seconds = buffer.departure.next_deadline_seconds()
     assert due_seconds is not None
-    buffer.seal_due(due_seconds - 0.001)
-    assert not buffer.has_sealed()
-    buffer.seal_due(due_seconds)
-    assert buffer.has_sealed()
+    buffer.departure.seal_due(due_seconds - 0.001)
+    assert not buffer.departure.has_sealed()
+    buffer.departure.seal_due(due_seconds)
+    assert buffer.departure.has_sealed()
 
 
 def test_linger_seals_what_has_waited_and_nothing_else() -> None:
@@ -279,14 +279,14 @@ def test_linger_seals_what_has_waited_and_nothing_else() -> None:
     offer_many(buffer, 1, "a")
     clock.advance(0.1)
     offer_many(buffer, 1, "b")
-    assert buffer.next_deadline_seconds() == clock() + 0.1
+    assert buffer.departure.next_deadline_seconds() == clock() + 0.1
     clock.advance(0.15)
-    buffer.seal_due(clock())
-    chunk = buffer.take()
+    buffer.departure.seal_due(clock())
+    chunk = buffer.departure.take()
     assert chunk is not None
     assert chunk.stream.tag == "a"
-    assert buffer.take() is None
-    assert buffer.next_deadline_seconds() == pytest.approx(clock() + 0.05)
+    assert buffer.departure.take() is None
+    assert buffer.departure.next_deadline_seconds() == pytest.approx(clock() + 0.05)
 
 
 # -- wake-ups --------------------------------------------------------------------------------------
@@ -296,18 +296,18 @@ def test_linger_seals_what_has_waited_and_nothing_else() -> None:
 def test_the_first_record_wakes_and_those_behind_it_do_not(bytes_max: int) -> None:
     buffer = holding(10, bytes_max=bytes_max, chunk_bytes_max=100_000)
     assert wakes_of(buffer) == 1
-    buffer.next_deadline_seconds()  # which arms a timer
+    buffer.departure.next_deadline_seconds()  # which arms a timer
     offer_many(buffer, 10, first=11)
     assert wakes_of(buffer) == 1
 
 
 def test_with_a_timer_armed_only_a_sealed_chunk_wakes() -> None:
     buffer = holding(1, chunk_bytes_max=5 * ENTRY_BYTES)
-    buffer.next_deadline_seconds()
+    buffer.departure.next_deadline_seconds()
     offer_many(buffer, 3, first=2)
     assert wakes_of(buffer) == 1
     offer_many(buffer, 1, first=5)
-    assert buffer.has_sealed()
+    assert buffer.departure.has_sealed()
     assert wakes_of(buffer) == 2
 
 
@@ -315,7 +315,7 @@ def test_a_shipper_that_was_woken_is_not_woken_again_before_he_has_looked() -> N
     buffer = holding(40, chunk_bytes_max=2 * ENTRY_BYTES)
     assert wakes_of(buffer) == 1
     Sink(buffer).take_all()
-    buffer.next_deadline_seconds()
+    buffer.departure.next_deadline_seconds()
     offer_many(buffer, 40)
     assert wakes_of(buffer) == 2
 
@@ -327,7 +327,7 @@ def test_nothing_is_woken_for_what_the_shipper_has_seen() -> None:
     offer_many(buffer, 2)
     Sink(buffer).take_all()
     before = wakes_of(buffer)
-    assert buffer.next_deadline_seconds() is None
+    assert buffer.departure.next_deadline_seconds() is None
     buffer.unsettled()
     assert wakes_of(buffer) == before
 
@@ -335,14 +335,14 @@ def test_nothing_is_woken_for_what_the_shipper_has_seen() -> None:
 @pytest.mark.parametrize("bytes_max", [100_000, 1 << 24])
 def test_a_record_wakes_a_shipper_that_rests_without_a_timer(bytes_max: int) -> None:
     buffer = a_buffer(bytes_max=bytes_max)
-    assert buffer.next_deadline_seconds() is None
+    assert buffer.departure.next_deadline_seconds() is None
     offer_many(buffer, 1)
     assert wakes_of(buffer) == 1
 
 
 def test_closing_wakes_where_there_is_something_to_send() -> None:
     buffer = holding(1)
-    buffer.next_deadline_seconds()
+    buffer.departure.next_deadline_seconds()
     before = wakes_of(buffer)
     buffer.close_intake()
     assert wakes_of(buffer) == before + 1
@@ -404,7 +404,7 @@ def test_who_waits_for_space_is_told_too_when(how: str) -> None:
     elif how == "tell":
         buffer.tell_waiters()
     else:
-        chunk = buffer.take()
+        chunk = buffer.departure.take()
         assert chunk is not None
         buffer.give_up(chunk, QUARANTINED)
     assert told == [1]

@@ -94,7 +94,7 @@ def drop_open(buffer: Buffer, sink: Sink) -> Callable[[], object]:
 
 def take(buffer: Buffer, _: Sink) -> Callable[[], object]:
     buffer.seal_all()
-    return buffer.take
+    return buffer.departure.take
 
 
 def release(buffer: Buffer, sink: Sink) -> Callable[[], object]:
@@ -108,7 +108,7 @@ def split(buffer: Buffer, sink: Sink) -> Callable[[], object]:
     buffer.seal_all()
     sink.take_all()
     chunk = next(each for each in sink.taken if each.entries > 1)
-    return lambda: buffer.split(chunk)
+    return lambda: buffer.departure.split(chunk)
 
 
 def quarantine(buffer: Buffer, sink: Sink) -> Callable[[], object]:
@@ -118,7 +118,7 @@ def quarantine(buffer: Buffer, sink: Sink) -> Callable[[], object]:
 
 
 def seal_due(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    return lambda: buffer.seal_due(1e9)
+    return lambda: buffer.departure.seal_due(1e9)
 
 
 def seal_all(buffer: Buffer, _: Sink) -> Callable[[], object]:
@@ -126,7 +126,7 @@ def seal_all(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def next_deadline(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    return buffer.next_deadline_seconds
+    return buffer.departure.next_deadline_seconds
 
 
 def when_space(buffer: Buffer, _: Sink) -> Callable[[], object]:
@@ -383,7 +383,7 @@ def test_an_interruption_loses_no_wake_up(
         call = scene(buffer, sink)
         timers.clear()
         sink.drain()
-        buffer.next_deadline_seconds()
+        buffer.departure.next_deadline_seconds()
         wakes = buffer._section.wakeups.wake
         assert isinstance(wakes, Wakes)
         wakes.count = 0

@@ -228,14 +228,14 @@ def taken_ids(buffer: Buffer) -> list[str]:
 
 def test_adopted_chunks_follow_our_own_a_few_at_a_time(buffer: Buffer) -> None:
     adopted = [an_adopted_chunk(buffer, f"adopted {number}") for number in range(4)]
-    assert buffer.has_sealed()
+    assert buffer.departure.has_sealed()
     buffer.offer("t", body(1))
     buffer.seal_all()
     assert taken_ids(buffer) == ["id 1", *[each.id for each in adopted[:ADOPTED_TAKEN_MAX]]]
-    assert not buffer.has_sealed()
+    assert not buffer.departure.has_sealed()
     buffer.release(adopted[0])
     assert buffer.adopted == adopted[1:]
-    assert buffer.has_sealed()
+    assert buffer.departure.has_sealed()
     assert taken_ids(buffer) == [adopted[2].id]
 
 
@@ -247,15 +247,15 @@ def test_adopted_chunks_fill_the_window_where_there_is_nothing_of_our_own(buffer
 
 def test_none_is_taken_any_more_once_we_close(buffer: Buffer) -> None:
     an_adopted_chunk(buffer, "adopted")
-    assert buffer.has_sealed()
+    assert buffer.departure.has_sealed()
     buffer.close_intake()
-    assert not buffer.has_sealed()
-    assert buffer.take() is None
+    assert not buffer.departure.has_sealed()
+    assert buffer.departure.take() is None
 
 
 def test_adopted_chunks_are_none_of_our_account(buffer: Buffer) -> None:
     chunk = an_adopted_chunk(buffer, "adopted", 4)
-    assert buffer.take() is chunk
+    assert buffer.departure.take() is chunk
     halves = split(buffer, chunk)
     assert chunk.is_settled
     assert buffer.adopted == [*halves]

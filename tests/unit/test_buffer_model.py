@@ -114,10 +114,10 @@ class Model(RuleBasedStateMachine):
         self.awake = False
         if states:
             self.buffer.state_highest()
-        self.buffer.seal_due(self.clock())
+        self.buffer.departure.seal_due(self.clock())
         self.sink.take_all()
-        self.alarm = self.buffer.next_deadline_seconds()
-        assert not self.buffer.has_sealed()
+        self.alarm = self.buffer.departure.next_deadline_seconds()
+        assert not self.buffer.departure.has_sealed()
 
     @rule(seconds=st.sampled_from([0.05, 0.1, 0.3]))
     def time_passes(self, seconds: float) -> None:
@@ -136,7 +136,7 @@ class Model(RuleBasedStateMachine):
         chunk = data.draw(st.sampled_from(self.sink.taken))
         self.sink.taken.remove(chunk)
         records = entries_of(chunk.data)
-        halves = self.buffer.split(chunk)
+        halves = self.buffer.departure.split(chunk)
         if halves is not None:
             self.sink.taken += halves
         else:
@@ -180,7 +180,7 @@ class Model(RuleBasedStateMachine):
     def the_shipper_will_come_for_everything(self) -> None:
         if self.awake:
             return
-        assert not self.buffer.has_sealed()
+        assert not self.buffer.departure.has_sealed()
         for chunk in self.buffer.unsettled():
             if chunk not in self.sink.taken:  # an open one
                 assert self.alarm is not None

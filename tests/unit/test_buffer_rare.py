@@ -124,7 +124,7 @@ def test_sealing_in_the_middle_of_the_section_seals_nothing() -> None:
     buffer = a_buffer()
     buffer.offer("t", body(1))
     assert buffer.exclusively(buffer.seal_all) == 1
-    assert not buffer.has_sealed()
+    assert not buffer.departure.has_sealed()
     assert buffer.exclusively(lambda: buffer.is_held_here)
     assert not buffer.is_held_here
 
@@ -416,7 +416,7 @@ def test_a_chunk_without_entries_is_forgotten_when_it_is_sealed() -> None:
     assert buffer.report("", 0.0).streams[0].unacked == []
     buffer.seal_all()
     assert chunk.state is ChunkState.SETTLED
-    assert not buffer.has_sealed()
+    assert not buffer.departure.has_sealed()
     storage.has_memory = True
     sink = drained(buffer)
     assert [record["n"] for record in sink.acked] == [1]

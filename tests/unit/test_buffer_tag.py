@@ -39,10 +39,10 @@ def test_what_has_no_tag_is_numbered_at_once_and_waits() -> None:
     buffer.seal_all()
     sink.take_all()
     assert sink.taken == []
-    assert not buffer.has_sealed()
+    assert not buffer.departure.has_sealed()
     assert buffer.counters.accepted == 100
     buffer.resolve_tag(TAG)
-    assert buffer.has_sealed()
+    assert buffer.departure.has_sealed()
     sink.take_all()
     assert tags(sink) == {TAG}
     assert [chunk.first for chunk in sink.taken] == sorted(chunk.first for chunk in sink.taken)
@@ -57,9 +57,10 @@ def test_records_with_a_tag_of_their_own_do_not_wait() -> None:
     offer(buffer, 40)
     offer(buffer, 40, tag="web")
     buffer.seal_all()
-    assert buffer.has_sealed()
+    assert buffer.departure.has_sealed()
     sink.take_all()
     assert tags(sink) == {"web"}
+    assert not any(chunk.stream.is_provisional for chunk in sink.taken)
     sink.drain()
     assert len(sink.acked) == 40
 
@@ -68,12 +69,12 @@ def test_they_are_due_in_their_time_though_older_ones_wait() -> None:
     clock, wakes = ManualClock(), Wakes()
     buffer = awaiting(monotonic=clock, wake=wakes)
     offer(buffer, 1)
-    assert buffer.next_deadline_seconds() == clock() + 0.2
+    assert buffer.departure.next_deadline_seconds() == clock() + 0.2
     clock.advance(1.0)
     offer(buffer, 1, tag="web", first=1)
-    assert buffer.next_deadline_seconds() == clock() + 0.2
+    assert buffer.departure.next_deadline_seconds() == clock() + 0.2
     clock.advance(0.3)
-    buffer.seal_due(clock())
+    buffer.departure.seal_due(clock())
     sink = Sink(buffer)
     sink.take_all()
     assert tags(sink) == {"web"}
@@ -83,7 +84,7 @@ def test_without_a_linger_the_shipper_does_not_spin_until_the_tag_is_known() -> 
     clock = ManualClock()
     buffer = awaiting(monotonic=clock, linger_seconds=0.0)
     offer(buffer, 1)
-    deadline_seconds = buffer.next_deadline_seconds()
+    deadline_seconds = buffer.departure.next_deadline_seconds()
     assert deadline_seconds is not None
     assert deadline_seconds > clock()
 
@@ -93,14 +94,14 @@ def test_what_waits_grows_and_is_due_once_the_tag_is_known() -> None:
     buffer = awaiting(monotonic=clock)
     offer(buffer, 1)
     clock.advance(1.0)
-    buffer.seal_due(clock())
+    buffer.departure.seal_due(clock())
     offer(buffer, 1, first=1)
     buffer.resolve_tag(TAG)
-    assert buffer.next_deadline_seconds() is not None
-    buffer.seal_due(clock())
+    assert buffer.departure.next_deadline_seconds() is not None
+    buffer.departure.seal_due(clock())
     (chunk,) = buffer.unsettled()
     assert chunk.entries == 2
-    assert buffer.take() is chunk
+    assert buffer.departure.take() is chunk
 
 
 def test_without_an_answer_the_provisional_tag_has_to_do() -> None:

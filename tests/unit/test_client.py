@@ -128,7 +128,8 @@ async def test_flush_waits_for_what_was_accepted_before_it_and_for_nothing_else(
         sidecar.acks = True
         sidecar.release_acks()
         await until(
-            lambda: client.shipper.buffer.has_sealed() or sidecar.messages > 1, "the second came"
+            lambda: client.shipper.buffer.departure.has_sealed() or sidecar.messages > 1,
+            "the second came",
         )
         sidecar.hang_up()
 
@@ -408,7 +409,9 @@ async def test_a_stopping_client_hardly_lingers(
     client.start()
     client.emit({"message": "before"})
     client.shipper.stop_lingering()
-    assert client.shipper.buffer.linger_seconds == min(linger_seconds, STOP_LINGER_SECONDS)
+    assert client.shipper.buffer.departure.linger_seconds == min(
+        linger_seconds, STOP_LINGER_SECONDS
+    )
     await until(lambda: messages(sidecar) == ["before"], "the open chunk")
     client.emit({"message": "meanwhile"})
     await until(lambda: messages(sidecar) == ["before", "meanwhile"], "the next one")

@@ -13,7 +13,7 @@ from logship._buffer.entrance import Outcome
 from logship._client.closing import Closing
 from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship._protocol.entries import unpack_unstamped
-from logship._stderr.spill import Spill, SpillCost
+from logship._stderr.spill import Spill
 from logship.testing import ManualClock
 from tests.unit.accounts import Sink, a_buffer, body
 from tests.unit.clients import Stderr
@@ -25,7 +25,7 @@ class Shipper:
     def __init__(self, clock: ManualClock, last_resort: Any, *, spills: bool = True) -> None:
         self.buffer: Buffer = a_buffer(monotonic=clock)
         self.last_resort = last_resort
-        spill = Spill(self.buffer.spilling, last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+        spill = Spill(self.buffer.spilling, last_resort, clock)
         self.spill = spill if spills else None
         self.sink = Sink(self.buffer)
         self.broken = False

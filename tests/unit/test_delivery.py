@@ -350,9 +350,9 @@ def test_after_an_attempt_without_an_answer_the_wait_is_any_up_to_the_longest() 
 
 def test_hurry_shortens_every_wait_and_lengthens_none() -> None:
     delivery = refused(Source(*handles(1)), retry_wait_seconds=lambda _: 60.0)
-    delivery.hurry(1.0, 5.0, 0.25)
+    delivery.hurry(1.0, 5.0)
     assert delivery.next_deadline_seconds() == 1.25
-    delivery.hurry(1.1, 1000.0, 0.25)
+    delivery.hurry(1.1, 1000.0)
     assert delivery.next_deadline_seconds() == 1.25
     delivery.timer(1.25)
     delivery.connect_failed(1.25, "refused")
@@ -364,7 +364,7 @@ def test_hurry_shortens_every_wait_and_lengthens_none() -> None:
 
 def test_an_ending_client_looks_often_for_a_sidecar_and_cuts_none_off() -> None:
     delivery = refused(Source(*handles(1)), retry_wait_seconds=lambda _: 60.0)
-    assert delivery.look_often(1.0, 0.25) == []
+    assert delivery.look_often(1.0) == []
     assert delivery.next_deadline_seconds() == 1.25
     delivery.timer(1.25)
     delivery.connected(2.0)

@@ -150,7 +150,7 @@ def test_a_flush_says_that_records_went_to_stderr(
 def spilled_and_given_up(client: BackgroundClient) -> bool:
     buffer, spill = client.shipper.buffer, client.shipper.spill
     assert spill is not None
-    spill.step(time.monotonic() + 1.0, time.monotonic)
+    spill.step(time.monotonic() + 1.0)
     buffer.spilling.drop_spilled()
     return buffer.counters.spilled == 3
 

@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 
 from logship._buffer.buffer import Buffer
-from logship._delivery.drain import SPILL_SECONDS_PER_BYTE
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill, SpillCost
 from logship._stderr.writers import nonblocking_writer
@@ -218,6 +217,21 @@ def test_a_regular_file_keeps_its_place(tmp_path: Path) -> None:
         assert LastResort(descriptor=file.fileno()).write_line(LINE)
         file.write(b"after\n")
     assert path.read_bytes() == b"before\n" + LINE + b"after\n"
+
+
+def test_a_regular_file_takes_many_lines_at_once(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only in a pipe could another process's line come between them."""
+    real, sizes = os.write, list[int]()
+
+    def write(descriptor: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    assert stderr.last_resort().write_lines([LINE] * 500) == 500
+    assert sizes == [500 * len(LINE)]
 
 
 def test_a_terminal() -> None:
@@ -646,21 +660,17 @@ def forever() -> float:
     return 0.0
 
 
-def a_cost() -> SpillCost:
-    return SpillCost(SPILL_SECONDS_PER_BYTE)
-
-
-def a_spill(buffer: Buffer, stderr: Stderr) -> Spill:
-    return Spill(buffer.spilling, stderr.last_resort(), a_cost())
+def a_spill(buffer: Buffer, stderr: Stderr, monotonic: Callable[[], float] = forever) -> Spill:
+    return Spill(buffer.spilling, stderr.last_resort(), monotonic)
 
 
 def test_a_spill_writes_everything_once_and_stops_where_stderr_stalls(pipe: Pipe) -> None:
     buffer = a_closed_buffer(60)
     resort = LastResort(descriptor=pipe.writing)
-    spill = Spill(buffer.spilling, resort, a_cost())
+    spill = Spill(buffer.spilling, resort, forever)
     got = b""
     for _ in range(100):
-        finished = spill.step(1.0, forever)
+        finished = spill.step(1.0)
         report = buffer.report("", 0.0)
         got += pipe.read()
         if finished and not resort.torn:
@@ -681,8 +691,8 @@ def test_a_line_that_is_only_begun_is_not_counted(pipe: Pipe) -> None:
         pipe.read(PIPE_BYTES - already)
         buffer = a_closed_buffer(30, 5000)
         resort = LastResort(descriptor=pipe.writing)
-        spill = Spill(buffer.spilling, resort, a_cost())
-        spill.step(1.0, forever)
+        spill = Spill(buffer.spilling, resort, forever)
+        spill.step(1.0)
         spill.finish()
         whole = pipe.read().lstrip(b"#")
         whole = whole[: whole.rfind(b"\n") + 1]
@@ -696,8 +706,8 @@ def test_a_torn_line_of_somebody_else_takes_nothing_back(pipe: Pipe) -> None:
     buffer = a_closed_buffer(3)
     resort = LastResort(descriptor=pipe.writing)
     assert resort.write_line(b"a" * (2 * PIPE_BYTES) + b"\n")
-    spill = Spill(buffer.spilling, resort, a_cost())
-    assert not spill.step(1.0, forever)
+    spill = Spill(buffer.spilling, resort, forever)
+    assert not spill.step(1.0)
     spill.finish()
     report = buffer.report("", 0.0)
     assert (report.spilled, report.unacked) == (0, 3)
@@ -710,8 +720,8 @@ def test_the_last_line_of_a_chunk_may_be_the_torn_one(pipe: Pipe) -> None:
         buffer.offer("t", body(number, 2 * PIPE_BYTES, stamped=False))
     buffer.close_intake()
     resort = LastResort(descriptor=pipe.writing)
-    spill = Spill(buffer.spilling, resort, a_cost())
-    assert not spill.step(1.0, forever)
+    spill = Spill(buffer.spilling, resort, forever)
+    assert not spill.step(1.0)
     spill.finish()
     assert (buffer.report("", 0.0).spilled, buffer.report("", 0.0).unacked) == (0, 2)
     assert [chunk.spilled_entries for chunk in buffer.unsettled()] == [0, 0]
@@ -722,9 +732,9 @@ def test_what_is_acked_before_its_turn_is_not_spilled(stderr: Stderr) -> None:
     first = taken(buffer)
     records = first.records
     spill = a_spill(buffer, stderr)
-    spill.step(0.0, forever)  # no time: it only looks
+    spill.step(0.0)  # no time: it only looks
     buffer.release(first)
-    assert spill.step(1.0, forever)
+    assert spill.step(1.0)
     assert spilled_numbers(stderr.path.read_bytes()) == [*range(records + 1, 31)]
     assert buffer.report("", 0.0).spilled == 30 - records
 
@@ -733,10 +743,10 @@ def test_the_newest_chunk_may_go_first(stderr: Stderr) -> None:
     """Acks come in for the oldest: so the two ends do not do the same work."""
     buffer = a_closed_buffer(30)
     newest = buffer.unsettled()[-1]
-    spill = a_spill(buffer, stderr)
-    assert not spill.step(1.0, once_in_time(), newest_first=True)
+    spill = a_spill(buffer, stderr, once_in_time())
+    assert not spill.step(1.0, newest_first=True)
     assert newest.spilled_entries == newest.entries
-    assert spill.step(1.0, forever)
+    assert spill.step(3.0)
     numbers = spilled_numbers(stderr.path.read_bytes())
     assert sorted(numbers) == [*range(1, 31)], "each of them once, whatever the order"
     assert numbers[0] > numbers[-1]
@@ -752,15 +762,15 @@ def test_nothing_of_an_open_chunk_is_spilled_while_intake_is_open(stderr: Stderr
     buffer = a_buffer(bytes_max=10**6, chunk_bytes_max=10**5)
     buffer.offer("t", body(1))
     spill = a_spill(buffer, stderr)
-    assert spill.step(1.0, forever)
+    assert spill.step(1.0)
     assert spill.lines_written == 0
     buffer.seal_all()
     buffer.offer("t", body(2))
-    assert spill.step(1.0, forever)
+    assert spill.step(1.0)
     assert spill.lines_written == 1
     assert 0 < buffer.spilling.bytes_to_spill < buffer.bytes_held
     buffer.close_intake()
-    assert spill.step(1.0, forever)
+    assert spill.step(1.0)
     assert spilled_numbers(stderr.path.read_bytes()) == [1, 2]
     assert buffer.spilling.bytes_to_spill == 0
 
@@ -771,19 +781,19 @@ def test_a_spill_that_is_under_way_is_not_entered_again(stderr: Stderr) -> None:
     inner: list[bool] = []
 
     def clock() -> float:
-        inner.append(spill.step(1.0, forever))
+        inner.append(spill.step(1.0))
         return 0.0
 
-    spill = a_spill(buffer, stderr)
-    assert spill.step(1.0, clock)
-    assert spill.step(1.0, forever)
+    spill = a_spill(buffer, stderr, clock)
+    assert spill.step(1.0)
+    assert spill.step(1.0)
     assert inner
     assert not any(inner)
     assert spilled_numbers(stderr.path.read_bytes()) == [*range(1, 11)]
 
 
 def test_what_a_spill_took_counts_more_than_the_sample() -> None:
-    cost = SpillCost(5e-8)
+    cost = SpillCost(forever)
     cost.note(10**6, 1.0)
     assert cost.seconds_per_byte > 4e-7
     for _ in range(20):
@@ -800,9 +810,9 @@ def test_halves_of_a_split_chunk_are_spilled_too(stderr: Stderr) -> None:
     buffer = a_closed_buffer(3)
     whole = taken(buffer)
     spill = a_spill(buffer, stderr)
-    spill.step(0.0, forever)
-    buffer.split(whole)
-    assert spill.step(1.0, forever)
+    spill.step(0.0)
+    buffer.departure.split(whole)
+    assert spill.step(1.0)
     assert spilled_numbers(stderr.path.read_bytes()) == [1, 2, 3]
 
 
@@ -819,5 +829,5 @@ def test_a_chunk_that_is_acked_while_it_is_copied_is_not_spilled(
         return bytes(others)
 
     monkeypatch.setattr(type(chunk), "data", property(acked_meanwhile))
-    assert Spill(buffer.spilling, LastResort(descriptor=pipe.writing), a_cost()).step(1.0, forever)
+    assert Spill(buffer.spilling, LastResort(descriptor=pipe.writing), forever).step(1.0)
     assert pipe.read() == b""

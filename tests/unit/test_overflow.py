@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from logship._buffer import streams
+from logship._buffer import overflow, streams
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
-from logship._buffer.overflow import Admission
+from logship._buffer.overflow import Admission, offer_or_wait
 from logship._hooks.threads import OwnThread
 from logship._reasons import OVERFLOW
 from logship.testing import ManualClock
@@ -186,19 +186,20 @@ def test_space_that_comes_free_before_the_wait_is_taken(monkeypatch: pytest.Monk
     assert outcome_of(buffer)[0] > 0
 
 
-def test_an_outage_has_one_wait_and_the_next_has_another() -> None:
+def test_an_outage_has_one_wait_and_the_next_has_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     buffer, clock = full_buffer(), ManualClock()
     block = admission(buffer, "block", Lines(), block_seconds_max=0.05, monotonic=clock)
     waits: list[float] = []
-    real = block._offer_when_space
 
-    def timed_out(tag: str, packed: bytes, timeout_seconds: float) -> Outcome:
+    def timed_out(space: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:
         waits.append(timeout_seconds)
-        outcome = real(tag, packed, 0.0)
+        outcome = offer_or_wait(space, offer, 0.0)
         clock.advance(timeout_seconds)
         return outcome
 
-    block._offer_when_space = timed_out  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(overflow, "offer_or_wait", timed_out)
     for number in range(97, 100):
         assert not admit(block, "t", body(number))
     assert waits == [pytest.approx(0.05)], "only the first record of the outage waited"
@@ -326,5 +327,5 @@ def test_who_waits_is_not_told_of_a_chunk_that_is_only_taken_apart() -> None:
     told: list[bool] = []
     buffer.when_space(lambda: told.append(True))
     held = buffer.bytes_held
-    assert buffer.split(chunk) is not None
+    assert buffer.departure.split(chunk) is not None
     assert (buffer.bytes_held, told) == (held, [])

@@ -72,7 +72,7 @@ def a_pump(outside: Outside, clock: ManualClock) -> tuple[Buffer, Pump]:
     buffer = a_buffer(linger_seconds=LINGER_SECONDS, monotonic=clock)
     delivery: Delivery[Chunk] = Delivery(
         (ENDPOINT,),
-        source=buffer,
+        source=buffer.departure,
         inflight_chunks_max=8,
         ack_timeout_seconds=90.0,
         retry_wait_seconds=lambda _: 1.0,
@@ -112,7 +112,7 @@ def test_after_an_error_what_a_dead_process_left_is_sent_again_too() -> None:
     outside, clock = Outside(), ManualClock()
     buffer, pump = a_pump(outside, clock)
     adopted = an_adopted_chunk(buffer, "adopted")
-    assert buffer.take() is adopted
+    assert buffer.departure.take() is adopted
     pump.restart("an error", 0.1)
     clock.advance(1.0)
     pump.turn()

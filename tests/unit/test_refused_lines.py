@@ -69,7 +69,7 @@ def fill(client: BackgroundClient) -> None:
         assert client.emit({"message": LARGE[:1000]})
     buffer.seal_all()
     client.shipper.wake()
-    wait_until(lambda: not buffer.has_sealed(), "all chunks are on their way")
+    wait_until(lambda: not buffer.departure.has_sealed(), "all chunks are on their way")
 
 
 def log(client: BackgroundClient) -> None:

@@ -1,0 +1,128 @@
+"""The way out of the buffer: when open chunks are sealed, and which chunk goes next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from logship._buffer.chunk import Chunk
+from logship._buffer.chunks import Chunks
+from logship._buffer.section import Section
+from logship._buffer.streams import Streams
+from logship._buffer.wakeups import ShipperState
+
+_HELD_SECONDS_MIN = 0.005
+"""With no linger at all, the shipper looks so rarely at what waits for its tag or is stuck."""
+
+
+class Departure:
+    """Seals chunks when they are due, and hands them to delivery.
+
+    Args:
+        section: The buffer's.
+        linger_seconds: See `Buffer`.
+        monotonic: Seconds, for linger.
+
+    Attributes:
+        linger_seconds: As given; a shipper that stops makes it less.
+    """
+
+    def __init__(
+        self, section: Section, linger_seconds: float, monotonic: Callable[[], float]
+    ) -> None:
+        self.linger_seconds = linger_seconds
+        self._section = section
+        self._monotonic = monotonic
+
+    def next_deadline_seconds(self) -> float | None:
+        """Return when the oldest open chunk is due (monotonic), or None if none is.
+
+        No open chunk is due while sealed chunks wait: see `seal_due`. Entries that could not be
+        numbered are tried again after a linger. The caller must arrange to come back then, and look
+        at `has_sealed` once more: from now on producers wake it only as the table in `wakeups`
+        says.
+        """
+
+        def rest() -> float | None:
+            section, open_chunks = self._section, self._chunks.open
+            section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
+            if self._next_sealed() is not None:
+                return None
+            oldest = self._streams.first_to_go(open_chunks.values())
+            if oldest is not None:
+                return oldest.opened_seconds + self.linger_seconds
+            if not open_chunks and not len(section.inbox):
+                return None
+            section.wakeups.shipper = ShipperState.TIMED  # for what waits for its tag, or is stuck
+            return self._monotonic() + max(self.linger_seconds, _HELD_SECONDS_MIN)
+
+        return self._section.exclusively(rest)
+
+    def seal_due(self, now_seconds: float) -> None:
+        """Seal every open chunk that has waited for `linger_seconds`.
+
+        It seals none while sealed chunks wait: an open chunk would leave no sooner, and can grow
+        instead. Otherwise a stopping client, which hardly lingers, would fill its buffer with
+        chunks of a few records while the sidecar is slow or away.
+        """
+
+        def seal() -> None:
+            self._section.wakeups.shipper = ShipperState.AWAKE
+            if self._next_sealed() is not None:
+                return
+            for chunk in list(self._chunks.open.values()):
+                if self._streams.is_held(chunk):
+                    continue
+                if chunk.opened_seconds + self.linger_seconds > now_seconds:
+                    break
+                self._chunks.seal(chunk)
+
+        self._section.exclusively(seal)
+
+    def take(self) -> Chunk | None:
+        """Hand the oldest sealed chunk to delivery, or return None if there is none.
+
+        An adopted chunk is handed over only if no own chunk is sealed. While own chunks are
+        unsettled, at most `ADOPTED_TAKEN_MAX` adopted ones are taken, so that own chunks find room
+        in the window.
+        """
+
+        def take() -> Chunk | None:
+            chunk = self._next_sealed() or self._next_adopted()
+            if chunk is not None:
+                self._chunks.take(chunk)
+            return chunk
+
+        return self._section.exclusively(take)
+
+    def has_sealed(self) -> bool:
+        """Tell whether `take` would return a chunk."""
+        chunks = self._chunks
+        if self._streams.awaits_tag and chunks.sealed:
+            has_own = self._section.exclusively(lambda: self._next_sealed() is not None)
+        else:
+            has_own = bool(chunks.sealed)
+        return has_own or self._next_adopted() is not None
+
+    def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
+        """Replace a chunk that a server does not take by two halves with ids of their own.
+
+        Returns:
+            The halves, taken as the chunk was; None if it holds a single entry.
+        """
+        return self._section.exclusively(lambda: self._chunks.split(chunk))
+
+    @property
+    def _chunks(self) -> Chunks:
+        return self._section.accumulator.chunks
+
+    @property
+    def _streams(self) -> Streams:
+        return self._section.accumulator.streams
+
+    def _next_sealed(self) -> Chunk | None:
+        """Return the oldest sealed chunk that may go."""
+        return self._streams.first_to_go(self._chunks.sealed.values())
+
+    def _next_adopted(self) -> Chunk | None:
+        """Return the adopted chunk to take next; none while we are closing."""
+        return None if self._section.closing else self._chunks.next_adopted()
