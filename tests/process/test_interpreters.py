@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
 
 IN_A_SUBINTERPRETER = """
@@ -59,7 +58,7 @@ def test_a_subinterpreter_is_refused_before_anything_starts(programs: Programs, 
     assert ended.progress == ("destroyed",)
 
 
-def test_logships_threads_start_in_an_empty_context(programs: Programs, sidecar: Sidecar) -> None:
+def test_logships_threads_start_in_an_empty_context(programs: Programs) -> None:
     """Since 3.14 a thread may inherit its starter's, and keep a request's objects alive."""
     ended = programs.start(
         """
@@ -86,4 +85,4 @@ def test_logships_threads_start_in_an_empty_context(programs: Programs, sidecar:
         python=("-X", "thread_inherit_context=1"),
     ).end(returncode=0)
     assert ended.stdout == "gone\n"
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
