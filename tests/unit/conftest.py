@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from logship._buffer.buffer import Buffer
 from logship._client.background import BackgroundClient
 from logship.testing import Sidecar
+from tests.unit.accounts import a_buffer, make_changes_twice
 from tests.unit.clients import Stderr, a_background_client
 
 
@@ -33,6 +35,19 @@ def client(sidecar: Sidecar, stderr: Stderr) -> Iterator[BackgroundClient]:
     sidecar.acks = True
     sidecar.hang_up()
     fresh.close(timeout=1)
+
+
+@pytest.fixture
+def buffer() -> Buffer:
+    """A small one; a test of another one has its own fixture."""
+    return a_buffer()
+
+
+@pytest.fixture(params=["once", "twice"])
+def changes_are_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each change of a buffer made once, or once more as after an exception from outside."""
+    if request.param == "twice":
+        make_changes_twice(monkeypatch)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from tests.unit.accounts import (
     body,
     check_declared,
     gaps_in,
-    make_changes_twice,
     numbers_in,
 )
 
@@ -38,12 +37,8 @@ def drop_each_second(buffer: Buffer, sink: Sink | None) -> None:
             sink.drain()
 
 
-@pytest.mark.parametrize("changes", ["made once", "made twice"])
-def test_old_gaps_that_the_sidecar_was_told_of_are_not_told_again(
-    changes: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if changes == "made twice":
-        make_changes_twice(monkeypatch)
+@pytest.mark.usefixtures("changes_are_made")
+def test_old_gaps_that_the_sidecar_was_told_of_are_not_told_again() -> None:
     buffer = a_buffer(bytes_max=1 << 24)
     sink = Sink(buffer)
     drop_each_second(buffer, sink)

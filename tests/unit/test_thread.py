@@ -11,9 +11,9 @@ import pytest
 
 from logship._hooks.threads import is_own
 from logship.testing import Sidecar
+from tests.support.threads import Later
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_background_client
-from tests.unit.test_background import Later
 
 
 def failing(number: int) -> Any:
