@@ -56,10 +56,9 @@ FINAL = {
 @pytest.mark.any_python
 @pytest.mark.parametrize("kind", FINAL)
 def test_what_is_refused_for_good_is_put_aside_as_lines_of_json(
-    kind: str, connect: Connect, tmp_path: Path, certificates: Certificates
+    ledger: Ledger, kind: str, connect: Connect, tmp_path: Path, certificates: Certificates
 ) -> None:
     """The records after it are delivered. What is neither there nor in backup/ would be lost."""
-    ledger = Ledger()
     with (
         Destination(kind, tmp_path / "destination", certificates) as destination,
         DeployedFluentd(tmp_path / "sidecar", environ=destination.environ_for_fluentd()) as sidecar,
