@@ -1,4 +1,7 @@
-"""What the tests of clients get: a sidecar in memory, and a file in the place of standard error."""
+"""What the tests of clients get: a sidecar in memory, and a file in the place of standard error.
+
+What needs hypothesis is imported late: the smoke tests do without it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._client.background import BackgroundClient
 from logship.testing import Sidecar
-from tests.unit.accounts import a_buffer, make_changes_twice
 from tests.unit.clients import Stderr, a_background_client
 
 
@@ -40,12 +42,16 @@ def client(sidecar: Sidecar, stderr: Stderr) -> Iterator[BackgroundClient]:
 @pytest.fixture
 def buffer() -> Buffer:
     """A small one; a test of another one has its own fixture."""
+    from tests.unit.accounts import a_buffer
+
     return a_buffer()
 
 
 @pytest.fixture(params=["once", "twice"])
 def changes_are_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each change of a buffer made once, or once more as after an exception from outside."""
+    from tests.unit.accounts import make_changes_twice
+
     if request.param == "twice":
         make_changes_twice(monkeypatch)
 
