@@ -41,8 +41,7 @@ def test_a_port_where_something_else_listens_loses_nothing(
     program = programs.start(
         """
         logship.install(level="INFO", backoff_seconds_base=0.05, backoff_seconds_max=0.2)
-        for _ in range(100):
-            log("x" * 400)
+        log("x" * 400, times=100)
         progress("logged")
         wait_for("end")
         sys.exit(3)
@@ -82,8 +81,7 @@ def test_a_strict_interpreter_finds_nothing_to_say_at_a_normal_exit(
         import logship
         from application import log
         logship.install(level="INFO")
-        for _ in range(100):
-            log()
+        log(times=100)
         logging.shutdown()
         """,
         python=python,

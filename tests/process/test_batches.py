@@ -10,8 +10,7 @@ from tests.support.programs_judge import numbers_of
 
 COUNT_TO_100 = """
     logship.install(level="INFO")
-    for _ in range(100):
-        log("x" * 400)
+    log("x" * 400, times=100)
 """
 
 
@@ -120,13 +119,11 @@ def test_a_batch_whose_sidecar_stops_acking_ends_and_spills(programs: Programs, 
     program = programs.start(
         """
         client = logship.install(level="INFO", exit_stall_seconds=1.0)
-        for _ in range(30):
-            log("acked")
+        log("acked", times=30)
         assert client.flush(timeout=30).all_acked
         progress("flushed")
         wait_for("silence")
-        for _ in range(20):
-            log("not acked")
+        log("not acked", times=20)
         sys.exit(3)
         """,
         endpoint=gate.endpoint,

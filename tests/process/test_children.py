@@ -16,8 +16,7 @@ def test_a_multiprocessing_child_terminated_dies_by_sigterm_and_its_records_arri
         logship.install(level="INFO")
 
         def child(connection):
-            for _ in range(20):
-                log("in the child")
+            log("in the child", times=20)
             connection.send("logged")
             forever()
 
@@ -46,8 +45,7 @@ def test_a_multiprocessing_child_that_installs_by_itself_delivers_its_records(
     ended = programs.start(f"""
         def child():
             logship.install(level="INFO")
-            for _ in range(50):
-                log("in the child")
+            log("in the child", times=50)
 
         if __name__ == "__main__":
             context = multiprocessing.get_context("{method}")
@@ -76,8 +74,7 @@ def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its
 
         def child():
             multiprocessing.util.Finalize(None, end, exitpriority=10)
-            for _ in range(20):
-                log("in the child")
+            log("in the child", times=20)
 
         if __name__ == "__main__":
             process = multiprocessing.get_context("{method}").Process(target=child)

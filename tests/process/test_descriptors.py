@@ -37,8 +37,7 @@ def test_a_child_without_descriptors_at_its_first_record(
         child = os.fork()
         if child == 0:
             taken = take_all_descriptors()
-            for _ in range(20):
-                log("without descriptors")
+            log("without descriptors", times=20)
             if {is_given_back}:
                 give_back(taken)
                 while not client.flush().all_acked:

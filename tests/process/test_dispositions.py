@@ -251,8 +251,7 @@ def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
         """
         logship.install(level="INFO")
         atexit.register(ready)
-        for _ in range(100):
-            log()
+        log(times=100)
         """,
         endpoint=black_hole.endpoint,
     )
@@ -316,8 +315,7 @@ def test_what_a_handler_raises_does_not_cut_the_drain_at_exit_short(
         import logship
         logship.install(level="INFO")
         atexit.register(ready)
-        for _ in range(100):
-            log()
+        log(times=100)
         """,
         endpoint=black_hole.endpoint,
     )

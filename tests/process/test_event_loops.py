@@ -65,8 +65,7 @@ def test_a_thread_that_waits_for_space_does_not_stop_the_loop(
         buffer = logship.install(level="INFO").shipper.buffer
 
         def work():
-            for _ in range(300):
-                log("x" * 400)
+            log("x" * 400, times=300)
             progress("the thread is done")
 
         async def main():

@@ -25,11 +25,9 @@ def test_a_forked_child_and_its_parent_each_deliver_their_own_records(programs: 
     """The parent's records that wait in the buffer at the fork are not the child's."""
     ended = programs.start("""
         logship.install(level="INFO", linger_seconds=5.0)
-        for _ in range(50):
-            log("before the fork")
+        log("before the fork", times=50)
         child = os.fork()
-        for _ in range(50):
-            log("after the fork")
+        log("after the fork", times=50)
         if child == 0:
             sys.exit(4)
         end_of(child)
@@ -57,8 +55,7 @@ def test_forks_while_ten_threads_log(programs: Programs) -> None:
         for _ in range(8):
             child = os.fork()
             if child == 0:
-                for _ in range(20):
-                    log("in a child")
+                log("in a child", times=20)
                 sys.exit(4)
             children.append(child)
             log("in the parent")
@@ -118,8 +115,7 @@ def test_a_child_that_logs_nothing_ends_at_once_and_says_nothing(
         """
         logship.install(level="INFO")
         from logship._client import emitter
-        for _ in range(20):
-            log("before the fork")
+        log("before the fork", times=20)
         child = os.fork()
         if child == 0:
             emitter.Shipper = lambda *_, **__: progress("a client")
@@ -157,11 +153,9 @@ def test_a_fork_that_runs_no_hooks_is_noticed_by_the_pid(programs: Programs) -> 
         import logship
         from application import end_of, log, progress
         logship.install(level="INFO", linger_seconds=5.0)
-        for _ in range(20):
-            log("before the fork")
+        log("before the fork", times=20)
         child = os.fork()
-        for _ in range(20):
-            log("after the fork")
+        log("after the fork", times=20)
         if child == 0:
             sys.exit(4)
         end_of(child)
@@ -261,11 +255,7 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
         progress(f"held back {held}")
         log("after the fork")
     """).end(returncode=0)
-    assert ended.progress == (
-        *("held back True", "child -15") * 5,
-        "noted [99]",
-        "held back False",
-    )
+    assert ended.progress == (*("held back True", "child -15") * 5, "noted [99]", "held back False")
     _assert_a_stream_each(ended.verdict, processes=1, records=2)
 
 
@@ -323,8 +313,7 @@ def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
         logship.install(level="INFO", child_drain_seconds=0.5, exit_stall_seconds=0.5)
 
         def child():
-            for _ in range(20):
-                log("in the child")
+            log("in the child", times=20)
 
         if __name__ == "__main__":
             process = multiprocessing.get_context("fork").Process(target=child)

@@ -13,13 +13,11 @@ from tests.support.programs_gate import Gate
 LOGS_WHILE_STDERR_GOES = """
     {first}
     logship.install(level="INFO")
-    for _ in range(10):
-        log()
+    log(times=10)
     progress("logged")
     wait_for("gone")
     {then}
-    for _ in range(10):
-        log()
+    log(times=10)
 """
 REDIRECTS = 'os.dup2(os.open(DIRECTORY / "stderr", os.O_WRONLY | os.O_APPEND), 2)'
 

@@ -39,8 +39,7 @@ def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
         """
         signal.signal(signal.SIGTERM, lambda number, frame: progress("called"))
         logship.install(level="INFO")
-        for _ in range(20):
-            log()
+        log(times=20)
         ready()
         wait_for("end")
         sys.exit(6)
@@ -87,8 +86,7 @@ def test_a_handler_set_later_has_the_deadline_of_the_stop(
         async def main():
             stop, loop = asyncio.Event(), asyncio.get_running_loop()
             {sets}
-            for _ in range(20):
-                log()
+            log(times=20)
             ready()
             while not stop.is_set():
                 await asyncio.sleep(0.01)
@@ -217,8 +215,7 @@ def test_stopping_starts_the_clock(programs: Programs, black_hole: Gate) -> None
         logship.install(level="INFO")
 
         async def main():
-            for _ in range(20):
-                log()
+            log(times=20)
             ready()
             wait_for("stop")
             logship.stopping()

@@ -130,8 +130,7 @@ def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
         logship.install(level="INFO")
 
         def before_the_call():
-            for _ in range(20):
-                log()
+            log(times=20)
             ready()
     """
     launch.start(
@@ -190,8 +189,7 @@ def test_a_handler_that_comes_while_the_end_is_on_does_not_hold_it_up(
         client = logship.install(level="INFO")
         client.drain = drain
         threading.Thread(target=tell_of_the_end, daemon=True).start()
-        for _ in range(20):
-            log()
+        log(times=20)
         """,
         end,
         endpoint=black_hole.endpoint,
@@ -221,8 +219,7 @@ def test_a_destructor_that_hangs_in_the_shippers_thread_does_not_hold_up_the_end
         lock = threading.Lock()
         lock.acquire()
         client._thread._loop.call_soon_threadsafe(lock.acquire)
-        for _ in range(20):
-            log()
+        log(times=20)
         ready()
         forever()
         """,
@@ -286,8 +283,7 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
         signal.signal(signal.SIGTERM, stop)
         import logship
         buffer = logship.install(level="INFO").shipper.buffer
-        for _ in range(20):
-            log()
+        log(times=20)
 
         def wait():
             ready()
@@ -354,8 +350,7 @@ def test_another_handler_in_the_middle_of_the_buffer_does_not_keep_the_stop_from
         signal.signal(signal.SIGALRM, alarm)
         import logship
         buffer = logship.install(level="INFO").shipper.buffer
-        for _ in range(20):
-            log()
+        log(times=20)
         buffer.exclusively(lambda: signal.raise_signal(signal.SIGALRM))
         """,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},

@@ -369,11 +369,7 @@ LOG_A_WORD = """
     ],
 )
 def test_the_console_is_stderr_if_that_is_a_terminal_or_if_told_so(
-    programs: Programs,
-    terminal: tuple[int, int],
-    is_terminal: bool,
-    console: str,
-    shown: bool,
+    programs: Programs, terminal: tuple[int, int], is_terminal: bool, console: str, shown: bool
 ) -> None:
     person, program = terminal
     stderr = program if is_terminal else None

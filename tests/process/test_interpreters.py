@@ -27,12 +27,7 @@ IN_A_SUBINTERPRETER = """
 
 
 @pytest.mark.parametrize(
-    "call",
-    [
-        "logship.install()",
-        "logship.BackgroundClient()",
-        "logship.Client()",
-    ],
+    "call", ["logship.install()", "logship.BackgroundClient()", "logship.Client()"]
 )
 def test_a_subinterpreter_is_refused_before_anything_starts(programs: Programs, call: str) -> None:
     """The process would abort at the subinterpreter's end, because of our threads."""

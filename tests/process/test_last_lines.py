@@ -9,8 +9,7 @@ from tests.support.programs import Programs, let_pass
 LOOP_AND_THREADS = """
     async def log_on_a_loop():
         while True:
-            for _ in range(50):
-                log("x" * 60)
+            log("x" * 60, times=50)
             await asyncio.sleep(0)
 
     def log_in_a_thread():

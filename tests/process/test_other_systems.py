@@ -23,10 +23,7 @@ from tests.support.receiver_process import ReceiverProcess
 
 pytestmark = [
     pytest.mark.any_python,
-    pytest.mark.skipif(
-        sys.version_info >= (3, 14),
-        reason="asyncio asks for modules of Windows",
-    ),
+    pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio asks for modules of Windows"),
 ]
 
 SERVED = re.compile(r"logship: metrics are served on (\S+)\n")
@@ -48,8 +45,7 @@ def test_install_ships_and_drains_at_the_exit(programs: Programs, system: str) -
     ended = programs.start(
         """
         logship.install(level="INFO")
-        for _ in range(100):
-            log()
+        log(times=100)
         """,
         python=on(system),
     ).end()
@@ -203,8 +199,7 @@ def test_the_spool_and_the_pages_of_metrics_work_on_macos(
     program = programs.start(
         """
         logship.install(level="INFO", metrics_port=0)
-        for _ in range(100):
-            log()
+        log(times=100)
         ready()
         forever()
         """,

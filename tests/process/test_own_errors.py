@@ -31,8 +31,7 @@ BREAKS = """
         setattr(owner, name, method)
 """
 LOGS = """
-    for _ in range(150):
-        log("x" * 200)
+    log("x" * 200, times=150)
 """
 ENVIRON = {
     "LOGSHIP_CHUNK_BYTES_MAX": "4096",

@@ -39,8 +39,7 @@ LIFE = """
     progress("installed")
     try:
         for _ in range({rounds}):
-            for _ in range(30):
-                log("x" * 400)
+            log("x" * 400, times=30)
             progress("idle")
             time.sleep(0.05)
         progress("ending")

@@ -33,16 +33,14 @@ LOGS_ON_AFTER_ITS_REPORT = """
     signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
     import logship
     client = logship.install(level="INFO", console=False)
-    for _ in range(100):
-        log("x" * 400)
+    log("x" * 400, times=100)
     ready()
     while not stop:
         time.sleep(0.02)
     while client.report is None:
         log("x" * 400)
         time.sleep(0.0005)
-    for _ in range(50):
-        log("after the report")
+    log("after the report", times=50)
     sys.exit(143)
 """
 EMITS_ON_AFTER_ITS_REPORT = """

@@ -17,8 +17,7 @@ from tests.support.programs_judge import numbers_of
 
 LOGS_200_AND_WAITS = """
     logship.install(level="INFO")
-    for _ in range(200):
-        log("x" * 400)
+    log("x" * 400, times=200)
     ready()
     forever()
 """
@@ -139,8 +138,7 @@ def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
         import logship
         client = logship.install(level="INFO", buffer_bytes_max=1 << 26)
-        for _ in range(1500):
-            log("x" * 20_000)
+        log("x" * 20_000, times=1500)
         ready()
         try:
             forever()
@@ -168,13 +166,11 @@ def test_the_report_names_exactly_the_records_that_are_missing(launch: Launch, g
     program = launch.start(
         """
         client = logship.install(level="INFO")
-        for _ in range(50):
-            log("acked")
+        log("acked", times=50)
         assert client.flush(timeout=30).all_acked
         progress("flushed")
         wait_for("silence")
-        for _ in range(70):
-            log("not acked")
+        log("not acked", times=70)
         ready()
         forever()
         """,
@@ -311,8 +307,7 @@ def test_overflow_while_running_goes_to_stderr_and_is_declared(
         logship.install(level="INFO", buffer_bytes_max=65536, chunk_bytes_max=4096,
                         block_seconds_max=0.0, spill_bytes_per_second_max=16384,
                         backoff_seconds_base=0.05, backoff_seconds_max=0.2)
-        for _ in range(1000):
-            log("x" * 400)
+        log("x" * 400, times=1000)
         progress("logged")
         wait_for("end")
         """,

@@ -54,8 +54,7 @@ def test_a_signal_that_the_kernel_would_ignore_exits_with_its_status(
     ended = programs.start(
         f"""
         logship.install(level="INFO", linger_seconds=5.0)
-        for _ in range({records}):
-            log()
+        log(times={records})
         ready()
         forever()
         """,
@@ -242,10 +241,7 @@ def test_the_list_replaces_the_default(programs: Programs) -> None:
 
 @pytest.mark.parametrize(
     ("listed", "spilled"),
-    [
-        pytest.param("QUIT", 20, id="listed"),
-        pytest.param("", 0, id="default"),
-    ],
+    [pytest.param("QUIT", 20, id="listed"), pytest.param("", 0, id="default")],
 )
 def test_a_handler_that_logship_cannot_see_limits_the_exit_hook_if_its_signal_means_a_stop(
     programs: Programs, black_hole: Gate, listed: str, spilled: int
@@ -255,8 +251,7 @@ def test_a_handler_that_logship_cannot_see_limits_the_exit_hook_if_its_signal_me
         """
         logship.install(level="INFO", exit_drain_seconds=0.2)
         _signal.signal(signal.SIGQUIT, lambda number, frame: None)  # as an extension in C may
-        for _ in range(20):
-            log()
+        log(times=20)
         atexit.register(progress, "exiting")
         """,
         endpoint=black_hole.endpoint,

@@ -88,10 +88,7 @@ def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
     reserved = ReservedPort()
     endpoint = f"tcp://127.0.0.1:{reserved.number}"
     ended = programs.start(
-        LOG,
-        CLIENTS[how],
-        endpoint=endpoint,
-        environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"},
+        LOG, CLIENTS[how], endpoint=endpoint, environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"}
     ).end(returncode=0)
     reserved.close()
     verdict = ended.verdict

@@ -48,11 +48,7 @@ class Runs:
     as_pid_1: bool = False
 
     def start(
-        self,
-        *sources: str,
-        options: Sequence[str] = (),
-        outside: Sequence[str] = (),
-        **more: Any,
+        self, *sources: str, options: Sequence[str] = (), outside: Sequence[str] = (), **more: Any
     ) -> Program:
         """Start a Python program under `run`, which gets its signals.
 

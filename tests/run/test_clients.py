@@ -61,8 +61,7 @@ def test_what_a_client_leaves_that_dies_without_a_word_is_shipped(
         LOGS,
         f"""
         progress("spool " + os.environ["LOGSHIP_SPOOL_DIR"])
-        for _ in range(500):
-            log("x" * 400)
+        log("x" * 400, times=500)
         {end}
         """,
         options=("--receipt", str(receipt)),
@@ -96,8 +95,7 @@ def test_one_of_several_processes_dies_and_the_rest_goes_on(both: Runs) -> None:
         for number in range(3):
             pid = os.fork()
             if pid == 0:
-                for _ in range(100):
-                    log("in a child")
+                log("in a child", times=100)
                 progress(f"child {number}")
                 wait_for(f"death-{number}")
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -176,8 +174,7 @@ def test_a_client_killed_by_us_at_the_deadline_loses_nothing(both: Runs) -> None
     program = both.start(
         LOGS,
         """
-        for _ in range(300):
-            log("x" * 400)
+        log("x" * 400, times=300)
         ready()
         os.kill(os.getpid(), signal.SIGSTOP)
         """,
@@ -252,8 +249,7 @@ def test_a_client_of_another_user_has_a_spool_too(both: Runs) -> None:
         if os.fork() == 0:
             os.setgid(65534)
             os.setuid(65534)
-            for _ in range(100):
-                log("as nobody")
+            log("as nobody", times=100)
             os.kill(os.getpid(), signal.SIGKILL)
         os.wait()
         """,
@@ -267,8 +263,7 @@ def test_what_cannot_be_shipped_stays_on_the_spool_and_is_on_stderr(
     ended = runs.start(
         LOGS,
         """
-        for _ in range(50):
-            log("x" * 100)
+        log("x" * 100, times=50)
         os.kill(os.getpid(), signal.SIGKILL)
         """,
         endpoint=NOWHERE,
@@ -337,8 +332,7 @@ def test_what_a_killed_run_has_left_is_shipped_by_the_next_one(runs: Runs, recei
         """
         progress("spool " + os.environ["LOGSHIP_SPOOL_DIR"])
         progress(f"pid {os.getpid()}")
-        for _ in range(200):
-            log("x" * 400)
+        log("x" * 400, times=200)
         ready()
         forever()
         """,

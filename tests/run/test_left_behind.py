@@ -28,8 +28,7 @@ LEAVES_ONE = """
         logship.install(level="INFO", endpoints="tcp://127.0.0.1:1")
         memory = bytearray({mebibytes} * 1024 * 1024)
         memory[::4096] = bytes(len(memory[::4096])).replace(b"\\0", b"x")
-        for _ in range(5):
-            log("by one that stays")
+        log("by one that stays", times=5)
         ready()
         forever()
 """

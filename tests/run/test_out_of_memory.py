@@ -43,8 +43,7 @@ HOARDS = f"""
         return False
 
     def log_and_hoard():
-        for _ in range({RECORDS}):
-            log("x" * 400)
+        log("x" * 400, times={RECORDS})
         while IS_SEEN and not is_known_to_run():
             time.sleep(0.01)
         hoard = []

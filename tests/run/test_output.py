@@ -236,9 +236,7 @@ def test_lines_that_belong_together_are_joined(runs: Runs) -> None:
     ]
 
 
-def test_a_line_that_a_pattern_takes_years_for_holds_up_neither_output_nor_stop(
-    runs: Runs,
-) -> None:
+def test_a_line_that_a_pattern_takes_years_for_holds_up_neither_output_nor_stop(runs: Runs) -> None:
     program = runs.start(
         """
         for line in "first", "a" * 60 + "!", "last":

@@ -141,8 +141,7 @@ def test_a_command_that_ignores_sigterm_is_killed_and_what_it_wrote_is_shipped(
 ) -> None:
     """Killed by us before the orchestrator would: all the ledger names was written before."""
     ended = both.start(
-        PRINTS_AND_IGNORES_SIGTERM,
-        options=("--stop-timeout", "2", "--receipt", str(receipt)),
+        PRINTS_AND_IGNORES_SIGTERM, options=("--stop-timeout", "2", "--receipt", str(receipt))
     ).stopped(logged=50, returncode=SIGKILLED)
     assert "after SIGTERM; it is killed" in ended.stderr
     ended.verdict.assert_all_delivered()
