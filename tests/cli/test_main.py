@@ -46,8 +46,7 @@ def test_recover_without_a_spool_names_the_variable_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [("recover", "--spool", ""), ("run", "--receipt", "", "true"), ("audit", "")],
+    "words", [("recover", "--spool", ""), ("run", "--receipt", "", "true"), ("audit", "")]
 )
 def test_a_path_without_a_name_is_not_the_working_directory(words: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, words)

@@ -140,9 +140,7 @@ def test_ones_own_output_has_to_be_mounted(connect: Connect, tmp_path: Path) -> 
     shutil.copy(FLUENTD / "outputs" / "file.conf", image / "outputs" / "own.conf")
     ledger = Ledger()
     with DeployedFluentd(
-        tmp_path / "server",
-        environ={"LOGSHIP_OUTPUT": "own"},
-        configuration=image / "fluent.conf",
+        tmp_path / "server", environ={"LOGSHIP_OUTPUT": "own"}, configuration=image / "fluent.conf"
     ) as server:
         client = connect(server.endpoint)
         ledger.emit(client, 100)

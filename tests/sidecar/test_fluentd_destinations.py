@@ -114,9 +114,7 @@ def test_a_number_that_is_no_int64_is_a_text_for_otlp(
 
 
 @pytest.mark.any_python
-def test_an_error_of_a_proxy_before_the_destination_is_no_refusal(
-    tmp_path: Path,
-) -> None:
+def test_an_error_of_a_proxy_before_the_destination_is_no_refusal(tmp_path: Path) -> None:
     """Proxies have more of them than the four that are common, 520 and 507 for example."""
     statuses = [520, 507, 200]
     answered: list[int] = []

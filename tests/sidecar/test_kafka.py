@@ -21,12 +21,7 @@ from tests.sidecar.deployed import (
     has_fluentd_output,
 )
 from tests.sidecar.destinations import kept_by, log_at_length, restart, why_no_stand_in
-from tests.support.servers import (
-    ServerProcess,
-    json_objects,
-    why_no_fluent_bit,
-    why_no_fluentd,
-)
+from tests.support.servers import ServerProcess, json_objects, why_no_fluent_bit, why_no_fluentd
 from tests.support.waiting import wait_until
 
 pytestmark = needs(lambda: why_no_stand_in("confluent_kafka"))

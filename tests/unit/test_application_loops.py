@@ -487,10 +487,7 @@ def test_a_client_ships_on_a_loop_that_is_none_of_asyncios(stderr: Stderr) -> No
                 await client.send({"message": text})
             assert (await client.flush(20)).all_acked
 
-    with (
-        SocketSidecar() as sidecar,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
+    with SocketSidecar() as sidecar, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(ship(sidecar.endpoint))
         assert messages(sidecar) == texts
     assert stderr.lines() == []

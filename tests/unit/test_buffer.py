@@ -516,8 +516,7 @@ def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
 
 
 def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
-    buffer: Buffer,
-    monkeypatch: pytest.MonkeyPatch,
+    buffer: Buffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "STREAMS_MAX", 1)
     sink = Sink(buffer)

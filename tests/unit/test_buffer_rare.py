@@ -142,8 +142,7 @@ def test_nothing_is_dropped_in_the_middle_of_the_section(buffer: Buffer) -> None
 
 
 def test_so_many_are_promised_a_place_while_the_section_is_not_left(
-    buffer: Buffer,
-    monkeypatch: pytest.MonkeyPatch,
+    buffer: Buffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entrance, "PROMISES_MAX", 4)
     buffer.offer("t", body(0))

@@ -11,14 +11,7 @@ from logship._buffer.accumulator import WITHHELD_INTERVAL_SECONDS
 from logship._buffer.buffer import Buffer
 from logship._reasons import OVERFLOW, RATE_LIMITED, SAMPLED, WITHHELD
 from logship.testing import ManualClock
-from tests.unit.accounts import (
-    a_buffer,
-    body,
-    drained,
-    gaps_in,
-    numbers_in,
-    stamp_of,
-)
+from tests.unit.accounts import a_buffer, body, drained, gaps_in, numbers_in, stamp_of
 
 pytestmark = pytest.mark.usefixtures("changes_are_made")
 

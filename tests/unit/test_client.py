@@ -17,15 +17,7 @@ from logship._client.shipper import STOP_LINGER_SECONDS
 from logship._delivery.transport import SocketTransport
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
-from tests.unit.clients import (
-    BUFFER_BYTES,
-    Stderr,
-    a_client,
-    fill,
-    messages,
-    some,
-    until,
-)
+from tests.unit.clients import BUFFER_BYTES, Stderr, a_client, fill, messages, some, until
 
 
 @pytest.fixture

@@ -58,9 +58,7 @@ class End:
             assert self.shipper.buffer.offer("t", body(number)) is Outcome.ACCEPTED
         plan = options.pop("plan", DrainPlan.until(0.0, 30.0))
         self.closing = Closing(
-            self.shipper,
-            always_report=options.pop("always_report", False),
-            monotonic=self.clock,
+            self.shipper, always_report=options.pop("always_report", False), monotonic=self.clock
         )
         self.closing.join(plan, "test")
         self.steps = self.closing.steps()

@@ -40,9 +40,7 @@ def test_a_close_in_the_middle_of_the_buffer_returns_and_a_later_one_delivers(
     assert not stderr.json("refused")
 
 
-def test_an_exception_anywhere_in_a_close_leaves_the_rest_to_the_next_one(
-    stderr: Stderr,
-) -> None:
+def test_an_exception_anywhere_in_a_close_leaves_the_rest_to_the_next_one(stderr: Stderr) -> None:
     """As after Ctrl-C: the limit of the first call does not hold for the second one."""
     sidecars: list[Sidecar] = []
     clients: list[BackgroundClient] = []
@@ -145,9 +143,7 @@ def spilled_and_given_up(client: BackgroundClient) -> bool:
     return buffer.counters.spilled == 3
 
 
-def test_a_report_whose_wait_for_stderr_was_interrupted_is_printed(
-    sidecar: Sidecar,
-) -> None:
+def test_a_report_whose_wait_for_stderr_was_interrupted_is_printed(sidecar: Sidecar) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     filled = fill(writer)

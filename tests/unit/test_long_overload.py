@@ -8,14 +8,7 @@ from logship._buffer import losses, streams
 from logship._buffer.buffer import Buffer
 from logship._buffer.ranges import GAPS_MAX
 from logship._reasons import OVERFLOW
-from tests.unit.accounts import (
-    Sink,
-    a_buffer,
-    body,
-    check_declared,
-    gaps_in,
-    numbers_in,
-)
+from tests.unit.accounts import Sink, a_buffer, body, check_declared, gaps_in, numbers_in
 
 LOST_MAX = 100
 GAPS = 3 * LOST_MAX

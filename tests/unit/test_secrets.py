@@ -111,8 +111,7 @@ def test_a_password_inside_an_endpoint_is_refused_and_not_shown(endpoints: Any) 
 
 
 @pytest.mark.parametrize(
-    "key",
-    [f"-----BEGIN PRIVATE KEY-----{end}{KEY}{end}" for end in ("\n", " ")] + [KEY * 30],
+    "key", [f"-----BEGIN PRIVATE KEY-----{end}{KEY}{end}" for end in ("\n", " ")] + [KEY * 30]
 )
 def test_a_key_in_place_of_its_file_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(SettingsError, match="the path of a file") as caught:
