@@ -18,12 +18,7 @@ from tests.sidecar.deployed import (
     DeployedFluentd,
     certificate_for,
 )
-from tests.support.servers import (
-    EmbeddedReceiver,
-    ServerProcess,
-    why_no_fluent_bit,
-    why_no_fluentd,
-)
+from tests.support.servers import EmbeddedReceiver, ServerProcess, why_no_fluent_bit, why_no_fluentd
 
 OVERLAY = SIDECAR / "kubernetes" / "overlays" / "aggregator" / "aggregator.yaml"
 

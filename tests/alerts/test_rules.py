@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 import pytest
 
@@ -18,6 +17,7 @@ from tests.alerts.expressions import (
     unknown_values_in,
     yaml_of,
 )
+from tests.support.commands import ran
 from tests.support.prometheus import why_no_promtool
 
 RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text()
@@ -47,10 +47,7 @@ def promtool() -> str:
     ids=lambda words: "-".join(words[:2]),
 )
 def test_promtool_is_content(promtool: str, words: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [promtool, *words], cwd=RULES, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    ran(promtool, *words, cwd=RULES, timeout=120)
 
 
 def test_promtools_tests_evaluate_what_is_recorded_before_what_asks_for_it() -> None:

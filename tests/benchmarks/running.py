@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support.commands import ran
+
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "benchmarks"]
 ENVIRON = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -16,15 +18,8 @@ ENVIRON = os.environ | {"PYTHONPATH": str(REPOSITORY)}
 
 def benchmarks(directory: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Return how a command of the benchmarks ended."""
-    return subprocess.run(
-        [*COMMAND, *words],
-        cwd=directory,
-        env=ENVIRON | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    options = {"cwd": directory, "env": ENVIRON | environ, "timeout": 600}
+    return ran(*COMMAND, *words, code=None, **options)
 
 
 def loss_in(directory: Path, *words: str) -> tuple[int, dict[str, Any], str]:

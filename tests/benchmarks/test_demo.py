@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from benchmarks.demo import demo, missing_by_hand
 from tests.benchmarks.running import benchmarks
+from tests.support.commands import ran
 
 
 def commands_in(printed: str) -> list[str]:
@@ -20,10 +21,7 @@ def commands_in(printed: str) -> list[str]:
 
 
 def run_in_bash(commands: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    script = "\n".join(["set -e", *commands])
-    return subprocess.run(
-        ["bash", "-c", script], cwd=directory, capture_output=True, text=True, check=False
-    )
+    return ran("bash", "-c", "\n".join(["set -e", *commands]), code=None, cwd=directory)
 
 
 def test_the_demo_ends_in_a_verdict_that_anybody_can_check(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from benchmarks.judge import Verdict, judge, last_report
 from benchmarks.ledger import MARKER, MARKER_CHARS, Ledger, intact, marked, read_ledger
+from tests.support.commands import ran, ran_python
 
 RUN = "0a1b2c3d"
 
@@ -215,9 +215,8 @@ def test_last_report_is_found_among_other_lines(tmp_path: Path) -> None:
 
 def test_runs_by_hand_and_says_1_when_lines_are_lost(tmp_path: Path) -> None:
     Ledger(tmp_path / "ledger").note(marked("a line", RUN, "m00", 1)[1])
-    words = [sys.executable, "-m", "benchmarks.judge", "--ledger", str(tmp_path / "ledger")]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (ended.returncode, json.loads(ended.stdout)["lost"]) == (1, 1)
+    words = (sys.executable, "-m", "benchmarks.judge", "--ledger", tmp_path / "ledger")
+    assert json.loads(ran(*words, code=1).stdout)["lost"] == 1
 
 
 @pytest.mark.parametrize("text", [None, "", "hello 12\n"], ids=["not there", "empty", "foreign"])
@@ -225,16 +224,14 @@ def test_a_file_without_a_ledger_proves_nothing(tmp_path: Path, text: str | None
     ledger = tmp_path / "ledgre"
     if text is not None:
         ledger.write_text(text)
-    words = [sys.executable, "-m", "benchmarks.judge", "--ledger", str(ledger)]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (2, "")
+    ended = ran(sys.executable, "-m", "benchmarks.judge", "--ledger", ledger, code=2)
+    assert ended.stdout == ""
     assert "ledgre" in ended.stderr
 
 
 def test_the_judge_imports_nothing_of_logship() -> None:
     program = "import sys, benchmarks.judge; print([m for m in sys.modules if 'logship' in m])"
-    printed = subprocess.check_output([sys.executable, "-c", program], text=True)
-    assert printed.strip() == "[]"
+    assert ran_python(program).stdout.strip() == "[]"
 
 
 # --- the ledger ----------------------------------------------------------------------------------

@@ -9,6 +9,9 @@ import pytest
 
 from logship._client.background import BackgroundClient
 from logship._settings import Settings
+from tests.contract.conftest import ledger
+
+__all__ = ["ledger"]
 
 Made = Callable[..., BackgroundClient]
 

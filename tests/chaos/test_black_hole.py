@@ -8,7 +8,6 @@ on another thread the same burst does not, until the hole heals.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tests.chaos.conftest import Made
 from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, audit, markers_of, wait_for_end
 from tests.support.programs_gate import Gate
 from tests.support.servers import EmbeddedReceiver
+from tests.support.threads import Later
 from tests.support.waiting import wait_until
 
 HOUR = 3600.0
@@ -62,10 +62,7 @@ def test_emit_never_waits_on_an_event_loops_thread(
             beats.append(asyncio.get_running_loop().time())
             await asyncio.sleep(0)
 
-    thread = threading.Thread(target=lambda: asyncio.run(burst()), daemon=True)
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive(), "emit waits on the event loop's thread"
+    assert Later(lambda: asyncio.run(burst())).join() is None, "emit waits on the loop's thread"
     assert len(beats) == 30
     assert 0 < len(ledger.markers) < BURST, "the buffer was filled, or nothing was shown"
     black_hole.open()
@@ -77,18 +74,15 @@ def test_emit_never_waits_on_an_event_loops_thread(
 
 
 def test_emit_waits_on_another_thread_until_the_hole_heals(
-    client: BackgroundClient, black_hole: Gate, sidecar: EmbeddedReceiver
+    ledger: Ledger, client: BackgroundClient, black_hole: Gate, sidecar: EmbeddedReceiver
 ) -> None:
     """The contrast: without it the test above would pass if nothing ever waited."""
-    ledger = Ledger()
-    thread = threading.Thread(target=ledger.emit, args=(client, BURST), kwargs={"text": "x" * 200})
-    thread.start()
+    emitting = Later(lambda: ledger.emit(client, BURST, text="x" * 200))
     wait_until(lambda: len(ledger.markers) > 500, "a part of the burst is logged")
     wait_until(lambda: _is_full(client), "the buffer is full")
-    assert thread.is_alive()
+    assert not emitting.is_done
     black_hole.open()
-    thread.join(30)
-    assert not thread.is_alive()
+    assert emitting.join() is None
     client.close(timeout=CLOSE_SECONDS_MAX)
     assert len(ledger.markers) == BURST
     assert markers_of(wait_for_end(sidecar, ledger.tag)) == ledger.markers

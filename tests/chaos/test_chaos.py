@@ -102,10 +102,7 @@ def window_records(chunk_bytes_max: int, inflight_chunks_max: int = 8) -> int:
 
 @each_server
 def test_nothing_is_lost_between_a_client_and_a_server_over_a_faulty_network(
-    kind: type[ServerProcess],
-    make_client: Made,
-    tmp_path: Path,
-    record_property: RecordProperty,
+    kind: type[ServerProcess], make_client: Made, tmp_path: Path, record_property: RecordProperty
 ) -> None:
     skip_where_missing(kind)
     ledger = Ledger()

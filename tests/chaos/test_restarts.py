@@ -28,9 +28,8 @@ TAIL_BYTES = 4096
     "kills", [pytest.param(5), pytest.param(200, marks=[pytest.mark.proof, pytest.mark.timeout(0)])]
 )
 def test_a_sidecar_killed_again_and_again_loses_nothing_and_keeps_the_order(
-    kills: int, make_client: Made, tmp_path: Path, record_property: RecordProperty
+    ledger: Ledger, kills: int, make_client: Made, tmp_path: Path, record_property: RecordProperty
 ) -> None:
-    ledger = Ledger()
     with EmbeddedReceiver(tmp_path / "sidecar") as sidecar:
         client = make_client(sidecar.endpoint)
         out, lives = sidecar.directory / "out" / "all.jsonl", _Lives()

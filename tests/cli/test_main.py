@@ -16,9 +16,10 @@ from click.testing import CliRunner
 
 from logship import __version__
 from logship._cli import COMMANDS, main
+from tests.support.commands import ran, ran_python
 
 REPOSITORY = Path(__file__).parents[2]
-LOGSHIP = Path(sys.executable).with_name("logship")
+SCRIPT = Path(sys.executable).with_name("logship")
 ESCAPE = b"\x1b["
 
 
@@ -45,8 +46,7 @@ def test_recover_without_a_spool_names_the_variable_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [("recover", "--spool", ""), ("run", "--receipt", "", "true"), ("audit", "")],
+    "words", [("recover", "--spool", ""), ("run", "--receipt", "", "true"), ("audit", "")]
 )
 def test_a_path_without_a_name_is_not_the_working_directory(words: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, words)
@@ -108,14 +108,12 @@ def test_the_documented_command_prints_a_script_that_the_shell_accepts(
     assert variable
     script = tmp_path / "script"
     environ = os.environ | {"_LOGSHIP_COMPLETE": variable[1]}
-    script.write_bytes(
-        subprocess.run([LOGSHIP], env=environ, stdout=subprocess.PIPE, check=True).stdout
-    )
-    assert b"logship" in script.read_bytes()
+    script.write_text(ran(SCRIPT, env=environ).stdout)
+    assert "logship" in script.read_text()
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"{shell} is not installed; its script was printed and not checked")
-    subprocess.run([program, check, script], check=True)
+    ran(program, check, script)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +126,7 @@ def test_completion_offers_commands_and_options(words: str, offered: str) -> Non
         "COMP_WORDS": words,
         "COMP_CWORD": str(count),
     }
-    ended = subprocess.run([LOGSHIP], env=environ, capture_output=True, text=True, check=False)
-    assert ended.stdout == f"plain,{offered}\n"
+    assert ran(SCRIPT, env=environ, code=None).stdout == f"plain,{offered}\n"
 
 
 @pytest.mark.parametrize("words", [["pipe"], ["run", "true"], ["recover", "--spool", "."]])
@@ -137,22 +134,14 @@ def test_a_setting_whose_mistake_is_noticed_late_is_wrong_usage(
     words: list[str], tmp_path: Path
 ) -> None:
     variables = {"LOGSHIP_ENDPOINTS": "tls://127.0.0.1:1", "LOGSHIP_TLS_CA": "/missing"}
-    ended = subprocess.run(
-        [LOGSHIP, *words],
-        env=os.environ | variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert ended.returncode == 2, ended.stderr
-    assert b"Error: tls_ca (LOGSHIP_TLS_CA): cannot use /missing" in ended.stderr
+    options = {"env": os.environ | variables, "stdin": subprocess.DEVNULL, "cwd": tmp_path}
+    ended = ran(SCRIPT, *words, code=2, **options)
+    assert "Error: tls_ca (LOGSHIP_TLS_CA): cannot use /missing" in ended.stderr
 
 
 def test_a_closed_input_has_no_findings() -> None:
-    shell = ["sh", "-c", '"$0" lint - <&-', str(LOGSHIP)]
-    ended = subprocess.run(shell, capture_output=True, check=False)
-    assert (ended.returncode, ended.stderr[:9]) == (2, b"Error: -:")
+    ended = ran("sh", "-c", '"$0" lint - <&-', SCRIPT, code=2)
+    assert ended.stderr.startswith("Error: -:")
 
 
 @pytest.mark.parametrize("words", [["pipe"], ["recover", "--spool", "."]])
@@ -166,14 +155,7 @@ last = Last()
 from logship._cli import main
 main()
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
+    ran_python(program, *words, stdin=subprocess.DEVNULL, cwd=tmp_path)
 
 
 def on_a_terminal(*words: str | Path, **variables: str) -> bytes:
@@ -191,7 +173,7 @@ def on_a_terminal(*words: str | Path, **variables: str) -> bytes:
 def test_colours_are_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
-    words = (LOGSHIP, "audit", empty)
+    words = (SCRIPT, "audit", empty)
     assert ESCAPE in on_a_terminal(*words)
     assert ESCAPE not in on_a_terminal(*words, NO_COLOR="1")
     assert ESCAPE not in on_a_terminal(*words, TERM="dumb")

@@ -10,6 +10,7 @@ import pytest
 
 from logship._client.background import BackgroundClient
 from tests.contract.certificates import Certificates, make_certificates
+from tests.contract.shipping import Ledger
 from tests.contract.targets import Target
 from tests.support.servers import ServerProcess
 
@@ -64,6 +65,11 @@ def server(
         directory = tmp_path_factory.mktemp(target.name)
         shared_servers[target.name] = target.server(directory, certificates)
     yield shared_servers[target.name]
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
 
 
 @pytest.fixture

@@ -93,10 +93,7 @@ class Target:
 
     def fields(self, server: ServerProcess, certificates: Certificates) -> dict[str, Any]:
         """Return the settings by name."""
-        values: dict[str, Any] = {
-            "endpoints": server.endpoint,
-            **QUICK,
-        }
+        values: dict[str, Any] = {"endpoints": server.endpoint, **QUICK}
         if self.storage == "spool":
             values["spool_dir"] = str(server.directory / "spool")
         if self.transport == "tls":

@@ -97,9 +97,8 @@ def test_every_record_arrives_once_in_order_over_a_window_of_chunks(
 
 @each_version
 def test_audit_proves_from_the_servers_files_what_is_there_and_what_is_missing(
-    target: Target, server: ServerProcess, connect: Connected, tmp_path: Path
+    ledger: Ledger, target: Target, server: ServerProcess, connect: Connected, tmp_path: Path
 ) -> None:
-    ledger = Ledger()
     client = connect(server)
     ledger.emit(client, 300)
     client.close(timeout=CLOSE_SECONDS_MAX)
@@ -131,9 +130,8 @@ def test_many_tags_are_kept_apart(
 @each_target
 @pytest.mark.parametrize("size", [1_000_000, 4_900_000])
 def test_a_large_record_arrives_alone_and_among_others(
-    target: Target, server: ServerProcess, connect: Connected, size: int
+    ledger: Ledger, target: Target, server: ServerProcess, connect: Connected, size: int
 ) -> None:
-    ledger = Ledger()
     client = connect(server)
     ledger.emit(client, 3)
     ledger.emit(client, 1, text="é" * (size // 2))
@@ -157,11 +155,10 @@ def test_compressed_chunks_arrive(
 
 @each_target
 def test_a_server_that_is_not_there_yet_gets_everything_when_it_comes(
-    target: Target, certificates: Certificates, connect: Connected, tmp_path: Path
+    ledger: Ledger, target: Target, certificates: Certificates, connect: Connected, tmp_path: Path
 ) -> None:
     if why := target.why_missing():
         pytest.skip(why)
-    ledger = Ledger()
     with target.server(tmp_path / "server", certificates, is_started=False) as server:
         client = connect(server)
         ledger.emit(client, 200)

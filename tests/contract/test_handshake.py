@@ -97,10 +97,9 @@ def test_a_server_with_this_hosts_own_name_is_not_mistaken_for_ourselves(
 
 
 def test_a_server_without_a_key_gets_nothing_from_a_client_with_one(
-    certificates: Certificates, tmp_path: Path, connect_to: ConnectedTo, said: Said
+    ledger: Ledger, certificates: Certificates, tmp_path: Path, connect_to: ConnectedTo, said: Said
 ) -> None:
     """It never says HELO, so the attempt ends with its time."""
-    ledger = Ledger()
     with RECEIVE.server(tmp_path / "server", certificates) as server:
         settings = {"shared_key": SECRET, "connect_timeout_seconds": 0.2, "last_resort": "none"}
         client = connect_to(RECEIVE, server, **settings)
@@ -112,9 +111,8 @@ def test_a_server_without_a_key_gets_nothing_from_a_client_with_one(
 
 @each_target
 def test_a_client_without_a_key_is_told_that_one_is_wanted(
-    target: Target, server: ServerProcess, connect: Connected, said: Said
+    ledger: Ledger, target: Target, server: ServerProcess, connect: Connected, said: Said
 ) -> None:
-    ledger = Ledger()
     nothing = {"shared_key": None, "username": None, "password": None}
     client = connect(server, last_resort="none", **nothing)
     ledger.emit(client, 5)

@@ -116,10 +116,9 @@ def test_the_servers_name_can_differ_from_the_endpoints_host(
 
 
 def test_plain_text_is_never_spoken_to_a_server_that_does_not_speak_tls(
-    certificates: Certificates, tmp_path: Path, connect_to: ConnectedTo, said: Said
+    ledger: Ledger, certificates: Certificates, tmp_path: Path, connect_to: ConnectedTo, said: Said
 ) -> None:
     """A tls:// endpoint at a plain port: no connection, and no record in clear."""
-    ledger = Ledger()
     with (
         RECEIVE.server(tmp_path / "server", certificates) as server,
         ChaosProxy(server.port.number, planner=no_fault, keeps_bytes=True) as proxy,

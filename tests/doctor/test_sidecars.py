@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from logship.testing._sidecar import SidecarConnection
 from tests.contract.certificates import Certificates
 from tests.doctor.closing_server import ClosingServer
 from tests.doctor.conftest import ask
+from tests.support.commands import ran
 from tests.support.programs_gate import Gate
 from tests.support.servers import EmbeddedReceiver, FluentBit, Fluentd, ReservedPort, Security
 from tests.support.task_metadata import TaskMetadata
@@ -348,20 +348,13 @@ def test_a_real_fluentd(tmp_path: Path) -> None:
 
 def test_the_command_in_words(sidecar: EmbeddedReceiver) -> None:
     """As a person calls it: a line a check, and what to do below those that are not well."""
-    words = [sys.executable, "-m", "logship", "doctor", "--burst", "0"]
+    words = (sys.executable, "-m", "logship", "doctor", "--burst", "0")
     environment = {"LOGSHIP_ENDPOINTS": sidecar.endpoint, "LOGSHIP_LAST_RESORT": "none"}
-    ended = subprocess.run(
-        words, capture_output=True, check=False, text=True, env=environment, timeout=60
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
+    ended = ran(*words, env=environment)
+    assert ended.stderr == ""
     assert f"ok    connect: {sidecar.endpoint} takes connections\n" in ended.stdout
     assert "warn  stderr: LOGSHIP_LAST_RESORT=none" in ended.stdout
     *_, verdict = ended.stdout.splitlines()
     assert verdict.startswith("no check failed; ")
     assert "stderr" in verdict
-    assert (
-        "NOT a health check"
-        in subprocess.run(
-            [*words, "--help"], capture_output=True, check=True, text=True, timeout=60
-        ).stdout
-    )
+    assert "NOT a health check" in ran(*words, "--help").stdout

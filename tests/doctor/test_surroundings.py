@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from logship._ecs.reader import read_task
 from logship._ecs.task import Task, TaskContainer
 from logship._settings import MIB, TASK_METADATA_VARIABLE, Settings
 from tests.doctor.conftest import ask
+from tests.support.commands import ran
 from tests.support.servers import EmbeddedReceiver
 from tests.support.task_metadata import TASK_ID, TaskMetadata, container
 
@@ -216,13 +216,8 @@ def test_descriptors_are_described(tmp_path: Path) -> None:
 
 
 def test_a_closed_stderr_is_closed_although_another_file_has_its_descriptor() -> None:
-    words = [sys.executable, "-m", "logship", "doctor", "--json", "--no-send"]
-    told = subprocess.run(
-        ["sh", "-c", 'exec "$@" 2>&-', "sh", *words],
-        stdout=subprocess.PIPE,
-        timeout=60,
-        check=False,
-    )
+    words = (sys.executable, "-m", "logship", "doctor", "--json", "--no-send")
+    told = ran("sh", "-c", 'exec "$@" 2>&-', "sh", *words, code=None)
     (stderr,) = [each for each in json.loads(told.stdout)["checks"] if each["check"] == "stderr"]
     assert stderr["outcome"] == "fail"
     assert "stderr is closed" in stderr["text"]

@@ -24,9 +24,7 @@ DEPENDS = {
 }
 """Defaults that depend on where the program runs."""
 
-FORMS = {
-    "endpoints": "`tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:///PATH`, with commas between",
-}
+FORMS = {"endpoints": "`tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:///PATH`, with commas between"}
 """What is allowed where an error does not say it in full."""
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): ((?:.|\n {8})*)", re.MULTILINE)

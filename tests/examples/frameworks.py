@@ -140,12 +140,7 @@ FRAMEWORKS = (
     ),
     Framework("uvicorn", (*UVICORN, "asgi_app:app"), "http", ("uvicorn",)),
     Framework(
-        "uvicorn-workers",
-        (*UVICORN, "--workers", "2", "asgi_app:app"),
-        "http",
-        ("uvicorn",),
-        0,
-        2,
+        "uvicorn-workers", (*UVICORN, "--workers", "2", "asgi_app:app"), "http", ("uvicorn",), 0, 2
     ),
     Framework("gunicorn", (*GUNICORN, "wsgi_app:app"), "http", ("gunicorn",), 0, 2),
     Framework(

@@ -81,9 +81,7 @@ def test_what_loses_nothing_is_accepted(
     assert is_uwsgi()
 
 
-def test_records_on_a_spool_outlive_an_end_without_a_word(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_records_on_a_spool_outlive_an_end_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     _embed(monkeypatch, opt={"skip-atexit": True})
     refuse_unsupported(is_spooled=True)
 

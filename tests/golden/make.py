@@ -17,12 +17,7 @@ from typing import Any
 from tests.golden import outputs
 from tests.golden.auditing import verdicts
 from tests.golden.programs import CASES
-from tests.golden.recovering import (
-    check_against_ledger,
-    quarantine_and_die,
-    recover,
-    run_program,
-)
+from tests.golden.recovering import check_against_ledger, quarantine_and_die, recover, run_program
 from tests.golden.spools import DAMAGES, DATA, PAIRS, pack, unpack
 from tests.support.receiver_process import ReceiverProcess
 

@@ -21,7 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_cla
 import logship
 from tests.golden.inputs import REDACTED, TOO_LARGE, Input, inputs, log_records, redacted
 from tests.golden.programs import NOWHERE
-from tests.golden.recovering import command, environ
+from tests.golden.recovering import environ
+from tests.support.commands import LOGSHIP, ran_python
 from tests.support.packing import pack_record
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
@@ -177,15 +178,8 @@ def reports(receiver: ReceiverProcess, spool: Path) -> dict[str, Any]:
 
 
 def _closed(settings: dict[str, str]) -> dict[str, Any]:
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_CLOSES)],
-        env=environ(LOGSHIP_TAG="app", **settings),
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    environment = environ(LOGSHIP_TAG="app", **settings)
+    ended = ran_python(textwrap.dedent(_CLOSES), env=environment, cwd="/", timeout=120)
     lines = [line for line in ended.stderr.splitlines() if line.startswith("{")]
     streams: dict[str, str] = {}
     return {
@@ -231,7 +225,7 @@ def metrics(directory: Path) -> dict[str, list[dict[str, Any]]]:
     Args:
         directory: An empty one.
     """
-    serving = command("receive", "--metrics-port", "0")
+    serving = [*LOGSHIP, "receive", "--metrics-port", "0"]
     with ReceiverProcess.start(directory / "out", command=serving) as receiver:
         client = _page_of_client(directory, receiver.endpoint)
         served = _SERVED_ON.search(receiver.stderr())

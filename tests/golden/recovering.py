@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.golden.programs import NOWHERE, POISON
+from tests.support.commands import LOGSHIP, ran
 from tests.support.receiver_process import ReceiverProcess
 
 HERE = Path(__file__).parents[2]
@@ -49,36 +50,15 @@ def run_program(case: str, directory: Path) -> str:
     """
     spool = directory / "spool"
     spool.mkdir()
-    ended = subprocess.run(
-        [sys.executable, str(PROGRAMS), case, str(spool), str(directory / "ledger")],
-        env=environ(),
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    expected = 0 if case in CLOSED else -signal.SIGKILL
-    assert ended.returncode == expected, f"{case} ended with {ended.returncode}: {ended.stderr}"
-    return ended.stderr
+    words = (sys.executable, PROGRAMS, case, spool, directory / "ledger")
+    code = 0 if case in CLOSED else -signal.SIGKILL
+    return ran(*words, code=code, env=environ(), cwd=directory, timeout=120).stderr
 
 
 def logship(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a `logship` command to its end."""
-    return subprocess.run(
-        command(*words),
-        env=environ(**more),
-        cwd="/",  # the directory of a `-c` program is where it would find another logship
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def command(*words: str) -> list[str]:
-    """Return the words that run a `logship` command."""
-    return [sys.executable, "-c", "from logship._cli import main; main()", *words]
+    # the directory of a `-c` program is where it would find another logship
+    return ran(*LOGSHIP, *words, code=None, env=environ(**more), cwd="/", timeout=120)
 
 
 def recover(spool: Path, receiver: ReceiverProcess) -> tuple[dict[str, Any], Lines]:
@@ -102,7 +82,7 @@ def quarantine_and_die(spool: Path) -> None:
     """Have a recoverer mark a damaged chunk, and kill it before it has shipped anything."""
     word = b"quar" if sys.byteorder == "big" else b"rauq"
     with subprocess.Popen(
-        command("recover", "--spool", str(spool), "--watch"),
+        [*LOGSHIP, "recover", "--spool", str(spool), "--watch"],
         env=environ(LOGSHIP_ENDPOINTS=NOWHERE),
         cwd="/",
         stdin=subprocess.DEVNULL,

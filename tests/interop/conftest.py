@@ -9,7 +9,7 @@ import pytest
 
 from logship._client.background import BackgroundClient
 from logship._settings import Settings
-from tests.contract.conftest import certificates
+from tests.contract.conftest import certificates, ledger
 from tests.contract.targets import QUICK
 from tests.support.servers import (
     FluentBit,
@@ -21,7 +21,7 @@ from tests.support.servers import (
     why_no_node,
 )
 
-__all__ = ["certificates"]
+__all__ = ["certificates", "ledger"]
 
 Connect = Callable[..., BackgroundClient]
 

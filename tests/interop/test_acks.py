@@ -207,10 +207,9 @@ def test_records_that_servers_would_ack_and_drop_arrive_readable(
 
 @pytest.mark.parametrize("compress", ["none", "gzip"])
 def test_every_byte_that_is_sent_is_a_good_packed_forward_message(
-    connect: Connect, tmp_path: Any, compress: str
+    ledger: Ledger, connect: Connect, tmp_path: Any, compress: str
 ) -> None:
     """No nil heartbeat, no empty chunk, no other mode: sizes, ids and times are all right."""
-    ledger = Ledger()
     with (
         EmbeddedReceiver(tmp_path / "server") as server,
         ChaosProxy(server.port.number, planner=no_fault, keeps_bytes=True) as proxy,

@@ -38,10 +38,9 @@ pytestmark = needs(why_no_fluent_bit)
 
 
 def test_fluent_bit_closes_above_buffer_max_size(
-    connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ledger: Ledger, connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The chunk is split; the one record that is too long by itself is quarantined, no other."""
-    ledger = Ledger()
     limits = ("buffer_chunk_size 16K", "buffer_max_size 64K", "storage.type filesystem")
     with FluentBit(tmp_path / "server", forward=limits) as server:
         client = connect(server.endpoint, linger_seconds=0.2)
@@ -61,9 +60,8 @@ def test_fluent_bit_closes_above_buffer_max_size(
 
 
 def test_fluent_bit_closes_above_6144000_bytes_a_frame_and_our_longest_record_is_below(
-    fluent_bit: ServerProcess, connect: Connect
+    ledger: Ledger, fluent_bit: ServerProcess, connect: Connect
 ) -> None:
-    ledger = Ledger()
     with RawConnection(fluent_bit) as connection:
         record = {"text": "x" * 6_200_000}
         connection.send(packed_forward(ledger.tag, entries(record), chunk="one", size=1))
@@ -78,10 +76,9 @@ def test_fluent_bit_closes_above_6144000_bytes_a_frame_and_our_longest_record_is
 
 @pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"in": value}])
 def test_a_record_nested_too_deep_takes_none_of_the_records_behind_it_with_it(
-    wrap: Callable[[object], object], fluent_bit: ServerProcess, connect: Connect
+    ledger: Ledger, wrap: Callable[[object], object], fluent_bit: ServerProcess, connect: Connect
 ) -> None:
     """Fluent Bit acks what is behind an entry of more than 64 levels, and drops it."""
-    ledger = Ledger()
     deep: object = "bottom"
     for _ in range(100):
         deep = wrap(deep)
@@ -100,9 +97,8 @@ def test_chunks_stay_below_the_block_that_fluent_bit_4_would_split() -> None:
 
 
 def test_fluent_bit_at_mem_buf_limit_ends_connections_and_answers_nothing_until_it_resumes(
-    connect: Connect, tmp_path: Path
+    ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
-    ledger = Ledger()
     paused = ("mem_buf_limit 64K", "storage.type memory")
     with (
         FluentBit(tmp_path / "server", forward=paused, flush_seconds=1) as server,
@@ -121,9 +117,8 @@ def test_fluent_bit_at_mem_buf_limit_ends_connections_and_answers_nothing_until_
     assert code == 0, verdict
 
 
-def test_fluent_bits_unix_socket_acks(connect: Connect, tmp_path: Path) -> None:
+def test_fluent_bits_unix_socket_acks(ledger: Ledger, connect: Connect, tmp_path: Path) -> None:
     """Fluentd's does not."""
-    ledger = Ledger()
     with FluentBit(tmp_path / "server", unix=True) as server:
         client = connect(server.endpoint)
         ledger.emit(client, 50)
@@ -153,7 +148,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def test_fluent_bits_helo_holds_raw_random_bytes_typed_as_str_and_no_keepalive(
-    keyed: ServerProcess, connect: Connect
+    ledger: Ledger, keyed: ServerProcess, connect: Connect
 ) -> None:
     """A client that decodes them as text fails for most nonces; ours connects each time."""
     with RawConnection(keyed) as connection:
@@ -162,7 +157,6 @@ def test_fluent_bits_helo_holds_raw_random_bytes_typed_as_str_and_no_keepalive(
         nonce_type = raw[raw.index(b"\xa5nonce") + 6]
         assert nonce_type in {0xA0 | 16, 0xD9}  # str, not bin
         assert b"keepalive" not in raw
-    ledger = Ledger()
     for _ in range(20):
         client = connect(keyed.endpoint, shared_key="the key")
         ledger.emit(client, 1)

@@ -47,14 +47,13 @@ SMALL_BUFFER = "@type memory\nchunk_limit_size 16k\ntotal_limit_size 64k\n"
 
 
 def test_fluentd_drops_a_chunk_over_chunk_size_limit_without_an_ack(
-    connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ledger: Ledger, connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Resending would go on for ever; the chunk is split until one record stands alone.
 
     Fluentd counts what it read since the last message, so one behind another in a single read
     passes the limit: the record here is longer than a read.
     """
-    ledger = Ledger()
     with Fluentd(tmp_path / "server", source="chunk_size_limit 64k") as server:
         client = connect(server.endpoint, ack_timeout_seconds=0.5, linger_seconds=0.2)
         ledger.emit(client, 1)
@@ -89,9 +88,8 @@ def spilled_markers(capfd: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_fluentd_with_a_full_buffer_and_throw_exception_resets_and_loses_nothing(
-    connect: Connect, tmp_path: Path
+    ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
-    ledger = Ledger()
     buffer = f"{SMALL_BUFFER}overflow_action throw_exception\nflush_mode interval\n"
     buffer += "flush_interval 1s\nflush_thread_interval 0.1"
     with (
@@ -109,10 +107,9 @@ def test_fluentd_with_a_full_buffer_and_throw_exception_resets_and_loses_nothing
 
 
 def test_fluentd_with_a_full_buffer_and_block_causes_no_storm_of_resends(
-    connect: Connect, tmp_path: Path
+    ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
     """It answers nothing until it has flushed; nothing is sent again meanwhile."""
-    ledger = Ledger()
     buffer = f"{SMALL_BUFFER}overflow_action block\nflush_mode interval\n"
     buffer += "flush_interval 1s\nflush_thread_interval 0.1"
     with (
@@ -130,10 +127,9 @@ def test_fluentd_with_a_full_buffer_and_block_causes_no_storm_of_resends(
 
 
 def test_fluentd_that_is_stopped_for_a_while_gets_everything_once(
-    connect: Connect, fluentd: ServerProcess
+    ledger: Ledger, connect: Connect, fluentd: ServerProcess
 ) -> None:
     """A peer that lives and does nothing: nothing is acked, and nothing is sent again."""
-    ledger = Ledger()
     client = connect(fluentd.endpoint, chunk_bytes_max=8 * 1024)
     ledger.emit(client, 100)
     assert client.flush(timeout=20).all_acked
@@ -149,10 +145,9 @@ def test_fluentd_that_is_stopped_for_a_while_gets_everything_once(
 
 @pytest.mark.parametrize("linger", ["", "linger_timeout 0"], ids=["end", "reset"])
 def test_fluentd_with_deny_keepalive_closes_after_each_message_and_loses_nothing(
-    connect: Connect, tmp_path: Path, linger: str
+    ledger: Ledger, connect: Connect, tmp_path: Path, linger: str
 ) -> None:
     """With linger_timeout 0 it resets instead, and acks on their way are lost."""
-    ledger = Ledger()
     with (
         Fluentd(tmp_path / "server", source=f"deny_keepalive true\n{linger}") as server,
         ChaosProxy(server.port.number, planner=no_fault) as proxy,
@@ -169,10 +164,9 @@ def test_fluentd_with_deny_keepalive_closes_after_each_message_and_loses_nothing
 
 
 def test_fluentd_in_unix_stores_records_but_never_acks(
-    connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ledger: Ledger, connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Without an ack nothing counts as delivered: in the end all is spilled as well."""
-    ledger = Ledger()
     with Fluentd(tmp_path / "server", unix=True) as server:
         client = connect(server.endpoint)
         ledger.emit(client, 20)
@@ -183,10 +177,9 @@ def test_fluentd_in_unix_stores_records_but_never_acks(
 
 
 def test_fluentd_with_an_error_label_reroutes_an_overflowing_stream_and_acks_it(
-    connect: Connect, tmp_path: Path
+    ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
     """What arrived is in two outputs then: the audit needs both of them."""
-    ledger = Ledger()
     buffer = f"{SMALL_BUFFER}overflow_action throw_exception\n{NO_FLUSH}"
     path = tmp_path / "server" / "out" / "error"
     error = section(
@@ -229,9 +222,8 @@ def test_fluentd_acks_and_loses_what_no_match_wants(connect: Connect, tmp_path: 
 
 
 def test_fluentds_file_buffer_survives_sigkill_after_the_ack(
-    connect: Connect, tmp_path: Path
+    ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
-    ledger = Ledger()
     buffer = f"@type file\npath buffer\n{NO_FLUSH}"
     with Fluentd(tmp_path / "server", buffer=buffer) as server:
         client = connect(server.endpoint)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from tests.interop.conftest import needs
 from tests.interop.raw import RawConnection
+from tests.support.commands import ran
 from tests.support.servers import (
     EmbeddedReceiver,
     ServerProcess,
@@ -75,13 +75,7 @@ def run_fluent_bit(directory: Path, port: int, **options: Any) -> None:
     configuration = directory / "sender.yaml"
     configuration.write_text(json.dumps(document))
     numbers = "".join(f'{{"n":{n}}}\n' for n in range(RECORDS))
-    subprocess.run(
-        ["fluent-bit", "-q", "-c", str(configuration)],
-        input=numbers.encode(),
-        capture_output=True,
-        check=True,
-        timeout=SECONDS_MAX,
-    )
+    ran("fluent-bit", "-q", "-c", configuration, input=numbers)
 
 
 @needs(why_no_fluent_bit)
@@ -117,12 +111,8 @@ def test_all_records_of_a_fluent_bit_arrive(
     ids=["json_encode", "fluent-logger"],
 )
 def test_all_records_of_php_arrive(receiver: EmbeddedReceiver, program: str) -> None:
-    subprocess.run(
-        ["php", "-r", program, "--", receiver.endpoint, str(RECORDS)],
-        env={**os.environ, "PACKAGE": PHP_PACKAGE},
-        check=True,
-        timeout=SECONDS_MAX,
-    )
+    environ = {**os.environ, "PACKAGE": PHP_PACKAGE}
+    ran("php", "-r", program, "--", receiver.endpoint, str(RECORDS), env=environ)
     assert {each["record"]["text"] for each in wait_for_all(receiver)} == {'é/"]'}
 
 

@@ -154,10 +154,7 @@ KUBERNETES: Document = {
                         "volumeMounts": [{"name": "spool", "mountPath": "/spool"}],
                     }
                 ],
-                "volumes": [
-                    {"name": "spool", "emptyDir": {}},
-                    {"name": "buffer", "emptyDir": {}},
-                ],
+                "volumes": [{"name": "spool", "emptyDir": {}}, {"name": "buffer", "emptyDir": {}}],
             }
         }
     },

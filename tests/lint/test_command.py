@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from logship._cli.lint import command
 from tests.lint.deployments import BASES, HAS_YAML
+from tests.support.commands import ran, ran_python
 
 needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
 
@@ -403,10 +404,8 @@ def test_it_is_a_command_of_logship_and_needs_no_network(clean: Path) -> None:
         "assert not {'asyncio', 'socket', 'logship._client.client'} & set(sys.modules)\n"
         "sys.exit(code)"
     )
-    words = [sys.executable, "-c", program, str(clean)]
-    ended = subprocess.run(words, capture_output=True, check=False, text=True, timeout=60)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == "clean: 1 file\n"
+    ended = ran_python(program, clean)
+    assert (ended.stdout, ended.stderr) == ("clean: 1 file\n", "")
 
 
 def test_an_error_on_a_full_disk_is_no_finding() -> None:
@@ -433,6 +432,6 @@ def test_a_template_or_a_program_is_told_for_what_it_is(
 
 
 def test_a_closed_standard_input_is_an_error() -> None:
-    words = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "logship", "lint", "-"]
-    ended = subprocess.run(words, capture_output=True, check=False, text=True, timeout=60)
-    assert (ended.returncode, ended.stderr) == (2, "Error: -: standard input is closed\n")
+    words = ("sh", sys.executable, "-m", "logship", "lint", "-")
+    ended = ran("sh", "-c", 'exec "$@" <&-', *words, code=2)
+    assert ended.stderr == "Error: -: standard input is closed\n"

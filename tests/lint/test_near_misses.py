@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 
 from logship._deployment.linting.report import judge
-from tests.lint.deployments import HAS_YAML, base, rules_of, template_text
+from tests.lint.deployments import HAS_YAML, Deployment, base, rules_of, template_text
 from tests.lint.sidecar_mistakes import name_a_service_logship
 
 
-def test_a_sidecars_namespace_knows_the_sidecars_name() -> None:
-    deployment = base("compose")
-    del deployment.sidecar["network_mode"]
-    deployment.app["network_mode"] = "service:sidecar"
-    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
-    assert not rules_of(deployment)
+def test_a_sidecars_namespace_knows_the_sidecars_name(compose: Deployment) -> None:
+    del compose.sidecar["network_mode"]
+    compose.app["network_mode"] = "service:sidecar"
+    compose.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
+    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize(
@@ -42,19 +41,17 @@ def test_ecs_orders_containers_that_share_something(shared: dict[str, Any]) -> N
     assert rules_of(deployment) == {"depends-on-started"}
 
 
-def test_a_sidecar_in_the_applications_namespace_is_stopped_first() -> None:
-    deployment = base("compose")
-    for each in (deployment.app, deployment.recoverer):
+def test_a_sidecar_in_the_applications_namespace_is_stopped_first(compose: Deployment) -> None:
+    for each in (compose.app, compose.recoverer):
         each["depends_on"] = []
         each.pop("network_mode")
-    deployment.sidecar["network_mode"] = "service:application"
-    assert "depends-on-reversed" in rules_of(deployment)
+    compose.sidecar["network_mode"] = "service:application"
+    assert "depends-on-reversed" in rules_of(compose)
 
 
-def test_a_host_alias_of_another_name_is_left_alone() -> None:
-    deployment = base("kubernetes")
-    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://logs.example.com:24224")
-    assert not rules_of(deployment)
+def test_a_host_alias_of_another_name_is_left_alone(kubernetes: Deployment) -> None:
+    kubernetes.set_variable("LOGSHIP_ENDPOINTS", "tcp://logs.example.com:24224")
+    assert not rules_of(kubernetes)
 
 
 @pytest.mark.parametrize(
@@ -75,25 +72,23 @@ def test_a_batch_may_go_on_while_its_sidecar_is_restarted(
     assert rules_of(deployment) == rules
 
 
-def test_ecs_orders_containers_with_its_driver_behind_the_router() -> None:
-    deployment = base("ecs", "web.json")
-    deployment.sidecar["firelensConfiguration"] = {"type": "fluentd"}
-    deployment.app["logConfiguration"] = {"logDriver": "awsfirelens"}
-    deployment.app["dependsOn"] = [{"containerName": "recoverer", "condition": "START"}]
-    deployment.recoverer["dependsOn"] = []
-    deployment.set_variable("LOGSHIP_TAG", "app-firelens-1")
-    found = judge("a.json", deployment.text).findings
+def test_ecs_orders_containers_with_its_driver_behind_the_router(ecs: Deployment) -> None:
+    ecs.sidecar["firelensConfiguration"] = {"type": "fluentd"}
+    ecs.app["logConfiguration"] = {"logDriver": "awsfirelens"}
+    ecs.app["dependsOn"] = [{"containerName": "recoverer", "condition": "START"}]
+    ecs.recoverer["dependsOn"] = []
+    ecs.set_variable("LOGSHIP_TAG", "app-firelens-1")
+    found = judge("a.json", ecs.text).findings
     assert {(each.rule, each.container) for each in found} == {
         ("depends-on", "recoverer"),
         ("stderr-driver", "app"),
     }
 
 
-def test_a_configmap_is_no_volume_for_a_buffer() -> None:
-    deployment = base("kubernetes")
-    deployment.pod["volumes"].append({"name": "conf", "configMap": {"name": "conf"}})
-    deployment.sidecar["volumeMounts"] = [{"name": "conf", "mountPath": "/fluent-bit/etc"}]
-    assert rules_of(deployment) == {"sidecar-volume"}
+def test_a_configmap_is_no_volume_for_a_buffer(kubernetes: Deployment) -> None:
+    kubernetes.pod["volumes"].append({"name": "conf", "configMap": {"name": "conf"}})
+    kubernetes.sidecar["volumeMounts"] = [{"name": "conf", "mountPath": "/fluent-bit/etc"}]
+    assert rules_of(kubernetes) == {"sidecar-volume"}
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -104,10 +99,9 @@ def test_variables_of_services_can_be_switched_off(*, links: bool) -> None:
     assert rules_of(deployment) == ({"service-links"} if links else set())
 
 
-def test_a_stop_timeout_of_the_program_is_none_of_logships() -> None:
-    deployment = base("compose")
-    deployment.app["command"] = ["python", "app.py", "--stop-timeout", "300", "--spool", "/tmp/x"]
-    assert not rules_of(deployment)
+def test_a_stop_timeout_of_the_program_is_none_of_logships(compose: Deployment) -> None:
+    compose.app["command"] = ["python", "app.py", "--stop-timeout", "300", "--spool", "/tmp/x"]
+    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +112,10 @@ def test_a_stop_timeout_of_the_program_is_none_of_logships() -> None:
         ("1Ei", set()),
     ],
 )
-def test_a_quantity_of_kubernetes(memory: str, rules: set[str]) -> None:
-    deployment = base("kubernetes")
-    deployment.app["resources"]["limits"]["memory"] = memory
-    deployment.set_variable("LOGSHIP_BUFFER_BYTES_MAX", "16MiB")
-    assert rules_of(deployment) == rules
+def test_a_quantity_of_kubernetes(kubernetes: Deployment, memory: str, rules: set[str]) -> None:
+    kubernetes.app["resources"]["limits"]["memory"] = memory
+    kubernetes.set_variable("LOGSHIP_BUFFER_BYTES_MAX", "16MiB")
+    assert rules_of(kubernetes) == rules
 
 
 @pytest.mark.parametrize(
@@ -277,17 +270,16 @@ def test_a_part_of_a_configuration_belongs_to_the_inputs_beside_it(
     assert {each.rule for each in judge("map.json", text).findings} == rules
 
 
-def test_a_configuration_beside_a_deployment_may_be_another_programs() -> None:
+def test_a_configuration_beside_a_deployment_may_be_another_programs(compose: Deployment) -> None:
     """It forwards what it reads elsewhere: that is no record of logship."""
-    deployment = base("compose")
     text = (
         "[INPUT]\nName {}\nstorage.type filesystem\n"
         "[OUTPUT]\nName forward\nRetry_Limit false\nRequire_ack_response on\n"
     )
-    deployment.document["configs"] = {"other.conf": {"content": text.format("tail")}}
-    assert not rules_of(deployment)
-    deployment.document["configs"]["other.conf"]["content"] = text.format("forward")
-    assert rules_of(deployment) == {"forward-metadata"}
+    compose.document["configs"] = {"other.conf": {"content": text.format("tail")}}
+    assert not rules_of(compose)
+    compose.document["configs"]["other.conf"]["content"] = text.format("forward")
+    assert rules_of(compose) == {"forward-metadata"}
 
 
 FORWARD = "<source>\n  @type forward\n</source>\n"
@@ -353,12 +345,11 @@ def test_a_buffer_of_fluentd(output: str, buffer: str, rules: set[str]) -> None:
     ],
 )
 def test_a_command_that_looks_at_logs_before_the_program(
-    script: str, *, is_application: bool
+    compose: Deployment, script: str, *, is_application: bool
 ) -> None:
-    deployment = base("compose")
-    deployment.app["command"] = ["sh", "-c", script]
-    deployment.set_variable("LOGSHIP_LAST_RESORT", "none")
-    assert rules_of(deployment) == ({"last-resort-none"} if is_application else set())
+    compose.app["command"] = ["sh", "-c", script]
+    compose.set_variable("LOGSHIP_LAST_RESORT", "none")
+    assert rules_of(compose) == ({"last-resort-none"} if is_application else set())
 
 
 @pytest.mark.parametrize(
@@ -384,10 +375,9 @@ def test_a_command_that_looks_at_logs_before_the_program(
         (["logship", "run", "--signal-group", "--", "./start.sh"], set()),
     ],
 )
-def test_a_first_process(words: list[str], rules: set[str]) -> None:
-    deployment = base("compose")
-    deployment.app["command"] = words
-    assert rules_of(deployment) == rules
+def test_a_first_process(compose: Deployment, words: list[str], rules: set[str]) -> None:
+    compose.app["command"] = words
+    assert rules_of(compose) == rules
 
 
 @pytest.mark.parametrize(
@@ -411,13 +401,12 @@ def test_a_file_of_gunicorn_may_have_its_timeout(words: list[str], rules: set[st
 @pytest.mark.parametrize(("ports", "rules"), [((1,), set()), ((24224,), {"endpoint-port"})])
 @pytest.mark.parametrize("has_another", [True, False])
 def test_another_port_that_a_sidecar_declares(
-    ports: tuple[int, ...], rules: set[str], *, has_another: bool
+    kubernetes: Deployment, ports: tuple[int, ...], rules: set[str], *, has_another: bool
 ) -> None:
-    deployment = base("kubernetes")
     declared = (*ports, 24225) if has_another else ports
-    deployment.sidecar["ports"] = [{"containerPort": each} for each in declared]
-    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
-    assert rules_of(deployment) == (set() if has_another else rules)
+    kubernetes.sidecar["ports"] = [{"containerPort": each} for each in declared]
+    kubernetes.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
+    assert rules_of(kubernetes) == (set() if has_another else rules)
 
 
 @pytest.mark.parametrize("options", [{}, {"config-file-value": "/extra.conf"}])
@@ -441,13 +430,12 @@ def test_a_configuration_for_firelens_may_have_another_port(options: dict[str, s
     ],
 )
 def test_an_endpoint_that_may_not_be_the_default(
-    environment: dict[str, Any], more: dict[str, Any], rules: set[str]
+    compose: Deployment, environment: dict[str, Any], more: dict[str, Any], rules: set[str]
 ) -> None:
-    deployment = base("compose")
-    del deployment.app["network_mode"]
-    deployment.app |= more
-    deployment.app["environment"] |= environment
-    assert rules_of(deployment) == rules
+    del compose.app["network_mode"]
+    compose.app |= more
+    compose.app["environment"] |= environment
+    assert rules_of(compose) == rules
 
 
 @pytest.mark.parametrize(
@@ -478,14 +466,13 @@ def test_services_whose_variables_are_injected(service: dict[str, Any], rules: s
     ],
 )
 def test_an_object_without_a_namespace_may_be_in_any(
-    of_pod: str | None, of_service: str | None, rules: set[str]
+    kubernetes: Deployment, of_pod: str | None, of_service: str | None, rules: set[str]
 ) -> None:
-    deployment = base("kubernetes")
-    name_a_service_logship(deployment)
-    for each, namespace in zip(deployment.document["items"], (of_pod, of_service), strict=False):
+    name_a_service_logship(kubernetes)
+    for each, namespace in zip(kubernetes.document["items"], (of_pod, of_service), strict=False):
         if namespace is not None:
             each.setdefault("metadata", {})["namespace"] = namespace
-    assert rules_of(deployment) == rules
+    assert rules_of(kubernetes) == rules
 
 
 def test_a_services_name_resolves_although_its_variables_are_switched_off() -> None:
@@ -508,10 +495,9 @@ def test_a_hook_that_sleeps(sleep: str, seconds: str, rules: set[str]) -> None:
     assert rules_of(deployment) == rules
 
 
-def test_a_hook_that_sleeps_for_minutes() -> None:
-    deployment = base("kubernetes")
-    deployment.app["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "1m"]}}}
-    assert rules_of(deployment) == {"stop-timeout-setting"}
+def test_a_hook_that_sleeps_for_minutes(kubernetes: Deployment) -> None:
+    kubernetes.app["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "1m"]}}}
+    assert rules_of(kubernetes) == {"stop-timeout-setting"}
 
 
 @pytest.mark.parametrize(
@@ -547,28 +533,25 @@ def test_a_user_and_group_are_no_minutes_and_seconds() -> None:
     assert not judge("compose.yaml", text).findings
 
 
-def test_an_escaped_sign_of_compose_is_no_variable() -> None:
-    deployment = base("compose")
-    deployment.set_variable("LOGSHIP_OVERFLOW", "$$block")
-    assert rules_of(deployment) == {"wrong-setting"}
+def test_an_escaped_sign_of_compose_is_no_variable(compose: Deployment) -> None:
+    compose.set_variable("LOGSHIP_OVERFLOW", "$$block")
+    assert rules_of(compose) == {"wrong-setting"}
 
 
 @pytest.mark.parametrize("source", ["${SPOOL:?set it}", "${SPOOL:-spool}", "${SPOOL-./a}"])
-def test_a_volume_of_compose_may_be_a_variable(source: str) -> None:
-    deployment = base("compose")
-    for service in (deployment.app, deployment.recoverer):
+def test_a_volume_of_compose_may_be_a_variable(compose: Deployment, source: str) -> None:
+    for service in (compose.app, compose.recoverer):
         service |= {"volumes": [f"{source}:/spool:ro"], "user": "0"}
-    assert rules_of(deployment) == {"spool-volume"}
-    for service in (deployment.app, deployment.recoverer):
+    assert rules_of(compose) == {"spool-volume"}
+    for service in (compose.app, compose.recoverer):
         service["volumes"] = [f"{source}:/spool"]
-    assert not rules_of(deployment)
+    assert not rules_of(compose)
 
 
-def test_a_mount_may_end_in_a_slash() -> None:
-    deployment = base("kubernetes")
-    deployment.set_variable("LOGSHIP_SPOOL_DIR", "/spool")
-    deployment.app["volumeMounts"][0]["mountPath"] = "/spool/"
-    assert not rules_of(deployment)
+def test_a_mount_may_end_in_a_slash(kubernetes: Deployment) -> None:
+    kubernetes.set_variable("LOGSHIP_SPOOL_DIR", "/spool")
+    kubernetes.app["volumeMounts"][0]["mountPath"] = "/spool/"
+    assert not rules_of(kubernetes)
 
 
 @pytest.mark.parametrize(
@@ -607,36 +590,32 @@ def test_a_default_of_compose_is_what_counts(part: str, key: str, value: Any, ru
     assert rules_of(deployment) == {rule}
 
 
-def test_what_compose_leaves_to_the_containers_shell_is_no_default() -> None:
-    deployment = base("compose")
-    deployment.app["command"] = "gunicorn --graceful-timeout $${SECONDS:-9} app:app"
-    assert not rules_of(deployment)
+def test_what_compose_leaves_to_the_containers_shell_is_no_default(compose: Deployment) -> None:
+    compose.app["command"] = "gunicorn --graceful-timeout $${SECONDS:-9} app:app"
+    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize("is_hidden", [True, False])
-def test_a_file_of_the_environment_may_have_the_tag(*, is_hidden: bool) -> None:
-    deployment = base("ecs", "web.json")
-    deployment.sidecar["firelensConfiguration"] = {"type": "fluentd"}
-    deployment.recoverer["logConfiguration"] = {"logDriver": "awsfirelens"}
-    variables = deployment.app["environment"]
-    deployment.app["environment"] = [each for each in variables if each["name"] != "LOGSHIP_TAG"]
-    deployment.app["environmentFiles"] = [{"type": "s3", "value": "arn:x"}] * is_hidden
-    found = {each.rule for each in judge("a.json", deployment.text).findings}
+def test_a_file_of_the_environment_may_have_the_tag(ecs: Deployment, *, is_hidden: bool) -> None:
+    ecs.sidecar["firelensConfiguration"] = {"type": "fluentd"}
+    ecs.recoverer["logConfiguration"] = {"logDriver": "awsfirelens"}
+    variables = ecs.app["environment"]
+    ecs.app["environment"] = [each for each in variables if each["name"] != "LOGSHIP_TAG"]
+    ecs.app["environmentFiles"] = [{"type": "s3", "value": "arn:x"}] * is_hidden
+    found = {each.rule for each in judge("a.json", ecs.text).findings}
     assert ("tag-route" in found) is not is_hidden
 
 
-def test_a_variable_of_ecs_whose_value_is_null_is_empty() -> None:
-    deployment = base("ecs", "web.json")
-    deployment.set_sidecar_variable("LOGSHIP_S3_REGION", "eu-west-1")
-    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "s3")
-    deployment.sidecar["environment"].append({"name": "LOGSHIP_S3_BUCKET", "value": None})
-    assert rules_of(deployment) == {"output-variable"}
+def test_a_variable_of_ecs_whose_value_is_null_is_empty(ecs: Deployment) -> None:
+    ecs.set_sidecar_variable("LOGSHIP_S3_REGION", "eu-west-1")
+    ecs.set_sidecar_variable("LOGSHIP_OUTPUT", "s3")
+    ecs.sidecar["environment"].append({"name": "LOGSHIP_S3_BUCKET", "value": None})
+    assert rules_of(ecs) == {"output-variable"}
 
 
-def test_minus_one_open_files_are_no_limit() -> None:
-    deployment = base("compose")
-    deployment.app["ulimits"] = {"nofile": -1}
-    assert not rules_of(deployment)
+def test_minus_one_open_files_are_no_limit(compose: Deployment) -> None:
+    compose.app["ulimits"] = {"nofile": -1}
+    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize(
@@ -648,13 +627,12 @@ def test_minus_one_open_files_are_no_limit() -> None:
     ],
 )
 def test_an_aggregator_beside_the_sidecar_has_another_port(
-    host: str, port: str, rules: set[str]
+    ecs: Deployment, host: str, port: str, rules: set[str]
 ) -> None:
-    deployment = base("ecs", "web.json")
-    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "aggregator")
-    deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_HOST", host)
-    deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_PORT", port)
-    assert rules_of(deployment) == rules
+    ecs.set_sidecar_variable("LOGSHIP_OUTPUT", "aggregator")
+    ecs.set_sidecar_variable("LOGSHIP_AGGREGATOR_HOST", host)
+    ecs.set_sidecar_variable("LOGSHIP_AGGREGATOR_PORT", port)
+    assert rules_of(ecs) == rules
 
 
 @pytest.mark.parametrize(
@@ -669,12 +647,11 @@ def test_variables_from_elsewhere_may_complete_those_of_the_file(name: str, valu
     assert not rules_of(deployment)
 
 
-def test_a_wrong_value_is_one_whatever_comes_from_elsewhere() -> None:
-    deployment = base("kubernetes")
-    deployment.set_variable("LOGSHIP_OVERFLOW", "drop")
-    deployment.set_variable("LOGSHIP_TIME_KEY", "message")
-    deployment.app["envFrom"] = [{"secretRef": {"name": "logship"}}]
-    (found,) = judge("a.json", deployment.text).findings
+def test_a_wrong_value_is_one_whatever_comes_from_elsewhere(kubernetes: Deployment) -> None:
+    kubernetes.set_variable("LOGSHIP_OVERFLOW", "drop")
+    kubernetes.set_variable("LOGSHIP_TIME_KEY", "message")
+    kubernetes.app["envFrom"] = [{"secretRef": {"name": "logship"}}]
+    (found,) = judge("a.json", kubernetes.text).findings
     assert (found.rule, "LOGSHIP_OVERFLOW" in found.effect) == ("wrong-setting", True)
 
 
@@ -691,24 +668,22 @@ def test_fargate_has_no_other_network_mode_than_awsvpc(mode: str, *, is_fargate:
     assert rules_of(deployment) & of_fargate == (of_fargate if is_fargate else set())
 
 
-def test_gunicorns_command_line_wins_over_its_variable() -> None:
-    deployment = base("compose")
-    deployment.app["command"] = ["gunicorn", "--graceful-timeout", "30", "-w", "2", "app:app"]
-    deployment.app["mem_limit"] = "512m"
-    deployment.set_variable("GUNICORN_CMD_ARGS", "--graceful-timeout 5 -w 500")
-    assert not rules_of(deployment)
-    deployment.app["command"] = ["gunicorn", "app:app"]
-    assert rules_of(deployment) == {"graceful-timeout", "memory-sum"}
+def test_gunicorns_command_line_wins_over_its_variable(compose: Deployment) -> None:
+    compose.app["command"] = ["gunicorn", "--graceful-timeout", "30", "-w", "2", "app:app"]
+    compose.app["mem_limit"] = "512m"
+    compose.set_variable("GUNICORN_CMD_ARGS", "--graceful-timeout 5 -w 500")
+    assert not rules_of(compose)
+    compose.app["command"] = ["gunicorn", "app:app"]
+    assert rules_of(compose) == {"graceful-timeout", "memory-sum"}
 
 
 @pytest.mark.parametrize("kind", ["s3", "file"])
-def test_the_init_image_of_aws_may_add_routes(kind: str) -> None:
-    deployment = base("ecs", "web.json")
-    deployment.sidecar["firelensConfiguration"] = {"type": "fluentbit"}
-    deployment.recoverer["logConfiguration"] = {"logDriver": "awsfirelens"}
-    assert "tag-route" in rules_of(deployment)
-    deployment.set_sidecar_variable(f"aws_fluent_bit_init_{kind}_1", "x")
-    assert "tag-route" not in rules_of(deployment)
+def test_the_init_image_of_aws_may_add_routes(ecs: Deployment, kind: str) -> None:
+    ecs.sidecar["firelensConfiguration"] = {"type": "fluentbit"}
+    ecs.recoverer["logConfiguration"] = {"logDriver": "awsfirelens"}
+    assert "tag-route" in rules_of(ecs)
+    ecs.set_sidecar_variable(f"aws_fluent_bit_init_{kind}_1", "x")
+    assert "tag-route" not in rules_of(ecs)
 
 
 @pytest.mark.parametrize("name", ["catalog-router", "fluent-design"])
@@ -719,26 +694,23 @@ def test_a_name_that_only_resembles_a_sidecars_is_an_applications(name: str) -> 
     assert not rules_of(deployment)
 
 
-def test_the_application_may_name_the_sidecars_port_for_doctor() -> None:
-    deployment = base("compose")
-    deployment.set_variable("LOGSHIP_SIDECAR_METRICS_PORT", "2021")
-    assert not rules_of(deployment)
+def test_the_application_may_name_the_sidecars_port_for_doctor(compose: Deployment) -> None:
+    compose.set_variable("LOGSHIP_SIDECAR_METRICS_PORT", "2021")
+    assert not rules_of(compose)
 
 
-def test_a_spool_that_is_named_to_run_is_on_a_volume_too() -> None:
+def test_a_spool_that_is_named_to_run_is_on_a_volume_too(compose: Deployment) -> None:
     """`run` recovers the spool of its own that it makes where none is named."""
-    deployment = base("compose")
-    deployment.app |= {"command": ["logship", "run", "--", "app"], "volumes": []}
-    assert rules_of(deployment) == {"spool-volume"}
-    del deployment.app["environment"]["LOGSHIP_SPOOL_DIR"]
-    assert not rules_of(deployment)
+    compose.app |= {"command": ["logship", "run", "--", "app"], "volumes": []}
+    assert rules_of(compose) == {"spool-volume"}
+    del compose.app["environment"]["LOGSHIP_SPOOL_DIR"]
+    assert not rules_of(compose)
 
 
-def test_an_empty_user_of_compose_is_that_of_the_image() -> None:
-    deployment = base("compose")
-    for service in (deployment.app, deployment.recoverer):
+def test_an_empty_user_of_compose_is_that_of_the_image(compose: Deployment) -> None:
+    for service in (compose.app, compose.recoverer):
         service |= {"volumes": ["./spool:/spool"], "user": "${USER_ID:-}"}
-    assert not rules_of(deployment)
+    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize("rule", ["memory-sum", "spool-volume"])
@@ -753,11 +725,10 @@ def test_a_size_that_may_come_from_elsewhere_is_no_finding(rule: str) -> None:
     assert not rules_of(deployment)
 
 
-def test_a_recoverer_fills_no_spool() -> None:
-    deployment = base("kubernetes")
-    deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
-    deployment.set_variable("LOGSHIP_SPOOL_BYTES_MAX", "32MiB")
-    assert not rules_of(deployment)
+def test_a_recoverer_fills_no_spool(kubernetes: Deployment) -> None:
+    kubernetes.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
+    kubernetes.set_variable("LOGSHIP_SPOOL_BYTES_MAX", "32MiB")
+    assert not rules_of(kubernetes)
 
 
 @pytest.mark.parametrize("command", ["chown -R 10001 /spool", "ls -l /spool"])
@@ -771,23 +742,21 @@ def test_a_container_that_runs_first_may_give_the_spool_to_the_user(command: str
     assert rules_of(deployment) == (set() if "chown" in command else {"spool-owner"})
 
 
-def test_a_user_that_only_the_image_names_may_be_the_right_one() -> None:
-    deployment = base("kubernetes")
-    del deployment.recoverer["securityContext"]
-    assert not rules_of(deployment)
+def test_a_user_that_only_the_image_names_may_be_the_right_one(kubernetes: Deployment) -> None:
+    del kubernetes.recoverer["securityContext"]
+    assert not rules_of(kubernetes)
 
 
 @pytest.mark.parametrize(("seconds", "rules"), [(35, set()), (34, {"depends-on"})])
 def test_a_plain_sidecar_may_sleep_until_the_application_has_stopped(
-    seconds: int, rules: set[str]
+    kubernetes: Deployment, seconds: int, rules: set[str]
 ) -> None:
     """The application has 5 s of sleep in its hook, and 30 for logship."""
-    deployment = base("kubernetes")
-    deployment.sidecar["lifecycle"] = {"preStop": {"sleep": {"seconds": seconds}}}
-    del deployment.sidecar["restartPolicy"]
-    deployment.pod["containers"].append(deployment.sidecar)
-    deployment.pod["initContainers"] = []
-    assert rules_of(deployment) == rules
+    kubernetes.sidecar["lifecycle"] = {"preStop": {"sleep": {"seconds": seconds}}}
+    del kubernetes.sidecar["restartPolicy"]
+    kubernetes.pod["containers"].append(kubernetes.sidecar)
+    kubernetes.pod["initContainers"] = []
+    assert rules_of(kubernetes) == rules
 
 
 @pytest.mark.parametrize(

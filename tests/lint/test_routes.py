@@ -5,19 +5,18 @@ from __future__ import annotations
 import pytest
 
 from logship._deployment.linting.report import judge
-from tests.lint.deployments import HAS_YAML, base, rules_of
+from tests.lint.deployments import HAS_YAML, Deployment, base, rules_of
 from tests.lint.sidecar_mistakes import ROUTED, route_another_tag, route_nowhere
 
 
-def test_routes_are_compared_only_if_all_of_them_are_in_sight() -> None:
-    deployment = base("compose")
-    route_nowhere(deployment)
-    assert rules_of(deployment) == {"tag-route"}
-    deployment.sidecar["build"] = "."
-    assert not rules_of(deployment)
-    deployment.sidecar.pop("build")
-    deployment.sidecar["volumes"].append("./conf:/fluentd/etc")
-    assert not rules_of(deployment)
+def test_routes_are_compared_only_if_all_of_them_are_in_sight(compose: Deployment) -> None:
+    route_nowhere(compose)
+    assert rules_of(compose) == {"tag-route"}
+    compose.sidecar["build"] = "."
+    assert not rules_of(compose)
+    compose.sidecar.pop("build")
+    compose.sidecar["volumes"].append("./conf:/fluentd/etc")
+    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize(
@@ -27,12 +26,11 @@ def test_routes_are_compared_only_if_all_of_them_are_in_sight() -> None:
         ('"*"', False),  # the quotes are a part of the pattern
     ],
 )
-def test_a_route_of_fluent_bit(pattern: str, *, is_routed: bool) -> None:
-    deployment = base("kubernetes")
-    route_another_tag(deployment)
-    data = deployment.document["items"][1]["data"]
+def test_a_route_of_fluent_bit(kubernetes: Deployment, pattern: str, *, is_routed: bool) -> None:
+    route_another_tag(kubernetes)
+    data = kubernetes.document["items"][1]["data"]
     data["fluent-bit.conf"] = ROUTED.format(pattern)
-    assert rules_of(deployment) == (set() if is_routed else {"tag-route"})
+    assert rules_of(kubernetes) == (set() if is_routed else {"tag-route"})
 
 
 @pytest.mark.parametrize(
@@ -43,12 +41,11 @@ def test_a_route_of_fluent_bit(pattern: str, *, is_routed: bool) -> None:
         *(("/w.b/", True), ("#{ENV['A']}", True), ("we", False), ("", True)),
     ],
 )
-def test_a_route_of_fluentd(pattern: str, *, is_routed: bool) -> None:
-    deployment = base("compose")
-    route_nowhere(deployment)
-    config = deployment.document["configs"]["fluent.conf"]
+def test_a_route_of_fluentd(compose: Deployment, pattern: str, *, is_routed: bool) -> None:
+    route_nowhere(compose)
+    config = compose.document["configs"]["fluent.conf"]
     config["content"] = config["content"].replace("api.**", pattern)
-    assert rules_of(deployment) == (set() if is_routed else {"tag-route"})
+    assert rules_of(compose) == (set() if is_routed else {"tag-route"})
 
 
 @pytest.mark.parametrize(
@@ -76,15 +73,14 @@ def test_the_port_of_fluentd_is_read_from_its_configuration(option: str, rules: 
     ],
 )
 def test_the_port_of_fluent_bit_is_read_from_its_configuration(
-    option: str, rules: set[str]
+    kubernetes: Deployment, option: str, rules: set[str]
 ) -> None:
-    deployment = base("kubernetes")
-    route_another_tag(deployment)
+    route_another_tag(kubernetes)
     text = ROUTED.format("*").replace("filesystem", f"filesystem\n  {option}")
     text = text.replace("Name forward\n[OUT", "Name forward\n  storage.type filesystem\n[OUT")
-    deployment.document["items"][1]["data"]["fluent-bit.conf"] = text
-    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
-    assert rules_of(deployment) == rules
+    kubernetes.document["items"][1]["data"]["fluent-bit.conf"] = text
+    kubernetes.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
+    assert rules_of(kubernetes) == rules
 
 
 @pytest.mark.parametrize(("label", "rules"), [("@ERROR", {"tag-route"}), ("@OTHER", set())])
@@ -99,29 +95,26 @@ def test_a_route_for_errors_of_fluentd_is_none_for_records(label: str, rules: se
 
 
 @pytest.mark.parametrize("option", ["tag api", "add_tag_prefix api"])
-def test_an_input_of_fluentd_may_give_another_tag(option: str) -> None:
-    deployment = base("compose")
-    route_nowhere(deployment)
-    config = deployment.document["configs"]["fluent.conf"]
+def test_an_input_of_fluentd_may_give_another_tag(compose: Deployment, option: str) -> None:
+    route_nowhere(compose)
+    config = compose.document["configs"]["fluent.conf"]
     config["content"] = config["content"].replace("@type forward", f"@type forward\n  {option}")
-    assert not rules_of(deployment)
+    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize("option", ["Tag api.x", "Tag_Prefix api."])
-def test_an_input_of_fluent_bit_may_give_another_tag(option: str) -> None:
-    deployment = base("kubernetes")
-    route_another_tag(deployment)
+def test_an_input_of_fluent_bit_may_give_another_tag(kubernetes: Deployment, option: str) -> None:
+    route_another_tag(kubernetes)
     text = ROUTED.format("api.*").replace("Name forward", f"Name forward\n  {option}")
-    deployment.document["items"][1]["data"]["fluent-bit.conf"] = text
-    assert not rules_of(deployment)
+    kubernetes.document["items"][1]["data"]["fluent-bit.conf"] = text
+    assert not rules_of(kubernetes)
 
 
-def test_the_only_output_of_fluent_bit_needs_no_match() -> None:
-    deployment = base("kubernetes")
-    route_another_tag(deployment)
+def test_the_only_output_of_fluent_bit_needs_no_match(kubernetes: Deployment) -> None:
+    route_another_tag(kubernetes)
     text = ROUTED.replace("  Match {}\n", "")
-    deployment.document["items"][1]["data"]["fluent-bit.conf"] = text
-    assert not rules_of(deployment)
+    kubernetes.document["items"][1]["data"]["fluent-bit.conf"] = text
+    assert not rules_of(kubernetes)
 
 
 def test_a_match_of_fluentd_without_a_pattern_takes_all() -> None:

@@ -13,7 +13,7 @@ import pytest
 from logship._deployment.linting.model import LintError
 from logship._deployment.linting.report import judge
 from logship._deployment.linting.rules import RULES
-from tests.lint.deployments import BASES, ROOT, Base, base, rules_of
+from tests.lint.deployments import BASES, ROOT, Base, Deployment, base, rules_of
 from tests.lint.mistakes import FORWARD_OUTPUT, Mistake
 from tests.lint.sidecar_mistakes import MISTAKES
 
@@ -71,10 +71,9 @@ def test_what_is_said_of_a_rule_is_whole() -> None:
         ["logship", "run", "--stop-timeout", "30", "--signal-group", "--", "sh", "-c", "a; b"],
     ],
 )
-def test_commands_that_hear_of_the_stop(words: list[str]) -> None:
-    deployment = base("compose")
-    deployment.app["command"] = words
-    assert not rules_of(deployment)
+def test_commands_that_hear_of_the_stop(compose: Deployment, words: list[str]) -> None:
+    compose.app["command"] = words
+    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize(
@@ -94,14 +93,13 @@ def test_commands_that_hear_of_the_stop(words: list[str]) -> None:
     ],
 )
 def test_stop_signals_that_logship_heeds_or_that_are_not_known(
-    stop_signal: object, environment: dict[str, str], words: list[str]
+    compose: Deployment, stop_signal: object, environment: dict[str, str], words: list[str]
 ) -> None:
-    deployment = base("compose")
-    deployment.app["stop_signal"] = stop_signal
-    deployment.app["environment"] |= environment
+    compose.app["stop_signal"] = stop_signal
+    compose.app["environment"] |= environment
     if words:
-        deployment.app["command"] = words
-    assert not rules_of(deployment)
+        compose.app["command"] = words
+    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize(
@@ -129,39 +127,36 @@ def test_a_stop_signal_is_added_or_replaced(stop_signal: str, change: str) -> No
         ("a || b", '["sh", "-c", "… exec …"]'),
     ],
 )
-def test_a_better_command_is_offered(script: str, better: str) -> None:
-    deployment = base("compose")
-    deployment.app["command"] = ["sh", "-c", script]
-    (found,) = judge("compose.json", deployment.text).findings
+def test_a_better_command_is_offered(compose: Deployment, script: str, better: str) -> None:
+    compose.app["command"] = ["sh", "-c", script]
+    (found,) = judge("compose.json", compose.text).findings
     assert found.change == f"command: {better}"
 
 
-def test_a_setting_of_run_is_the_stop_timeout() -> None:
+def test_a_setting_of_run_is_the_stop_timeout(compose: Deployment) -> None:
     """What stands on the command line is what holds, whatever the environment says."""
-    deployment = base("compose")
-    deployment.app["command"] = ["logship", "run", "--stop-timeout", "60", "--", "app"]
-    assert rules_of(deployment) == {"stop-timeout-setting"}
+    compose.app["command"] = ["logship", "run", "--stop-timeout", "60", "--", "app"]
+    assert rules_of(compose) == {"stop-timeout-setting"}
 
 
-def test_what_firelens_routes_is_clean() -> None:
+def test_what_firelens_routes_is_clean(ecs: Deployment) -> None:
     """The tag of a container whose outputs FireLens makes; and any with an own configuration."""
-    deployment = base("ecs", "web.json")
-    deployment.sidecar["firelensConfiguration"] = {"type": "fluentbit"}
-    deployment.app["logConfiguration"] = {"logDriver": "awsfirelens"}
-    deployment.set_variable("LOGSHIP_TAG", "app-firelens-1")
-    assert rules_of(deployment) == {"stderr-driver"}
-    deployment.set_variable("LOGSHIP_LAST_RESORT", "none")
-    assert rules_of(deployment) == {"last-resort-none"}
-    deployment.recoverer["logConfiguration"]["logDriver"] = "awslogs"
-    deployment.set_variable("LOGSHIP_TAG", "recoverer-firelens-1")
-    assert rules_of(deployment) == {"tag-route", "last-resort-none"}
-    deployment.set_variable("LOGSHIP_TAG", "mine")
-    assert rules_of(deployment) == {"tag-route", "last-resort-none"}
+    ecs.sidecar["firelensConfiguration"] = {"type": "fluentbit"}
+    ecs.app["logConfiguration"] = {"logDriver": "awsfirelens"}
+    ecs.set_variable("LOGSHIP_TAG", "app-firelens-1")
+    assert rules_of(ecs) == {"stderr-driver"}
+    ecs.set_variable("LOGSHIP_LAST_RESORT", "none")
+    assert rules_of(ecs) == {"last-resort-none"}
+    ecs.recoverer["logConfiguration"]["logDriver"] = "awslogs"
+    ecs.set_variable("LOGSHIP_TAG", "recoverer-firelens-1")
+    assert rules_of(ecs) == {"tag-route", "last-resort-none"}
+    ecs.set_variable("LOGSHIP_TAG", "mine")
+    assert rules_of(ecs) == {"tag-route", "last-resort-none"}
     options = {"config-file-type": "file", "config-file-value": "/logship.conf"}
-    deployment.sidecar["firelensConfiguration"]["options"] = options
-    assert rules_of(deployment) == {"last-resort-none"}
-    deployment.app["logConfiguration"]["logDriver"] = "awslogs"  # ECS refuses it now
-    assert "tag-route" in rules_of(deployment)
+    ecs.sidecar["firelensConfiguration"]["options"] = options
+    assert rules_of(ecs) == {"last-resort-none"}
+    ecs.app["logConfiguration"]["logDriver"] = "awslogs"  # ECS refuses it now
+    assert "tag-route" in rules_of(ecs)
 
 
 @pytest.mark.parametrize(
@@ -169,32 +164,29 @@ def test_what_firelens_routes_is_clean() -> None:
     [(50, set()), (47, {"stop-timeout-sum"}), (34, {"stop-timeout-setting"})],
 )
 def test_a_pods_grace_is_hook_application_recoverer_and_a_rest_for_the_sidecar(
-    grace_seconds: int, rules: set[str]
+    kubernetes: Deployment, grace_seconds: int, rules: set[str]
 ) -> None:
     """5 s of sleep in the preStop hook, 30, 10, and 5 for the sidecar."""
-    deployment = base("kubernetes")
-    deployment.pod["terminationGracePeriodSeconds"] = grace_seconds
-    assert rules_of(deployment) == rules
+    kubernetes.pod["terminationGracePeriodSeconds"] = grace_seconds
+    assert rules_of(kubernetes) == rules
 
 
 @pytest.mark.parametrize(("place", "rules"), [(0, {"depends-on"}), (1, set()), (2, set())])
 def test_an_init_container_that_ships_needs_the_sidecar_before_it(
-    place: int, rules: set[str]
+    kubernetes: Deployment, place: int, rules: set[str]
 ) -> None:
-    deployment = base("kubernetes")
     migrate = {"name": "migrate", "image": "app", "env": [{"name": "LOGSHIP_TAG", "value": "m"}]}
-    deployment.pod["initContainers"].insert(place, migrate)
-    assert rules_of(deployment) == rules
+    kubernetes.pod["initContainers"].insert(place, migrate)
+    assert rules_of(kubernetes) == rules
 
 
 @pytest.mark.parametrize("name", ["audit", "doctor", "lint"])
-def test_commands_that_ship_nothing_are_no_applications(name: str) -> None:
+def test_commands_that_ship_nothing_are_no_applications(compose: Deployment, name: str) -> None:
     """Though they have its variables; here beside no sidecar that they would wait for."""
-    deployment = base("compose")
     environment = {"LOGSHIP_TAG": "web", "LOGSHIP_STOP_TIMEOUT_SECONDS": "30"}
     service = {"image": "app", "command": ["logship", name, "x"], "environment": environment}
-    deployment.document["services"]["other"] = service
-    assert not rules_of(deployment)
+    compose.document["services"]["other"] = service
+    assert not rules_of(compose)
 
 
 def test_where_nobody_shows_logship_those_beside_a_sidecar_are_applications() -> None:
@@ -223,72 +215,66 @@ def test_units_mean_what_they_mean_to_the_program(name: str, value: str, rules: 
     assert rules_of(deployment) == rules
 
 
-def test_each_wrong_value_is_a_finding() -> None:
-    deployment = base("ecs", "web.json")
-    deployment.set_variable("LOGSHIP_OVERFLOW", "drop")
-    deployment.set_variable("LOGSHIP_COMPRESS", "lz4")
-    wrong = judge("task.json", deployment.text).findings
+def test_each_wrong_value_is_a_finding(ecs: Deployment) -> None:
+    ecs.set_variable("LOGSHIP_OVERFLOW", "drop")
+    ecs.set_variable("LOGSHIP_COMPRESS", "lz4")
+    wrong = judge("task.json", ecs.text).findings
     assert [each.rule for each in wrong] == ["wrong-setting"] * 2
     assert ["OVERFLOW" in each.change for each in wrong] == [True, False]
 
 
-def test_values_from_elsewhere_are_no_findings() -> None:
+def test_values_from_elsewhere_are_no_findings(ecs: Deployment) -> None:
     """A secret, a template's placeholder, a file: the linter cannot know their values."""
-    deployment = base("ecs", "web.json")
-    deployment.app["secrets"] = [{"name": "LOGSHIP_SHARED_KEY", "valueFrom": "arn:aws:ssm:x"}]
-    deployment.set_variable("LOGSHIP_USERNAME", "web")
-    deployment.set_variable("LOGSHIP_PASSWORD_FILE", "/run/secrets/password")
-    deployment.set_variable("LOGSHIP_BUFFER_BYTES_MAX", "${BUFFER}")
-    deployment.set_variable("LOGSHIP_ENDPOINTS", "${ENDPOINTS}")
-    deployment.set_variable("LOGSHIP_TLS_CA", "/etc/ca.pem")
-    (found,) = judge("task.json", deployment.text).findings
+    ecs.app["secrets"] = [{"name": "LOGSHIP_SHARED_KEY", "valueFrom": "arn:aws:ssm:x"}]
+    ecs.set_variable("LOGSHIP_USERNAME", "web")
+    ecs.set_variable("LOGSHIP_PASSWORD_FILE", "/run/secrets/password")
+    ecs.set_variable("LOGSHIP_BUFFER_BYTES_MAX", "${BUFFER}")
+    ecs.set_variable("LOGSHIP_ENDPOINTS", "${ENDPOINTS}")
+    ecs.set_variable("LOGSHIP_TLS_CA", "/etc/ca.pem")
+    (found,) = judge("task.json", ecs.text).findings
     assert (found.rule, found.container) == ("placeholder", "app")
     assert "${BUFFER}, ${ENDPOINTS}" in found.effect
 
 
-def test_what_may_come_from_another_file_is_no_finding() -> None:
+def test_what_may_come_from_another_file_is_no_finding(compose: Deployment) -> None:
     """The stop timeout, the sidecar's port and its address."""
-    deployment = base("compose")
-    deployment.sidecar["environment"] = {"LOGSHIP_OUTPUT": "file"}
-    del deployment.app["network_mode"]
-    deployment.app["environment"] = {"LOGSHIP_ENDPOINTS": "tcp://sidecar:24225"}
-    deployment.app |= {"stop_grace_period": "5s", "command": ["python"]}
+    compose.sidecar["environment"] = {"LOGSHIP_OUTPUT": "file"}
+    del compose.app["network_mode"]
+    compose.app["environment"] = {"LOGSHIP_ENDPOINTS": "tcp://sidecar:24225"}
+    compose.app |= {"stop_grace_period": "5s", "command": ["python"]}
     found = {"stop-timeout-setting", "endpoint-port", "sidecar-bind"}
-    assert rules_of(deployment) == found
-    deployment.sidecar["env_file"] = deployment.app["env_file"] = ".env"
-    assert not rules_of(deployment)
+    assert rules_of(compose) == found
+    compose.sidecar["env_file"] = compose.app["env_file"] = ".env"
+    assert not rules_of(compose)
 
 
-def test_a_described_definition_is_read_as_a_registered_one() -> None:
-    deployment = base("ecs", "web.json")
-    described = json.dumps({"taskDefinition": deployment.document, "tags": []})
+def test_a_described_definition_is_read_as_a_registered_one(ecs: Deployment) -> None:
+    described = json.dumps({"taskDefinition": ecs.document, "tags": []})
     assert not judge("described.json", described).findings
-    deployment.app["dependsOn"] = []
+    ecs.app["dependsOn"] = []
     assert rules_of_text(described) == set()
-    described = json.dumps({"taskDefinition": deployment.document})
+    described = json.dumps({"taskDefinition": ecs.document})
     assert rules_of_text(described) == {"depends-on"}
-    bare = json.dumps(deployment.document["containerDefinitions"])
+    bare = json.dumps(ecs.document["containerDefinitions"])
     assert rules_of_text(bare) == {"depends-on"}
 
 
 @pytest.mark.parametrize(("kind", "rules"), [("EC2", set()), ("FARGATE", {"stop-timeout-limit"})])
 def test_what_a_definition_requires_says_whether_it_runs_on_fargate(
-    kind: str, rules: set[str]
+    ecs: Deployment, kind: str, rules: set[str]
 ) -> None:
     """A described one also names all kinds that could run it."""
-    deployment = base("ecs", "web.json")
-    deployment.document["requiresCompatibilities"] = [kind]
-    deployment.document["compatibilities"] = ["EC2", "FARGATE"]
-    deployment.sidecar["stopTimeout"] = 300
-    assert rules_of(deployment) == rules
+    ecs.document["requiresCompatibilities"] = [kind]
+    ecs.document["compatibilities"] = ["EC2", "FARGATE"]
+    ecs.sidecar["stopTimeout"] = 300
+    assert rules_of(ecs) == rules
 
 
 @pytest.mark.parametrize("believed", ["30", "180"])
-def test_the_setting_follows_what_fargate_gives(believed: str) -> None:
-    deployment = base("ecs", "web.json")
-    deployment.app["stopTimeout"] = 180
-    deployment.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", believed)
-    changes = {each.rule: each.change for each in judge("task.json", deployment.text).findings}
+def test_the_setting_follows_what_fargate_gives(ecs: Deployment, believed: str) -> None:
+    ecs.app["stopTimeout"] = 180
+    ecs.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", believed)
+    changes = {each.rule: each.change for each in judge("task.json", ecs.text).findings}
     assert changes.pop("stop-timeout-limit") == '"stopTimeout": 120'
     setting = '{ "name": "LOGSHIP_STOP_TIMEOUT_SECONDS", "value": "120" }'
     assert changes.pop("stop-timeout-setting") == f'"environment": [{setting}]'
@@ -313,15 +299,14 @@ def plan_of(definition: dict[str, Any], **more: Any) -> str:
     return json.dumps({"format_version": "1.2", "planned_values": {"root_module": root}})
 
 
-def test_a_plan_is_read_with_its_spot_and_its_volumes() -> None:
+def test_a_plan_is_read_with_its_spot_and_its_volumes(ecs: Deployment) -> None:
     """The service is on Spot: the template's sum fits, a larger one does not."""
-    deployment = base("ecs", "web.json")
-    assert not judge("plan.json", plan_of(deployment.document)).findings
-    deployment.sidecar["stopTimeout"] = 60
-    assert rules_of_text(plan_of(deployment.document)) == {"stop-timeout-sum"}
-    deployment.sidecar["stopTimeout"] = 40
+    assert not judge("plan.json", plan_of(ecs.document)).findings
+    ecs.sidecar["stopTimeout"] = 60
+    assert rules_of_text(plan_of(ecs.document)) == {"stop-timeout-sum"}
+    ecs.sidecar["stopTimeout"] = 40
     volumes = [{"name": "spool", "host_path": "/var/spool"}]
-    assert rules_of_text(plan_of(deployment.document, volume=volumes)) == {"spool-owner"}
+    assert rules_of_text(plan_of(ecs.document, volume=volumes)) == {"spool-owner"}
 
 
 def module_plan() -> dict[str, Any]:
@@ -377,11 +362,10 @@ def test_a_plan_without_a_task_is_an_error() -> None:
         judge("plan.json", empty)
 
 
-def test_a_plan_that_knows_no_containers_is_an_error() -> None:
+def test_a_plan_that_knows_no_containers_is_an_error(ecs: Deployment) -> None:
     """Nothing can be said of what is known only after apply, and nothing is no finding."""
-    deployment = base("ecs", "web.json")
     with pytest.raises(LintError, match="known only after apply"):
-        judge("plan.json", plan_of(deployment.document, container_definitions=None))
+        judge("plan.json", plan_of(ecs.document, container_definitions=None))
 
 
 CLASSIC = """\

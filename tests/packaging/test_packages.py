@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -12,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import ran
+
 ROOT = Path(__file__).parents[2]
 HOME = "https://example.org/logship"
+BUILD = (sys.executable, "-m", "hatchling", "build", "-d")
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +23,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (ROOT / ".git").exists():
         pytest.skip("this is no clone: what belongs to the source is not known")
     directory = tmp_path_factory.mktemp("packages")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-d", directory],
-        cwd=ROOT,
-        env={**os.environ, "LOGSHIP_HOME_URL": HOME},
-        check=True,
-        capture_output=True,
-    )
+    ran(*BUILD, directory, cwd=ROOT, env={**os.environ, "LOGSHIP_HOME_URL": HOME}, timeout=600)
     return directory
 
 
@@ -36,10 +32,8 @@ def test_the_source_package_has_all_files_of_the_repository(packages: Path) -> N
     (archive,) = packages.glob("*.tar.gz")
     with tarfile.open(archive) as source:
         packed = {name.partition("/")[2] for name in source.getnames()}
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    tracked = {name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()}
+    listed = ran("git", "ls-files", "-z", cwd=ROOT).stdout
+    tracked = {name for name in listed.split("\0") if name and (ROOT / name).exists()}
     assert tracked - packed == set()
 
 
@@ -60,13 +54,8 @@ def test_each_link_of_the_package_s_page_leads_to_the_project(packages: Path) ->
 
 
 def test_without_an_address_the_page_is_the_readme(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-d", tmp_path, "-t", "wheel"],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "LOGSHIP_HOME_URL"},
-        check=True,
-        capture_output=True,
-    )
+    environ = {name: value for name, value in os.environ.items() if name != "LOGSHIP_HOME_URL"}
+    ran(*BUILD, tmp_path, "-t", "wheel", cwd=ROOT, env=environ, timeout=600)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as files:
         (name,) = (each for each in files.namelist() if each.endswith("/METADATA"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+
+from tests.support.commands import ran
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -29,8 +30,7 @@ def test_actionlint_accepts_a_workflow(workflow: Path) -> None:
     actionlint = shutil.which("actionlint")
     if actionlint is None:
         pytest.skip("there is no actionlint on PATH")
-    checked = subprocess.run([actionlint, workflow], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout
+    ran(actionlint, workflow)
 
 
 def test_every_declared_python_is_tested() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
 from tests.plan.asking import planned
+from tests.support.commands import ran_python
 from tests.support.servers import ReservedPort
 
 RATE = 1000.0
@@ -37,13 +36,7 @@ def seconds_until_refused(environ: dict[str, str]) -> float:
     port = ReservedPort()
     try:
         endpoint = {"LOGSHIP_ENDPOINTS": f"tcp://127.0.0.1:{port.number}"}
-        ended = subprocess.run(
-            [sys.executable, "-c", PROGRAM],
-            env=os.environ | endpoint | environ,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        ended = ran_python(PROGRAM, env=os.environ | endpoint | environ, timeout=600)
     finally:
         port.close()
     return float(ended.stdout)

@@ -79,7 +79,7 @@ def no_core_files() -> Iterator[None]:
 
 @pytest.fixture
 def programs(sidecar: Sidecar, tmp_path: Path) -> Iterator[Programs]:
-    programs = Programs(tmp_path, sidecar.endpoint)
+    programs = Programs(tmp_path, sidecar.endpoint, sidecar.output)
     yield programs
     programs.kill_all()
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.process.conftest import Launch, Sidecar
+from tests.process.conftest import Launch
 from tests.support.programs import PATHS, Programs
 from tests.support.programs_gate import Gate
 
 
-def test_variables_that_no_program_reads_are_one_warning(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_variables_that_no_program_reads_are_one_warning(programs: Programs) -> None:
     environ = {"LOGSHIP_TAGG": "hidden", "LOGSHIP_OUTPUT": "file", "LOGSHIP_LINGER_SECOND": "1s"}
     program = "import logship\nlogship.install()\nlogship.install()"
     ended = programs.start(program, environ=environ).end()
@@ -36,17 +34,14 @@ GARBAGE = {
 
 @pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE.keys())
 def test_a_port_where_something_else_listens_loses_nothing(
-    programs: Programs, sidecar: Sidecar, gate: Gate, answer: bytes
+    programs: Programs, gate: Gate, answer: bytes
 ) -> None:
     """Reconnects, says so once a minute at most, and delivers when the sidecar is back."""
     gate.answer(answer)
     program = programs.start(
         """
-        import sys
-        import logship
         logship.install(level="INFO", backoff_seconds_base=0.05, backoff_seconds_max=0.2)
-        for _ in range(100):
-            log("x" * 400)
+        log("x" * 400, times=100)
         progress("logged")
         wait_for("end")
         sys.exit(3)
@@ -61,7 +56,7 @@ def test_a_port_where_something_else_listens_loses_nothing(
     warning, recovery = ended.warnings
     assert gate.endpoint in warning
     assert "acks records now" in recovery
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 STRICT = [
@@ -76,43 +71,39 @@ STRICT = [
 
 @pytest.mark.parametrize("python", STRICT)
 def test_a_strict_interpreter_finds_nothing_to_say_at_a_normal_exit(
-    programs: Programs, sidecar: Sidecar, python: tuple[str, ...]
+    programs: Programs, python: tuple[str, ...]
 ) -> None:
     # -I ignores PYTHONPATH, where the tests' own module is found.
     ended = programs.start(
         f"""
-        import sys
         sys.path[:0] = {PATHS!r}
         import logging
         import logship
         from application import log
         logship.install(level="INFO")
-        for _ in range(100):
-            log()
+        log(times=100)
         logging.shutdown()
         """,
         python=python,
     ).end()
     assert ended.stderr == ""
     assert ended.returncode == 0
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize("python", STRICT[:3])
 def test_a_strict_interpreter_finds_nothing_to_say_at_sigterm(
-    launch: Launch, sidecar: Sidecar, python: tuple[str, ...]
+    launch: Launch, python: tuple[str, ...]
 ) -> None:
-    program = launch.start(
+    ended = launch.start(
         """
-        import logship
         logship.install(level="INFO")
         log()
         ready()
         forever()
         """,
         python=python,
-    )
-    ended = program.stopped()
+    ).stopped()
     assert ended.stderr == ""
     assert ended.returncode == launch.status_of_sigterm
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs, json_lines
 from tests.support.programs_gate import Gate
 from tests.support.programs_judge import numbers_of
 
 COUNT_TO_100 = """
-    import logship
     logship.install(level="INFO")
-    for _ in range(100):
-        log("x" * 400)
+    log("x" * 400, times=100)
 """
 
 
@@ -27,33 +24,28 @@ COUNT_TO_100 = """
     ],
 )
 def test_a_batch_delivers_all_and_keeps_its_exit_code(
-    programs: Programs, sidecar: Sidecar, last_lines: str, status: int
+    programs: Programs, last_lines: str, status: int
 ) -> None:
     ended = programs.start(COUNT_TO_100, last_lines).end(returncode=status)
     assert ended.reports == []
-    sidecar.output.verdict(ended).assert_delivered_once()
+    ended.verdict.assert_delivered_once()
 
 
-def test_an_uncaught_exception_becomes_a_record_and_is_printed(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_an_uncaught_exception_becomes_a_record_and_is_printed(programs: Programs) -> None:
     ended = programs.start(COUNT_TO_100, "raise LookupError('no such ' + 'parcel')").end(
         returncode=1
     )
     assert ended.stderr.count("Traceback") == 1
     assert ended.stderr.rstrip().endswith("LookupError: no such parcel")
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     verdict.assert_all_delivered()
     told = [line for line in verdict.lines if "LookupError: no such parcel" in str(line["record"])]
     assert len(told) == 1
     assert "program.py" in str(told[0]["record"])  # the traceback is in it
 
 
-def test_an_excepthook_of_the_application_is_called_too(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_an_excepthook_of_the_application_is_called_too(programs: Programs) -> None:
     ended = programs.start("""
-        import sys
         sys.excepthook = lambda kind, error, trace: sys.stderr.write(f"theirs: {error}\\n")
         import logship
         from application import log
@@ -62,16 +54,14 @@ def test_an_excepthook_of_the_application_is_called_too(
         raise LookupError("no such parcel")
     """).end(returncode=1)
     assert ended.stderr == "theirs: no such parcel\n"
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     assert any("no such parcel" in str(line["record"]) for line in verdict.lines)
 
 
 def test_an_exception_of_a_thread_becomes_a_record_and_the_program_goes_on(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     ended = programs.start("""
-        import threading
-        import logship
         logship.install(level="INFO")
 
         def fail():
@@ -85,21 +75,19 @@ def test_an_exception_of_a_thread_becomes_a_record_and_the_program_goes_on(
     """).end(returncode=0)
     assert "Exception in thread sorter" in ended.stderr
     assert ended.stderr.count("Traceback") == 1
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     verdict.assert_all_delivered()
     assert any("LookupError: no such parcel" in str(line["record"]) for line in verdict.lines)
 
 
 def test_a_sidecar_that_was_never_reached_gets_the_batch_spilled(
-    programs: Programs, sidecar: Sidecar, gate: Gate
+    programs: Programs, gate: Gate
 ) -> None:
     ended = programs.start(COUNT_TO_100, "raise SystemExit(3)", endpoint=gate.endpoint).end()
     assert ended.returncode == 3
     assert len(ended.reports) == 1
     assert any(gate.endpoint in warning for warning in ended.warnings)
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 100
+    ended.verdict.assert_nothing_lost(spilled=100)
     # A log driver that cuts stderr short then keeps the names, which are few, before the rest.
     first = next(json_lines(ended.stderr))
     (stream,) = first["streams"]
@@ -109,13 +97,11 @@ def test_a_sidecar_that_was_never_reached_gets_the_batch_spilled(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_sidecar_that_comes_up_during_the_exit_drain_gets_everything(
-    programs: Programs, sidecar: Sidecar, gate: Gate, host: str
+    programs: Programs, gate: Gate, host: str
 ) -> None:
     """At exit the interpreter takes no new futures, which asyncio resolves `localhost` with."""
     program = programs.start(
         """
-        import atexit
-        import logship
         atexit.register(progress, "exiting")
         """,
         COUNT_TO_100,
@@ -124,27 +110,20 @@ def test_a_sidecar_that_comes_up_during_the_exit_drain_gets_everything(
     )
     program.until("exiting")
     gate.open()
-    ended = program.end(returncode=0)
-    sidecar.output.verdict(ended).assert_all_delivered(100)
+    program.end(returncode=0).verdict.assert_all_delivered(100)
 
 
-def test_a_batch_whose_sidecar_stops_acking_ends_and_spills(
-    programs: Programs, sidecar: Sidecar, gate: Gate
-) -> None:
+def test_a_batch_whose_sidecar_stops_acking_ends_and_spills(programs: Programs, gate: Gate) -> None:
     """It drains as long as acks make progress; then it gives up and says what is missing."""
     gate.open()
     program = programs.start(
         """
-        import sys
-        import logship
         client = logship.install(level="INFO", exit_stall_seconds=1.0)
-        for _ in range(30):
-            log("acked")
+        log("acked", times=30)
         assert client.flush(timeout=30).all_acked
         progress("flushed")
         wait_for("silence")
-        for _ in range(20):
-            log("not acked")
+        log("not acked", times=20)
         sys.exit(3)
         """,
         endpoint=gate.endpoint,
@@ -154,6 +133,6 @@ def test_a_batch_whose_sidecar_stops_acking_ends_and_spills(
     ended = program.finish("silence", returncode=3)
     (report,) = ended.reports
     assert report["acked"] == 30
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     verdict.assert_nothing_lost()
     assert set(verdict.spilled) == set(ended.ledger[30:])

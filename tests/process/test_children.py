@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs, let_pass
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_multiprocessing_child_terminated_dies_by_sigterm_and_its_records_arrive(
-    programs: Programs, sidecar: Sidecar, method: str
+    programs: Programs, method: str
 ) -> None:
     """Spawn and forkserver children run `install()` again at import; fork's inherit it."""
-    program = programs.start(f"""
-        import multiprocessing, sys
-        import logship
+    ended = programs.start(f"""
         logship.install(level="INFO")
 
         def child(connection):
-            for _ in range(20):
-                log("in the child")
+            log("in the child", times=20)
             connection.send("logged")
             forever()
 
@@ -35,26 +31,21 @@ def test_a_multiprocessing_child_terminated_dies_by_sigterm_and_its_records_arri
             process.join(40)
             progress(f"exitcode {{process.exitcode}}")
             sys.exit(0)
-    """)
-    ended = program.end(returncode=0)
+    """).end(returncode=0)
     assert "exitcode -15" in ended.progress
     assert ended.reports == []  # everything was acked, long before any deadline
-    sidecar.output.verdict(ended).assert_delivered_once(21)
+    ended.verdict.assert_delivered_once(21)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_multiprocessing_child_that_installs_by_itself_delivers_its_records(
-    programs: Programs, sidecar: Sidecar, method: str
+    programs: Programs, method: str
 ) -> None:
     """Its parent imports logship and ships nothing."""
     ended = programs.start(f"""
-        import multiprocessing
-        import logship
-
         def child():
             logship.install(level="INFO")
-            for _ in range(50):
-                log("in the child")
+            log("in the child", times=50)
 
         if __name__ == "__main__":
             context = multiprocessing.get_context("{method}")
@@ -65,17 +56,16 @@ def test_a_multiprocessing_child_that_installs_by_itself_delivers_its_records(
             progress(f"exitcode {{process.exitcode}}")
     """).end(returncode=0)
     assert "exitcode 0" in ended.progress
-    sidecar.output.verdict(ended).assert_delivered_once(50)
+    ended.verdict.assert_delivered_once(50)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its_records(
-    programs: Programs, sidecar: Sidecar, method: str
+    programs: Programs, method: str
 ) -> None:
     """As the workers of `with Pool()`: what is raised in a finalizer skips those after it."""
     program = programs.start(f"""
         import multiprocessing, multiprocessing.util
-        import logship
         logship.install(level="INFO")
 
         def end():
@@ -84,8 +74,7 @@ def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its
 
         def child():
             multiprocessing.util.Finalize(None, end, exitpriority=10)
-            for _ in range(20):
-                log("in the child")
+            log("in the child", times=20)
 
         if __name__ == "__main__":
             process = multiprocessing.get_context("{method}").Process(target=child)
@@ -104,4 +93,4 @@ def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its
     # Since 3.13 a spawned child's finalizers run after our exit hook: it has ended by itself.
     statuses = (-15,) if method == "fork" else (-15, 0)
     assert ended.progress[-1] in [f"exitcode {status}" for status in statuses]
-    sidecar.output.verdict(ended).assert_delivered_once(20)
+    ended.verdict.assert_delivered_once(20)

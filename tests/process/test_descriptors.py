@@ -6,12 +6,9 @@ import signal
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
 
 TAKE_ALL = """
-    import os, resource
-
     def take_all_descriptors():
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         taken = []
@@ -29,21 +26,18 @@ TAKE_ALL = """
 
 @pytest.mark.parametrize("is_given_back", [True, False])
 def test_a_child_without_descriptors_at_its_first_record(
-    programs: Programs, sidecar: Sidecar, is_given_back: bool
+    programs: Programs, is_given_back: bool
 ) -> None:
     """It ships as soon as there are some. Otherwise its records are written to stderr."""
     ended = programs.start(
         TAKE_ALL,
         f"""
-        import sys
-        import logship
         client = logship.install(level="INFO")
         log("in the parent")
         child = os.fork()
         if child == 0:
             taken = take_all_descriptors()
-            for _ in range(20):
-                log("without descriptors")
+            log("without descriptors", times=20)
             if {is_given_back}:
                 give_back(taken)
                 while not client.flush().all_acked:
@@ -57,18 +51,13 @@ def test_a_child_without_descriptors_at_its_first_record(
     assert ended.progress == ("child 4",)
     assert "Exception ignored" not in ended.stderr
     assert [each for each in ended.warnings if "Too many open files" in each]
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == (0 if is_given_back else 20)
+    ended.verdict.assert_nothing_lost(spilled=0 if is_given_back else 20)
 
 
-def test_install_without_descriptors_ships_once_there_are_some(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_install_without_descriptors_ships_once_there_are_some(programs: Programs) -> None:
     ended = programs.start(
         TAKE_ALL,
         """
-        import logship
         install = logship.install
         taken = take_all_descriptors()
         client = install(level="INFO")
@@ -81,16 +70,13 @@ def test_install_without_descriptors_ships_once_there_are_some(
     ).end(returncode=0)
     assert len(ended.ledger) == 2
     assert [each for each in ended.warnings if "Too many open files" in each]
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
-def test_a_program_without_descriptors_dies_by_its_stop_signal(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    program = programs.start(
+def test_a_program_without_descriptors_dies_by_its_stop_signal(programs: Programs) -> None:
+    programs.start(
         TAKE_ALL,
         """
-        import logship
         install = logship.install
         taken = take_all_descriptors()
         install(level="INFO")
@@ -99,18 +85,12 @@ def test_a_program_without_descriptors_dies_by_its_stop_signal(
         forever()
         """,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
-    )
-    ended = program.stopped(returncode=-signal.SIGTERM)
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 1
+    ).stopped(returncode=-signal.SIGTERM).verdict.assert_nothing_lost(spilled=1)
 
 
-def test_a_program_that_closes_all_descriptors(programs: Programs, sidecar: Sidecar) -> None:
+def test_a_program_that_closes_all_descriptors(programs: Programs) -> None:
     """The numbers of logship's descriptors are those of the program's own files from then on."""
     program = programs.start("""
-        import os, threading
-        import logship
         from application import LEDGER, PROGRESS, log
         files = []
 
@@ -132,16 +112,14 @@ def test_a_program_that_closes_all_descriptors(programs: Programs, sidecar: Side
     assert {each.read_bytes() for each in program.directory.glob("file-*")} == {b"of the program"}
     assert "Exception in thread" not in ended.stderr
     assert [each for each in ended.warnings if "event loop has failed" in each]
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    ended.verdict.assert_nothing_lost()
 
 
 def test_a_program_that_gives_its_own_files_the_numbers_of_all_descriptors(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     """The watchdog reads nothing from them, and goes on."""
     program = programs.start("""
-        import logging, os, socket
-        import logship
         from application import LEDGER, PROGRESS, progress, wait_for
         logship.install(level="INFO")
         ours, peer = socket.socketpair()

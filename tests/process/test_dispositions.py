@@ -11,17 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Launch, Sidecar
+from tests.process.conftest import Launch
 from tests.support.programs import Programs, let_pass
 from tests.support.programs_gate import Gate
 
 
-def test_sig_dfl_delivers_and_dies_by_sigterm_as_it_would_without_us(
-    launch: Launch, sidecar: Sidecar
-) -> None:
+def test_sig_dfl_delivers_and_dies_by_sigterm_as_it_would_without_us(launch: Launch) -> None:
     """Nothing is raised: no `finally`, no exit hook, no flush of what only Python holds."""
-    program = launch.start("""
-        import atexit, sys
+    ended = launch.start("""
         atexit.register(progress, "in an exit hook")
         import logship
         logship.install(level="INFO", linger_seconds=5.0)
@@ -32,25 +29,21 @@ def test_sig_dfl_delivers_and_dies_by_sigterm_as_it_would_without_us(
             forever()
         finally:
             progress("in finally")
-    """)
-    ended = program.stopped(returncode=launch.status_of_sigterm)
+    """).stopped(returncode=launch.status_of_sigterm)
     assert len(ended.progress) == 1
     assert ended.stdout == ""
     assert ended.stderr == ""
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered(1)
-    verdict.assert_all_ended()
+    verdict = ended.verdict
+    verdict.assert_drained(1)
     verdict.assert_no_duplicates()
 
 
 @pytest.mark.parametrize("threads", [0, 4])
 def test_a_program_that_logs_without_a_pause_loses_nothing_at_sigterm(
-    launch: Launch, sidecar: Sidecar, threads: int
+    launch: Launch, threads: int
 ) -> None:
     """A call that came too late does not return, and so nothing is written to stderr either."""
-    program = launch.start(f"""
-        import threading
-        import logship
+    ended = launch.start(f"""
         logship.install(level="INFO")
 
         def work():
@@ -61,21 +54,15 @@ def test_a_program_that_logs_without_a_pause_loses_nothing_at_sigterm(
             threading.Thread(target=work).start()
         ready()
         work()
-    """)
-    ended = program.stopped(logged=2000, returncode=launch.status_of_sigterm)
+    """).stopped(logged=2000, returncode=launch.status_of_sigterm)
     assert ended.stderr == ""
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_all_ended()
+    ended.verdict.assert_drained()
 
 
 def test_a_profiler_and_late_destructors_do_not_keep_a_program_from_dying_by_sigterm(
-    launch: Launch, sidecar: Sidecar
+    launch: Launch,
 ) -> None:
-    program = launch.start("""
-        import sys, threading
-        import logship
-
+    launch.start("""
         class Late:
             def __del__(self):
                 log("a late destructor")
@@ -90,19 +77,15 @@ def test_a_profiler_and_late_destructors_do_not_keep_a_program_from_dying_by_sig
         log()
         ready()
         forever()
-    """)
-    ended = program.stopped(returncode=launch.status_of_sigterm)
-    sidecar.output.verdict(ended).assert_all_delivered()
+    """).stopped(returncode=launch.status_of_sigterm).verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize("parent_logs", [True, False])
 def test_children_of_multiprocessing_end_before_their_parent_does(
-    launch: Launch, sidecar: Sidecar, parent_logs: bool
+    launch: Launch, parent_logs: bool
 ) -> None:
     """Their parent's exit would end daemonic ones. The end of PID 1 would kill every child."""
-    program = launch.start(f"""
-        import multiprocessing, signal
-        import logship
+    launch.start(f"""
         logship.install(level="INFO", linger_seconds=5.0)
 
         def child(connection):
@@ -119,11 +102,7 @@ def test_children_of_multiprocessing_end_before_their_parent_does(
             log("in the parent")
         ready()
         forever()
-    """)
-    ended = program.stopped(returncode=launch.status_of_sigterm)
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered(3 + parent_logs)
-    verdict.assert_all_ended()
+    """).stopped(returncode=launch.status_of_sigterm).verdict.assert_drained(3 + parent_logs)
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
@@ -133,7 +112,6 @@ def test_a_pool_starts_no_child_in_the_place_of_one_that_a_stop_has_ended(
     """Nothing would end such a child, and its parent would wait for it until the deadline."""
     program = programs.start(
         f"""
-        import multiprocessing
         if __name__ == "__main__":
             import logship
             logship.install(level="INFO")
@@ -161,8 +139,6 @@ def test_a_child_that_a_thread_was_about_to_start_at_a_stop_ends_too(
 ) -> None:
     program = programs.start(
         """
-        import multiprocessing, threading
-        import logship
         logship.install(level="INFO")
         context = multiprocessing.get_context("fork")
 
@@ -204,10 +180,8 @@ def _has_words(command_line: Path) -> bool:
         return False
 
 
-def test_sig_ign_is_left_alone(launch: Launch, sidecar: Sidecar) -> None:
+def test_sig_ign_is_left_alone(launch: Launch) -> None:
     program = launch.start("""
-        import signal, sys
-        import logship
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         logship.install(level="INFO")
         progress(f"disposition {signal.getsignal(signal.SIGTERM)!r}")
@@ -220,13 +194,12 @@ def test_sig_ign_is_left_alone(launch: Launch, sidecar: Sidecar) -> None:
     program.stop()
     ended = program.finish("end", returncode=4)
     assert f"disposition {signal.SIG_IGN!r}" in ended.progress
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
-def test_a_handler_that_is_not_pythons_is_left_alone(programs: Programs, sidecar: Sidecar) -> None:
+def test_a_handler_that_is_not_pythons_is_left_alone(programs: Programs) -> None:
     """An embedding program (uWSGI) has one in C, of which `getsignal` knows only that it is one."""
     ended = programs.start("""
-        import signal
         ask, touched = signal.getsignal, []
         signal.getsignal = lambda number: None if number == signal.SIGTERM else ask(number)
         set_handler = signal.signal
@@ -238,16 +211,15 @@ def test_a_handler_that_is_not_pythons_is_left_alone(programs: Programs, sidecar
         log()
     """).end(returncode=0)
     assert "touched False" in ended.progress
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 def test_the_main_thread_stops_at_sigterm_and_further_ones_change_nothing(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate
+    launch: Launch, black_hole: Gate
 ) -> None:
     """Without us it would be dead: it must take no more work while records wait for an ack."""
     program = launch.start(
         """
-        import logship
         logship.install(level="INFO")
         log()
         ready()
@@ -267,22 +239,19 @@ def test_the_main_thread_stops_at_sigterm_and_further_ones_change_nothing(
     ended = program.end(returncode=launch.status_of_sigterm)
     assert "went on" not in ended.progress
     assert "Traceback" not in ended.stderr
-    sidecar.output.verdict(ended).assert_all_delivered(1)
+    ended.verdict.assert_all_delivered(1)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3])
 def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate, seconds: float
+    launch: Launch, black_hole: Gate, seconds: float
 ) -> None:
     """The program has ended by itself; what would be raised in the exit hook goes nowhere."""
     program = launch.start(
         """
-        import atexit
-        import logship
         logship.install(level="INFO")
         atexit.register(ready)
-        for _ in range(100):
-            log()
+        log(times=100)
         """,
         endpoint=black_hole.endpoint,
     )
@@ -294,7 +263,7 @@ def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
     black_hole.open()
     ended = program.end(returncode=launch.status_of_sigterm)
     assert "Traceback" not in ended.stderr
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize(
@@ -308,10 +277,9 @@ def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
     ],
 )
 def test_a_signal_as_the_exit_hook_begins_does_not_skip_it(
-    launch: Launch, sidecar: Sidecar, signum: str, handler: str
+    launch: Launch, signum: str, handler: str
 ) -> None:
     ended = launch.start(f"""
-        import signal, sys
         {handler}
         import logship
         from logship._hooks.exits import at_exit
@@ -330,19 +298,15 @@ def test_a_signal_as_the_exit_hook_begins_does_not_skip_it(
     assert ended.progress[-1] == "struck"
     dies = signum == "SIGTERM" and not handler
     assert ended.returncode == (launch.status_of_sigterm if dies else 0)
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_all_ended()
+    ended.verdict.assert_drained()
 
 
 def test_what_a_handler_raises_does_not_cut_the_drain_at_exit_short(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate
+    launch: Launch, black_hole: Gate
 ) -> None:
     """Python ignores what is raised in an exit hook, and skips the rest of it."""
     program = launch.start(
         """
-        import atexit, signal, sys
-
         def stop(number, frame):
             progress("called")
             sys.exit(5)
@@ -351,8 +315,7 @@ def test_what_a_handler_raises_does_not_cut_the_drain_at_exit_short(
         import logship
         logship.install(level="INFO")
         atexit.register(ready)
-        for _ in range(100):
-            log()
+        log(times=100)
         """,
         endpoint=black_hole.endpoint,
     )
@@ -363,16 +326,12 @@ def test_what_a_handler_raises_does_not_cut_the_drain_at_exit_short(
     black_hole.open()
     ended = program.end(returncode=0)
     assert "Traceback" not in ended.stderr
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
-def test_install_outside_the_main_thread_still_drains_at_exit(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_install_outside_the_main_thread_still_drains_at_exit(programs: Programs) -> None:
     """Only the main thread may set signal handlers, and that is told; the exit hook works."""
     ended = programs.start("""
-        import sys, threading
-        import logship
         thread = threading.Thread(target=lambda: logship.install(level="INFO"))
         thread.start()
         thread.join()
@@ -381,4 +340,4 @@ def test_install_outside_the_main_thread_still_drains_at_exit(
     """).end(returncode=2)
     (warning,) = ended.stderr.splitlines()
     assert "install() was not called in the main thread" in warning
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()

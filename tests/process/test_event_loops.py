@@ -11,7 +11,6 @@ import signal
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs, let_pass
 from tests.support.programs_gate import Gate
 
@@ -29,7 +28,7 @@ SMALL_BUFFER_LONG_WAIT = {
     ("library", "run"), [("asyncio", "asyncio.run(main())"), ("trio", "trio.run(main)")]
 )
 def test_logging_on_an_event_loops_thread_never_waits_for_space(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate, library: str, run: str
+    programs: Programs, black_hole: Gate, library: str, run: str
 ) -> None:
     pytest.importorskip(library)
     program = programs.start(
@@ -54,23 +53,19 @@ def test_logging_on_an_event_loops_thread_never_waits_for_space(
     )
     program.until("ticks 500")
     black_hole.open()
-    ended = program.finish("end")
-    sidecar.output.verdict(ended).assert_nothing_lost(500)
+    program.finish("end").verdict.assert_nothing_lost(500)
 
 
 def test_a_thread_that_waits_for_space_does_not_stop_the_loop(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
+    programs: Programs, black_hole: Gate
 ) -> None:
     """`logging.Handler.handle` holds a lock around emit: the loop's thread would wait for it."""
     program = programs.start(
         """
-        import asyncio, threading
-        import logship
         buffer = logship.install(level="INFO").shipper.buffer
 
         def work():
-            for _ in range(300):
-                log("x" * 400)
+            log("x" * 400, times=300)
             progress("the thread is done")
 
         async def main():
@@ -93,16 +88,13 @@ def test_a_thread_that_waits_for_space_does_not_stop_the_loop(
     assert "the thread is done" not in program.progress
     black_hole.open()
     program.until("the thread is done")
-    ended = program.end(returncode=0)
-    sidecar.output.verdict(ended).assert_nothing_lost(400)
+    program.end(returncode=0).verdict.assert_nothing_lost(400)
 
 
-def test_an_asyncio_application_with_its_own_client(programs: Programs, sidecar: Sidecar) -> None:
+def test_an_asyncio_application_with_its_own_client(programs: Programs) -> None:
     """In development mode with warnings as errors: nothing of ours is left unclosed."""
     ended = programs.start(
         """
-        import asyncio, logging, os
-        import logship
         logging.getLogger("asyncio").setLevel(logging.ERROR)  # no word about a slow machine
 
         async def main():
@@ -126,18 +118,14 @@ def test_an_asyncio_application_with_its_own_client(programs: Programs, sidecar:
     ).end(returncode=0)
     assert ended.stderr == ""
     assert ended.stdout == "done\n"
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     verdict.assert_delivered_once()
     assert {line["tag"] for line in verdict.lines} == {"web", "by-hand"}
 
 
-def test_a_cancelled_application_still_closes_its_client(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_a_cancelled_application_still_closes_its_client(programs: Programs) -> None:
     ended = programs.start(
         """
-        import asyncio, logging, os
-        import logship
         logging.getLogger("asyncio").setLevel(logging.ERROR)  # no word about a slow machine
 
         def ledger_length():
@@ -168,17 +156,13 @@ def test_a_cancelled_application_still_closes_its_client(
     ).end(returncode=0)
     assert ended.stdout == "cancelled\n"
     assert ended.stderr == ""
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize("number", range(5))
-def test_sigint_ends_every_task_of_asyncio_run(
-    programs: Programs, sidecar: Sidecar, number: int
-) -> None:
+def test_sigint_ends_every_task_of_asyncio_run(programs: Programs, number: int) -> None:
     """Its own handler cancels the main task, as it does without us."""
     program = programs.start("""
-        import asyncio
-        import logship
         logship.install(level="INFO")
 
         async def work():
@@ -204,4 +188,4 @@ def test_sigint_ends_every_task_of_asyncio_run(
     program.process.send_signal(signal.SIGINT)
     ended = program.end(returncode=-signal.SIGINT)
     assert ended.stdout == "ended\n" * 5
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()

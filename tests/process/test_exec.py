@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.spool.programs import LOGSHIP
 from tests.support.programs import Programs
 from tests.support.programs_judge import Verdict
 
 RUNS_A_CHILD = """
-    import subprocess, sys
     import logship
 
     def run(**options):
@@ -37,13 +35,12 @@ def assert_refused(verdict: Verdict, records: int) -> None:
 @pytest.mark.parametrize("threads", [0, 4])
 @pytest.mark.parametrize("stderr", ["None", "subprocess.PIPE", "subprocess.DEVNULL"])
 def test_a_record_of_a_preexec_fn_is_on_stderr(
-    programs: Programs, sidecar: Sidecar, stderr: str, threads: int
+    programs: Programs, stderr: str, threads: int
 ) -> None:
     """On that of the program, wherever that of its child goes."""
     ended = programs.start(
         RUNS_A_CHILD,
         f"""
-        import threading
         logship.install(level="INFO")
         is_over = threading.Event()
 
@@ -64,15 +61,13 @@ def test_a_record_of_a_preexec_fn_is_on_stderr(
         """,
     ).end(returncode=0)
     assert ended.progress == (r"child b'the child\n'",) * 5
-    assert_refused(sidecar.output.verdict(ended), records=5)
+    assert_refused(ended.verdict, records=5)
 
 
-def test_it_is_so_for_a_client_on_an_event_loop(programs: Programs, sidecar: Sidecar) -> None:
+def test_it_is_so_for_a_client_on_an_event_loop(programs: Programs) -> None:
     ended = programs.start(
         RUNS_A_CHILD,
         """
-        import asyncio, logging
-
         async def main():
             async with logship.Client() as client:
                 logging.getLogger().addHandler(logship.Handler(client))
@@ -87,12 +82,10 @@ def test_it_is_so_for_a_client_on_an_event_loop(programs: Programs, sidecar: Sid
         asyncio.run(main())
         """,
     ).end(returncode=0)
-    assert_refused(sidecar.output.verdict(ended), records=1)
+    assert_refused(ended.verdict, records=1)
 
 
-def test_a_client_called_by_hand_says_that_it_keeps_no_record(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_a_client_called_by_hand_says_that_it_keeps_no_record(programs: Programs) -> None:
     ended = programs.start(
         RUNS_A_CHILD,
         """
@@ -111,11 +104,11 @@ def test_a_client_called_by_hand_says_that_it_keeps_no_record(
         """,
     ).end(returncode=0)
     assert ended.progress == ("emit False", "closed", r"child b'the child\n'")
-    assert_refused(sidecar.output.verdict(ended), records=1)
+    assert_refused(ended.verdict, records=1)
 
 
 def test_a_spool_keeps_such_a_record_for_the_next_process(
-    programs: Programs, sidecar: Sidecar, tmp_path: Path
+    programs: Programs, tmp_path: Path
 ) -> None:
     (tmp_path / "spool").mkdir()
     ended = programs.start(
@@ -128,18 +121,17 @@ def test_a_spool_keeps_such_a_record_for_the_next_process(
     ).end()
     recover = [*LOGSHIP, "recover", "--spool", str(tmp_path / "spool")]
     programs.start_command(recover).end()
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     assert len(ended.ledger) == 1
     assert verdict.missing == []
     assert len(verdict.refused) == 0
 
 
-def test_a_child_of_such_a_child(programs: Programs, sidecar: Sidecar) -> None:
+def test_a_child_of_such_a_child(programs: Programs) -> None:
     """It has a program's life or ends with `_exit`; it cannot return either."""
     ended = programs.start(
         RUNS_A_CHILD,
         """
-        import os
         logship.install(level="INFO")
 
         def fork_and_log():
@@ -152,15 +144,14 @@ def test_a_child_of_such_a_child(programs: Programs, sidecar: Sidecar) -> None:
         run(preexec_fn=fork_and_log, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         """,
     ).end(returncode=0)
-    assert_refused(sidecar.output.verdict(ended), records=2)
+    assert_refused(ended.verdict, records=2)
 
 
-def test_a_child_that_only_forks_ships_its_records(programs: Programs, sidecar: Sidecar) -> None:
+def test_a_child_that_only_forks_ships_its_records(programs: Programs) -> None:
     """Also where its parent has run commands before."""
     ended = programs.start(
         RUNS_A_CHILD,
         """
-        import os
         logship.install(level="INFO")
         run(preexec_fn=lambda: log("in the child"), stdout=subprocess.PIPE)
         child = os.fork()
@@ -170,4 +161,4 @@ def test_a_child_that_only_forks_ships_its_records(programs: Programs, sidecar: 
         os.waitpid(child, 0)
         """,
     ).end(returncode=0)
-    assert_refused(sidecar.output.verdict(ended), records=1)
+    assert_refused(ended.verdict, records=1)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
 from tests.support.programs_judge import Verdict
@@ -22,33 +21,25 @@ def _assert_a_stream_each(verdict: Verdict, processes: int, records: int | None 
     verdict.assert_a_stream_each()
 
 
-def test_a_forked_child_and_its_parent_each_deliver_their_own_records(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_a_forked_child_and_its_parent_each_deliver_their_own_records(programs: Programs) -> None:
     """The parent's records that wait in the buffer at the fork are not the child's."""
     ended = programs.start("""
-        import os, sys
-        import logship
         logship.install(level="INFO", linger_seconds=5.0)
-        for _ in range(50):
-            log("before the fork")
+        log("before the fork", times=50)
         child = os.fork()
-        for _ in range(50):
-            log("after the fork")
+        log("after the fork", times=50)
         if child == 0:
             sys.exit(4)
         end_of(child)
         sys.exit(3)
     """).end(returncode=3)
     assert "child 4" in ended.progress
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=150)
+    _assert_a_stream_each(ended.verdict, processes=2, records=150)
 
 
-def test_forks_while_ten_threads_log(programs: Programs, sidecar: Sidecar) -> None:
+def test_forks_while_ten_threads_log(programs: Programs) -> None:
     """A lock that another thread holds at the fork is never released in the child."""
     ended = programs.start("""
-        import os, sys, threading
-        import logship
         logship.install(level="INFO")
         done = threading.Event()
 
@@ -64,8 +55,7 @@ def test_forks_while_ten_threads_log(programs: Programs, sidecar: Sidecar) -> No
         for _ in range(8):
             child = os.fork()
             if child == 0:
-                for _ in range(20):
-                    log("in a child")
+                log("in a child", times=20)
                 sys.exit(4)
             children.append(child)
             log("in the parent")
@@ -76,15 +66,12 @@ def test_forks_while_ten_threads_log(programs: Programs, sidecar: Sidecar) -> No
             thread.join()
     """).end(returncode=0)
     assert ended.progress == ("child 4",) * 8
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=9)
+    _assert_a_stream_each(ended.verdict, processes=9)
 
 
-def test_what_an_earlier_fork_hook_of_the_application_logs_is_delivered(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_what_an_earlier_fork_hook_of_the_application_logs_is_delivered(programs: Programs) -> None:
     """Fork hooks run in a child in the order of their registration."""
     ended = programs.start("""
-        import os, sys
         os.register_at_fork(after_in_child=lambda: log("in the hook"))
         import logship
         logship.install(level="INFO")
@@ -101,13 +88,11 @@ def test_what_an_earlier_fork_hook_of_the_application_logs_is_delivered(
     """).end(returncode=0)
     assert ended.progress == ("child 5", "child 4")
     assert "error of its own" not in ended.stderr
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=3, records=4)
+    _assert_a_stream_each(ended.verdict, processes=3, records=4)
 
 
-def test_a_child_of_a_child_delivers_too(programs: Programs, sidecar: Sidecar) -> None:
+def test_a_child_of_a_child_delivers_too(programs: Programs) -> None:
     ended = programs.start("""
-        import os, sys
-        import logship
         logship.install(level="INFO")
         log("first")
         for depth in range(3):
@@ -119,21 +104,18 @@ def test_a_child_of_a_child_delivers_too(programs: Programs, sidecar: Sidecar) -
         sys.exit(4)
     """).end(returncode=4)
     assert ended.progress == ("child 4",) * 3
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=4)
+    _assert_a_stream_each(ended.verdict, processes=4)
 
 
 def test_a_child_that_logs_nothing_ends_at_once_and_says_nothing(
-    programs: Programs, sidecar: Sidecar, gate: Gate
+    programs: Programs, gate: Gate
 ) -> None:
     """It owns none of the records that its parent could not deliver, and makes no client."""
     ended = programs.start(
         """
-        import os, sys
-        import logship
         logship.install(level="INFO")
         from logship._client import emitter
-        for _ in range(20):
-            log("before the fork")
+        log("before the fork", times=20)
         child = os.fork()
         if child == 0:
             emitter.Shipper = lambda *_, **__: progress("a client")
@@ -144,18 +126,12 @@ def test_a_child_that_logs_nothing_ends_at_once_and_says_nothing(
     ).end()
     assert ended.progress == ("child 0",)
     assert len(ended.reports) == 1
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
+    ended.verdict.assert_nothing_lost(spilled=20)
 
 
-def test_a_child_that_leaves_by_os_exit_disturbs_its_parent_in_nothing(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_a_child_that_leaves_by_os_exit_disturbs_its_parent_in_nothing(programs: Programs) -> None:
     """As subprocess and os.posix_spawn do; what the child logged is lost as after SIGKILL."""
     ended = programs.start("""
-        import os, subprocess, sys
-        import logship
         logship.install(level="INFO")
         log("before")
         for _ in range(3):
@@ -167,37 +143,31 @@ def test_a_child_that_leaves_by_os_exit_disturbs_its_parent_in_nothing(
             log("after")
     """).end(returncode=0)
     assert ended.progress == ("child 6",) * 3
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=1)
+    _assert_a_stream_each(ended.verdict, processes=1)
 
 
-def test_a_fork_that_runs_no_hooks_is_noticed_by_the_pid(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_a_fork_that_runs_no_hooks_is_noticed_by_the_pid(programs: Programs) -> None:
     """As under uWSGI without --py-call-osafterfork; there Python's own hooks do not run either."""
     ended = programs.start("""
-        import os, sys
         os.register_at_fork = lambda **hooks: None
         import logship
         from application import end_of, log, progress
         logship.install(level="INFO", linger_seconds=5.0)
-        for _ in range(20):
-            log("before the fork")
+        log("before the fork", times=20)
         child = os.fork()
-        for _ in range(20):
-            log("after the fork")
+        log("after the fork", times=20)
         if child == 0:
             sys.exit(4)
         end_of(child)
     """).end(returncode=0)
     assert ended.progress == ("child 4",)
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=60)
+    _assert_a_stream_each(ended.verdict, processes=2, records=60)
 
 
 def test_a_child_without_hooks_ends_though_a_thread_of_its_parent_was_in_the_buffer(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     ended = programs.start("""
-        import os, sys, threading
         os.register_at_fork = lambda **hooks: None
         import logship
         from application import end_of, log
@@ -217,16 +187,14 @@ def test_a_child_without_hooks_ends_though_a_thread_of_its_parent_was_in_the_buf
         end_of(child)
     """).end(returncode=0)
     assert ended.progress == ("child 4",)
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=1)
+    _assert_a_stream_each(ended.verdict, processes=1)
 
 
 def test_threads_that_race_for_a_childs_first_record_leave_one_spool(
-    programs: Programs, sidecar: Sidecar, tmp_path: Path
+    programs: Programs, tmp_path: Path
 ) -> None:
     ended = programs.start(
         """
-        import os, sys, threading
-        import logship
         from application import end_of, log, progress
         from logship._client import emitter
         logship.install(level="INFO")
@@ -251,16 +219,14 @@ def test_threads_that_race_for_a_childs_first_record_leave_one_spool(
         environ={"LOGSHIP_SPOOL_DIR": str(tmp_path / "spool")},
     ).end(returncode=0)
     assert ended.progress == ("2 spools", "child 4")
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=5)
+    _assert_a_stream_each(ended.verdict, processes=2, records=5)
 
 
 def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     """It still has the handlers of its parent, whose watchdog they would wake."""
     ended = programs.start("""
-        import os, signal, time
-
         def strike():
             held = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
             progress(f"held back {held}")
@@ -289,19 +255,13 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
         progress(f"held back {held}")
         log("after the fork")
     """).end(returncode=0)
-    assert ended.progress == (
-        *("held back True", "child -15") * 5,
-        "noted [99]",
-        "held back False",
-    )
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=1, records=2)
+    assert ended.progress == (*("held back True", "child -15") * 5, "noted [99]", "held back False")
+    _assert_a_stream_each(ended.verdict, processes=1, records=2)
 
 
-def test_a_child_of_a_child_that_logged_nothing(programs: Programs, sidecar: Sidecar) -> None:
+def test_a_child_of_a_child_that_logged_nothing(programs: Programs) -> None:
     """As a daemon begins: two forks, and only the last process has something to say."""
     ended = programs.start("""
-        import os, signal, sys
-        import logship
         logship.install(level="INFO")
         log("before the forks")
         child = os.fork()
@@ -319,16 +279,12 @@ def test_a_child_of_a_child_that_logged_nothing(programs: Programs, sidecar: Sid
     """).end(returncode=0)
     assert ended.progress == ("held back False", "child -15", "child 0")
     assert "Exception ignored" not in ended.stderr
-    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2, records=2)
+    _assert_a_stream_each(ended.verdict, processes=2, records=2)
 
 
-def test_multiprocessing_pool_workers_deliver_their_records(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_multiprocessing_pool_workers_deliver_their_records(programs: Programs) -> None:
     """One pool is closed and joined, the other is terminated, as `with Pool()` does."""
-    ended = programs.start("""
-        import multiprocessing
-        import logship
+    programs.start("""
         logship.install(level="INFO")
 
         def task(number):
@@ -345,23 +301,19 @@ def test_multiprocessing_pool_workers_deliver_their_records(
                 assert pool.map(task, range(60), chunksize=5) == list(range(60))
             pool.join()
             log("in the parent")
-    """).end(returncode=0)
-    sidecar.output.verdict(ended).assert_delivered_once(121)
+    """).end(returncode=0).verdict.assert_delivered_once(121)
 
 
 def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
+    programs: Programs, black_hole: Gate
 ) -> None:
     """`child_drain_seconds`, then report and spill; the parent's budget is another."""
     ended = programs.start(
         """
-        import multiprocessing
-        import logship
         logship.install(level="INFO", child_drain_seconds=0.5, exit_stall_seconds=0.5)
 
         def child():
-            for _ in range(20):
-                log("in the child")
+            log("in the child", times=20)
 
         if __name__ == "__main__":
             process = multiprocessing.get_context("fork").Process(target=child)
@@ -372,19 +324,15 @@ def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
         endpoint=black_hole.endpoint,
     ).end(returncode=0)
     assert ended.progress == ("exitcode 0",)
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
+    ended.verdict.assert_nothing_lost(spilled=20)
 
 
 @pytest.mark.parametrize("sample", [{}, {"WARNING": 0}])
 def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
-    programs: Programs, sidecar: Sidecar, sample: dict[str, float]
+    programs: Programs, sample: dict[str, float]
 ) -> None:
     """As where a certificate cannot be read for want of descriptors."""
     ended = programs.start(f"""
-        import logging, os, sys
-        import logship
         logship.install(level="INFO", sample={sample})
         from logship._client import emitter
 
@@ -404,6 +352,6 @@ def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
     assert ended.progress == ("child 4",)
     assert len(ended.ledger) == 3
     assert [each for each in ended.warnings if "Too many open files" in each]
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert (len(verdict.refused), len(verdict.spilled)) == (1, 0)
+    verdict = ended.verdict
+    verdict.assert_nothing_lost(spilled=0)
+    assert len(verdict.refused) == 1

@@ -7,22 +7,17 @@ import select
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Program, Programs
 from tests.support.programs_gate import Gate
 
 LOGS_WHILE_STDERR_GOES = """
-    import os, signal
-    import logship
     {first}
     logship.install(level="INFO")
-    for _ in range(10):
-        log()
+    log(times=10)
     progress("logged")
     wait_for("gone")
     {then}
-    for _ in range(10):
-        log()
+    log(times=10)
 """
 REDIRECTS = 'os.dup2(os.open(DIRECTORY / "stderr", os.O_WRONLY | os.O_APPEND), 2)'
 
@@ -53,23 +48,17 @@ def test_it_neither_ends_a_program_nor_holds_its_exit_up(
 
 
 def test_what_is_not_delivered_goes_where_stderr_was_redirected_to(
-    programs: Programs, sidecar: Sidecar, gate: Gate
+    programs: Programs, gate: Gate
 ) -> None:
     ended = start_and_leave(programs, gate, "", REDIRECTS).end(returncode=0)
     assert len(ended.reports) == 1
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
+    ended.verdict.assert_nothing_lost(spilled=20)
 
 
-def test_the_launcher_of_a_daemon_sees_the_end_of_its_stderr(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_the_launcher_of_a_daemon_sees_the_end_of_its_stderr(programs: Programs) -> None:
     reading, writing = os.pipe()
     program = programs.start(
         """
-        import os, sys
-        import logship
         logship.install(level="INFO")
         log()
         if os.fork() == 0:
@@ -90,4 +79,4 @@ def test_the_launcher_of_a_daemon_sees_the_end_of_its_stderr(
     assert poll.poll(20_000)
     os.close(reading)
     program.let_go("its end")
-    sidecar.output.verdict(program.end(returncode=0)).assert_delivered_once(1)
+    program.end(returncode=0).verdict.assert_delivered_once(1)

@@ -6,18 +6,13 @@ import signal
 
 import pytest
 
-from tests.process.conftest import Launch, Sidecar
+from tests.process.conftest import Launch
 from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
 
 
-def test_python_callable_is_called_once_and_the_program_goes_on(
-    launch: Launch, sidecar: Sidecar
-) -> None:
+def test_python_callable_is_called_once_and_the_program_goes_on(launch: Launch) -> None:
     program = launch.start("""
-        import signal, sys
-        import logship
-
         def stop(number, frame):
             log("in their handler")
             progress(f"called with {number}")
@@ -34,20 +29,17 @@ def test_python_callable_is_called_once_and_the_program_goes_on(
     program.until("called with 15")
     ended = program.finish("end", returncode=7)
     assert ended.progress.count("called with 15") == 1
-    sidecar.output.verdict(ended).assert_all_delivered(3)
+    ended.verdict.assert_all_delivered(3)
 
 
 def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate
+    launch: Launch, black_hole: Gate
 ) -> None:
     program = launch.start(
         """
-        import signal, sys
-        import logship
         signal.signal(signal.SIGTERM, lambda number, frame: progress("called"))
         logship.install(level="INFO")
-        for _ in range(20):
-            log()
+        log(times=20)
         ready()
         wait_for("end")
         sys.exit(6)
@@ -59,16 +51,11 @@ def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
     program.until_true(lambda: "drain report" in program.stderr, "a drain report")
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
     assert program.is_alive
-    ended = program.finish("end", returncode=6)
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    program.finish("end", returncode=6).verdict.assert_nothing_lost()
 
 
-def test_a_handler_set_later_by_another_library_owns_the_outcome(
-    launch: Launch, sidecar: Sidecar
-) -> None:
-    program = launch.start("""
-        import signal, sys
-        import logship
+def test_a_handler_set_later_by_another_library_owns_the_outcome(launch: Launch) -> None:
+    launch.start("""
         logship.install(level="INFO")
 
         def theirs(number, frame):
@@ -78,9 +65,7 @@ def test_a_handler_set_later_by_another_library_owns_the_outcome(
         signal.signal(signal.SIGTERM, theirs)
         ready()
         forever()
-    """)
-    ended = program.stopped(returncode=9)
-    sidecar.output.verdict(ended).assert_all_delivered(1)
+    """).stopped(returncode=9).verdict.assert_all_delivered(1)
 
 
 @pytest.mark.parametrize(
@@ -91,20 +76,17 @@ def test_a_handler_set_later_by_another_library_owns_the_outcome(
     ],
 )
 def test_a_handler_set_later_has_the_deadline_of_the_stop(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate, sets: str
+    programs: Programs, black_hole: Gate, sets: str
 ) -> None:
     """A server waits for a slow request. It may be killed then, so nothing may wait for its end."""
     program = programs.start(
         f"""
-        import asyncio, signal
-        import logship
         logship.install(level="INFO")
 
         async def main():
             stop, loop = asyncio.Event(), asyncio.get_running_loop()
             {sets}
-            for _ in range(20):
-                log()
+            log(times=20)
             ready()
             while not stop.is_set():
                 await asyncio.sleep(0.01)
@@ -121,14 +103,12 @@ def test_a_handler_set_later_has_the_deadline_of_the_stop(
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
     ended = program.finish("end")
     assert [report["reason"] for report in ended.reports] == ["SIGTERM"]
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    ended.verdict.assert_nothing_lost()
 
 
-def test_programs_see_their_own_handlers(programs: Programs, sidecar: Sidecar) -> None:
+def test_programs_see_their_own_handlers(programs: Programs) -> None:
     """Servers and event loops restore what they found, and some compare it by identity."""
     ended = programs.start("""
-        import signal, threading
-        import logship
         logship.install(level="INFO")
         log()
 
@@ -168,16 +148,14 @@ def test_programs_see_their_own_handlers(programs: Programs, sidecar: Sidecar) -
     """).end(returncode=3)
     assert ended.stdout.splitlines() == ["the program's handler"]
     assert "only the main thread sets handlers" in ended.progress
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 def test_a_signal_that_a_handler_took_is_not_taken_again_after_it_is_removed(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     """As by trio's `open_signal_receiver`; the watchdog hears of each signal a little later."""
-    ended = programs.start("""
-        import os, signal, sys
-        import logship
+    programs.start("""
         logship.install(level="INFO")
         taken = []
         for _ in range(200):
@@ -186,19 +164,17 @@ def test_a_signal_that_a_handler_took_is_not_taken_again_after_it_is_removed(
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         log("still here")
         sys.exit(len(taken))
-    """).end(returncode=200)
-    sidecar.output.verdict(ended).assert_all_delivered()
+    """).end(returncode=200).verdict.assert_all_delivered()
 
 
 def test_a_handler_that_was_found_may_restore_the_default_and_raise_the_signal_again(
-    launch: Launch, sidecar: Sidecar
+    launch: Launch,
 ) -> None:
     """A uvicorn worker does: it imports the application when it has its handlers already.
 
     As PID 1 it goes on, as it does without us, and its finalization is not cut.
     """
-    program = launch.start("""
-        import signal, time
+    ended = launch.start("""
         stop = []
         found = signal.signal(signal.SIGTERM, lambda signum, frame: stop.append(signum))
         import logship
@@ -211,12 +187,9 @@ def test_a_handler_that_was_found_may_restore_the_default_and_raise_the_signal_a
         signal.raise_signal(signal.SIGTERM)
         time.sleep(0.05)
         progress("went on")
-    """)
-    ended = program.stopped(returncode=0 if launch.as_pid_1 else -signal.SIGTERM)
+    """).stopped(returncode=0 if launch.as_pid_1 else -signal.SIGTERM)
     assert ("went on" in ended.progress) is launch.as_pid_1
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered(1)
-    verdict.assert_all_ended()
+    ended.verdict.assert_drained(1)
 
 
 def test_a_thread_that_raises_a_signal_after_the_default_was_restored_ends_the_program(
@@ -224,7 +197,6 @@ def test_a_thread_that_raises_a_signal_after_the_default_was_restored_ends_the_p
 ) -> None:
     """Only the main thread may set handlers, so there it is as it would be without us."""
     ended = programs.start("""
-        import signal, threading
         found = signal.signal(signal.SIGTERM, lambda signum, frame: None)
         import logship
         logship.install(level="INFO")
@@ -236,17 +208,14 @@ def test_a_thread_that_raises_a_signal_after_the_default_was_restored_ends_the_p
     assert "Traceback" not in ended.stderr
 
 
-def test_stopping_starts_the_clock(programs: Programs, sidecar: Sidecar, black_hole: Gate) -> None:
+def test_stopping_starts_the_clock(programs: Programs, black_hole: Gate) -> None:
     """The clock's deadline spills though the application never ends by itself."""
     program = programs.start(
         """
-        import asyncio, signal
-        import logship
         logship.install(level="INFO")
 
         async def main():
-            for _ in range(20):
-                log()
+            log(times=20)
             ready()
             wait_for("stop")
             logship.stopping()
@@ -262,5 +231,4 @@ def test_stopping_starts_the_clock(programs: Programs, sidecar: Sidecar, black_h
     program.let_go("stop")
     program.until("stopping")
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
-    ended = program.finish("end")
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    program.finish("end").verdict.assert_nothing_lost()

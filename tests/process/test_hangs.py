@@ -16,8 +16,6 @@ from tests.support.programs_gate import Gate
     [
         pytest.param(
             """
-            import signal
-            import logship
             logship.install(level="INFO")
             log("before")
             ready()
@@ -31,8 +29,6 @@ from tests.support.programs_gate import Gate
         ),
         pytest.param(
             """
-            import atexit
-            import logship
             logship.install(level="INFO")
             atexit.register(forever)
             log("before")
@@ -42,7 +38,6 @@ from tests.support.programs_gate import Gate
         ),
         pytest.param(
             """
-            import atexit
             atexit.register(forever)
             import logship
             logship.install(level="INFO")
@@ -53,8 +48,6 @@ from tests.support.programs_gate import Gate
         ),
         pytest.param(
             """
-            import threading
-            import logship
             logship.install(level="INFO")
             threading.Thread(target=forever).start()
             log("before")
@@ -65,7 +58,6 @@ from tests.support.programs_gate import Gate
         pytest.param(
             """
             from concurrent.futures import ThreadPoolExecutor
-            import logship
             logship.install(level="INFO")
             log("before")
             with ThreadPoolExecutor(1) as pool:
@@ -81,14 +73,13 @@ from tests.support.programs_gate import Gate
 def test_a_program_that_hangs_is_ended_in_time(
     launch: Launch, sidecar: Sidecar, black_hole: Gate, source: str, connected: bool
 ) -> None:
-    program = launch.start(
+    ended = launch.start(
         source,
         endpoint=sidecar.endpoint if connected else black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_REPORT": "1"},
-    )
-    ended = program.stopped(returncode=launch.status_of_sigterm)
+    ).stopped(returncode=launch.status_of_sigterm)
     assert len(ended.reports) == 1
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     if connected:
         verdict.assert_all_delivered()
     else:
@@ -97,7 +88,6 @@ def test_a_program_that_hangs_is_ended_in_time(
 
 
 LOCKED_MUTEX = """
-    import ctypes
     mutex = ctypes.create_string_buffer(256)  # zeros: an unlocked pthread_mutex_t
     libc = ctypes.CDLL(None)  # gives the GIL away during a call, as sqlite and numpy do
     libc.pthread_mutex_lock(mutex)
@@ -108,8 +98,6 @@ LOCKED_MUTEX = """
 
 
 SQLITE = """
-    import sqlite3
-
     def hold_main_thread():
         sqlite3.connect(":memory:").execute(
             "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
@@ -118,8 +106,6 @@ SQLITE = """
 
 
 INSIDE_ASYNCIO = """
-    import asyncio
-
     async def main():
         before_the_call()
         hold_main_thread()
@@ -137,27 +123,21 @@ INSIDE_ASYNCIO = """
     ],
 )
 def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate, hold: str, run: str
+    launch: Launch, black_hole: Gate, hold: str, run: str
 ) -> None:
     """Python's handlers run in the main thread, which does not get to them."""
     start = """
-        import logship
         logship.install(level="INFO")
 
         def before_the_call():
-            for _ in range(20):
-                log()
+            log(times=20)
             ready()
     """
-    program = launch.start(
+    launch.start(
         *(start, hold, run),
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
-    )
-    ended = program.stopped(returncode=launch.status_of_sigterm)
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
+    ).stopped(returncode=launch.status_of_sigterm).verdict.assert_nothing_lost(spilled=20)
 
 
 ENDING = """
@@ -200,18 +180,16 @@ ENDING = """
     ],
 )
 def test_a_handler_that_comes_while_the_end_is_on_does_not_hold_it_up(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate, handler: str, end: str, returncode: int
+    programs: Programs, black_hole: Gate, handler: str, end: str, returncode: int
 ) -> None:
     program = programs.start(
         ENDING,
         f"signal.signal(signal.SIGTERM, {handler})",
         """
-        import logship
         client = logship.install(level="INFO")
         client.drain = drain
         threading.Thread(target=tell_of_the_end, daemon=True).start()
-        for _ in range(20):
-            log()
+        log(times=20)
         """,
         end,
         endpoint=black_hole.endpoint,
@@ -220,9 +198,7 @@ def test_a_handler_that_comes_while_the_end_is_on_does_not_hold_it_up(
     ended = killed_after_two_seconds(program)
     assert ended.returncode == returncode
     assert len(ended.reports) == 1
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
+    ended.verdict.assert_nothing_lost(spilled=20)
 
 
 def killed_after_two_seconds(program: Program) -> Ended:
@@ -234,19 +210,16 @@ def killed_after_two_seconds(program: Program) -> Ended:
 
 
 def test_a_destructor_that_hangs_in_the_shippers_thread_does_not_hold_up_the_end(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     """The garbage collector runs it in any thread; here it is called in that one."""
     program = programs.start(
         """
-        import threading
-        import logship
         client = logship.install(level="INFO")
         lock = threading.Lock()
         lock.acquire()
         client._thread._loop.call_soon_threadsafe(lock.acquire)
-        for _ in range(20):
-            log()
+        log(times=20)
         ready()
         forever()
         """,
@@ -254,19 +227,14 @@ def test_a_destructor_that_hangs_in_the_shippers_thread_does_not_hold_up_the_end
     )
     ended = killed_after_two_seconds(program)
     assert ended.returncode == -signal.SIGTERM
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
+    ended.verdict.assert_nothing_lost(spilled=20)
 
 
 def test_a_handler_that_ends_flushes_leaves_no_lock_that_the_end_waits_for(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     """Since 3.14 a handler may raise between the entry of a `with` block and the block."""
     program = programs.start("""
-        import random, signal
-        import logship
-
         class Late(Exception):
             pass
 
@@ -299,17 +267,15 @@ def test_a_handler_that_ends_flushes_leaves_no_lock_that_the_end_waits_for(
     program.stop()
     ended = program.end(seconds_max=20.0)
     assert ended.returncode == -signal.SIGTERM
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
+    programs: Programs, black_hole: Gate
 ) -> None:
     """It gets its signal once the interrupted call has left the buffer."""
     program = programs.start(
         """
-        import signal
-
         def stop(number, frame):
             progress(f"called {buffer.is_held_here}")
             forever()
@@ -317,8 +283,7 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
         signal.signal(signal.SIGTERM, stop)
         import logship
         buffer = logship.install(level="INFO").shipper.buffer
-        for _ in range(20):
-            log()
+        log(times=20)
 
         def wait():
             ready()
@@ -337,9 +302,7 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
     program.signal(signal.SIGKILL)
     ended = program.end()
     assert ended.progress[1:] == ("called False",)
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
+    ended.verdict.assert_nothing_lost(spilled=20)
 
 
 @pytest.mark.parametrize(
@@ -357,9 +320,6 @@ def test_a_handler_that_hangs_in_the_middle_of_a_lock_does_not_keep_a_process_al
     """Inside the buffer nothing can be delivered, but without logship the signal would end it."""
     program = programs.start(
         f"""
-        import signal
-        import threading
-
         def alarm(number, frame):
             ready()
             forever()
@@ -377,11 +337,10 @@ def test_a_handler_that_hangs_in_the_middle_of_a_lock_does_not_keep_a_process_al
 
 
 def test_another_handler_in_the_middle_of_the_buffer_does_not_keep_the_stop_from_a_program(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     program = programs.start(
         """
-        import signal, sys
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
 
         def alarm(number, frame):
@@ -391,22 +350,20 @@ def test_another_handler_in_the_middle_of_the_buffer_does_not_keep_the_stop_from
         signal.signal(signal.SIGALRM, alarm)
         import logship
         buffer = logship.install(level="INFO").shipper.buffer
-        for _ in range(20):
-            log()
+        log(times=20)
         buffer.exclusively(lambda: signal.raise_signal(signal.SIGALRM))
         """,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
     ended = killed_after_two_seconds(program)
     assert ended.returncode == 5
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 def test_a_signal_is_not_sent_again_to_a_program_whose_event_loop_counts_signals(
     programs: Programs,
 ) -> None:
     ended = programs.start("""
-        import os, signal, socket
         signal.signal(signal.SIGTERM, lambda *_: progress("called"))
         import logship
         client = logship.install(level="INFO")

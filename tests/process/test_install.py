@@ -20,7 +20,6 @@ from tests.support.programs_gate import Gate
 def test_disabled_is_a_no_op(programs: Programs, gate: Gate) -> None:
     ended = programs.start(
         """
-        import logging, signal, sys, threading
         hooks = sys.excepthook, threading.excepthook
         handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
         import logship
@@ -47,10 +46,8 @@ def test_disabled_is_a_no_op(programs: Programs, gate: Gate) -> None:
     assert ended.returncode == 3
 
 
-def test_a_signal_that_the_program_blocks_waits(programs: Programs, sidecar: Sidecar) -> None:
-    ended = programs.start("""
-        import os, signal
-        import logship
+def test_a_signal_that_the_program_blocks_waits(programs: Programs) -> None:
+    programs.start("""
         logship.install(level="INFO")
         log("before")
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM})
@@ -62,8 +59,7 @@ def test_a_signal_that_the_program_blocks_waits(programs: Programs, sidecar: Sid
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         while True:
             signal.pause()
-    """).end(returncode=-signal.SIGTERM)
-    sidecar.output.verdict(ended).assert_all_delivered(2)
+    """).end(returncode=-signal.SIGTERM).verdict.assert_all_delivered(2)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +68,11 @@ def test_a_signal_that_the_program_blocks_waits(programs: Programs, sidecar: Sid
 )
 @pytest.mark.parametrize("patched", [True, False])
 def test_green_threads_are_refused_where_they_patched_the_program(
-    programs: Programs, sidecar: Sidecar, module: str, question: str, patched: bool
+    programs: Programs, module: str, question: str, patched: bool
 ) -> None:
     """Neither library is installed here: a module with their function stands in for each."""
     package, _, name = module.partition(".")
     ended = programs.start(f"""
-        import sys, types
         {package}, child = types.ModuleType("{package}"), types.ModuleType("{module}")
         child.{question} = lambda name: {patched}
         {package}.{name} = child
@@ -97,15 +92,11 @@ def test_green_threads_are_refused_where_they_patched_the_program(
         assert "logship run" in ended.stdout
     else:
         assert ended.stdout == ""
-        sidecar.output.verdict(ended).assert_all_delivered()
+        ended.verdict.assert_all_delivered()
 
 
-def test_install_twice_with_the_same_settings_is_the_same_client(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_install_twice_with_the_same_settings_is_the_same_client(programs: Programs) -> None:
     ended = programs.start("""
-        import logging
-        import logship
         first = logship.install(level="INFO", tag="shop", linger_seconds=0.1)
         second = logship.install(level="INFO", tag="shop", linger_seconds=0.1)
         assert first is second
@@ -113,15 +104,13 @@ def test_install_twice_with_the_same_settings_is_the_same_client(
         log()
     """).end(returncode=0)
     assert ended.stderr == ""
-    sidecar.output.verdict(ended).assert_delivered_once()
+    ended.verdict.assert_delivered_once()
 
 
 def test_a_level_of_a_second_install_is_the_root_loggers(
     programs: Programs, sidecar: Sidecar
 ) -> None:
     ended = programs.start("""
-        import logging
-        import logship
         logship.install(tag="levels.second")
         logging.debug("hidden")
         logship.install(level="DEBUG", tag="levels.second")
@@ -140,11 +129,8 @@ def test_a_level_of_a_second_install_is_the_root_loggers(
 
 
 @pytest.mark.parametrize("other", ['tag="another"', 'tag="shop", disabled=True'])
-def test_install_twice_with_different_settings_is_an_error(
-    programs: Programs, sidecar: Sidecar, other: str
-) -> None:
+def test_install_twice_with_different_settings_is_an_error(programs: Programs, other: str) -> None:
     ended = programs.start(f"""
-        import logship
         logship.install(level="INFO", tag="shop")
         try:
             logship.install(level="INFO", {other})
@@ -153,14 +139,12 @@ def test_install_twice_with_different_settings_is_an_error(
         log("the first goes on")
     """).end(returncode=0)
     assert other.rpartition(" ")[2].partition("=")[0] in ended.stdout
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
-def test_a_refused_install_leaves_nothing_behind(programs: Programs, sidecar: Sidecar) -> None:
+def test_a_refused_install_leaves_nothing_behind(programs: Programs) -> None:
     """The error can be handled: the next, right one works as if it were the first."""
     ended = programs.start("""
-        import logging, signal, sys, threading
-        import logship
         for wrong in ({"linger_seconds": -1}, {"level": "LOUD"}, {"bogus": 1}):
             try:
                 logship.install(**wrong)
@@ -175,16 +159,12 @@ def test_a_refused_install_leaves_nothing_behind(programs: Programs, sidecar: Si
     assert len(ended.stdout.splitlines()) == 3
     for word in ("linger_seconds", "LOUD", "bogus"):
         assert word in ended.stdout
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
-def test_an_install_that_is_interrupted_leaves_nothing_half_done(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_an_install_that_is_interrupted_leaves_nothing_half_done(programs: Programs) -> None:
     """Each function that it calls is interrupted in turn, as by a signal handler that raises."""
-    ended = programs.start("""
-        import logging, sys, threading
-        import logship
+    programs.start("""
         from logship._installation.installation import __file__ as interrupted_file
 
         class TimeIsUp(Exception):
@@ -215,18 +195,13 @@ def test_an_install_that_is_interrupted_leaves_nothing_half_done(
         assert sys.excepthook is not hook
         assert [each.name for each in threading.enumerate()].count("logship-watchdog") == 1
         log()
-    """).end(returncode=0)
-    sidecar.output.verdict(ended).assert_delivered_once()
+    """).end(returncode=0).verdict.assert_delivered_once()
 
 
-def test_a_fork_waits_for_an_install_in_another_thread(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_a_fork_waits_for_an_install_in_another_thread(programs: Programs) -> None:
     """Else the child's own `install()` waits for a thread that the child does not have."""
     ended = programs.start(
         """
-        import logging, os, signal, sys, threading
-        import logship
         root = logging.getLogger()
         is_in_the_middle, is_forked = threading.Event(), threading.Event()
 
@@ -254,33 +229,26 @@ def test_a_fork_waits_for_an_install_in_another_thread(
         python=("-W", "ignore::DeprecationWarning"),
     ).end(returncode=0)
     assert ended.progress == ("child 4",)
-    sidecar.output.verdict(ended).assert_delivered_once()
+    ended.verdict.assert_delivered_once()
 
 
-def test_install_after_dict_config_puts_the_handler_back(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_install_after_dict_config_puts_the_handler_back(programs: Programs) -> None:
     """What the warning advises too: a program may have called it before as well."""
-    ended = programs.start("""
+    programs.start("""
         import logging.config
-        import logship
         logship.install(level="INFO")
         log("before")
         logging.config.dictConfig({"version": 1, "disable_existing_loggers": False,
                                    "root": {"handlers": [], "level": "INFO"}})
         logship.install(level="INFO")
         log("after")
-    """).end(returncode=0)
-    sidecar.output.verdict(ended).assert_delivered_once()
+    """).end(returncode=0).verdict.assert_delivered_once()
 
 
-def test_dict_config_that_removes_the_handler_is_warned_of_once(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_dict_config_that_removes_the_handler_is_warned_of_once(programs: Programs) -> None:
     """It flushes, closes and detaches root handlers: that must not close the client."""
     program = programs.start("""
         import logging, logging.config
-        import logship
         client = logship.install(level="INFO")
         log("before")
         for _ in range(3):
@@ -296,15 +264,13 @@ def test_dict_config_that_removes_the_handler_is_warned_of_once(
     ended = program.finish("end")
     (warning,) = ended.warnings
     assert "logship.installed_handler" in warning
-    sidecar.output.verdict(ended).assert_all_delivered(2)
+    ended.verdict.assert_all_delivered(2)
 
 
 def test_a_handler_that_is_removed_again_after_another_install_is_warned_of_again(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     program = programs.start("""
-        import logging
-        import logship
         for word in ("first", "second"):
             logship.install(level="INFO")
             log(word)
@@ -316,14 +282,13 @@ def test_a_handler_that_is_removed_again_after_another_install_is_warned_of_agai
     program.until_true(lambda: program.stderr.count("was removed") == 2, "the second warning")
     ended = program.finish("second warning")
     assert len(ended.warnings) == 2
-    sidecar.output.verdict(ended).assert_all_delivered(2)
+    ended.verdict.assert_all_delivered(2)
 
 
-def test_dict_config_that_names_the_handler_keeps_it(programs: Programs, sidecar: Sidecar) -> None:
+def test_dict_config_that_names_the_handler_keeps_it(programs: Programs) -> None:
     """What the warning advises."""
     ended = programs.start("""
         import logging.config
-        import logship
         logship.install(level="INFO")
         logging.config.dictConfig({
             "version": 1,
@@ -334,15 +299,11 @@ def test_dict_config_that_names_the_handler_keeps_it(programs: Programs, sidecar
         log()
     """).end(returncode=0)
     assert ended.warnings == []
-    sidecar.output.verdict(ended).assert_delivered_once()
+    ended.verdict.assert_delivered_once()
 
 
-def test_basic_config_afterwards_has_no_effect_and_that_is_told(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_basic_config_afterwards_has_no_effect_and_that_is_told(programs: Programs) -> None:
     ended = programs.start("""
-        import logging
-        import logship
         logship.install(level="INFO")
         logging.basicConfig(level=logging.ERROR)
         assert logging.getLogger().level == logging.INFO
@@ -350,7 +311,7 @@ def test_basic_config_afterwards_has_no_effect_and_that_is_told(
     """).end(returncode=0)
     (warning,) = ended.warnings
     assert "logging.basicConfig had no effect" in warning
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize(
@@ -362,31 +323,27 @@ def test_basic_config_afterwards_has_no_effect_and_that_is_told(
     ],
 )
 def test_the_level_is_that_of_the_root_logger(
-    programs: Programs, sidecar: Sidecar, level: str, seen: set[str]
+    programs: Programs, level: str, seen: set[str]
 ) -> None:
     ended = programs.start(f"""
-        import logging
-        import logship
         logship.install(level={level})
         for word in ("debug", "info", "error"):
             log(word, level=getattr(logging, word.upper()))
     """).end(returncode=0)
-    lines = sidecar.output.verdict(ended).lines
+    lines = ended.verdict.lines
     words = {line["record"]["message"].rpartition(" ")[2] for line in lines}
     assert words & {"debug", "info", "error"} == seen
 
 
-def test_a_level_that_the_application_chose_is_kept(programs: Programs, sidecar: Sidecar) -> None:
-    ended = programs.start("""
-        import logging
+def test_a_level_that_the_application_chose_is_kept(programs: Programs) -> None:
+    programs.start("""
         logging.getLogger().setLevel(logging.DEBUG)
         import logship
         from application import log
         logship.install()
         assert logging.getLogger().level == logging.DEBUG
         log(level=logging.DEBUG)
-    """).end(returncode=0)
-    sidecar.output.verdict(ended).assert_all_delivered()
+    """).end(returncode=0).verdict.assert_all_delivered()
 
 
 @pytest.fixture
@@ -399,8 +356,6 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 
 LOG_A_WORD = """
-    import logging
-    import logship
     logship.install(level="INFO", console={console})
     log("on the console?")
 """
@@ -414,12 +369,7 @@ LOG_A_WORD = """
     ],
 )
 def test_the_console_is_stderr_if_that_is_a_terminal_or_if_told_so(
-    programs: Programs,
-    sidecar: Sidecar,
-    terminal: tuple[int, int],
-    is_terminal: bool,
-    console: str,
-    shown: bool,
+    programs: Programs, terminal: tuple[int, int], is_terminal: bool, console: str, shown: bool
 ) -> None:
     person, program = terminal
     stderr = program if is_terminal else None
@@ -429,18 +379,13 @@ def test_the_console_is_stderr_if_that_is_a_terminal_or_if_told_so(
     with contextlib.suppress(BlockingIOError):
         text += os.read(person, 65536).decode()
     assert ("on the console?" in text) == shown
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize("redact", ["'default'", "by_function"])
-def test_the_console_shows_what_is_shipped(
-    programs: Programs, sidecar: Sidecar, redact: str
-) -> None:
+def test_the_console_shows_what_is_shipped(programs: Programs, redact: str) -> None:
     """Where records are redacted, by rules or by a function, under whatever name of the message."""
     ended = programs.start(f"""
-        import logging
-        import logship
-
         def by_function(record):
             if "withheld" in record["text"]:
                 return None
@@ -464,13 +409,10 @@ def test_the_console_shows_what_is_shipped(
     assert ("withheld password" in ended.stderr) == (redact == "'default'")
 
 
-def test_the_shippers_own_threads_never_log_through_logging(
-    programs: Programs, sidecar: Sidecar, gate: Gate
-) -> None:
+def test_the_shippers_own_threads_never_log_through_logging(programs: Programs, gate: Gate) -> None:
     """A record of our own would be shipped, fail, be logged, be shipped; asyncio has a logger."""
     program = programs.start(
         """
-        import logship
         logship.install(level=1, backoff_seconds_base=0.01, backoff_seconds_max=0.02)
         log()
         progress("logged")
@@ -485,7 +427,7 @@ def test_the_shippers_own_threads_never_log_through_logging(
     program.until_true(lambda: gate.connections_taken >= 3, "3 connections")
     gate.open()
     program.let_go("end")
-    verdict = sidecar.output.verdict(program.end())
+    verdict = program.end().verdict
     verdict.assert_all_delivered()
     assert {line["record"].get("logger", "application") for line in verdict.lines} == {
         "application"
@@ -495,11 +437,9 @@ def test_the_shippers_own_threads_never_log_through_logging(
 def test_a_file_changes_levels_while_the_program_runs(
     programs: Programs, sidecar: Sidecar, tmp_path: Path
 ) -> None:
-    ended = programs.start(
+    programs.start(
         """
-        import logging, os, time
         from pathlib import Path
-        import logship
         logship.install(level="INFO", tag="levels")
         log()
         Path(os.environ["LOGSHIP_LEVELS_FILE"]).write_text("application=DEBUG")
@@ -510,8 +450,7 @@ def test_a_file_changes_levels_while_the_program_runs(
         log(level=logging.DEBUG)
         """,
         environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels"), "LOGSHIP_FIELDS": "run=levels"},
-    ).end(returncode=0)
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ).end(returncode=0).verdict.assert_all_delivered()
     records = [json.loads(line)["record"] for line in sidecar.output.path.read_text().splitlines()]
     (told,) = [each for each in records if each.get("run") == "levels" and "levels" in each]
     assert told["levels"] == {"application": "DEBUG"}
@@ -519,29 +458,26 @@ def test_a_file_changes_levels_while_the_program_runs(
 
 @pytest.mark.parametrize("name", ["application", "root"])
 def test_the_levels_of_a_file_hold_for_the_first_record(
-    programs: Programs, sidecar: Sidecar, tmp_path: Path, name: str
+    programs: Programs, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "levels").write_text(f"{name}=DEBUG\nquiet DEBUG")
     ended = programs.start(
         """
-        import logging
-        import logship
         logship.install(level="INFO", tag="levels")
         log(level=logging.DEBUG)
         """,
         environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels")},
     ).end(returncode=0)
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
     assert "write LOGGER=LEVEL, for the logger quiet DEBUG" in ended.stderr
 
 
 def test_a_configuration_of_logging_that_takes_long_does_not_hold_a_stop_up(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     """It holds the lock of `logging`, as where a handler waits for a server."""
-    program = programs.start("""
+    programs.start("""
         import logging, logging.config
-        import logship
         logship.install(level="INFO", loggers="*")
         log()
 
@@ -555,18 +491,14 @@ def test_a_configuration_of_logging_that_takes_long_does_not_hold_a_stop_up(
         handlers = {"logship": {"()": "logship.installed_handler"}, "waiting": {"()": Waiting}}
         root = {"handlers": ["logship", "waiting"], "level": "INFO"}
         logging.config.dictConfig({"version": 1, "handlers": handlers, "root": root})
-    """)
-    ended = program.stopped(returncode=-signal.SIGTERM)
-    sidecar.output.verdict(ended).assert_all_delivered()
+    """).stopped(returncode=-signal.SIGTERM).verdict.assert_all_delivered()
 
 
 def test_a_file_of_levels_on_a_file_system_that_hangs_holds_up_neither_forks_nor_loggers(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     """Both need the lock of `logging`."""
     ended = programs.start("""
-        import logging, os, pathlib, threading
-        import logship
         logship.install(level="INFO", levels_file="levels")
         log()
         stat, is_asked = pathlib.Path.stat, threading.Event()
@@ -593,16 +525,15 @@ def test_a_file_of_levels_on_a_file_system_that_hangs_holds_up_neither_forks_nor
         pathlib.Path.stat = stat
     """).end()
     assert ended.progress == ("waits False",)
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 def test_loggers_and_handlers_that_raise_end_no_watchdog(
-    programs: Programs, sidecar: Sidecar, tmp_path: Path
+    programs: Programs, tmp_path: Path
 ) -> None:
     (tmp_path / "levels").write_text("application=DEBUG")
     program = programs.start(
         """
-        import logging, threading
         class Odd(logging.Logger):
             def setLevel(self, level):
                 raise LookupError("no levels here")
@@ -621,16 +552,11 @@ def test_loggers_and_handlers_that_raise_end_no_watchdog(
         environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels")},
     )
     program.until_true(lambda: "a look at the loggers" in program.stderr, "the error")
-    ended = program.finish("end")
-    sidecar.output.verdict(ended).assert_all_delivered()
+    program.finish("end").verdict.assert_all_delivered()
 
 
-def test_uncaught_exceptions_have_the_fields_of_a_log_call(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_uncaught_exceptions_have_the_fields_of_a_log_call(programs: Programs) -> None:
     ended = programs.start("""
-        import threading
-        import logship
         logship.install(severity_key="severity_number")
         log()
 
@@ -644,7 +570,7 @@ def test_uncaught_exceptions_have_the_fields_of_a_log_call(
     """).end(returncode=1)
     told = [
         line["record"]
-        for line in sidecar.output.verdict(ended).lines
+        for line in ended.verdict.lines
         if line["record"].get("logger") == "logship.uncaught"
     ]
     assert [each["message"] for each in told] == ["uncaught LookupError: 100% gone"] * 2
@@ -654,11 +580,9 @@ def test_uncaught_exceptions_have_the_fields_of_a_log_call(
 
 
 def test_no_removal_is_told_where_a_named_logger_brings_the_handler_back(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     ended = programs.start("""
-        import logging
-        import logship
         logging.getLogger("shop")
         logship.install(level="INFO", loggers="shop")
         root, handler = logging.getLogger(), logship.installed_handler()
@@ -671,15 +595,11 @@ def test_no_removal_is_told_where_a_named_logger_brings_the_handler_back(
         log()
     """).end(returncode=0)
     assert ended.warnings == []
-    sidecar.output.verdict(ended).assert_delivered_once()
+    ended.verdict.assert_delivered_once()
 
 
-def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    ended = programs.start("""
-        import logging
-        import logship
+def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(programs: Programs) -> None:
+    programs.start("""
         logging.getLogger("early").propagate = False
         logship.install(level="INFO", loggers="early,late")
         log(logger="early.child")
@@ -690,8 +610,7 @@ def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
             assert time.monotonic() < ends
             time.sleep(0.01)
         log(logger="late")
-    """).end(returncode=0)
-    sidecar.output.verdict(ended).assert_delivered_once()
+    """).end(returncode=0).verdict.assert_delivered_once()
 
 
 @pytest.mark.parametrize(
@@ -703,11 +622,9 @@ def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
     ],
 )
 def test_other_calls_of_basic_config_are_not_told(
-    programs: Programs, sidecar: Sidecar, before: str, options: str
+    programs: Programs, before: str, options: str
 ) -> None:
     ended = programs.start(f"""
-        import logging
-        import logship
         {before or "pass"}
         logship.install()
         logging.basicConfig({options})

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
 
 IN_A_SUBINTERPRETER = """
@@ -28,12 +27,7 @@ IN_A_SUBINTERPRETER = """
 
 
 @pytest.mark.parametrize(
-    "call",
-    [
-        "logship.install()",
-        "logship.BackgroundClient()",
-        "logship.Client()",
-    ],
+    "call", ["logship.install()", "logship.BackgroundClient()", "logship.Client()"]
 )
 def test_a_subinterpreter_is_refused_before_anything_starts(programs: Programs, call: str) -> None:
     """The process would abort at the subinterpreter's end, because of our threads."""
@@ -59,7 +53,7 @@ def test_a_subinterpreter_is_refused_before_anything_starts(programs: Programs, 
     assert ended.progress == ("destroyed",)
 
 
-def test_logships_threads_start_in_an_empty_context(programs: Programs, sidecar: Sidecar) -> None:
+def test_logships_threads_start_in_an_empty_context(programs: Programs) -> None:
     """Since 3.14 a thread may inherit its starter's, and keep a request's objects alive."""
     ended = programs.start(
         """
@@ -86,4 +80,4 @@ def test_logships_threads_start_in_an_empty_context(programs: Programs, sidecar:
         python=("-X", "thread_inherit_context=1"),
     ).end(returncode=0)
     assert ended.stdout == "gone\n"
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.process.conftest import Launch, Sidecar
+from tests.process.conftest import Launch
 from tests.support.programs import Programs, let_pass
 from tests.support.programs_gate import Gate
 
 
-def test_sigint_raises_keyboard_interrupt_and_drains(launch: Launch, sidecar: Sidecar) -> None:
-    program = launch.start("""
-        import logship
+def test_sigint_raises_keyboard_interrupt_and_drains(launch: Launch) -> None:
+    ended = launch.start("""
         logship.install(level="INFO")
         try:
             log("before")
@@ -20,12 +19,11 @@ def test_sigint_raises_keyboard_interrupt_and_drains(launch: Launch, sidecar: Si
             forever()
         finally:
             log("in finally")
-    """)
-    ended = program.stopped(signal.SIGINT)
+    """).stopped(signal.SIGINT)
     assert ended.returncode in launch.statuses_of_sigint
     assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
     assert ended.stderr.count("Traceback") == 1
-    sidecar.output.verdict(ended).assert_all_delivered(2)
+    ended.verdict.assert_all_delivered(2)
 
 
 def test_a_sidecar_that_ends_at_the_same_ctrl_c_does_not_change_the_exit_code(
@@ -33,8 +31,6 @@ def test_a_sidecar_that_ends_at_the_same_ctrl_c_does_not_change_the_exit_code(
 ) -> None:
     """The first attempt to connect that fails comes while the exit hook drains."""
     ended = programs.start("""
-        import atexit, socket
-        import logship
         server = socket.create_server(("127.0.0.1", 0))
         endpoint = "tcp://127.0.0.1:%d" % server.getsockname()[1]
         logship.install(level="INFO", endpoints=endpoint, exit_stall_seconds=0.5)
@@ -48,13 +44,11 @@ def test_a_sidecar_that_ends_at_the_same_ctrl_c_does_not_change_the_exit_code(
 
 
 def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate
+    launch: Launch, black_hole: Gate
 ) -> None:
     terminal, stdin = os.openpty()  # a person sits before it, so no clock runs
     program = launch.start(
         """
-        import atexit
-        import logship
         logship.install(level="INFO")
         atexit.register(progress, "exiting")
         log()
@@ -74,19 +68,15 @@ def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130
     os.close(terminal)
     assert ended.returncode == 130
     assert len(ended.reports) == 1
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     verdict.assert_nothing_lost()
     assert {*ended.ledger} <= {*verdict.spilled}
 
 
-def test_sigint_starts_the_clock_where_no_person_sits(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate
-) -> None:
+def test_sigint_starts_the_clock_where_no_person_sits(launch: Launch, black_hole: Gate) -> None:
     """Some images have STOPSIGNAL SIGINT. The program is not ended: Python's handler is one."""
     program = launch.start(
         """
-        import sys
-        import logship
         logship.install(level="INFO")
         log()
         ready()
@@ -106,12 +96,11 @@ def test_sigint_starts_the_clock_where_no_person_sits(
     assert program.is_alive
     ended = program.finish("end", returncode=6)
     assert [report["reason"] for report in ended.reports] == ["SIGINT"]
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    ended.verdict.assert_nothing_lost()
 
 
-def test_sigterm_after_sigint_ends_the_program(launch: Launch, sidecar: Sidecar) -> None:
+def test_sigterm_after_sigint_ends_the_program(launch: Launch) -> None:
     program = launch.start("""
-        import logship
         logship.install(level="INFO")
         log()
         ready()
@@ -125,17 +114,14 @@ def test_sigterm_after_sigint_ends_the_program(launch: Launch, sidecar: Sidecar)
     program.stop(signal.SIGINT)
     program.until("caught")
     program.signal(signal.SIGTERM)
-    ended = program.end(returncode=launch.status_of_sigterm)
-    sidecar.output.verdict(ended).assert_all_delivered()
+    program.end(returncode=launch.status_of_sigterm).verdict.assert_all_delivered()
 
 
 def test_sigint_with_sigterm_while_the_exit_hook_drains_has_the_deadline_of_the_stop(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
+    programs: Programs, black_hole: Gate
 ) -> None:
     program = programs.start(
         """
-        import atexit
-        import logship
         logship.install(level="INFO")
         atexit.register(ready)
         log()
@@ -151,4 +137,4 @@ def test_sigint_with_sigterm_while_the_exit_hook_drains_has_the_deadline_of_the_
     program.signal(signal.SIGKILL)
     ended = program.end()
     assert ended.returncode in {128 + signal.SIGINT, -signal.SIGTERM}
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    ended.verdict.assert_nothing_lost()

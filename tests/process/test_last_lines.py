@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs, let_pass
 
 LOOP_AND_THREADS = """
-    import asyncio, threading
-    import logship
-
     async def log_on_a_loop():
         while True:
-            for _ in range(50):
-                log("x" * 60)
+            log("x" * 60, times=50)
             await asyncio.sleep(0)
 
     def log_in_a_thread():
@@ -41,7 +36,7 @@ LOOP_AND_THREADS = """
 
 @pytest.mark.parametrize("last", ["forever()", "__import__('time').sleep(0.2)"])
 def test_threads_and_an_event_loop_that_log_to_the_end_lose_nothing(
-    programs: Programs, sidecar: Sidecar, last: str
+    programs: Programs, last: str
 ) -> None:
     """The interpreter freezes them wherever they are: a line whose call has returned is out."""
     for _ in range(4):
@@ -53,4 +48,4 @@ def test_threads_and_an_event_loop_that_log_to_the_end_lose_nothing(
         ended = program.end()
         if last != "forever()":  # else their calls do not return
             assert ended.refused, "threads logged behind the client's end"
-        sidecar.output.verdict(ended).assert_nothing_lost()
+        ended.verdict.assert_nothing_lost()

@@ -8,7 +8,6 @@ from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
 
 HOOK = """
-    import atexit, logging, os
     parent = os.getpid()
     atexit.register(lambda: logging.getLogger().warning("late") if {condition} else None)
     import logship
@@ -16,7 +15,6 @@ HOOK = """
     {then}
 """
 DESTRUCTOR = """
-    import logging, logship
     logship.install(console=False)
     class Late:
         def __del__(self, log=logging.getLogger()):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import REPOSITORY
 
 PROGRAM = "import logging, logship; logship.install(); logging.warning('hi')"
@@ -28,15 +29,11 @@ def packages(tmp_path: Path) -> Path:
 def run(packages: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(packages)}
     environ |= {"LOGSHIP_ENDPOINTS": "tcp://127.0.0.1:1", "LOGSHIP_EXIT_STALL_SECONDS": "0.1"}
-    command = [sys.executable, *words]
-    return subprocess.run(
-        command, env=environ, cwd=packages, capture_output=True, text=True, check=False
-    )
+    return ran(sys.executable, *words, code=None, env=environ, cwd=packages)
 
 
 def doctor_of(packages: Path) -> dict[str, str]:
-    main = "from logship._cli import main; main()"
-    told = run(packages, "-c", main, "doctor", "--json", "--no-send", "--wait", "0.1")
+    told = run(packages, *LOGSHIP[1:], "doctor", "--json", "--no-send", "--wait", "0.1")
     checks = json.loads(told.stdout)["checks"]
     return {each["check"]: each["outcome"] for each in checks}
 

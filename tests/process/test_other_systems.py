@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Sidecar
+from tests.support.commands import ran
 from tests.support.other_systems import MODULES, NAMES, SIGBREAK
 from tests.support.programs import REPOSITORY, Ended, Programs
 from tests.support.programs_gate import Gate
@@ -23,10 +23,7 @@ from tests.support.receiver_process import ReceiverProcess
 
 pytestmark = [
     pytest.mark.any_python,
-    pytest.mark.skipif(
-        sys.version_info >= (3, 14),
-        reason="asyncio asks for modules of Windows",
-    ),
+    pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio asks for modules of Windows"),
 ]
 
 SERVED = re.compile(r"logship: metrics are served on (\S+)\n")
@@ -44,32 +41,27 @@ def command(programs: Programs, system: str, *words: str, **environ: str) -> End
 
 
 @pytest.mark.parametrize("system", NAMES)
-def test_install_ships_and_drains_at_the_exit(
-    programs: Programs, sidecar: Sidecar, system: str
-) -> None:
+def test_install_ships_and_drains_at_the_exit(programs: Programs, system: str) -> None:
     ended = programs.start(
         """
-        import logship
         logship.install(level="INFO")
-        for _ in range(100):
-            log()
+        log(times=100)
         """,
         python=on(system),
     ).end()
     assert (ended.returncode, ended.stderr) == (0, "")
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize(
     ("signum", "statuses"), [(signal.SIGINT, (-2, 130)), (SIGBREAK, (128 + SIGBREAK,))]
 )
 def test_a_stop_on_windows_drains(
-    programs: Programs, sidecar: Sidecar, signum: int, statuses: tuple[int, ...]
+    programs: Programs, signum: int, statuses: tuple[int, ...]
 ) -> None:
     """Ctrl-C raises KeyboardInterrupt; at Ctrl-Break, as at other stops, the process ends."""
-    program = programs.start(
+    ended = programs.start(
         """
-        import logship
         logship.install(level="INFO")
         log()
         ready()
@@ -80,10 +72,9 @@ def test_a_stop_on_windows_drains(
             raise
         """,
         python=on("win32"),
-    )
-    ended = program.stopped(signum)
+    ).stopped(signum)
     assert ended.returncode in statuses
-    sidecar.output.verdict(ended).assert_all_delivered(1 + (signum == signal.SIGINT))
+    ended.verdict.assert_all_delivered(1 + (signum == signal.SIGINT))
 
 
 def test_clients_the_test_kit_and_an_endpoint_of_metrics_work_on_windows(
@@ -91,8 +82,6 @@ def test_clients_the_test_kit_and_an_endpoint_of_metrics_work_on_windows(
 ) -> None:
     program = programs.start(
         """
-        import asyncio
-        import logship
         from logship.metrics import LogshipCollector
         from logship.testing import MemoryTransport, Sidecar, SocketSidecar
 
@@ -135,8 +124,6 @@ def test_clients_the_test_kit_and_an_endpoint_of_metrics_work_on_windows(
 def test_a_setting_that_windows_has_no_means_for_is_refused_at_install(programs: Programs) -> None:
     ended = programs.start(
         """
-        import logging, threading
-        import logship
         for settings in (
             {"spool_dir": "spool"}, {"metrics_dir": "numbers"}, {"endpoints": "unix:///run/s"}
         ):
@@ -163,13 +150,8 @@ def test_commands_work_on_windows(programs: Programs, tmp_path: Path) -> None:
     python, out = [sys.executable, *on("win32")], tmp_path / "out.jsonl"
     (tmp_path / "compose.yml").write_text("services: {web: {image: web}}\n")
     with ReceiverProcess.start(out, command=[*python, "logship", "receive"]) as receiver:
-        piped = subprocess.run(
-            [*python, "logship", "pipe"],
-            input=b"one\ntwo\n",
-            env={"PYTHONPATH": str(REPOSITORY), "LOGSHIP_ENDPOINTS": receiver.endpoint},
-            check=False,
-        )
-        assert piped.returncode == 0
+        environ = {"PYTHONPATH": str(REPOSITORY), "LOGSHIP_ENDPOINTS": receiver.endpoint}
+        ran(*python, "logship", "pipe", input="one\ntwo\n", env=environ)
         examined = command(programs, "win32", "doctor", LOGSHIP_ENDPOINTS=receiver.endpoint)
         assert receiver.terminate() == 0
     assert (examined.returncode, examined.stderr) == (0, "")
@@ -211,15 +193,13 @@ def test_a_command_that_is_impossible_says_so(
 
 
 def test_the_spool_and_the_pages_of_metrics_work_on_macos(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate, tmp_path: Path
+    programs: Programs, black_hole: Gate, tmp_path: Path
 ) -> None:
     spool = tmp_path / "spool"
     program = programs.start(
         """
-        import logship
         logship.install(level="INFO", metrics_port=0)
-        for _ in range(100):
-            log()
+        log(times=100)
         ready()
         forever()
         """,
@@ -235,7 +215,7 @@ def test_the_spool_and_the_pages_of_metrics_work_on_macos(
     assert [*spool.glob("metrics/page-*")]
     recovered = command(programs, "darwin", "recover", "--spool", str(spool))
     assert recovered.returncode == 0
-    sidecar.output.verdict(ended).assert_all_delivered(100)
+    ended.verdict.assert_all_delivered(100)
 
 
 @pytest.mark.proof
@@ -264,11 +244,5 @@ _MISSING = re.compile(r'has no attribute "(\w+)"')
 def mypy(system: str, path: str) -> list[str]:
     """Return what mypy says of a path for another system and the oldest Python."""
     options = ("--no-incremental", "--python-version", "3.11", "--platform", system)
-    ended = subprocess.run(
-        [sys.executable, "-m", "mypy", *options, path],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return ended.stdout.splitlines()
+    words = (sys.executable, "-m", "mypy", *options, path)
+    return ran(*words, code=None, cwd=REPOSITORY, timeout=600).stdout.splitlines()

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Launch, Sidecar
+from tests.process.conftest import Launch
 from tests.support.programs import Programs
 from tests.support.programs_judge import Verdict
 
 BREAKS = """
-    import pkgutil
     import logship
 
     def break_down(name, sound):
@@ -31,12 +30,9 @@ BREAKS = """
 
         setattr(owner, name, method)
 """
-
 LOGS = """
-    for _ in range(150):
-        log("x" * 200)
+    log("x" * 200, times=150)
 """
-
 ENVIRON = {
     "LOGSHIP_CHUNK_BYTES_MAX": "4096",
     "LOGSHIP_EXIT_STALL_SECONDS": "0.5",
@@ -67,7 +63,7 @@ def assert_told(verdict: Verdict) -> None:
     ],
 )
 def test_records_that_a_bug_keeps_from_being_numbered_are_told(
-    programs: Programs, sidecar: Sidecar, tmp_path: Path, storage: str, step: str
+    programs: Programs, tmp_path: Path, storage: str, step: str
 ) -> None:
     spool = {"LOGSHIP_SPOOL_DIR": str(tmp_path)} if "spool" in storage else {}
     ended = programs.start(
@@ -78,13 +74,13 @@ def test_records_that_a_bug_keeps_from_being_numbered_are_told(
         environ={**ENVIRON, **spool},
     ).end(returncode=0)
     assert len(ended.ledger) == 150
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     assert_told(verdict)
     assert len(verdict.delivered) > 0
 
 
 def test_a_step_of_a_change_that_always_fails_stops_delivery_and_is_told(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs,
 ) -> None:
     ended = programs.start(
         BREAKS,
@@ -93,14 +89,12 @@ def test_a_step_of_a_change_that_always_fails_stops_delivery_and_is_told(
         LOGS,
         environ=ENVIRON,
     ).end(returncode=0)
-    assert_told(sidecar.output.verdict(ended))
+    assert_told(ended.verdict)
 
 
-def test_the_deadline_finds_records_that_could_not_be_numbered(
-    launch: Launch, sidecar: Sidecar
-) -> None:
+def test_the_deadline_finds_records_that_could_not_be_numbered(launch: Launch) -> None:
     """The main thread is in no state to end anything: the watchdog tells of them."""
-    program = launch.start(
+    ended = launch.start(
         BREAKS,
         "break_down('logship._buffer.chunk.MemoryStorage.open_chunk', 3)",
         "logship.install(level='INFO')",
@@ -110,18 +104,15 @@ def test_the_deadline_finds_records_that_could_not_be_numbered(
         forever()
         """,
         environ=ENVIRON,
-    )
-    ended = program.stopped(returncode=launch.status_of_sigterm)
-    assert_told(sidecar.output.verdict(ended))
+    ).stopped(returncode=launch.status_of_sigterm)
+    assert_told(ended.verdict)
 
 
-def test_a_client_on_an_event_loop_tells_of_them_too(programs: Programs, sidecar: Sidecar) -> None:
+def test_a_client_on_an_event_loop_tells_of_them_too(programs: Programs) -> None:
     ended = programs.start(
         BREAKS,
         "break_down('logship._buffer.chunk.MemoryStorage.open_chunk', 3)",
         """
-        import asyncio
-
         async def main():
             async with logship.Client() as client:
                 for _ in range(150):
@@ -132,12 +123,10 @@ def test_a_client_on_an_event_loop_tells_of_them_too(programs: Programs, sidecar
         """,
         environ=ENVIRON,
     ).end(returncode=0)
-    assert_told(sidecar.output.verdict(ended))
+    assert_told(ended.verdict)
 
 
-def test_a_client_that_is_not_closed_tells_of_them_at_exit(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_a_client_that_is_not_closed_tells_of_them_at_exit(programs: Programs) -> None:
     """Nothing of it is in a chunk."""
     ended = programs.start(
         BREAKS,
@@ -149,13 +138,11 @@ def test_a_client_that_is_not_closed_tells_of_them_at_exit(
         """,
         environ=ENVIRON,
     ).end(returncode=0)
-    assert_told(sidecar.output.verdict(ended))
+    assert_told(ended.verdict)
 
 
-def test_a_client_whose_end_fails_does_not_keep_the_others_from_theirs(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    ended = programs.start(
+def test_a_client_whose_end_fails_does_not_keep_the_others_from_theirs(programs: Programs) -> None:
+    programs.start(
         BREAKS,
         """
         clients = [logship.BackgroundClient() for _ in range(8)]
@@ -165,5 +152,4 @@ def test_a_client_whose_end_fails_does_not_keep_the_others_from_theirs(
             emit_marker(client)
         """,
         environ={**ENVIRON, "LOGSHIP_LINGER_SECONDS": "60"},
-    ).end()
-    sidecar.output.verdict(ended).assert_all_delivered(4)
+    ).end().verdict.assert_all_delivered(4)

@@ -15,7 +15,6 @@ import pytest
 
 from logship._settings.lists import DEFAULT_STOP_SIGNALS
 from logship._signal_names import signal_name
-from tests.process.conftest import Sidecar
 from tests.support.programs import Ended, Program, Programs, let_pass
 from tests.support.programs_gate import Gate
 
@@ -40,15 +39,13 @@ LIFE = """
     progress("installed")
     try:
         for _ in range({rounds}):
-            for _ in range(30):
-                log("x" * 400)
+            log("x" * 400, times=30)
             progress("idle")
             time.sleep(0.05)
         progress("ending")
     finally:
         log("last words")
 """
-
 Strike = Callable[[], None]
 
 MOMENTS = ("start", "first connect", "burst", "idle", "reconnect", "drain")
@@ -70,7 +67,7 @@ MOMENTS = ("start", "first connect", "burst", "idle", "reconnect", "drain")
     ],
 )
 def test_a_stop_signal_at_a_random_moment_loses_nothing(
-    programs: Programs, sidecar: Sidecar, gate: Gate, signum: int, number: int
+    programs: Programs, gate: Gate, signum: int, number: int
 ) -> None:
     moment = MOMENTS[number % len(MOMENTS)]
     dice = random.Random(f"{SEED} {number}")
@@ -85,7 +82,7 @@ def test_a_stop_signal_at_a_random_moment_loses_nothing(
     STRIKES[moment](lambda: program.process.send_signal(signum), program, gate, dice)
     ended = program.end()
     _assert_right_end(ended, moment, signum)
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    ended.verdict.assert_nothing_lost()
 
 
 def _assert_right_end(ended: Ended, moment: str, signum: int) -> None:

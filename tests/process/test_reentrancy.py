@@ -11,7 +11,6 @@ import logging
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
 
 nested_calls_arrive = pytest.mark.skipif(
@@ -80,13 +79,11 @@ STORM = """
             if number % 50 == 0:
                 os.kill(os.getpid(), signal.SIGUSR1)
 """
-
 ONE_THREAD = """
     storm()
     work(2000)
     sys.exit(5)
 """
-
 TWO_THREADS = """
     threads = [threading.Thread(target=work, args=(700,)) for _ in range(2)]
     storm()
@@ -97,7 +94,6 @@ TWO_THREADS = """
         thread.join()
     sys.exit(5)
 """
-
 RUNS = [
     pytest.param(
         ONE_THREAD if number % 2 == 0 else TWO_THREADS,
@@ -110,27 +106,21 @@ RUNS = [
 
 @nested_calls_arrive
 @pytest.mark.parametrize("work", RUNS)
-def test_a_storm_of_signals_and_del_loses_nothing(
-    programs: Programs, sidecar: Sidecar, work: str
-) -> None:
+def test_a_storm_of_signals_and_del_loses_nothing(programs: Programs, work: str) -> None:
     ended = programs.start(STORM, work).end()
     assert ended.returncode == 5, ended.stderr[-3000:]
     assert "Traceback" not in ended.stderr
     assert len(ended.ledger) > 3000
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    ended.verdict.assert_nothing_lost()
 
 
-def test_a_del_may_take_a_lock_that_is_held_while_logging(
-    programs: Programs, sidecar: Sidecar
-) -> None:
+def test_a_del_may_take_a_lock_that_is_held_while_logging(programs: Programs) -> None:
     """GC runs it in any thread, the shipper's too, which must not hold a lock of ours then.
 
     Otherwise that thread waits for the application's lock and the application for the shipper's;
     `logging` has such a lock itself, for a moment, in `getLogger`.
     """
     ended = programs.start("""
-        import gc, sys, threading
-        import logship
         sys.setswitchinterval(1e-6)
         logship.install(level="INFO", linger_seconds=0.0, chunk_bytes_max=1024)
         lock = threading.RLock()
@@ -150,4 +140,4 @@ def test_a_del_may_take_a_lock_that_is_held_while_logging(
                 log()
     """).end(seconds_max=30)
     assert ended.returncode == 0
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()

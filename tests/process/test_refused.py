@@ -22,33 +22,28 @@ from click.testing import CliRunner
 from logship._cli import main
 from tests.metrics.reading import metrics_in
 from tests.process.conftest import Sidecar
-from tests.run.conftest import LOGSHIP
+from tests.support.commands import LOGSHIP
 from tests.support.programs import Ended, Program, Programs, json_lines
 from tests.support.programs_gate import Gate
 
 SLOW_BYTES_PER_SECOND = 20_000
 
 LOGS_ON_AFTER_ITS_REPORT = """
-    import signal, sys, time
     stop = []
     signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
     import logship
     client = logship.install(level="INFO", console=False)
-    for _ in range(100):
-        log("x" * 400)
+    log("x" * 400, times=100)
     ready()
     while not stop:
         time.sleep(0.02)
     while client.report is None:
         log("x" * 400)
         time.sleep(0.0005)
-    for _ in range(50):
-        log("after the report")
+    log("after the report", times=50)
     sys.exit(143)
 """
-
 EMITS_ON_AFTER_ITS_REPORT = """
-    import logship
     client = logship.BackgroundClient()
 
     def emit():
@@ -65,7 +60,6 @@ EMITS_ON_AFTER_ITS_REPORT = """
         emit()
     ready()
 """
-
 MOODS: dict[str, Callable[[Gate], None]] = {
     "healthy": Gate.open,
     "slow": lambda gate: gate.slow(SLOW_BYTES_PER_SECOND),
@@ -167,9 +161,8 @@ def test_all_agree_on_what_a_logging_call_could_not_ship(
     start: Callable[..., Program], sidecar: Sidecar, tmp_path: Path, mood: str, spool: bool
 ) -> None:
     environ = {"LOGSHIP_SPOOL_DIR": str(tmp_path / "spool")} if spool else {}
-    program = start(LOGS_ON_AFTER_ITS_REPORT, mood, **environ)
-    ended = program.stopped(returncode=143)
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    ended = start(LOGS_ON_AFTER_ITS_REPORT, mood, **environ).stopped(returncode=143)
+    ended.verdict.assert_nothing_lost()
     accounts = Accounts(ended, tmp_path, sidecar.output.path)
     untold = len(ended.refused)
     assert untold >= 50
@@ -202,7 +195,7 @@ def test_all_agree_on_the_lines_of_a_command_under_run(
 ) -> None:
     MOODS[mood](gate)
     lines = "import application as a; [print(a.new_marker(), 'x' * 400) for _ in range(300)]"
-    program = programs.start_command(
+    ended = programs.start_command(
         [*LOGSHIP, "run", "--", sys.executable, "-c", lines],
         environ={
             "LOGSHIP_ENDPOINTS": gate.endpoint,
@@ -210,8 +203,7 @@ def test_all_agree_on_the_lines_of_a_command_under_run(
             "LOGSHIP_METRICS_DIR": str(tmp_path / "pages"),
             "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "1",
         },
-    )
-    ended = program.end()
+    ).end()
     accounts = Accounts(ended, tmp_path, sidecar.output.path)
     accounts.assert_accepted(300)
     accounts.assert_refused(untold=0, told=0)
@@ -221,9 +213,8 @@ def test_a_line_that_is_refused_behind_all_reports_counts_itself(
     start: Callable[..., Program], sidecar: Sidecar, tmp_path: Path
 ) -> None:
     """An exit hook that was registered before logship's runs after it: no correction can follow."""
-    program = start(
+    ended = start(
         """
-        import atexit
         atexit.register(lambda: [log("late") for _ in range(5)])
         import logship
         logship.install(level="INFO", console=False)
@@ -231,8 +222,7 @@ def test_a_line_that_is_refused_behind_all_reports_counts_itself(
         ready()
         """,
         "healthy",
-    )
-    ended = program.end()
+    ).end()
     accounts = Accounts(ended, tmp_path, sidecar.output.path)
     assert accounts.last_report["refused"] == 0
     (refusals,) = accounts.audit("--expect")["refusals"]
@@ -245,7 +235,6 @@ def test_a_process_that_logship_ends_has_a_final_report(
 ) -> None:
     program = start(
         """
-        import logship
         logship.install(level="INFO", console=False)
         ready()
         while True:

@@ -10,23 +10,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.process.conftest import Launch, Sidecar
+from tests.process.conftest import Launch
 from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
 from tests.support.programs_judge import numbers_of
 
 LOGS_200_AND_WAITS = """
-    import logship
     logship.install(level="INFO")
-    for _ in range(200):
-        log("x" * 400)
+    log("x" * 400, times=200)
     ready()
     forever()
 """
 
 
 def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate
+    launch: Launch, black_hole: Gate
 ) -> None:
     """Nothing acked for a fifth of 20 s: all is on stderr, and the program still tries."""
     program = launch.start(
@@ -40,7 +38,7 @@ def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
     assert program.is_alive
     black_hole.open()
     ended = program.end(returncode=launch.status_of_sigterm)
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     verdict.assert_nothing_lost()
     assert len(verdict.delivered) == 200
     assert len(verdict.spilled) == 200
@@ -48,7 +46,6 @@ def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
 
 
 LOGS_TO_ITS_LAST_BREATH = """
-    import signal, sys, threading, time
     stop = []
     signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
     import logship
@@ -79,21 +76,20 @@ LOGS_TO_ITS_LAST_BREATH = """
 )
 @pytest.mark.parametrize("mood", ["shut", "silent"])
 def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
-    programs: Programs, sidecar: Sidecar, gate: Gate, mood: str, buffer_bytes_max: int
+    programs: Programs, gate: Gate, mood: str, buffer_bytes_max: int
 ) -> None:
     """Four threads log as fast as they can, without a sidecar: no record is lost."""
     if mood == "silent":
         gate.silence()
-    program = programs.start(
+    ended = programs.start(
         LOGS_TO_ITS_LAST_BREATH,
         endpoint=gate.endpoint,
         environ={
             "LOGSHIP_STOP_TIMEOUT_SECONDS": "6",
             "LOGSHIP_BUFFER_BYTES_MAX": str(buffer_bytes_max),
         },
-    )
-    ended = program.stopped(returncode=143)
-    verdict = sidecar.output.verdict(ended)
+    ).stopped(returncode=143)
+    verdict = ended.verdict
     verdict.assert_nothing_lost()
     assert verdict.missing == [], "nor is anything only named"
     (report,) = ended.reports
@@ -103,15 +99,13 @@ def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
 
 @pytest.mark.parametrize("mood", ["shut", "silent"])
 def test_a_program_that_logs_on_while_no_sidecar_takes_it_dies_in_time(
-    launch: Launch, sidecar: Sidecar, gate: Gate, mood: str
+    launch: Launch, gate: Gate, mood: str
 ) -> None:
     """It has no handler for SIGTERM. What it logs after intake has closed never returns."""
     if mood == "silent":
         gate.silence()
     program = launch.start(
         """
-        import threading
-        import logship
         logship.install(level="INFO")
 
         def work():
@@ -130,23 +124,21 @@ def test_a_program_that_logs_on_while_no_sidecar_takes_it_dies_in_time(
     ended = program.end(seconds_max=8.0)
     assert ended.returncode == launch.status_of_sigterm
     assert ended.refused == []
-    sidecar.output.verdict(ended).assert_nothing_lost()
+    ended.verdict.assert_nothing_lost()
     (report,) = ended.reports
     assert report["unacked"] == 0
 
 
 def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_too(
-    programs: Programs, sidecar: Sidecar, gate: Gate
+    programs: Programs, gate: Gate
 ) -> None:
     """The spill does not close intake: records from before and after its beginning arrive."""
     program = programs.start(
         """
-        import signal, sys
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
         import logship
         client = logship.install(level="INFO", buffer_bytes_max=1 << 26)
-        for _ in range(1500):
-            log("x" * 20_000)
+        log("x" * 20_000, times=1500)
         ready()
         try:
             forever()
@@ -163,27 +155,22 @@ def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_
     gate.open()
     ended = program.finish("the sidecar", returncode=143)
     assert "open" in ended.progress
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     verdict.assert_all_delivered()
     assert verdict.spilled
     assert ended.reports == [], f"all was acked: {ended.stderr[-1500:]}"
 
 
-def test_the_report_names_exactly_the_records_that_are_missing(
-    launch: Launch, sidecar: Sidecar, gate: Gate
-) -> None:
+def test_the_report_names_exactly_the_records_that_are_missing(launch: Launch, gate: Gate) -> None:
     gate.open()
     program = launch.start(
         """
-        import logship
         client = logship.install(level="INFO")
-        for _ in range(50):
-            log("acked")
+        log("acked", times=50)
         assert client.flush(timeout=30).all_acked
         progress("flushed")
         wait_for("silence")
-        for _ in range(70):
-            log("not acked")
+        log("not acked", times=70)
         ready()
         forever()
         """,
@@ -194,7 +181,7 @@ def test_the_report_names_exactly_the_records_that_are_missing(
     gate.silence()
     program.let_go("silence")
     ended = program.stopped(returncode=launch.status_of_sigterm)
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     verdict.assert_nothing_lost()
     assert set(verdict.spilled) == set(ended.ledger[50:])
     (report,) = ended.reports
@@ -214,7 +201,6 @@ def test_stderr_closed_is_not_waited_for_nor_mistaken_for_another_file(
     """The ledger gets descriptor 2 here: a spill into "stderr" would be written into it."""
     program = programs.start(
         """
-        import os
         import application
         assert application.LEDGER == 2 or application.PROGRESS == 2
         """,
@@ -254,13 +240,12 @@ def test_a_stalled_stderr_is_never_waited_for_past_the_deadline(
     programs: Programs, black_hole: Gate, stalled_pipe: tuple[int, int], settings: str
 ) -> None:
     reading, writing = stalled_pipe
-    program = programs.start(
+    programs.start(
         LOGS_200_AND_WAITS.replace('level="INFO"', f'level="INFO"{settings}'),
         stderr=writing,
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
-    )
-    program.stopped(returncode=-signal.SIGTERM)
+    ).stopped(returncode=-signal.SIGTERM)
     # All processes that have an open file share its flags: a shell, the application.
     assert not fcntl.fcntl(writing, fcntl.F_GETFL) & os.O_NONBLOCK
     assert select.select([reading], [], [], 0)[0]
@@ -269,10 +254,8 @@ def test_a_stalled_stderr_is_never_waited_for_past_the_deadline(
 def test_a_stalled_pipe_in_the_place_of_a_regular_file_is_not_waited_for(
     programs: Programs, black_hole: Gate
 ) -> None:
-    program = programs.start(
+    programs.start(
         """
-        import os
-        import logship
         logship.install(level="INFO", exit_drain_seconds_max=2.0)
         log()
         reading, writing = os.pipe()
@@ -285,12 +268,11 @@ def test_a_stalled_pipe_in_the_place_of_a_regular_file_is_not_waited_for(
         os.dup2(writing, 2)
         """,
         endpoint=black_hole.endpoint,
-    )
-    program.end(returncode=0)
+    ).end(returncode=0)
 
 
 def test_a_slow_reader_of_stderr_still_gets_whole_lines(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate, stalled_pipe: tuple[int, int]
+    programs: Programs, black_hole: Gate, stalled_pipe: tuple[int, int]
 ) -> None:
     """The pipe is full when the spill begins; what is read later must parse."""
     reading, writing = stalled_pipe
@@ -313,24 +295,19 @@ def test_a_slow_reader_of_stderr_still_gets_whole_lines(
     black_hole.open()
     program.until_true(lambda: were_read(200) and not program.is_alive, "the end")
     (program.directory / "stderr").write_bytes(taken.lstrip(b"."))
-    ended = program.end()
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 200
+    program.end().verdict.assert_nothing_lost(spilled=200)
 
 
 def test_overflow_while_running_goes_to_stderr_and_is_declared(
-    programs: Programs, sidecar: Sidecar, gate: Gate
+    programs: Programs, gate: Gate
 ) -> None:
     """The buffer is full and the sidecar down: stderr, paced; the rest is dropped and declared."""
     program = programs.start(
         """
-        import logship
         logship.install(level="INFO", buffer_bytes_max=65536, chunk_bytes_max=4096,
                         block_seconds_max=0.0, spill_bytes_per_second_max=16384,
                         backoff_seconds_base=0.05, backoff_seconds_max=0.2)
-        for _ in range(1000):
-            log("x" * 400)
+        log("x" * 400, times=1000)
         progress("logged")
         wait_for("end")
         """,
@@ -340,7 +317,7 @@ def test_overflow_while_running_goes_to_stderr_and_is_declared(
     program.until("logged")
     gate.open()
     ended = program.finish("end")
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     verdict.assert_nothing_lost()
     assert verdict.spilled
     assert verdict.missing  # dropped: more than the pace allowed

@@ -12,7 +12,7 @@ import signal
 
 import pytest
 
-from tests.process.conftest import Launch, Sidecar
+from tests.process.conftest import Launch
 from tests.support.programs import Programs, let_pass
 from tests.support.programs_gate import Gate
 
@@ -20,7 +20,6 @@ REAL_TIME = signal.SIGRTMIN + 3
 LISTED = {"LOGSHIP_STOP_SIGNALS": "USR1, WINCH,SIGRTMIN+3"}
 
 LOGS_AND_WAITS = """
-    import logship
     logship.install(level="INFO", linger_seconds=5.0)
     log()
     ready()
@@ -38,45 +37,39 @@ LOGS_AND_WAITS = """
     ],
 )
 def test_the_default_disposition_delivers_and_dies_by_the_signal(
-    launch: Launch, sidecar: Sidecar, signum: int, environ: dict[str, str]
+    launch: Launch, signum: int, environ: dict[str, str]
 ) -> None:
-    program = launch.start(LOGS_AND_WAITS, environ=environ)
-    ended = program.stopped(signum, returncode=launch.status_of(signum))
+    ended = launch.start(LOGS_AND_WAITS, environ=environ).stopped(
+        signum, returncode=launch.status_of(signum)
+    )
     assert ended.stderr == ""
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered(1)
-    verdict.assert_all_ended()
+    ended.verdict.assert_drained(1)
 
 
 @pytest.mark.parametrize("records", [0, 1])
 def test_a_signal_that_the_kernel_would_ignore_exits_with_its_status(
-    programs: Programs, sidecar: Sidecar, records: int
+    programs: Programs, records: int
 ) -> None:
     """The default action of SIGWINCH ends no process, so it cannot die by it."""
-    program = programs.start(
+    ended = programs.start(
         f"""
-        import logship
         logship.install(level="INFO", linger_seconds=5.0)
-        for _ in range({records}):
-            log()
+        log(times={records})
         ready()
         forever()
         """,
         environ=LISTED,
-    )
-    ended = program.stopped(signal.SIGWINCH, returncode=128 + signal.SIGWINCH)
+    ).stopped(signal.SIGWINCH, returncode=128 + signal.SIGWINCH)
     assert ended.stderr == ""
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize("name", ["SIGQUIT", "SIGHUP"])
 def test_a_program_whose_main_thread_hangs_in_c_dies_by_the_signal(
-    programs: Programs, sidecar: Sidecar, name: str
+    programs: Programs, name: str
 ) -> None:
     """The kernel lets the main thread write the core file, if it may choose the thread."""
-    program = programs.start("""
-        import ctypes
-        import logship
+    programs.start("""
         logship.install(level="INFO", linger_seconds=5.0)
         mutex = ctypes.create_string_buffer(256)  # zeros: an unlocked pthread_mutex_t
         libc = ctypes.CDLL(None)
@@ -84,9 +77,9 @@ def test_a_program_whose_main_thread_hangs_in_c_dies_by_the_signal(
         log()
         ready()
         libc.pthread_mutex_lock(mutex)
-    """)
-    ended = program.stopped(signal.Signals[name], returncode=-signal.Signals[name])
-    sidecar.output.verdict(ended).assert_all_delivered()
+    """).stopped(
+        signal.Signals[name], returncode=-signal.Signals[name]
+    ).verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize(
@@ -98,13 +91,12 @@ def test_a_program_whose_main_thread_hangs_in_c_dies_by_the_signal(
     ],
 )
 def test_trio_stops_as_it_does_without_logship(
-    programs: Programs, sidecar: Sidecar, name: str, receives: bool, status: int
+    programs: Programs, name: str, receives: bool, status: int
 ) -> None:
     if importlib.util.find_spec("trio") is None:
         pytest.skip("not installed: trio")
-    program = programs.start(f"""
+    ended = programs.start(f"""
         import signal, sys, trio
-        import logship
         logship.install(level="INFO", linger_seconds=5.0)
 
         async def main():
@@ -121,10 +113,9 @@ def test_trio_stops_as_it_does_without_logship(
         trio.run(main)
         log("after the loop")
         sys.exit(5)
-    """)
-    ended = program.stopped(signal.Signals[name], returncode=status)
+    """).stopped(signal.Signals[name], returncode=status)
     assert ended.stderr == ""
-    sidecar.output.verdict(ended).assert_all_delivered(3 if receives else 1)
+    ended.verdict.assert_all_delivered(3 if receives else 1)
 
 
 @pytest.mark.parametrize(
@@ -132,13 +123,11 @@ def test_trio_stops_as_it_does_without_logship(
 )
 @pytest.mark.parametrize("name", ["SIGQUIT", "SIGHUP"])
 def test_a_python_function_means_a_stop_only_if_the_signal_is_listed(
-    programs: Programs, sidecar: Sidecar, name: str, listed: str, reason: str
+    programs: Programs, name: str, listed: str, reason: str
 ) -> None:
     """Many programs read their configuration again at SIGHUP, and go on."""
     program = programs.start(
         f"""
-        import signal, sys
-        import logship
         signal.signal(signal.{name}, lambda number, frame: progress("called"))
         logship.install(level="INFO")
         log()
@@ -154,15 +143,13 @@ def test_a_python_function_means_a_stop_only_if_the_signal_is_listed(
     ended = program.finish("end", returncode=6)
     assert ended.progress.count("called") == 1
     assert [report["reason"] for report in ended.reports] == [reason.format(name=name)]
-    sidecar.output.verdict(ended).assert_all_delivered(2)
+    ended.verdict.assert_all_delivered(2)
 
 
 @pytest.mark.parametrize("listed", ["", "TERM,HUP"], ids=["default", "listed"])
-def test_nohup_keeps_sighup_ignored(programs: Programs, sidecar: Sidecar, listed: str) -> None:
+def test_nohup_keeps_sighup_ignored(programs: Programs, listed: str) -> None:
     program = programs.start(
         """
-        import signal, sys
-        import logship
         logship.install(level="INFO")
         log()
         progress(f"ignored {signal.getsignal(signal.SIGHUP) is signal.SIG_IGN}")
@@ -176,11 +163,11 @@ def test_nohup_keeps_sighup_ignored(programs: Programs, sidecar: Sidecar, listed
     program.stop(signal.SIGHUP)
     ended = program.finish("end", returncode=4)
     assert "ignored True" in ended.progress
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
-def test_faulthandler_keeps_its_signal(programs: Programs, sidecar: Sidecar, order: str) -> None:
+def test_faulthandler_keeps_its_signal(programs: Programs, order: str) -> None:
     """It sets its handler in C, and `signal.getsignal` still says that there is none."""
     lines = ["faulthandler.register(signal.SIGQUIT)", "logship.install(level='INFO')"]
     first, second = lines if order == "before" else reversed(lines)
@@ -197,35 +184,25 @@ def test_faulthandler_keeps_its_signal(programs: Programs, sidecar: Sidecar, ord
     """)
     program.stop(signal.SIGQUIT)
     program.until_true(lambda: "most recent call first" in program.stderr, "its dump")
-    ended = program.finish("end", returncode=3)
-    sidecar.output.verdict(ended).assert_all_delivered(2)
+    program.finish("end", returncode=3).verdict.assert_all_delivered(2)
 
 
-def test_a_chained_faulthandler_dumps_and_logship_delivers(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    program = programs.start("""
-        import faulthandler, signal
-        import logship
+def test_a_chained_faulthandler_dumps_and_logship_delivers(programs: Programs) -> None:
+    ended = programs.start("""
         logship.install(level="INFO", linger_seconds=5.0)
         faulthandler.register(signal.SIGQUIT, chain=True)
         log()
         ready()
         forever()
-    """)
-    ended = program.stopped(signal.SIGQUIT)
+    """).stopped(signal.SIGQUIT)
     assert "most recent call first" in ended.stderr
     assert ended.returncode == -signal.SIGQUIT
-    sidecar.output.verdict(ended).assert_all_delivered(1)
+    ended.verdict.assert_all_delivered(1)
 
 
-def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(
-    programs: Programs, sidecar: Sidecar
-) -> None:
-    program = programs.start(
+def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(programs: Programs) -> None:
+    ended = programs.start(
         """
-        import signal, sys
-        import logship
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         logship.install(level="INFO")
         log()
@@ -237,18 +214,15 @@ def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(
             sys.exit(7)
         """,
         environ={"LOGSHIP_REPORT": "1"},
-    )
-    ended = program.stopped(returncode=7)
+    ).stopped(returncode=7)
     assert [report["reason"] for report in ended.reports] == ["SIGTERM"]
-    sidecar.output.verdict(ended).assert_all_delivered(2)
+    ended.verdict.assert_all_delivered(2)
 
 
-def test_the_list_replaces_the_default(programs: Programs, sidecar: Sidecar) -> None:
+def test_the_list_replaces_the_default(programs: Programs) -> None:
     """Also SIGINT, which then starts no clock."""
-    program = programs.start(
+    ended = programs.start(
         """
-        import signal, sys
-        import logship
         logship.install(level="INFO")
         progress(f"default {signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}")
         log()
@@ -259,32 +233,25 @@ def test_the_list_replaces_the_default(programs: Programs, sidecar: Sidecar) -> 
             sys.exit(5)
         """,
         environ={"LOGSHIP_STOP_SIGNALS": "QUIT", "LOGSHIP_REPORT": "1"},
-    )
-    ended = program.stopped(signal.SIGINT, returncode=5)
+    ).stopped(signal.SIGINT, returncode=5)
     assert "default True" in ended.progress
     assert [report["reason"] for report in ended.reports] == ["exit"]
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize(
     ("listed", "spilled"),
-    [
-        pytest.param("QUIT", 20, id="listed"),
-        pytest.param("", 0, id="default"),
-    ],
+    [pytest.param("QUIT", 20, id="listed"), pytest.param("", 0, id="default")],
 )
 def test_a_handler_that_logship_cannot_see_limits_the_exit_hook_if_its_signal_means_a_stop(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate, listed: str, spilled: int
+    programs: Programs, black_hole: Gate, listed: str, spilled: int
 ) -> None:
     """The program may have got the signal long ago. By default SIGQUIT may mean anything."""
     program = programs.start(
         """
-        import _signal, atexit, signal
-        import logship
         logship.install(level="INFO", exit_drain_seconds=0.2)
         _signal.signal(signal.SIGQUIT, lambda number, frame: None)  # as an extension in C may
-        for _ in range(20):
-            log()
+        log(times=20)
         atexit.register(progress, "exiting")
         """,
         endpoint=black_hole.endpoint,
@@ -293,17 +260,12 @@ def test_a_handler_that_logship_cannot_see_limits_the_exit_hook_if_its_signal_me
     program.until("exiting")
     let_pass(1.0)
     black_hole.open()
-    ended = program.end(returncode=0)
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == spilled
+    program.end(returncode=0).verdict.assert_nothing_lost(spilled=spilled)
 
 
-def test_a_forked_child_is_stopped_by_itself(programs: Programs, sidecar: Sidecar) -> None:
+def test_a_forked_child_is_stopped_by_itself(programs: Programs) -> None:
     """Also by a signal that comes in the middle of the fork, before the child's own hooks."""
     ended = programs.start("""
-        import os, signal
-
         def strike_child_early():
             if early:
                 os.kill(os.getpid(), signal.SIGHUP)
@@ -327,15 +289,14 @@ def test_a_forked_child_is_stopped_by_itself(programs: Programs, sidecar: Sideca
         log("in the parent")
     """).end(returncode=0)
     assert ended.progress == ("-1", "-1")
-    sidecar.output.verdict(ended).assert_all_delivered(3)
+    ended.verdict.assert_all_delivered(3)
 
 
-def test_the_terminals_hangup_loses_nothing(programs: Programs, sidecar: Sidecar) -> None:
+def test_the_terminals_hangup_loses_nothing(programs: Programs) -> None:
     """The terminal is gone, and stderr with it, while the records are delivered."""
     terminal, slave = os.openpty()
     program = programs.start(
         """
-        import fcntl, termios
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         """,
         LOGS_AND_WAITS,
@@ -345,5 +306,4 @@ def test_the_terminals_hangup_loses_nothing(programs: Programs, sidecar: Sidecar
     os.close(slave)
     program.until_ready()
     os.close(terminal)
-    ended = program.end(returncode=-signal.SIGHUP)
-    sidecar.output.verdict(ended).assert_all_delivered(1)
+    program.end(returncode=-signal.SIGHUP).verdict.assert_all_delivered(1)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
 from tests.support.servers import ReservedPort
 
 LOG = """
-    import logship
-
     def log(client):
         for _ in range(100):
             emit_marker(client)
@@ -25,13 +22,11 @@ CLIENTS = {
         main()
     """,
     "by a thread": """
-        import threading
         thread = threading.Thread(target=lambda: log(logship.BackgroundClient()))
         thread.start()
         thread.join()
     """,
     "in a cycle": """
-        import gc
         client = logship.BackgroundClient()
         client.itself = client
         log(client)
@@ -40,14 +35,12 @@ CLIENTS = {
     """,
     "on a loop, not entered": "log(logship.Client())",
     "entered and not closed": """
-        import asyncio
         async def main():
             client = await logship.Client().__aenter__()
             log(client)
         asyncio.run(main())
     """,
     "with a close that its loop cancels": """
-        import asyncio
         async def main():
             client = await logship.Client().__aenter__()
             log(client)
@@ -56,7 +49,6 @@ CLIENTS = {
         asyncio.run(main())
     """,
     "with a close that is not awaited to its end": """
-        import asyncio, contextlib
         async def main():
             client = await logship.Client().__aenter__()
             log(client)
@@ -66,7 +58,6 @@ CLIENTS = {
         asyncio.run(main())
     """,
     "with a close in a loop that is stopped": """
-        import asyncio
         loop = asyncio.new_event_loop()
         async def main():
             client = await logship.Client().__aenter__()
@@ -79,7 +70,6 @@ CLIENTS = {
             loop.close()
     """,
     "with a close in a thread that the main thread does not wait for": """
-        import asyncio, threading
         loop = asyncio.new_event_loop()
         threading.Thread(target=loop.run_forever, daemon=True).start()
         async def main():
@@ -93,25 +83,21 @@ CLIENTS = {
 
 @pytest.mark.parametrize("how", CLIENTS)
 def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
-    programs: Programs, sidecar: Sidecar, how: str
+    programs: Programs, how: str
 ) -> None:
     reserved = ReservedPort()
     endpoint = f"tcp://127.0.0.1:{reserved.number}"
     ended = programs.start(
-        LOG,
-        CLIENTS[how],
-        endpoint=endpoint,
-        environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"},
+        LOG, CLIENTS[how], endpoint=endpoint, environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"}
     ).end(returncode=0)
     reserved.close()
-    verdict = sidecar.output.verdict(ended)
+    verdict = ended.verdict
     assert verdict.spilled.total() == 100
     verdict.assert_nothing_lost()
 
 
 def test_an_empty_client_accepts_nothing_after_the_end(programs: Programs) -> None:
     ended = programs.start("""
-        import asyncio, atexit
         from application import progress
         atexit.register(lambda: progress(f"accepted: {client.emit({})}"))
         import logship
@@ -126,7 +112,6 @@ def test_an_empty_client_accepts_nothing_after_the_end(programs: Programs) -> No
 
 def test_a_record_after_the_end_is_told_of_also_without_a_last_resort(programs: Programs) -> None:
     ended = programs.start("""
-        import atexit
         atexit.register(log)
         import logship
         logship.install(level="INFO", last_resort="none")

@@ -31,6 +31,7 @@ from logship._protocol.entries import (
 from logship.errors import ProtocolError
 from tests.protocol.stamping import STAMP, STAMP_VALUE, TIME_NS, readable, stamped, stamped_at_time
 from tests.support.packing import pack_record
+from tests.support.threads import in_threads
 
 HEAD = "92 d700 6553f100 075bcd15"  # an array of two; EventTime 1700000000 s, 123456789 ns
 
@@ -398,27 +399,18 @@ def test_many_threads_at_once(packer: type, monkeypatch: pytest.MonkeyPatch) -> 
     """With msgpack in pure Python too, where threads do meet in the middle of a pack."""
     monkeypatch.setattr(msgpack, "Packer", packer)
     pack = record_packer()
-    faults: list[BaseException] = []
 
     def log(worker: int) -> None:
-        try:
-            for number in range(200):
-                record = {"worker": worker, "n": number, "text": str(worker) * 200, "f": [1.5]}
-                assert stamped(pack(record, TIME_NS)) == record
-        except BaseException as error:  # noqa: BLE001 - carried to the test's thread
-            faults.append(error)
+        for number in range(200):
+            record = {"worker": worker, "n": number, "text": str(worker) * 200, "f": [1.5]}
+            assert stamped(pack(record, TIME_NS)) == record
 
     switch_interval_seconds = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        threads = [threading.Thread(target=log, args=(worker,)) for worker in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        assert in_threads(6, log) == [None] * 6
     finally:
         sys.setswitchinterval(switch_interval_seconds)
-    assert faults == []
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])

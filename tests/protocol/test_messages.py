@@ -287,8 +287,7 @@ valid_frames = [
 
 
 @given(
-    st.lists(st.sampled_from(valid_frames), max_size=5),
-    st.lists(st.integers(0, 500), max_size=8),
+    st.lists(st.sampled_from(valid_frames), max_size=5), st.lists(st.integers(0, 500), max_size=8)
 )
 def test_any_split_of_the_bytes_reads_the_same(frames: list[bytes], cuts: list[int]) -> None:
     sent = b"".join(frames)

@@ -277,10 +277,7 @@ def test_structures_inside_themselves() -> None:
     record: dict[str, Any] = {"list": [1]}
     record["self"] = record
     record["list"].append(record["list"])
-    assert readable(record) == {
-        "list": [1, "<list inside itself>"],
-        "self": "<dict inside itself>",
-    }
+    assert readable(record) == {"list": [1, "<list inside itself>"], "self": "<dict inside itself>"}
 
 
 def test_one_value_in_several_places_is_no_cycle() -> None:

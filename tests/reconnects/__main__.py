@@ -33,10 +33,7 @@ def main() -> int:
     _say(HEADING)
     for each in OUTAGES:
         outage = dataclasses.replace(
-            each,
-            tasks=arguments.tasks,
-            accepts_per_second=arguments.accepts,
-            seed=arguments.seed,
+            each, tasks=arguments.tasks, accepts_per_second=arguments.accepts, seed=arguments.seed
         )
         _say("\n".join(told(outage, play(outage))))
     return 0

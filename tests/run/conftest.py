@@ -15,20 +15,17 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import (
     REPOSITORY,
-    Ended,
     Program,
     Programs,
     as_pid_1_words,
     why_no_pid_namespace,
 )
 from tests.support.programs_gate import Gate
-from tests.support.programs_judge import Output, Verdict
+from tests.support.programs_judge import Output
 from tests.support.receiver_process import ReceiverProcess
-
-LOGSHIP = (sys.executable, "-c", "from logship._cli import main; main()")
-"""The command `logship`, of the Python that runs the tests."""
 
 
 def broken(text: str) -> tuple[str, ...]:
@@ -51,13 +48,9 @@ class Runs:
     as_pid_1: bool = False
 
     def start(
-        self,
-        *sources: str,
-        options: Sequence[str] = (),
-        outside: Sequence[str] = (),
-        **more: Any,
+        self, *sources: str, options: Sequence[str] = (), outside: Sequence[str] = (), **more: Any
     ) -> Program:
-        """Start a Python program under `run`.
+        """Start a Python program under `run`, which gets its signals.
 
         Args:
             sources: Its text.
@@ -67,7 +60,9 @@ class Runs:
         """
         before = (*outside, *self.first_words, *LOGSHIP, "run", *options, "--")
         environ = {"TMPDIR": str(self.programs.directory), **more.pop("environ", {})}
-        return self.programs.start(*sources, before=before, environ=environ, **more)
+        program = self.programs.start(*sources, before=before, environ=environ, **more)
+        program.is_outermost, program.is_pid_1 = True, self.as_pid_1
+        return program
 
     def shell(self, script: str, *words: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
         """Run a shell script as `command` does; `words` are its arguments."""
@@ -106,30 +101,10 @@ class Runs:
             "LOGSHIP_ENDPOINTS": self.receiver.endpoint,
         }
 
-    def stopped(
-        self,
-        program: Program,
-        number: int = signal.SIGTERM,
-        *,
-        logged: int = 0,
-        returncode: int | None = None,
-    ) -> Ended:
-        """Signal `run` when the program is ready and has logged so much; return what it left."""
-        program.until_ready()
-        program.until_logged(logged)
-        self.signal(program, number)
-        return program.end(returncode=returncode)
-
-    def signal(self, program: Program, number: int) -> None:
-        """Send a signal to `run` itself."""
-        os.kill(self.pid_of_run(program), number)
-
     def pid_of_run(self, program: Program) -> int:
         """Return the number of `run` as it is seen from here."""
-        pid = program.process.pid
-        if not self.as_pid_1:
-            return pid
-        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        assert program.pid is not None
+        return program.pid
 
     def command_is_frozen(self, program: Program) -> bool:
         """Tell whether the command that `run` started is stopped, as by SIGSTOP."""
@@ -149,18 +124,14 @@ class Runs:
         """Their texts."""
         return [each["message"] for each in self.records if "message" in each]
 
-    def verdict(self, ended: Ended) -> Verdict:
-        """Return what became of the lines that the program wrote into its ledger."""
-        return Output(self.receiver.out).verdict(ended)
-
     def audit(self, expected: Path) -> tuple[int, dict[str, Any]]:
         """Return exit code and verdict of `logship audit` on what arrived.
 
         Args:
             expected: A file with drain reports: a receipt, or what `run` wrote to stderr.
         """
-        command = [*LOGSHIP, "audit", str(self.receiver.out), "--expect", str(expected), "--json"]
-        ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        words = ("audit", self.receiver.out, "--expect", expected, "--json")
+        ended = ran(*LOGSHIP, *words, code=None)
         return ended.returncode, json.loads(ended.stdout)
 
     def assert_proved(self, expected: Path) -> None:
@@ -197,7 +168,7 @@ def environ_of(process: Path) -> list[bytes]:
 @pytest.fixture
 def runs(receiver: ReceiverProcess, tmp_path: Path) -> Iterator[Runs]:
     """`run` as a process like any other."""
-    programs = Programs(tmp_path, receiver.endpoint)
+    programs = Programs(tmp_path, receiver.endpoint, Output(receiver.out))
     yield Runs(programs, receiver)
     programs.kill_all()
     end_what_is_left(tmp_path)

@@ -12,25 +12,21 @@ import re
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.run.conftest import LOGSHIP, SIGKILLED, Runs, read_receipt
+from tests.run.conftest import SIGKILLED, Runs, read_receipt
+from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Program
 from tests.support.programs_gate import Gate
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
 
 NOWHERE = "tcp://127.0.0.1:1"
 
-LOGS = f"""
-    import os, signal, sys, time
-    import logship
-    client = logship.install(level="INFO", endpoints="{NOWHERE}")
-"""
+LOGS = f'client = logship.install(level="INFO", endpoints="{NOWHERE}")'
 
 
 def spool_of(program: Program) -> Path:
@@ -65,14 +61,13 @@ def test_what_a_client_leaves_that_dies_without_a_word_is_shipped(
         LOGS,
         f"""
         progress("spool " + os.environ["LOGSHIP_SPOOL_DIR"])
-        for _ in range(500):
-            log("x" * 400)
+        log("x" * 400, times=500)
         {end}
         """,
         options=("--receipt", str(receipt)),
     )
     ended = program.end(returncode=code)
-    both.verdict(ended).assert_delivered_once(500)
+    ended.verdict.assert_delivered_once(500)
     assert f"{how}; what it left on its spool is being shipped" in ended.stderr
     assert len(re.findall(r"^logship: shipped 500 records that ", ended.stderr, re.M)) == 1
     found = read_receipt(receipt)
@@ -100,8 +95,7 @@ def test_one_of_several_processes_dies_and_the_rest_goes_on(both: Runs) -> None:
         for number in range(3):
             pid = os.fork()
             if pid == 0:
-                for _ in range(100):
-                    log("in a child")
+                log("in a child", times=100)
                 progress(f"child {number}")
                 wait_for(f"death-{number}")
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -131,7 +125,7 @@ def test_one_of_several_processes_dies_and_the_rest_goes_on(both: Runs) -> None:
     killed = re.findall(r"^logship run: (.+) was killed", ended.stderr, re.M)
     told = re.findall(r" 100 records that ([^;\n]+) left \(took \d+\.\d s\)", ended.stderr)
     assert sorted(told) == sorted(killed)
-    both.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 def test_the_owner_of_a_spool_behind_a_symbolic_link_is_known(runs: Runs, tmp_path: Path) -> None:
@@ -155,7 +149,7 @@ def test_the_owner_of_a_spool_behind_a_symbolic_link_is_known(runs: Runs, tmp_pa
 
 def test_a_client_that_nobody_saw_before_it_died_loses_nothing_either(both: Runs) -> None:
     """It lives for a few milliseconds, and is not our child: only its spool is there."""
-    program = both.start("""
+    both.start("""
         import os
         code = (
             "import os, signal, sys, logship;"
@@ -172,9 +166,7 @@ def test_a_client_that_nobody_saw_before_it_died_loses_nothing_either(both: Runs
                                    capture_output=True)
             assert ended.stdout == b"emitted"
             write_down(marker)
-    """)
-    ended = program.end(returncode=0)
-    both.verdict(ended).assert_all_delivered(5)
+    """).end(returncode=0).verdict.assert_all_delivered(5)
 
 
 def test_a_client_killed_by_us_at_the_deadline_loses_nothing(both: Runs) -> None:
@@ -182,8 +174,7 @@ def test_a_client_killed_by_us_at_the_deadline_loses_nothing(both: Runs) -> None
     program = both.start(
         LOGS,
         """
-        for _ in range(300):
-            log("x" * 400)
+        log("x" * 400, times=300)
         ready()
         os.kill(os.getpid(), signal.SIGSTOP)
         """,
@@ -191,9 +182,8 @@ def test_a_client_killed_by_us_at_the_deadline_loses_nothing(both: Runs) -> None
     )
     program.until_ready()
     program.until_true(lambda: both.command_is_frozen(program), "SIGSTOP")
-    both.signal(program, signal.SIGTERM)
-    ended = program.end(returncode=SIGKILLED)
-    both.verdict(ended).assert_all_delivered(300)
+    program.signal(signal.SIGTERM)
+    program.end(returncode=SIGKILLED).verdict.assert_all_delivered(300)
 
 
 def test_clients_know_the_true_deadline_whatever_they_believe(both: Runs, gate: Gate) -> None:
@@ -201,8 +191,6 @@ def test_clients_know_the_true_deadline_whatever_they_believe(both: Runs, gate: 
     gate.silence()
     program = both.start(
         """
-        import os, signal, sys
-        import logship
         logship.install(level="INFO", stop_timeout_seconds=3600, report=True)
         progress("stop file " + str(os.path.exists(os.environ["LOGSHIP_STOP_FILE"])))
         log("before")
@@ -220,19 +208,18 @@ def test_clients_know_the_true_deadline_whatever_they_believe(both: Runs, gate: 
     )
     program.until_ready()
     program.until("child")
-    both.signal(program, signal.SIGTERM)
+    program.signal(signal.SIGTERM)
     program.until("signalled")
     gate.open()  # run itself must ship what they report
     ended = program.end(returncode=SIGKILLED)
     assert "stop file False" in ended.progress
     reasons = {each["reason"] for each in ended.reports}
     assert {"SIGTERM", "logship run stops"} & reasons
-    both.verdict(ended).assert_all_delivered(2)
+    ended.verdict.assert_all_delivered(2)
 
 
 def test_the_spool_is_private_and_goes_when_it_is_empty(both: Runs) -> None:
     program = both.start("""
-        import os
         progress("spool " + os.environ["LOGSHIP_SPOOL_DIR"])
         ready()
         wait_for("end")
@@ -256,56 +243,49 @@ def test_the_operators_own_spool_is_left_to_the_operator(runs: Runs, tmp_path: P
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_client_of_another_user_has_a_spool_too(both: Runs) -> None:
     """As gunicorn's workers with --user; they are killed before they could ship anything."""
-    program = both.start(
+    both.start(
         LOGS,
         """
         if os.fork() == 0:
             os.setgid(65534)
             os.setuid(65534)
-            for _ in range(100):
-                log("as nobody")
+            log("as nobody", times=100)
             os.kill(os.getpid(), signal.SIGKILL)
         os.wait()
         """,
         environ={"TMPDIR": "/tmp"},  # a test's own directory lets no other user in
-    )
-    ended = program.end(returncode=0)
-    both.verdict(ended).assert_all_delivered(100)
+    ).end(returncode=0).verdict.assert_all_delivered(100)
 
 
 def test_what_cannot_be_shipped_stays_on_the_spool_and_is_on_stderr(
     runs: Runs, receipt: Path
 ) -> None:
-    program = runs.start(
+    ended = runs.start(
         LOGS,
         """
-        for _ in range(50):
-            log("x" * 100)
+        log("x" * 100, times=50)
         os.kill(os.getpid(), signal.SIGKILL)
         """,
         endpoint=NOWHERE,
         options=("--receipt", str(receipt), "--loss-exit", "77"),
         environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"},
-    )
-    ended = program.end(returncode=SIGKILLED)
-    runs.verdict(ended).assert_nothing_lost()
+    ).end(returncode=SIGKILLED)
+    ended.verdict.assert_nothing_lost()
     assert len(ended.spilled) >= 50
     found = read_receipt(receipt)
     assert found["complete"] is False
     assert found["recovery"]["records_abandoned"] == 50
     told = ended.stderr.rpartition("logship recover --spool ")[2].strip()
     assert any(Path(told).iterdir())
-    command = [*LOGSHIP, "recover", "--spool", told]
-    assert subprocess.run(command, env=runs.environ, timeout=60, check=False).returncode == 0
+    ran(*LOGSHIP, "recover", "--spool", told, env=runs.environ)
     assert len(runs.messages) >= 50
     shutil.rmtree(Path(told).parent)
 
 
 def test_a_run_inside_a_run_ships_and_is_recovered(both: Runs) -> None:
     """The inner one is a client of the outer one's spool, and is killed with its lines unsent."""
-    program = both.start(
+    both.start(
         """
-        import os, subprocess, sys, time
         inner = [sys.executable, "-c", "from logship._cli import main; main()", "run", "--"]
         environ = {**os.environ, "LOGSHIP_ENDPOINTS": "tcp://127.0.0.1:1"}
         marker = new_marker()
@@ -327,9 +307,7 @@ def test_a_run_inside_a_run_ships_and_is_recovered(both: Runs) -> None:
         process.wait()
         """,
         options=("--orphan-wait", "0.5"),
-    )
-    ended = program.end(returncode=0)
-    both.verdict(ended).assert_all_delivered(1)
+    ).end(returncode=0).verdict.assert_all_delivered(1)
 
 
 def test_a_spool_that_cannot_be_recovered_is_a_loss(runs: Runs, receipt: Path) -> None:
@@ -354,8 +332,7 @@ def test_what_a_killed_run_has_left_is_shipped_by_the_next_one(runs: Runs, recei
         """
         progress("spool " + os.environ["LOGSHIP_SPOOL_DIR"])
         progress(f"pid {os.getpid()}")
-        for _ in range(200):
-            log("x" * 400)
+        log("x" * 400, times=200)
         ready()
         forever()
         """,
@@ -363,14 +340,14 @@ def test_what_a_killed_run_has_left_is_shipped_by_the_next_one(runs: Runs, recei
     program.until_ready()
     directory = spool_of(program).parent
     assert "killed" not in runs.command("true").stderr.decode(), "the first one lives"
-    runs.signal(program, signal.SIGKILL)
+    program.signal(signal.SIGKILL)
     [pid] = [int(each.split()[1]) for each in program.progress if each.startswith("pid ")]
     os.kill(pid, signal.SIGKILL)
     ended = program.end()
     assert len(ended.ledger) == 200
     second = runs.command("true", options=("--receipt", str(receipt)), returncode=0)
     assert f"what it left in {directory} is shipped" in second.stderr.decode()
-    runs.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
     assert not directory.exists()
     assert read_receipt(receipt)["recovery"] is None, "the receipt tells of this command alone"
 

@@ -41,7 +41,7 @@ def test_a_client_inside_names_its_own_stream_and_leaves_the_warning_to_run(runs
         wait_until(lambda: len(set(told(runs))) == 2, "both streams have named their task")
         ended = program.finish("end")
     assert (ended.stderr + " ".join(runs.messages)).count("drops in silence") == 1
-    runs.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 def test_a_command_that_prints_nothing_has_no_stream_to_tell(runs: Runs) -> None:

@@ -279,13 +279,12 @@ def test_a_program_that_ends_by_itself_waits_for_a_sidecar_that_is_back_in_time(
     )
     program.until("over")
     gate.open()
-    ended = program.end(returncode=0)
-    runs.verdict(ended).assert_all_delivered()
+    program.end(returncode=0).verdict.assert_all_delivered()
     runs.assert_proved(receipt)
 
 
 def test_without_any_place_for_temporary_files_it_runs_and_says_so(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    runs: Runs, tmp_path: Path
 ) -> None:
     """As in a container whose filesystem is read-only: only the children's spools are missing."""
     break_mkdtemp = tmp_path / "sitecustomize.py"

@@ -163,8 +163,7 @@ def test_a_signal_handler_may_raise_in_the_middle_of_the_first_record(runs: Runs
 def test_options_hold_for_the_programs_too(runs: Runs) -> None:
     options = ("--install", "--fields", "service=web", "--redact", "default")
     runs.command(
-        *(sys.executable, "-c", "import logging; logging.info('password=hunter2')"),
-        options=options,
+        *(sys.executable, "-c", "import logging; logging.info('password=hunter2')"), options=options
     )
     (record,) = runs.records
     assert record["service"] == "web"

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import LOGSHIP, SIGKILLED, Runs, read_receipt
+from tests.run.conftest import SIGKILLED, Runs, read_receipt
 from tests.run.test_clients import owners_known
 from tests.run.test_pressure import SMALL
 from tests.run.test_signals import children_of, zombies_below
+from tests.support.commands import LOGSHIP
 from tests.support.programs_gate import Gate
 from tests.support.receiver_process import RECEIVE
 
 LEAVES_ONE = """
-    import os, sys
     if os.fork() == 0:
         os.setsid()
         for descriptor in (1, 2):
@@ -28,8 +28,7 @@ LEAVES_ONE = """
         logship.install(level="INFO", endpoints="tcp://127.0.0.1:1")
         memory = bytearray({mebibytes} * 1024 * 1024)
         memory[::4096] = bytes(len(memory[::4096])).replace(b"\\0", b"x")
-        for _ in range(5):
-            log("by one that stays")
+        log("by one that stays", times=5)
         ready()
         forever()
 """
@@ -42,8 +41,7 @@ def test_one_that_takes_long_to_die_is_shipped_when_it_is_dead(both: Runs, recei
         "forever()",
         options=("--orphan-wait", "0", "--receipt", str(receipt)),
     )
-    ended = both.stopped(program)
-    both.verdict(ended).assert_all_delivered(5)
+    program.stopped().verdict.assert_all_delivered(5)
     assert read_receipt(receipt)["complete"] is True
 
 
@@ -115,7 +113,7 @@ def test_output_that_waited_for_space_is_not_cut_off(both: Runs, gate: Gate, rec
     program.until_true(lambda: children_of(run) == [], "the command has ended")
     gate.open()
     ended = program.end()
-    both.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
     assert "left behind" not in ended.stderr
     found = read_receipt(receipt)
     assert (found["cut_off"], found["complete"]) == (False, True)
@@ -125,7 +123,6 @@ def test_a_client_is_not_taken_for_dead_when_the_output_ends(runs: Runs) -> None
     """In one turn `run` closes the pipes and opens a descriptor of the client, by their number."""
     program = runs.start(
         """
-        import os, signal
         ready()
         wait_for("client")
         if os.fork() == 0:
@@ -143,15 +140,15 @@ def test_a_client_is_not_taken_for_dead_when_the_output_ends(runs: Runs) -> None
     )
     program.until_ready()
     run = runs.pid_of_run(program)
-    runs.signal(program, signal.SIGSTOP)
+    program.signal(signal.SIGSTOP)
     program.let_go("client")
     program.until("client")
     program.let_go("end")
     program.until_true(lambda: zombies_below(run) != [], "the command has ended")
-    runs.signal(program, signal.SIGCONT)
+    program.signal(signal.SIGCONT)
     program.until_true(lambda: owners_known(runs, program) == 1, "`run` has found the client")
     ended = program.finish("death")
-    runs.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
     told = [line for line in ended.stderr.splitlines() if "what it left on its spool" in line]
     assert len(told) == 1
     assert "was killed by SIGKILL" in told[0]
@@ -164,7 +161,6 @@ def test_a_command_that_cannot_be_killed_is_left_in_time(runs: Runs, receipt: Pa
     """As where a container has no capabilities, and the command becomes another user."""
     program = runs.start(
         """
-        import os
         os.setuid(65534)
         print("held", flush=True)
         forever()
@@ -173,7 +169,7 @@ def test_a_command_that_cannot_be_killed_is_left_in_time(runs: Runs, receipt: Pa
         options=("--stop-timeout", "4", "--receipt", str(receipt)),
     )
     program.until_true(lambda: runs.messages == ["held"], "its output")
-    runs.signal(program, signal.SIGTERM)
+    program.signal(signal.SIGTERM)
     ended = program.end(seconds_max=20)
     assert ended.returncode == SIGKILLED
     assert ended.stderr.count("Operation not permitted") == 1

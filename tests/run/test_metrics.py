@@ -103,7 +103,7 @@ def test_the_sums_are_right_though_children_are_killed(runs: Runs, port: int, gi
         assert scraper.value("logship_metrics_pages_refused") == 0
         assert scraper.went_down == []
         ended = program.finish("end")
-    runs.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
     assert "metrics" not in ended.stderr
 
 

@@ -29,8 +29,6 @@ BY_THE_KERNEL = (
 )
 
 HOARDS = f"""
-    import contextlib, os, sys, time
-    import logship
     from pathlib import Path
 
     RUN = os.getppid()
@@ -45,8 +43,7 @@ HOARDS = f"""
         return False
 
     def log_and_hoard():
-        for _ in range({RECORDS}):
-            log("x" * 400)
+        log("x" * 400, times={RECORDS})
         while IS_SEEN and not is_known_to_run():
             time.sleep(0.01)
         hoard = []
@@ -151,12 +148,11 @@ def cgroup() -> Iterator[Cgroup]:
 def test_a_client_killed_for_want_of_memory_loses_nothing(
     cgroup: Cgroup, both: Runs, receipt: Path, who: str, code: int, seen: bool
 ) -> None:
-    program = both.start(
+    ended = both.start(
         f"IS_SEEN = {seen}", HOARDS, who, options=("--receipt", str(receipt)), outside=cgroup.words
-    )
-    ended = program.end(returncode=code)
+    ).end(returncode=code)
     assert_told(ended, seen)
-    both.verdict(ended).assert_delivered_once(RECORDS)
+    ended.verdict.assert_delivered_once(RECORDS)
     found = read_receipt(receipt)
     assert found["complete"] is True
     assert found["recovery"]["records_acked"] == RECORDS

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import LOGSHIP, SIGTERMED, Runs, read_receipt
+from tests.run.conftest import SIGTERMED, Runs, read_receipt
+from tests.support.commands import LOGSHIP, ran
 from tests.support.waiting import wait_until
 
 
@@ -44,7 +45,6 @@ def test_every_byte_of_odd_lines_is_there(runs: Runs) -> None:
 @pytest.mark.parametrize("size", [1_000_000, 4_100_000])
 def test_long_lines_arrive_whole_or_in_pieces_of_a_known_size(runs: Runs, size: int) -> None:
     program = runs.start(f"""
-        import sys
         sys.stdout.write("a" * {size} + "\\n")
         sys.stdout.write("behind\\n")
     """)
@@ -85,7 +85,6 @@ def test_each_line_has_a_time_of_its_own_within_that_of_the_command(runs: Runs) 
 
 
 WHILE_RUN_IS_STOPPED = """
-import array, contextlib, fcntl, os, signal, termios
 from pathlib import Path
 from tests.support.waiting import wait_until
 
@@ -200,9 +199,8 @@ def test_a_reader_of_tee_that_stops_reading_holds_up_the_command_but_not_the_end
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read_descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    program = both.start(
+    ended = both.start(
         """
-        import os
         ready()
         while True:
             marker = new_marker()
@@ -211,12 +209,11 @@ def test_a_reader_of_tee_that_stops_reading_holds_up_the_command_but_not_the_end
         """,
         options=("--tee", "--orphan-wait", "1"),
         outside=("sh", "-c", 'exec "$@" > "$0"', str(pipe)),
-    )
-    ended = both.stopped(program, logged=200)
+    ).stopped(logged=200)
     os.close(read_descriptor)
     assert ended.returncode == SIGTERMED
     assert "bytes not passed on" in ended.stderr
-    both.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
 
 
 def test_lines_that_belong_together_are_joined(runs: Runs) -> None:
@@ -239,9 +236,7 @@ def test_lines_that_belong_together_are_joined(runs: Runs) -> None:
     ]
 
 
-def test_a_line_that_a_pattern_takes_years_for_holds_up_neither_output_nor_stop(
-    runs: Runs,
-) -> None:
+def test_a_line_that_a_pattern_takes_years_for_holds_up_neither_output_nor_stop(runs: Runs) -> None:
     program = runs.start(
         """
         for line in "first", "a" * 60 + "!", "last":
@@ -253,7 +248,7 @@ def test_a_line_that_a_pattern_takes_years_for_holds_up_neither_output_nor_stop(
     )
     program.until_ready()
     runs.receiver.wait_for_records(3)
-    runs.signal(program, signal.SIGTERM)
+    program.signal(signal.SIGTERM)
     ended = program.end(returncode=SIGTERMED)
     assert ended.stderr.count("the search for --multiline-start took more than 1 s") == 1
     assert runs.messages == ["first", "a" * 60 + "!", "last"]
@@ -288,7 +283,6 @@ def test_a_joined_record_has_the_time_of_its_first_line(runs: Runs) -> None:
     """
     program = runs.start(
         """
-        import sys
         for number in range(5):
             print(f"start {number}", flush=True)
             print('{"message": "read %d"}' % number, file=sys.stderr, flush=True)
@@ -317,7 +311,6 @@ def test_a_joined_record_has_the_time_of_its_first_line(runs: Runs) -> None:
 def test_a_child_of_another_user_reopens_its_output(both: Runs) -> None:
     """As `nginx` and Apache do with /dev/stdout after they gave up root."""
     program = both.start("""
-        import os
         os.setgid(65534)
         os.setuid(65534)
         for name in ("stdout", "stderr"):
@@ -343,17 +336,14 @@ def test_standard_input_environment_and_open_files_are_the_commands(
     os.write(write_descriptor, b"through an inherited descriptor\n")
     os.close(write_descriptor)
     script = f'cat; cat /dev/fd/{read_descriptor}; echo "$MINE"; pwd'
-    process = subprocess.run(
-        [*LOGSHIP, "run", "--", "sh", "-c", script],
+    ran(
+        *(*LOGSHIP, "run", "--", "sh", "-c", script),
         env={**runs.environ, "MINE": "as given"},
         cwd=tmp_path,
-        input=b"from stdin\n",
+        input="from stdin\n",
         pass_fds=(read_descriptor,),
-        check=True,
-        timeout=60,
     )
     os.close(read_descriptor)
-    assert process.returncode == 0
     expected = ["from stdin", "through an inherited descriptor", "as given", str(tmp_path)]
     assert runs.messages == expected
 
@@ -363,11 +353,6 @@ def test_closed_standard_streams_do_not_become_pipes_of_ours(runs: Runs, receipt
     script = (
         f"{command} run --receipt {receipt} -- sh -c 'echo out; echo err >&2; cat' <&- >&- 2>&-"
     )
-    subprocess.run(
-        ["sh", "-c", script],
-        env=runs.environ,
-        check=True,
-        timeout=60,
-    )
+    ran("sh", "-c", script, env=runs.environ)
     assert sorted(runs.messages) == ["err", "out"]
     assert read_receipt(receipt)["complete"] is True

@@ -8,8 +8,6 @@ import math
 import os
 import re
 import signal
-import subprocess
-import sys
 import sysconfig
 import tracemalloc
 from pathlib import Path
@@ -40,6 +38,7 @@ from logship._settings import STOP_FILE_VARIABLE, Endpoint, Overflow, Settings
 from logship._spool.directories import LOCK
 from logship._spool.volumes import filesystem_of
 from logship.errors import SettingsError
+from tests.support.commands import ran_python
 
 MIB = 1024 * 1024
 
@@ -179,7 +178,7 @@ resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_IN
 assert b"".join(parts) == data * (LINE_BYTES_MAX // len(data)) + b"end"
 assert last == b"last"
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    ran_python(program)
 
 
 @pytest.mark.parametrize("timeout_seconds", [0.5, 2.0, 9.0, 30.0, 120.0])

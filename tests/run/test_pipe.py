@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from tests.run.conftest import LOGSHIP, Runs, broken
+from tests.run.conftest import Runs, broken
+from tests.support.commands import LOGSHIP
 from tests.support.programs import REPOSITORY
 from tests.support.programs_gate import Gate
 from tests.support.waiting import wait_until

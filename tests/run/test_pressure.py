@@ -40,8 +40,7 @@ def test_a_full_buffer_makes_the_command_wait_and_loses_nothing(
     until_it_waits(program.directory / "progress")
     assert "over" not in program.progress
     gate.open()
-    ended = program.end(returncode=0)
-    both.verdict(ended).assert_all_delivered(2000)
+    program.end(returncode=0).verdict.assert_all_delivered(2000)
     both.assert_proved(receipt)
 
 
@@ -58,8 +57,7 @@ def test_push_back_is_bounded_and_then_the_overflow_policy_holds(
     )
     program.until("over")
     gate.open()
-    ended = program.end(returncode=0)
-    both.verdict(ended).assert_nothing_lost(2000)
+    program.end(returncode=0).verdict.assert_nothing_lost(2000)
     found = read_receipt(receipt)
     assert found["accepted"] == 2000
     assert found["dropped"] + found["spilled"] > 0
@@ -76,7 +74,7 @@ def test_overflow_drop_newest_never_makes_the_command_wait(
     program = runs.start(PRINTS_MUCH, endpoint=gate.endpoint, options=options, environ=environ)
     program.until("over")
     gate.open()
-    runs.verdict(program.end()).assert_nothing_lost()
+    program.end().verdict.assert_nothing_lost()
     assert read_receipt(receipt)["dropped"] > 0
 
 
@@ -91,7 +89,7 @@ def test_a_command_that_waits_for_space_can_be_stopped(both: Runs, gate: Gate) -
     )
     program.until_logged(100)
     until_it_waits(program.directory / "progress")
-    both.signal(program, signal.SIGTERM)
+    program.signal(signal.SIGTERM)
     ended = program.end()
     assert ended.returncode in (143, SIGKILLED)
-    both.verdict(ended).assert_nothing_lost()
+    ended.verdict.assert_nothing_lost()

@@ -8,7 +8,6 @@ import pty
 import select
 import shlex
 import signal
-import subprocess
 import sys
 import termios
 from pathlib import Path
@@ -16,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from logship._signal_names import signal_number
-from tests.run.conftest import LOGSHIP, SIGKILLED, SIGTERMED, Runs, read_receipt
+from tests.run.conftest import SIGKILLED, SIGTERMED, Runs, read_receipt
+from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import REPOSITORY, Program
 from tests.support.programs_gate import Gate
 from tests.support.waiting import wait_until
 
 PRINTS_SIGNALS = """
-    import os, signal
     taken = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
     for number in taken:
         signal.signal(number, lambda number, frame: progress(f"signal {int(number)}"))
@@ -31,7 +30,6 @@ PRINTS_SIGNALS = """
 """
 
 PRINTS_AND_IGNORES_SIGTERM = """
-    import signal, time
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     ready()
     while True:
@@ -40,7 +38,6 @@ PRINTS_AND_IGNORES_SIGTERM = """
 """
 
 PRINTS_UNTIL_SIGTERM = """
-    import signal, sys, time
     stopped = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     ready()
@@ -80,9 +77,9 @@ def test_every_signal_that_can_be_passed_on_is(both: Runs) -> None:
     program = both.start(PRINTS_SIGNALS)
     program.until_ready()
     for number in FORWARDED:
-        both.signal(program, number)
+        program.signal(number)
         program.until(f"signal {number}")
-    both.signal(program, signal.SIGTERM)
+    program.signal(signal.SIGTERM)
     program.until_true(lambda: program.progress.count("signal 15") == 2, "a second SIGTERM")
     assert program.is_alive
 
@@ -92,7 +89,7 @@ def test_mapped_signals_arrive_as_the_others(both: Runs) -> None:
     program = both.start(PRINTS_SIGNALS, options=options)
     program.until_ready()
     for came, arrives in ((signal.SIGTERM, signal.SIGQUIT), (signal.SIGUSR1, signal.SIGUSR2)):
-        both.signal(program, came)
+        program.signal(came)
         program.until(f"signal {int(arrives)}")
     assert not {"signal 15", "signal 10"} & set(program.progress)
 
@@ -115,7 +112,7 @@ def test_signals_that_come_before_the_command_has_started_are_not_lost(
         return bool(int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1))
 
     wait_until(takes_sigterm, "run takes SIGTERM")
-    runs.signal(program, signal.SIGTERM)
+    program.signal(signal.SIGTERM)
     key.write_text("key")
     assert program.end(seconds_max=20).returncode == status
 
@@ -126,16 +123,14 @@ def test_a_signal_that_is_blocked_when_run_starts_stops_the_command(runs: Runs) 
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     program = runs.start(PRINTS_UNTIL_SIGTERM, outside=(sys.executable, "-c", block))
-    ended = runs.stopped(program, returncode=9)
-    runs.verdict(ended).assert_all_delivered()
+    program.stopped(returncode=9).verdict.assert_all_delivered()
 
 
 def test_a_stopped_command_says_its_last_words_and_keeps_its_code(
     both: Runs, receipt: Path
 ) -> None:
     program = both.start(PRINTS_UNTIL_SIGTERM, options=("--receipt", str(receipt)))
-    ended = both.stopped(program, logged=200, returncode=9)
-    both.verdict(ended).assert_all_delivered()
+    program.stopped(logged=200, returncode=9).verdict.assert_all_delivered()
     found = read_receipt(receipt)
     assert (found["reason"], found["exit_code"], found["complete"]) == ("SIGTERM", 9, True)
     both.assert_proved(receipt)
@@ -145,13 +140,11 @@ def test_a_command_that_ignores_sigterm_is_killed_and_what_it_wrote_is_shipped(
     both: Runs, receipt: Path
 ) -> None:
     """Killed by us before the orchestrator would: all the ledger names was written before."""
-    program = both.start(
-        PRINTS_AND_IGNORES_SIGTERM,
-        options=("--stop-timeout", "2", "--receipt", str(receipt)),
-    )
-    ended = both.stopped(program, logged=50, returncode=SIGKILLED)
+    ended = both.start(
+        PRINTS_AND_IGNORES_SIGTERM, options=("--stop-timeout", "2", "--receipt", str(receipt))
+    ).stopped(logged=50, returncode=SIGKILLED)
     assert "after SIGTERM; it is killed" in ended.stderr
-    both.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
     both.assert_proved(receipt)
 
 
@@ -159,11 +152,10 @@ def test_a_command_that_ignores_sigterm_while_the_sidecar_is_silent_is_on_stderr
     both: Runs, gate: Gate
 ) -> None:
     gate.silence()
-    program = both.start(
+    ended = both.start(
         PRINTS_AND_IGNORES_SIGTERM, endpoint=gate.endpoint, options=("--stop-timeout", "2")
-    )
-    ended = both.stopped(program, logged=50, returncode=SIGKILLED)
-    verdict = both.verdict(ended)
+    ).stopped(logged=50, returncode=SIGKILLED)
+    verdict = ended.verdict
     verdict.assert_nothing_lost()
     assert set(verdict.spilled) == set(ended.ledger)
 
@@ -186,16 +178,13 @@ def test_sigterm_during_the_drain_of_a_command_that_ended_by_itself_shortens_it(
     program.until("over")
     run = both.pid_of_run(program)
     program.until_true(lambda: children_of(run) == [], "the command has ended")
-    both.signal(program, signal.SIGTERM)
-    ended = program.end(returncode=0)
-    both.verdict(ended).assert_nothing_lost()
+    program.signal(signal.SIGTERM)
+    program.end(returncode=0).verdict.assert_nothing_lost()
 
 
 def test_the_whole_group_can_be_signalled_where_a_shell_passes_nothing_on(both: Runs) -> None:
     program = both.start(
         """
-        import os, signal, sys
-
         def stop(number, frame):
             print("child stopped", flush=True)
             os._exit(0)
@@ -210,7 +199,7 @@ def test_the_whole_group_can_be_signalled_where_a_shell_passes_nothing_on(both: 
         """,
         options=("--signal-group",),
     )
-    assert both.stopped(program).returncode == 6
+    assert program.stopped().returncode == 6
     assert both.messages == ["child stopped"]
 
 
@@ -230,7 +219,6 @@ def zombies_below(pid: int) -> list[int]:
 
 
 ORPHANS = """
-    import os, time
     for number in range(50):
         if os.fork() == 0:
             middle = os.getpid()
@@ -256,12 +244,11 @@ def test_orphans_are_reaped(both: Runs) -> None:
     adopted = [each for each in program.progress if each.startswith("orphan of")]
     assert set(adopted) == {f"orphan of {seen_from_within}"}
     program.until_true(lambda: zombies_below(run) == [], "no zombies")
-    both.signal(program, signal.SIGTERM)
+    program.signal(signal.SIGTERM)
     assert program.end().returncode == SIGTERMED
 
 
 GRANDCHILD = """
-    import os, sys, time
     def say(text):
         print_marker(text)
     say("parent")
@@ -278,9 +265,9 @@ GRANDCHILD = """
 
 
 def test_what_a_grandchild_still_writes_is_waited_for(both: Runs, receipt: Path) -> None:
-    program = both.start(GRANDCHILD.format(lines=25, stays=0), options=("--receipt", str(receipt)))
-    ended = program.end(returncode=5)
-    both.verdict(ended).assert_all_delivered(26)
+    both.start(GRANDCHILD.format(lines=25, stays=0), options=("--receipt", str(receipt))).end(
+        returncode=5
+    ).verdict.assert_all_delivered(26)
     assert read_receipt(receipt)["cut_off"] is False
 
 
@@ -289,7 +276,7 @@ def test_a_grandchild_that_stays_is_not_waited_for_for_ever(both: Runs, receipt:
     options = ("--orphan-wait", "2", "--receipt", str(receipt))
     program = both.start(GRANDCHILD.format(lines=5, stays=600), options=options)
     ended = program.end(returncode=5)
-    both.verdict(ended).assert_all_delivered(6)
+    ended.verdict.assert_all_delivered(6)
     found = read_receipt(receipt)
     assert found["cut_off"] is not both.as_pid_1
     told = "still hold its output; they are killed" if both.as_pid_1 else "still hold its"
@@ -308,23 +295,9 @@ def is_running(program: Program) -> bool:
 
 
 def test_ignored_signals_stay_ignored_as_nohup_wants_it(runs: Runs) -> None:
-    script = (
-        "trap '' HUP; exec \"$@\"",
-        "sh",
-        *LOGSHIP,
-        "run",
-        "--",
-        "sh",
-        "-c",
-        "kill -HUP $PPID; kill -HUP $$; grep SigIgn /proc/self/status",
-    )
-    ended = subprocess.run(
-        ["sh", "-c", *script],
-        env=runs.environ,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0
+    script = "kill -HUP $PPID; kill -HUP $$; grep SigIgn /proc/self/status"
+    run = (*LOGSHIP, "run", "--", "sh", "-c", script)
+    ran("sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *run, env=runs.environ)
     mask = int(runs.messages[0].split()[1], 16)
     assert mask == 1 << (signal.SIGHUP - 1)  # and SIGPIPE, which Python ignores, is not
 
@@ -423,17 +396,15 @@ def test_other_stop_signals_start_the_clock_too(runs: Runs, name: str, listed: s
     """The command ignores it, and yet all ends in time, by a kill of ours."""
     signum = signal_number(name)
     assert signum is not None
-    program = runs.start(
+    ended = runs.start(
         f"""
-        import signal
         signal.signal({signum}, signal.SIG_IGN)
         ready()
         forever()
         """,
         options=("--stop-timeout", "1"),
         environ={"LOGSHIP_STOP_SIGNALS": listed},
-    )
-    ended = runs.stopped(program, signum, returncode=SIGKILLED)
+    ).stopped(signum, returncode=SIGKILLED)
     assert f"after {name}; it is killed" in ended.stderr
 
 
@@ -450,7 +421,6 @@ def test_by_default_sighup_starts_the_clock_if_the_command_ends_by_it(
     """A command that handles it probably reads its configuration again, and must not be killed."""
     program = runs.start(
         f"""
-        import signal, sys
         signal.signal(signal.SIGHUP, {handler})
         ready()
         wait_for("end")
@@ -459,7 +429,7 @@ def test_by_default_sighup_starts_the_clock_if_the_command_ends_by_it(
         options=("--receipt", str(receipt)),
     )
     program.until_ready()
-    runs.signal(program, signal.SIGHUP)
+    program.signal(signal.SIGHUP)
     if status == 6:
         program.until("read again")
         program.let_go("end")

@@ -24,7 +24,6 @@ RUNS = 100
 RUNS_OF_THE_NORMAL_SUITE = 4
 
 BATCH = """
-    import itertools, sys, time
     lines = int(sys.argv[1]) if sys.argv[1:] else {lines}
     begun = time.monotonic()
     ready()
@@ -57,11 +56,9 @@ def test_a_batch_that_ends_by_itself_loses_nothing_and_keeps_its_code(
     both: Runs, receipt: Path, code: int
 ) -> None:
     """The last thing it does is to print 10,000 lines at once: its summary."""
-    program = both.start(
+    both.start(
         BATCH.format(lines=900, burst=10_000, code=code), options=("--receipt", str(receipt))
-    )
-    ended = program.end(returncode=code)
-    both.verdict(ended).assert_delivered_once(10_900)
+    ).end(returncode=code).verdict.assert_delivered_once(10_900)
     assert read_receipt(receipt)["complete"] is True
     both.assert_proved(receipt)
 
@@ -77,16 +74,13 @@ def test_the_sidecar_is_killed_and_restarted_while_the_batch_is_stopped(
     program.until_logged(300)
     both.receiver.kill()
     program.until_logged(450)
-    both.signal(program, signal.SIGTERM)
+    program.signal(signal.SIGTERM)
     both.receiver.restart()
-    ended = program.end(returncode=SIGTERMED)
-    both.verdict(ended).assert_all_delivered()
+    program.end(returncode=SIGTERMED).verdict.assert_all_delivered()
     both.assert_proved(receipt)
 
 
 PRINTS_AND_LOGS = """
-    import os, time
-    import logship
     logship.install(level="INFO")
     if {forks} and os.fork() == 0:
         while True:
@@ -120,12 +114,12 @@ def test_a_stop_or_a_kill_at_a_random_moment_under_full_load_loses_nothing(
     program.until_logged(dice.choice((1, 100, 3000)))
     let_pass(dice.uniform(0.0, 0.3))
     if dice.random() < 0.5:
-        runs.signal(program, signal.SIGTERM)
+        program.signal(signal.SIGTERM)
     else:
         kill_the_command(runs, program)
     ended = program.end()
     assert ended.returncode in (SIGTERMED, SIGKILLED)
-    runs.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
     assert read_receipt(receipt)["complete"] is True
     runs.assert_proved(receipt)
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.interop.conftest import certificates, connect
+from tests.interop.conftest import certificates, connect, ledger
 
-__all__ = ["certificates", "connect"]
+__all__ = ["certificates", "connect", "ledger"]

@@ -69,11 +69,7 @@ KINDS = {
     "s3": Kind(
         "s3",
         CREDENTIALS
-        | {
-            "LOGSHIP_S3_BUCKET": "web",
-            "LOGSHIP_S3_REGION": REGION,
-            "LOGSHIP_S3_INTERVAL": "2s",
-        },
+        | {"LOGSHIP_S3_BUCKET": "web", "LOGSHIP_S3_REGION": REGION, "LOGSHIP_S3_INTERVAL": "2s"},
         "moto",
         first_requests=1,
         fluentd="s3",

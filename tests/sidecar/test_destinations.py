@@ -94,10 +94,9 @@ def loki(tmp_path: Path, certificates: Certificates) -> Iterator[Destination]:
 
 
 def test_what_is_refused_for_good_is_kept_counted_and_named(
-    loki: Destination, connect: Connect, tmp_path: Path
+    ledger: Ledger, loki: Destination, connect: Connect, tmp_path: Path
 ) -> None:
     """It is what audit calls lost, and with the program of the docs audit finds it."""
-    ledger = Ledger()
     with sidecar_for(loki, tmp_path / "sidecar") as sidecar:
         client = connect(sidecar.endpoint)
         ledger.emit(client, 100, level="INFO")

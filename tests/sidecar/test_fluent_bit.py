@@ -144,10 +144,9 @@ def test_a_destination_that_is_away_pauses_nothing(connect: Connect, tmp_path: P
 
 
 def test_a_record_longer_than_the_limit_is_refused_before_the_ack(
-    connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ledger: Ledger, connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """So logship declares it and writes it to stderr, and no destination cuts it or drops it."""
-    ledger = Ledger()
     environ = {"LOGSHIP_FRAME_SIZE_MAX": "1M"}
     with DeployedFluentBit(tmp_path / "server", environ=environ) as server:
         client = connect(server.endpoint)

@@ -112,11 +112,10 @@ def test_an_output_that_is_not_there_is_refused() -> None:
 
 @needs(why_no_fluentd)
 def test_what_is_refused_for_good_is_kept_on_the_buffers_volume(
-    connect: Connect, tmp_path: Path
+    ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
     plugins = stand_in("kafka2", tmp_path / "plugins", 'raise Fluent::UnrecoverableError, "no"')
     environ = {"LOGSHIP_OUTPUT": "kafka", **NEEDED["kafka"]}
-    ledger = Ledger()
     with DeployedFluentd(tmp_path / "server", environ=environ, plugins=plugins) as server:
         client = connect(server.endpoint)
         ledger.emit(client, 100)
@@ -141,9 +140,7 @@ def test_ones_own_output_has_to_be_mounted(connect: Connect, tmp_path: Path) -> 
     shutil.copy(FLUENTD / "outputs" / "file.conf", image / "outputs" / "own.conf")
     ledger = Ledger()
     with DeployedFluentd(
-        tmp_path / "server",
-        environ={"LOGSHIP_OUTPUT": "own"},
-        configuration=image / "fluent.conf",
+        tmp_path / "server", environ={"LOGSHIP_OUTPUT": "own"}, configuration=image / "fluent.conf"
     ) as server:
         client = connect(server.endpoint)
         ledger.emit(client, 100)
@@ -279,10 +276,9 @@ end)
 @needs(why_no_fluentd)
 @pytest.mark.parametrize("owes_acks", [False, True], ids=["at once", "owing acks"])
 def test_the_second_takes_everything_when_the_aggregator_dies(
-    connect: Connect, tmp_path: Path, owes_acks: bool
+    ledger: Ledger, connect: Connect, tmp_path: Path, owes_acks: bool
 ) -> None:
     """What the first had not acknowledged goes to the second; together they have everything."""
-    ledger = Ledger()
     with Fluentd(tmp_path / "first") as first, Fluentd(tmp_path / "second") as second:
         environ = {
             "LOGSHIP_OUTPUT": "aggregator",
@@ -312,10 +308,9 @@ def test_the_second_takes_everything_when_the_aggregator_dies(
 
 @needs(why_no_fluentd)
 def test_a_full_buffer_makes_the_application_wait_and_loses_nothing(
-    connect: Connect, tmp_path: Path
+    ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
     """Nothing is acknowledged beyond its bound; SIGTERM ends it all the same."""
-    ledger = Ledger()
     with Fluentd(tmp_path / "aggregator", is_started=False) as aggregator:
         environ = {
             "LOGSHIP_OUTPUT": "aggregator",

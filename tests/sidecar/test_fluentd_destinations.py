@@ -56,10 +56,9 @@ FINAL = {
 @pytest.mark.any_python
 @pytest.mark.parametrize("kind", FINAL)
 def test_what_is_refused_for_good_is_put_aside_as_lines_of_json(
-    kind: str, connect: Connect, tmp_path: Path, certificates: Certificates
+    ledger: Ledger, kind: str, connect: Connect, tmp_path: Path, certificates: Certificates
 ) -> None:
     """The records after it are delivered. What is neither there nor in backup/ would be lost."""
-    ledger = Ledger()
     with (
         Destination(kind, tmp_path / "destination", certificates) as destination,
         DeployedFluentd(tmp_path / "sidecar", environ=destination.environ_for_fluentd()) as sidecar,
@@ -115,9 +114,7 @@ def test_a_number_that_is_no_int64_is_a_text_for_otlp(
 
 
 @pytest.mark.any_python
-def test_an_error_of_a_proxy_before_the_destination_is_no_refusal(
-    tmp_path: Path,
-) -> None:
+def test_an_error_of_a_proxy_before_the_destination_is_no_refusal(tmp_path: Path) -> None:
     """Proxies have more of them than the four that are common, 520 and 507 for example."""
     statuses = [520, 507, 200]
     answered: list[int] = []

@@ -21,12 +21,7 @@ from tests.sidecar.deployed import (
     has_fluentd_output,
 )
 from tests.sidecar.destinations import kept_by, log_at_length, restart, why_no_stand_in
-from tests.support.servers import (
-    ServerProcess,
-    json_objects,
-    why_no_fluent_bit,
-    why_no_fluentd,
-)
+from tests.support.servers import ServerProcess, json_objects, why_no_fluent_bit, why_no_fluentd
 from tests.support.waiting import wait_until
 
 pytestmark = needs(lambda: why_no_stand_in("confluent_kafka"))
@@ -66,9 +61,8 @@ def fluentd(broker: Broker, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def test_nothing_is_lost_if_a_stop_can_reach_the_brokers(
-    broker: Broker, fluent_bit: ServerProcess, connect: Connect
+    ledger: Ledger, broker: Broker, fluent_bit: ServerProcess, connect: Connect
 ) -> None:
-    ledger = Ledger()
     client = connect(fluent_bit.endpoint)
     ledger.emit(client, 1000)
     broker.pause()
@@ -100,9 +94,8 @@ def test_what_the_brokers_have_not_dies_with_fluent_bit(
 @pytest.mark.proof
 @pytest.mark.timeout(600)
 def test_what_the_brokers_have_not_outlives_fluentd(
-    broker: Broker, fluentd: ServerProcess, connect: Connect
+    ledger: Ledger, broker: Broker, fluentd: ServerProcess, connect: Connect
 ) -> None:
-    ledger = Ledger()
     broker.stand_still()
     client = connect(fluentd.endpoint)
     ledger.emit(client, 1000, **FIELDS)

@@ -20,11 +20,7 @@ from tests.simulation.history import History
 SEEDS_FOR_EVERY_FAULT = 2000
 """A campaign of so many seeds must have seen every fault."""
 
-KINDS = {
-    "chunks": "chunks on the wire",
-    "bytes": "bytes on the wire",
-    "disk": "chunks on a disk",
-}
+KINDS = {"chunks": "chunks on the wire", "bytes": "bytes on the wire", "disk": "chunks on a disk"}
 """Kinds of history, which differ in what an event costs."""
 
 HANG_CPU_SECONDS = 60.0

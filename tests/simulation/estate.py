@@ -278,12 +278,7 @@ class Estate:
         }
 
     def _settle(
-        self,
-        number: int,
-        heir: Heir,
-        stays: set[Stamp],
-        kept: bytes,
-        to_declare: dict[Stamp, str],
+        self, number: int, heir: Heir, stays: set[Stamp], kept: bytes, to_declare: dict[Stamp, str]
     ) -> None:
         missing = {
             stamp for stamp, serial in heir.accepted.items() if serial not in self._arrived[stamp]

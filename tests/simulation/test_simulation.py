@@ -6,7 +6,6 @@ In none of them is anything lost, reordered or stuck.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from random import Random
 
@@ -17,6 +16,7 @@ from tests.simulation.disk import has_disk
 from tests.simulation.faults import DISK_FAULTS, FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
 from tests.simulation.options import draw_options
+from tests.support.commands import ran
 
 SHARES = 4
 SEEDS_A_SHARE = 150
@@ -67,10 +67,9 @@ def test_a_seed_replays_exactly(seed: str) -> None:
     """In another process, with other hashes: chance comes from the seed alone, also a disk's."""
     stories = set()
     for hash_seed in ("1", "2"):
-        command = [sys.executable, "-m", "tests.simulation", "--seed", seed]
+        command = (sys.executable, "-m", "tests.simulation", "--seed", seed)
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        stories.add(done.stdout)
+        stories.add(ran(*command, env=environment, timeout=600).stdout)
     assert len(stories) == 1
     assert "it is well" in stories.pop()
 

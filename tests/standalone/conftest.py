@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import REPOSITORY, why_no_pid_namespace
 from tests.support.receiver_process import ReceiverProcess
 
@@ -72,15 +73,7 @@ class RootFilesystem:
     def assert_proved(self, receipt: str) -> None:
         """Fail unless `logship audit` finds complete what a receipt in there says."""
         expected = self.path / receipt.lstrip("/")
-        audit = (sys.executable, "-c", "from logship._cli import main; main()", "audit")
-        ended = subprocess.run(
-            [*audit, str(self.receiver.out), "--expect", str(expected)],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS_MAX,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stdout
+        ran(*LOGSHIP, "audit", self.receiver.out, "--expect", expected)
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +120,7 @@ def with_php(built: Path, tmp_path: Path, receiver: ReceiverProcess) -> Iterator
         pytest.skip("debootstrap is not on PATH")
     root = tmp_path / "root"
     words = ("debootstrap", "--variant=minbase", "--include=php-cli", "stable", str(root))
-    made = subprocess.run(words, capture_output=True, text=True, timeout=900, check=False)
+    made = ran(*words, code=None, timeout=900)
     if made.returncode:
         pytest.skip(f"debootstrap could not make a root filesystem: {made.stdout[-300:]}")
     _finish(root, built)
@@ -156,8 +149,7 @@ def libraries_of(
     paths: Sequence[Path], environ: Mapping[str, str] | None = None, but: Path | None = None
 ) -> set[Path]:
     """Return the libraries that the loader finds for these, but for those in one directory."""
-    words = ["ldd", *map(str, paths)]
-    listed = subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
+    listed = ran("ldd", *paths, code=None, env=environ)
     assert "not found" not in listed.stdout, listed.stdout
     fields = [line.split("=>")[-1].split() for line in listed.stdout.splitlines()]
     found = {Path(words[0]) for words in fields if words and words[-1].startswith("(0x")}

@@ -16,7 +16,7 @@ __all__ = ["no_core_files", "sidecar"]
 
 @pytest.fixture
 def programs(sidecar: Sidecar, tmp_path: Path) -> Iterator[Programs]:
-    programs = Programs(tmp_path, sidecar.endpoint)
+    programs = Programs(tmp_path, sidecar.endpoint, sidecar.output)
     yield programs
     programs.kill_all()
     end_what_is_left(tmp_path)

@@ -15,9 +15,9 @@ from tests.examples.frameworks import (
     environ,
     missing,
 )
-from tests.run.conftest import LOGSHIP
 from tests.run.test_signals import children_of
 from tests.stops.table import IGNORED, OWN, Cell
+from tests.support.commands import LOGSHIP
 from tests.support.programs import Program, Programs, as_pid_1_words, why_no_pid_namespace
 
 PROGRAMS = Path(__file__).parent / "programs"

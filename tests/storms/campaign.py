@@ -96,11 +96,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def _environment() -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(REPOSITORY),
-        "PYTHONFAULTHANDLER": "1",
-    }
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PYTHONFAULTHANDLER": "1"}
 
 
 def _refused(stderr: str) -> Counter[int]:
@@ -120,12 +116,7 @@ def _complaints(stderr: str) -> Iterator[str]:
 
 
 def plans(
-    records: int,
-    seed: int,
-    directory: Path,
-    run_records: int,
-    *,
-    tools: bool = CAN_HAVE_TOOLS,
+    records: int, seed: int, directory: Path, run_records: int, *, tools: bool = CAN_HAVE_TOOLS
 ) -> Iterator[Plan]:
     """Yield plans of about `records` calls in all, each kind in its turn."""
     choice = random.Random(seed)

@@ -15,6 +15,7 @@ import pytest
 from tests.storms.campaign import KINDS, plans, run_storm
 from tests.storms.ledger import Outcome
 from tests.storms.program import BEGUN, Plan
+from tests.support.commands import ran
 from tests.support.waiting import wait_until
 
 RECORDS = 15_000
@@ -45,12 +46,6 @@ def _attach(process: subprocess.Popen[bytes], plan: Plan) -> None:
     # Earlier, the debugger's script would find modules that are imported in part.
     wait_until((Path(plan.directory) / BEGUN).exists, "all threads log")
     commands = "step\n" * 30 + "continue\n"
-    attached = subprocess.run(
-        [sys.executable, "-m", "pdb", "-p", str(process.pid)],
-        input=commands,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    debugger = (sys.executable, "-m", "pdb", "-p", str(process.pid))
+    attached = ran(*debugger, code=None, input=commands)
     (Path(plan.directory) / "attached").write_text(attached.stdout + attached.stderr)

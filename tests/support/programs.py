@@ -8,6 +8,7 @@ with a dump of its threads instead of stopping the suite.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import itertools
 import json
@@ -25,9 +26,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from signal import SIGTERM
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.support.programs_judge import Output, Verdict
 
 REPOSITORY = Path(__file__).parents[2]
 PATHS = [str(REPOSITORY / "tests" / "process" / "programs"), str(REPOSITORY)]
@@ -75,6 +79,7 @@ class Ended:
         stderr: Its text.
         ledger: Markers whose logging call returned, in order.
         progress: Words of `application.progress`, in order.
+        output: Where the sidecar wrote what it got.
     """
 
     returncode: int
@@ -82,6 +87,13 @@ class Ended:
     stderr: str
     ledger: tuple[str, ...]
     progress: tuple[str, ...]
+    output: Output | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What became of its records; each look reads the output again."""
+        assert self.output is not None, "its `Programs` was given none"
+        return self.output.verdict(self)
 
     @property
     def spilled(self) -> list[dict[str, Any]]:
@@ -121,13 +133,17 @@ def json_lines(text: str) -> Iterator[dict[str, Any]]:
 
 @dataclass
 class Program:
-    """A running application; `end` waits for it, `kill` is for what a failed test left over."""
+    """A running application; `end` waits for it, `kill` is for what a failed test left over.
+
+    Signals go to the process that said `ready()`, or to the outermost one.
+    """
 
     process: subprocess.Popen[bytes]
     directory: Path
     run: str
     is_pid_1: bool = False
-    _ended: Ended | None = field(default=None, init=False)
+    is_outermost: bool = False
+    output: Output | None = None
 
     @property
     def progress(self) -> tuple[str, ...]:
@@ -155,7 +171,7 @@ class Program:
 
     def until_ready(self) -> None:
         """Wait until the program said `ready()`."""
-        self.until_true(lambda: self.pid is not None, "ready")
+        self.until_true(lambda: self._ready_pid is not None, "ready")
 
     def until_logged(self, records: int) -> None:
         """Wait until the ledger has so many markers."""
@@ -176,12 +192,17 @@ class Program:
         (self.directory / f"go-{word}").touch()
 
     @property
+    def _ready_pid(self) -> int | None:
+        """The number that the process which said `ready()` has for itself."""
+        said = [int(word.split()[1]) for word in self.progress if word.startswith("ready ")]
+        return said[0] if said else None
+
+    @property
     def pid(self) -> int | None:
-        """The number by which the process that said `ready()` can be signalled from here."""
-        said = [word.split()[1] for word in self.progress if word.startswith("ready ")]
-        if not said:
-            return None
-        return self._pid_of_init() if self.is_pid_1 else int(said[0])
+        """The number by which the process that gets signals can be signalled from here."""
+        if self.is_pid_1 and (self.is_outermost or self._ready_pid is not None):
+            return self._pid_of_init()
+        return self.process.pid if self.is_outermost else self._ready_pid
 
     def _pid_of_init(self) -> int:
         unshare = self.process.pid
@@ -189,7 +210,7 @@ class Program:
         return int(children[0])
 
     def signal(self, number: int) -> None:
-        """Send a signal to the process that said `ready()`."""
+        """Send it a signal."""
         pid = self.pid
         assert pid is not None, "signal() before until_ready()"
         os.kill(pid, number)
@@ -237,6 +258,7 @@ class Program:
             stderr=self.stderr,
             ledger=self.ledger,
             progress=self.progress,
+            output=self.output,
         )
 
     def _fail_as_hung(self, seconds_max: float) -> None:
@@ -265,11 +287,12 @@ class Programs:
     Attributes:
         directory: Where the programs' directories are made.
         endpoint: Where the programs ship to unless told otherwise.
-        before: Words before the command, as those that make it PID 1.
+        output: What the sidecar there writes, for the programs' verdicts.
     """
 
     directory: Path
     endpoint: str
+    output: Output | None = None
     started: list[Program] = field(default_factory=list)
 
     def start(
@@ -286,8 +309,9 @@ class Programs:
         """Start a Python program.
 
         Args:
-            sources: Its parts, one after the other, each dedented. What they use of the module
-                `application` is imported first, unless they import it where they want it.
+            sources: Its parts, one after the other, each dedented. What they use of logship,
+                of the standard library and of the module `application` is imported first, unless
+                they import it where they want it.
             endpoint: Where it ships to.
             as_pid_1: Whether it is PID 1 of a pid namespace.
             before: Words before the command, such as those of a shell.
@@ -298,6 +322,7 @@ class Programs:
         """
         directory = self._new_directory()
         text = "\n".join(textwrap.dedent(part) for part in sources)
+        text = _imports(text) + text
         if USES_APPLICATION.search(text) and "application import" not in text:
             text = f"from application import *\n{text}"
         (directory / "program.py").write_text(text)
@@ -343,7 +368,7 @@ class Programs:
                 stderr=errors if stderr is None else stderr,
                 start_new_session=True,
             )
-        program = Program(process, directory, run)
+        program = Program(process, directory, run, output=self.output)
         self.started.append(program)
         return program
 
@@ -367,6 +392,21 @@ class Programs:
         """End what still runs."""
         for program in self.started:
             program.kill()
+
+
+def _imports(text: str) -> str:
+    """Return the imports of logship and of standard modules that a program uses and leaves out."""
+    used, bound = set[str](), set[str]()
+    for each in ast.walk(ast.parse(text)):
+        match each:
+            case ast.Name(name, ast.Load()):
+                used.add(name)
+            case ast.Name(name) | ast.arg(name) | ast.FunctionDef(name) | ast.alias(_, str(name)):
+                bound.add(name)
+            case ast.alias(name):
+                bound.add(name.partition(".")[0])
+    left_out = (used - bound) & {"logship", *sys.stdlib_module_names}
+    return "".join(f"import {each}\n" for each in sorted(left_out))
 
 
 def _lines(path: Path) -> tuple[str, ...]:

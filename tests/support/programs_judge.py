@@ -111,16 +111,20 @@ class Verdict:
         excused = sum(len(self.named[each] - self.seen[each]) for each in list(self.named))
         return self.missing[excused:]
 
-    def assert_nothing_lost(self, records: int | None = None) -> None:
+    def assert_nothing_lost(
+        self, records: int | None = None, *, spilled: int | None = None
+    ) -> None:
         """Fail with what is needed to find the fault if the promise was not kept.
 
         Args:
             records: How many the ledger must have; None where it may be any number.
+            spilled: How many of them must be on stderr as spilled; None likewise.
         """
         assert records in (None, len(self.ended.ledger)), self._told(f"not {records} were logged")
         self.assert_reports_add_up()
         assert not self.lost, self._told(f"lost {len(self.lost)}: {self.lost[:5]}")
         assert not self.unnamed, self._told(f"unnamed holes: {self.unnamed[:5]}")
+        assert spilled in (None, len(self.spilled)), self._told(f"not {spilled} were spilled")
 
     def assert_all_ended(self, killed: Iterable[str] = ()) -> None:
         """Fail if a stream has no end record: its process was gone before it had drained.
@@ -139,6 +143,11 @@ class Verdict:
         self.assert_nothing_lost(records)
         absent = [marker for marker in self.ended.ledger if marker not in self.delivered]
         assert not absent, self._told(f"{len(absent)} not delivered: {absent[:5]}")
+
+    def assert_drained(self, records: int | None = None) -> None:
+        """Fail if a record of the ledger did not arrive, or a stream has no end record."""
+        self.assert_all_delivered(records)
+        self.assert_all_ended()
 
     def assert_no_duplicates(self) -> None:
         """Fail if a record arrived twice, or two records carry one stamp."""

@@ -166,11 +166,7 @@ class ServerProcess(ABC):
         assert not self.is_alive, "it runs already"
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self.command(),
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                self.command(), cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         wait_until(
             lambda: self._takes_connections() or not self.is_alive,

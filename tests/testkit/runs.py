@@ -9,12 +9,12 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.commands import ran
 from tests.support.programs import PATHS
 
 PLUGIN = "logship.testing.plugin"
 ASYNCIO = "pytest_asyncio.plugin"
 
-_RUN_SECONDS_MAX = 60.0
 _OPTIONS_OF = {
     ASYNCIO: ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"),
 }
@@ -40,8 +40,10 @@ def run_pytest(
         (directory / name).write_text(textwrap.dedent(text))
     words = [word for each in plugins for word in ("-p", each, *_OPTIONS_OF.get(each, ()))]
     path = os.pathsep.join((*PATHS, str(directory)))
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", *words, *options],
+    pytest = (sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider")
+    return ran(
+        *(*pytest, *words, *options),
+        code=None,
         cwd=directory,
         env={
             **os.environ,
@@ -51,10 +53,6 @@ def run_pytest(
             **(environ or {}),
         },
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_RUN_SECONDS_MAX,
-        check=False,
     )
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import ran_python
 from tests.support.programs import PATHS, REPOSITORY
 from tests.testkit.runs import ASYNCIO, PLUGIN, assert_passed, run_pytest
 
@@ -263,14 +262,11 @@ def test_records_on_the_spool_of_production_stay_there(
 ) -> None:
     spool = tmp_path / "spool"
     environ = {"LOGSHIP_SPOOL_DIR": str(spool), "LOGSHIP_ENDPOINTS": "tcp://127.0.0.1:1"}
-    killed = subprocess.run(
-        [sys.executable, "-c", f"import logging, logship, os; logship.install(); {SPOOLED}"],
+    ran_python(
+        f"import logging, logship, os; logship.install(); {SPOOLED}",
+        code=-9,
         env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(PATHS)},
-        capture_output=True,
-        timeout=60,
-        check=False,
     )
-    assert killed.returncode == -9, killed.stderr
     left = _content(spool)
     assert left
     install = "logship.install()\n" if is_installed else ""

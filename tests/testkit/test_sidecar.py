@@ -6,7 +6,6 @@ import contextlib
 import logging
 import multiprocessing
 import socket
-import threading
 from collections.abc import Callable, Iterator
 
 import msgpack
@@ -14,6 +13,7 @@ import pytest
 
 from logship._client.background import BackgroundClient
 from logship.testing import Delivered, SocketSidecar
+from tests.support.threads import Later
 from tests.support.waiting import wait_until
 from tests.unit.clients import quick_settings
 
@@ -202,18 +202,11 @@ def test_acks_may_come_late(sidecar: SocketSidecar, client: BackgroundClient) ->
 def test_a_wait_ends_with_the_record_that_it_waits_for(
     sidecar: SocketSidecar, client: BackgroundClient
 ) -> None:
-    came: list[Delivered] = []
-
-    def wait() -> None:
-        came.extend(sidecar.wait_for(lambda records: "b" in messages(records)))
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
+    waiting = Later(lambda: sidecar.wait_for(lambda records: "b" in messages(records)))
     for message in ("a", "b"):
         client.emit({"message": message})
         client.flush(timeout=10)
-    waiting.join()
-    assert messages(came) == ["a", "b"]
+    assert messages(waiting.join()) == ["a", "b"]
 
 
 def test_a_wait_in_vain_says_what_came(sidecar: SocketSidecar, client: BackgroundClient) -> None:

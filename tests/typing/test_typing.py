@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import logship
 from logship._settings import Settings
 from logship._settings.fields import Bytes, Seconds, converter_of
 from logship._settings.keywords import SettingsKeywords
+from tests.support.commands import ran
 from tests.support.programs import REPOSITORY
 
 HERE = Path(__file__).parent
@@ -62,25 +62,17 @@ def test_mypy_agrees_with_each_use_and_each_type(tmp_path: Path) -> None:
     )
     checker = [sys.executable, "-m", "mypy", "--config-file", str(REPOSITORY / "pyproject.toml")]
     words = [*checker, "--cache-dir", str(tmp_path / "cache"), *map(str, USES), str(agreement)]
-    ended = subprocess.run(
-        words, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert ended.returncode == 0, ended.stdout
+    ran(*words, cwd=REPOSITORY, timeout=300)
 
 
 def pyright(directory: Path, *words: str) -> dict[str, Any]:
     """Run pyright on this logship; return what it says as JSON."""
     assert PYRIGHT is not None
-    ended = subprocess.run(
-        [PYRIGHT, "--outputjson", *words],
-        cwd=directory,
-        env={**os.environ, "PATH": PATHS, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    environ = {**os.environ, "PATH": PATHS, "PYTHONPATH": str(REPOSITORY)}
+    options = {"cwd": directory, "env": environ, "timeout": 300}
+    said: dict[str, Any] = json.loads(
+        ran(PYRIGHT, "--outputjson", *words, code=None, **options).stdout
     )
-    said: dict[str, Any] = json.loads(ended.stdout)
     return said
 
 

@@ -16,9 +16,12 @@ from logship._client.background import BackgroundClient
 from logship._client.client import Client
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
-from logship.testing import MemoryTransport, Sidecar
+from logship.testing import MemoryTransport, Sidecar, SocketSidecar
 
 BUFFER_BYTES = 64 * 1024
+
+Way = Sidecar | MemoryTransport | str
+"""To a sidecar: itself, in memory or on a socket, a transport to it in memory, or an endpoint."""
 
 
 def quick_settings(**settings: Any) -> Settings:
@@ -68,22 +71,27 @@ class Stderr:
         os.close(self.descriptor)
 
 
-def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Client:
-    """Return an asyncio client of a sidecar in memory."""
-    return Client(
-        quick_settings(**settings),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
+def _given(sidecar: Way, stderr: Stderr | LastResort, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what a client of this sidecar is made with."""
+    last_resort = stderr if isinstance(stderr, LastResort) else stderr.last_resort()
+    given: dict[str, Any] = {"parts": {"last_resort": last_resort}}
+    if isinstance(sidecar, SocketSidecar | str):
+        endpoint = sidecar if isinstance(sidecar, str) else sidecar.endpoint
+        return {**given, "settings": quick_settings(endpoints=endpoint, **settings)}
+    transport = sidecar if isinstance(sidecar, MemoryTransport) else MemoryTransport(sidecar)
+    return {**given, "settings": quick_settings(**settings), "transport": transport}
 
 
-def a_background_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> BackgroundClient:
-    """Return a client on its own thread of a sidecar in memory."""
-    return BackgroundClient(
-        quick_settings(**settings),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
+def a_client(sidecar: Way, stderr: Stderr | LastResort, **settings: Any) -> Client:
+    """Return an asyncio client of a sidecar."""
+    return Client(**_given(sidecar, stderr, settings))
+
+
+def a_background_client(
+    sidecar: Way, stderr: Stderr | LastResort, **settings: Any
+) -> BackgroundClient:
+    """Return a client on its own thread of a sidecar."""
+    return BackgroundClient(**_given(sidecar, stderr, settings))
 
 
 def fill(client: Client | BackgroundClient) -> int:

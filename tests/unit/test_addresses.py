@@ -29,11 +29,7 @@ def test_not_loopback(host: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "family"),
-    [
-        ("10.0.0.1", socket.AF_INET),
-        ("fd00::1", socket.AF_INET6),
-        ("fe80::1%lo", socket.AF_INET6),
-    ],
+    [("10.0.0.1", socket.AF_INET), ("fd00::1", socket.AF_INET6), ("fe80::1%lo", socket.AF_INET6)],
 )
 def test_an_address_is_not_looked_up(
     monkeypatch: pytest.MonkeyPatch, host: str, family: socket.AddressFamily

@@ -24,8 +24,13 @@ from logship._delivery import delivery
 from logship._delivery.drain import DrainPlan
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
 from tests.support.waiting import wait_until
-from tests.unit.clients import Stderr, a_client, messages, quick_settings, until
+from tests.unit.clients import Stderr, a_client, messages, until
 from tests.unit.interruptions import every_point
+
+
+@pytest.fixture
+def client(sidecar: Sidecar, stderr: Stderr) -> Client:
+    return a_client(sidecar, stderr)
 
 
 class HeldTransport(MemoryTransport):
@@ -70,8 +75,7 @@ def interrupted_by_ctrl_c() -> None:
 async def held_client(sidecar: Sidecar, stderr: Stderr) -> tuple[Client, HeldTransport]:
     """Return a client in the middle of its first attempt to connect."""
     transport = HeldTransport(sidecar)
-    parts = {"last_resort": stderr.last_resort()}
-    client = Client(quick_settings(), transport=transport, parts=parts)
+    client = a_client(transport, stderr)
     client.start()
     await until(lambda: transport.attempts, "an attempt")
     return client, transport
@@ -94,10 +98,8 @@ async def test_an_attempt_that_the_application_cancels_is_made_again(
 
 
 async def test_an_attempt_that_is_cancelled_before_its_first_step_is_made_again(
-    sidecar: Sidecar, stderr: Stderr
+    client: Client, stderr: Stderr
 ) -> None:
-    parts = {"last_resort": stderr.last_resort()}
-    client = Client(quick_settings(), transport=MemoryTransport(sidecar), parts=parts)
     client.start()
     (attempt,) = asyncio.all_tasks() - {asyncio.current_task()}
     attempt.cancel()
@@ -118,10 +120,9 @@ async def test_an_attempt_that_the_end_cancels_is_not_made_again(
 
 
 async def test_a_close_after_the_application_has_cancelled_one_returns_the_report(
-    sidecar: Sidecar, stderr: Stderr
+    client: Client, sidecar: Sidecar
 ) -> None:
     sidecar.acks = False
-    client = a_client(sidecar, stderr)
     client.start()
     client.emit({"message": "hello"})
     first = asyncio.ensure_future(client.close())
@@ -139,8 +140,7 @@ async def test_a_close_after_the_application_has_cancelled_one_returns_the_repor
 def test_a_client_goes_on_in_the_next_loop(stderr: Stderr) -> None:
     """`asyncio.run` twice, and the client is closed in the second one."""
     with SocketSidecar() as sidecar:
-        parts = {"last_resort": stderr.last_resort()}
-        client = Client(quick_settings(endpoints=sidecar.endpoint), parts=parts)
+        client = a_client(sidecar, stderr)
 
         async def deliver(text: str) -> bool:
             client.emit({"message": text})
@@ -156,9 +156,8 @@ def test_a_client_goes_on_in_the_next_loop(stderr: Stderr) -> None:
 
 
 def test_a_client_goes_on_in_another_loop_while_the_one_before_is_not_closed(
-    sidecar: Sidecar, stderr: Stderr
+    client: Client, sidecar: Sidecar, stderr: Stderr
 ) -> None:
-    client = a_client(sidecar, stderr)
     loops = [asyncio.new_event_loop() for _ in range(2)]
     for text in "one", "two", "three":
         client.emit({"message": text})
@@ -173,10 +172,9 @@ def test_a_client_goes_on_in_another_loop_while_the_one_before_is_not_closed(
 
 
 def test_a_client_goes_on_where_it_logs_after_its_loop_was_closed(
-    sidecar: Sidecar, stderr: Stderr
+    client: Client, sidecar: Sidecar
 ) -> None:
     """A flush in a loop of its own takes the client from the loop of the program."""
-    client = a_client(sidecar, stderr)
     client.emit({"message": "first"})
     loop = asyncio.new_event_loop()
     assert loop.run_until_complete(client.flush(20)).all_acked
@@ -252,8 +250,7 @@ async def test_of_two_loops_that_take_up_shipping_at_once_one_does(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
     transport = AbandonedTransport(sidecar)
-    parts = {"last_resort": stderr.last_resort()}
-    client = Client(quick_settings(), transport=transport, parts=parts)
+    client = a_client(transport, stderr)
     client.emit({"message": "hello"})
     loop = MeetingLoop()
     assert (await asyncio.to_thread(loop.run_until_complete, client.flush(20))).all_acked
@@ -272,10 +269,9 @@ async def test_of_two_loops_that_take_up_shipping_at_once_one_does(
 
 
 def test_a_close_whose_loop_was_closed_is_finished_by_the_next(
-    sidecar: Sidecar, stderr: Stderr
+    client: Client, sidecar: Sidecar, stderr: Stderr
 ) -> None:
     sidecar.acks = False
-    client = a_client(sidecar, stderr)
     client.emit({"message": "hello"})
     loop = asyncio.new_event_loop()
     with pytest.raises(TimeoutError):
@@ -337,9 +333,8 @@ async def test_a_close_in_another_loop_ends_the_connection_where_it_is(
 
 
 async def test_a_close_after_one_that_a_handler_ended_returns_its_report(
-    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+    client: Client, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = a_client(sidecar, stderr)
 
     def interrupted(*_: object) -> Any:
         monkeypatch.undo()
@@ -359,8 +354,7 @@ def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(
 ) -> None:
     """Without `asyncio.run`, nothing cancels what a loop leaves."""
     transport = HeldTransport(sidecar)
-    parts = {"last_resort": stderr.last_resort()}
-    client = Client(quick_settings(), transport=transport, parts=parts)
+    client = a_client(transport, stderr)
     client.emit({"message": "waits"})
     loop = asyncio.new_event_loop()
     loop.run_until_complete(client.flush(0.05))
@@ -375,8 +369,7 @@ def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_loop_that_is_closed_in_any_turn_of_an_attempt_is_no_error(stderr: Stderr) -> None:
     with SocketSidecar() as sidecar:
-        parts = {"last_resort": stderr.last_resort()}
-        client = Client(quick_settings(endpoints=sidecar.endpoint), parts=parts)
+        client = a_client(sidecar, stderr)
 
         async def begin(turns: int) -> None:
             client.start()
@@ -434,13 +427,12 @@ def test_shipping_goes_on_after_an_exception_anywhere_in_a_decision(
 
 
 async def test_a_chunk_whose_sending_a_handler_interrupts_is_sent_again(
-    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+    client: Client, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> Any:
         monkeypatch.undo()
         interrupted_by_a_handler()
 
-    client = a_client(sidecar, stderr)
     monkeypatch.setattr(port, "frame_parts", interrupted)
     client.emit({"message": "hello"})
     assert (await client.close(20)).all_acked
@@ -450,9 +442,8 @@ async def test_a_chunk_whose_sending_a_handler_interrupts_is_sent_again(
 
 
 async def test_a_restart_that_a_handler_interrupts_is_made_again(
-    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+    client: Client, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = a_client(sidecar, stderr)
     disconnect = SocketPort.disconnect
 
     def interrupted(own: SocketPort) -> None:
@@ -477,8 +468,7 @@ def test_ctrl_c_in_an_attempt_to_connect_is_not_the_last_attempt(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
     transport = InterruptedTransport(sidecar)
-    parts = {"last_resort": stderr.last_resort()}
-    client = Client(quick_settings(), transport=transport, parts=parts)
+    client = a_client(transport, stderr)
     client.emit({"message": "hello"})
     loop = asyncio.new_event_loop()
     with pytest.raises(KeyboardInterrupt):
@@ -492,16 +482,12 @@ def test_a_client_ships_on_a_loop_that_is_none_of_asyncios(stderr: Stderr) -> No
     texts = [f"{number} {'x' * 10_000}" for number in range(100)]
 
     async def ship(endpoint: str) -> None:
-        settings = quick_settings(endpoints=endpoint, buffer_bytes_max=2**21)
-        async with Client(settings, parts={"last_resort": stderr.last_resort()}) as client:
+        async with a_client(endpoint, stderr, buffer_bytes_max=2**21) as client:
             for text in texts:
                 await client.send({"message": text})
             assert (await client.flush(20)).all_acked
 
-    with (
-        SocketSidecar() as sidecar,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
+    with SocketSidecar() as sidecar, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(ship(sidecar.endpoint))
         assert messages(sidecar) == texts
     assert stderr.lines() == []
@@ -514,8 +500,7 @@ class InRequest:
 async def test_a_connection_keeps_no_object_of_the_request_that_began_it(stderr: Stderr) -> None:
     variable: contextvars.ContextVar[InRequest] = contextvars.ContextVar("request")
     with SocketSidecar() as sidecar:
-        parts = {"last_resort": stderr.last_resort()}
-        client = Client(quick_settings(endpoints=sidecar.endpoint), parts=parts)
+        client = a_client(sidecar, stderr)
 
         async def handle() -> weakref.ref[InRequest]:
             request = InRequest()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import functools
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TypeGuard
 import pytest
 
 import logship
+from tests.support.commands import ran_python
 
 ROOT = Path(logship.__file__).parent
 
@@ -316,10 +316,7 @@ def loaded_by(statement: str) -> set[str]:
     """Return the modules that a fresh interpreter has loaded after `statement`."""
     # Without a drain: some statements leave records that no sidecar will take.
     program = f"{statement}; import os, sys; print(*sys.modules, flush=True); os._exit(0)"
-    ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    return set(ended.stdout.split())
+    return set(ran_python(program).stdout.split())
 
 
 def test_import_logship_pays_for_nothing_large() -> None:
@@ -384,8 +381,6 @@ def test_the_exit_imports_nothing() -> None:
         "known = {*sys.modules}\n"
         "logging.getLogger().info('the last words')"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
+    ended = ran_python(program)
     assert '"the last words"' in ended.stderr, "it was spilled"
     assert not ended.stdout.split()

@@ -22,6 +22,7 @@ from logship._hooks.threads import OwnThread, is_own
 from logship._installation.handler import Handler
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
+from tests.support.threads import Later, in_threads
 from tests.support.waiting import wait_until
 from tests.unit.clients import (
     BUFFER_BYTES,
@@ -34,51 +35,6 @@ from tests.unit.clients import (
 )
 
 LARGE = {"message": "y" * 2000}
-
-
-def in_threads(count: int, call: Callable[[int], Any]) -> list[Any]:
-    """Make the call in so many threads at once; return what came of each, or its error."""
-    results: list[Any] = [None] * count
-    barrier = threading.Barrier(count)
-
-    def run(index: int) -> None:
-        barrier.wait(20)
-        try:
-            results[index] = call(index)
-        except Exception as error:  # noqa: BLE001 - the test looks at it
-            results[index] = error
-
-    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive(), "it hangs"
-    return results
-
-
-class Later:
-    """A call in a thread of its own."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.result: Any = None
-        self._thread = threading.Thread(target=self._run, args=(call,), daemon=True)
-        self._thread.start()
-
-    def _run(self, call: Callable[[], Any]) -> None:
-        try:
-            self.result = call()
-        except Exception as error:  # noqa: BLE001 - the test looks at it
-            self.result = error
-
-    @property
-    def is_done(self) -> bool:
-        return not self._thread.is_alive()
-
-    def join(self) -> Any:
-        self._thread.join(30)
-        assert self.is_done, "it hangs"
-        return self.result
 
 
 def waits_for_space(client: BackgroundClient, count: int = 1) -> Callable[[], bool]:
@@ -101,9 +57,7 @@ def test_records_of_all_threads_arrive_once(sidecar: Sidecar, stderr: Stderr) ->
 # -- closing ---------------------------------------------------------------------------------------
 
 
-def test_close_of_many_threads_at_once_gives_one_report(
-    client: BackgroundClient, sidecar: Sidecar
-) -> None:
+def test_close_of_many_threads_at_once_gives_one_report(client: BackgroundClient) -> None:
     client.emit({"message": "hi"})
     reports = in_threads(8, lambda _: client.close())
     assert all(report is reports[0] for report in reports)
@@ -137,8 +91,7 @@ def test_every_thread_is_started_by_the_one_that_makes_the_client(
         start(self)
 
     monkeypatch.setattr(OwnThread, "start", noting)
-    settings = quick_settings(endpoints="tcp://localhost:24224")
-    client = BackgroundClient(settings, parts={"last_resort": stderr.last_resort()})
+    client = a_background_client("tcp://localhost:24224", stderr)
     client.close(timeout=0.0)  # waits for the shipper's thread, which comes to its first step
     assert {"logship-shipper", "logship-resolver"} <= set(starters)
     assert set(starters.values()) == {threading.current_thread()}
@@ -553,7 +506,7 @@ def test_without_a_thread_records_are_spilled_at_the_end(
 
 
 def test_with_a_lasting_bug_in_the_shipper_close_lets_senders_go(
-    client: BackgroundClient, sidecar: Sidecar, stderr: Stderr
+    client: BackgroundClient, sidecar: Sidecar
 ) -> None:
     sidecar.acks = False
     fill(client)

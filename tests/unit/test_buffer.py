@@ -175,10 +175,9 @@ def test_more_tags_than_streams_end_the_oldest_stream(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_ended_streams_are_kept_while_there_is_something_to_report(
-    is_lost: bool, monkeypatch: pytest.MonkeyPatch
+    buffer: Buffer, is_lost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "STREAMS_MAX", 1)
-    buffer = a_buffer()
     buffer.offer("first", body(1))
     if is_lost:
         buffer.number_and_drop("first", body(2))
@@ -364,8 +363,7 @@ def test_who_waits_for_space_is_told_once_when_a_chunk_is_released() -> None:
     assert told == [1]
 
 
-def test_who_waits_is_not_told_where_nothing_was_freed() -> None:
-    buffer = a_buffer()
+def test_who_waits_is_not_told_where_nothing_was_freed(buffer: Buffer) -> None:
     told: list[int] = []
     buffer.when_space(lambda: told.append(1))
     offer_many(buffer, 1)
@@ -518,10 +516,9 @@ def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
 
 
 def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
-    monkeypatch: pytest.MonkeyPatch,
+    buffer: Buffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "STREAMS_MAX", 1)
-    buffer = a_buffer()
     sink = Sink(buffer)
     offer_many(buffer, 2, "first")
     whole = taken(buffer)

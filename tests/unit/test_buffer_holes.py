@@ -22,7 +22,14 @@ from logship._installation.handler import Handler
 from logship.testing import MemoryTransport, Sidecar
 from tests.support.waiting import wait_until
 from tests.unit.accounts import a_buffer, body
-from tests.unit.clients import Stderr, a_background_client, messages, quick_settings, until
+from tests.unit.clients import (
+    Stderr,
+    a_background_client,
+    a_client,
+    messages,
+    quick_settings,
+    until,
+)
 from tests.unit.test_buffer_rare import Middle, TimeLimit, numbers_in
 
 
@@ -99,7 +106,7 @@ def test_what_a_handler_raises_passes_after_it_has_unregistered_itself(stderr: S
         return record
 
     before = signal.signal(signal.SIGUSR1, on_signal)
-    client = Client(quick_settings(redact=redact), parts={"last_resort": stderr.last_resort()})
+    client = a_client(Sidecar(), stderr, redact=redact)
     with pytest.raises(TimeLimit):
         client.emit({"message": "here"})
 

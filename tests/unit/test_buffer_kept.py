@@ -12,7 +12,9 @@ from logship._buffer.chunk import Chunk, ChunkState, HalfChunk, MemoryChunk, Mem
 from logship._buffer.chunks import ADOPTED_TAKEN_MAX
 from logship._buffer.entrance import Outcome
 from logship._buffer.stream import Stream
-from tests.unit.accounts import Sink, a_buffer, body, entries_of, make_changes_twice, split, taken
+from tests.unit.accounts import Sink, a_buffer, body, entries_of, split, taken
+
+pytestmark = pytest.mark.usefixtures("changes_are_made")
 
 
 class KeptChunk(MemoryChunk):
@@ -48,12 +50,6 @@ class KeptStorage(MemoryStorage):
 
     def number_dropped(self, stream: Stream, number: int) -> None:
         self.dropped.add(number)
-
-
-@pytest.fixture(params=["once", "twice"], autouse=True)
-def changes_are_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "twice":
-        make_changes_twice(monkeypatch)
 
 
 @pytest.fixture

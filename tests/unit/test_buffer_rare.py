@@ -26,6 +26,7 @@ from tests.unit.accounts import (
     entries_of,
     taken,
 )
+from tests.unit.test_buffer_kept import AdoptedChunk
 
 FAR_AWAY = 1 << 24
 """A bound so far away that entries wait in the inbox."""
@@ -120,8 +121,7 @@ def test_an_end_that_there_was_no_memory_for_is_made_by_the_next_call() -> None:
     assert sink.acked[-1]["logship_end"] is True
 
 
-def test_sealing_in_the_middle_of_the_section_seals_nothing() -> None:
-    buffer = a_buffer()
+def test_sealing_in_the_middle_of_the_section_seals_nothing(buffer: Buffer) -> None:
     buffer.offer("t", body(1))
     assert buffer.exclusively(buffer.seal_all) == 1
     assert not buffer.departure.has_sealed()
@@ -129,8 +129,7 @@ def test_sealing_in_the_middle_of_the_section_seals_nothing() -> None:
     assert not buffer.is_held_here
 
 
-def test_nothing_is_dropped_in_the_middle_of_the_section() -> None:
-    buffer = a_buffer()
+def test_nothing_is_dropped_in_the_middle_of_the_section(buffer: Buffer) -> None:
     buffer.offer("t", body(1))
     buffer.seal_all()
     (chunk,) = buffer.unsettled()
@@ -143,10 +142,9 @@ def test_nothing_is_dropped_in_the_middle_of_the_section() -> None:
 
 
 def test_so_many_are_promised_a_place_while_the_section_is_not_left(
-    monkeypatch: pytest.MonkeyPatch,
+    buffer: Buffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entrance, "PROMISES_MAX", 4)
-    buffer = a_buffer()
     buffer.offer("t", body(0))
 
     def log() -> list[Outcome]:
@@ -303,8 +301,7 @@ def test_a_wake_up_that_woke_nothing_is_made_by_the_next_call() -> None:
     assert numbers_in(buffer) == [0, 1, 2, 3]
 
 
-def test_what_interrupts_a_callback_passes_and_the_others_are_told_later() -> None:
-    buffer = a_buffer()
+def test_what_interrupts_a_callback_passes_and_the_others_are_told_later(buffer: Buffer) -> None:
     told: list[int] = []
 
     def interrupted() -> None:
@@ -326,8 +323,7 @@ def test_what_interrupts_a_callback_passes_and_the_others_are_told_later() -> No
 # -- counts and refusals ---------------------------------------------------------------------------
 
 
-def test_notes_are_counted_before_there_are_too_many_of_them() -> None:
-    buffer = a_buffer()
+def test_notes_are_counted_before_there_are_too_many_of_them(buffer: Buffer) -> None:
     for _ in range(entrance.INBOX_MAX - 1):
         buffer.note("truncated", 1)
     assert buffer.counters.truncated == 0
@@ -335,16 +331,14 @@ def test_notes_are_counted_before_there_are_too_many_of_them() -> None:
     assert buffer.counters.truncated == entrance.INBOX_MAX
 
 
-def test_what_a_closed_buffer_refuses_does_not_grow_the_process() -> None:
-    buffer = a_buffer()
+def test_what_a_closed_buffer_refuses_does_not_grow_the_process(buffer: Buffer) -> None:
     buffer.close_intake()
     for number in range(3 * entrance.INBOX_MAX):
         assert buffer.offer("t", body(number)) is Outcome.REFUSED
     assert buffer.counters.refused == 3 * entrance.INBOX_MAX
 
 
-def test_a_refusal_is_counted_by_its_stream_too() -> None:
-    buffer = a_buffer()
+def test_a_refusal_is_counted_by_its_stream_too(buffer: Buffer) -> None:
     buffer.offer("t", body(1))
     buffer.note("refused", 1, "t")
     buffer.note("refused", 1)
@@ -368,15 +362,7 @@ def test_a_buffer_is_used_once_something_was_logged(what: str) -> None:
     assert buffer.is_used == (what != "nothing")
 
 
-class AdoptedChunk(MemoryChunk):
-    """A chunk of a dead process."""
-
-    __slots__ = ()
-    adopted = True
-
-
-def test_an_adopted_record_is_not_quarantined_as_one_of_ours() -> None:
-    buffer = a_buffer()
+def test_an_adopted_record_is_not_quarantined_as_one_of_ours(buffer: Buffer) -> None:
     chunk = AdoptedChunk(Stream("t", "logship_id", os.urandom), 7, "id", 0.0)
     buffer.adopt(chunk)
     with pytest.raises(ValueError, match=r"<Chunk 7 t 1-0 OPEN> is none of ours"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from logship._buffer.buffer import Buffer
 from logship._buffer.counters import DrainReport
 from tests.unit.accounts import a_buffer
 
 
-def test_each_line_of_a_refused_record_has_a_number_and_is_counted() -> None:
-    buffer = a_buffer()
+def test_each_line_of_a_refused_record_has_a_number_and_is_counted(buffer: Buffer) -> None:
     lines = [buffer.number_refused() for _ in range(3)]
     report = buffer.report("", 0.0)
     assert lines == [f"{report.refused_id}:{number:010d}" for number in (1, 2, 3)]

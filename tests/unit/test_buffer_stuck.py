@@ -181,9 +181,7 @@ def test_those_who_wait_for_space_learn_of_an_end_that_cannot_be_made() -> None:
     assert called
 
 
-def test_a_change_that_failed_is_made_before_the_next_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_change_that_failed_is_made_before_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The call that finds it torn goes on with changes of its own."""
     stuck = Stuck(MemoryError(), bytes_max=FAR_AWAY)
     stuck.storage.error = None

@@ -23,6 +23,11 @@ def awaiting(**options: Any) -> Buffer:
     return a_buffer(awaited_tag="program", **options)
 
 
+@pytest.fixture
+def buffer() -> Buffer:
+    return awaiting()
+
+
 def offer(buffer: Buffer, count: int, tag: str | None = None, first: int = 0) -> None:
     for number in range(first, first + count):
         assert buffer.offer(tag, body(number)) is Outcome.ACCEPTED
@@ -32,8 +37,7 @@ def tags(sink: Sink) -> set[str]:
     return {chunk.stream.tag for chunk in sink.taken}
 
 
-def test_what_has_no_tag_is_numbered_at_once_and_waits() -> None:
-    buffer = awaiting()
+def test_what_has_no_tag_is_numbered_at_once_and_waits(buffer: Buffer) -> None:
     sink = Sink(buffer)
     offer(buffer, 100)  # several chunks of them
     buffer.seal_all()
@@ -51,8 +55,7 @@ def test_what_has_no_tag_is_numbered_at_once_and_waits() -> None:
     check(buffer, sink.acked)
 
 
-def test_records_with_a_tag_of_their_own_do_not_wait() -> None:
-    buffer = awaiting()
+def test_records_with_a_tag_of_their_own_do_not_wait(buffer: Buffer) -> None:
     sink = Sink(buffer)
     offer(buffer, 40)
     offer(buffer, 40, tag="web")
@@ -104,8 +107,7 @@ def test_what_waits_grows_and_is_due_once_the_tag_is_known() -> None:
     assert buffer.departure.take() is chunk
 
 
-def test_without_an_answer_the_provisional_tag_has_to_do() -> None:
-    buffer = awaiting()
+def test_without_an_answer_the_provisional_tag_has_to_do(buffer: Buffer) -> None:
     sink = Sink(buffer)
     offer(buffer, 30)
     buffer.resolve_tag(None)
@@ -116,8 +118,7 @@ def test_without_an_answer_the_provisional_tag_has_to_do() -> None:
     assert stream.tag == "program"
 
 
-def test_producers_go_on_as_before_and_keep_their_stream() -> None:
-    buffer = awaiting()
+def test_producers_go_on_as_before_and_keep_their_stream(buffer: Buffer) -> None:
     offer(buffer, 3)
     buffer.resolve_tag(TAG)
     offer(buffer, 3, first=3)
@@ -126,8 +127,7 @@ def test_producers_go_on_as_before_and_keep_their_stream() -> None:
     assert (stream.tag, stream.accepted, stream.last) == (TAG, 6, 7)
 
 
-def test_the_route_of_a_tag_is_told_as_far_as_it_is_known() -> None:
-    buffer = awaiting()
+def test_the_route_of_a_tag_is_told_as_far_as_it_is_known(buffer: Buffer) -> None:
     assert (buffer.tag_of(None), buffer.tag_of("web")) == ("program", "web")
     buffer.resolve_tag(TAG)
     assert (buffer.tag_of(None), buffer.tag_of("web")) == (TAG, "web")
@@ -147,8 +147,7 @@ def test_a_tag_is_provisional_until_the_right_one_is_known(monkeypatch: pytest.M
     assert not buffer.unsettled()[-1].stream.is_provisional
 
 
-def test_a_stream_that_ended_meanwhile_gets_the_tag_too() -> None:
-    buffer = awaiting()
+def test_a_stream_that_ended_meanwhile_gets_the_tag_too(buffer: Buffer) -> None:
     sink = Sink(buffer)
     offer(buffer, 3)
     buffer.close_intake()
@@ -159,8 +158,7 @@ def test_a_stream_that_ended_meanwhile_gets_the_tag_too() -> None:
     assert tags(sink) == {TAG}
 
 
-def test_the_oldest_may_be_dropped_while_it_waits() -> None:
-    buffer = awaiting()
+def test_the_oldest_may_be_dropped_while_it_waits(buffer: Buffer) -> None:
     offer(buffer, 40)
     assert buffer.drop_oldest()
     offer(buffer, 1, first=40)

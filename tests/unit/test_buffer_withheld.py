@@ -11,24 +11,12 @@ from logship._buffer.accumulator import WITHHELD_INTERVAL_SECONDS
 from logship._buffer.buffer import Buffer
 from logship._reasons import OVERFLOW, RATE_LIMITED, SAMPLED, WITHHELD
 from logship.testing import ManualClock
-from tests.unit.accounts import (
-    a_buffer,
-    body,
-    drained,
-    gaps_in,
-    make_changes_twice,
-    numbers_in,
-    stamp_of,
-)
+from tests.unit.accounts import a_buffer, body, drained, gaps_in, numbers_in, stamp_of
+
+pytestmark = pytest.mark.usefixtures("changes_are_made")
 
 LINGERING = 1 << 20
 """A chunk so large that what was kept back waits for its end."""
-
-
-@pytest.fixture(params=["once", "twice"], autouse=True)
-def changes_are_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "twice":
-        make_changes_twice(monkeypatch)
 
 
 def declared(buffer: Buffer) -> list[list[Any]]:
@@ -45,8 +33,7 @@ def declared(buffer: Buffer) -> list[list[Any]]:
 # -- counts ----------------------------------------------------------------------------------------
 
 
-def test_what_is_kept_back_again_is_added_to_what_waits() -> None:
-    buffer = a_buffer()
+def test_what_is_kept_back_again_is_added_to_what_waits(buffer: Buffer) -> None:
     for amount, total in [(2, 2), (3, 5), (4, 9)]:
         buffer.note(SAMPLED, amount, "t")
         report = buffer.report("", 0.0)
@@ -55,8 +42,7 @@ def test_what_is_kept_back_again_is_added_to_what_waits() -> None:
     assert declared(buffer) == [[1, 9, SAMPLED]]
 
 
-def test_what_is_kept_back_at_once_is_counted_together() -> None:
-    buffer = a_buffer()
+def test_what_is_kept_back_at_once_is_counted_together(buffer: Buffer) -> None:
 
     def keep_back() -> None:
         buffer.note(SAMPLED, 2, "t")
@@ -69,8 +55,7 @@ def test_what_is_kept_back_at_once_is_counted_together() -> None:
     assert [(part.tag, part.accepted) for part in report.streams] == [("t", 5), ("u", 4)]
 
 
-def test_withheld_records_are_counted_behind_others() -> None:
-    buffer = a_buffer()
+def test_withheld_records_are_counted_behind_others(buffer: Buffer) -> None:
     buffer.offer("t", body(1))
     buffer.number_and_drop("t", body(2))
     buffer.note(SAMPLED, 3, "t")
@@ -83,8 +68,7 @@ def test_withheld_records_are_counted_behind_others() -> None:
 # -- numbers ---------------------------------------------------------------------------------------
 
 
-def test_each_reason_is_declared_as_a_range_of_its_own() -> None:
-    buffer = a_buffer()
+def test_each_reason_is_declared_as_a_range_of_its_own(buffer: Buffer) -> None:
     buffer.note(SAMPLED, 2, "t")
     buffer.note(RATE_LIMITED, 3, "t")
     buffer.note(WITHHELD, 4, "t")
@@ -120,8 +104,7 @@ def test_the_first_declaration_is_due_at_once_on_a_clock_that_has_just_begun() -
     assert buffer.report("", 0.0).streams[0].last == 4
 
 
-def test_a_declaration_that_is_dropped_is_named_until_it_is_made_again() -> None:
-    buffer = a_buffer()
+def test_a_declaration_that_is_dropped_is_named_until_it_is_made_again(buffer: Buffer) -> None:
     buffer.note(SAMPLED, 2, "t")
     buffer.offer("t", body(1))  # 3 declares, 4 is the record
     assert buffer.drop_oldest()
@@ -153,8 +136,7 @@ def test_what_is_kept_back_in_the_middle_of_the_section_is_counted_by_its_end() 
     assert gaps_in(sink.acked) == [[2, 3, SAMPLED]]
 
 
-def test_what_is_kept_back_after_the_end_is_refused() -> None:
-    buffer = a_buffer()
+def test_what_is_kept_back_after_the_end_is_refused(buffer: Buffer) -> None:
     buffer.offer("t", body(1))
     buffer.close_intake()
     buffer.note(SAMPLED, 2, "t")

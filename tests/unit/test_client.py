@@ -17,16 +17,7 @@ from logship._client.shipper import STOP_LINGER_SECONDS
 from logship._delivery.transport import SocketTransport
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
-from tests.unit.clients import (
-    BUFFER_BYTES,
-    Stderr,
-    a_client,
-    fill,
-    messages,
-    quick_settings,
-    some,
-    until,
-)
+from tests.unit.clients import BUFFER_BYTES, Stderr, a_client, fill, messages, some, until
 
 
 @pytest.fixture
@@ -249,7 +240,7 @@ async def test_many_at_once_wait_for_space(client: Client, sidecar: Sidecar) -> 
     assert messages(sidecar) == [each["message"] for each in some(0, 1000, 1000)]
 
 
-async def test_many_at_once_let_the_loop_have_its_turn(client: Client, sidecar: Sidecar) -> None:
+async def test_many_at_once_let_the_loop_have_its_turn(client: Client) -> None:
     """Not more often than a chunk is filled, and not less often than a block of them is sent."""
     async with client:
         await client.send_many(some(0, 1))
@@ -348,7 +339,7 @@ async def test_many_at_once_are_redacted(sidecar: Sidecar, stderr: Stderr) -> No
     assert [each["secret"] for each in arrived] == ["withheld"] * 14
 
 
-async def test_after_close_send_raises_and_emit_says_no(client: Client, sidecar: Sidecar) -> None:
+async def test_after_close_send_raises_and_emit_says_no(client: Client) -> None:
     async with client:
         pass
     with pytest.raises(ClientClosed):
@@ -357,9 +348,7 @@ async def test_after_close_send_raises_and_emit_says_no(client: Client, sidecar:
     assert client.intake_closed
 
 
-async def test_closing_twice_or_at_once_gives_the_same_report(
-    client: Client, sidecar: Sidecar
-) -> None:
+async def test_closing_twice_or_at_once_gives_the_same_report(client: Client) -> None:
     client.start()
     emit_many(client, 5)
     reports = await asyncio.gather(*(client.close() for _ in range(5)))
@@ -392,8 +381,7 @@ async def test_a_client_that_ends_before_its_attempt_to_connect_says_what_that_w
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        settings = quick_settings(endpoints=endpoint, shared_key="k", exit_stall_seconds=0.3)
-        client = Client(settings, parts={"last_resort": stderr.last_resort()})
+        client = a_client(endpoint, stderr, shared_key="k", exit_stall_seconds=0.3)
         client.emit({"message": "hello"})
         await client.close(timeout=seconds)
     says = f"{endpoint} has not answered (it takes connections; does it have a shared key?)"
@@ -510,12 +498,7 @@ async def test_a_connect_that_raises_what_it_should_not_is_tried_again(
                 raise ZeroDivisionError("a bug in a transport")
             return await super().connect(*arguments)
 
-    client = Client(
-        quick_settings(),
-        transport=OddTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
-    async with client:
+    async with a_client(OddTransport(sidecar), stderr) as client:
         emit_many(client, 3)
         assert (await client.flush(20)).all_acked
     assert "ZeroDivisionError" in stderr.warnings()[0]
@@ -552,8 +535,7 @@ async def test_too_many_open_files_at_the_start_do_not_stop_shipping(
     stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with SocketSidecar() as sidecar:
-        settings = quick_settings(endpoints=sidecar.endpoint)
-        client = Client(settings, parts={"last_resort": stderr.last_resort()})
+        client = a_client(sidecar, stderr)
         with monkeypatch.context() as patch:
             patch.setattr(SocketTransport, "of", no_descriptor)
             client.start()

@@ -58,9 +58,7 @@ class End:
             assert self.shipper.buffer.offer("t", body(number)) is Outcome.ACCEPTED
         plan = options.pop("plan", DrainPlan.until(0.0, 30.0))
         self.closing = Closing(
-            self.shipper,
-            always_report=options.pop("always_report", False),
-            monotonic=self.clock,
+            self.shipper, always_report=options.pop("always_report", False), monotonic=self.clock
         )
         self.closing.join(plan, "test")
         self.steps = self.closing.steps()
@@ -301,13 +299,13 @@ def test_what_the_sidecar_does_not_take_is_spilled_while_intake_is_open(stderr: 
     assert 29.5 <= stop.run(30.0) < 29.6
 
 
-def test_intake_closes_when_more_comes_in_than_stderr_takes(stderr: Stderr) -> None:
+def test_intake_closes_when_more_comes_in_than_stderr_takes() -> None:
     stop = Ahead(Stalled())
     assert 27.7 <= stop.run(30.0) < 27.8
     assert stop.buffer.report("", 0.0).spilled == 0
 
 
-def test_what_stderr_does_not_take_is_tried_again_and_holds_up_nobody(stderr: Stderr) -> None:
+def test_what_stderr_does_not_take_is_tried_again_and_holds_up_nobody() -> None:
     stalled = Stalled()
     stop = Ahead(stalled)
     stop.clock.advance(21.0)

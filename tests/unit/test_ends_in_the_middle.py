@@ -20,18 +20,11 @@ from logship._client.shipper import Shipper
 from logship._hooks.threads import OwnThread
 from logship._installation.handler import Handler
 from logship._stderr.last_resort import LastResort
-from logship.testing import MemoryTransport, Sidecar
+from logship.testing import Sidecar
+from tests.support.threads import Later
 from tests.support.waiting import wait_until
-from tests.unit.clients import Stderr, messages, quick_settings
+from tests.unit.clients import Stderr, a_background_client, messages
 from tests.unit.interruptions import every_point
-
-
-def a_client(sidecar: Sidecar, last_resort: LastResort, **settings: Any) -> BackgroundClient:
-    return BackgroundClient(
-        quick_settings(**settings),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": last_resort},
-    )
 
 
 def test_a_close_in_the_middle_of_the_buffer_returns_and_a_later_one_delivers(
@@ -47,16 +40,14 @@ def test_a_close_in_the_middle_of_the_buffer_returns_and_a_later_one_delivers(
     assert not stderr.json("refused")
 
 
-def test_an_exception_anywhere_in_a_close_leaves_the_rest_to_the_next_one(
-    stderr: Stderr,
-) -> None:
+def test_an_exception_anywhere_in_a_close_leaves_the_rest_to_the_next_one(stderr: Stderr) -> None:
     """As after Ctrl-C: the limit of the first call does not hold for the second one."""
     sidecars: list[Sidecar] = []
     clients: list[BackgroundClient] = []
 
     def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
         sidecars[:] = [Sidecar()]
-        clients[:] = [a_client(sidecars[0], stderr.last_resort())]
+        clients[:] = [a_background_client(sidecars[0], stderr)]
         sidecars[0].acks = False
         assert clients[0].emit({"message": "one"})
         return lambda: clients[0].close(timeout=0.0), interrupted
@@ -137,14 +128,11 @@ def test_a_flush_says_that_records_went_to_stderr(
     sidecar.hang_up()
     for _ in range(3):
         assert client.emit({"message": "m"})
-    results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(client.flush(20)))
-    thread.start()
+    flushing = Later(lambda: client.flush(20))
     wait_until(lambda: spilled_and_given_up(client), "all of it is on stderr")
     sidecar.reachable = True
     assert client.emit({"message": "later"})
-    thread.join(20)
-    assert not results[0].all_acked
+    assert not flushing.join().all_acked
 
 
 def spilled_and_given_up(client: BackgroundClient) -> bool:
@@ -155,14 +143,12 @@ def spilled_and_given_up(client: BackgroundClient) -> bool:
     return buffer.counters.spilled == 3
 
 
-def test_a_report_whose_wait_for_stderr_was_interrupted_is_printed(
-    sidecar: Sidecar,
-) -> None:
+def test_a_report_whose_wait_for_stderr_was_interrupted_is_printed(sidecar: Sidecar) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     filled = fill(writer)
     resort = InterruptedWait(descriptor=writer)
-    client = a_client(sidecar, resort, report=True)
+    client = a_background_client(sidecar, resort, report=True)
     assert client.emit({"message": "one"})
     with pytest.raises(KeyboardInterrupt):
         client.close()

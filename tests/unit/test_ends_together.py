@@ -10,8 +10,8 @@ from logship._client.background import BackgroundClient
 from logship._client.closing import Closing
 from logship._delivery.drain import DrainPlan
 from logship.testing import Sidecar
+from tests.support.threads import Later
 from tests.unit.clients import Stderr
-from tests.unit.test_background import Later
 
 
 def test_a_second_thread_that_stops_the_shippers_thread_breaks_nothing(

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import random
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -21,8 +20,9 @@ from logship._ecs.task import Task, TaskContainer
 from logship._installation.handler import Handler, severity_number
 from logship._protocol.entries import TRUNCATED_KEY
 from logship.testing import MemoryTransport, Sidecar
+from tests.support.threads import in_threads
 from tests.support.waiting import wait_until
-from tests.unit.clients import Stderr, quick_settings
+from tests.unit.clients import Stderr, a_background_client, quick_settings
 
 TIME_NS = 1_700_000_000_123_456_789
 
@@ -64,9 +64,8 @@ def test_so_many_constant_fields_that_no_small_map_holds_them() -> None:
         assert shipped(record, settings={"fields": fields}) == {**fields, **record}
 
 
-def test_control_records_have_the_constant_fields_and_no_others() -> None:
+def test_control_records_have_the_constant_fields_and_no_others(sidecar: Sidecar) -> None:
     """So a destination that is filtered by service keeps the proof."""
-    sidecar = Sidecar()
     settings = quick_settings(
         fields={"service": "web", "message": "m", "logship_end": 1},
         redact=lambda record: None if record["message"] == "hidden" else record,
@@ -88,8 +87,7 @@ def test_control_records_have_the_constant_fields_and_no_others() -> None:
         assert "request" not in record
 
 
-def test_secrets_in_constant_fields_are_not_in_control_records() -> None:
-    sidecar = Sidecar()
+def test_secrets_in_constant_fields_are_not_in_control_records(sidecar: Sidecar) -> None:
     client = BackgroundClient(
         quick_settings(fields={"password": "hunter2"}, redact="default"),
         transport=MemoryTransport(sidecar),
@@ -99,8 +97,7 @@ def test_secrets_in_constant_fields_are_not_in_control_records() -> None:
     assert [each["password"] for each in records_of(sidecar)] == ["[redacted]", "[redacted]"]
 
 
-def test_a_records_own_field_wins_and_is_there_once() -> None:
-    sidecar = Sidecar()
+def test_a_records_own_field_wins_and_is_there_once(sidecar: Sidecar) -> None:
     client = BackgroundClient(
         quick_settings(fields={"env": "prod", "a": 1}), transport=MemoryTransport(sidecar)
     )
@@ -226,19 +223,13 @@ def test_no_field_of_one_thread_is_in_another_ones_record(sidecar: Sidecar) -> N
         quick_settings(buffer_bytes_max=1 << 24), transport=MemoryTransport(sidecar)
     )
 
-    def work(numbers: Iterator[int]) -> None:
+    def work(numbers: range) -> None:
         for number in numbers:
             with logship.context(request=number):
                 client.emit({"number": number})
             client.emit({"number": None})
 
-    threads = [
-        threading.Thread(target=work, args=(iter(range(start, 10_000, 8)),)) for start in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert in_threads(8, lambda start: work(range(start, 10_000, 8))) == [None] * 8
     client.close(timeout=20)
     found = fields_of(sidecar)
     assert Counter(each["number"] for each in found)[None] == 10_000
@@ -279,8 +270,7 @@ def test_no_time_is_too_odd_for_a_field(time_ns: Any, form: str) -> None:
     assert "at" in shipped({"m": 1}, settings=settings, time_ns=time_ns)
 
 
-def test_a_level_has_a_number_beside_it() -> None:
-    sidecar = Sidecar()
+def test_a_level_has_a_number_beside_it(sidecar: Sidecar) -> None:
     settings = quick_settings(message_key="log", severity_key="severity_number")
     client = BackgroundClient(settings, transport=MemoryTransport(sidecar))
     for handler in (Handler(client), Handler(client, message_key="text", severity_key="number")):
@@ -340,11 +330,7 @@ def test_the_first_source_wins_and_a_setting_over_all(monkeypatch: pytest.Monkey
 
 def refused(record: Any, stderr: Stderr, settings: dict[str, Any]) -> dict[str, Any]:
     """Return what stderr has of a record that is logged after the end."""
-    client = BackgroundClient(
-        quick_settings(**settings),
-        transport=MemoryTransport(Sidecar()),
-        parts={"last_resort": stderr.last_resort()},
-    )
+    client = a_background_client(Sidecar(), stderr, **settings)
     client.close(timeout=10)
     client.write_refused(record, None, None)
     (line,) = stderr.json("refused")

@@ -8,7 +8,6 @@ import logging
 import logging.config
 import os
 import random
-import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from logship._installation.handler import KEPT_BACK_KEY, Handler
 from logship._installation.levels import LevelsFile
 from logship._reasons import RATE_LIMITED, SAMPLED
 from logship.testing import MemoryTransport, Sidecar
+from tests.support.threads import in_threads
 from tests.unit.accounts import gaps_in
 from tests.unit.clients import quick_settings
 
@@ -167,11 +167,7 @@ def test_everything_is_shipped_or_declared_from_many_threads() -> None:
             log.log(level, "text")
 
     logs = [shop.logger(f"logger {number}") for number in range(4)]
-    threads = [threading.Thread(target=work, args=(log,)) for log in logs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert in_threads(4, lambda number: work(logs[number])) == [None] * 4
     shipped = len(shop.records())
     assert shop.report.accepted == 12_000
     assert shop.report.withheld == 12_000 - shipped

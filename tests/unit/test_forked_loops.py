@@ -16,7 +16,7 @@ from logship._buffer.counters import FlushReport
 from logship._client.client import Client
 from logship._client.schedule import LoopSchedule
 from logship.testing import SocketSidecar
-from tests.unit.clients import Stderr, full_hole, messages, quick_settings, until
+from tests.unit.clients import Stderr, a_client, full_hole, messages, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 
@@ -31,8 +31,7 @@ def a_started_client(
     sidecar: SocketSidecar, stderr: Stderr
 ) -> tuple[Client, asyncio.AbstractEventLoop]:
     """Return a client that has sent a record, and its loop, which has stopped."""
-    settings = quick_settings(endpoints=sidecar.endpoint, ack_timeout_seconds=1.0)
-    client = Client(settings, parts={"last_resort": stderr.last_resort()})
+    client = a_client(sidecar, stderr, ack_timeout_seconds=1.0)
     client.emit({"message": "of the parent"})
     loop = asyncio.new_event_loop()
     loop.run_until_complete(client.flush(20 if sidecar.acks else 0.1))
@@ -183,8 +182,7 @@ def test_a_child_lets_go_of_an_attempt_and_leaves_it_to_the_parent(stderr: Stder
     loop = asyncio.new_event_loop()
     with full_hole("127.0.0.1", 0) as hole:
         endpoint = f"tcp://127.0.0.1:{hole.getsockname()[1]}"
-        settings = quick_settings(endpoints=endpoint, connect_timeout_seconds=3600.0)
-        client = Client(settings, parts={"last_resort": stderr.last_resort()})
+        client = a_client(endpoint, stderr, connect_timeout_seconds=3600.0)
         before = sockets()
         loop.run_until_complete(begin(sockets))
         assert status_of_child(in_child) == 0

@@ -11,8 +11,6 @@ import os
 import pty
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -20,6 +18,7 @@ from types import FrameType
 import pytest
 
 from logship._stderr.last_resort import LastResort
+from tests.support.commands import ran_python
 from tests.unit.test_lastresort import LINE, PIPE_BYTES, Interposed
 
 
@@ -334,33 +333,20 @@ except BrokenPipeError:
 """
 
 
-def ran(program: str, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program, *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("kind", ["pipe", "careful", "socket"])
 def test_a_line_without_a_reader_does_not_end_the_application(kind: str) -> None:
     """But the application's own write does, as without logship."""
-    ended = ran(WRITES_TO_NOBODY, kind, "default")
+    ended = ran_python(WRITES_TO_NOBODY, kind, "default", code=-signal.SIGPIPE)
     assert (ended.stdout, ended.stderr) == ("alive\n", "")
-    assert ended.returncode == -signal.SIGPIPE
 
 
 def test_a_line_without_a_reader_does_not_call_the_application_s_handler() -> None:
-    ended = ran(WRITES_TO_NOBODY, "pipe", "function")
+    ended = ran_python(WRITES_TO_NOBODY, "pipe", "function")
     assert (ended.stdout, ended.stderr) == ("alive\ncalled\n", "")
-    assert ended.returncode == 0
 
 
 def test_a_handler_that_raises_in_the_middle_of_a_write_leaves_the_signal_unblocked() -> None:
-    ended = ran(
-        """
+    ended = ran_python("""
 import os, signal
 from logship._stderr.last_resort import LastResort
 
@@ -382,14 +368,13 @@ try:
     resort.write_line(b"line")
 except KeyError:
     print(signal.SIGPIPE in real(signal.SIG_BLOCK, ()))
-"""
-    )
+""")
     assert (ended.stdout, ended.stderr) == ("False\n", "")
 
 
 def test_threads_of_logship_survive_a_sidecar_that_is_gone() -> None:
     """They write to its socket as to any other, and asyncio does not suppress the signal."""
-    ended = ran(
+    ended = ran_python(
         """
 import signal, socket
 from logship._hooks.threads import OwnThread
@@ -408,7 +393,7 @@ thread = OwnThread(send, "test")
 thread.start()
 thread.join()
 theirs.send(b"the application's own")
-"""
+""",
+        code=-signal.SIGPIPE,
     )
     assert (ended.stdout, ended.stderr) == ("alive\n", "")
-    assert ended.returncode == -signal.SIGPIPE

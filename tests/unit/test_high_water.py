@@ -14,7 +14,7 @@ from logship._client.high_water import HighWater
 from logship._reasons import QUARANTINED
 from logship.testing import Sidecar
 from tests.audit.lines import received
-from tests.unit.accounts import Sink, a_buffer, body, check, gaps_in, make_changes_twice, split
+from tests.unit.accounts import Sink, a_buffer, body, check, gaps_in, split
 from tests.unit.clients import Stderr, a_client, until
 
 KEY = "logship_high_water"
@@ -46,12 +46,8 @@ def log(buffer: Buffer, *numbers: int, tag: str = "a") -> None:
 # --- what they state ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("twice", [False, True])
-def test_only_the_streams_that_grew_are_stated(
-    buffer: Buffer, sink: Sink, monkeypatch: pytest.MonkeyPatch, twice: bool
-) -> None:
-    if twice:
-        make_changes_twice(monkeypatch)
+@pytest.mark.usefixtures("changes_are_made")
+def test_only_the_streams_that_grew_are_stated(buffer: Buffer, sink: Sink) -> None:
     for tags in ("ab", "b", ""):
         for tag in tags:
             log(buffer, 1, 2, tag=tag)

@@ -10,8 +10,6 @@ import json
 import os
 import pty
 import select
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +22,8 @@ from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill, SpillCost
 from logship._stderr.writers import nonblocking_writer
 from logship.testing import ManualClock
+from tests.support.commands import ran_python
+from tests.support.threads import Later
 from tests.unit.accounts import a_buffer, body, taken
 from tests.unit.clients import Stderr
 
@@ -310,14 +310,11 @@ def test_a_caller_that_may_wait_gets_its_line_out_while_stderr_is_read(pipe: Pip
     resort = LastResort(descriptor=pipe.writing)
     os.set_blocking(pipe.reading, True)
     lines = [b"%099d\n" % number for number in range(2000)]
-    got: list[bytes] = []
-    reader = threading.Thread(target=lambda: got.append(read_exactly(pipe.reading, 200_000)))
-    reader.start()
+    reader = Later(lambda: read_exactly(pipe.reading, 200_000))
     for line in lines:
         assert resort.write_in_turn(line, patience_seconds=20.0)
         assert not resort._queue, "each is out when the call returns"
-    reader.join()
-    assert got == [b"".join(lines)]
+    assert reader.join() == b"".join(lines)
 
 
 def read_exactly(descriptor: int, count: int) -> bytes:
@@ -375,16 +372,11 @@ def test_even_an_event_loops_line_is_out_when_the_call_returns(pipe: Pipe) -> No
     """A line that stays in the queue is lost when the interpreter freezes its threads."""
     resort = LastResort(descriptor=pipe.writing, monotonic=lambda: 0.0)  # for as long as it takes
     filled = pipe.fill()
-    got: list[bytes] = []
-    reader = threading.Thread(
-        target=lambda: got.append(read_exactly(pipe.reading, filled + 100 * len(LINE)))
-    )
-    reader.start()
+    reader = Later(lambda: read_exactly(pipe.reading, filled + 100 * len(LINE)))
     for _ in range(100):
         assert resort.write_in_turn(LINE)
         assert not resort._queue
-    reader.join()
-    assert got[0].count(LINE) == 100
+    assert reader.join().count(LINE) == 100
 
 
 class SlowWrite:
@@ -424,10 +416,9 @@ def test_a_thread_that_gets_no_processor_in_a_write_is_waited_for_again(pipe: Pi
     slow.thread.join()
 
 
-def test_a_thread_that_the_interpreter_froze_in_a_write_silences_nobody(tmp_path: Path) -> None:
+def test_a_thread_that_the_interpreter_froze_in_a_write_silences_nobody() -> None:
     """Destructors log when only the main thread runs; the lock is never released by then."""
-    program = tmp_path / "program.py"
-    program.write_text(
+    ended = ran_python(
         "import queue, sys, threading, time\n"
         "from logship._stderr.last_resort import LastResort\n"
         "resort = LastResort()\n"
@@ -445,9 +436,6 @@ def test_a_thread_that_the_interpreter_froze_in_a_write_silences_nobody(tmp_path
         "    late = Late()\n"
         "else:\n"
         "    sys.path_hooks.append(Late())  # destroyed first, when all modules are there\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, timeout=60, check=True
     )
     assert ended.stderr == "\nfrozen\nlate\n", "the frozen line may be torn, and begins anew"
 
@@ -475,12 +463,6 @@ def test_the_report_goes_before_those_who_write_in_turn(pipe: Pipe) -> None:
     assert pipe.read() == b"report\n" + 2 * LINE
 
 
-def in_another_thread(call: Callable[[], object]) -> None:
-    other = threading.Thread(target=call)
-    other.start()
-    other.join()
-
-
 def test_a_caller_that_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing, monotonic=Ticking())
     seen: list[bytes] = []
@@ -493,11 +475,11 @@ def test_a_caller_that_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe:
         assert resort.write_in_turn(b"may wait\n", patience_seconds=1.0)
         seen.append(b"after 0.05 s" if resort._monotonic() > 0.05 else b"too soon")
 
-    in_another_thread(log)
+    assert Later(log).join() is None
     assert seen == [b"the spilling thread's own\nmay not wait\n", b"after 0.05 s"]
     resort.begin_spill(1e9)
     resort.end_spill()
-    in_another_thread(log)  # it would wait for ever
+    assert Later(log).join() is None  # it would wait for ever
 
 
 def test_they_wait_as_long_as_the_spill_writes_and_no_longer_once_it_has_stalled(
@@ -518,7 +500,7 @@ def test_they_wait_as_long_as_the_spill_writes_and_no_longer_once_it_has_stalled
         resort.write_in_turn(LINE, patience_seconds=0.1)
         logged_at.append(clock.seconds)
 
-    in_another_thread(log)
+    assert Later(log).join() is None
     assert written_at + 5.0 < logged_at[0] < written_at + 8.0
 
 
@@ -532,11 +514,11 @@ def test_at_the_very_end_those_let_the_spill_go_first_too_who_must_not_wait(pipe
         assert resort.write_in_turn(LINE)
         logged_at.append(clock.seconds)
 
-    in_another_thread(log)
+    assert Later(log).join() is None
     assert logged_at.pop() > 5.0
     resort.begin_spill(1e9, everybody_waits=True)
     resort.end_spill()
-    in_another_thread(log)  # it would wait for ever
+    assert Later(log).join() is None  # it would wait for ever
 
 
 def test_who_logs_without_a_pause_does_not_keep_the_spill_from_writing(pipe: Pipe) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.support.commands import ran
 
 _SLOW = """\
 import __main__
@@ -89,15 +90,8 @@ print(thread.is_alive())
 
 
 def _output_of(program: str, directory: Path) -> str:
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return ended.stdout.strip()
+    python = (sys.executable, "-W", "ignore::DeprecationWarning", "-c")
+    return ran(*python, program, cwd=directory).stdout.strip()
 
 
 def test_a_fork_waits_for_a_late_import(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from logship._hooks.locking import SectionLock
+from tests.support.threads import Later
 
 STORM_RAISES = 3_000
 STORM_INTERVAL_SECONDS = 0.0002
@@ -23,6 +24,11 @@ STORM_INTERVAL_SECONDS = 0.0002
 
 class Interrupted(Exception):  # noqa: N818 - what a signal handler of an application raises
     """Raised by the alarm."""
+
+
+@pytest.fixture
+def lock() -> SectionLock:
+    return SectionLock()
 
 
 @contextmanager
@@ -46,15 +52,10 @@ def held_elsewhere(lock: SectionLock) -> Iterator[threading.Event]:
 
 def is_free_for_others(lock: SectionLock) -> bool:
     """Try the lock in another thread."""
-    taken: list[bool] = []
-    thread = threading.Thread(target=lambda: taken.append(lock.run(lambda: True, False)))
-    thread.start()
-    thread.join()
-    return taken == [True]
+    return Later(lambda: lock.run(lambda: True, False)).join() is True
 
 
-def test_it_returns_what_the_work_returns() -> None:
-    lock = SectionLock()
+def test_it_returns_what_the_work_returns(lock: SectionLock) -> None:
     assert lock.run(lock.is_owned, False)
     assert not lock.is_owned()
 
@@ -65,14 +66,12 @@ def test_a_call_in_the_middle_of_another_is_refused_even_if_it_would_wait() -> N
     assert is_free_for_others(lock)
 
 
-def test_a_call_in_the_middle_of_another_may_hold_it_too() -> None:
-    lock = SectionLock()
+def test_a_call_in_the_middle_of_another_may_hold_it_too(lock: SectionLock) -> None:
     assert lock.hold(lambda: lock.hold(lambda: "inner")) == "inner"
     assert is_free_for_others(lock)
 
 
-def test_a_fork_waits_for_another_thread_only_so_long() -> None:
-    lock = SectionLock()
+def test_a_fork_waits_for_another_thread_only_so_long(lock: SectionLock) -> None:
     with held_elsewhere(lock):
         lock.before_fork()
         lock.after_fork_in_parent()
@@ -91,8 +90,7 @@ def test_a_lock_of_another_thread_is_refused_at_once_or_after_the_patience() -> 
     assert lock.run(lambda: "ran", "refused") == "ran"
 
 
-def test_it_waits_for_another_thread() -> None:
-    lock = SectionLock()
+def test_it_waits_for_another_thread(lock: SectionLock) -> None:
     with held_elsewhere(lock) as release:
         threading.Timer(0.01, release.set).start()
         assert lock.run(lambda: "ran", "refused", -1) == "ran"
@@ -110,8 +108,7 @@ def test_what_the_work_raises_passes_and_leaves_the_lock_free(error: type[BaseEx
     assert is_free_for_others(lock)
 
 
-def test_a_forked_child_begins_with_a_free_lock() -> None:
-    lock = SectionLock()
+def test_a_forked_child_begins_with_a_free_lock(lock: SectionLock) -> None:
     with held_elsewhere(lock):
         child = os.fork()
         if child == 0:
@@ -132,9 +129,8 @@ def raises_in(caught: BaseException | None, error: type[Exception]) -> int:
 @pytest.mark.parametrize("error", [Interrupted, RuntimeError])
 @pytest.mark.parametrize("patience_seconds", [0.0, -1.0])
 def test_a_handler_that_raises_at_any_moment_never_leaves_it_owned(
-    error: type[Exception], patience_seconds: float
+    lock: SectionLock, error: type[Exception], patience_seconds: float
 ) -> None:
-    lock = SectionLock()
     is_armed, raised, seen, left_owned = False, 0, 0, 0
     storms_on = True
 
@@ -179,10 +175,9 @@ def test_a_handler_that_raises_at_any_moment_never_leaves_it_owned(
 @pytest.mark.parametrize("point", range(1, 16))
 @pytest.mark.parametrize("is_free", [True, False], ids=["free", "held elsewhere"])
 def test_a_tracer_that_raises_on_any_line_of_it_never_leaves_it_owned(
-    point: int, is_free: bool
+    lock: SectionLock, point: int, is_free: bool
 ) -> None:
     """A signal handler that raises inside a tracer, which a debugger may be, does the same."""
-    lock = SectionLock()
     lines = 0
 
     def trace(frame: FrameType, event: str, _: object) -> Any:

@@ -19,7 +19,6 @@ from tests.unit.accounts import (
     drained,
     entries_of,
     gaps_in,
-    make_changes_twice,
     numbers_in,
     stamp_of,
 )
@@ -73,12 +72,8 @@ def test_dropped_chunks_leave_one_gap_record_together(buffer: Buffer) -> None:
     assert part.dropped == [(1, max(last for _, last, _ in gaps), "overflow")]
 
 
-@pytest.mark.parametrize("changes", ["made once", "made twice"])
-def test_reasons_that_take_turns_are_told_apart_up_to_a_bound(
-    buffer: Buffer, changes: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if changes == "made twice":
-        make_changes_twice(monkeypatch)
+@pytest.mark.usefixtures("changes_are_made")
+def test_reasons_that_take_turns_are_told_apart_up_to_a_bound(buffer: Buffer) -> None:
     for turn in range(TURNS):
         for number in range(CHUNKS):
             log(buffer, turn * CHUNKS + number)

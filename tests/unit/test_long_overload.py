@@ -8,15 +8,7 @@ from logship._buffer import losses, streams
 from logship._buffer.buffer import Buffer
 from logship._buffer.ranges import GAPS_MAX
 from logship._reasons import OVERFLOW
-from tests.unit.accounts import (
-    Sink,
-    a_buffer,
-    body,
-    check_declared,
-    gaps_in,
-    make_changes_twice,
-    numbers_in,
-)
+from tests.unit.accounts import Sink, a_buffer, body, check_declared, gaps_in, numbers_in
 
 LOST_MAX = 100
 GAPS = 3 * LOST_MAX
@@ -38,12 +30,8 @@ def drop_each_second(buffer: Buffer, sink: Sink | None) -> None:
             sink.drain()
 
 
-@pytest.mark.parametrize("changes", ["made once", "made twice"])
-def test_old_gaps_that_the_sidecar_was_told_of_are_not_told_again(
-    changes: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if changes == "made twice":
-        make_changes_twice(monkeypatch)
+@pytest.mark.usefixtures("changes_are_made")
+def test_old_gaps_that_the_sidecar_was_told_of_are_not_told_again() -> None:
     buffer = a_buffer(bytes_max=1 << 24)
     sink = Sink(buffer)
     drop_each_second(buffer, sink)

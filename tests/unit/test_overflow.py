@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from logship._buffer.overflow import Admission, offer_or_wait
 from logship._hooks.threads import OwnThread
 from logship._reasons import OVERFLOW
 from logship.testing import ManualClock
+from tests.support.threads import Later
 from tests.support.waiting import wait_until
 from tests.unit.accounts import Sink, a_buffer, admit, body, check, drained, taken
 
@@ -42,6 +42,11 @@ def full_buffer() -> Buffer:
     return buffer
 
 
+@pytest.fixture
+def buffer() -> Buffer:
+    return full_buffer()
+
+
 def admission(buffer: Buffer, policy: Any, lines: Lines | None = None, **options: Any) -> Admission:
     return Admission(
         buffer, policy=policy, **{"block_seconds_max": 0.0, "last_resort": lines, **options}
@@ -54,16 +59,14 @@ def outcome_of(buffer: Buffer) -> tuple[int, int, int]:
     return report.dropped, report.spilled, report.unacked
 
 
-def test_drop_newest_loses_the_record_and_says_so() -> None:
-    buffer = full_buffer()
+def test_drop_newest_loses_the_record_and_says_so(buffer: Buffer) -> None:
     before = outcome_of(buffer)[2]
     assert not admit(admission(buffer, "drop_newest", Lines()), "t", body(99))
     assert outcome_of(buffer) == (1, 0, before)
     check(buffer, [])
 
 
-def test_drop_oldest_makes_room() -> None:
-    buffer = full_buffer()
+def test_drop_oldest_makes_room(buffer: Buffer) -> None:
     assert admit(admission(buffer, "drop_oldest"), "t", body(99))
     dropped, spilled, unacked = outcome_of(buffer)
     assert dropped > 0
@@ -72,8 +75,7 @@ def test_drop_oldest_makes_room() -> None:
     check(buffer, [])
 
 
-def test_drop_oldest_loses_the_newest_where_all_is_on_its_way() -> None:
-    buffer = full_buffer()
+def test_drop_oldest_loses_the_newest_where_all_is_on_its_way(buffer: Buffer) -> None:
     buffer.seal_all()
     Sink(buffer).take_all()
     assert not admit(admission(buffer, "drop_oldest"), "t", body(99))
@@ -92,8 +94,7 @@ def test_block_diverts_to_the_last_resort_what_found_no_place() -> None:
 
 
 @pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
-def test_a_closed_buffer_refuses_whatever_the_policy(policy: str) -> None:
-    buffer = full_buffer()
+def test_a_closed_buffer_refuses_whatever_the_policy(buffer: Buffer, policy: str) -> None:
     buffer.close_intake()
     assert not admit(admission(buffer, policy, Lines()), "t", body(99))
     assert buffer.number_and_drop("t", body(100)) is None
@@ -105,9 +106,8 @@ def test_a_closed_buffer_refuses_whatever_the_policy(policy: str) -> None:
 @pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
 @pytest.mark.parametrize("lines", [None, Lines()])
 def test_what_became_of_a_record_that_found_no_place(
-    policy: str, lines: Lines | None, monkeypatch: pytest.MonkeyPatch
+    buffer: Buffer, policy: str, lines: Lines | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    buffer = full_buffer()
     buffer.seal_all()
     Sink(buffer).take_all()
     chosen = admission(buffer, policy, lines)
@@ -121,7 +121,7 @@ def test_what_became_of_a_record_that_found_no_place(
 
 
 @pytest.mark.parametrize("is_written", [True, False])
-def test_a_record_counts_as_dropped_once_that_is_certain(is_written: bool) -> None:
+def test_a_record_counts_as_dropped_once_that_is_certain(buffer: Buffer, is_written: bool) -> None:
     """Not while it is written: a count must not go down."""
     told: list[tuple[int, int]] = []
 
@@ -135,26 +135,9 @@ def test_a_record_counts_as_dropped_once_that_is_certain(is_written: bool) -> No
             counts()
             return is_written
 
-    buffer = full_buffer()
     assert not admit(admission(buffer, "block", Slow()), "t", body(99))
     counts()
     assert told == [(0, 0), (0, 1) if is_written else (1, 0)]
-
-
-class Waiter:
-    """A thread that admits one record."""
-
-    def __init__(self, policy: Admission, number: int) -> None:
-        self.result: bool | None = None
-        self._thread = threading.Thread(target=self._run, args=(policy, number), daemon=True)
-        self._thread.start()
-
-    def _run(self, policy: Admission, number: int) -> None:
-        self.result = admit(policy, "t", body(number))
-
-    def join(self) -> bool | None:
-        self._thread.join(20)
-        return self.result
 
 
 def waiting(buffer: Buffer, count: int) -> Callable[[], bool]:
@@ -165,7 +148,7 @@ def waiting(buffer: Buffer, count: int) -> Callable[[], bool]:
 def test_a_thread_that_waits_is_let_go_when_the_buffer_closes() -> None:
     buffer, lines = full_buffer(), Lines()
     block = admission(buffer, "block", lines, block_seconds_max=100.0)
-    waiter = Waiter(block, 99)
+    waiter = Later(lambda: admit(block, "t", body(99)))
     wait_until(waiting(buffer, 1), "it waits")
     buffer.close_intake()
     assert waiter.join() is False
@@ -248,8 +231,7 @@ def test_a_handler_that_logs_while_its_own_thread_waits_does_not_wait(
     assert [line["record"]["n"] for line in lines.lines] == [98]
 
 
-def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting() -> None:
-    buffer = full_buffer()
+def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting(buffer: Buffer) -> None:
 
     def log() -> None:  # in the middle of another call
         assert admit(admission(buffer, "block", Lines(), block_seconds_max=1e3), "t", body(99))
@@ -268,9 +250,8 @@ def write_all_of(buffer: Buffer, chunk: Any) -> None:
 
 
 @pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
-def test_what_is_on_stderr_already_makes_room(policy: str) -> None:
+def test_what_is_on_stderr_already_makes_room(buffer: Buffer, policy: str) -> None:
     """While a clock runs the spill is ahead: records need not be dropped unread."""
-    buffer = full_buffer()
     oldest = buffer.spilling.to_spill()[0]
     write_all_of(buffer, oldest)
     records = outcome_of(buffer)[2] + outcome_of(buffer)[1]
@@ -279,8 +260,7 @@ def test_what_is_on_stderr_already_makes_room(policy: str) -> None:
     check(buffer, [])
 
 
-def test_what_is_on_stderr_and_on_its_way_keeps_its_place() -> None:
-    buffer = full_buffer()
+def test_what_is_on_stderr_and_on_its_way_keeps_its_place(buffer: Buffer) -> None:
     first = taken(buffer)
     write_all_of(buffer, first)
     assert not buffer.spilling.drop_spilled()
@@ -296,18 +276,12 @@ def test_what_is_on_stderr_and_on_its_way_keeps_its_place() -> None:
     assert not buffer.spilling.drop_spilled()
 
 
-def test_who_waits_goes_on_when_a_chunk_is_on_stderr() -> None:
-    buffer = full_buffer()
-    admitted: list[bool] = []
+def test_who_waits_goes_on_when_a_chunk_is_on_stderr(buffer: Buffer) -> None:
     waiting = admission(buffer, "block", Lines(), block_seconds_max=60.0, monotonic=ManualClock())
-    producer = threading.Thread(
-        target=lambda: admitted.append(admit(waiting, "t", body(99))), daemon=True
-    )
-    producer.start()
+    producer = Later(lambda: admit(waiting, "t", body(99)))
     wait_until(lambda: bool(buffer._section.waiters._callbacks), "the producer waits")
     write_all_of(buffer, buffer.spilling.to_spill()[0])
-    producer.join(60)
-    assert admitted == [True]
+    assert producer.join() is True
     assert outcome_of(buffer)[0] == 0
 
 
@@ -321,8 +295,7 @@ def test_who_waits_is_told_when_a_single_byte_is_freed() -> None:
     assert told == [True]
 
 
-def test_who_waits_is_not_told_of_a_chunk_that_is_only_taken_apart() -> None:
-    buffer = full_buffer()
+def test_who_waits_is_not_told_of_a_chunk_that_is_only_taken_apart(buffer: Buffer) -> None:
     chunk = taken(buffer)
     told: list[bool] = []
     buffer.when_space(lambda: told.append(True))

@@ -22,7 +22,7 @@ from logship._client.background import BackgroundClient
 from logship._quoting import quoted, quoted_value, visible
 from logship._settings import Settings
 from logship.errors import SettingsError
-from tests.run.conftest import LOGSHIP
+from tests.support.commands import LOGSHIP, ran
 from tests.support.waiting import wait_until
 
 NASTY = 'no\n{"logship":"spilled"}\r\x1b[2J\x9b2J\x85\u2028\u2029\u202e\x7f\0'
@@ -104,8 +104,7 @@ def test_what_a_sidecar_without_the_key_says_cannot_forge_a_line(
     assert len(warning) < 1000
     (tmp_path / "stderr").write_text(said)
     audit = [*LOGSHIP, "audit", str(tmp_path / "stderr")]
-    ended = subprocess.run(audit, capture_output=True, text=True, timeout=30, check=False)
-    assert "no line of 1 has a stamp" in ended.stdout
+    assert "no line of 1 has a stamp" in ran(*audit, code=None).stdout
 
 
 @pytest.mark.parametrize("refusing", [NASTY], indirect=True)
@@ -173,15 +172,9 @@ def test_no_name_in_a_command_line_forges_a_line(words: list[str], tmp_path: Pat
     (tmp_path / "directory" / NAME).mkdir()
     holed = {**BAD_STREAM, "dropped": [f"\u202e\x1b{'x' * 100_000}"]}
     (tmp_path / "report").write_text(json.dumps({**REPORT, "streams": [holed]}))
-    ended = subprocess.run(
-        [*LOGSHIP, *(each.replace("/NAME", f"/{NAME}") for each in words)],
-        env={"LOGSHIP_DISABLED": "1"},
-        cwd=tmp_path,
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    lines = (ended.stdout + ended.stderr).decode().splitlines()
+    named = (each.replace("/NAME", f"/{NAME}") for each in words)
+    ended = ran(*LOGSHIP, *named, env={"LOGSHIP_DISABLED": "1"}, cwd=tmp_path, code=None)
+    lines = (ended.stdout + ended.stderr).splitlines()
     assert ended.returncode in (2, 127)
     assert lines
     for line in lines:

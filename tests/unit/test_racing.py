@@ -24,10 +24,7 @@ async def race(
 ) -> tuple[int, str, list[str]]:
     discarded: list[str] = []
     index, outcome = await first_to_succeed(
-        attempts,
-        delay_seconds=delay_seconds,
-        failures=(OSError,),
-        discard=discarded.append,
+        attempts, delay_seconds=delay_seconds, failures=(OSError,), discard=discarded.append
     )
     assert len(asyncio.all_tasks()) == 1, "an attempt goes on"
     return index, outcome, discarded

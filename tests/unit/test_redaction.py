@@ -396,9 +396,8 @@ def test_what_is_redacted_keeps_the_rest_of_its_line() -> None:
 
 
 def test_arguments_that_do_not_fit_their_message_are_not_shown(
-    capfd: pytest.CaptureFixture[str],
+    sidecar: Sidecar, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    sidecar = Sidecar()
     client = BackgroundClient(quick_settings(redact="default"), transport=MemoryTransport(sidecar))
     record = logging.LogRecord("x", 40, "", 1, "password=%s in %d s", (SECRET, "soon"), None)
     Handler(client).emit(record)

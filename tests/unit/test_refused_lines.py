@@ -12,9 +12,9 @@ from logship._buffer import streams
 from logship._client.background import BackgroundClient
 from logship._installation.handler import Handler
 from logship._stderr.last_resort import LastResort
-from logship.testing import ManualClock, MemoryTransport, Sidecar
+from logship.testing import ManualClock, Sidecar
 from tests.support.waiting import wait_until
-from tests.unit.clients import Stderr, quick_settings
+from tests.unit.clients import Stderr, a_background_client
 
 BYTES_PER_SECOND = 10_000
 LARGE = "x" * 2000
@@ -52,11 +52,8 @@ def client(
     monkeypatch.setattr(streams, "STREAMS_MAX", 1)
     sidecar = Sidecar()
     sidecar.acks = False
-    fresh = BackgroundClient(
-        quick_settings(overflow=request.param, inflight_chunks_max=100, chunk_bytes_max=1024),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": resort},
-    )
+    settings = {"inflight_chunks_max": 100, "chunk_bytes_max": 1024}
+    fresh = a_background_client(sidecar, resort, overflow=request.param, **settings)
     fill(fresh)
     yield fresh
     fresh.close(timeout=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import pickle
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from logship._receiver.access import AccessOptions
 from logship._settings import Endpoint, Secret, Settings
 from logship.errors import SettingsError
+from tests.support.threads import Later
 
 KEY = "not to be shown"
 
@@ -69,8 +69,7 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     """As of `LOGSHIP_SHARED_KEY_FILE=<(command)`; a second read would wait for a writer."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    writer = threading.Thread(target=lambda: path.write_text("key\n"))
-    writer.start()
+    writer = Later(lambda: path.write_text("key\n"))
     settings = Settings.from_env({"LOGSHIP_SHARED_KEY_FILE": str(path)})
     writer.join()
     assert settings.shared_key is not None
@@ -112,8 +111,7 @@ def test_a_password_inside_an_endpoint_is_refused_and_not_shown(endpoints: Any) 
 
 
 @pytest.mark.parametrize(
-    "key",
-    [f"-----BEGIN PRIVATE KEY-----{end}{KEY}{end}" for end in ("\n", " ")] + [KEY * 30],
+    "key", [f"-----BEGIN PRIVATE KEY-----{end}{KEY}{end}" for end in ("\n", " ")] + [KEY * 30]
 )
 def test_a_key_in_place_of_its_file_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(SettingsError, match="the path of a file") as caught:

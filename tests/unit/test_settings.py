@@ -83,7 +83,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "redact": ("default,field:iban", "default,field:iban"),
 }
 ELSEWHERE = {
-    *("shared_key", "username", "password", "tls_ca", "tls_cert", "tls_key", "tls_server_name"),
+    *("shared_key", "username", "password", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
 }
 
 

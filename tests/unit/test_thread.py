@@ -11,9 +11,9 @@ import pytest
 
 from logship._hooks.threads import is_own
 from logship.testing import Sidecar
+from tests.support.threads import Later
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_background_client
-from tests.unit.test_background import Later
 
 
 def failing(number: int) -> Any:
@@ -37,9 +37,7 @@ def test_calls_that_wait_for_a_loop_are_let_go_when_it_fails(
     select = selectors.DefaultSelector.select
     fail = failing(errno.EINVAL)
     monkeypatch.setattr(
-        selectors.DefaultSelector,
-        "select",
-        lambda *args: fail() if is_own() else select(*args),
+        selectors.DefaultSelector, "select", lambda *args: fail() if is_own() else select(*args)
     )
     client.shipper.stop_lingering()  # wakes the loop
     assert not waiting.join().all_acked

@@ -47,11 +47,19 @@ LEDGER = _open("ledger")
 PROGRESS = _open("progress")
 
 
-def log(text: str = "", *, level: int = logging.INFO, logger: str = "application") -> str:
-    """Log one record with a unique marker, then write the marker into the ledger."""
-    marker = new_marker()
-    logging.getLogger(logger).log(level, "%s %s", marker, text)
-    write_down(marker)
+def log(
+    text: str = "",
+    *,
+    times: int = 1,
+    level: int = logging.INFO,
+    logger: str = "application",
+) -> str:
+    """Log records with a unique marker each; write a marker into the ledger when it is logged."""
+    marker = ""
+    for _ in range(times):
+        marker = new_marker()
+        logging.getLogger(logger).log(level, "%s %s", marker, text)
+        write_down(marker)
     return marker
 
 

@@ -16,14 +16,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from tests.sidecar.standins.server import (
-    Answer,
-    RefusedError,
-    Request,
-    StandIn,
-    in_json,
-    must,
-)
+from tests.sidecar.standins.server import Answer, RefusedError, Request, StandIn, in_json, must
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
