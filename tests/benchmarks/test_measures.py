@@ -133,7 +133,7 @@ def test_the_clock_of_a_peer_runs_while_the_server_reads_and_no_longer(tmp_path:
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
         host, port = listener.getsockname()
         served = pool.submit(serve, listener)
-        words = ("fluent-logger", host, port, 0.01, "", VARIED_NAME, "read")
+        words = ("fluent-logger", host, port, 0.0, "", VARIED_NAME, "read")
         found = run_program(f"{PROGRAMS}.ship", *words, stderr=tmp_path / "stderr")
         served.result()
     assert found["begun_ns"] > warm_ns[-1], "the warm-up is not a part of the time"

@@ -125,7 +125,7 @@ def main() -> None:
     begun_ns, cpu_seconds = time.monotonic_ns(), time.process_time()
     until_ns = begun_ns + int(float(seconds) * 1e9)
     records, send = 0, shipper.send
-    while time.monotonic_ns() < until_ns:
+    while not records or time.monotonic_ns() < until_ns:
         for given in next(blocks):
             send(given)
         records += BLOCK_RECORDS
