@@ -100,7 +100,10 @@ class Chunks:
         taken = sum(each.state is ChunkState.TAKEN for each in chunks)
         if self.unsettled and taken >= ADOPTED_TAKEN_MAX:
             return None
-        return next((each for each in chunks if each.state is ChunkState.SEALED), None)
+        for chunk in chunks:
+            if chunk.state is ChunkState.SEALED:
+                return chunk
+        return None
 
     def seal(self, chunk: Chunk) -> None:
         """Move an open chunk to the sealed ones; one without entries is forgotten."""
@@ -191,8 +194,10 @@ class Chunks:
         records alone: gap records would be written again before the next entry, so that dropping
         until that finds room would never come to an end.
         """
-        waiting = chain(self.sealed.values(), self.open.values())
-        return next((each for each in waiting if each.records and each.stream.can_declare), None)
+        for chunk in chain(self.sealed.values(), self.open.values()):
+            if chunk.records and chunk.stream.can_declare:
+                return chunk
+        return None
 
     def _free(self, chunk: Chunk) -> None:
         """Free a settled chunk's bytes; a spooled whole's when all that it was split into is."""

@@ -99,7 +99,11 @@ class Streams:
 
     def first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
         """Return the first that does not wait until its tag is known."""
-        return next((each for each in chunks if not self.is_held(each)), None)
+        # No generator: what a signal handler raises while one is closed goes nowhere.
+        for chunk in chunks:
+            if not self.is_held(chunk):
+                return chunk
+        return None
 
     def tag_of(self, tag: Tag) -> str:
         """Return the route that a tag stands for, as far as it is known now."""
