@@ -45,8 +45,13 @@ def test_an_interrupted_benchmark_ends_what_it_started(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+    def all_run() -> bool:
+        found = processes_of(tmp_path)
+        return len(found) == count and any(" logship receive " in each for each in found)
+
     try:
-        wait_until(lambda: len(processes_of(tmp_path)) == count, "all of it runs")
+        wait_until(all_run, "all of it runs")
         benchmark.send_signal(number)
         assert benchmark.wait(60) != 0
     finally:
