@@ -200,6 +200,11 @@ def test_an_end_is_left_once_where_there_are_stamps(
     assert stream.accepted == 0
 
 
+def test_a_stream_has_its_own_tag_for_good_unless_more_is_said() -> None:
+    stream = Stream("t", "k", bytes)
+    assert (stream.key, stream.tag, stream.is_provisional) == ("t", "t", False)
+
+
 def test_no_stamp_no_bytes() -> None:
     assert Stream("t", None, bytes).stamp_of(1) == b""
     assert Stream("t", None, bytes).stamped([b"one", b"two"]) == b"onetwo"
