@@ -8,7 +8,7 @@ import platform
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks.processes import run_to_end
+from benchmarks.processes import REPOSITORY, run_to_end
 
 DISTRIBUTIONS = ("logship-forward", "msgpack", "fluent-logger")
 
@@ -28,11 +28,13 @@ def conditions(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit of this checkout, with `-dirty` if files differ; empty outside of one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"]
+    """Return the commit of this checkout; empty outside of one, and in a linked work tree."""
+    directory = REPOSITORY / ".git"
     try:
-        return run_to_end(command, 60).stdout.strip()
-    except OSError:  # there is no git
+        head = (directory / "HEAD").read_text().strip()
+        branch = head.removeprefix("ref: ")
+        return (head if branch == head else (directory / branch).read_text().strip())[:8]
+    except OSError:
         return ""
 
 
