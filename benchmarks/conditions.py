@@ -28,7 +28,10 @@ def conditions(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit of this checkout; empty outside of one, and in a linked work tree."""
+    """Return the commit of this checkout.
+
+    Empty where no file shows it: outside of a checkout, in a linked work tree, after `git gc`.
+    """
     directory = REPOSITORY / ".git"
     try:
         head = (directory / "HEAD").read_text().strip()

@@ -49,7 +49,7 @@ class Process:
             settings: The client's.
             voice: Where warnings go.
         """
-        self.after_fork_in_child()  # where no hook of fork did, as under uWSGI
+        self.after_fork_in_child()
         self._meters[id(meter)] = meter
         if len(self._meters) > _METERS_MAX:
             self.read()  # which adds up the numbers of clients that are gone
@@ -89,7 +89,7 @@ class Process:
 
     def read(self) -> Numbers:
         """Return the numbers of this process."""
-        self.after_fork_in_child()  # where no hook of fork did, as under uWSGI
+        self.after_fork_in_child()
         living_numbers: list[Numbers] = []
         with self._lock:
             for key, meter in list(self._meters.items()):
@@ -107,7 +107,7 @@ class Process:
 
     def total(self) -> Total:
         """Return the numbers of the container where pages are kept, else of this process."""
-        self.after_fork_in_child()  # where no hook of fork did, as under uWSGI
+        self.after_fork_in_child()
         if self._outlet is None:
             return Total(self.read(), 0)
         pages = self._outlet.refreshed()
@@ -126,9 +126,13 @@ class Process:
         """Do nothing at interpreter exit: each client's end is written already."""
 
     def after_fork_in_child(self) -> None:
-        """Forget the parent's numbers in a forked child, and close its files."""
+        """Forget the parent's numbers in a forked child, and close its files.
+
+        The fork hook calls it. uWSGI runs no fork hooks, so what reads or adds numbers calls it
+        too.
+        """
         if self._here[0]:
-            return  # an earlier fork hook has logged, and this has begun anew
+            return  # it is of this process already
         outlet = self._outlet
         self._here = fork_mark()
         self._lock = threading.RLock()
