@@ -13,6 +13,7 @@ from benchmarks.performance.compare import compare
 from benchmarks.performance.compare_trees import compare_trees
 from benchmarks.performance.report import report
 from benchmarks.performance.suite import measure_commands, run_all_measures
+from benchmarks.processes import kill_children
 from benchmarks.proof import proof
 
 
@@ -39,4 +40,7 @@ for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":
-    main(prog_name="python -m benchmarks")
+    try:
+        main(prog_name="python -m benchmarks")
+    finally:
+        kill_children()

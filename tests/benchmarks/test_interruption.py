@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.running import COMMAND, ENVIRON
+from tests.benchmarks.running import COMMAND, ENVIRON, REPOSITORY
+from tests.support.commands import ran_python
 from tests.support.waiting import wait_until
 
 
@@ -58,3 +59,22 @@ def test_an_interrupted_benchmark_ends_what_it_started(
         benchmark.kill()
         benchmark.wait()
     assert processes_of(tmp_path) == []
+
+
+def test_a_child_that_no_object_knows_is_killed_with_its_group() -> None:
+    assert ran_python(FORGETFUL, cwd=REPOSITORY).stdout.split() == ["-9", "-9"]
+
+
+FORGETFUL = """
+import os, subprocess
+from benchmarks.processes import kill_children
+
+subprocess.Popen(["sleep", "600"])
+shell = ["sh", "-c", "sleep 600 & echo; wait"]
+group = subprocess.Popen(shell, stdout=subprocess.PIPE, start_new_session=True)
+group.stdout.readline()
+kill_children()
+group.stdout.read()  # the shell's own child holds it too
+for _ in range(2):
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
