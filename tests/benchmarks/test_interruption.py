@@ -58,7 +58,7 @@ def test_an_interrupted_benchmark_ends_what_it_started(
     finally:
         benchmark.kill()
         benchmark.wait()
-    assert processes_of(tmp_path) == []
+    wait_until(lambda: not processes_of(tmp_path), "all of it is gone")
 
 
 def test_a_child_that_no_object_knows_is_killed_with_its_group() -> None:
