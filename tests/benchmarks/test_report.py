@@ -1,4 +1,4 @@
-"""`python -m benchmarks report`, from results that were measured once and are stored here."""
+"""`python -m benchmarks report`, from the results that the repository has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.performance.charts import Bar, bars, linear_axis, time_axis
-from benchmarks.performance.docs_page import BEGIN, END, PAGE
+from benchmarks.performance.docs_page import BEGIN, END, PAGE, markdown_of
 from benchmarks.performance.goals import GOALS
 from benchmarks.performance.handler import PLAIN
 from benchmarks.performance.measures import MEASURES, SHOWN
@@ -24,8 +24,9 @@ from benchmarks.performance.statistics import is_supported
 from benchmarks.performance.tables import grid_of
 from benchmarks.performance.throughput import ENCODING, NOWHERE, SINK
 from benchmarks.performance.words import summary_of
+from tests.benchmarks.running import REPOSITORY
 
-STORED = Path(__file__).parent / "stored" / "quick.json"
+STORED = REPOSITORY / "benchmarks" / "results" / "performance.json"
 ALONE = ("meta",)
 """Elements that have no end."""
 
@@ -228,9 +229,8 @@ def test_docs_without_their_markers_are_left_alone(
     assert PAGE.read_text() == text
 
 
-def test_the_repository_has_a_page_with_markers() -> None:
-    text = (Path(__file__).parents[2] / PAGE).read_text()
-    assert text.count(BEGIN) == text.count(END) == 1
+def test_the_page_of_the_repository_shows_the_results_of_the_repository() -> None:
+    assert f"\n\n{markdown_of(read_results([STORED]))}\n\n" in (REPOSITORY / PAGE).read_text()
 
 
 # --- the command ---------------------------------------------------------------------------------
