@@ -6,6 +6,7 @@ import signal
 
 import click
 
+from benchmarks.compose.chart import compose_chart
 from benchmarks.compose.command import compose
 from benchmarks.demo import demo
 from benchmarks.loss import loss
@@ -30,6 +31,7 @@ COMMANDS = (
     compare,
     compare_trees,
     compose,
+    compose_chart,
     demo,
     loss,
     proof,

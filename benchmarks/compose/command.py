@@ -105,7 +105,7 @@ def compose(
     for row in _run_all(courses, repeat, directory):
         rows.append(row)
         if json_file:  # after each, so that an error in a later one costs none of these
-            _write_json(json_file, under, rows)
+            write_json(json_file, under, rows)
     console.print(_as_table(rows))
     console.print(f"Ledger, output and logs are in {directory}", soft_wrap=True)
     raise SystemExit(int(not all(row.kept_the_promise for row in rows)))
@@ -182,7 +182,7 @@ def _exits(row: Row) -> str:
     return ", ".join(sorted(codes))
 
 
-def _write_json(path: Path, under: dict[str, Any], rows: Sequence[Row]) -> None:
+def write_json(path: Path, under: dict[str, Any], rows: Sequence[Row]) -> None:
     document = {"conditions": under, "rows": [_row_as_json(row) for row in rows]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n")

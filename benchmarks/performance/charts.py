@@ -1,7 +1,7 @@
 """Plots as inline SVG: bars, and lines over linear or logarithmic axes.
 
-Colours are CSS variables of the page, so that a plot is readable in light and dark. Text never
-lies on a line: names stand in a legend below.
+Colours are CSS variables, so that a plot is readable in light and dark. Text never lies on a line:
+names stand in a legend below.
 """
 
 from __future__ import annotations
@@ -13,17 +13,52 @@ from html import escape
 
 WIDTH = 860
 COLOURS = 8
-"""How many `--series-N` the page has."""
+"""How many `--series-N` there are."""
+
+STYLE = """
+:root { color-scheme: light dark; --page: #fff; --text: #1b1f24; --faint: #57606a; --rule: #d0d7de;
+  --thin: #eaeef2; --good: #12713a; --bad: #b3261e;
+  --series-0: #1f6feb; --series-1: #0b8f87; --series-2: #d9730d; --series-3: #b5368c;
+  --series-4: #7048b6; --series-5: #8b949e; --series-6: #2f9e5b; --series-7: #d1242f; }
+@media (prefers-color-scheme: dark) { :root { --page: #14181d; --text: #e6edf3; --faint: #9aa4af;
+  --rule: #3d444d; --thin: #262c34; --good: #56d382; --bad: #ff8b80;
+  --series-0: #58a6ff; --series-1: #3dc9bf; --series-2: #f0964a; --series-3: #ea7fc4;
+  --series-4: #b794f6; --series-5: #7d8590; --series-6: #3fb56b; --series-7: #ff6b63; } }
+svg { width: 100%; height: auto; } svg text { font-size: 12.5px; fill: var(--text); }
+svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
+svg .title { font-size: 17px; font-weight: 600; }
+svg .heading { font-weight: 600; fill: var(--faint); }
+.grid { stroke: var(--rule); } .thin { stroke: var(--thin); }
+.line { fill: none; stroke-width: 2; } .mark { stroke: var(--faint); stroke-dasharray: 2 3; }
+.whisker { fill: none; stroke: var(--text); stroke-width: 1.3; } .arrow { fill: var(--text); }
+"""
+"""Of a page with plots, and of a plot in a file of its own."""
+
 _DASHES = ("", "8 4", "2 3", "10 3 2 3", "5 5", "1 4", "", "")
 """Of each colour, so that lines are told apart without it."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture and what is shown on it, with the unit."""
+    """A picture.
+
+    Attributes:
+        title: What is shown on it, with the unit.
+        drawn: The elements.
+        height: Pixels; the width is `WIDTH`.
+    """
 
     title: str
-    svg: str
+    drawn: str
+    height: float
+
+    @property
+    def svg(self) -> str:
+        """The picture as an element of a page."""
+        return (
+            f'<svg viewBox="0 0 {WIDTH} {self.height:.0f}" role="img" '
+            f'aria-label="{escape(self.title)}">{self.drawn}</svg>'
+        )
 
 
 @dataclass(frozen=True)
@@ -193,11 +228,26 @@ def _legend_entry(number: int, label: str, stroke: str, top: float) -> str:
 
 
 def _plot(title: str, height: float, parts: list[str]) -> Plot:
-    svg = (
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(parts)}</svg>"
+    return Plot(title, "".join(parts), height)
+
+
+_TITLE_PIXELS = 40
+_MARGIN_PIXELS = 16
+
+
+def as_file(plot: Plot) -> str:
+    """Return a plot as an SVG file: its title above it, and a ground of its own."""
+    width, height = WIDTH + 2 * _MARGIN_PIXELS, plot.height + _TITLE_PIXELS + _MARGIN_PIXELS
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" role="img" '
+        'font-family="system-ui, sans-serif">\n'
+        f"<title>{escape(plot.title)}</title>\n<style>{STYLE}</style>\n"
+        '<rect width="100%" height="100%" rx="8" fill="var(--page)"/>\n'
+        f'<text x="{_MARGIN_PIXELS + 4}" y="26" class="title">{escape(plot.title)}</text>\n'
+        f'<g transform="translate({_MARGIN_PIXELS} {_TITLE_PIXELS})">\n'
+        + plot.drawn.replace("><", ">\n<")
+        + "\n</g>\n</svg>\n"
     )
-    return Plot(title, svg)
 
 
 def _x_grid(axis: Axis, at: Callable[[float], float], top: float, bottom: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from benchmarks.performance.charts import Plot
+from benchmarks.performance.charts import STYLE, Plot
 from benchmarks.performance.goals import HEADINGS, verdicts
 from benchmarks.performance.measures import MEASURES, SHOWN
 from benchmarks.performance.plots import plots_of
@@ -13,26 +13,13 @@ from benchmarks.performance.results import Measured, Results
 from benchmarks.performance.tables import Grid, grid_of
 from benchmarks.performance.words import conditions_line, summary_of, versions_line
 
-_STYLE = """
-:root { color-scheme: light dark; --page: #fff; --text: #1b1f24; --faint: #57606a; --rule: #d0d7de;
-  --thin: #eaeef2; --good: #12713a; --bad: #b3261e;
-  --series-0: #1f6feb; --series-1: #0b8f87; --series-2: #d9730d; --series-3: #b5368c;
-  --series-4: #7048b6; --series-5: #8b949e; --series-6: #2f9e5b; --series-7: #d1242f; }
-@media (prefers-color-scheme: dark) { :root { --page: #14181d; --text: #e6edf3; --faint: #9aa4af;
-  --rule: #3d444d; --thin: #262c34; --good: #56d382; --bad: #ff8b80;
-  --series-0: #58a6ff; --series-1: #3dc9bf; --series-2: #f0964a; --series-3: #ea7fc4;
-  --series-4: #b794f6; --series-5: #7d8590; --series-6: #3fb56b; --series-7: #ff6b63; } }
+_STYLE = (
+    STYLE
+    + """
 body { margin: 0 auto; max-width: 920px; padding: 24px; background: var(--page);
   color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 26px; } h2 { margin-top: 48px; border-bottom: 1px solid var(--rule); }
 figure { margin: 24px 0; } figcaption { font-weight: 600; }
-svg { width: 100%; height: auto; } svg text { font-size: 12.5px; fill: var(--text); }
-svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
-.arrow { fill: var(--text); }
-svg .heading { font-weight: 600; fill: var(--faint); }
-.grid { stroke: var(--rule); } .thin { stroke: var(--thin); }
-.line { fill: none; stroke-width: 2; } .mark { stroke: var(--faint); stroke-dasharray: 2 3; }
-.whisker { fill: none; stroke: var(--text); stroke-width: 1.3; }
 .conditions, .missing { color: var(--faint); font-size: 13px; margin: 4px 0; }
 .table { overflow-x: auto; } table { border-collapse: collapse; font-size: 13.5px; }
 td, th { padding: 4px 10px; border-bottom: 1px solid var(--rule); text-align: left;
@@ -41,6 +28,7 @@ td, th { padding: 4px 10px; border-bottom: 1px solid var(--rule); text-align: le
 .met { color: var(--good); font-weight: 600; } .not { color: var(--bad); font-weight: 600; }
 summary { cursor: pointer; }
 """
+)
 
 
 def page_of(results: Results) -> str:

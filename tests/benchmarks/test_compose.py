@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,3 +214,26 @@ def test_a_real_task_delivers_every_line(tmp_path: Path) -> None:
         label = f"label=com.docker.compose.project={project}"
         assert run("docker", "ps", "--all", "--quiet", "--filter", label) == (0, "")
         assert run("docker", "volume", "ls", "--quiet", "--filter", label) == (0, "")
+
+
+def test_the_chart_shows_what_each_way_lost(tmp_path: Path) -> None:
+    """One file a command; others above logship; the median of several runs."""
+    burst = Course("logship", "sidecar-slow", tail=100)
+    lost = [row("firelens", "", written=200, lost=count).results[0] for count in (50, 150, 100)]
+    written = [
+        [Row(burst, row("", "", written=200, delivered=190, spilled=10).results)],
+        [Row(replace(burst, way="firelens"), tuple(lost))],
+    ]
+    for number, rows in enumerate(written):
+        command.write_json(tmp_path / f"{number}.json", {}, rows)
+    ended = benchmarks(tmp_path, "compose-chart", "0.json", "1.json", "--svg", "chart.svg")
+    assert ended.returncode == 0, ended.stderr
+    svg = html.unescape((tmp_path / "chart.svg").read_text())
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert [each for each in texts if not each.endswith(" %")] == [
+        "Log lines lost at the end of a task, per cent of those logged",
+        "Fluentd at a quarter of a CPU; 100 lines logged after SIGTERM",
+        *("Docker's fluentd driver", "100 of 200"),
+        *("logship", "0 of 200, 10 on stderr"),
+    ]
+    assert svg.count('width="0.0"') == 1  # the bar of logship
