@@ -41,6 +41,25 @@ def test_ecs_orders_containers_that_share_something(shared: dict[str, Any]) -> N
     assert rules_of(deployment) == {"depends-on-started"}
 
 
+@pytest.mark.parametrize(
+    ("platform", "name", "key", "source"),
+    [
+        ("ecs", "web.json", "volumesFrom", {"sourceContainer": "recoverer"}),
+        ("compose", "own", "volumes_from", "recoverer:rw"),
+    ],
+)
+@pytest.mark.parametrize("part", ["app", "recoverer", "sidecar"])
+def test_the_volumes_of_another_container_may_be_the_right_ones(
+    platform: str, name: str, key: str, source: Any, part: str
+) -> None:
+    deployment = base(platform, name)
+    container = getattr(deployment, part)
+    container["mountPoints" if platform == "ecs" else "volumes"] = []
+    assert rules_of(deployment) == {"sidecar-volume" if part == "sidecar" else "spool-volume"}
+    container[key] = [source]
+    assert rules_of(deployment).isdisjoint(("sidecar-volume", "spool-volume"))
+
+
 def test_a_sidecar_in_the_applications_namespace_is_stopped_first(compose: Deployment) -> None:
     for each in (compose.app, compose.recoverer):
         each["depends_on"] = []

@@ -138,6 +138,7 @@ def _container(
         log_options=texts(logging.get("options"), f"{name}: options"),
         user=_value(service, "user") or None,
         mounts=tuple(_mounts(service, volumes)),
+        has_more_mounts=bool(service.get("volumes_from")),
         nofile_soft=_nofile(service),
         has_health_check=_has_health_check(service),
         network=network,

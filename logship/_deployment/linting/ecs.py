@@ -184,6 +184,7 @@ def _container(
         log_options=texts(logging.get("options"), f"{name}: options"),
         user=None if definition.get("user") in (None, "") else str(definition["user"]),
         mounts=tuple(_mounts(definition, volumes)),
+        has_more_mounts=bool(definition.get("volumesFrom")),
         nofile_soft=_nofile(definition),
         is_firelens=bool(firelens),
         has_own_configuration="config-file-value" in under(firelens, "options")

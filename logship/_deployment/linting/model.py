@@ -123,6 +123,7 @@ class Container:
         log_options: Of that driver.
         user: As written, `10001:10001`; `non-root` if no more is said; None for the image's user.
         mounts: Its volumes.
+        has_more_mounts: Whether it has those of another container too, which are not followed.
         nofile_soft: How many descriptors it may open; None for the platform's default.
         is_firelens: Whether ECS makes its configuration.
         has_own_configuration: Whether that includes another one, which is not in sight.
@@ -152,6 +153,7 @@ class Container:
     log_options: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
     mounts: tuple[Mount, ...] = ()
+    has_more_mounts: bool = False
     nofile_soft: int | None = None
     is_firelens: bool = False
     has_own_configuration: bool = False

@@ -45,6 +45,8 @@ def _spool_volume(unit: Unit) -> Iterator[Mistake]:
 
 def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
     mount = container.mount_of(path)
+    if mount is None and container.has_more_mounts:
+        return None
     if mount is None:
         return (
             f"{path} is in the container's own layer: records of a killed process are lost with "
@@ -62,7 +64,8 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
             "period"
         )
     recovered = list(map(_spool_mount, unit.recoverers))
-    if recovered and mount.name not in [each.name for each in recovered if each is not None]:
+    is_in_sight = bool(recovered) and not any(each.has_more_mounts for each in unit.recoverers)
+    if is_in_sight and mount.name not in [each.name for each in recovered if each is not None]:
         return (
             f"no recoverer mounts the volume {mount.name}: records of a killed process stay there"
         )

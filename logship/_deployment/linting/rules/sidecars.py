@@ -178,6 +178,8 @@ def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
     for container in unit.sidecars:
         if container.receives or _buffer_mount(container) is not None:
             continue
+        if container.has_more_mounts:
+            continue
         if container.has_more_variables and container.mounts:  # one may be for LOGSHIP_BUFFER_DIR
             continue
         effect = (
