@@ -21,6 +21,7 @@ import pytest
 from logship._metrics.pages import Pages
 from logship._metrics.sums import zeros
 from logship._top.sources import SourceError, read_directory
+from tests.support.commands import ran
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.servers import ReservedPort
 from tests.support.waiting import wait_until
@@ -168,6 +169,11 @@ def test_a_terminal_without_a_cursor_shows_the_view_once(workers: Workers) -> No
     assert ended.returncode == 0
     assert shown.startswith(b"logship top:")
     assert b"\x1b" not in shown
+
+
+def test_a_closed_standard_output_is_no_terminal(tmp_path: Path) -> None:
+    words = (*TOP, "--interval", "0.2", "--metrics-dir", str(tmp_path))
+    assert ran("sh", "-c", 'exec "$@" >&-', "sh", *words).stderr == ""
 
 
 def test_a_directory_that_is_made_again_is_read_again(tmp_path: Path) -> None:
