@@ -15,7 +15,7 @@ from logship._deployment.limits import (
     MEMORY_SHARE_WANTED,
     drain_budget_seconds,
     fair_buffer_bytes,
-    in_mib,
+    size,
 )
 from logship._ecs.advice import is_firelens, stderr_risk
 from logship._ecs.task import Task, TaskContainer
@@ -59,10 +59,10 @@ def check_nofile(soft: int) -> Result:
 def check_memory(settings: Settings, memory_bytes: int | None, workers: int) -> Result:
     """Compare the memory limit with the buffers of all workers, all of them full."""
     needed = settings.buffer_bytes_max * workers
-    text = f"{workers} x {in_mib(settings.buffer_bytes_max)} MiB of buffer"
+    text = f"{workers} x {size(settings.buffer_bytes_max)} of buffer"
     if memory_bytes is None:
         return Result("memory", f"{text}, and no memory limit")
-    text = f"{text} of a memory limit of {in_mib(memory_bytes)} MiB"
+    text = f"{text} of a memory limit of {size(memory_bytes)}"
     share = needed / memory_bytes
     if share <= MEMORY_SHARE_WANTED:
         return Result("memory", text)
@@ -95,7 +95,7 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     drain = held / bytes_per_second
     budget = drain_budget_seconds(stop, settings.buffer_bytes_max, has_spool=has_spool)
     text = (
-        f"full {'spools' if has_spool else 'buffers'} ({in_mib(held)} MiB) drain in {drain:.1f} s "
+        f"full {'spools' if has_spool else 'buffers'} ({size(held)}) drain in {drain:.1f} s "
         f"at the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are "
         "left for it"
     )

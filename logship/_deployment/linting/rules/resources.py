@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, in_mib
+from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, size
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
 from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules import snippets
 from logship._deployment.linting.rules.rule import error, warning
-from logship._settings import MIB, buffer_bytes_for
+from logship._settings import buffer_bytes_for
 
 _NOFILE_MIN = 4096
 _CHANGES_OWNER = re.compile(r"\bch(own|mod)\b")
@@ -45,13 +45,9 @@ def _spool_volume(unit: Unit) -> Iterator[Mistake]:
 
 def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
     mount = container.mount_of(path)
-    if mount is None and container.has_more_mounts:
-        return None
     if mount is None:
-        return (
-            f"{path} is in the container's own layer: records of a killed process are lost with "
-            "the container"
-        )
+        why = f"{path} is in the container's own layer, with which a killed process's records end"
+        return None if container.has_more_mounts else why
     if mount.read_only:
         return f"{path} is mounted read-only, so nothing is spooled at all"
     if mount.kind is Volume.NETWORK:
@@ -59,9 +55,8 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
     wanted = 0 if container.recovers else workers_of(container) * _spool_bytes(container)
     if mount.bytes_max is not None and wanted > mount.bytes_max:
         return (
-            f"spools may grow to {wanted // MIB} MiB, but the volume's sizeLimit is "
-            f"{mount.bytes_max // MIB} MiB, and a pod that exceeds it is evicted without a grace "
-            "period"
+            f"spools may grow to {size(wanted)}, but the volume's sizeLimit is "
+            f"{size(mount.bytes_max)}, and a pod that exceeds it is evicted without a grace period"
         )
     recovered = list(map(_spool_mount, unit.recoverers))
     is_in_sight = bool(recovered) and not any(each.has_more_mounts for each in unit.recoverers)
@@ -145,7 +140,7 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
             each += _spool_bytes(container)  # its pages are memory of the container
         if workers * each > limit * MEMORY_SHARE_MAX:
             effect = (
-                f"{workers} x {in_mib(each)} MiB of buffers in a container of {in_mib(limit)} MiB: "
+                f"{workers} x {size(each)} of buffers in a container of {size(limit)}: "
                 "when the sidecar is gone they fill up, and the container is killed for its "
                 "memory, with all records in it"
             )

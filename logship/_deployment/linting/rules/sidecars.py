@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from logship._deployment.limits import SIDECAR_BUFFER_BYTES
+from logship._deployment.limits import SIDECAR_BUFFER_BYTES, size
 from logship._deployment.linting.model import (
     LOOPBACK,
     Container,
@@ -229,8 +229,8 @@ def _sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
         for limit, what in limits:
             if limit is not None and wanted > limit:
                 effect = (
-                    f"the buffer may grow to {wanted // MIB:,} MiB, and {what} is "
-                    f"{limit // MIB:,} MiB: before it is full the sidecar is killed or evicted"
+                    f"the buffer may grow to {size(wanted)}, and {what} is {size(limit)}: before "
+                    "it is full the sidecar is killed or evicted"
                 )
                 change = variable(unit, "LOGSHIP_BUFFER_SIZE", f"{limit // 2 // MIB}m")
                 yield Mistake(container.name, effect, change)
