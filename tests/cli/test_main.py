@@ -42,7 +42,7 @@ def test_help_is_also_a_word(words: list[str]) -> None:
 def test_recover_without_a_spool_names_the_variable_too() -> None:
     result = CliRunner().invoke(main, ["recover"], env={"LOGSHIP_SPOOL_DIR": ""})
     assert result.exit_code == 2
-    assert "Missing option '--spool'. Give it, or set LOGSHIP_SPOOL_DIR." in result.output
+    assert "Missing option '--spool' (env var: 'LOGSHIP_SPOOL_DIR')." in result.output
 
 
 @pytest.mark.parametrize(
