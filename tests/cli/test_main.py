@@ -139,11 +139,6 @@ def test_a_setting_whose_mistake_is_noticed_late_is_wrong_usage(
     assert "Error: tls_ca (LOGSHIP_TLS_CA): cannot use /missing" in ended.stderr
 
 
-def test_a_closed_input_has_no_findings() -> None:
-    ended = ran("sh", "-c", '"$0" lint - <&-', SCRIPT, code=2)
-    assert ended.stderr.startswith("Error: -:")
-
-
 @pytest.mark.parametrize("words", [["pipe"], ["recover", "--spool", "."]])
 def test_a_stop_signal_after_the_end_changes_no_exit_code(words: list[str], tmp_path: Path) -> None:
     program = """

@@ -21,12 +21,12 @@ import pytest
 from logship._metrics.pages import Pages
 from logship._metrics.sums import zeros
 from logship._top.sources import SourceError, read_directory
-from tests.support.commands import ran
+from tests.support.commands import LOGSHIP, ran
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.servers import ReservedPort
 from tests.support.waiting import wait_until
 
-TOP = [sys.executable, "-c", "from logship._cli import main; main()", "top"]
+TOP = (*LOGSHIP, "top")
 
 PROGRAM = textwrap.dedent("""
     import logging, sys, time
