@@ -88,9 +88,7 @@ _kill_workers = put("app", command=["gunicorn", "app:app", "--graceful-timeout=8
 _wait_for_workers = put("app", command=["/bin/gunicorn", "--graceful-timeout", "300", "app:app"])
 
 
-def _wrap_entry_point(deployment: Deployment) -> None:
-    deployment.app["entryPoint"] = ["/bin/sh", "-c"]
-    deployment.app["command"] = ["migrate && python app.py"]
+_wrap_entry_point = put("app", entryPoint=["/bin/sh", "-c"], command=["migrate && python app.py"])
 
 
 def _default_mode(deployment: Deployment) -> None:
@@ -107,11 +105,7 @@ def _tag_of_another(deployment: Deployment) -> None:
     deployment.set_variable("LOGSHIP_TAG", "web-firelens-1")
 
 
-def _aws_image(deployment: Deployment) -> None:
-    image = "public.ecr.aws/aws-observability/aws-for-fluent-bit:stable"
-    deployment.sidecar["image"] = image
-
-
+_aws_image = put("sidecar", image="public.ecr.aws/aws-observability/aws-for-fluent-bit:stable")
 _old_fluent_bit = put("sidecar", image="fluent/fluent-bit:4.2.3")
 
 
@@ -175,12 +169,12 @@ def _stop_by_another_signal(deployment: Deployment) -> None:
     deployment.app.setdefault("lifecycle", {})["stopSignal"] = "SIGUSR1"
 
 
-def _small_volume(deployment: Deployment) -> None:
-    deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
+def _spool_on(**kind: Any) -> Make:
+    def make(deployment: Deployment) -> None:
+        deployment.pod["volumes"][0] = {"name": "spool", **kind}
 
-
-def _host_path(deployment: Deployment) -> None:
-    deployment.pod["volumes"][0] = {"name": "spool", "hostPath": {"path": "/var/spool"}}
+    make.__name__ = "-".join(kind)
+    return make
 
 
 def _claim_without_group(deployment: Deployment) -> None:
@@ -189,18 +183,12 @@ def _claim_without_group(deployment: Deployment) -> None:
     deployment.pod["securityContext"] = {"runAsNonRoot": True}
 
 
-def _spool_in_memory(deployment: Deployment) -> None:
-    deployment.pod["volumes"][0] = {"name": "spool", "emptyDir": {"medium": "Memory"}}
+def _config_map(name: str, text: str) -> Make:
+    def make(deployment: Deployment) -> None:
+        add_configuration(deployment, name, text)
 
-
-def _kubernetes_memory_buffer(deployment: Deployment) -> None:
-    text = "[INPUT]\n    Name forward\n    # storage.type filesystem\n"
-    add_configuration(deployment, "fluent-bit.conf", text)
-
-
-def _kubernetes_fluentd_buffer(deployment: Deployment) -> None:
-    text = "<match **>\n  @type s3\n  <buffer>\n    @type memory\n  </buffer>\n</match>\n"
-    add_configuration(deployment, "fluent.conf", text)
+    make.__name__ = name
+    return make
 
 
 def add_configuration(deployment: Deployment, name: str, text: str) -> None:
@@ -222,9 +210,7 @@ def _reverse_depends_on(deployment: Deployment) -> None:
 _ten_seconds = remove("app", "stop_grace_period")
 
 
-def _wrap_entrypoint(deployment: Deployment) -> None:
-    deployment.app["entrypoint"] = "sh -c"
-    deployment.app["command"] = ["python app.py | tee /tmp/log; cleanup"]
+_wrap_entrypoint = put("app", entrypoint="sh -c", command=["python app.py | tee /tmp/log; cleanup"])
 
 
 def _expect_another_signal(deployment: Deployment) -> None:
@@ -237,11 +223,9 @@ _mode_non_blocking = put(
 )
 
 
-def _compose_memory_buffer(deployment: Deployment) -> None:
-    text = "<label @OUTPUT>\n<match **>\n  @type s3\n</match>\n</label>\n"
-    deployment.document["configs"] = {"fluent.conf": {"content": text}}
-
-
+MEMORY_INPUT = "[INPUT]\n    Name forward\n    # storage.type filesystem\n"
+MEMORY_BUFFER = "<match **>\n  @type s3\n  <buffer>\n    @type memory\n  </buffer>\n</match>\n"
+MEMORY_BY_DEFAULT = "<label @OUTPUT>\n<match **>\n  @type s3\n</match>\n</label>\n"
 FORWARD_OUTPUT = """\
 [OUTPUT]
     Name         forward
@@ -252,16 +236,15 @@ FORWARD_OUTPUT = """\
 """
 
 
-def _firelens_forwards(deployment: Deployment) -> None:
-    options = {"Name": "forward", "Host": "aggregator"}
-    deployment.app["logConfiguration"] = {"logDriver": "awsfirelens", "options": options}
-
-
-def _kubernetes_forwards(deployment: Deployment) -> None:
-    add_configuration(deployment, "fluent-bit.conf", FORWARD_OUTPUT)
-
-
+_compose_memory_buffer = put("document", configs={"fluent.conf": {"content": MEMORY_BY_DEFAULT}})
 _compose_forwards = put("document", configs={"fluent-bit.conf": {"content": FORWARD_OUTPUT}})
+_firelens_forwards = put(
+    "app",
+    logConfiguration={
+        "logDriver": "awsfirelens",
+        "options": {"Name": "forward", "Host": "aggregator"},
+    },
+)
 
 
 def _bind_mount(deployment: Deployment) -> None:
@@ -271,9 +254,7 @@ def _bind_mount(deployment: Deployment) -> None:
         service["user"] = "10001"
 
 
-def _little_memory(deployment: Deployment) -> None:
-    deployment.app["command"] = ["uvicorn", "app:app", "--workers", "64"]
-    deployment.app["mem_limit"] = "256m"
+_little_memory = put("app", command=["uvicorn", "app:app", "--workers", "64"], mem_limit="256m")
 
 
 APPLICATION_MISTAKES = (
@@ -316,14 +297,14 @@ APPLICATION_MISTAKES = (
     Mistake("stop-signal", "kubernetes", _stop_by_another_signal),
     Mistake("shell-entrypoint", "kubernetes", _wrap_command),
     Mistake("blind-ack", "kubernetes", _old_fluent_bit),
-    Mistake("memory-buffer", "kubernetes", _kubernetes_memory_buffer),
-    Mistake("memory-buffer", "kubernetes", _kubernetes_fluentd_buffer),
-    Mistake("forward-metadata", "kubernetes", _kubernetes_forwards),
+    Mistake("memory-buffer", "kubernetes", _config_map("fluent-bit.conf", MEMORY_INPUT)),
+    Mistake("memory-buffer", "kubernetes", _config_map("fluent.conf", MEMORY_BUFFER)),
+    Mistake("forward-metadata", "kubernetes", _config_map("fluent-bit.conf", FORWARD_OUTPUT)),
     Mistake("spool-volume", "kubernetes", put("app", volumeMounts=[])),
-    Mistake("spool-volume", "kubernetes", _small_volume),
-    Mistake("spool-owner", "kubernetes", _host_path),
+    Mistake("spool-volume", "kubernetes", _spool_on(emptyDir={"sizeLimit": "64Mi"})),
+    Mistake("spool-owner", "kubernetes", _spool_on(hostPath={"path": "/var/spool"})),
     Mistake("spool-owner", "kubernetes", _claim_without_group),
-    Mistake("memory-sum", "kubernetes", _spool_in_memory),
+    Mistake("memory-sum", "kubernetes", _spool_on(emptyDir={"medium": "Memory"})),
     Mistake("unknown-setting", "kubernetes", _misspell),
     Mistake("wrong-setting", "kubernetes", _wrong_value),
     Mistake("depends-on", "compose", put("app", depends_on=[])),

@@ -162,9 +162,9 @@ def _listen_on_loopback(deployment: Deployment) -> None:
     deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
 
 
-def _buffer_in_memory(deployment: Deployment) -> None:
-    deployment.sidecar |= {"image": "logship-sidecar", "volumes": [], "mem_limit": "256m"}
-    deployment.sidecar["tmpfs"] = "/fluentd/buffer"
+_buffer_in_memory = put(
+    "sidecar", image="logship-sidecar", volumes=[], mem_limit="256m", tmpfs="/fluentd/buffer"
+)
 
 
 def route_nowhere(deployment: Deployment) -> None:
