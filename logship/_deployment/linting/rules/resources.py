@@ -26,14 +26,13 @@ _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
         "a killed process's records are lost, or stay where no recoverer finds them; or the pod is "
         "evicted"
     ),
-    why=(
-        "The spool must outlive its process, so that a recoverer can ship it. A container's own "
-        "layer ends with it. Locks and mapped files are not reliable on network filesystems. A "
-        "pod whose emptyDir exceeds its `sizeLimit` is evicted without a grace period."
-    ),
     keys=_MOUNTS,
 )
 def _spool_volume(unit: Unit) -> Iterator[Mistake]:
+    """The spool must outlive its process, so that a recoverer can ship it. A container's own layer
+    ends with it. Locks and mapped files are not reliable on network filesystems. A pod whose
+    emptyDir exceeds its `sizeLimit` is evicted without a grace period.
+    """
     for container in unit.senders:
         path = _spool_path(container)
         if path and (why := _why_no_spool(unit, container, path)):
@@ -70,13 +69,12 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
 @error(
     finds="a spool that the container's user cannot write, or its recoverer's user cannot open",
     effect="no records are spooled, or none are recovered",
-    why=(
-        "logship opens no spool of another user. A directory of the host belongs to root; every "
-        "user may write to an emptyDir, and a claimed volume belongs to `fsGroup`."
-    ),
     keys=("user", "securityContext", *_MOUNTS),
 )
 def _spool_owner(unit: Unit) -> Iterator[Mistake]:
+    """logship opens no spool of another user. A directory of the host belongs to root; every user
+    may write to an emptyDir, and a claimed volume belongs to `fsGroup`.
+    """
     for container in unit.senders:
         mount = _spool_mount(container)
         if mount is None or container.runs_as_root is not False:
@@ -120,13 +118,12 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="buffers of all workers, and a spool in memory, above half of the memory limit",
     effect="the sidecar is gone, buffers fill, and the container is killed for its memory",
-    why=(
-        "Each process has its own buffer of `LOGSHIP_BUFFER_BYTES_MAX`. Files of a spool in "
-        "memory count as memory of the container."
-    ),
     keys=("$LOGSHIP_BUFFER_BYTES_MAX", "memory", "mem_limit", "deploy", "resources"),
 )
 def _memory_sum(unit: Unit) -> Iterator[Mistake]:
+    """Each process has its own buffer of `LOGSHIP_BUFFER_BYTES_MAX`. Files of a spool in memory
+    count as memory of the container.
+    """
     for container in unit.applications:
         limit = container.memory_bytes
         settings = settings_with(container, "buffer_bytes_max")
@@ -154,11 +151,11 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="a limit of fewer than 4,096 open files",
     effect='"Too many open files", and no new connection to the sidecar',
-    why="Connections, files and the spool's segments take descriptors from the same limit.",
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=("ulimits",),
 )
 def _nofile(unit: Unit) -> Iterator[Mistake]:
+    """Connections, files and the spool's segments take descriptors from the same limit."""
     for container in unit.of_logship:
         limit = container.nofile_soft
         if limit is None or not 0 <= limit < _NOFILE_MIN:  # -1 is no limit
