@@ -704,6 +704,17 @@ def test_gunicorns_command_line_wins_over_its_variable(compose: Deployment) -> N
     assert rules_of(compose) == {"graceful-timeout", "memory-sum"}
 
 
+@pytest.mark.parametrize(
+    ("program", "rules"), [("uvicorn", {"memory-sum"}), ("celery", set()), ("hypercorn", set())]
+)
+def test_a_number_of_web_processes_is_none_of_celerys(program: str, rules: set[str]) -> None:
+    """All services of a project may have one environment."""
+    deployment = base("compose")
+    deployment.app |= {"command": [program, "app"], "mem_limit": "512m"}
+    deployment.set_variable("WEB_CONCURRENCY", "40")
+    assert rules_of(deployment) == rules
+
+
 @pytest.mark.parametrize("kind", ["s3", "file"])
 def test_the_init_image_of_aws_may_add_routes(ecs: Deployment, kind: str) -> None:
     ecs.sidecar["firelensConfiguration"] = {"type": "fluentbit"}
