@@ -12,11 +12,20 @@ from tests.lint.deployments import Deployment
 Make = Callable[[Deployment], None]
 
 
+def _at(deployment: Deployment, path: str) -> Any:
+    """Return a part of the deployment, such as `app` or `app.mountPoints.0`."""
+    part, *keys = path.split(".")
+    found = getattr(deployment, part)
+    for key in keys:
+        found = found[int(key) if key.isdigit() else key]
+    return found
+
+
 def put(part: str, **values: Any) -> Make:
-    """Make a mistake: give keys of a part of the deployment, such as `app`, these values."""
+    """Make a mistake: give keys of a part of the deployment these values."""
 
     def make(deployment: Deployment) -> None:
-        getattr(deployment, part).update(deepcopy(values))
+        _at(deployment, part).update(deepcopy(values))
 
     make.__name__ = f"{part}-{'-'.join(values)}"
     return make
@@ -26,7 +35,7 @@ def remove(part: str, key: str) -> Make:
     """Make a mistake: remove a key of a part of the deployment."""
 
     def make(deployment: Deployment) -> None:
-        del getattr(deployment, part)[key]
+        del _at(deployment, part)[key]
 
     make.__name__ = f"{part}-without-{key}"
     return make
@@ -49,6 +58,17 @@ def sidecar_variable(name: str, value: str) -> Make:
         deployment.set_sidecar_variable(name, value)
 
     make.__name__ = f"{name}={value}"
+    return make
+
+
+def both(*makes: Make) -> Make:
+    """Make a mistake that consists of several changes."""
+
+    def make(deployment: Deployment) -> None:
+        for each in makes:
+            each(deployment)
+
+    make.__name__ = "-".join(each.__name__ for each in makes)
     return make
 
 
@@ -79,47 +99,29 @@ class Mistake:
 _forget_recoverer = put("app", dependsOn=[{"containerName": "sidecar", "condition": "HEALTHY"}])
 
 
-def _reverse_order(deployment: Deployment) -> None:
-    deployment.sidecar["dependsOn"] = [{"containerName": "app", "condition": "START"}]
-    deployment.app["dependsOn"] = []
-
-
+_reverse_order = both(
+    put("sidecar", dependsOn=[{"containerName": "app", "condition": "START"}]),
+    put("app", dependsOn=[]),
+)
 _kill_workers = put("app", command=["gunicorn", "app:app", "--graceful-timeout=8"])
 _wait_for_workers = put("app", command=["/bin/gunicorn", "--graceful-timeout", "300", "app:app"])
-
-
 _wrap_entry_point = put("app", entryPoint=["/bin/sh", "-c"], command=["migrate && python app.py"])
-
-
-def _default_mode(deployment: Deployment) -> None:
-    del deployment.app["logConfiguration"]["options"]["mode"]
-
-
-def _non_blocking(deployment: Deployment) -> None:
-    deployment.recoverer["logConfiguration"]["options"]["mode"] = "non-blocking"
-
-
-def _tag_of_another(deployment: Deployment) -> None:
-    deployment.sidecar["firelensConfiguration"] = {"type": "fluentd"}
-    deployment.app["logConfiguration"] = {"logDriver": "awsfirelens"}
-    deployment.set_variable("LOGSHIP_TAG", "web-firelens-1")
-
-
+_default_mode = remove("app.logConfiguration.options", "mode")
+_non_blocking = put("recoverer.logConfiguration.options", mode="non-blocking")
+_tag_of_another = both(
+    put("sidecar", firelensConfiguration={"type": "fluentd"}),
+    put("app", logConfiguration={"logDriver": "awsfirelens"}),
+    variable("LOGSHIP_TAG", "web-firelens-1"),
+)
 _aws_image = put("sidecar", image="public.ecr.aws/aws-observability/aws-for-fluent-bit:stable")
 _old_fluent_bit = put("sidecar", image="fluent/fluent-bit:4.2.3")
-
-
-def _read_only(deployment: Deployment) -> None:
-    deployment.app["mountPoints"][0]["readOnly"] = True
+_read_only = put("app.mountPoints.0", readOnly=True)
+_recoverer_elsewhere = put("recoverer.mountPoints.0", sourceVolume="sidecar-buffer")
 
 
 def _network_volume(deployment: Deployment) -> None:
     for volume in deployment.document["volumes"]:
         volume["efsVolumeConfiguration"] = {"fileSystemId": "fs-1"}
-
-
-def _recoverer_elsewhere(deployment: Deployment) -> None:
-    deployment.recoverer["mountPoints"][0]["sourceVolume"] = "sidecar-buffer"
 
 
 def _host_directory(deployment: Deployment) -> None:
@@ -152,9 +154,9 @@ def _recoverer_first(deployment: Deployment) -> None:
     deployment.pod["initContainers"].reverse()
 
 
-def _default_grace(deployment: Deployment) -> None:
-    deployment.pod.pop("terminationGracePeriodSeconds")
-    deployment.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "45")
+_default_grace = both(
+    remove("pod", "terminationGracePeriodSeconds"), variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "45")
+)
 
 
 def _nothing_for_sidecar(deployment: Deployment) -> None:
@@ -177,10 +179,10 @@ def _spool_on(**kind: Any) -> Make:
     return make
 
 
-def _claim_without_group(deployment: Deployment) -> None:
-    claim = {"claimName": "spool"}
-    deployment.pod["volumes"][0] = {"name": "spool", "persistentVolumeClaim": claim}
-    deployment.pod["securityContext"] = {"runAsNonRoot": True}
+_claim_without_group = both(
+    _spool_on(persistentVolumeClaim={"claimName": "spool"}),
+    put("pod", securityContext={"runAsNonRoot": True}),
+)
 
 
 def _config_map(name: str, text: str) -> Make:
@@ -202,22 +204,16 @@ def add_configuration(deployment: Deployment, name: str, text: str) -> None:
 # -- compose ---------------------------------------------------------------------------------------
 
 
-def _reverse_depends_on(deployment: Deployment) -> None:
-    deployment.app["depends_on"] = {}
-    deployment.sidecar["depends_on"] = ["application"]
-
-
+_reverse_depends_on = both(put("app", depends_on={}), put("sidecar", depends_on=["application"]))
 _ten_seconds = remove("app", "stop_grace_period")
 
 
 _wrap_entrypoint = put("app", entrypoint="sh -c", command=["python app.py | tee /tmp/log; cleanup"])
 
 
-def _expect_another_signal(deployment: Deployment) -> None:
-    deployment.app["stop_signal"] = "SIGTERM"
-    deployment.set_variable("LOGSHIP_STOP_SIGNALS", "QUIT")
-
-
+_expect_another_signal = both(
+    put("app", stop_signal="SIGTERM"), variable("LOGSHIP_STOP_SIGNALS", "QUIT")
+)
 _mode_non_blocking = put(
     "app", logging={"driver": "json-file", "options": {"mode": "non-blocking"}}
 )
