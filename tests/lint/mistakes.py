@@ -72,6 +72,11 @@ def both(*makes: Make) -> Make:
     return make
 
 
+def _own_volumes(**values: Any) -> Make:
+    """Make a mistake: give application and recoverer each a volume of its own for the spool."""
+    return both(put("app", **values), put("recoverer", **values))
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A mistake.
@@ -135,6 +140,9 @@ def _many_workers(deployment: Deployment) -> None:
     deployment.app["command"] = words
 
 
+_own_memory = _own_volumes(
+    mountPoints=[], linuxParameters={"tmpfs": [{"containerPath": "/", "size": 4096}]}
+)
 _few_files = put("app", ulimits=[{"name": "nofile", "softLimit": 1024, "hardLimit": 4096}])
 _misspell = variable("LOGSHIP_ENDPOINT", "tcp://127.0.0.1:24224")
 _wrong_value = variable("LOGSHIP_OVERFLOW", "drop")
@@ -278,6 +286,7 @@ APPLICATION_MISTAKES = (
     Mistake("spool-volume", "ecs", _read_only),
     Mistake("spool-volume", "ecs", _network_volume),
     Mistake("spool-volume", "ecs", _recoverer_elsewhere),
+    Mistake("spool-volume", "ecs", _own_memory, ("memory-sum",)),
     Mistake("spool-owner", "ecs", _host_directory),
     Mistake("spool-owner", "ecs", put("recoverer", user="10002")),
     Mistake("memory-sum", "ecs", _many_workers),
@@ -319,6 +328,9 @@ APPLICATION_MISTAKES = (
     Mistake("forward-metadata", "compose", _compose_forwards),
     Mistake("spool-volume", "compose", put("app", volumes=[])),
     Mistake("spool-volume", "compose", put("recoverer", volumes=["/var/spool/logship", "/spool"])),
+    Mistake("spool-volume", "compose", _own_volumes(volumes=["/spool", "/var/spool/logship"])),
+    Mistake("spool-volume", "compose", _own_volumes(volumes=[{"type": "tmpfs", "target": "/"}])),
+    Mistake("spool-volume", "compose", _own_volumes(volumes=[], tmpfs="/")),
     Mistake("spool-owner", "compose", _bind_mount),
     Mistake("memory-sum", "compose", _little_memory),
     Mistake("nofile", "compose", put("app", ulimits={"nofile": {"soft": 1024, "hard": 2048}})),

@@ -225,7 +225,8 @@ def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[
         )
     for each in mappings(under(definition, "linuxParameters").get("tmpfs"), "tmpfs"):
         path = str(each.get("containerPath"))
-        yield Mount(name=f"tmpfs {path}", path=path, kind=Volume.MEMORY)
+        name = f"{path} of {definition.get('name')}"
+        yield Mount(name=name, path=path, kind=Volume.MEMORY)
 
 
 def _nofile(definition: dict[str, Any]) -> int | None:
