@@ -745,6 +745,33 @@ def test_a_spool_that_is_named_to_run_is_on_a_volume_too(compose: Deployment) ->
     assert not rules_of(compose)
 
 
+@pytest.mark.parametrize(
+    ("volume", "command", "more", "rules"),
+    [
+        ("spool:/data", "--spool /data", {}, set()),
+        ("spool:/data/", "--spool=/data/", {}, set()),
+        ("spool:/data", "--spool /data/spool", {}, {"spool-volume"}),
+        ("spool:/spool", "--watch", {}, set()),
+        ("spool:/spool", "--watch", {"env_file": ".env"}, set()),
+        ("other:/spool", "--watch", {"env_file": ".env"}, {"spool-volume"}),
+    ],
+)
+def test_a_recoverer_looks_at_the_same_place_of_the_volume(
+    volume: str, command: str, more: dict[str, Any], rules: set[str]
+) -> None:
+    deployment = base("compose")
+    deployment.recoverer |= {"command": f"logship recover {command}", "volumes": [volume], **more}
+    assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(("key", "place"), [("subPath", "a"), ("subPathExpr", "$(A)")])
+def test_a_mount_may_have_a_part_of_a_volume(kubernetes: Deployment, key: str, place: str) -> None:
+    kubernetes.app["volumeMounts"][0][key] = place
+    assert rules_of(kubernetes) == {"spool-volume"}
+    kubernetes.recoverer["volumeMounts"][0][key] = place
+    assert not rules_of(kubernetes)
+
+
 def test_an_empty_user_of_compose_is_that_of_the_image(compose: Deployment) -> None:
     for service in (compose.app, compose.recoverer):
         service |= {"volumes": ["./spool:/spool"], "user": "${USER_ID:-}"}

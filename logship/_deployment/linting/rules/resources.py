@@ -19,8 +19,8 @@ _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
 
 @error(
     finds=(
-        "a spool that is on no volume, a read-only, network or too small one, or one that the "
-        "recoverer does not mount"
+        "a spool that is on no volume, a read-only, network or too small one, or one at which no "
+        "recoverer looks"
     ),
     effect=(
         "a killed process's records are lost, or stay where no recoverer finds them; or the pod is "
@@ -57,13 +57,23 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
             f"spools may grow to {size(wanted)}, but the volume's sizeLimit is "
             f"{size(mount.bytes_max)}, and a pod that exceeds it is evicted without a grace period"
         )
-    recovered = list(map(_spool_mount, unit.recoverers))
-    is_in_sight = bool(recovered) and not any(each.has_more_mounts for each in unit.recoverers)
-    if is_in_sight and mount.name not in [each.name for each in recovered if each is not None]:
+    if unit.recoverers and not any(_recovers(each, mount, path) for each in unit.recoverers):
         return (
-            f"no recoverer mounts the volume {mount.name}: records of a killed process stay there"
+            f"no recoverer looks at {path} on the volume {mount.name}: records of a killed process "
+            "stay there"
         )
     return None
+
+
+def _recovers(recoverer: Container, mount: Mount, path: str) -> bool:
+    """Return whether a recoverer looks at another container's spool, as far as the file shows."""
+    own = _spool_path(recoverer)
+    if own is None:
+        return recoverer.has_more_mounts or mount.name in [each.name for each in recoverer.mounts]
+    place = recoverer.mount_of(own)
+    if place is None:
+        return recoverer.has_more_mounts
+    return place.place_of(own) == mount.place_of(path)
 
 
 @error(
