@@ -61,12 +61,9 @@ class Workers:
         pipe = subprocess.PIPE
         return subprocess.Popen(words, env=self._environ, stdin=pipe, stdout=pipe, bufsize=0)
 
-    def top(self, *options: str, environ: dict[str, str] | None = None) -> str:
+    def top(self, *options: str) -> str:
         """Return what the command prints."""
-        words = [*TOP, "--interval", "0.2", *options]
-        env = self._environ if environ is None else environ
-        ended = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
-        return ended.stdout
+        return ran(*TOP, "--interval", "0.2", *options, env=self._environ).stdout
 
     def shown(self, *options: str) -> Any:
         return json.loads(self.top("--json", *options))
@@ -221,10 +218,7 @@ def test_what_cannot_be_read_is_one_clear_error(
     options: list[str], code: int, message: str
 ) -> None:
     environ = {name: value for name, value in os.environ.items() if "LOGSHIP" not in name}
-    ended = subprocess.run(
-        [*TOP, *options], env=environ, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == code
+    ended = ran(*TOP, *options, code=code, env=environ)
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
