@@ -102,7 +102,7 @@ def show(lines: Iterable[str], colours: Mapping[str, str] | None = None) -> None
     """
     output: TextIO | None = sys.stdout  # None if it was closed before the start
     encoding = (output and output.encoding) or "utf-8"
-    if colours is None or output is None or not takes_colours(output):
+    if colours is None or not takes_colours(output):
         colours = {}
     for line in lines:
         text = visible(line).encode(encoding, "backslashreplace").decode(encoding)
@@ -149,6 +149,11 @@ def _with_coloured_beginning(text: str, colours: Mapping[str, str]) -> str:
     return click.style(beginning, fg=colours[beginning], bold=True) + text[len(beginning) :]
 
 
-def takes_colours(stream: IO[Any]) -> bool:
+def takes_colours(stream: IO[Any] | None) -> bool:
     """Tell whether a stream is a terminal that shows colours, and NO_COLOR does not forbid them."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return takes_escapes(stream) and not os.environ.get("NO_COLOR")
+
+
+def takes_escapes(stream: IO[Any] | None) -> bool:
+    """Tell whether a stream is a terminal that understands escape sequences."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -10,7 +10,8 @@ from typing import Any, get_args
 import click
 
 from logship._cli.common import show, show_text
-from logship._deployment.planning.arithmetic import Calculation, Deployment, size
+from logship._deployment.limits import size
+from logship._deployment.planning.arithmetic import Calculation, Deployment
 from logship._deployment.planning.figures import Destination, Price, load
 from logship._deployment.planning.plan import fits, improved
 from logship._deployment.planning.text import plan_as_json, plan_as_lines

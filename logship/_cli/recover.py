@@ -24,22 +24,15 @@ from logship._spool.directories import SpoolError, make_spool_directory, open_sp
 from logship._spool.inspection import inspect_spool
 
 
-class _Spool(NamedPath):
-    """A directory that a variable may name, too."""
-
-    def get_missing_message(self, *_: object, **__: object) -> str:
-        """Return what follows "Missing option '--spool'."."""
-        return "Give it, or set LOGSHIP_SPOOL_DIR."
-
-
 @click.command()
 @click.option(
     "--spool",
-    type=_Spool(path_type=Path),
+    type=NamedPath(path_type=Path),
     envvar="LOGSHIP_SPOOL_DIR",
+    show_envvar=True,
     required=True,
     metavar="DIR",
-    help="The applications' spool_dir (default: LOGSHIP_SPOOL_DIR).",
+    help="The applications' spool_dir.",
 )
 @click.option(
     "--watch",

@@ -12,7 +12,13 @@ from pathlib import Path
 import click
 
 from logship import _system
-from logship._cli.common import FiniteRange, show, show_text, wrong_settings_are_usage
+from logship._cli.common import (
+    FiniteRange,
+    show,
+    show_text,
+    takes_escapes,
+    wrong_settings_are_usage,
+)
 from logship._metrics.outlet import pages_directory
 from logship._settings import Settings
 from logship._top.figures import History, Snapshot
@@ -96,8 +102,7 @@ def command(
     try:
         source = url or directory or str(_directory_of_settings())
         read = read_endpoint(source) if url else read_directory(Path(source))
-        can_redraw = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-        if once or as_json or not can_redraw:
+        if once or as_json or not takes_escapes(sys.stdout):
             _show_once(read, source, interval_seconds, as_json=as_json)
         else:
             _watch(read, source, interval_seconds)

@@ -36,6 +36,10 @@ def fair_buffer_bytes(memory_bytes: int, workers: int) -> int:
     return max(BUFFER_BYTES_MIN, int(memory_bytes * MEMORY_SHARE_WANTED / workers))
 
 
-def in_mib(count: int) -> str:
-    """Return bytes as a number of MiB."""
-    return f"{count / MIB:.4g}"
+def size(count: float) -> str:
+    """Return bytes in KiB, MiB or GiB, as settings take them."""
+    if count < MIB:
+        return f"{count / 1024:.4g} KiB"
+    if count < 1024 * MIB:
+        return f"{count / MIB:.4g} MiB"
+    return f"{count / 1024 / MIB:,.4g} GiB"

@@ -130,7 +130,9 @@ class Settings:
         exit_drain_seconds_max: The longest drain of a program that ends by itself.
         child_drain_seconds: The longest drain of a multiprocessing child at its exit.
         spool_dir: A directory in which records outlive the process; none by default. A missing
-            directory is created, but its parent must exist.
+            directory is created, but its parent must exist. The next process with this directory
+            ships to its own endpoints what a dead one left there, so programs with other endpoints
+            need another directory.
         spool_bytes_max: Bytes of all files that one process keeps on the spool.
         spool_fsync: With `interval` records also survive a crash of the machine, except those of
             the last second.

@@ -12,11 +12,20 @@ from tests.lint.deployments import Deployment
 Make = Callable[[Deployment], None]
 
 
+def _at(deployment: Deployment, path: str) -> Any:
+    """Return a part of the deployment, such as `app` or `app.mountPoints.0`."""
+    part, *keys = path.split(".")
+    found = getattr(deployment, part)
+    for key in keys:
+        found = found[int(key) if key.isdigit() else key]
+    return found
+
+
 def put(part: str, **values: Any) -> Make:
-    """Make a mistake: give keys of a part of the deployment, such as `app`, these values."""
+    """Make a mistake: give keys of a part of the deployment these values."""
 
     def make(deployment: Deployment) -> None:
-        getattr(deployment, part).update(deepcopy(values))
+        _at(deployment, part).update(deepcopy(values))
 
     make.__name__ = f"{part}-{'-'.join(values)}"
     return make
@@ -26,7 +35,7 @@ def remove(part: str, key: str) -> Make:
     """Make a mistake: remove a key of a part of the deployment."""
 
     def make(deployment: Deployment) -> None:
-        del getattr(deployment, part)[key]
+        del _at(deployment, part)[key]
 
     make.__name__ = f"{part}-without-{key}"
     return make
@@ -50,6 +59,22 @@ def sidecar_variable(name: str, value: str) -> Make:
 
     make.__name__ = f"{name}={value}"
     return make
+
+
+def both(*makes: Make) -> Make:
+    """Make a mistake that consists of several changes."""
+
+    def make(deployment: Deployment) -> None:
+        for each in makes:
+            each(deployment)
+
+    make.__name__ = "-".join(each.__name__ for each in makes)
+    return make
+
+
+def _own_volumes(**values: Any) -> Make:
+    """Make a mistake: give application and recoverer each a volume of its own for the spool."""
+    return both(put("app", **values), put("recoverer", **values))
 
 
 @dataclass(frozen=True)
@@ -79,53 +104,29 @@ class Mistake:
 _forget_recoverer = put("app", dependsOn=[{"containerName": "sidecar", "condition": "HEALTHY"}])
 
 
-def _reverse_order(deployment: Deployment) -> None:
-    deployment.sidecar["dependsOn"] = [{"containerName": "app", "condition": "START"}]
-    deployment.app["dependsOn"] = []
-
-
+_reverse_order = both(
+    put("sidecar", dependsOn=[{"containerName": "app", "condition": "START"}]),
+    put("app", dependsOn=[]),
+)
 _kill_workers = put("app", command=["gunicorn", "app:app", "--graceful-timeout=8"])
 _wait_for_workers = put("app", command=["/bin/gunicorn", "--graceful-timeout", "300", "app:app"])
-
-
-def _wrap_entry_point(deployment: Deployment) -> None:
-    deployment.app["entryPoint"] = ["/bin/sh", "-c"]
-    deployment.app["command"] = ["migrate && python app.py"]
-
-
-def _default_mode(deployment: Deployment) -> None:
-    del deployment.app["logConfiguration"]["options"]["mode"]
-
-
-def _non_blocking(deployment: Deployment) -> None:
-    deployment.recoverer["logConfiguration"]["options"]["mode"] = "non-blocking"
-
-
-def _tag_of_another(deployment: Deployment) -> None:
-    deployment.sidecar["firelensConfiguration"] = {"type": "fluentd"}
-    deployment.app["logConfiguration"] = {"logDriver": "awsfirelens"}
-    deployment.set_variable("LOGSHIP_TAG", "web-firelens-1")
-
-
-def _aws_image(deployment: Deployment) -> None:
-    image = "public.ecr.aws/aws-observability/aws-for-fluent-bit:stable"
-    deployment.sidecar["image"] = image
-
-
+_wrap_entry_point = put("app", entryPoint=["/bin/sh", "-c"], command=["migrate && python app.py"])
+_default_mode = remove("app.logConfiguration.options", "mode")
+_non_blocking = put("recoverer.logConfiguration.options", mode="non-blocking")
+_tag_of_another = both(
+    put("sidecar", firelensConfiguration={"type": "fluentd"}),
+    put("app", logConfiguration={"logDriver": "awsfirelens"}),
+    variable("LOGSHIP_TAG", "web-firelens-1"),
+)
+_aws_image = put("sidecar", image="public.ecr.aws/aws-observability/aws-for-fluent-bit:stable")
 _old_fluent_bit = put("sidecar", image="fluent/fluent-bit:4.2.3")
-
-
-def _read_only(deployment: Deployment) -> None:
-    deployment.app["mountPoints"][0]["readOnly"] = True
+_read_only = put("app.mountPoints.0", readOnly=True)
+_recoverer_elsewhere = put("recoverer.mountPoints.0", sourceVolume="sidecar-buffer")
 
 
 def _network_volume(deployment: Deployment) -> None:
     for volume in deployment.document["volumes"]:
         volume["efsVolumeConfiguration"] = {"fileSystemId": "fs-1"}
-
-
-def _recoverer_elsewhere(deployment: Deployment) -> None:
-    deployment.recoverer["mountPoints"][0]["sourceVolume"] = "sidecar-buffer"
 
 
 def _host_directory(deployment: Deployment) -> None:
@@ -139,6 +140,9 @@ def _many_workers(deployment: Deployment) -> None:
     deployment.app["command"] = words
 
 
+_own_memory = _own_volumes(
+    mountPoints=[], linuxParameters={"tmpfs": [{"containerPath": "/", "size": 4096}]}
+)
 _few_files = put("app", ulimits=[{"name": "nofile", "softLimit": 1024, "hardLimit": 4096}])
 _misspell = variable("LOGSHIP_ENDPOINT", "tcp://127.0.0.1:24224")
 _wrong_value = variable("LOGSHIP_OVERFLOW", "drop")
@@ -158,9 +162,9 @@ def _recoverer_first(deployment: Deployment) -> None:
     deployment.pod["initContainers"].reverse()
 
 
-def _default_grace(deployment: Deployment) -> None:
-    deployment.pod.pop("terminationGracePeriodSeconds")
-    deployment.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "45")
+_default_grace = both(
+    remove("pod", "terminationGracePeriodSeconds"), variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "45")
+)
 
 
 def _nothing_for_sidecar(deployment: Deployment) -> None:
@@ -175,32 +179,26 @@ def _stop_by_another_signal(deployment: Deployment) -> None:
     deployment.app.setdefault("lifecycle", {})["stopSignal"] = "SIGUSR1"
 
 
-def _small_volume(deployment: Deployment) -> None:
-    deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
+def _spool_on(**kind: Any) -> Make:
+    def make(deployment: Deployment) -> None:
+        deployment.pod["volumes"][0] = {"name": "spool", **kind}
+
+    make.__name__ = "-".join(kind)
+    return make
 
 
-def _host_path(deployment: Deployment) -> None:
-    deployment.pod["volumes"][0] = {"name": "spool", "hostPath": {"path": "/var/spool"}}
+_claim_without_group = both(
+    _spool_on(persistentVolumeClaim={"claimName": "spool"}),
+    put("pod", securityContext={"runAsNonRoot": True}),
+)
 
 
-def _claim_without_group(deployment: Deployment) -> None:
-    claim = {"claimName": "spool"}
-    deployment.pod["volumes"][0] = {"name": "spool", "persistentVolumeClaim": claim}
-    deployment.pod["securityContext"] = {"runAsNonRoot": True}
+def _config_map(name: str, text: str) -> Make:
+    def make(deployment: Deployment) -> None:
+        add_configuration(deployment, name, text)
 
-
-def _spool_in_memory(deployment: Deployment) -> None:
-    deployment.pod["volumes"][0] = {"name": "spool", "emptyDir": {"medium": "Memory"}}
-
-
-def _kubernetes_memory_buffer(deployment: Deployment) -> None:
-    text = "[INPUT]\n    Name forward\n    # storage.type filesystem\n"
-    add_configuration(deployment, "fluent-bit.conf", text)
-
-
-def _kubernetes_fluentd_buffer(deployment: Deployment) -> None:
-    text = "<match **>\n  @type s3\n  <buffer>\n    @type memory\n  </buffer>\n</match>\n"
-    add_configuration(deployment, "fluent.conf", text)
+    make.__name__ = name
+    return make
 
 
 def add_configuration(deployment: Deployment, name: str, text: str) -> None:
@@ -214,34 +212,24 @@ def add_configuration(deployment: Deployment, name: str, text: str) -> None:
 # -- compose ---------------------------------------------------------------------------------------
 
 
-def _reverse_depends_on(deployment: Deployment) -> None:
-    deployment.app["depends_on"] = {}
-    deployment.sidecar["depends_on"] = ["application"]
-
-
+_reverse_depends_on = both(put("app", depends_on={}), put("sidecar", depends_on=["application"]))
 _ten_seconds = remove("app", "stop_grace_period")
 
 
-def _wrap_entrypoint(deployment: Deployment) -> None:
-    deployment.app["entrypoint"] = "sh -c"
-    deployment.app["command"] = ["python app.py | tee /tmp/log; cleanup"]
+_wrap_entrypoint = put("app", entrypoint="sh -c", command=["python app.py | tee /tmp/log; cleanup"])
 
 
-def _expect_another_signal(deployment: Deployment) -> None:
-    deployment.app["stop_signal"] = "SIGTERM"
-    deployment.set_variable("LOGSHIP_STOP_SIGNALS", "QUIT")
-
-
+_expect_another_signal = both(
+    put("app", stop_signal="SIGTERM"), variable("LOGSHIP_STOP_SIGNALS", "QUIT")
+)
 _mode_non_blocking = put(
     "app", logging={"driver": "json-file", "options": {"mode": "non-blocking"}}
 )
 
 
-def _compose_memory_buffer(deployment: Deployment) -> None:
-    text = "<label @OUTPUT>\n<match **>\n  @type s3\n</match>\n</label>\n"
-    deployment.document["configs"] = {"fluent.conf": {"content": text}}
-
-
+MEMORY_INPUT = "[INPUT]\n    Name forward\n    # storage.type filesystem\n"
+MEMORY_BUFFER = "<match **>\n  @type s3\n  <buffer>\n    @type memory\n  </buffer>\n</match>\n"
+MEMORY_BY_DEFAULT = "<label @OUTPUT>\n<match **>\n  @type s3\n</match>\n</label>\n"
 FORWARD_OUTPUT = """\
 [OUTPUT]
     Name         forward
@@ -252,16 +240,15 @@ FORWARD_OUTPUT = """\
 """
 
 
-def _firelens_forwards(deployment: Deployment) -> None:
-    options = {"Name": "forward", "Host": "aggregator"}
-    deployment.app["logConfiguration"] = {"logDriver": "awsfirelens", "options": options}
-
-
-def _kubernetes_forwards(deployment: Deployment) -> None:
-    add_configuration(deployment, "fluent-bit.conf", FORWARD_OUTPUT)
-
-
+_compose_memory_buffer = put("document", configs={"fluent.conf": {"content": MEMORY_BY_DEFAULT}})
 _compose_forwards = put("document", configs={"fluent-bit.conf": {"content": FORWARD_OUTPUT}})
+_firelens_forwards = put(
+    "app",
+    logConfiguration={
+        "logDriver": "awsfirelens",
+        "options": {"Name": "forward", "Host": "aggregator"},
+    },
+)
 
 
 def _bind_mount(deployment: Deployment) -> None:
@@ -271,9 +258,7 @@ def _bind_mount(deployment: Deployment) -> None:
         service["user"] = "10001"
 
 
-def _little_memory(deployment: Deployment) -> None:
-    deployment.app["command"] = ["uvicorn", "app:app", "--workers", "64"]
-    deployment.app["mem_limit"] = "256m"
+_little_memory = put("app", command=["uvicorn", "app:app", "--workers", "64"], mem_limit="256m")
 
 
 APPLICATION_MISTAKES = (
@@ -301,6 +286,7 @@ APPLICATION_MISTAKES = (
     Mistake("spool-volume", "ecs", _read_only),
     Mistake("spool-volume", "ecs", _network_volume),
     Mistake("spool-volume", "ecs", _recoverer_elsewhere),
+    Mistake("spool-volume", "ecs", _own_memory, ("memory-sum",)),
     Mistake("spool-owner", "ecs", _host_directory),
     Mistake("spool-owner", "ecs", put("recoverer", user="10002")),
     Mistake("memory-sum", "ecs", _many_workers),
@@ -316,14 +302,14 @@ APPLICATION_MISTAKES = (
     Mistake("stop-signal", "kubernetes", _stop_by_another_signal),
     Mistake("shell-entrypoint", "kubernetes", _wrap_command),
     Mistake("blind-ack", "kubernetes", _old_fluent_bit),
-    Mistake("memory-buffer", "kubernetes", _kubernetes_memory_buffer),
-    Mistake("memory-buffer", "kubernetes", _kubernetes_fluentd_buffer),
-    Mistake("forward-metadata", "kubernetes", _kubernetes_forwards),
+    Mistake("memory-buffer", "kubernetes", _config_map("fluent-bit.conf", MEMORY_INPUT)),
+    Mistake("memory-buffer", "kubernetes", _config_map("fluent.conf", MEMORY_BUFFER)),
+    Mistake("forward-metadata", "kubernetes", _config_map("fluent-bit.conf", FORWARD_OUTPUT)),
     Mistake("spool-volume", "kubernetes", put("app", volumeMounts=[])),
-    Mistake("spool-volume", "kubernetes", _small_volume),
-    Mistake("spool-owner", "kubernetes", _host_path),
+    Mistake("spool-volume", "kubernetes", _spool_on(emptyDir={"sizeLimit": "64Mi"})),
+    Mistake("spool-owner", "kubernetes", _spool_on(hostPath={"path": "/var/spool"})),
     Mistake("spool-owner", "kubernetes", _claim_without_group),
-    Mistake("memory-sum", "kubernetes", _spool_in_memory),
+    Mistake("memory-sum", "kubernetes", _spool_on(emptyDir={"medium": "Memory"})),
     Mistake("unknown-setting", "kubernetes", _misspell),
     Mistake("wrong-setting", "kubernetes", _wrong_value),
     Mistake("depends-on", "compose", put("app", depends_on=[])),
@@ -342,6 +328,9 @@ APPLICATION_MISTAKES = (
     Mistake("forward-metadata", "compose", _compose_forwards),
     Mistake("spool-volume", "compose", put("app", volumes=[])),
     Mistake("spool-volume", "compose", put("recoverer", volumes=["/var/spool/logship", "/spool"])),
+    Mistake("spool-volume", "compose", _own_volumes(volumes=["/spool", "/var/spool/logship"])),
+    Mistake("spool-volume", "compose", _own_volumes(volumes=[{"type": "tmpfs", "target": "/"}])),
+    Mistake("spool-volume", "compose", _own_volumes(volumes=[], tmpfs="/")),
     Mistake("spool-owner", "compose", _bind_mount),
     Mistake("memory-sum", "compose", _little_memory),
     Mistake("nofile", "compose", put("app", ulimits={"nofile": {"soft": 1024, "hard": 2048}})),

@@ -7,6 +7,7 @@ from tests.lint.mistakes import (
     APPLICATION_MISTAKES,
     Mistake,
     add_configuration,
+    both,
     put,
     remove,
     sidecar_variable,
@@ -39,21 +40,17 @@ def _name_it_for_firelens(deployment: Deployment) -> None:
     deployment.set_variable("FLUENT_HOST", "sidecar")
 
 
-def _name_no_stream(deployment: Deployment) -> None:
-    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "firehose")
-    deployment.set_sidecar_variable("LOGSHIP_FIREHOSE_REGION", "eu-central-1")
-
-
-def _name_an_empty_stream(deployment: Deployment) -> None:
-    _name_no_stream(deployment)
-    deployment.set_sidecar_variable("LOGSHIP_FIREHOSE_STREAM", "")
-
-
-def _ship_to_itself(deployment: Deployment) -> None:
-    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "aggregator")
-    deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_HOST", "localhost")
-    deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_PORT", "24224")
-    deployment.set_sidecar_variable("LOGSHIP_AGGREGATOR_SHARED_KEY", "$KEY")
+_name_no_stream = both(
+    sidecar_variable("LOGSHIP_OUTPUT", "firehose"),
+    sidecar_variable("LOGSHIP_FIREHOSE_REGION", "eu-central-1"),
+)
+_name_an_empty_stream = both(_name_no_stream, sidecar_variable("LOGSHIP_FIREHOSE_STREAM", ""))
+_ship_to_itself = both(
+    sidecar_variable("LOGSHIP_OUTPUT", "aggregator"),
+    sidecar_variable("LOGSHIP_AGGREGATOR_HOST", "localhost"),
+    sidecar_variable("LOGSHIP_AGGREGATOR_PORT", "24224"),
+    sidecar_variable("LOGSHIP_AGGREGATOR_SHARED_KEY", "$KEY"),
+)
 
 
 def _keep_no_buffer(deployment: Deployment) -> None:
@@ -95,17 +92,16 @@ def _small_memory_volume(deployment: Deployment) -> None:
     deployment.set_sidecar_variable("LOGSHIP_BUFFER_SIZE", "2g")
 
 
-def _go_on_without(deployment: Deployment) -> None:
-    deployment.sidecar["essential"] = False
-    deployment.sidecar.pop("restartPolicy")
+_go_on_without = both(put("sidecar", essential=False), remove("sidecar", "restartPolicy"))
 
 
 # -- Kubernetes ------------------------------------------------------------------------------------
 
 
-def _copy_a_port(deployment: Deployment) -> None:
-    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "file")
-    deployment.set_sidecar_variable("LOGSHIP_PORT", "tcp://10.0.0.1:24224")
+_copy_a_port = both(
+    sidecar_variable("LOGSHIP_OUTPUT", "file"),
+    sidecar_variable("LOGSHIP_PORT", "tcp://10.0.0.1:24224"),
+)
 
 
 def name_a_service_logship(deployment: Deployment) -> None:
@@ -162,9 +158,9 @@ def _listen_on_loopback(deployment: Deployment) -> None:
     deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
 
 
-def _buffer_in_memory(deployment: Deployment) -> None:
-    deployment.sidecar |= {"image": "logship-sidecar", "volumes": [], "mem_limit": "256m"}
-    deployment.sidecar["tmpfs"] = "/fluentd/buffer"
+_buffer_in_memory = put(
+    "sidecar", image="logship-sidecar", volumes=[], mem_limit="256m", tmpfs="/fluentd/buffer"
+)
 
 
 def route_nowhere(deployment: Deployment) -> None:

@@ -320,8 +320,6 @@ def test_cloudformation_is_named_before_yaml_is_asked_for(
     template = tmp_path / "a.yml"
     template.write_text("AWSTemplateFormatVersion: '2010-09-09'\n")
     assert "CloudFormation is not read" in lint(template).output
-    template.write_text("services: {}\n")
-    assert "YAML needs PyYAML" in lint(template).output
 
 
 def test_files_that_are_not_there_are_2(tmp_path: Path) -> None:
@@ -357,8 +355,7 @@ def test_without_pyyaml_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "yaml", None)
     path = tmp_path / "compose.yml"
     path.write_text("services: {app: {image: app}}\n")
-    result = lint(path, code=2)
-    assert "pip install PyYAML" in result.output
+    assert "YAML needs PyYAML: pip install PyYAML" in lint(path, code=2).output
     assert lint(clean).exit_code == 0
 
 

@@ -41,6 +41,25 @@ def test_ecs_orders_containers_that_share_something(shared: dict[str, Any]) -> N
     assert rules_of(deployment) == {"depends-on-started"}
 
 
+@pytest.mark.parametrize(
+    ("platform", "name", "key", "source"),
+    [
+        ("ecs", "web.json", "volumesFrom", {"sourceContainer": "recoverer"}),
+        ("compose", "own", "volumes_from", "recoverer:rw"),
+    ],
+)
+@pytest.mark.parametrize("part", ["app", "recoverer", "sidecar"])
+def test_the_volumes_of_another_container_may_be_the_right_ones(
+    platform: str, name: str, key: str, source: Any, part: str
+) -> None:
+    deployment = base(platform, name)
+    container = getattr(deployment, part)
+    container["mountPoints" if platform == "ecs" else "volumes"] = []
+    assert rules_of(deployment) == {"sidecar-volume" if part == "sidecar" else "spool-volume"}
+    container[key] = [source]
+    assert rules_of(deployment).isdisjoint(("sidecar-volume", "spool-volume"))
+
+
 def test_a_sidecar_in_the_applications_namespace_is_stopped_first(compose: Deployment) -> None:
     for each in (compose.app, compose.recoverer):
         each["depends_on"] = []
@@ -364,6 +383,14 @@ def test_a_command_that_looks_at_logs_before_the_program(
         (["bash", "-o", "pipefail", "-c", "a; b"], {"shell-entrypoint"}),
         (["bash", "-euo", "pipefail", "/start.sh"], {"script-entrypoint"}),
         (["/bin/sh", "/start.sh", "gunicorn", "-c", "conf.py", "app"], {"script-entrypoint"}),
+        (["sh", "-c", "migrate && exec python app.py"], set()),
+        (["sh", "-ec", "exec python app.py;"], set()),
+        (["bash", "-c", "trap 'kill $child' TERM; python app.py & child=$!; wait"], set()),
+        (["sh", "-c", 'main() { migrate; exec "$@"; }; main python app.py'], set()),
+        (["sh", "-c", "ulimit -n 4096 && exec python app.py || exit 1"], set()),
+        (["sh", "-c", " ; "], set()),
+        (["dumb-init", "sh", "-c", "a; python app.py"], set()),
+        (["logship", "run", "--signal-group", "--", "sh", "-c", "a; b"], set()),
         (["sh", "-c", "exec celery -A app worker -Q 'high|low;all'"], set()),
         (["sh", "-c", 'exec app "a\\"; b"'], set()),
         (["sh", "-c", "a # don't; b\nexec b # it's"], set()),
@@ -677,6 +704,17 @@ def test_gunicorns_command_line_wins_over_its_variable(compose: Deployment) -> N
     assert rules_of(compose) == {"graceful-timeout", "memory-sum"}
 
 
+@pytest.mark.parametrize(
+    ("program", "rules"), [("uvicorn", {"memory-sum"}), ("celery", set()), ("hypercorn", set())]
+)
+def test_a_number_of_web_processes_is_none_of_celerys(program: str, rules: set[str]) -> None:
+    """All services of a project may have one environment."""
+    deployment = base("compose")
+    deployment.app |= {"command": [program, "app"], "mem_limit": "512m"}
+    deployment.set_variable("WEB_CONCURRENCY", "40")
+    assert rules_of(deployment) == rules
+
+
 @pytest.mark.parametrize("kind", ["s3", "file"])
 def test_the_init_image_of_aws_may_add_routes(ecs: Deployment, kind: str) -> None:
     ecs.sidecar["firelensConfiguration"] = {"type": "fluentbit"}
@@ -705,6 +743,33 @@ def test_a_spool_that_is_named_to_run_is_on_a_volume_too(compose: Deployment) ->
     assert rules_of(compose) == {"spool-volume"}
     del compose.app["environment"]["LOGSHIP_SPOOL_DIR"]
     assert not rules_of(compose)
+
+
+@pytest.mark.parametrize(
+    ("volume", "command", "more", "rules"),
+    [
+        ("spool:/data", "--spool /data", {}, set()),
+        ("spool:/data/", "--spool=/data/", {}, set()),
+        ("spool:/data", "--spool /data/spool", {}, {"spool-volume"}),
+        ("spool:/spool", "--watch", {}, set()),
+        ("spool:/spool", "--watch", {"env_file": ".env"}, set()),
+        ("other:/spool", "--watch", {"env_file": ".env"}, {"spool-volume"}),
+    ],
+)
+def test_a_recoverer_looks_at_the_same_place_of_the_volume(
+    volume: str, command: str, more: dict[str, Any], rules: set[str]
+) -> None:
+    deployment = base("compose")
+    deployment.recoverer |= {"command": f"logship recover {command}", "volumes": [volume], **more}
+    assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(("key", "place"), [("subPath", "a"), ("subPathExpr", "$(A)")])
+def test_a_mount_may_have_a_part_of_a_volume(kubernetes: Deployment, key: str, place: str) -> None:
+    kubernetes.app["volumeMounts"][0][key] = place
+    assert rules_of(kubernetes) == {"spool-volume"}
+    kubernetes.recoverer["volumeMounts"][0][key] = place
+    assert not rules_of(kubernetes)
 
 
 def test_an_empty_user_of_compose_is_that_of_the_image(compose: Deployment) -> None:

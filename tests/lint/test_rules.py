@@ -57,26 +57,6 @@ def test_what_is_said_of_a_rule_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        ["sh", "-c", "exec python app.py"],
-        ["sh", "-c", "migrate && exec python app.py"],
-        ["bash", "-c", "trap 'kill $child' TERM; python app.py & child=$!; wait"],
-        ["sh", "-ec", "exec python app.py;"],
-        ["sh", "-c", 'main() { migrate; exec "$@"; }; main python app.py'],
-        ["sh", "-c", "ulimit -n 4096 && exec python app.py || exit 1"],
-        ["sh", "-c", " ; "],
-        ["tini", "-g", "--", "sh", "-c", "a; python app.py"],
-        ["dumb-init", "sh", "-c", "a; python app.py"],
-        ["logship", "run", "--stop-timeout", "30", "--signal-group", "--", "sh", "-c", "a; b"],
-    ],
-)
-def test_commands_that_hear_of_the_stop(compose: Deployment, words: list[str]) -> None:
-    compose.app["command"] = words
-    assert not rules_of(compose)
-
-
-@pytest.mark.parametrize(
     ("stop_signal", "environment", "words"),
     [
         ("SIGQUIT", {}, []),

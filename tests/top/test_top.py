@@ -21,11 +21,12 @@ import pytest
 from logship._metrics.pages import Pages
 from logship._metrics.sums import zeros
 from logship._top.sources import SourceError, read_directory
+from tests.support.commands import LOGSHIP, ran
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.servers import ReservedPort
 from tests.support.waiting import wait_until
 
-TOP = [sys.executable, "-c", "from logship._cli import main; main()", "top"]
+TOP = (*LOGSHIP, "top")
 
 PROGRAM = textwrap.dedent("""
     import logging, sys, time
@@ -60,12 +61,9 @@ class Workers:
         pipe = subprocess.PIPE
         return subprocess.Popen(words, env=self._environ, stdin=pipe, stdout=pipe, bufsize=0)
 
-    def top(self, *options: str, environ: dict[str, str] | None = None) -> str:
+    def top(self, *options: str) -> str:
         """Return what the command prints."""
-        words = [*TOP, "--interval", "0.2", *options]
-        env = self._environ if environ is None else environ
-        ended = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
-        return ended.stdout
+        return ran(*TOP, "--interval", "0.2", *options, env=self._environ).stdout
 
     def shown(self, *options: str) -> Any:
         return json.loads(self.top("--json", *options))
@@ -170,6 +168,11 @@ def test_a_terminal_without_a_cursor_shows_the_view_once(workers: Workers) -> No
     assert b"\x1b" not in shown
 
 
+def test_a_closed_standard_output_is_no_terminal(tmp_path: Path) -> None:
+    words = (*TOP, "--interval", "0.2", "--metrics-dir", str(tmp_path))
+    assert ran("sh", "-c", 'exec "$@" >&-', "sh", *words).stderr == ""
+
+
 def test_a_directory_that_is_made_again_is_read_again(tmp_path: Path) -> None:
     directory = tmp_path / "pages"
     directory.mkdir(mode=0o700)
@@ -215,10 +218,7 @@ def test_what_cannot_be_read_is_one_clear_error(
     options: list[str], code: int, message: str
 ) -> None:
     environ = {name: value for name, value in os.environ.items() if "LOGSHIP" not in name}
-    ended = subprocess.run(
-        [*TOP, *options], env=environ, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == code
+    ended = ran(*TOP, *options, code=code, env=environ)
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""

@@ -71,6 +71,15 @@ def test_a_name_that_is_too_long_for_a_tag_is_cut() -> None:
     assert found.firelens_tag == f"{'n' * 2048}-firelens-logship"
 
 
+@pytest.mark.parametrize("containers", [5, ["x"], None])
+def test_containers_that_are_none_are_left_out(containers: Any) -> None:
+    with TaskMetadata(OWN) as metadata:
+        metadata.answer(OWN, {"Containers": containers})
+        found = read_task(metadata.environ)
+    assert found is not None
+    assert not found.others
+
+
 @pytest.mark.parametrize("status", [404, 429, 500])
 def test_an_error_of_the_endpoint_is_no_task(status: int) -> None:
     with TaskMetadata(OWN) as metadata:
@@ -86,10 +95,11 @@ def test_an_endpoint_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPat
         assert metadata.was_asked.is_set()
 
 
-def test_nobody_listens() -> None:
-    with TaskMetadata(OWN) as metadata:
-        environ = metadata.environ
-    assert read_task(environ) is None
+@pytest.mark.parametrize(
+    "uri", ["", "ftp://x", "http://127.0.0.1:1/v4", "http://[::1/v4", "http://h:x/", "\0"]
+)
+def test_an_address_where_nothing_can_answer_is_no_task(uri: str) -> None:
+    assert read_task({TASK_METADATA_VARIABLE: uri}) is None
 
 
 def test_outside_of_ecs_nobody_is_asked_and_no_thread_begun() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from logship._deployment.doctor.result import Result, failure, skipped, warning
+from logship._deployment.limits import size
 from logship._settings import MIB, Settings
 from logship._spool.directories import (
     NotTaken,
@@ -77,13 +78,13 @@ def _tried(path: Path, wanted_bytes: int) -> Result:
             f"{path}: a lock there does not keep other processes out",
             "give it a local filesystem: a recoverer would take living processes for dead ones",
         )
-    text = f"{path} can be written and locked, {free // MIB} MiB free above its floor"
+    text = f"{path} can be written and locked, {size(free)} free above its floor"
     if free >= wanted_bytes:
         return Result(_CHECK, text)
     outcome = failure if free <= 0 else warning
     return outcome(
         _CHECK,
-        f"{text}, and spools may grow to {wanted_bytes // MIB} MiB",
+        f"{text}, and spools may grow to {size(wanted_bytes)}",
         "a larger volume, or a smaller LOGSHIP_SPOOL_BYTES_MAX",
     )
 

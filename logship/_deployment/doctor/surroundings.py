@@ -15,7 +15,7 @@ from logship._deployment.limits import (
     MEMORY_SHARE_WANTED,
     drain_budget_seconds,
     fair_buffer_bytes,
-    in_mib,
+    size,
 )
 from logship._ecs.advice import is_firelens, stderr_risk
 from logship._ecs.task import Task, TaskContainer
@@ -59,10 +59,10 @@ def check_nofile(soft: int) -> Result:
 def check_memory(settings: Settings, memory_bytes: int | None, workers: int) -> Result:
     """Compare the memory limit with the buffers of all workers, all of them full."""
     needed = settings.buffer_bytes_max * workers
-    text = f"{workers} x {in_mib(settings.buffer_bytes_max)} MiB of buffer"
+    text = f"{workers} x {size(settings.buffer_bytes_max)} of buffer"
     if memory_bytes is None:
         return Result("memory", f"{text}, and no memory limit")
-    text = f"{text} of a memory limit of {in_mib(memory_bytes)} MiB"
+    text = f"{text} of a memory limit of {size(memory_bytes)}"
     share = needed / memory_bytes
     if share <= MEMORY_SHARE_WANTED:
         return Result("memory", text)
@@ -95,7 +95,7 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     drain = held / bytes_per_second
     budget = drain_budget_seconds(stop, settings.buffer_bytes_max, has_spool=has_spool)
     text = (
-        f"full {'spools' if has_spool else 'buffers'} ({in_mib(held)} MiB) drain in {drain:.1f} s "
+        f"full {'spools' if has_spool else 'buffers'} ({size(held)}) drain in {drain:.1f} s "
         f"at the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are "
         "left for it"
     )
@@ -120,8 +120,8 @@ def check_tag(
 ) -> Result:
     """Check whether the tag is the application's, and whether FireLens has an output for it.
 
-    FireLens makes outputs only for `<container>-firelens*`. A record that no output matches is
-    acknowledged and thrown away.
+    It is a warning where FireLens makes none: a configuration of its own may have one, and is not
+    in the task metadata.
 
     Args:
         tag: The tag of the test records.
@@ -139,20 +139,16 @@ def check_tag(
             "the name of its own program, and its records may take another route",
             "--tag with the name of the application's program, or LOGSHIP_TAG",
         )
-    routed = [each.name for each in task.routed] if task else []
-    if any(tag.startswith(f"{name}-firelens") for name in routed):
+    routed = [f"{each.name}-firelens" for each in task.routed] if task else []
+    if any(map(tag.startswith, routed)):
         return Result("tag", f"{tag!r} is one that FireLens routes")
-    if task is None and "-firelens" in tag:
-        return warning(
-            "tag",
-            f"{tag!r}: FireLens routes it if the part before -firelens is this container's name",
-            "compare it with the task definition; the task metadata could not be read",
-        )
-    wanted = f"{routed[0] if routed else '<container>'}-firelens-logship"
-    return failure(
+    routed = routed or ["<container>-firelens"]
+    return warning(
         "tag",
-        f"{tag!r} matches no output that FireLens makes: acknowledged, and thrown away",
-        f"LOGSHIP_TAG={wanted}, or a configuration of its own for the FireLens container",
+        f"{tag!r}: FireLens makes outputs only for {' and '.join(f'{each}*' for each in routed)}; "
+        "a tag that no output matches is acknowledged and thrown away",
+        f"LOGSHIP_TAG={routed[0]}-logship, unless a configuration of your own for the FireLens "
+        "container has an output for this tag",
     )
 
 

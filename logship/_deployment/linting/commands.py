@@ -145,8 +145,9 @@ def workers_of(container: Container) -> int:
     """Return how many processes of a container have a buffer; 1 if the file does not say."""
     for program, options in _WORKER_OPTIONS.items():
         if words := _words_of(container, program):
-            given = _option(words, options) or container.value("WEB_CONCURRENCY")
-            return count_or_none(given) or 1
+            is_told = program in ("gunicorn", "uvicorn")
+            default = container.value("WEB_CONCURRENCY") if is_told else None
+            return count_or_none(_option(words, options) or default) or 1
     return 1
 
 

@@ -137,7 +137,8 @@ def _container(
         log_driver=text_or_none(logging.get("driver"), f"{name}: driver"),
         log_options=texts(logging.get("options"), f"{name}: options"),
         user=_value(service, "user") or None,
-        mounts=tuple(_mounts(service, volumes)),
+        mounts=tuple(_mounts(name, service, volumes)),
+        has_more_mounts=bool(service.get("volumes_from")),
         nofile_soft=_nofile(service),
         has_health_check=_has_health_check(service),
         network=network,
@@ -240,30 +241,32 @@ def _memory(service: dict[str, Any]) -> int | None:
     return None if limit is None else compose_bytes(limit)
 
 
-def _mounts(service: dict[str, Any], volumes: dict[str, Any]) -> Iterator[Mount]:
+def _mounts(owner: str, service: dict[str, Any], volumes: dict[str, Any]) -> Iterator[Mount]:
     for each in listing(service.get("volumes"), "volumes"):
-        yield _mount(each, volumes)
+        yield _mount(owner, each, volumes)
     tmpfs = service.get("tmpfs")
     for each in [tmpfs] if isinstance(tmpfs, str) else listing(tmpfs, "tmpfs"):
         path = str(each).partition(":")[0]
-        yield Mount(name=f"tmpfs {path}", path=path, kind=Volume.MEMORY)
+        yield Mount(name=f"{path} of {owner}", path=path, kind=Volume.MEMORY)
 
 
-def _mount(given: Any, volumes: dict[str, Any]) -> Mount:
+def _mount(owner: str, given: Any, volumes: dict[str, Any]) -> Mount:
     if isinstance(given, str):
         # Those in references, such as `${NAME:?it is missing}`, separate nothing.
         given = _REFERENCE.sub(lambda found: found[0].replace(":", ""), given)
         source, _, rest = given.partition(":")
         path, _, mode = rest.partition(":")
         if not path:  # an anonymous volume
-            return Mount(name=source, path=source, kind=Volume.MANAGED)
+            return Mount(name=f"{source} of {owner}", path=source, kind=Volume.MANAGED)
         kind = Volume.BIND if source[:1] in "./~" else _named(source, volumes)
         return Mount(name=source, path=path, kind=kind, read_only="ro" in mode.split(","))
     long = mapping(given, "a volume")
-    name, path = str(long.get("source", "")), str(long.get("target", ""))
+    path = str(long.get("target", ""))
+    name = str(long.get("source", f"{path} of {owner}"))
     kinds = {"bind": Volume.BIND, "tmpfs": Volume.MEMORY}
     kind = kinds.get(str(long.get("type"))) or _named(name, volumes)
-    return Mount(name=name, path=path, kind=kind, read_only=bool(long.get("read_only")))
+    sub_path, read_only = str(under(long, "volume").get("subpath", "")), bool(long.get("read_only"))
+    return Mount(name=name, path=path, kind=kind, sub_path=sub_path, read_only=read_only)
 
 
 def _named(name: str, volumes: dict[str, Any]) -> Volume:

@@ -184,6 +184,7 @@ def _container(
         log_options=texts(logging.get("options"), f"{name}: options"),
         user=None if definition.get("user") in (None, "") else str(definition["user"]),
         mounts=tuple(_mounts(definition, volumes)),
+        has_more_mounts=bool(definition.get("volumesFrom")),
         nofile_soft=_nofile(definition),
         is_firelens=bool(firelens),
         has_own_configuration="config-file-value" in under(firelens, "options")
@@ -224,7 +225,8 @@ def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[
         )
     for each in mappings(under(definition, "linuxParameters").get("tmpfs"), "tmpfs"):
         path = str(each.get("containerPath"))
-        yield Mount(name=f"tmpfs {path}", path=path, kind=Volume.MEMORY)
+        name = f"{path} of {definition.get('name')}"
+        yield Mount(name=name, path=path, kind=Volume.MEMORY)
 
 
 def _nofile(definition: dict[str, Any]) -> int | None:

@@ -240,6 +240,7 @@ def _mounts(definition: dict[str, Any], volumes: dict[str, dict[str, Any]]) -> I
             name=name,
             path=str(each.get("mountPath")),
             kind=_kind(volume, empty),
+            sub_path=str(each.get("subPath") or each.get("subPathExpr") or ""),
             read_only=bool(each.get("readOnly") or volume.keys() & _READ_ONLY),
             bytes_max=None if limit is None else kubernetes_bytes(limit),
         )

@@ -86,6 +86,7 @@ class Mount:
         name: The volume's; two containers that mount the same one share it.
         path: In the container.
         kind: What is behind it.
+        sub_path: The directory of the volume that is mounted, if it is not all of it.
         read_only: Whether it is read-only.
         bytes_max: The size above which the platform ends the container, or None.
     """
@@ -93,12 +94,18 @@ class Mount:
     name: str
     path: str
     kind: Volume
+    sub_path: str = ""
     read_only: bool = False
     bytes_max: int | None = None
 
     def covers(self, path: str) -> bool:
         """Return whether `path` is in it."""
         return f"{path.rstrip('/')}/".startswith(f"{self.path.rstrip('/')}/")
+
+    def place_of(self, path: str) -> tuple[str, str]:
+        """Return the volume, and where a path that it covers is in it."""
+        rest = path.removeprefix(self.path.rstrip("/")).strip("/")
+        return self.name, f"{self.sub_path}/{rest}".strip("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +130,7 @@ class Container:
         log_options: Of that driver.
         user: As written, `10001:10001`; `non-root` if no more is said; None for the image's user.
         mounts: Its volumes.
+        has_more_mounts: Whether it has those of another container too, which are not followed.
         nofile_soft: How many descriptors it may open; None for the platform's default.
         is_firelens: Whether ECS makes its configuration.
         has_own_configuration: Whether that includes another one, which is not in sight.
@@ -152,6 +160,7 @@ class Container:
     log_options: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
     mounts: tuple[Mount, ...] = ()
+    has_more_mounts: bool = False
     nofile_soft: int | None = None
     is_firelens: bool = False
     has_own_configuration: bool = False

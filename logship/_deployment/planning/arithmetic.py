@@ -253,12 +253,3 @@ def duration(seconds: float) -> str:
     whole, rest = divmod(int(seconds), length)
     parts = f" {rest // part} {part_unit}" if rest // part else ""
     return f"{whole:,} {unit}{parts}"
-
-
-def size(count: float) -> str:
-    """Return bytes in KiB, MiB or GiB, as settings take them."""
-    if count < MIB:
-        return f"{count / 1024:.4g} KiB"
-    if count < 1024 * MIB:
-        return f"{count / MIB:.4g} MiB"
-    return f"{count / 1024 / MIB:,.4g} GiB"

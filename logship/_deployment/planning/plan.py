@@ -11,6 +11,7 @@ from logship._deployment.limits import (
     MEMORY_SHARE_MAX,
     MEMORY_SHARE_WANTED,
     fair_buffer_bytes,
+    size,
 )
 from logship._deployment.planning.arithmetic import (
     QUARTER,
@@ -18,7 +19,6 @@ from logship._deployment.planning.arithmetic import (
     Calculation,
     Deployment,
     duration,
-    size,
 )
 from logship._settings import MIB, SPOOL_BYTES_MIN
 from logship._spool.storage import SEGMENT_BYTES

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from logship._deployment.limits import SIDECAR_BUFFER_BYTES
-from logship._deployment.planning.arithmetic import Calculation, Deployment, duration, size
+from logship._deployment.limits import SIDECAR_BUFFER_BYTES, size
+from logship._deployment.planning.arithmetic import Calculation, Deployment, duration
 from logship._deployment.planning.figures import Destination
 from logship._deployment.planning.plan import fits, verdicts
 from logship._settings import MIB, Compress, variable_name

@@ -72,15 +72,14 @@ def _outputs(whole: Section) -> list[Section]:
 @error(
     finds="a sidecar that keeps what it acknowledged in memory",
     effect="the sidecar is killed, and the records that it acknowledged are lost",
-    why=(
-        "Fluentd and Fluent Bit acknowledge a chunk when it is in the buffer. A client never "
-        "sends an acknowledged record again, so a buffer in memory loses it when the sidecar is "
-        "killed or runs out of memory. Most outputs of Fluentd, and the forward input of Fluent "
-        "Bit, keep their buffer in memory unless they are told otherwise."
-    ),
     platforms=_PLATFORMS,
 )
 def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
+    """Fluentd and Fluent Bit acknowledge a chunk when it is in the buffer. A client never sends an
+    acknowledged record again, so a buffer in memory loses it when the sidecar is killed or runs out
+    of memory. Most outputs of Fluentd, and the forward input of Fluent Bit, keep their buffer in
+    memory unless they are told otherwise.
+    """
     for whole in _fluentd(unit):
         for output in _outputs(whole):
             if _is_in_memory(output):
@@ -124,14 +123,13 @@ def _in_memory(name: str, where: str, change: str, line: int) -> Mistake:
 @error(
     finds="a full buffer of Fluentd that throws away its oldest chunk",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
-    why=(
-        "`overflow_action drop_oldest_chunk` deletes records that logship counts as delivered. "
-        "With `block` or `throw_exception` Fluentd acknowledges no more chunks, and logship's own "
-        "buffer and spool take over."
-    ),
     platforms=_PLATFORMS,
 )
 def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
+    """`overflow_action drop_oldest_chunk` deletes records that logship counts as delivered. With
+    `block` or `throw_exception` Fluentd acknowledges no more chunks, and logship's own buffer and
+    spool take over.
+    """
     for name, _, buffer in _buffers(unit):
         for option in ("overflow_action", "buffer_queue_full_action"):
             if buffer.options.get(option) == "drop_oldest_chunk":
@@ -145,15 +143,14 @@ def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="an output forward that waits for no ack of the aggregator",
     effect="the aggregator or the connection ends, and acknowledged records are lost",
-    why=(
-        "Without `require_ack_response`, which is off by default, Fluentd and Fluent Bit delete a "
-        "chunk as soon as its bytes are in the socket. What the aggregator has not read by then is "
-        "lost with the connection. With `upstream` Fluent Bit takes the option from the file with "
-        "the nodes, which the rule does not see."
-    ),
     platforms=_PLATFORMS,
 )
 def _forward_ack(unit: Unit) -> Iterator[Mistake]:
+    """Without `require_ack_response`, which is off by default, Fluentd and Fluent Bit delete a
+    chunk as soon as its bytes are in the socket. What the aggregator has not read by then is lost
+    with the connection. With `upstream` Fluent Bit takes the option from the file with the nodes,
+    which the rule does not see.
+    """
     option = "require_ack_response"
     effect = (
         "a chunk is deleted when its bytes are in the socket: if the aggregator or the connection "
@@ -172,14 +169,13 @@ def _forward_ack(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="an output that gives up a chunk after some attempts, without a second place for it",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
-    why=(
-        "Fluentd deletes a chunk when `retry_max_times` or `retry_timeout` is over, unless there "
-        "is a <secondary>. Fluent Bit tries once more and deletes the chunk, unless `Retry_Limit` "
-        "is `no_limits`. Its output s3 takes that for 5 attempts, and needs a large number."
-    ),
     platforms=_PLATFORMS,
 )
 def _retry_limit(unit: Unit) -> Iterator[Mistake]:
+    """Fluentd deletes a chunk when `retry_max_times` or `retry_timeout` is over, unless there is a
+    <secondary>. Fluent Bit tries once more and deletes the chunk, unless `Retry_Limit` is
+    `no_limits`. Its output s3 takes that for 5 attempts, and needs a large number.
+    """
     for name, output, buffer in _buffers(unit):
         for option in ("retry_max_times", "retry_timeout", "retry_limit"):
             if option in buffer.options and not _tries_on(output, buffer):
@@ -230,14 +226,12 @@ def _shown(text: str) -> str:
 @error(
     finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
-    why=(
-        "Above `storage.total_limit_size` Fluent Bit deletes the oldest chunks of the output and "
-        "goes on acknowledging. No bound makes it wait: give the volume space, and "
-        "watch it."
-    ),
     platforms=_PLATFORMS,
 )
 def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
+    """Above `storage.total_limit_size` Fluent Bit deletes the oldest chunks of the output and goes
+    on acknowledging. No bound makes it wait: give the volume space, and watch it.
+    """
     for found in _fluent_bit(unit):
         for each in found.all("outputs"):
             option = "storage.total_limit_size"
@@ -254,16 +248,14 @@ def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
     effect=(
         "long records are refused again and again, and end on stderr; or the buffer is full at once"
     ),
-    why=(
-        "A record of logship has at most 5 MB, and its chunks have 512 KiB or one record. Fluentd "
-        "refuses a record above `chunk_limit_size`. A chunk above the input's `chunk_size_limit`, "
-        "or above Fluent Bit's `buffer_max_size`, is dropped without an ack, so logship sends it "
-        "again. If `chunk_limit_size` is above `total_limit_size`, the buffer is full before its "
-        "first chunk is."
-    ),
     platforms=_PLATFORMS,
 )
 def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
+    """A record of logship has at most 5 MB, and its chunks have 512 KiB or one record. Fluentd
+    refuses a record above `chunk_limit_size`. A chunk above the input's `chunk_size_limit`, or
+    above Fluent Bit's `buffer_max_size`, is dropped without an ack, so logship sends it again. If
+    `chunk_limit_size` is above `total_limit_size`, the buffer is full before its first chunk is.
+    """
     for name, output, buffer in _buffers(unit):
         line = buffer.line_of("chunk_limit_size")
         in_files = _buffer_type(output).startswith("file")
@@ -301,14 +293,13 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
         "the sidecar stops, and records that it acknowledged stay in its files, or end with the "
         "task"
     ),
-    why=(
-        "After SIGTERM Fluent Bit delivers for `grace` seconds, 5 by default, even if the "
-        "container's stop timeout is longer. The rest stays in the files of its buffer. On Fargate "
-        "these files end with the task."
-    ),
     platforms=_PLATFORMS,
 )
 def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
+    """After SIGTERM Fluent Bit delivers for `grace` seconds, 5 by default, even if the container's
+    stop timeout is longer. The rest stays in the files of its buffer. On Fargate these files end
+    with the task.
+    """
     for found in _fluent_bit(unit):
         service = found.service
         if service is None or not found.inputs:  # another part may have it
@@ -326,14 +317,13 @@ def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="an output that no record reaches",
     effect="all records are acknowledged and thrown away, or go to another output",
-    why=(
-        "Fluent Bit sends nothing to an output without `Match` or `Match_Regex`, unless there is "
-        "only one input and one output, or an input names the output in its `routes`. Fluentd "
-        "sends a record to the first <match> that fits, so a <match> after `<match **>` gets none."
-    ),
     platforms=_PLATFORMS,
 )
 def _match_nothing(unit: Unit) -> Iterator[Mistake]:
+    """Fluent Bit sends nothing to an output without `Match` or `Match_Regex`, unless there is only
+    one input and one output, or an input names the output in its `routes`. Fluentd sends a record
+    to the first <match> that fits, so a <match> after `<match **>` gets none.
+    """
     for found in _fluent_bit(unit):
         if found.has_direct_routes:
             continue

@@ -35,14 +35,13 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
 @error(
     finds="an endpoint that names a container which can only be reached on loopback",
     effect="the name does not resolve, no record arrives, and all go to stderr",
-    why=(
-        "The containers of a pod, of an ECS task with `awsvpc` (always so on Fargate), and of "
-        "compose services with `network_mode: service:…` share one network namespace. Their names "
-        "do not resolve there: they reach each other on 127.0.0.1."
-    ),
     keys=_KEYS,
 )
 def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
+    """The containers of a pod, of an ECS task with `awsvpc` (always so on Fargate), and of compose
+    services with `network_mode: service:…` share one network namespace. Their names do not resolve
+    there: they reach each other on 127.0.0.1.
+    """
     by_name = {each.name: each for each in unit.containers}
     for container, host, port in _tcp_endpoints(unit):
         other = by_name.get(host)
@@ -62,14 +61,13 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="an endpoint on loopback where no sidecar shares the network namespace",
     effect="the connection is refused, no record arrives, and all go to stderr",
-    why=(
-        "In compose each service has a network namespace of its own, and so has each container of "
-        "an ECS task with `bridge`: loopback leads back to the application. The name of the "
-        "service, or an ECS link, leads to the sidecar."
-    ),
     keys=_KEYS,
 )
 def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
+    """In compose each service has a network namespace of its own, and so has each container of an
+    ECS task with `bridge`: loopback leads back to the application. The name of the service, or an
+    ECS link, leads to the sidecar.
+    """
     for container, host, port in _tcp_endpoints(unit):
         if host in LOOPBACK and _is_alone(unit, container):
             effect = (
@@ -83,15 +81,14 @@ def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="no `LOGSHIP_ENDPOINTS` where no sidecar shares the network namespace",
     effect="unless the image sets it, the connection is refused, and all records go to stderr",
-    why=(
-        "The default is `tcp://127.0.0.1:24224`. In compose each service has a network namespace "
-        "of its own, and so has each container of an ECS task with `bridge`: loopback leads back "
-        "to the application. The file does not show what the image sets."
-    ),
     keys=_KEYS,
 )
 def _endpoint_default(unit: Unit) -> Iterator[Mistake]:
-    """ECS sets `FLUENT_HOST` for the log driver awsfirelens."""
+    """The default is `tcp://127.0.0.1:24224`. In compose each service has a network namespace of
+    its own, and so has each container of an ECS task with `bridge`: loopback leads back to the
+    application. The file does not show what the image sets.
+    """
+    # ECS sets `FLUENT_HOST` for the log driver awsfirelens.
     for container in unit.senders:
         if container.log_driver == "awsfirelens" or not _is_alone(unit, container):
             continue
@@ -120,15 +117,13 @@ def _by_name(unit: Unit, port: int) -> str:
 @error(
     finds="an endpoint with a port on which no sidecar listens",
     effect="the connection is refused, no record arrives, and all go to stderr",
-    why=(
-        "logship's sidecars listen on `LOGSHIP_PORT`, by default 24224. So does the sidecar that "
-        "FireLens makes, and `logship receive` unless `--bind` says otherwise. For other sidecars "
-        "the rule knows the port if all of their configuration is in the same file, or if 24224 is "
-        "declared."
-    ),
     keys=_KEYS,
 )
 def _endpoint_port(unit: Unit) -> Iterator[Mistake]:
+    """logship's sidecars listen on `LOGSHIP_PORT`, by default 24224. So does the sidecar that
+    FireLens makes, and `logship receive` unless `--bind` says otherwise. For other sidecars the
+    rule knows the port if all of their configuration is in the same file, or if 24224 is declared.
+    """
     for container, host, port in _tcp_endpoints(unit):
         reached = [each for each in unit.sidecars if _leads_to(container, host, each)]
         ports = [_port_of(unit, each, port) for each in reached]
@@ -184,13 +179,12 @@ def _configured_port(unit: Unit) -> int | None:
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="a sidecar that listens on its own loopback, where no application is",
     effect="the connection is refused, no record arrives, and all go to stderr",
-    why=(
-        "logship's sidecars listen on 127.0.0.1, because the containers of a task share it. A "
-        "container with another network namespace reaches them only if `LOGSHIP_BIND` is 0.0.0.0."
-    ),
     keys=("$LOGSHIP_BIND", "environment", "env"),
 )
 def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
+    """logship's sidecars listen on 127.0.0.1, because the containers of a task share it. A
+    container with another network namespace reaches them only if `LOGSHIP_BIND` is 0.0.0.0.
+    """
     endpoints = [*_tcp_endpoints(unit)]
     for sidecar in unit.sidecars:
         is_default = sidecar.is_unset("LOGSHIP_BIND")
@@ -211,16 +205,15 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="a Service whose variables Kubernetes injects under names of logship",
     effect="the container does not start, because its port is a URL",
-    why=(
-        "For each Service in the namespace that has a cluster IP Kubernetes sets variables in all "
-        "pods: a Service named `logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`, and "
-        "`logship-metrics` sets `LOGSHIP_METRICS_PORT`. The sidecar or the application takes this "
-        "URL for its port. Variables that the pod sets itself win, and `enableServiceLinks: false` "
-        "keeps out the others. logship ignores a `FLUENT_PORT` in this form."
-    ),
     platforms=(Platform.KUBERNETES,),
 )
 def _service_links(unit: Unit) -> Iterator[Mistake]:
+    """For each Service in the namespace that has a cluster IP Kubernetes sets variables in all
+    pods: a Service named `logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`, and `logship-metrics`
+    sets `LOGSHIP_METRICS_PORT`. The sidecar or the application takes this URL for its port.
+    Variables that the pod sets itself win, and `enableServiceLinks: false` keeps out the others.
+    logship ignores a `FLUENT_PORT` in this form.
+    """
     injected = unit.service_variables
     for container in unit.sidecars:
         is_copied = "://" in (container.value(_SIDECAR_PORT) or "")

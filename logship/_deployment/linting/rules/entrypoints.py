@@ -21,18 +21,17 @@ _CUT_OFF = (
 @error(
     finds="a shell as first process that does not pass SIGTERM on",
     effect="SIGTERM never reaches the program; SIGKILL ends it without a drain",
-    why=(
-        "A shell passes no signal on to its children, also behind `logship run` without "
-        "`--signal-group`. Some shells replace themselves with the command if a script has only "
-        "one; other shells, and all shells with more than one command, do not. `exec` before the "
-        "last command always replaces the shell. In a Dockerfile, ENTRYPOINT and CMD without a "
-        "list of words run in a shell too."
-    ),
     platforms=_PLATFORMS,
     keys=_KEYS,
 )
 def _shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
-    """The script is not shown, because a password may be in it."""
+    """A shell passes no signal on to its children, also behind `logship run` without
+    `--signal-group`. Some shells replace themselves with the command if a script has only one;
+    other shells, and all shells with more than one command, do not. `exec` before the last command
+    always replaces the shell. In a Dockerfile, ENTRYPOINT and CMD without a list of words run in a
+    shell too.
+    """
+    # The script is not shown, because a password may be in it.
     for container in unit.of_logship:
         script = shell_script(container)
         if script is None or hands_over(script):
@@ -46,14 +45,13 @@ def _shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="npm as first process",
     effect="SIGTERM never reaches the program; SIGKILL ends it without a drain",
-    why=(
-        "`npm start` and `npm run` start the program through a shell, and do not pass SIGTERM on "
-        "to it (observed with npm 11). Start the program itself."
-    ),
     platforms=_PLATFORMS,
     keys=_KEYS,
 )
 def _npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
+    """`npm start` and `npm run` start the program through a shell, and do not pass SIGTERM on to it
+    (observed with npm 11). Start the program itself.
+    """
     for container in unit.of_logship:
         if npm_script(container):
             effect = (
@@ -66,15 +64,13 @@ def _npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
 @note(
     finds="a script as first process, which may not pass SIGTERM on",
     effect="SIGTERM may never reach the program; SIGKILL ends it without a drain",
-    why=(
-        "A script runs in a shell, and a shell passes no signal on, unless the script's last "
-        "command begins with `exec`. Give the script as another FILE: then the rule checks its "
-        "last command."
-    ),
     platforms=_PLATFORMS,
     keys=_KEYS,
 )
 def _script_entrypoint(unit: Unit) -> Iterator[Mistake]:
+    """A script runs in a shell, and a shell passes no signal on, unless the script's last command
+    begins with `exec`. Give the script as another FILE: then the rule checks its last command.
+    """
     for container in unit.of_logship:
         path = script_file(container)
         if path is None:

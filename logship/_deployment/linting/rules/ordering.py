@@ -16,17 +16,16 @@ _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
 @error(
     finds=("an application or recoverer that is not ordered behind its sidecar (or its recoverer)"),
     effect="both get SIGTERM together; the application's last records meet a closed port",
-    why=(
-        "ECS and compose stop containers in the reverse order of their dependencies. Links and "
-        "`volumesFrom` are dependencies too, and in compose a shared namespace such as "
-        "`network_mode: service:…`. ECS adds one for containers with the log driver awsfirelens. "
-        "Kubernetes orders only native sidecars, init containers with `restartPolicy: Always`, "
-        "which stop after the main containers. A plain sidecar outlives its application if its "
-        "preStop hook sleeps for as long as the application may take."
-    ),
     keys=_KEYS,
 )
 def _depends_on(unit: Unit) -> Iterator[Mistake]:
+    """ECS and compose stop containers in the reverse order of their dependencies. Links and
+    `volumesFrom` are dependencies too, and in compose a shared namespace such as `network_mode:
+    service:…`. ECS adds one for containers with the log driver awsfirelens. Kubernetes orders only
+    native sidecars, init containers with `restartPolicy: Always`, which stop after the main
+    containers. A plain sidecar outlives its application if its preStop hook sleeps for as long as
+    the application may take.
+    """
     sidecars = [each for each in unit.sidecars if not _blocks(each)]
     recoverers = [each for each in unit.recoverers if not _blocks(each)]
     for container in unit.senders:
@@ -98,14 +97,13 @@ def _health_check(unit: Unit, container: Container) -> str:
 @error(
     finds="a sidecar or recoverer that is ordered behind an application, and so stopped first",
     effect="the sidecar stops first, and the application's last records meet a closed port",
-    why=(
-        "A container that depends on another one starts after it, and is stopped before it. In "
-        "Kubernetes the order of the list counts, and the rule depends-on finds a wrong order."
-    ),
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
+    """A container that depends on another one starts after it, and is stopped before it. In
+    Kubernetes the order of the list counts, and the rule depends-on finds a wrong order.
+    """
     applications = {each.name for each in unit.applications}
     recoverers = {each.name for each in unit.recoverers}
     for container in unit.helpers:
@@ -128,14 +126,13 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="a container that waits for the health of another one that has no health check",
     effect="the application never starts",
-    why=(
-        "ECS looks only at the `healthCheck` of the task definition, not at the HEALTHCHECK of "
-        "the image. Compose looks at both, but not at a health check that is switched off."
-    ),
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
+    """ECS looks only at the `healthCheck` of the task definition, not at the HEALTHCHECK of the
+    image. Compose looks at both, but not at a health check that is switched off.
+    """
     for container, other in _waiting(unit, Condition.HEALTHY):
         if other.has_health_check is False:
             effect = f"{other.name} has no health check, so it never becomes healthy, and "
@@ -146,14 +143,13 @@ def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="an application or recoverer that waits for the end of its sidecar",
     effect="the application never starts",
-    why=(
-        "A sidecar runs until it is stopped, so the conditions COMPLETE, SUCCESS and "
-        "`service_completed_successfully` are never met."
-    ),
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
+    """A sidecar runs until it is stopped, so the conditions COMPLETE, SUCCESS and
+    `service_completed_successfully` are never met.
+    """
     for container, other in _waiting(unit, Condition.COMPLETED):
         if unit.role(other) is Role.SIDECAR:
             effect = f"{container.name} waits for the end of {other.name}, which does not end"
@@ -165,16 +161,14 @@ def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
     effect=(
         "the first records wait in the buffer; those of a program that ends at once go to stderr"
     ),
-    why=(
-        "The condition START, and compose's short form `depends_on: [sidecar]`, wait for the "
-        "start of the process and not for its port. logship connects again, so a program that "
-        "keeps running loses nothing. A program that ends before it has reached a sidecar waits "
-        "only 3 s."
-    ),
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _depends_on_started(unit: Unit) -> Iterator[Mistake]:
+    """The condition START, and compose's short form `depends_on: [sidecar]`, wait for the start of
+    the process and not for its port. logship connects again, so a program that keeps running loses
+    nothing. A program that ends before it has reached a sidecar waits only 3 s.
+    """
     for container, other in _waiting(unit, Condition.STARTED):
         if unit.role(other) is Role.SIDECAR and not other.is_firelens:
             effect = (
@@ -195,14 +189,12 @@ def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, Cont
 @error(
     finds="a sidecar or recoverer as init container without `restartPolicy: Always`",
     effect="the pod waits forever in its init phase, and the application never starts",
-    why=(
-        "Kubernetes runs init containers one after the other, each to its end, before it starts "
-        "the main containers. Only `restartPolicy: Always` makes an init container a native "
-        "sidecar."
-    ),
     platforms=(Platform.KUBERNETES,),
 )
 def _init_sidecar(unit: Unit) -> Iterator[Mistake]:
+    """Kubernetes runs init containers one after the other, each to its end, before it starts the
+    main containers. Only `restartPolicy: Always` makes an init container a native sidecar.
+    """
     for container in unit.helpers:
         if _blocks(container):
             effect = (

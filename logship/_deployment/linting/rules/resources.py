@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, in_mib
+from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, size
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
 from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules import snippets
 from logship._deployment.linting.rules.rule import error, warning
-from logship._settings import MIB, buffer_bytes_for
+from logship._settings import buffer_bytes_for
 
 _NOFILE_MIN = 4096
 _CHANGES_OWNER = re.compile(r"\bch(own|mod)\b")
@@ -19,21 +19,20 @@ _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
 
 @error(
     finds=(
-        "a spool that is on no volume, a read-only, network or too small one, or one that the "
-        "recoverer does not mount"
+        "a spool that is on no volume, a read-only, network or too small one, or one at which no "
+        "recoverer looks"
     ),
     effect=(
         "a killed process's records are lost, or stay where no recoverer finds them; or the pod is "
         "evicted"
     ),
-    why=(
-        "The spool must outlive its process, so that a recoverer can ship it. A container's own "
-        "layer ends with it. Locks and mapped files are not reliable on network filesystems. A "
-        "pod whose emptyDir exceeds its `sizeLimit` is evicted without a grace period."
-    ),
     keys=_MOUNTS,
 )
 def _spool_volume(unit: Unit) -> Iterator[Mistake]:
+    """The spool must outlive its process, so that a recoverer can ship it. A container's own layer
+    ends with it. Locks and mapped files are not reliable on network filesystems. A pod whose
+    emptyDir exceeds its `sizeLimit` is evicted without a grace period.
+    """
     for container in unit.senders:
         path = _spool_path(container)
         if path and (why := _why_no_spool(unit, container, path)):
@@ -46,10 +45,8 @@ def _spool_volume(unit: Unit) -> Iterator[Mistake]:
 def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
     mount = container.mount_of(path)
     if mount is None:
-        return (
-            f"{path} is in the container's own layer: records of a killed process are lost with "
-            "the container"
-        )
+        why = f"{path} is in the container's own layer, with which a killed process's records end"
+        return None if container.has_more_mounts else why
     if mount.read_only:
         return f"{path} is mounted read-only, so nothing is spooled at all"
     if mount.kind is Volume.NETWORK:
@@ -57,28 +54,37 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
     wanted = 0 if container.recovers else workers_of(container) * _spool_bytes(container)
     if mount.bytes_max is not None and wanted > mount.bytes_max:
         return (
-            f"spools may grow to {wanted // MIB} MiB, but the volume's sizeLimit is "
-            f"{mount.bytes_max // MIB} MiB, and a pod that exceeds it is evicted without a grace "
-            "period"
+            f"spools may grow to {size(wanted)}, but the volume's sizeLimit is "
+            f"{size(mount.bytes_max)}, and a pod that exceeds it is evicted without a grace period"
         )
-    recovered = list(map(_spool_mount, unit.recoverers))
-    if recovered and mount.name not in [each.name for each in recovered if each is not None]:
+    if unit.recoverers and not any(_recovers(each, mount, path) for each in unit.recoverers):
         return (
-            f"no recoverer mounts the volume {mount.name}: records of a killed process stay there"
+            f"no recoverer looks at {path} on the volume {mount.name}: records of a killed process "
+            "stay there"
         )
     return None
+
+
+def _recovers(recoverer: Container, mount: Mount, path: str) -> bool:
+    """Return whether a recoverer looks at another container's spool, as far as the file shows."""
+    own = _spool_path(recoverer)
+    if own is None:
+        return recoverer.has_more_mounts or mount.name in [each.name for each in recoverer.mounts]
+    place = recoverer.mount_of(own)
+    if place is None:
+        return recoverer.has_more_mounts
+    return place.place_of(own) == mount.place_of(path)
 
 
 @error(
     finds="a spool that the container's user cannot write, or its recoverer's user cannot open",
     effect="no records are spooled, or none are recovered",
-    why=(
-        "logship opens no spool of another user. A directory of the host belongs to root; every "
-        "user may write to an emptyDir, and a claimed volume belongs to `fsGroup`."
-    ),
     keys=("user", "securityContext", *_MOUNTS),
 )
 def _spool_owner(unit: Unit) -> Iterator[Mistake]:
+    """logship opens no spool of another user. A directory of the host belongs to root; every user
+    may write to an emptyDir, and a claimed volume belongs to `fsGroup`.
+    """
     for container in unit.senders:
         mount = _spool_mount(container)
         if mount is None or container.runs_as_root is not False:
@@ -122,13 +128,12 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="buffers of all workers, and a spool in memory, above half of the memory limit",
     effect="the sidecar is gone, buffers fill, and the container is killed for its memory",
-    why=(
-        "Each process has its own buffer of `LOGSHIP_BUFFER_BYTES_MAX`. Files of a spool in "
-        "memory count as memory of the container."
-    ),
     keys=("$LOGSHIP_BUFFER_BYTES_MAX", "memory", "mem_limit", "deploy", "resources"),
 )
 def _memory_sum(unit: Unit) -> Iterator[Mistake]:
+    """Each process has its own buffer of `LOGSHIP_BUFFER_BYTES_MAX`. Files of a spool in memory
+    count as memory of the container.
+    """
     for container in unit.applications:
         limit = container.memory_bytes
         settings = settings_with(container, "buffer_bytes_max")
@@ -142,7 +147,7 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
             each += _spool_bytes(container)  # its pages are memory of the container
         if workers * each > limit * MEMORY_SHARE_MAX:
             effect = (
-                f"{workers} x {in_mib(each)} MiB of buffers in a container of {in_mib(limit)} MiB: "
+                f"{workers} x {size(each)} of buffers in a container of {size(limit)}: "
                 "when the sidecar is gone they fill up, and the container is killed for its "
                 "memory, with all records in it"
             )
@@ -156,11 +161,11 @@ def _memory_sum(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="a limit of fewer than 4,096 open files",
     effect='"Too many open files", and no new connection to the sidecar',
-    why="Connections, files and the spool's segments take descriptors from the same limit.",
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=("ulimits",),
 )
 def _nofile(unit: Unit) -> Iterator[Mistake]:
+    """Connections, files and the spool's segments take descriptors from the same limit."""
     for container in unit.of_logship:
         limit = container.nofile_soft
         if limit is None or not 0 <= limit < _NOFILE_MIN:  # -1 is no limit

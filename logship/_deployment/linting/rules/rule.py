@@ -24,7 +24,7 @@ class Rule:
         check: Yields the mistakes.
         finds: What it finds, in one line.
         effect: What happens because of it, in one line.
-        why: The facts behind it, in a few sentences.
+        why: The facts behind it, in a few sentences: the docstring of the check.
         platforms: The platforms that it checks.
         keys: The keys of a container or pod that it is about; the first one there gives the line.
     """
@@ -49,10 +49,11 @@ class Rule:
 
 
 def _rule(severity: Severity, **said: Any) -> Callable[[Check], Rule]:
-    """Make a function the check of the rule that has its name; `said` is the rest."""
+    """Make a function the check of the rule that has its name and docstring; `said` is the rest."""
 
     def rule(check: Check) -> Rule:
-        return Rule(check.__name__.strip("_").replace("_", "-"), severity, check, **said)
+        name = check.__name__.strip("_").replace("_", "-")
+        return Rule(name, severity, check, why=" ".join((check.__doc__ or "").split()), **said)
 
     return rule
 

@@ -34,16 +34,14 @@ _ROUTES_SHOWN_MAX = 5
 @error(
     finds="a tag that no output of FireLens, or of the sidecar's configuration, matches",
     effect="all records are acknowledged and thrown away, and nothing reports an error",
-    why=(
-        "FireLens makes outputs only for tags `<container>-firelens*` of containers with the "
-        "awsfirelens driver, and without such a container ECS refuses `firelensConfiguration`. "
-        "Fluentd and Fluent Bit acknowledge a record that no output matches, and throw it away. "
-        "Outside ECS the rule compares `LOGSHIP_TAG` with the sidecar's configuration, if all of "
-        "it is in the same file."
-    ),
     keys=("$LOGSHIP_TAG", "command", "args", "environment", "env"),
 )
 def _tag_route(unit: Unit) -> Iterator[Mistake]:
+    """FireLens makes outputs only for tags `<container>-firelens*` of containers with the
+    awsfirelens driver, and without such a container ECS refuses `firelensConfiguration`. Fluentd
+    and Fluent Bit acknowledge a record that no output matches, and throw it away. Outside ECS the
+    rule compares `LOGSHIP_TAG` with the sidecar's configuration, if all of it is in the same file.
+    """
     yield from _by_firelens(unit)
     for container in unit.applications:
         tag = option_of(container, "--tag") or container.value("LOGSHIP_TAG")
@@ -119,14 +117,13 @@ def _tag(container: Container) -> str | None:
 @error(
     finds="a sidecar that acknowledges what it throws away",
     effect="records are lost that logship counts as delivered",
-    why=(
-        "Fluent Bit before 5.1 also acknowledges records that it could not keep (observed from "
-        "1.9 to 5.0). Both AWS images of Fluent Bit are older (1.9.10 and 5.0.9)."
-    ),
     platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=("image",),
 )
 def _blind_ack(unit: Unit) -> Iterator[Mistake]:
+    """Fluent Bit before 5.1 also acknowledges records that it could not keep (observed from 1.9 to
+    5.0). Both AWS images of Fluent Bit are older (1.9.10 and 5.0.9).
+    """
     for container in unit.containers:
         what = why_blind(container.image)
         if what is None:
@@ -174,17 +171,15 @@ def _numbers(version: str) -> tuple[int, ...] | None:
         "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
     ),
     effect="Fluentd acknowledges the records, but no output gets them",
-    why=(
-        "From 5.0.5 on, Fluent Bit forwards metadata beside each time, and Fluentd up to 1.19.3 "
-        "acknowledges these records and skips them. The rule cannot know what listens at the "
-        "other end: newer versions of Fluentd, Fluent Bit and `logship receive` take metadata. "
-        "There is no finding if the file shows images of Fluent Bit before 5.0.5 only, which do "
-        "not have the option."
-    ),
     platforms=(*DEPLOYMENTS, Platform.CONFIGURATION),
     keys=("logConfiguration",),
 )
 def _forward_metadata(unit: Unit) -> Iterator[Mistake]:
+    """From 5.0.5 on, Fluent Bit forwards metadata beside each time, and Fluentd up to 1.19.3
+    acknowledges these records and skips them. The rule cannot know what listens at the other end:
+    newer versions of Fluentd, Fluent Bit and `logship receive` take metadata. There is no finding
+    if the file shows images of Fluent Bit before 5.0.5 only, which do not have the option.
+    """
     if _is_before_metadata(unit):
         return
     for configuration in unit.configurations:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from logship._deployment.limits import SIDECAR_BUFFER_BYTES
+from logship._deployment.limits import SIDECAR_BUFFER_BYTES, size
 from logship._deployment.linting.model import (
     LOOPBACK,
     Container,
@@ -85,11 +85,13 @@ def _has_own_variables(container: Container) -> bool:
 @error(
     finds="a `LOGSHIP_OUTPUT` that the sidecar does not have",
     effect="the sidecar does not start",
-    why=f"logship's sidecars have the outputs {', '.join(OUTPUTS)}, and refuse others.",
     platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
 )
 def _unknown_output(unit: Unit) -> Iterator[Mistake]:
+    """A sidecar of logship has an output for each file in its directory `outputs`, and refuses
+    others.
+    """
     for container in _of_logship(unit):
         given = container.value("LOGSHIP_OUTPUT")
         if given is None or given in OUTPUTS or "$" in given:
@@ -102,13 +104,12 @@ def _unknown_output(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="a sidecar whose `LOGSHIP_OUTPUT` needs a variable that is missing or empty",
     effect="the sidecar does not start, or no record reaches the destination",
-    why=(
-        "A bucket, a stream or an address has no default. `envsubst` replaces a variable that is "
-        "not set by nothing, and reports no error. docs/destinations lists what each output needs."
-    ),
     keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
 )
 def _output_variable(unit: Unit) -> Iterator[Mistake]:
+    """A bucket, a stream or an address has no default. `envsubst` replaces a variable that is not
+    set by nothing, and reports no error. docs/destinations lists what each output needs.
+    """
     for container in _of_logship(unit):
         output = container.value("LOGSHIP_OUTPUT")
         for name in NEEDED.get(output or "", ()):
@@ -121,13 +122,12 @@ def _output_variable(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="an aggregator that is the sidecar itself",
     effect="no record reaches an aggregator, and the application counts all of them as delivered",
-    why=(
-        "Fluentd acknowledges the chunks that it sends to itself, and drops their records as "
-        "duplicates. Fluent Bit sends them to itself forever."
-    ),
     keys=("$LOGSHIP_AGGREGATOR_HOST", *_ENVIRONMENT),
 )
 def _own_aggregator(unit: Unit) -> Iterator[Mistake]:
+    """Fluentd acknowledges the chunks that it sends to itself, and drops their records as
+    duplicates. Fluent Bit sends them to itself forever.
+    """
     for container in _of_logship(unit):
         if not (container.value("LOGSHIP_OUTPUT") or "").startswith("aggregator"):
             continue
@@ -144,15 +144,14 @@ def _own_aggregator(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="a `LOGSHIP_*` variable of a sidecar that it does not read",
     effect="the variable has no effect, and the default applies",
-    why=(
-        "logship's sidecars read other variables than the application does. The configurations in "
-        "`sidecar/` list them."
-    ),
     platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=_ENVIRONMENT,
 )
 def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
-    """The values are not shown: they may be secrets."""
+    """logship's sidecars read other variables than the application does. The configurations in
+    `sidecar/` list them.
+    """
+    # The values are not shown: they may be secrets.
     for container in _of_logship(unit):
         for name in container.environment:
             if not name.startswith("LOGSHIP_") or name in VARIABLES:
@@ -167,16 +166,17 @@ def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="a sidecar whose buffer is not on a volume",
     effect="the sidecar's container ends, and records that it acknowledged end with it",
-    why=(
-        "A container's own layer ends with the container. The buffer holds what was acknowledged, "
-        "so no client sends it again. logship's sidecars keep it in `/fluentd/buffer` and "
-        "`/fluent-bit/buffer`."
-    ),
     keys=_MOUNTS,
 )
 def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
+    """A container's own layer ends with the container. The buffer holds what was acknowledged, so
+    no client sends it again. logship's sidecars keep it in `/fluentd/buffer` and
+    `/fluent-bit/buffer`.
+    """
     for container in unit.sidecars:
         if container.receives or _buffer_mount(container) is not None:
+            continue
+        if container.has_more_mounts:
             continue
         if container.has_more_variables and container.mounts:  # one may be for LOGSHIP_BUFFER_DIR
             continue
@@ -208,14 +208,13 @@ def _buffer_mount(container: Container) -> Mount | None:
     effect=(
         "the pod is evicted, or the sidecar is killed for its memory, before the buffer is full"
     ),
-    why=(
-        "A pod whose emptyDir exceeds its `sizeLimit` is evicted without a grace period. Files in "
-        "a volume in memory count as memory of the container. The buffer of logship's Fluentd "
-        "sidecar grows to `LOGSHIP_BUFFER_SIZE`, by default 1g."
-    ),
     keys=("$LOGSHIP_BUFFER_SIZE", *_MOUNTS),
 )
 def _sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
+    """A pod whose emptyDir exceeds its `sizeLimit` is evicted without a grace period. Files in a
+    volume in memory count as memory of the container. The buffer of logship's Fluentd sidecar grows
+    to `LOGSHIP_BUFFER_SIZE`, by default 1g.
+    """
     for container in _of_logship(unit):
         place = _buffer_mount(container)
         wanted = _buffer_bytes(container)
@@ -227,8 +226,8 @@ def _sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
         for limit, what in limits:
             if limit is not None and wanted > limit:
                 effect = (
-                    f"the buffer may grow to {wanted // MIB:,} MiB, and {what} is "
-                    f"{limit // MIB:,} MiB: before it is full the sidecar is killed or evicted"
+                    f"the buffer may grow to {size(wanted)}, and {what} is {size(limit)}: before "
+                    "it is full the sidecar is killed or evicted"
                 )
                 change = variable(unit, "LOGSHIP_BUFFER_SIZE", f"{limit // 2 // MIB}m")
                 yield Mistake(container.name, effect, change)
@@ -246,16 +245,14 @@ def _buffer_bytes(container: Container) -> int | None:
 @warning(
     finds="a sidecar that may end while the task continues without it",
     effect="the sidecar is gone, and all records go to stderr until the next deployment",
-    why=(
-        "ECS starts a container again only if it has a `restartPolicy`, and only if it has run "
-        "for `restartAttemptPeriod` seconds. When an essential container ends, ECS replaces the "
-        "task of a service. In a batch, a sidecar that is not essential and has a `restartPolicy` "
-        "is right."
-    ),
     platforms=(Platform.ECS,),
     keys=("essential",),
 )
 def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:
+    """ECS starts a container again only if it has a `restartPolicy`, and only if it has run for
+    `restartAttemptPeriod` seconds. When an essential container ends, ECS replaces the task of a
+    service. In a batch, a sidecar that is not essential and has a `restartPolicy` is right.
+    """
     is_service = any(each.ports for each in unit.applications)
     for container in unit.sidecars:
         if container.is_essential or (container.is_restarted and not is_service):
@@ -271,14 +268,13 @@ def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="a Fluent Bit whose grace period is longer than its container's stop timeout",
     effect="SIGKILL ends the sidecar while it still delivers",
-    why=(
-        "Fluent Bit delivers for `LOGSHIP_GRACE_SECONDS` after SIGTERM, by default for 30 s. "
-        "SIGKILL comes when the container's stop timeout is over; Kubernetes counts one grace "
-        "period for the whole pod."
-    ),
     keys=("$LOGSHIP_GRACE_SECONDS", *_ENVIRONMENT),
 )
 def _sidecar_grace(unit: Unit) -> Iterator[Mistake]:
+    """Fluent Bit delivers for `LOGSHIP_GRACE_SECONDS` after SIGTERM, by default for 30 s. SIGKILL
+    comes when the container's stop timeout is over; Kubernetes counts one grace period for the
+    whole pod.
+    """
     for container in _of_logship(unit):
         grace = number_or_none(container.value("LOGSHIP_GRACE_SECONDS"))
         if container.is_fluent_bit and container.is_unset("LOGSHIP_GRACE_SECONDS"):

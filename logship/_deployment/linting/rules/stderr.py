@@ -17,14 +17,13 @@ _KEYS = ("logConfiguration", "logging")
 @error(
     finds="stderr, the last resort, leads back to the sidecar or nowhere",
     effect="records that the dead sidecar could not take are sent to the dead sidecar again",
-    why=(
-        "The drivers awsfirelens and fluentd hand a container's output to the sidecar. Without "
-        "`logConfiguration` Fargate keeps no output."
-    ),
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
+    """The drivers awsfirelens and fluentd hand a container's output to the sidecar. Without
+    `logConfiguration` Fargate keeps no output.
+    """
     for container in _with_last_resort(unit):
         name = container.log_driver
         if name in _BACK:
@@ -41,14 +40,13 @@ def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="stderr, the last resort, is dropped when the log driver's buffer is full",
     effect="the spill is larger than the driver's buffer, and the rest is dropped in silence",
-    why=(
-        "Since 25 June 2025 `non-blocking` is the default mode of every driver on ECS, with a "
-        "buffer of 10 MB that drops what does not fit."
-    ),
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
 def _stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
+    """Since 25 June 2025 `non-blocking` is the default mode of every driver on ECS, with a buffer
+    of 10 MB that drops what does not fit.
+    """
     for container in _with_last_resort(unit):
         if container.log_driver in (*_BACK, "none", None):
             continue
@@ -78,14 +76,13 @@ def _safe(unit: Unit) -> str:
 @warning(
     finds="a `LOGSHIP_LAST_RESORT` of `none`",
     effect="records that the sidecar does not take are dropped; only their numbers are reported",
-    why=(
-        "With `stderr`, the default, logship writes a record to stderr that it can neither "
-        "deliver nor keep. With `none` it drops the record, counts it and declares its number."
-    ),
     platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=("$LOGSHIP_LAST_RESORT",),
 )
 def _last_resort_none(unit: Unit) -> Iterator[Mistake]:
+    """With `stderr`, the default, logship writes a record to stderr that it can neither deliver nor
+    keep. With `none` it drops the record, counts it and declares its number.
+    """
     for container in unit.senders:
         if container.value("LOGSHIP_LAST_RESORT") == "none":
             effect = "a record that the sidecar does not take is dropped, and is in no log at all"

@@ -37,11 +37,11 @@ _NO_CHAIN: _Chain = (0.0, ())
 @error(
     finds="a `stopTimeout` above Fargate's 120 s",
     effect="SIGKILL comes sooner than the file says",
-    why="Fargate gives a container at most 120 s between SIGTERM and SIGKILL.",
     platforms=(Platform.ECS,),
     keys=_KEYS,
 )
 def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
+    """Fargate gives a container at most 120 s between SIGTERM and SIGKILL."""
     if not unit.may_be_fargate:
         return
     for container in unit.containers:
@@ -60,14 +60,13 @@ def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
         "SIGKILL ends the drain without a report; or records go to stderr that the sidecar would "
         "have taken"
     ),
-    why=(
-        "No platform tells a process its stop timeout, so `LOGSHIP_STOP_TIMEOUT_SECONDS` must be "
-        "the same number. Without it logship assumes 30 s under ECS and Kubernetes, else 9 s. "
-        "Docker gives 10 s, ECS and Kubernetes 30 s, unless the file says otherwise."
-    ),
     keys=(f"${_SETTING}", *_KEYS),
 )
 def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
+    """No platform tells a process its stop timeout, so `LOGSHIP_STOP_TIMEOUT_SECONDS` must be the
+    same number. Without it logship assumes 30 s under ECS and Kubernetes, else 9 s. Docker gives 10
+    s, ECS and Kubernetes 30 s, unless the file says otherwise.
+    """
     for container in unit.senders:
         believed = stop_setting_seconds(unit, container)
         given = _given_seconds(unit, container)
@@ -103,15 +102,14 @@ def _given_seconds(unit: Unit, container: Container) -> float:
     effect=(
         "the container that stops last, the sidecar, is killed with the records of all containers"
     ),
-    why=(
-        "ECS stops containers one after the other along `dependsOn`, each with its own "
-        "`stopTimeout`, and Spot gives two minutes for all of them. A pod has one grace period, "
-        "with its preStop hooks in it, and native sidecars get the rest of it."
-    ),
     platforms=(Platform.ECS, Platform.KUBERNETES),
     keys=_KEYS,
 )
 def _stop_timeout_sum(unit: Unit) -> Iterator[Mistake]:
+    """ECS stops containers one after the other along `dependsOn`, each with its own `stopTimeout`,
+    and Spot gives two minutes for all of them. A pod has one grace period, with its preStop hooks
+    in it, and native sidecars get the rest of it.
+    """
     if unit.platform == Platform.ECS and unit.is_spot:
         yield from _spot(unit)
     if unit.grace_seconds is not None:
@@ -170,14 +168,12 @@ def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
 @error(
     finds="a gunicorn that kills its workers, or is killed itself, before logship has drained",
     effect="workers are killed in the middle of their drain",
-    why=(
-        "gunicorn waits 30 s for its workers, or `--graceful-timeout`, and then kills them. The "
-        "order is `LOGSHIP_STOP_TIMEOUT_SECONDS` ≤ `--graceful-timeout` ≤ the container's stop "
-        "timeout."
-    ),
     keys=("command", "args", "$GUNICORN_CMD_ARGS", *_KEYS),
 )
 def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
+    """gunicorn waits 30 s for its workers, or `--graceful-timeout`, and then kills them. The order
+    is `LOGSHIP_STOP_TIMEOUT_SECONDS` ≤ `--graceful-timeout` ≤ the container's stop timeout.
+    """
     for container in unit.applications:
         seconds = gunicorn_seconds(container)
         believed = stop_setting_seconds(unit, container)
@@ -206,17 +202,16 @@ def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="a stop signal that is not among `stop_signals`",
     effect="the signal ends the program with records in its buffer, without a report",
-    why=(
-        "The platform stops a container with the image's STOPSIGNAL, or with the signal that its "
-        "file names; an ECS task definition names none. logship heeds the signals in "
-        "`LOGSHIP_STOP_SIGNALS`, by default HUP, INT, QUIT and TERM. If a service of a compose "
-        "file sets that variable, it must name the STOPSIGNAL of the image that it builds."
-    ),
     platforms=(Platform.KUBERNETES, Platform.COMPOSE, Platform.DOCKERFILE),
     keys=("stop_signal", "lifecycle", "STOPSIGNAL", f"${_STOP_SIGNALS}"),
 )
 def _stop_signal(unit: Unit) -> Iterator[Mistake]:
-    """A name that this system does not know is left to the platform, which refuses most of them."""
+    """The platform stops a container with the image's STOPSIGNAL, or with the signal that its file
+    names; an ECS task definition names none. logship heeds the signals in `LOGSHIP_STOP_SIGNALS`,
+    by default HUP, INT, QUIT and TERM. If a service of a compose file sets that variable, it must
+    name the STOPSIGNAL of the image that it builds.
+    """
+    # A name that this system does not know is left to the platform, which refuses most of them.
     for container in unit.senders:
         signum = signal_number(_sent(unit, container) or "")
         believed = stop_signals(container)

@@ -33,15 +33,14 @@ _redacted = redactor("fields", lambda value: value)
 @warning(
     finds="a `LOGSHIP_*` variable that logship does not read",
     effect="the variable has no effect, and the default applies",
-    why=(
-        "A mistyped name is worse than a wrong value: the value causes an error at the start, but "
-        "the name has no effect."
-    ),
     platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=_ENVIRONMENT,
 )
 def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
-    """The values are not shown: they may be secrets."""
+    """A mistyped name is worse than a wrong value: the value causes an error at the start, but the
+    name has no effect.
+    """
+    # The values are not shown: they may be secrets.
     known = {*setting_variables(), STOP_FILE_VARIABLE, _OF_DOCTOR}
     for container in unit.senders:
         for name in container.environment:
@@ -56,10 +55,10 @@ def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="a `LOGSHIP_*` value that logship refuses",
     effect="the program does not start",
-    why="logship checks all settings when it is installed, and raises an error if one is wrong.",
     keys=_ENVIRONMENT,
 )
 def _wrong_setting(unit: Unit) -> Iterator[Mistake]:
+    """logship checks all settings when it is installed, and raises an error if one is wrong."""
     for container in unit.senders:
         try:
             _check(container)
@@ -93,11 +92,11 @@ def _check(container: Container) -> None:
 @warning(
     finds="a `LOGSHIP_DISABLED` that is set",
     effect="logship does nothing, and ships no record",
-    why="`LOGSHIP_DISABLED=1` makes every part of logship a no-op. It is meant for tests.",
     platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=("$LOGSHIP_DISABLED",),
 )
 def _disabled(unit: Unit) -> Iterator[Mistake]:
+    """`LOGSHIP_DISABLED=1` makes every part of logship a no-op. It is meant for tests."""
     for container in unit.senders:
         settings = settings_with(container, "disabled")
         if settings is not None and settings.disabled:
@@ -108,17 +107,16 @@ def _disabled(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="a secret in plain text in the environment",
     effect="the key can be read in the file, and in the description of the task",
-    why=(
-        "A task definition, a manifest and an image are read by many. Use `secrets` on ECS, "
-        "`secretKeyRef` on Kubernetes, `secrets` of compose with `LOGSHIP_SHARED_KEY_FILE` or the "
-        "like. A secret is known by the variable's name, by the same list as "
-        "`LOGSHIP_REDACT=fields`, and LOGSHIP_*_SHARED_KEY."
-    ),
     platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
     keys=_ENVIRONMENT,
 )
 def _plain_secret(unit: Unit) -> Iterator[Mistake]:
-    """The values are not shown."""
+    """A task definition, a manifest and an image are read by many. Use `secrets` on ECS,
+    `secretKeyRef` on Kubernetes, `secrets` of compose with `LOGSHIP_SHARED_KEY_FILE` or the like. A
+    secret is known by the variable's name, by the same list as `LOGSHIP_REDACT=fields`, and
+    LOGSHIP_*_SHARED_KEY.
+    """
+    # The values are not shown.
     for container in unit.of_logship:
         for name, value in container.environment.items():
             is_harmless = not value or value.startswith(_REFERENCES) or value.lower() in _SWITCHES
@@ -138,15 +136,14 @@ def _is_secret(name: str) -> bool:
 @note(
     finds="a `${NAME}` in an image, a `LOGSHIP_*` variable or an option of the log driver",
     effect="the container gets the text `${NAME}` itself, unless a tool fills it in",
-    why=(
-        "ECS and Kubernetes expand no `${NAME}`; Kubernetes expands `$(NAME)` in variables. So "
-        "check the file that a tool such as `envsubst` has filled in. Commands and other variables "
-        "are left out, because the program may expand them."
-    ),
     platforms=(Platform.ECS, Platform.KUBERNETES),
     keys=("image", "environment", "env"),
 )
 def _placeholder(unit: Unit) -> Iterator[Mistake]:
+    """ECS and Kubernetes expand no `${NAME}`; Kubernetes expands `$(NAME)` in variables. So check
+    the file that a tool such as `envsubst` has filled in. Commands and other variables are left
+    out, because the program may expand them.
+    """
     for container in unit.containers:
         found = dict.fromkeys(
             name for text in _texts(container) for name in _PLACEHOLDER.findall(text)
@@ -170,11 +167,11 @@ def _texts(container: Container) -> Iterator[str]:
 @error(
     finds="a container whose image is empty",
     effect="the file is refused, or the container does not start",
-    why="`envsubst` replaces a variable that is not set by nothing, and reports no error.",
     platforms=(Platform.ECS, Platform.KUBERNETES),
     keys=("image",),
 )
 def _empty_image(unit: Unit) -> Iterator[Mistake]:
+    """`envsubst` replaces a variable that is not set by nothing, and reports no error."""
     for container in unit.containers:
         if container.image_is_empty:
             quote = '"image": "…"' if unit.platform == Platform.ECS else "image: …"
