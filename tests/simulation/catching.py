@@ -1,8 +1,10 @@
 """Whether a history shows a mistake that was put into the product.
 
-A product with a mistake often never comes to rest, and the usual bounds cost half a minute. So the
-bounds are lower here. A history that fails within them must pass within them without the mistake.
-Otherwise the bounds, and not the mistake, would cause the failure.
+The judge must show it: where the mistake itself raises an error, it does not fit the product any
+more, and the test fails with that error. A product with a mistake often never comes to rest, and
+the usual bounds cost half a minute. So the bounds are lower here. A history that fails within them
+must pass within them without the mistake. Otherwise the bounds, and not the mistake, would cause
+the failure.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import pytest
 from tests.simulation import history
 from tests.simulation.history import History
 from tests.simulation.mutations import Mutation
+from tests.simulation.wire import Violation
 
 _EVENTS_MAX = 20_000
 _LAST_DRAIN_SECONDS = 10_000.0
@@ -61,6 +64,6 @@ def _fails(seed: int, mutation: Mutation) -> bool:
         mutation(patch)
         try:
             History(seed).run()
-        except Exception:  # noqa: BLE001 - a mistake may end in any error
+        except Violation:
             return True
     return False

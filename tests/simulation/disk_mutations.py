@@ -19,8 +19,6 @@ from logship._spool.format import (
     OPEN,
     SEALED,
     SLOT_CHECKSUM_AT,
-    ChunkIdentity,
-    pack_chunk_header,
     pack_slot,
     slot_at,
 )
@@ -54,43 +52,13 @@ def commit_forgotten(advance: Any, self: SpoolChunk, size: int, entries: int) ->
         self._words[self._commit_index] = before
 
 
-@_around(SpoolChunk, "__init__")
-def link_before_header(init: Any, self: SpoolChunk, *arguments: Any) -> None:
-    """A chunk is linked before its header is there."""
-    init(self, *arguments)
-    self.link()
-    self.segment.live.discard(self)
-    self.segment.tail = self.before
-
-
-@_mutation
-def generation_not_renewed(patch: pytest.MonkeyPatch) -> None:
+@_around(Segment, "begin_anew")
+def generation_not_renewed(begin: Any, self: Segment) -> None:
     """A segment that is used again keeps its generation, and with it its old chunks."""
-
-    def begin(self: Segment, generation: int) -> None:
-        del generation
-        self.generation = self.generation or 1
-        self.words[3] = self.generation
+    if self.generation:
         self.tail = None
-
-    patch.setattr(Segment, "begin_anew", begin)
-
-
-@_around(SpoolChunk, "mark_acked")
-def segment_freed_too_soon(mark: Any, self: SpoolChunk) -> None:
-    """A segment is used again when one of its chunks is acked."""
-    mark(self)
-    self.segment.live.clear()
-
-
-@_mutation
-def header_without_its_life(patch: pytest.MonkeyPatch) -> None:
-    """A chunk's header has the checksum of another process's."""
-
-    def packed(identity: ChunkIdentity, generation: int, owner: bytes) -> bytes:
-        return pack_chunk_header(identity, generation, bytes(len(owner)))
-
-    patch.setattr("logship._spool.format.pack_chunk_header", packed)
+    else:
+        begin(self)
 
 
 @_mutation
@@ -153,17 +121,6 @@ def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Adoption, "_wait_for_acks", wait)
 
 
-@_around(Adoption, "_adopt")
-def recovery_stops_at_the_first_damage(
-    adopt: Any, self: Adoption, located: object
-) -> Iterator[object]:
-    """One damaged chunk costs all that follow it in its life."""
-    for found in adopt(self, located):
-        if found is RecoveryState.WORKING:
-            self.orphan.chunks.clear()
-        yield found
-
-
 @_around(Adoption, "_last_words")
 def end_record_with_a_number_in_use(words: Any, self: Adoption, dead: object) -> object:
     """The end record of a dead stream has the number of its last record."""
@@ -181,24 +138,6 @@ def dead_stream_not_ended(patch: pytest.MonkeyPatch) -> None:
 def living_process_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
     """A lock is not looked at."""
     patch.setattr("logship._spool.directories.fcntl.flock", lambda _descriptor, _operation: None)
-
-
-@_around(StreamsFile, "note_settled")
-def newest_chunk_expected_for_ever(
-    note: Any, self: StreamsFile, stream: Stream, first: int, next_number: int
-) -> None:
-    """That a stream's newest chunk is settled is not noted: it is missed when it is forgotten."""
-    newest = self._opened(stream)
-    note(self, stream, first, next_number)
-    self.note_opened(stream, newest)
-
-
-@_around(OrphanStream, "note_acked")
-def newest_chunk_expected_after_recovery(note: Any, self: OrphanStream, payload: Payload) -> None:
-    """A recoverer does not note that it was acked: where it dies, the next one misses it."""
-    opened = self.opened
-    note(self, payload)
-    self.opened = opened
 
 
 # -- those that were found -------------------------------------------------------------------

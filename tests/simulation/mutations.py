@@ -13,35 +13,22 @@ from typing import Any
 
 import pytest
 
-from logship._buffer import account as account_module
-from logship._buffer import entrance as entrance_module
-from logship._buffer import losses as losses_module
-from logship._buffer import ranges as ranges_module
 from logship._buffer.accumulator import Accumulator
 from logship._buffer.buffer import Buffer
-from logship._buffer.changes import Change, Changes
 from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk
 from logship._buffer.chunks import Chunks
 from logship._buffer.departure import Departure
 from logship._buffer.entrance import Entrance
-from logship._buffer.inbox import Inbox, Item, Run, Tag
-from logship._buffer.losses import Numbered
-from logship._buffer.ranges import Gap
-from logship._buffer.section import Section
+from logship._buffer.inbox import Item, Run, Tag
 from logship._buffer.stream import Stream
-from logship._buffer.wakeups import Wakeups
-from logship._client import parts as parts_module
 from logship._client.closing import Closing
-from logship._client.parts import Uniform
 from logship._client.pump import Pump
 from logship._delivery import attempts as attempts_module
-from logship._delivery.attempts import Attempts
 from logship._delivery.chunks import Flight
 from logship._delivery.delivery import Delivery
 from logship._delivery.drain import DrainPlan
 from logship._delivery.poison import PoisonSearch
 from logship._protocol.frames import AckReader
-from logship._settings import Settings
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 Remove = Callable[[Item, int], None]
@@ -99,13 +86,6 @@ _mutation, _around, _after_init = MUTATIONS.add, MUTATIONS.around, MUTATIONS.aft
 # -- delivery --------------------------------------------------------------------------------
 
 
-@_mutation
-def resend_without_the_last(patch: pytest.MonkeyPatch) -> None:
-    """Of several chunks that were lost the last is not sent again."""
-    restore = ChunkDelivery._restore
-    patch.setattr(Delivery, "_restore", lambda self, lost: restore(self, lost[:-1] or lost))
-
-
 @_after_init(Delivery)
 def window_off_by_one(delivery: ChunkDelivery) -> None:
     """One chunk too many is in flight."""
@@ -155,37 +135,12 @@ def ack_taken_for_all_before(
     return acked(self, now, sent[: last + 1])
 
 
-@_around(Delivery, "acked")
-def any_ack_taken_for_the_first(
-    acked: Any, self: ChunkDelivery, now: float, chunk_ids: Iterable[str]
-) -> Any:
-    """An ack for an unknown id releases the chunk that waits longest."""
-    first = next(iter(self._inflight), "")
-    return acked(self, now, [each if each in self._inflight else first for each in chunk_ids])
-
-
 @_around(Delivery, "_note_progress")
 def backoff_never_reset(note: Any, self: ChunkDelivery, now_seconds: float) -> None:
     """Failures are counted from the beginning of the process."""
     failures = self._attempts.failures
     note(self, now_seconds)
     self._attempts.failures = failures
-
-
-@_around(Attempts, "try_next")
-def backoff_never_grows(try_next: Any, self: Attempts, now_seconds: float, *more: int) -> None:
-    """Each failure is taken for the first."""
-    self.failures = 0
-    try_next(self, now_seconds, *more)
-
-
-@_around(parts_module, "retry_wait")
-def backoff_never_capped(
-    retry_wait: Any, settings: Settings, *more: Uniform
-) -> Callable[[int], float]:
-    """The longest wait is not the longest."""
-    wait = retry_wait(settings, *more)
-    return lambda failures: wait(failures) * max(1, failures - 5)
 
 
 @_mutation
@@ -200,37 +155,10 @@ def backoff_not_hurried(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(attempts_module, "DRAIN_WAIT_SECONDS_MAX", 1e9)
 
 
-@_around(Delivery, "hurry")
-def hurry_cuts_off(hurry: Any, self: ChunkDelivery, now: float, ack_timeout_seconds: float) -> Any:
-    """A drain's shorter ack timeout counts from before the drain."""
-    since = self._progress_at_seconds
-    actions = hurry(self, now, ack_timeout_seconds)
-    self._progress_at_seconds = since
-    return actions
-
-
-@_around(Delivery, "_split")
-def split_loses_its_second_half(
-    split: Any, self: ChunkDelivery, chunk: Chunk
-) -> tuple[Chunk, ...] | None:
-    """Of a chunk that was taken apart only the first half is sent."""
-    halves = split(self, chunk)
-    return None if halves is None else halves[:1]
-
-
 @_mutation
 def split_without_a_trial(patch: pytest.MonkeyPatch) -> None:
     """A chunk is taken apart when it is lost for the first time."""
     patch.setattr("logship._delivery.poison.STRIKES_BEFORE_SPLIT", 1)
-
-
-@_around(Delivery, "_split")
-def whole_sent_after_its_halves(
-    split: Any, self: ChunkDelivery, chunk: Chunk
-) -> tuple[Chunk, ...] | None:
-    """A chunk that was taken apart stays in line itself."""
-    halves = split(self, chunk)
-    return None if halves is None else (*halves, chunk)
 
 
 # -- the inbox -------------------------------------------------------------------------------
@@ -246,49 +174,9 @@ def append_lost_during_combine(append: Any, self: Accumulator, run: Run, remove:
 
 
 @_mutation
-def batch_removed_twice(patch: pytest.MonkeyPatch) -> None:
-    """A change removes entries from the inbox without a look at their identity."""
-
-    def remove(self: Inbox, first: Item, count: int) -> None:
-        del first
-        del self.items[:count]
-
-    patch.setattr(Inbox, "remove", remove)
-    patch.setattr(Changes, "commit", _made_twice)
-
-
-@_mutation
-def change_counts_up(patch: pytest.MonkeyPatch) -> None:
-    """A change advances a counter by one in place of storing what was computed."""
-    number_and_drop = Accumulator.number_and_drop
-
-    def counting(self: Accumulator, tag: Tag, body: bytes) -> Numbered | None:
-        result = number_and_drop(self, tag, body)
-
-        def count() -> None:
-            self.counters.accepted += 1
-
-        self.counters.accepted -= 1
-        self.changes.commit(count)
-        return result
-
-    patch.setattr(Accumulator, "number_and_drop", counting)
-    patch.setattr(Changes, "commit", _made_twice)
-
-
-@_mutation
 def end_forgets_what_was_withheld(patch: pytest.MonkeyPatch) -> None:
     """Records that are withheld just before the end get no numbers."""
     patch.setattr(Accumulator, "_number_withheld", lambda _self, _stream: None)
-
-
-@_around(Accumulator, "_number_withheld")
-def withheld_counted_twice(number: Any, self: Accumulator, stream: Stream) -> None:
-    """What has got its numbers goes on waiting for them."""
-    withheld = dict(stream.withheld)
-    number(self, stream)
-    if stream.end is None and not self.streams.open.keys() > {stream.key}:
-        stream.withheld = withheld
 
 
 @_mutation
@@ -309,52 +197,10 @@ def commit_before_the_copy(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryChunk, "write", written)
 
 
-@_mutation
-def close_overtakes_an_append(patch: pytest.MonkeyPatch) -> None:
-    """Intake ends without what waits in the inbox."""
-
-    def closed(self: Buffer) -> None:
-        self._section.closing = self._section.closed = True
-        self._section.exclusively(lambda: None)
-
-    patch.setattr(Buffer, "close_intake", closed)
-
-
-@_mutation
-def inbox_without_a_bound(patch: pytest.MonkeyPatch) -> None:
-    """Entries go into the inbox however full the buffer is, and none is combined."""
-    init = Entrance.__init__
-
-    def widened(self: Entrance, *arguments: Any, **named: Any) -> None:
-        init(self, *arguments, **named)
-        section = self._section
-        section.relaxed_bytes_max = section.inbox_max = section.inbox_entries_max = 1 << 60
-        self._relaxed_body_bytes_max = self._combine_at = 1 << 60
-
-    patch.setattr(Entrance, "__init__", widened)
-    patch.setattr(Section, "combine", lambda self: None)
-
-
 @_around(Stream, "stamped")
 def all_have_one_number(stamped: Any, self: Stream, bodies: Sequence[bytes]) -> bytes:
     """Entries that are combined at once all get the stamp of the first."""
     return b"".join(stamped(self, [body]) for body in bodies)
-
-
-@_around(Accumulator, "append")
-def full_chunk_begins_anew(append: Any, self: Accumulator, run: Run, remove: Remove) -> Any:
-    """Entries that did not fit into a chunk are put into the next one with those that did."""
-
-    def remove_too_few(first: Item, count: int) -> None:
-        remove(first, 1 if count < len(run[1]) else count)
-
-    return append(self, run, remove_too_few)
-
-
-def _made_twice(self: Changes, change: Change, *values: Any) -> None:
-    """Commit as after an exception that came at the end of the change."""
-    change(*values)
-    change(*values)
 
 
 # -- the buffer ------------------------------------------------------------------------------
@@ -385,30 +231,6 @@ def gap_forgotten_with_its_chunk(drop: Any, self: Buffer) -> Any:
     return drop(self)
 
 
-@_mutation
-def summary_forgets_a_gap(patch: pytest.MonkeyPatch) -> None:
-    """Where gaps are too many to tell apart, the oldest is told no more."""
-    summarized = ranges_module._summarized
-    patch.setattr(ranges_module, "_summarized", lambda gaps: summarized(gaps)[1:])
-
-
-@_mutation
-def gaps_forgotten_before_they_are_told(patch: pytest.MonkeyPatch) -> None:
-    """Of many gaps the oldest are forgotten, though the sidecar was not told of them."""
-    patch.setattr(losses_module, "_to_report", lambda _stream, gaps, _lost_now: gaps[-1:])
-
-
-@_mutation
-def declared_by_a_chunk_given_up(patch: pytest.MonkeyPatch) -> None:
-    """A gap counts as declared by a record that is dropped in this moment."""
-    left = losses_module.left_to_declare
-
-    def left_by_others(chunk: Chunk, gaps: list[Gap]) -> list[Gap]:
-        return [gap for gap in left(chunk, gaps) if gap not in chunk.gaps]
-
-    patch.setattr("logship._buffer.accumulator.left_to_declare", left_by_others)
-
-
 @_around(Chunks, "first_droppable")
 def drops_what_is_in_flight(droppable: Any, self: Chunks) -> Chunk | None:
     """A full buffer drops a chunk that delivery has."""
@@ -421,14 +243,6 @@ def chunk_sealed_and_lost(take: Any, self: Departure) -> Any:
     """A chunk is taken out of the line and given to nothing."""
     chunk = take(self)
     return take(self) if chunk is not None and chunk.serial % 7 == 0 else chunk
-
-
-@_mutation
-def wake_up_lost(patch: pytest.MonkeyPatch) -> None:
-    """The shipper is not told of entries and sealed chunks."""
-    patch.setattr(Wakeups, "chunk_sealed", lambda self: None)
-    patch.setattr(Wakeups, "entry_waits", lambda self: None)
-    patch.setattr(entrance_module, "_ASLEEP", None)
 
 
 @_around(Accumulator, "release")
@@ -450,12 +264,6 @@ def acked_counted_twice(release: Any, self: Buffer, chunk: Chunk) -> None:
     """A chunk that has been sent twice counts twice."""
     release(self, chunk)
     self.counters.acked += chunk.records if chunk.serial % 5 == 0 else 0
-
-
-@_around(account_module, "_stream_report")
-def report_leaves_out_a_range(report: Any, stream: Stream, waiting: list[Chunk]) -> Any:
-    """The report counts what is not acked, and does not name it."""
-    return report(stream, waiting)._replace(unacked=[])
 
 
 @_around(Accumulator, "end")

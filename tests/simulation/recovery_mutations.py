@@ -5,9 +5,7 @@ As in `disk_mutations`; the docstrings are what a person sees. Those at the end 
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from logship._buffer.chunk import Chunk, ChunkState
 from logship._buffer.chunks import ADOPTED_TAKEN_MAX
 from logship._buffer.departure import Departure
 from logship._spool import files
-from logship._spool.adoption import AdoptedChunk, Adoption
+from logship._spool.adoption import AdoptedChunk
 from logship._spool.files import FileBytes
 from logship._spool.orphan import Kept, Orphan
 from logship._spool.orphans import Orphans
@@ -38,59 +36,6 @@ def failed_read_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
             return bytes(stop - start)
 
     patch.setattr(FileBytes, "_read", read)
-
-
-@_mutation
-def short_read_taken_as_whole(patch: pytest.MonkeyPatch) -> None:
-    """One call reads a file, whatever it gives."""
-
-    def read(descriptor: int, size: int, offset: int) -> bytes:
-        return vars(files)["os"].pread(descriptor, size, offset)  # type: ignore[no-any-return]
-
-    patch.setattr("logship._spool.files.pread_all", read)
-    patch.setattr("logship._spool.survey.pread_all", read)
-
-
-@_mutation
-def ended_though_a_chunk_is_unread(patch: pytest.MonkeyPatch) -> None:
-    """A chunk that cannot be read is neither named nor a reason to keep its life."""
-    patch.setattr(Orphan, "leave_unread", lambda _self, *_: None)
-
-
-@_mutation
-def unread_chunk_kept_in_silence(patch: pytest.MonkeyPatch) -> None:
-    """A life with a chunk that cannot be read stays, and no message says why."""
-
-    def leave(self: Orphan, *_: object) -> None:
-        self.is_kept = self.is_damaged = True
-
-    patch.setattr(Orphan, "leave_unread", leave)
-
-
-@_around(Adoption, "refuse")
-def poison_not_declared(refuse: Any, self: Adoption, whole: AdoptedChunk, chunk: Chunk) -> Any:
-    """A recovered record that no server takes is quarantined, and its stream says nothing of it."""
-    text = refuse(self, whole, chunk)
-    self.orphan.streams[whole.stream.id].gaps.pop()
-    return text
-
-
-@_around(Adoption, "_wait_for_acks")
-def lock_given_back_early(wait: Any, self: Adoption) -> Iterator[RecoveryState]:
-    """A recoverer gives the lock back when everything is sent, not when it is acked."""
-    directory = self.orphan.directory
-    if self.on_their_way and directory._lock >= 0:
-        os.close(directory._lock)
-        directory._lock = -1
-    yield from wait(self)
-
-
-@_around(Adoption, "end")
-def refused_marked_before_it_is_declared(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
-    """A chunk with a record that no server takes is marked acked before a gap says so."""
-    end(self, chunk)
-    if chunk.is_refused and chunk.located is not None:
-        self.orphan.mark_acked(chunk.located)
 
 
 # -- those that were found -------------------------------------------------------------------
