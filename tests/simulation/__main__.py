@@ -40,12 +40,12 @@ def main() -> int:
         return _find_telling_seeds(arguments.seeds, arguments.workers)
     if arguments.seed is not None:
         _, lines = replay(arguments.seed)
-        _say("\n".join(lines))
+        print("\n".join(lines), flush=True)
         return int(lines[-1] != "it is well")
     started = time.monotonic()
     tally = run_campaign(arguments.first, arguments.seeds, arguments.workers)
-    _say("\n".join(tally.lines()))
-    _say(f"{time.monotonic() - started:.1f} s")
+    print("\n".join(tally.lines()), flush=True)
+    print(f"{time.monotonic() - started:.1f} s", flush=True)
     return _verdict(tally)
 
 
@@ -56,7 +56,7 @@ def _find_telling_seeds(seeds: int, workers: int) -> int:
     unseen = 0
     with multiprocessing.Pool(workers) as pool:
         for name, seed in pool.imap_unordered(functools.partial(_search, seeds), names):
-            _say(f"{name} {seed}")
+            print(f"{name} {seed}", flush=True)
             if seed is None:
                 unseen += 1
                 found.pop(name, None)
@@ -76,20 +76,15 @@ def _search(seeds: int, name: str) -> tuple[str, int | None]:
     return name, seed_that_shows(mutation, candidates)
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
 def _verdict(tally: Tally) -> int:
     missing = tally.never_fired() if tally.seeds >= SEEDS_FOR_EVERY_FAULT else []
     if missing:
-        _say(f"never happened: {', '.join(missing)}; the campaign shows nothing about these")
+        print(f"never happened: {', '.join(missing)}; the campaign shows nothing about these")
     for seed, what in sorted(tally.failures.items()):
-        _say(f"seed {seed}: {what}")
+        print(f"seed {seed}: {what}")
     if tally.failures:
-        _say("\n".join(replay(min(tally.failures))[1]))
-        _say(f"{len(tally.failures)} seeds failed; replay one with: make sim SEED=<seed>")
+        print("\n".join(replay(min(tally.failures))[1]))
+        print(f"{len(tally.failures)} seeds failed; replay one with: make sim SEED=<seed>")
     return int(bool(missing or tally.failures))
 
 
