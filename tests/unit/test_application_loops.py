@@ -275,7 +275,7 @@ def test_a_close_whose_loop_was_closed_is_finished_by_the_next(
     client.emit({"message": "hello"})
     loop = asyncio.new_event_loop()
     with pytest.raises(TimeoutError):
-        loop.run_until_complete(asyncio.wait_for(client.close(0.2), 0.1))
+        loop.run_until_complete(asyncio.wait_for(client.close(0.5), 0.05))
     loop.close()
     wait_until(lambda: not client.shipper.closing.seconds_left(), "the close is late")
     sidecar.acks = True
@@ -420,7 +420,7 @@ def test_shipping_goes_on_after_an_exception_anywhere_in_a_decision(
         loop.run_forever()
         report = loop.run_until_complete(client.close(20))
         assert report.all_acked
-        assert report.seconds < 1.0
+        assert report.seconds < 5.0, "no ack timeout was waited for"
         assert set(messages(sidecar)) >= {"one", "three"}
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()

@@ -238,15 +238,14 @@ def test_a_thread_that_hangs_in_close_does_not_hold_up_another_one(
     def hang(step: Callable[[], object], _: object) -> None:
         step()
         hangs.set()
-        end.wait(30)
+        assert end.wait(60)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("logship._client.background.drive", hang)
         hanging = Later(client.close)
         assert hangs.wait(20)
-    began = time.monotonic()
     report = Later(lambda: client.close(timeout=0.5)).join()
-    assert time.monotonic() - began < 3.0
+    assert not hanging.is_done
     assert (report.accepted, report.spilled, report.unacked) == (1, 1, 0)
     assert len(stderr.json("drain report")) == 1
     end.set()
