@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import Made
 from tests.chaos.pacing import PacedLogging
 from tests.chaos.proxy import ChaosProxy, any_fault
 from tests.contract.shipping import (
@@ -25,6 +24,7 @@ from tests.contract.shipping import (
     new_tag,
     wait_for_end,
 )
+from tests.interop.conftest import Connect
 from tests.support.programs import Program, Programs, let_pass
 from tests.support.servers import (
     EmbeddedReceiver,
@@ -38,8 +38,8 @@ from tests.support.waiting import wait_until
 
 RECORDS_PER_SECOND = 3000
 TEXT = "x" * 200
-ENTRY_BYTES_MIN = 200
-"""Of a record with TEXT: what bounds the number of records in a window."""
+WINDOW_RECORDS_MAX = 8 * (8 * 1024 // 200 + 1)
+"""In eight chunks of 8 KiB, for an entry with TEXT has 200 bytes at least."""
 
 BUFFER_BYTES_MAX = 16 * 1024 * 1024
 RSS_SLACK_BYTES = 16 * 1024 * 1024
@@ -95,19 +95,17 @@ def skip_where_missing(kind: type[ServerProcess]) -> None:
         pytest.skip(why)
 
 
-def window_records(chunk_bytes_max: int, inflight_chunks_max: int = 8) -> int:
-    """Return how many records can be on their way at once."""
-    return inflight_chunks_max * (chunk_bytes_max // ENTRY_BYTES_MIN + 1)
-
-
 @each_server
 def test_nothing_is_lost_between_a_client_and_a_server_over_a_faulty_network(
-    kind: type[ServerProcess], make_client: Made, tmp_path: Path, record_property: RecordProperty
+    kind: type[ServerProcess],
+    connect: Connect,
+    tmp_path: Path,
+    record_property: RecordProperty,
 ) -> None:
     skip_where_missing(kind)
     ledger = Ledger()
     with kind(tmp_path / "server") as server, ChaosProxy(server.port.number, seed=SEED) as proxy:
-        client = make_client(proxy.endpoint, ack_timeout_seconds=0.5)
+        client = connect(proxy.endpoint, ack_timeout_seconds=0.5)
         with PacedLogging(client, ledger, RECORDS_PER_SECOND, TEXT):
             wait_until(lambda: proxy.connections >= 8, "8 connections", 60)
         proxy.heal()
@@ -119,7 +117,7 @@ def test_nothing_is_lost_between_a_client_and_a_server_over_a_faulty_network(
         record_property("records, duplicates", (len(times), duplicates))
         assert code == 0, verdict
         assert sum(proxy.fired.values()) >= 3
-        assert duplicates <= (proxy.connections - 1) * window_records(8 * 1024)
+        assert duplicates <= (proxy.connections - 1) * WINDOW_RECORDS_MAX
 
 
 @pytest.mark.proof
@@ -156,7 +154,7 @@ def test_five_minutes_of_faults_at_3000_records_a_second_lose_nothing_within_bou
     record_property("buffer bytes, rss bytes before and at most", (held, *rss))
     assert code == 0, verdict
     assert len(times) >= PROOF_SECONDS * RECORDS_PER_SECOND * 0.95
-    assert duplicates <= (proxy.connections - 1) * window_records(8 * 1024)
+    assert duplicates <= (proxy.connections - 1) * WINDOW_RECORDS_MAX
     assert held <= BUFFER_BYTES_MAX
     assert rss[1] <= rss[0] + BUFFER_BYTES_MAX + RSS_SLACK_BYTES
 

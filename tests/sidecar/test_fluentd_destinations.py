@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,10 +19,7 @@ from tests.sidecar.destinations import (
     FIELDS,
     KINDS,
     Destination,
-    judge,
-    kept_by,
-    log_at_length,
-    restart,
+    lose_nothing_at_length,
     why_no_stand_in,
 )
 from tests.support.servers import json_objects, why_no_fluentd
@@ -163,17 +159,8 @@ def test_nothing_is_lost_at_length(
     destination: Destination, connect: Connect, tmp_path: Path, record_property: RecordProperty
 ) -> None:
     """100,000 records, 3,000 a second: three deaths, throttling throughout, a SIGTERM between."""
-    ledger, started = Ledger(), time.monotonic()
-    with DeployedFluentd(
-        tmp_path / "sidecar", environ=destination.environ_for_fluentd()
-    ) as sidecar:
+    ledger, environ = Ledger(), destination.environ_for_fluentd()
+    with DeployedFluentd(tmp_path / "sidecar", environ=environ) as sidecar:
         client = connect(sidecar.endpoint)
         ledger.emit(client, 1000, **FIELDS)
-        away = destination.go_away
-        log_at_length(client, ledger, away, lambda: restart(sidecar), away, away)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
-        wait_until(lambda: not kept_by(sidecar), "all is delivered", 400)
-        duplicates = judge(ledger, destination)
-    record_property("records", len(ledger.markers))
-    record_property("duplicates", duplicates)
-    record_property("seconds", round(time.monotonic() - started))
+        lose_nothing_at_length(client, ledger, sidecar, destination, record_property)
