@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import argparse
 import functools
-import itertools
 import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterable
 
 from tests.simulation.campaign import SEEDS_FOR_EVERY_FAULT, Tally, replay, run_campaign
 from tests.simulation.catching import note_telling_seeds, seed_that_shows, telling_seeds
 from tests.simulation.disk import has_disk
 from tests.simulation.disk_mutations import DISK_MUTATIONS
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.rare_mutations import RARE_MUTATIONS
-from tests.simulation.recovery_mutations import RECOVERY_MUTATIONS
 
-_MISTAKES = {
-    mutation.__name__: mutation
-    for mutation in (*MUTATIONS, *DISK_MUTATIONS, *RECOVERY_MUTATIONS, *RARE_MUTATIONS)
-}
+_MISTAKES = {each.__name__: each for each in (*MUTATIONS, *DISK_MUTATIONS)}
 
 
 def main() -> int:
@@ -67,13 +60,11 @@ def _find_telling_seeds(seeds: int, workers: int) -> int:
 
 
 def _search(seeds: int, name: str) -> tuple[str, int | None]:
-    """Look for a seed that shows a mistake; those with a spool first where it may need one."""
-    candidates: Iterable[int] = range(1, seeds + 1)
-    mutation = _MISTAKES[name]
-    if mutation not in MUTATIONS:
-        others = itertools.filterfalse(has_disk, candidates)
-        candidates = itertools.chain(filter(has_disk, candidates), others)
-    return name, seed_that_shows(mutation, candidates)
+    """Look for a seed that shows a mistake, among those with a spool where it needs one."""
+    mutation, candidates = _MISTAKES[name], range(1, seeds + 1)
+    if mutation in MUTATIONS:
+        return name, seed_that_shows(mutation, candidates)
+    return name, seed_that_shows(mutation, filter(has_disk, candidates))
 
 
 def _verdict(tally: Tally) -> int:

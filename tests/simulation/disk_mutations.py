@@ -6,15 +6,21 @@ docstring is what a person sees.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk
+from logship._buffer.chunks import ADOPTED_TAKEN_MAX
+from logship._buffer.departure import Departure
 from logship._buffer.stream import Stream
-from logship._spool.adoption import Adoption
+from logship._spool import files
+from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.chunks import FoundChunk, Payload, read_payload
 from logship._spool.directories import STREAMS
+from logship._spool.files import FileBytes
 from logship._spool.format import (
     OPEN,
     SEALED,
@@ -22,8 +28,9 @@ from logship._spool.format import (
     pack_slot,
     slot_at,
 )
-from logship._spool.mapped import Segment, SpoolChunk, StreamsFile
-from logship._spool.orphan import Orphan, OrphanStream
+from logship._spool.mapped import Segment, SpoolChunk, StreamsFile, UnspooledChunk
+from logship._spool.orphan import Kept, Orphan, OrphanStream
+from logship._spool.orphans import Orphans
 from logship._spool.own_directory import OwnDirectory
 from logship._spool.progress import RecoveryState
 from logship._spool.storage import SpoolStorage
@@ -196,3 +203,109 @@ def slots_damaged_in_silence(blame: Any, self: Orphan, name: str, offset: int, r
 def key_not_learnt_from_chunks(patch: pytest.MonkeyPatch) -> None:
     """If the header of the slots is damaged, the stamp key of an end is unknown: none is told."""
     patch.setattr(Adoption, "_learn_stamp", lambda *_: None)
+
+
+# -- where reads, stores and servers fail -------------------------------------------------------
+
+
+@_mutation
+def failed_read_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
+    """A segment that cannot be read is one without chunks."""
+
+    def read(self: FileBytes, start: int, stop: int) -> bytes:
+        try:
+            return files.pread_all(self._descriptor, stop - start, start).ljust(stop - start, b"\0")
+        except OSError:
+            return bytes(stop - start)
+
+    patch.setattr(FileBytes, "_read", read)
+
+
+# -- those that were found -------------------------------------------------------------------
+
+
+@_around(Orphan, "keep")
+def marked_though_not_quarantined(keep: Any, self: Orphan, name: str, data: bytes) -> Kept:
+    """A damaged chunk that could not be copied is marked as if it were: the next one deletes it."""
+    found = keep(self, name, data)
+    return Kept.NOWHERE if found is Kept.ON_THE_SPOOL else found
+
+
+@_mutation
+def one_unread_chunk_stops_its_life(patch: pytest.MonkeyPatch) -> None:
+    """Whatever cannot be read ends the recovery of its life, and of all behind it in there."""
+
+    def leave(_self: Orphan, _name: str, _offset: int, error: OSError, _what: str = "") -> None:
+        raise error
+
+    patch.setattr(Orphan, "leave_unread", leave)
+
+
+@_mutation
+def one_poison_stops_all_lives(patch: pytest.MonkeyPatch) -> None:
+    """A life whose last record no server takes is waited for, and no other one is begun."""
+    patch.setattr("logship._spool.orphans._ADOPTIONS_MAX", 1)
+
+
+@_mutation
+def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
+    """Two records that no server takes are all that may be on the way: nothing passes them."""
+
+    def next_adopted(self: Departure) -> Chunk | None:
+        chunks = self._chunks.adopted.values()
+        taken = sum(each.state is ChunkState.TAKEN for each in chunks)
+        if self._section.closing or taken >= ADOPTED_TAKEN_MAX:
+            return None
+        return next((each for each in chunks if each.state is ChunkState.SEALED), None)
+
+    patch.setattr(Departure, "_next_adopted", next_adopted)
+
+
+@_around(Orphans, "_oldest_in")
+def unread_directory_taken_as_empty(oldest: Any, self: Orphans, parent: int) -> Any:
+    """A spool that cannot be listed counts as empty, without a message."""
+    try:
+        return oldest(self, parent)
+    except OSError:
+        return None
+
+
+@_mutation
+def named_after_it_is_marked(patch: pytest.MonkeyPatch) -> None:
+    """What is damaged is named when nothing is left to do for now: it may be marked, or gone."""
+    step = Orphans.step
+    held: dict[Orphans, list[str]] = defaultdict(list)
+
+    def stepped(self: Orphans) -> AdoptedChunk | RecoveryState:
+        found = step(self)
+        held[self] += self.news
+        self.news.clear()
+        if found in (RecoveryState.AWAITING_ACKS, RecoveryState.AWAITING_ORPHANS):
+            self.news.extend(held.pop(self))
+        return found
+
+    patch.setattr(Orphans, "step", stepped)
+
+
+# -- that show in one history of thousands ------------------------------------------------------
+
+
+@_around(Adoption, "end")
+def shipped_end_not_noted(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
+    """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
+    if chunk.located is not None:
+        chunk.payload = chunk.payload._replace(end=None)
+    end(self, chunk)
+
+
+@_mutation
+def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
+    """Records are taken in memory, and their numbers are not noted on the spool."""
+    patch.setattr(UnspooledChunk, "advance", MemoryChunk.advance)
+
+
+@_around(OrphanStream, "__post_init__")
+def acked_chunks_show_nothing(init: Any, self: OrphanStream) -> None:
+    """A stream without a slot is forgotten with the segments of its acked chunks."""
+    init(self)
+    self.shown_by_chunks = False
