@@ -110,10 +110,11 @@ def test_what_a_sidecar_without_the_key_says_cannot_forge_a_line(
 def test_neither_does_it_in_what_doctor_prints(refusing: str) -> None:
     environ = {"LOGSHIP_ENDPOINTS": refusing, "LOGSHIP_SHARED_KEY": "key"}
     ended = ran(*LOGSHIP, "doctor", "--burst", "0", env=environ, code=None)
-    lines = ended.stdout.split("\n")
+    *lines, last, _ = ended.stdout.split("\n")
     assert "the sidecar refused" in ended.stdout
     assert all(each.isprintable() for each in lines)
-    assert all(each.startswith(("ok", "warn", "fail", "skip", "      →", "")) for each in lines)
+    assert all(each.startswith(("ok", "warn", "fail", "skip", "      →")) for each in lines)
+    assert last == "1 check failed: security"
 
 
 def test_neither_does_a_name_in_a_deployment_file(tmp_path: Path) -> None:
