@@ -43,14 +43,14 @@ _mutation, _around = DISK_MUTATIONS.add, DISK_MUTATIONS.around
 # -- writing ---------------------------------------------------------------------------------
 
 
-@_around(SpoolChunk, "write")
+@_around(SpoolChunk, "write", seed=9)
 def commit_before_payload(write: Any, self: SpoolChunk, data: bytes) -> None:
     """The commit word is stored before the entry that it counts."""
     self._words[self._commit_index] = (self.entries + 1) << 32 | self.size + len(data)
     write(self, data)
 
 
-@_around(SpoolChunk, "advance")
+@_around(SpoolChunk, "advance", seed=13)
 def commit_forgotten(advance: Any, self: SpoolChunk, size: int, entries: int) -> None:
     """An entry in five is copied and not committed."""
     before = self._words[self._commit_index]
@@ -59,7 +59,7 @@ def commit_forgotten(advance: Any, self: SpoolChunk, size: int, entries: int) ->
         self._words[self._commit_index] = before
 
 
-@_around(Segment, "begin_anew")
+@_around(Segment, "begin_anew", seed=226)
 def generation_not_renewed(begin: Any, self: Segment) -> None:
     """A segment that is used again keeps its generation, and with it its old chunks."""
     if self.generation:
@@ -68,19 +68,19 @@ def generation_not_renewed(begin: Any, self: Segment) -> None:
         begin(self)
 
 
-@_mutation
+@_mutation(seed=13)
 def unspooled_not_counted(patch: pytest.MonkeyPatch) -> None:
     """Records that are held in memory for want of a disk are not counted."""
     patch.setattr(SpoolStorage, "unspooled", property(lambda _self: 0))
 
 
-@_around(SpoolStorage, "_memory_left")
+@_around(SpoolStorage, "_memory_left", seed=13)
 def memory_bound_not_kept(left: Any, self: SpoolStorage) -> Any:
     """While the disk fails, memory takes twice what it may."""
     return left(self) + self._memory_bytes_max
 
 
-@_around(OwnDirectory, "allocate")
+@_around(OwnDirectory, "allocate", seed=866)
 def file_bound_not_kept(allocate: Any, self: OwnDirectory, *arguments: Any) -> Any:
     """Files may be twice as large as was said."""
     most = self._bytes_max
@@ -94,19 +94,19 @@ def file_bound_not_kept(allocate: Any, self: OwnDirectory, *arguments: Any) -> A
 # -- recovery --------------------------------------------------------------------------------
 
 
-@_mutation
+@_mutation(seed=92)
 def damaged_chunk_skipped_in_silence(patch: pytest.MonkeyPatch) -> None:
     """A chunk that cannot be read is passed over without a word to anybody."""
     patch.setattr(Orphan, "blame", lambda _self, _name, _offset, _reason: None)
 
 
-@_mutation
+@_mutation(seed=154)
 def damaged_chunk_not_declared(patch: pytest.MonkeyPatch) -> None:
     """What was lost with a damaged chunk is named, and its stream says nothing of it."""
     patch.setattr(OrphanStream, "note_lost", lambda _self, _gap: None)
 
 
-@_mutation
+@_mutation(seed=862)
 def damaged_chunk_shipped(patch: pytest.MonkeyPatch) -> None:
     """The checksum of a chunk is not looked at."""
 
@@ -117,7 +117,7 @@ def damaged_chunk_shipped(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("logship._spool.adoption.read_payload", read)
 
 
-@_mutation
+@_mutation(seed=13)
 def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     """A dead process's files go when they were sent, not when they were acked."""
 
@@ -128,20 +128,20 @@ def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Adoption, "_wait_for_acks", wait)
 
 
-@_around(Adoption, "_last_words")
+@_around(Adoption, "_last_words", seed=9)
 def end_record_with_a_number_in_use(words: Any, self: Adoption, dead: object) -> object:
     """The end record of a dead stream has the number of its last record."""
     dead.next_number = max(1, dead.next_number - 1)  # type: ignore[attr-defined]
     return words(self, dead)
 
 
-@_mutation
+@_mutation(seed=9)
 def dead_stream_not_ended(patch: pytest.MonkeyPatch) -> None:
     """A stream whose process died gets no end record."""
     patch.setattr(Adoption, "_last_words", lambda _self, _dead: None)
 
 
-@_mutation
+@_mutation(seed=13)
 def living_process_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
     """A lock is not looked at."""
     patch.setattr("logship._spool.directories.fcntl.flock", lambda _descriptor, _operation: None)
@@ -150,7 +150,7 @@ def living_process_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
 # -- those that were found -------------------------------------------------------------------
 
 
-@_mutation
+@_mutation(seed=117)
 def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
     """A stream's slot gets its checksum byte by byte: killed there, it looks damaged."""
 
@@ -170,7 +170,7 @@ def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StreamsFile, "add", add)
 
 
-@_mutation
+@_mutation(seed=116)
 def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
     """A client that was closed while its disk failed makes itself a new directory."""
     close: Callable[[SpoolStorage], None] = SpoolStorage.close
@@ -182,7 +182,7 @@ def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SpoolStorage, "close", closed)
 
 
-@_around(Adoption, "_last_words")
+@_around(Adoption, "_last_words", seed=182)
 def gap_behind_an_end_record(words: Any, self: Adoption, dead: object) -> object:
     """A stream that ended by itself gets gap records behind its end."""
     dead.ended = False  # type: ignore[attr-defined]
@@ -192,14 +192,14 @@ def gap_behind_an_end_record(words: Any, self: Adoption, dead: object) -> object
 # -- of the file with the slots --------------------------------------------------------------
 
 
-@_around(Orphan, "blame")
+@_around(Orphan, "blame", seed=126)
 def slots_damaged_in_silence(blame: Any, self: Orphan, name: str, offset: int, reason: str) -> None:
     """Damage to the file with the slots is not named: the chunks have everything."""
     if name != STREAMS:
         blame(self, name, offset, reason)
 
 
-@_mutation
+@_mutation(seed=126)
 def key_not_learnt_from_chunks(patch: pytest.MonkeyPatch) -> None:
     """If the header of the slots is damaged, the stamp key of an end is unknown: none is told."""
     patch.setattr(Adoption, "_learn_stamp", lambda *_: None)
@@ -208,7 +208,7 @@ def key_not_learnt_from_chunks(patch: pytest.MonkeyPatch) -> None:
 # -- where reads, stores and servers fail -------------------------------------------------------
 
 
-@_mutation
+@_mutation(seed=231)
 def failed_read_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
     """A segment that cannot be read is one without chunks."""
 
@@ -224,14 +224,14 @@ def failed_read_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
 # -- those that were found -------------------------------------------------------------------
 
 
-@_around(Orphan, "keep")
+@_around(Orphan, "keep", seed=305)
 def marked_though_not_quarantined(keep: Any, self: Orphan, name: str, data: bytes) -> Kept:
     """A damaged chunk that could not be copied is marked as if it were: the next one deletes it."""
     found = keep(self, name, data)
     return Kept.NOWHERE if found is Kept.ON_THE_SPOOL else found
 
 
-@_mutation
+@_mutation(seed=13)
 def one_unread_chunk_stops_its_life(patch: pytest.MonkeyPatch) -> None:
     """Whatever cannot be read ends the recovery of its life, and of all behind it in there."""
 
@@ -241,13 +241,13 @@ def one_unread_chunk_stops_its_life(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Orphan, "leave_unread", leave)
 
 
-@_mutation
+@_mutation(seed=812)
 def one_poison_stops_all_lives(patch: pytest.MonkeyPatch) -> None:
     """A life whose last record no server takes is waited for, and no other one is begun."""
     patch.setattr("logship._spool.orphans._ADOPTIONS_MAX", 1)
 
 
-@_mutation
+@_mutation(seed=2967)
 def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
     """Two records that no server takes are all that may be on the way: nothing passes them."""
 
@@ -261,7 +261,7 @@ def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Departure, "_next_adopted", next_adopted)
 
 
-@_around(Orphans, "_oldest_in")
+@_around(Orphans, "_oldest_in", seed=9)
 def unread_directory_taken_as_empty(oldest: Any, self: Orphans, parent: int) -> Any:
     """A spool that cannot be listed counts as empty, without a message."""
     try:
@@ -270,7 +270,7 @@ def unread_directory_taken_as_empty(oldest: Any, self: Orphans, parent: int) -> 
         return None
 
 
-@_mutation
+@_mutation(seed=882)
 def named_after_it_is_marked(patch: pytest.MonkeyPatch) -> None:
     """What is damaged is named when nothing is left to do for now: it may be marked, or gone."""
     step = Orphans.step
@@ -290,7 +290,7 @@ def named_after_it_is_marked(patch: pytest.MonkeyPatch) -> None:
 # -- that show in one history of thousands ------------------------------------------------------
 
 
-@_around(Adoption, "end")
+@_around(Adoption, "end", seed=5965)
 def shipped_end_not_noted(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
     """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
     if chunk.located is not None:
@@ -298,13 +298,13 @@ def shipped_end_not_noted(end: Any, self: Adoption, chunk: AdoptedChunk) -> None
     end(self, chunk)
 
 
-@_mutation
+@_mutation(seed=3606)
 def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
     """Records are taken in memory, and their numbers are not noted on the spool."""
     patch.setattr(UnspooledChunk, "advance", MemoryChunk.advance)
 
 
-@_around(OrphanStream, "__post_init__")
+@_around(OrphanStream, "__post_init__", seed=1608)
 def acked_chunks_show_nothing(init: Any, self: OrphanStream) -> None:
     """A stream without a slot is forgotten with the segments of its acked chunks."""
     init(self)
