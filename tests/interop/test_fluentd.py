@@ -82,25 +82,6 @@ def spilled_markers(capfd: pytest.CaptureFixture[str]) -> list[str]:
     return [record["marker"] for record in records if "marker" in record]
 
 
-def test_fluentd_with_a_full_buffer_and_throw_exception_resets_and_loses_nothing(
-    ledger: Ledger, connect: Connect, tmp_path: Path
-) -> None:
-    buffer = f"{SMALL_BUFFER}overflow_action throw_exception\nflush_mode interval\n"
-    buffer += "flush_interval 1s\nflush_thread_interval 0.1"
-    with (
-        Fluentd(tmp_path / "server", buffer=buffer) as server,
-        ChaosProxy(server.port.number, planner=no_fault, keeps_bytes=True) as proxy,
-    ):
-        client = connect(proxy.endpoint, chunk_bytes_max=8 * 1024, inflight_chunks_max=16)
-        ledger.emit(client, 900, text="x" * 100)
-        client.close(timeout=CLOSE_SECONDS_MAX)
-        assert_nothing_lost(ledger, wait_for_end(server, ledger.tag))
-        code, verdict = audit(*server.output_files(ledger.tag))
-        assert "BufferOverflowError" in server.log()
-        assert proxy.connections > 1
-    assert code == 0, verdict
-
-
 def test_fluentd_with_a_full_buffer_and_block_causes_no_storm_of_resends(
     ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
