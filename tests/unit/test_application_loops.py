@@ -183,7 +183,7 @@ def test_a_client_goes_on_where_it_logs_after_its_loop_was_closed(
 
     async def log() -> None:
         client.emit({"message": "second"})
-        await until(lambda: len(messages(sidecar)) == 3, "the records are delivered", 5.0)
+        await until(lambda: len(messages(sidecar)) == 3, "the records are delivered")
 
     loop.run_until_complete(log())
     assert loop.run_until_complete(client.close(20)).all_acked
@@ -212,7 +212,7 @@ async def test_a_call_goes_on_that_waits_when_the_loop_that_ships_ends(
 
     async def ship() -> None:
         client.start()
-        await until(is_over.is_set, "the program of this loop is over", 20.0)
+        await until(is_over.is_set, "the program of this loop is over")
 
     program = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(ship())))
     await until(lambda: sidecar.held_acks, "the other loop ships")
@@ -328,7 +328,7 @@ async def test_a_close_in_another_loop_ends_the_connection_where_it_is(
     client.emit({"message": "hello"})
     assert (await client.flush(20)).all_acked
     assert (await asyncio.to_thread(lambda: asyncio.run(client.close(20)))).all_acked
-    await until(lambda: threads, "the connection is ended", 5.0)
+    await until(lambda: threads, "the connection is ended")
     assert threads == [threading.current_thread()]
 
 
