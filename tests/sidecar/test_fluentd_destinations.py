@@ -49,7 +49,6 @@ FINAL = {
 """Fields that a destination refuses for good."""
 
 
-@pytest.mark.any_python
 @pytest.mark.parametrize("kind", FINAL)
 def test_what_is_refused_for_good_is_put_aside_as_lines_of_json(
     ledger: Ledger, kind: str, connect: Connect, tmp_path: Path, certificates: Certificates
@@ -70,7 +69,6 @@ def test_what_is_refused_for_good_is_put_aside_as_lines_of_json(
         assert set(markers_of(destination.arrived(ledger.tag))) == set(ledger.markers[10:])
 
 
-@pytest.mark.any_python
 def test_a_records_own_fields_are_sent_to_datadog(
     connect: Connect, tmp_path: Path, certificates: Certificates
 ) -> None:
@@ -88,7 +86,6 @@ def test_a_records_own_fields_are_sent_to_datadog(
     assert isinstance(sent["timestamp"], int)
 
 
-@pytest.mark.any_python
 def test_a_number_that_is_no_int64_is_a_text_for_otlp(
     connect: Connect, tmp_path: Path, certificates: Certificates
 ) -> None:
@@ -109,7 +106,6 @@ def test_a_number_that_is_no_int64_is_a_text_for_otlp(
     assert [each["amount"] for each in stored] == [*amounts[:2], *map(str, amounts[2:])]
 
 
-@pytest.mark.any_python
 def test_an_error_of_a_proxy_before_the_destination_is_no_refusal(tmp_path: Path) -> None:
     """Proxies have more of them than the four that are common, 520 and 507 for example."""
     statuses = [520, 507, 200]
