@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 from logship import context
-from logship._settings import Settings
-from logship.errors import SettingsError
 from tests.chaos.pacing import PacedLogging
 from tests.chaos.proxy import ChaosProxy, no_fault
 from tests.contract.shipping import (
@@ -87,11 +85,6 @@ def test_a_record_nested_too_deep_takes_none_of_the_records_behind_it_with_it(
     ledger.emit(client, 10)
     client.close(timeout=CLOSE_SECONDS_MAX)
     assert_once_in_order(ledger, wait_for_end(fluent_bit, ledger.tag))
-
-
-def test_chunks_stay_below_the_block_that_fluent_bit_4_would_split() -> None:
-    with pytest.raises(SettingsError, match="chunk_bytes_max"):
-        Settings(endpoints="tcp://127.0.0.1:1", chunk_bytes_max=1_024_000)
 
 
 def test_fluent_bit_at_mem_buf_limit_ends_connections_and_answers_nothing_until_it_resumes(

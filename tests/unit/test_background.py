@@ -41,19 +41,6 @@ def waits_for_space(client: BackgroundClient, count: int = 1) -> Callable[[], bo
     return lambda: len(client.shipper.buffer._section.waiters._callbacks) >= count
 
 
-# -- records from many threads ---------------------------------------------------------------------
-
-
-def test_records_of_all_threads_arrive_once(sidecar: Sidecar, stderr: Stderr) -> None:
-    client = a_background_client(sidecar, stderr, buffer_bytes_max=1 << 20)
-    in_threads(8, lambda n: [client.emit({"message": f"{n}.{i}"}) for i in range(200)])
-    report = client.close(timeout=20)
-    assert report.all_acked
-    assert sorted(messages(sidecar)) == sorted(f"{n}.{i}" for n in range(8) for i in range(200))
-    numbers = [int(each.record["logship_id"][-10:]) for each in sidecar.delivered]
-    assert numbers == [*range(1, 1602)]
-
-
 # -- closing ---------------------------------------------------------------------------------------
 
 
