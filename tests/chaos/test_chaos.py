@@ -40,23 +40,17 @@ WINDOW_RECORDS_MAX = 8 * (8 * 1024 // 200 + 1)
 
 SEED = int(os.environ.get("LOGSHIP_TEST_SEED", "1"))
 
-each_server = pytest.mark.parametrize("kind", [EmbeddedReceiver, Fluentd, FluentBit])
 
-
-def skip_where_missing(kind: type[ServerProcess]) -> None:
-    why = {Fluentd: why_no_fluentd, FluentBit: why_no_fluent_bit}.get(kind, lambda: "")()
-    if why:
-        pytest.skip(why)
-
-
-@each_server
+@pytest.mark.parametrize("kind", [EmbeddedReceiver, Fluentd, FluentBit])
 def test_nothing_is_lost_between_a_client_and_a_server_over_a_faulty_network(
     kind: type[ServerProcess],
     connect: Connect,
     tmp_path: Path,
     record_property: RecordProperty,
 ) -> None:
-    skip_where_missing(kind)
+    why = {Fluentd: why_no_fluentd, FluentBit: why_no_fluent_bit}.get(kind, lambda: "")()
+    if why:
+        pytest.skip(why)
     ledger = Ledger()
     with kind(tmp_path / "server") as server, ChaosProxy(server.port.number, seed=SEED) as proxy:
         client = connect(proxy.endpoint, ack_timeout_seconds=0.5)
