@@ -25,16 +25,16 @@ def main() -> int:
     parser.add_argument("--variant", choices=("all", *VARIANTS), default="all")
     arguments = parser.parse_args()
     names = [*VARIANTS] if arguments.variant == "all" else [arguments.variant]
-    _say(HEADING)
+    print(HEADING, flush=True)
     is_well = True
     for name in names:
         if why := VARIANTS[name].why_not():
-            _say(f"{name:12} {why}")
+            print(f"{name:12} {why}", flush=True)
             continue
         plan = Plan(name, arguments.minutes * 60, arguments.seed, rate=arguments.rate)
         with tempfile.TemporaryDirectory(prefix="aggregators-") as directory:
             result = Campaign(plan, Path(directory) / name).run()
-        _say(told(result))
+        print(told(result), flush=True)
         is_well &= not result.faults
     return not is_well
 
@@ -48,11 +48,6 @@ def told(result: Result) -> str:
         f"{result.seconds:8.0f} {result.audit[0]:6}"
     )
     return "\n".join([row, *(f"FAULT {each}" for each in result.faults)])
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,41 +1,33 @@
-"""Clients that are closed whatever a test finds."""
+"""Clients with quick retries and small chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from logship._client.background import BackgroundClient
 from logship._settings import Settings
-from tests.contract.conftest import ledger
+from tests.contract.conftest import Made, ledger, make_client
+from tests.interop.conftest import Connect
 
-__all__ = ["ledger"]
+__all__ = ["ledger", "make_client"]
 
-Made = Callable[..., BackgroundClient]
+QUICK = {
+    "backoff_seconds_base": 0.02,
+    "backoff_seconds_max": 0.1,
+    "connect_timeout_seconds": 1.0,
+    "ack_timeout_seconds": 1.0,
+    "chunk_bytes_max": 8 * 1024,
+    "linger_seconds": 0.05,
+}
 
 
 @pytest.fixture
-def make_client() -> Iterator[Made]:
-    """Make clients with quick retries and small chunks; what is left open is closed."""
-    made: list[BackgroundClient] = []
+def connect(make_client: Made) -> Connect:
+    """Make clients of an endpoint; what is left open is closed."""
 
     def make(endpoints: str, **settings: Any) -> BackgroundClient:
-        quick = {
-            "endpoints": endpoints,
-            "backoff_seconds_base": 0.02,
-            "backoff_seconds_max": 0.1,
-            "connect_timeout_seconds": 1.0,
-            "ack_timeout_seconds": 1.0,
-            "chunk_bytes_max": 8 * 1024,
-            "linger_seconds": 0.05,
-        }
-        client = BackgroundClient(Settings(**{**quick, **settings}))
-        made.append(client)
-        return client
+        return make_client(Settings(**{**QUICK, "endpoints": endpoints, **settings}))
 
-    yield make
-    for client in made:
-        if client.report is None:
-            client.close(timeout=0.5)
+    return make

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from logship._client.background import BackgroundClient
-from tests.chaos.conftest import Made
 from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, audit, markers_of, wait_for_end
+from tests.interop.conftest import Connect
 from tests.support.programs_gate import Gate
 from tests.support.servers import EmbeddedReceiver
 from tests.support.threads import Later
@@ -41,8 +41,8 @@ def black_hole(sidecar: EmbeddedReceiver) -> Iterator[Gate]:
 
 
 @pytest.fixture
-def client(make_client: Made, black_hole: Gate) -> BackgroundClient:
-    return make_client(
+def client(connect: Connect, black_hole: Gate) -> BackgroundClient:
+    return connect(
         black_hole.endpoint,
         buffer_bytes_max=BUFFER_BYTES_MAX,
         block_seconds_max=HOUR,

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import Made
 from tests.chaos.pacing import PacedLogging
 from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty, audit, wait_for_end
+from tests.interop.conftest import Connect
 from tests.support.servers import EmbeddedReceiver
 from tests.support.waiting import wait_until
 
@@ -28,10 +28,14 @@ TAIL_BYTES = 4096
     "kills", [pytest.param(5), pytest.param(200, marks=[pytest.mark.proof, pytest.mark.timeout(0)])]
 )
 def test_a_sidecar_killed_again_and_again_loses_nothing_and_keeps_the_order(
-    ledger: Ledger, kills: int, make_client: Made, tmp_path: Path, record_property: RecordProperty
+    ledger: Ledger,
+    kills: int,
+    connect: Connect,
+    tmp_path: Path,
+    record_property: RecordProperty,
 ) -> None:
     with EmbeddedReceiver(tmp_path / "sidecar") as sidecar:
-        client = make_client(sidecar.endpoint)
+        client = connect(sidecar.endpoint)
         out, lives = sidecar.directory / "out" / "all.jsonl", _Lives()
         with PacedLogging(client, ledger, RECORDS_PER_SECOND, "x" * 200):
             for _ in range(kills):

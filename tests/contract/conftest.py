@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from logship._client.background import BackgroundClient
+from logship._settings import Settings
 from tests.contract.certificates import Certificates, make_certificates
 from tests.contract.shipping import Ledger
 from tests.contract.targets import Target
 from tests.support.servers import ServerProcess
 
+Made = Callable[..., BackgroundClient]
 Connected = Callable[..., BackgroundClient]
 ConnectedTo = Callable[..., BackgroundClient]
 
@@ -73,20 +76,29 @@ def ledger() -> Ledger:
 
 
 @pytest.fixture
-def connect_to(certificates: Certificates) -> Iterator[ConnectedTo]:
-    """Make clients of a target's server; those that the test did not close are closed."""
+def make_client() -> Iterator[Made]:
+    """Make clients; those that the test did not close are closed."""
     made: list[BackgroundClient] = []
 
-    def make(target: Target, server: ServerProcess, **settings: object) -> BackgroundClient:
-        chosen = target.settings(server, certificates, **settings)
-        client = BackgroundClient(chosen, **server.client_options)
-        made.append(client)
-        return client
+    def make(settings: Settings, **options: Any) -> BackgroundClient:
+        made.append(BackgroundClient(settings, **options))
+        return made[-1]
 
     yield make
     for client in made:
         if client.report is None:
             client.close(timeout=0.5)
+
+
+@pytest.fixture
+def connect_to(certificates: Certificates, make_client: Made) -> ConnectedTo:
+    """Make clients of a target's server."""
+
+    def make(target: Target, server: ServerProcess, **settings: object) -> BackgroundClient:
+        chosen = target.settings(server, certificates, **settings)
+        return make_client(chosen, **server.client_options)
+
+    return make
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import json
 import re
 import tempfile
 import time
-import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +43,7 @@ from logship._settings.fields import Number, converter_of
 from logship._settings.unknown import unknown_variables
 from logship.errors import HandshakeError, ProtocolError, SettingsError
 from tests.spool.test_orphans import dead_life, log_some, recover
+from tests.support.memory import traced_memory
 from tests.support.packing import pack_record
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -101,12 +101,9 @@ def measure_memory(target: Target, data: bytes) -> None:
     Raises:
         AssertionError: Something does not hold, or it takes too much.
     """
-    tracemalloc.start()
-    try:
+    with traced_memory() as memory:
         target.run(data)
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    most = memory.peak_bytes
     allowed = target.bytes_max + target.bytes_a_byte * len(data)
     assert most < allowed, f"{len(data)} bytes took {most:,} bytes of memory, {allowed:,} allowed"
 

@@ -9,7 +9,7 @@ import pytest
 
 from logship._client.background import BackgroundClient
 from logship._settings import Settings
-from tests.contract.conftest import certificates, ledger
+from tests.contract.conftest import Made, certificates, ledger, make_client
 from tests.contract.targets import QUICK
 from tests.support.servers import (
     FluentBit,
@@ -21,7 +21,7 @@ from tests.support.servers import (
     why_no_node,
 )
 
-__all__ = ["certificates", "ledger"]
+__all__ = ["certificates", "ledger", "make_client"]
 
 Connect = Callable[..., BackgroundClient]
 
@@ -79,16 +79,10 @@ def needs(why_missing: Callable[[], str]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def connect() -> Iterator[Connect]:
+def connect(make_client: Made) -> Connect:
     """Make clients with quick retries of an endpoint; what is left open is closed."""
-    made: list[BackgroundClient] = []
 
     def make(endpoints: str, **settings: Any) -> BackgroundClient:
-        client = BackgroundClient(Settings(**{**QUICK, "endpoints": endpoints, **settings}))
-        made.append(client)
-        return client
+        return make_client(Settings(**{**QUICK, "endpoints": endpoints, **settings}))
 
-    yield make
-    for client in made:
-        if client.report is None:
-            client.close(timeout=0.5)
+    return make

@@ -91,14 +91,14 @@ class Ping:
     shared_key: str
     as_binary: bool = False
 
-    def answer_to(self, helo: Any, username: str = "", password: str = "") -> bytes:
-        """Return the PING for a HELO."""
+    def answer_to(self, helo: Any) -> bytes:
+        """Return the PING for a HELO, of no user."""
         options = helo[1]
         nonce, auth = options[b"nonce"], options.get(b"auth", b"")
         salt, host = secrets.token_hex(16).encode(), b"client.example"
         digest = hashlib.sha512(salt + host + nonce + self.shared_key.encode()).hexdigest()
-        user = hashlib.sha512(auth + username.encode() + password.encode()).hexdigest()
-        fields = [host, salt, digest.encode(), username.encode(), user.encode()]
+        user = hashlib.sha512(auth).hexdigest()
+        fields = [host, salt, digest.encode(), b"", user.encode()]
         wanted = fields if self.as_binary else [each.decode() for each in fields]
         message: bytes = msgpack.packb(["PING", *wanted])
         return message

@@ -7,31 +7,27 @@ may not be larger than 1,000,000 bytes. That it acks entries it cannot decode is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from logship import context
-from logship._settings import Settings
-from logship.errors import SettingsError
 from tests.chaos.pacing import PacedLogging
 from tests.chaos.proxy import ChaosProxy, no_fault
-from tests.contract.certificates import Certificates
 from tests.contract.shipping import (
     CLOSE_SECONDS_MAX,
     Ledger,
     assert_once_in_order,
-    assert_records_arrive,
     audit,
     markers_of,
     wait_for_all,
     wait_for_end,
 )
 from tests.interop.conftest import Connect, needs
-from tests.interop.raw import Ping, RawConnection, entries, packed_forward
-from tests.interop.test_fluentd import gaps_of, negotiated, spilled_markers
-from tests.support.servers import FluentBit, Security, ServerProcess, why_no_fluent_bit
+from tests.interop.raw import RawConnection, entries, packed_forward
+from tests.interop.test_fluentd import gaps_of, spilled_markers
+from tests.support.servers import FluentBit, ServerProcess, why_no_fluent_bit
 from tests.support.waiting import wait_until
 
 pytestmark = needs(why_no_fluent_bit)
@@ -91,11 +87,6 @@ def test_a_record_nested_too_deep_takes_none_of_the_records_behind_it_with_it(
     assert_once_in_order(ledger, wait_for_end(fluent_bit, ledger.tag))
 
 
-def test_chunks_stay_below_the_block_that_fluent_bit_4_would_split() -> None:
-    with pytest.raises(SettingsError, match="chunk_bytes_max"):
-        Settings(endpoints="tcp://127.0.0.1:1", chunk_bytes_max=1_024_000)
-
-
 def test_fluent_bit_at_mem_buf_limit_ends_connections_and_answers_nothing_until_it_resumes(
     ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
@@ -125,65 +116,3 @@ def test_fluent_bits_unix_socket_acks(ledger: Ledger, connect: Connect, tmp_path
         assert client.flush(timeout=20).all_acked
         client.close(timeout=CLOSE_SECONDS_MAX)
         assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
-
-
-def test_fluent_bits_files_survive_sigkill_after_the_ack(connect: Connect, tmp_path: Path) -> None:
-    ledger = Ledger()
-    with FluentBit(tmp_path / "server", flush_seconds=3) as server:
-        client = connect(server.endpoint)
-        ledger.emit(client, 500)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
-        server.kill()
-        assert server.arrived(ledger.tag) == []
-        server.flush_seconds = 0.1
-        server.start()
-        assert set(markers_of(wait_for_all(ledger, server))) == set(ledger.markers)
-
-
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A Fluent Bit with a shared key and without users."""
-    with FluentBit(tmp_path_factory.mktemp("keyed"), security=Security("the key")) as server:
-        yield server
-
-
-def test_fluent_bits_helo_holds_raw_random_bytes_typed_as_str_and_no_keepalive(
-    ledger: Ledger, keyed: ServerProcess, connect: Connect
-) -> None:
-    """A client that decodes them as text fails for most nonces; ours connects each time."""
-    with RawConnection(keyed) as connection:
-        raw = connection.socket.recv(4096)
-        assert b"\xa5nonce" in raw
-        nonce_type = raw[raw.index(b"\xa5nonce") + 6]
-        assert nonce_type in {0xA0 | 16, 0xD9}  # str, not bin
-        assert b"keepalive" not in raw
-    for _ in range(20):
-        client = connect(keyed.endpoint, shared_key="the key")
-        ledger.emit(client, 1)
-        client.close(timeout=CLOSE_SECONDS_MAX)
-    wait_until(lambda: len(set(markers_of(keyed.arrived(ledger.tag)))) == 20, "20 records")
-
-
-@pytest.mark.parametrize("as_binary", [False, True])
-def test_fluent_bit_takes_ping_fields_as_str_only(keyed: ServerProcess, as_binary: bool) -> None:
-    with RawConnection(keyed) as connection:
-        connection.send(Ping("the key", as_binary).answer_to(connection.answer()))
-        pong = connection.answer()
-    if as_binary:
-        assert pong is None
-    else:
-        assert pong[:2] == [b"PONG", True]
-
-
-def test_fluent_bit_closes_without_a_pong_for_a_wrong_key(keyed: ServerProcess) -> None:
-    with RawConnection(keyed) as connection:
-        connection.send(Ping("another").answer_to(connection.answer()))
-        assert connection.answer() is None
-
-
-def test_fluent_bit_tls_negotiates_1_3_and_our_client_speaks_it(
-    certificates: Certificates, connect: Connect, tmp_path: Path
-) -> None:
-    with FluentBit(tmp_path / "server", tls=certificates.good) as server:
-        assert negotiated(server, certificates) == "TLSv1.3"
-        assert_records_arrive(connect(server.endpoint, tls_ca=str(certificates.ca)), server, 20)

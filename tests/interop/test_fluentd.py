@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import signal
-import ssl
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,19 @@ import pytest
 
 from tests.chaos.pacing import PacedLogging
 from tests.chaos.proxy import ChaosProxy, no_fault
-from tests.contract.certificates import Certificates
 from tests.contract.shipping import (
     CLOSE_SECONDS_MAX,
     Ledger,
     assert_nothing_lost,
     assert_once_in_order,
-    assert_records_arrive,
     audit,
     markers_of,
     wait_for_end,
 )
 from tests.interop.conftest import Connect, needs
-from tests.interop.raw import Ping, RawConnection, entries, packed_forward
 from tests.support.servers import (
     NO_FLUSH,
     Fluentd,
-    Security,
     ServerProcess,
     section,
     why_no_fluentd,
@@ -85,25 +80,6 @@ def spilled_markers(capfd: pytest.CaptureFixture[str]) -> list[str]:
     lines = [line for line in capfd.readouterr().err.splitlines() if '"logship":"spilled"' in line]
     records = [json.loads(line)["record"] for line in lines]
     return [record["marker"] for record in records if "marker" in record]
-
-
-def test_fluentd_with_a_full_buffer_and_throw_exception_resets_and_loses_nothing(
-    ledger: Ledger, connect: Connect, tmp_path: Path
-) -> None:
-    buffer = f"{SMALL_BUFFER}overflow_action throw_exception\nflush_mode interval\n"
-    buffer += "flush_interval 1s\nflush_thread_interval 0.1"
-    with (
-        Fluentd(tmp_path / "server", buffer=buffer) as server,
-        ChaosProxy(server.port.number, planner=no_fault, keeps_bytes=True) as proxy,
-    ):
-        client = connect(proxy.endpoint, chunk_bytes_max=8 * 1024, inflight_chunks_max=16)
-        ledger.emit(client, 900, text="x" * 100)
-        client.close(timeout=CLOSE_SECONDS_MAX)
-        assert_nothing_lost(ledger, wait_for_end(server, ledger.tag))
-        code, verdict = audit(*server.output_files(ledger.tag))
-        assert "BufferOverflowError" in server.log()
-        assert proxy.connections > 1
-    assert code == 0, verdict
 
 
 def test_fluentd_with_a_full_buffer_and_block_causes_no_storm_of_resends(
@@ -221,21 +197,6 @@ def test_fluentd_acks_and_loses_what_no_match_wants(connect: Connect, tmp_path: 
     assert code == 1, verdict
 
 
-def test_fluentds_file_buffer_survives_sigkill_after_the_ack(
-    ledger: Ledger, connect: Connect, tmp_path: Path
-) -> None:
-    buffer = f"@type file\npath buffer\n{NO_FLUSH}"
-    with Fluentd(tmp_path / "server", buffer=buffer) as server:
-        client = connect(server.endpoint)
-        ledger.emit(client, 500)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
-        server.kill()
-        assert server.arrived(ledger.tag) == []
-        server.start()
-        server.terminate()
-        assert_once_in_order(ledger, server.arrived(ledger.tag))
-
-
 def test_fluentds_memory_buffer_is_written_at_sigterm(connect: Connect, tmp_path: Path) -> None:
     """At a SIGKILL it is lost, acked or not: a sidecar needs a file buffer."""
     ledger = Ledger()
@@ -245,63 +206,3 @@ def test_fluentds_memory_buffer_is_written_at_sigterm(connect: Connect, tmp_path
         assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
         server.terminate()
         assert_once_in_order(ledger, server.arrived(ledger.tag))
-
-
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A Fluentd with a shared key and without users."""
-    with Fluentd(tmp_path_factory.mktemp("keyed"), security=Security("the key")) as server:
-        yield server
-
-
-def test_fluentds_auth_is_not_empty_even_without_user_authentication(
-    keyed: ServerProcess, connect: Connect
-) -> None:
-    """It does not mean that credentials are required: a client without any is let in."""
-    with RawConnection(keyed) as connection:
-        options = connection.answer()[1]
-        assert len(options[b"nonce"]) == 16
-        assert len(options[b"auth"]) == 16
-        assert options[b"keepalive"] is True
-    assert_records_arrive(connect(keyed.endpoint, shared_key="the key"), keyed, 20)
-
-
-@pytest.mark.parametrize("as_binary", [False, True])
-def test_fluentd_takes_ping_fields_as_bin_and_as_str(keyed: ServerProcess, as_binary: bool) -> None:
-    with RawConnection(keyed) as connection:
-        connection.send(Ping("the key", as_binary).answer_to(connection.answer()))
-        pong = connection.answer()
-    assert pong[:2] == [b"PONG", True]
-
-
-def test_fluentd_answers_a_wrong_key_with_a_reason(keyed: ServerProcess) -> None:
-    with RawConnection(keyed) as connection:
-        connection.send(Ping("another").answer_to(connection.answer()))
-        pong = connection.answer()
-        assert pong[:3] == [b"PONG", False, b"shared_key mismatch"]
-        assert connection.answer() is None
-
-
-def test_fluentd_answers_data_without_a_ping_with_a_refusal(keyed: ServerProcess) -> None:
-    """And logship, without a key, says from the HELO what is wanted; see tests/contract."""
-    with RawConnection(keyed) as connection:
-        connection.answer()
-        connection.send(packed_forward("any", entries({"a": 1}), chunk="one", size=1))
-        assert connection.answer()[:2] == [b"PONG", False]
-
-
-def test_fluentd_tls_negotiates_1_2_by_default_and_our_client_speaks_it(
-    certificates: Certificates, connect: Connect, tmp_path: Path
-) -> None:
-    with Fluentd(tmp_path / "server", tls=certificates.good) as server:
-        assert negotiated(server, certificates) == "TLSv1.2"
-        assert_records_arrive(connect(server.endpoint, tls_ca=str(certificates.ca)), server, 20)
-
-
-def negotiated(server: ServerProcess, certificates: Certificates) -> str | None:
-    """Return the TLS version that the server and a client of this Python agree on."""
-    context = ssl.create_default_context(cafile=str(certificates.ca))
-    with RawConnection(server) as connection:
-        wrapped = context.wrap_socket(connection.socket, server_hostname="127.0.0.1")
-        with wrapped:
-            return wrapped.version()

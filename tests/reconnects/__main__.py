@@ -29,13 +29,13 @@ def main() -> int:
     parser.add_argument("--accepts", type=float, default=1000.0, help="of a tier, a second")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    _say(f"{arguments.tasks:,} tasks, {arguments.accepts:,.0f} accepts/s, seed {arguments.seed}")
-    _say(HEADING)
+    print(f"{arguments.tasks:,} tasks, {arguments.accepts:,.0f} accepts/s, seed {arguments.seed}")
+    print(HEADING, flush=True)
     for each in OUTAGES:
         outage = dataclasses.replace(
             each, tasks=arguments.tasks, accepts_per_second=arguments.accepts, seed=arguments.seed
         )
-        _say("\n".join(told(outage, play(outage))))
+        print("\n".join(told(outage, play(outage))), flush=True)
     return 0
 
 
@@ -61,11 +61,6 @@ def _row(name: str, found: Waves) -> str:
         f"{name:5} {found.mean:7,.0f} {found.peak_bin:11.2f} {found.poisson_bin:9.2f} "
         f"{found.peak_second:9.2f} {found.correlation:11.2f} {found.noise:7.2f}"
     )
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

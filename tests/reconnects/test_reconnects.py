@@ -83,13 +83,3 @@ def test_the_bound_of_the_wait_doubles_up_to_the_longest() -> None:
     failures = (1, 2, 3, 4, 5, 6, 100, 5000)
     assert [*map(lowest, failures)] == [0.0] * 8
     assert [*map(highest, failures)] == [0.5, 1.0, 2.0, 4.0, 6.0, 6.0, 6.0, 6.0]
-
-
-def test_the_measures_tell_waves_from_chance() -> None:
-    chance = random.Random(1)
-    calm = waves([chance.uniform(0, 60) for _ in range(6000)], 0, 60)
-    assert calm.peak_bin < 1.3 * calm.poisson_bin
-    assert calm.correlation < calm.noise
-    stormy = waves([chance.randrange(12) * 5 + chance.uniform(0, 1) for _ in range(6000)], 0, 60)
-    assert stormy.peak_second > 4
-    assert stormy.correlation > 0.5

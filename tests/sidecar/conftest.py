@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.interop.conftest import certificates, connect, ledger
+from tests.interop.conftest import certificates, connect, ledger, make_client
 
-__all__ = ["certificates", "connect", "ledger"]
+__all__ = ["certificates", "connect", "ledger", "make_client"]

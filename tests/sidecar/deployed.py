@@ -6,6 +6,7 @@ ports and directories are chosen, by the environment variables that the files th
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 import trustme
 
+from tests.support.commands import ran
 from tests.support.servers import Arrived, ReservedPort, ServerProcess, Tls, json_objects
 
 REPOSITORY = Path(__file__).parents[2]
@@ -38,15 +40,15 @@ def why_no_compose() -> str:
 
 def run(*words: str | Path, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Run a command with more environment; return its exit code and all that it said."""
-    with_environ = [f"{name}={value}" for name, value in (environ or {}).items()]
-    ended = subprocess.run(
-        ["env", *with_environ, *words],
+    ended = ran(
+        *words,
+        code=None,
+        env={**os.environ, **(environ or {})},
         stdin=subprocess.DEVNULL,
+        capture_output=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         errors="replace",
-        check=False,
         timeout=120,
     )
     return ended.returncode, ended.stdout

@@ -6,6 +6,7 @@ import gzip
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -15,7 +16,13 @@ from typing import Any
 from logship._client.background import BackgroundClient
 from tests.chaos.pacing import PacedLogging
 from tests.contract.certificates import Certificates
-from tests.contract.shipping import Ledger, audit, markers_of
+from tests.contract.shipping import (
+    CLOSE_SECONDS_MAX,
+    Ledger,
+    RecordProperty,
+    audit,
+    markers_of,
+)
 from tests.sidecar.standins.kinds import API_KEY, HEC_TOKEN
 from tests.support.servers import Arrived, ServerProcess
 from tests.support.waiting import wait_until
@@ -237,6 +244,23 @@ def log_at_length(client: BackgroundClient, ledger: Ledger, *strikes: Callable[[
             log_more()
             strike()
         log_more()
+
+
+def lose_nothing_at_length(
+    client: BackgroundClient,
+    ledger: Ledger,
+    sidecar: ServerProcess,
+    destination: Destination,
+    record_property: RecordProperty,
+) -> None:
+    """Log through three deaths of the destination and a SIGTERM of the sidecar, and judge."""
+    started, away = time.monotonic(), destination.go_away
+    log_at_length(client, ledger, away, lambda: restart(sidecar), away, away)
+    assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+    wait_until(lambda: not kept_by(sidecar), "all is delivered", 400)
+    record_property("duplicates", judge(ledger, destination))
+    record_property("records", len(ledger.markers))
+    record_property("seconds", round(time.monotonic() - started))
 
 
 def judge(ledger: Ledger, destination: Destination) -> int:

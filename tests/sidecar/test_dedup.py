@@ -15,7 +15,6 @@ from tests.chaos.proxy import ChaosProxy, Fault, Plan
 from tests.contract.shipping import (
     CLOSE_SECONDS_MAX,
     Ledger,
-    assert_nothing_lost,
     assert_once_in_order,
     audit,
     markers_of,
@@ -24,7 +23,7 @@ from tests.contract.shipping import (
 from tests.interop.conftest import Connect, needs
 from tests.interop.raw import RawConnection, entries, packed_forward
 from tests.sidecar.deployed import FLUENTD, DeployedFluentd, run, why_no
-from tests.support.servers import Fluentd, ServerProcess, section, why_no_fluentd
+from tests.support.servers import ServerProcess, section, why_no_fluentd
 from tests.support.waiting import wait_until
 
 STREAM = "KjRTJ0mD-YV2"
@@ -61,15 +60,6 @@ def test_forced_resends_are_written_once(connect: Connect, tmp_path: Path) -> No
     assert verdict["streams"][0]["duplicates"] == 0
     assert "dropped duplicates" in log
     assert "records are missing" not in log
-
-
-@needs(why_no_fluentd)
-def test_the_same_resends_are_duplicates_without_it(connect: Connect, tmp_path: Path) -> None:
-    """Or the test above would show nothing."""
-    with Fluentd(tmp_path / "plain") as server:
-        ledger, _ = ship_through_resends(server, connect)
-        counts = assert_nothing_lost(ledger, wait_for_end(server, ledger.tag))
-    assert max(counts.values()) > 1
 
 
 @needs(why_no_fluentd)

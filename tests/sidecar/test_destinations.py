@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +21,7 @@ from tests.sidecar.destinations import (
     Destination,
     judge,
     kept_by,
-    log_at_length,
-    restart,
+    lose_nothing_at_length,
     why_no_stand_in,
 )
 from tests.support.servers import why_no_fluent_bit
@@ -73,17 +71,9 @@ def test_nothing_is_lost_at_length(
     destination: Destination, connect: Connect, tmp_path: Path, record_property: RecordProperty
 ) -> None:
     """100,000 records, 3,000 a second: three deaths, throttling throughout, a SIGTERM between."""
-    ledger, started = Ledger(), time.monotonic()
     with sidecar_for(destination, tmp_path / "sidecar") as sidecar:
         client = connect(sidecar.endpoint)
-        away = destination.go_away
-        log_at_length(client, ledger, away, lambda: restart(sidecar), away, away)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
-        wait_until(lambda: not kept_by(sidecar), "all is delivered", 400)
-        duplicates = judge(ledger, destination)
-    record_property("records", len(ledger.markers))
-    record_property("duplicates", duplicates)
-    record_property("seconds", round(time.monotonic() - started))
+        lose_nothing_at_length(client, Ledger(), sidecar, destination, record_property)
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_nothing_in_terraforms_documents_is_unknown_before_apply() -> None:
 
 def test_the_task_may_put_logs_and_nothing_else() -> None:
     roles = (ECS / "terraform" / "roles.tf").read_text()
-    actions: list[Any] = re.findall(r'"((?:s3|logs|ecr|iam|ecs|ssm):\w+)"', roles)
+    actions: list[Any] = re.findall(r'"((?:s3|logs|ecr|iam|ecs|ssm):[\w*]+)"', roles)
     assert [each for each in actions if each.startswith("s3:")] == ["s3:PutObject"]
     prefix = Task("web").environ("sidecar")["LOGSHIP_S3_PREFIX"]
     assert f'${{var.log_bucket}}/{prefix}*"]' in roles

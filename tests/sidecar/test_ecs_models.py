@@ -1,4 +1,4 @@
-"""What AWS' own models, moto, cfn-lint and an HCL parser say of `sidecar/ecs`."""
+"""What AWS' own models, cfn-lint and an HCL parser say of `sidecar/ecs`."""
 
 from __future__ import annotations
 
@@ -50,25 +50,6 @@ def test_a_definition_fits_the_model_of_its_operation(kind: str) -> None:
     if kind != "daemon":
         platform = shape.members["runtimePlatform"].members
         assert {"ARM64", "X86_64"} <= set(platform["cpuArchitecture"].enum)
-
-
-@pytest.mark.parametrize("kind", ["web", "batch"])
-def test_moto_registers_a_task_definition(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
-    moto = pytest.importorskip("moto", reason="moto is not installed")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "of no account")
-    with moto.mock_aws():
-        client = boto3.client("ecs", region_name=VALUES["REGION"])
-        client.register_task_definition(**filled_in(kind))
-        found = client.describe_task_definition(taskDefinition=kind)["taskDefinition"]
-    assert found["status"] == "ACTIVE"
-    assert found["runtimePlatform"]["cpuArchitecture"] == "ARM64"
-    assert [each["name"] for each in found["containerDefinitions"]] == [
-        "app",
-        "recoverer",
-        "sidecar",
-    ]
 
 
 # --- CloudFormation ------------------------------------------------------------------------------

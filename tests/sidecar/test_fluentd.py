@@ -1,11 +1,10 @@
-"""Fluentd as it is deployed: each output's configuration, its health check, its aggregator tier."""
+"""Fluentd as it is deployed: each output's configuration, its aggregator tier."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import signal
-import socket
 import textwrap
 from pathlib import Path
 
@@ -25,6 +24,8 @@ from tests.sidecar.destinations import CREDENTIALS, KINDS, Kind
 from tests.support.programs import json_lines
 from tests.support.servers import Fluentd, why_no_fluentd
 from tests.support.waiting import wait_until
+
+pytestmark = needs(why_no_fluentd)
 
 OUTPUTS = sorted(path.stem for path in (FLUENTD / "outputs").glob("*.conf"))
 OUTPUTS = [name for name in OUTPUTS if name not in {"buffer", "http", "inject"}]
@@ -82,8 +83,6 @@ def stand_in(kind: str, directory: Path, write: str = "nil") -> Path:
     return directory
 
 
-@needs(why_no_fluentd)
-@pytest.mark.any_python
 @pytest.mark.parametrize("output", [name for name in OUTPUTS if name != "own"])
 def test_a_configuration_is_accepted(output: str, tmp_path: Path) -> None:
     environ = NEEDED.get(output, {}) | {
@@ -102,7 +101,6 @@ def test_a_configuration_is_accepted(output: str, tmp_path: Path) -> None:
     assert "[warn]" not in re.sub("|".join(map(re.escape, known)), "", said)
 
 
-@needs(why_no_fluentd)
 def test_an_output_that_is_not_there_is_refused() -> None:
     """Fluentd would include nothing, acknowledge every record, and lose it."""
     code, said = dry_run("s3/../nothing", {})
@@ -110,7 +108,6 @@ def test_an_output_that_is_not_there_is_refused() -> None:
     assert "LOGSHIP_OUTPUT=s3/../nothing: must be file, stdout, aggregator," in said
 
 
-@needs(why_no_fluentd)
 def test_what_is_refused_for_good_is_kept_on_the_buffers_volume(
     ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
@@ -131,7 +128,6 @@ def kept(server: DeployedFluentd) -> bytes:
     return b"".join(path.read_bytes() for path in backup.rglob("*.log"))
 
 
-@needs(why_no_fluentd)
 def test_ones_own_output_has_to_be_mounted(connect: Connect, tmp_path: Path) -> None:
     code, said = dry_run("own", {})
     assert code != 0
@@ -149,15 +145,12 @@ def test_ones_own_output_has_to_be_mounted(connect: Connect, tmp_path: Path) -> 
         assert_once_in_order(ledger, server.arrived(ledger.tag))
 
 
-@needs(why_no_fluentd)
 def test_the_outputs_that_are_named_are_those_that_are_there() -> None:
     _, said = dry_run("nothing", {})
     listed = said.partition("must be ")[2].splitlines()[0].partition(" (")[0].replace(" or ", ", ")
     assert sorted(listed.split(", ")) == OUTPUTS
 
 
-@needs(why_no_fluentd)
-@pytest.mark.any_python
 @pytest.mark.parametrize("output", NEEDED)
 def test_what_an_output_needs_is_named_where_it_is_missing(output: str) -> None:
     code, said = dry_run(output, {})
@@ -167,8 +160,6 @@ def test_what_an_output_needs_is_named_where_it_is_missing(output: str) -> None:
     assert named <= NEEDED[output].keys()
 
 
-@needs(why_no_fluentd)
-@pytest.mark.any_python
 @pytest.mark.parametrize("output", NEEDED)
 def test_an_empty_variable_counts_as_missing(output: str) -> None:
     code, said = dry_run(output, dict.fromkeys(NEEDED[output], ""))
@@ -176,7 +167,6 @@ def test_an_empty_variable_counts_as_missing(output: str) -> None:
     assert "key not found" in said
 
 
-@needs(why_no_fluentd)
 def test_a_standby_without_a_name_is_the_aggregator() -> None:
     """Fluentd would take an empty name for itself, acknowledge its own records, and drop them."""
     environ = {"LOGSHIP_AGGREGATOR_HOST": "127.0.0.2", "LOGSHIP_AGGREGATOR_STANDBY_HOST": ""}
@@ -184,7 +174,6 @@ def test_a_standby_without_a_name_is_the_aggregator() -> None:
     assert said.count('host "127.0.0.2"') == 2
 
 
-@needs(why_no_fluentd)
 def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path) -> None:
     ledger = Ledger()
     with DeployedFluentd(tmp_path / "server") as server:
@@ -197,7 +186,6 @@ def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path
         assert_once_in_order(ledger, server.arrived(ledger.tag))
 
 
-@needs(why_no_fluentd)
 def test_a_line_that_was_torn_spoils_no_other(connect: Connect, tmp_path: Path) -> None:
     """A full disk and a SIGKILL leave half a line."""
     ledger = Ledger()
@@ -225,14 +213,12 @@ NOT_A_NAME = "x" * 64
 """No label of a name is so long, so nothing resolves it, at once and without a network."""
 
 
-@needs(why_no_fluentd)
 @pytest.mark.parametrize("output", ["aggregator", "aggregator-tls"])
 def test_it_starts_while_the_aggregators_have_no_address(output: str) -> None:
     code, said = dry_run(output, NEEDED[output] | {"LOGSHIP_AGGREGATOR_HOST": NOT_A_NAME})
     assert code == 0, said
 
 
-@needs(why_no_fluentd)
 def test_an_aggregator_that_gets_an_address_is_used(connect: Connect, tmp_path: Path) -> None:
     """It has none, then an old one, then the right one. RUBYOPT brings a resolver for it."""
     image = shutil.copytree(FLUENTD, tmp_path / "image")
@@ -273,7 +259,6 @@ end)
 """
 
 
-@needs(why_no_fluentd)
 @pytest.mark.parametrize("owes_acks", [False, True], ids=["at once", "owing acks"])
 def test_the_second_takes_everything_when_the_aggregator_dies(
     ledger: Ledger, connect: Connect, tmp_path: Path, owes_acks: bool
@@ -306,7 +291,6 @@ def test_the_second_takes_everything_when_the_aggregator_dies(
     assert code == 0, verdict
 
 
-@needs(why_no_fluentd)
 def test_a_full_buffer_makes_the_application_wait_and_loses_nothing(
     ledger: Ledger, connect: Connect, tmp_path: Path
 ) -> None:
@@ -336,7 +320,6 @@ TOO_LONG = {"kafka": "x" * 1_500_000, "firehose": "x" * 1_500_000, "cloudwatch":
 """Texts that a destination does not take; those of `cloudwatch` are too long only as JSON."""
 
 
-@needs(why_no_fluentd)
 @pytest.mark.parametrize("output", TOO_LONG)
 def test_a_record_too_long_for_its_destination_is_refused_before_the_ack(
     output: str, connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -386,35 +369,3 @@ def has_all(ledger: Ledger, *servers: Fluentd) -> bool:
     arrived = [each for server in servers for each in server.arrived(ledger.tag)]
     has_end = any("logship_end" in each.record for each in arrived)
     return has_end and set(markers_of(arrived)) >= set(ledger.markers)
-
-
-def check_health(port: int) -> tuple[int, str]:
-    """Run the health check of the image."""
-    return run("sh", FLUENTD / "healthcheck", environ={"LOGSHIP_PORT": str(port)})
-
-
-@needs(why_no_fluentd)
-def test_the_health_check_asks_whether_the_port_listens(tmp_path: Path) -> None:
-    with DeployedFluentd(tmp_path / "server") as server:
-        assert check_health(server.port.number) == (0, "")
-        server.kill()
-        assert check_health(server.port.number) == (1, "")
-
-
-def test_a_port_of_another_container_is_not_healthy() -> None:
-    """It would get the records: the containers of a task share ports, but not processes."""
-    container = ("unshare", "--map-root-user", "--pid", "--fork", "--mount-proc")
-    if run(*container, "true")[0] != 0:
-        pytest.skip("this machine lets a test make no process namespace")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        environ = {"LOGSHIP_PORT": str(server.getsockname()[1])}
-        assert run(*container, "sh", FLUENTD / "healthcheck", environ=environ) == (1, "")
-
-
-def test_a_port_whose_queue_is_full_is_healthy() -> None:
-    """Fluentd accepts no connections while its buffer is full, and ECS would end both."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
-        address = server.getsockname()
-        with socket.create_connection(address), pytest.raises(TimeoutError):
-            socket.create_connection(address, timeout=0.1)
-        assert check_health(address[1]) == (0, "")

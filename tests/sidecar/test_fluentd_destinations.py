@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,10 +19,7 @@ from tests.sidecar.destinations import (
     FIELDS,
     KINDS,
     Destination,
-    judge,
-    kept_by,
-    log_at_length,
-    restart,
+    lose_nothing_at_length,
     why_no_stand_in,
 )
 from tests.support.servers import json_objects, why_no_fluentd
@@ -53,7 +49,6 @@ FINAL = {
 """Fields that a destination refuses for good."""
 
 
-@pytest.mark.any_python
 @pytest.mark.parametrize("kind", FINAL)
 def test_what_is_refused_for_good_is_put_aside_as_lines_of_json(
     ledger: Ledger, kind: str, connect: Connect, tmp_path: Path, certificates: Certificates
@@ -74,7 +69,6 @@ def test_what_is_refused_for_good_is_put_aside_as_lines_of_json(
         assert set(markers_of(destination.arrived(ledger.tag))) == set(ledger.markers[10:])
 
 
-@pytest.mark.any_python
 def test_a_records_own_fields_are_sent_to_datadog(
     connect: Connect, tmp_path: Path, certificates: Certificates
 ) -> None:
@@ -92,7 +86,6 @@ def test_a_records_own_fields_are_sent_to_datadog(
     assert isinstance(sent["timestamp"], int)
 
 
-@pytest.mark.any_python
 def test_a_number_that_is_no_int64_is_a_text_for_otlp(
     connect: Connect, tmp_path: Path, certificates: Certificates
 ) -> None:
@@ -113,7 +106,6 @@ def test_a_number_that_is_no_int64_is_a_text_for_otlp(
     assert [each["amount"] for each in stored] == [*amounts[:2], *map(str, amounts[2:])]
 
 
-@pytest.mark.any_python
 def test_an_error_of_a_proxy_before_the_destination_is_no_refusal(tmp_path: Path) -> None:
     """Proxies have more of them than the four that are common, 520 and 507 for example."""
     statuses = [520, 507, 200]
@@ -163,17 +155,8 @@ def test_nothing_is_lost_at_length(
     destination: Destination, connect: Connect, tmp_path: Path, record_property: RecordProperty
 ) -> None:
     """100,000 records, 3,000 a second: three deaths, throttling throughout, a SIGTERM between."""
-    ledger, started = Ledger(), time.monotonic()
-    with DeployedFluentd(
-        tmp_path / "sidecar", environ=destination.environ_for_fluentd()
-    ) as sidecar:
+    ledger, environ = Ledger(), destination.environ_for_fluentd()
+    with DeployedFluentd(tmp_path / "sidecar", environ=environ) as sidecar:
         client = connect(sidecar.endpoint)
         ledger.emit(client, 1000, **FIELDS)
-        away = destination.go_away
-        log_at_length(client, ledger, away, lambda: restart(sidecar), away, away)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
-        wait_until(lambda: not kept_by(sidecar), "all is delivered", 400)
-        duplicates = judge(ledger, destination)
-    record_property("records", len(ledger.markers))
-    record_property("duplicates", duplicates)
-    record_property("seconds", round(time.monotonic() - started))
+        lose_nothing_at_length(client, ledger, sidecar, destination, record_property)

@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import functools
-import itertools
-import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterable
 
 from tests.simulation.campaign import SEEDS_FOR_EVERY_FAULT, Tally, replay, run_campaign
-from tests.simulation.catching import note_telling_seeds, seed_that_shows, telling_seeds
-from tests.simulation.disk import has_disk
-from tests.simulation.disk_mutations import DISK_MUTATIONS
-from tests.simulation.mutations import MUTATIONS
-from tests.simulation.rare_mutations import RARE_MUTATIONS
-from tests.simulation.recovery_mutations import RECOVERY_MUTATIONS
-
-_MISTAKES = {
-    mutation.__name__: mutation
-    for mutation in (*MUTATIONS, *DISK_MUTATIONS, *RECOVERY_MUTATIONS, *RARE_MUTATIONS)
-}
 
 
 def main() -> int:
@@ -32,64 +17,27 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seed", type=int, help="replay this one and tell it")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument(
-        "--find-telling-seeds", action="store_true", help="look for a seed for each mistake"
-    )
     arguments = parser.parse_args()
-    if arguments.find_telling_seeds:
-        return _find_telling_seeds(arguments.seeds, arguments.workers)
     if arguments.seed is not None:
         _, lines = replay(arguments.seed)
-        _say("\n".join(lines))
+        print("\n".join(lines), flush=True)
         return int(lines[-1] != "it is well")
     started = time.monotonic()
     tally = run_campaign(arguments.first, arguments.seeds, arguments.workers)
-    _say("\n".join(tally.lines()))
-    _say(f"{time.monotonic() - started:.1f} s")
+    print("\n".join(tally.lines()), flush=True)
+    print(f"{time.monotonic() - started:.1f} s", flush=True)
     return _verdict(tally)
-
-
-def _find_telling_seeds(seeds: int, workers: int) -> int:
-    """Note a seed for each mistake; return how many mistakes no seed shows."""
-    names = list(_MISTAKES)
-    found = {name: seed for name, seed in telling_seeds().items() if name in names}
-    unseen = 0
-    with multiprocessing.Pool(workers) as pool:
-        for name, seed in pool.imap_unordered(functools.partial(_search, seeds), names):
-            _say(f"{name} {seed}")
-            if seed is None:
-                unseen += 1
-                found.pop(name, None)
-            else:
-                found[name] = seed
-            note_telling_seeds(found)
-    return unseen
-
-
-def _search(seeds: int, name: str) -> tuple[str, int | None]:
-    """Look for a seed that shows a mistake; those with a spool first where it may need one."""
-    candidates: Iterable[int] = range(1, seeds + 1)
-    mutation = _MISTAKES[name]
-    if mutation not in MUTATIONS:
-        others = itertools.filterfalse(has_disk, candidates)
-        candidates = itertools.chain(filter(has_disk, candidates), others)
-    return name, seed_that_shows(mutation, candidates)
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def _verdict(tally: Tally) -> int:
     missing = tally.never_fired() if tally.seeds >= SEEDS_FOR_EVERY_FAULT else []
     if missing:
-        _say(f"never happened: {', '.join(missing)}; the campaign shows nothing about these")
+        print(f"never happened: {', '.join(missing)}; the campaign shows nothing about these")
     for seed, what in sorted(tally.failures.items()):
-        _say(f"seed {seed}: {what}")
+        print(f"seed {seed}: {what}")
     if tally.failures:
-        _say("\n".join(replay(min(tally.failures))[1]))
-        _say(f"{len(tally.failures)} seeds failed; replay one with: make sim SEED=<seed>")
+        print("\n".join(replay(min(tally.failures))[1]))
+        print(f"{len(tally.failures)} seeds failed; replay one with: make sim SEED=<seed>")
     return int(bool(missing or tally.failures))
 
 

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import multiprocessing
 import signal
-import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,9 +18,6 @@ from tests.simulation.history import History
 
 SEEDS_FOR_EVERY_FAULT = 2000
 """A campaign of so many seeds must have seen every fault."""
-
-KINDS = {"chunks": "chunks on the wire", "bytes": "bytes on the wire", "disk": "chunks on a disk"}
-"""Kinds of history, which differ in what an event costs."""
 
 HANG_CPU_SECONDS = 60.0
 """A history that takes so long of the processor, a thousand times the usual, never ends."""
@@ -36,8 +32,6 @@ class Tally:
     """What a campaign has seen.
 
     Attributes:
-        events: By whether bytes or whole chunks went over the wire, or chunks lay on a disk.
-        seconds: Processor time, likewise.
         events_least: In the shortest history.
         innocents: Records that were quarantined and were no poison.
         unproven: Poison that was left at the end.
@@ -45,8 +39,7 @@ class Tally:
     """
 
     seeds: int = 0
-    events: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
+    events: int = 0
     events_least: int = 1 << 30
     innocents: int = 0
     unproven: int = 0
@@ -56,9 +49,7 @@ class Tally:
     def add(self, other: Tally) -> None:
         """Add what another part of the campaign has seen."""
         self.seeds += other.seeds
-        self.events.update(other.events)
-        for kind, seconds in other.seconds.items():
-            self.seconds[kind] += seconds
+        self.events += other.events
         self.events_least = min(self.events_least, other.events_least)
         self.innocents += other.innocents
         self.unproven += other.unproven
@@ -74,11 +65,8 @@ class Tally:
         lines = [f"{'fault':<16} {'times':>9}  what it is"]
         for name, what in (FAULTS | DISK_FAULTS | RECOVERY_FAULTS).items():
             lines.append(f"{name:<16} {self.fired[name]:>9}  {what}")
-        for kind, title in KINDS.items():
-            rate = self.events[kind] / max(self.seconds[kind], 1e-9)
-            lines.append(f"{title}: {self.events[kind]} events, {rate:,.0f} a second")
         lines.append(
-            f"{self.seeds} seeds, {sum(self.events.values())} events, "
+            f"{self.seeds} seeds, {self.events} events, "
             f"at least {self.events_least} in a history; "
             f"{self.innocents} records quarantined that were no poison, "
             f"{self.unproven} poison ones left unproven at the end"
@@ -86,7 +74,7 @@ class Tally:
         return lines
 
 
-def run_seed(seed: int, tally: Tally) -> History:
+def run_seed(seed: int, tally: Tally) -> None:
     """Let one history happen and add it to the tally."""
     history = History(seed)
     try:
@@ -94,14 +82,12 @@ def run_seed(seed: int, tally: Tally) -> History:
             history.run()
     except Exception as error:  # noqa: BLE001 - whatever escapes is a finding
         tally.failures[seed] = f"{type(error).__name__}: {error}"
-    kind = _kind_of(history)
-    tally.events[kind] += history.clock.events
+    tally.events += history.clock.events
     tally.events_least = min(tally.events_least, history.clock.events)
     tally.seeds += 1
     tally.innocents += history.judge.innocents
     tally.unproven += history.judge.unproven
     tally.fired.update(history.fired)
-    return history
 
 
 @contextlib.contextmanager
@@ -124,25 +110,11 @@ def run_seeds(seeds: Iterable[int]) -> Tally:
     """Let these histories happen; a failing one ends none of the others."""
     tally = Tally()
     with _rare_collections():
-        _run_each(seeds, tally)
+        for seed in seeds:
+            run_seed(seed, tally)
+            if seed % _HISTORIES_A_COLLECTION == 0:
+                gc.collect()
     return tally
-
-
-def _run_each(seeds: Iterable[int], tally: Tally) -> None:
-    before = time.process_time()
-    for seed in seeds:
-        history = run_seed(seed, tally)
-        if seed % _HISTORIES_A_COLLECTION == 0:
-            gc.collect()
-        now = time.process_time()
-        tally.seconds[_kind_of(history)] += now - before
-        before = now
-
-
-def _kind_of(history: History) -> str:
-    if history.disk is not None:
-        return "disk"
-    return "bytes" if history.options.framed else "chunks"
 
 
 @contextlib.contextmanager

@@ -45,10 +45,9 @@ from tests.simulation.estate import (
     Estate,
     Stamp,
 )
-from tests.simulation.judge import Violation
 from tests.simulation.options import Options, between
 from tests.simulation.recovery_faults import RecoveryFaults, RecoveryOptions
-from tests.simulation.wire import decode
+from tests.simulation.wire import Violation, decode
 from tests.spool.spools import WatchedFiles, read_segment
 
 if TYPE_CHECKING:

@@ -6,26 +6,31 @@ docstring is what a person sees.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk
+from logship._buffer.chunks import ADOPTED_TAKEN_MAX
+from logship._buffer.departure import Departure
 from logship._buffer.stream import Stream
-from logship._spool.adoption import Adoption
+from logship._spool import files
+from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.chunks import FoundChunk, Payload, read_payload
 from logship._spool.directories import STREAMS
+from logship._spool.files import FileBytes
 from logship._spool.format import (
     OPEN,
     SEALED,
     SLOT_CHECKSUM_AT,
-    ChunkIdentity,
-    pack_chunk_header,
     pack_slot,
     slot_at,
 )
-from logship._spool.mapped import Segment, SpoolChunk, StreamsFile
-from logship._spool.orphan import Orphan, OrphanStream
+from logship._spool.mapped import Segment, SpoolChunk, StreamsFile, UnspooledChunk
+from logship._spool.orphan import Kept, Orphan, OrphanStream
+from logship._spool.orphans import Orphans
 from logship._spool.own_directory import OwnDirectory
 from logship._spool.progress import RecoveryState
 from logship._spool.storage import SpoolStorage
@@ -38,14 +43,14 @@ _mutation, _around = DISK_MUTATIONS.add, DISK_MUTATIONS.around
 # -- writing ---------------------------------------------------------------------------------
 
 
-@_around(SpoolChunk, "write")
+@_around(SpoolChunk, "write", seed=9)
 def commit_before_payload(write: Any, self: SpoolChunk, data: bytes) -> None:
     """The commit word is stored before the entry that it counts."""
     self._words[self._commit_index] = (self.entries + 1) << 32 | self.size + len(data)
     write(self, data)
 
 
-@_around(SpoolChunk, "advance")
+@_around(SpoolChunk, "advance", seed=13)
 def commit_forgotten(advance: Any, self: SpoolChunk, size: int, entries: int) -> None:
     """An entry in five is copied and not committed."""
     before = self._words[self._commit_index]
@@ -54,58 +59,28 @@ def commit_forgotten(advance: Any, self: SpoolChunk, size: int, entries: int) ->
         self._words[self._commit_index] = before
 
 
-@_around(SpoolChunk, "__init__")
-def link_before_header(init: Any, self: SpoolChunk, *arguments: Any) -> None:
-    """A chunk is linked before its header is there."""
-    init(self, *arguments)
-    self.link()
-    self.segment.live.discard(self)
-    self.segment.tail = self.before
-
-
-@_mutation
-def generation_not_renewed(patch: pytest.MonkeyPatch) -> None:
+@_around(Segment, "begin_anew", seed=226)
+def generation_not_renewed(begin: Any, self: Segment) -> None:
     """A segment that is used again keeps its generation, and with it its old chunks."""
-
-    def begin(self: Segment, generation: int) -> None:
-        del generation
-        self.generation = self.generation or 1
-        self.words[3] = self.generation
+    if self.generation:
         self.tail = None
-
-    patch.setattr(Segment, "begin_anew", begin)
-
-
-@_around(SpoolChunk, "mark_acked")
-def segment_freed_too_soon(mark: Any, self: SpoolChunk) -> None:
-    """A segment is used again when one of its chunks is acked."""
-    mark(self)
-    self.segment.live.clear()
+    else:
+        begin(self)
 
 
-@_mutation
-def header_without_its_life(patch: pytest.MonkeyPatch) -> None:
-    """A chunk's header has the checksum of another process's."""
-
-    def packed(identity: ChunkIdentity, generation: int, owner: bytes) -> bytes:
-        return pack_chunk_header(identity, generation, bytes(len(owner)))
-
-    patch.setattr("logship._spool.format.pack_chunk_header", packed)
-
-
-@_mutation
+@_mutation(seed=13)
 def unspooled_not_counted(patch: pytest.MonkeyPatch) -> None:
     """Records that are held in memory for want of a disk are not counted."""
     patch.setattr(SpoolStorage, "unspooled", property(lambda _self: 0))
 
 
-@_around(SpoolStorage, "_memory_left")
+@_around(SpoolStorage, "_memory_left", seed=13)
 def memory_bound_not_kept(left: Any, self: SpoolStorage) -> Any:
     """While the disk fails, memory takes twice what it may."""
     return left(self) + self._memory_bytes_max
 
 
-@_around(OwnDirectory, "allocate")
+@_around(OwnDirectory, "allocate", seed=866)
 def file_bound_not_kept(allocate: Any, self: OwnDirectory, *arguments: Any) -> Any:
     """Files may be twice as large as was said."""
     most = self._bytes_max
@@ -119,19 +94,19 @@ def file_bound_not_kept(allocate: Any, self: OwnDirectory, *arguments: Any) -> A
 # -- recovery --------------------------------------------------------------------------------
 
 
-@_mutation
+@_mutation(seed=92)
 def damaged_chunk_skipped_in_silence(patch: pytest.MonkeyPatch) -> None:
     """A chunk that cannot be read is passed over without a word to anybody."""
     patch.setattr(Orphan, "blame", lambda _self, _name, _offset, _reason: None)
 
 
-@_mutation
+@_mutation(seed=154)
 def damaged_chunk_not_declared(patch: pytest.MonkeyPatch) -> None:
     """What was lost with a damaged chunk is named, and its stream says nothing of it."""
     patch.setattr(OrphanStream, "note_lost", lambda _self, _gap: None)
 
 
-@_mutation
+@_mutation(seed=862)
 def damaged_chunk_shipped(patch: pytest.MonkeyPatch) -> None:
     """The checksum of a chunk is not looked at."""
 
@@ -142,7 +117,7 @@ def damaged_chunk_shipped(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("logship._spool.adoption.read_payload", read)
 
 
-@_mutation
+@_mutation(seed=13)
 def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     """A dead process's files go when they were sent, not when they were acked."""
 
@@ -153,58 +128,29 @@ def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Adoption, "_wait_for_acks", wait)
 
 
-@_around(Adoption, "_adopt")
-def recovery_stops_at_the_first_damage(
-    adopt: Any, self: Adoption, located: object
-) -> Iterator[object]:
-    """One damaged chunk costs all that follow it in its life."""
-    for found in adopt(self, located):
-        if found is RecoveryState.WORKING:
-            self.orphan.chunks.clear()
-        yield found
-
-
-@_around(Adoption, "_last_words")
+@_around(Adoption, "_last_words", seed=9)
 def end_record_with_a_number_in_use(words: Any, self: Adoption, dead: object) -> object:
     """The end record of a dead stream has the number of its last record."""
     dead.next_number = max(1, dead.next_number - 1)  # type: ignore[attr-defined]
     return words(self, dead)
 
 
-@_mutation
+@_mutation(seed=9)
 def dead_stream_not_ended(patch: pytest.MonkeyPatch) -> None:
     """A stream whose process died gets no end record."""
     patch.setattr(Adoption, "_last_words", lambda _self, _dead: None)
 
 
-@_mutation
+@_mutation(seed=13)
 def living_process_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
     """A lock is not looked at."""
     patch.setattr("logship._spool.directories.fcntl.flock", lambda _descriptor, _operation: None)
 
 
-@_around(StreamsFile, "note_settled")
-def newest_chunk_expected_for_ever(
-    note: Any, self: StreamsFile, stream: Stream, first: int, next_number: int
-) -> None:
-    """That a stream's newest chunk is settled is not noted: it is missed when it is forgotten."""
-    newest = self._opened(stream)
-    note(self, stream, first, next_number)
-    self.note_opened(stream, newest)
-
-
-@_around(OrphanStream, "note_acked")
-def newest_chunk_expected_after_recovery(note: Any, self: OrphanStream, payload: Payload) -> None:
-    """A recoverer does not note that it was acked: where it dies, the next one misses it."""
-    opened = self.opened
-    note(self, payload)
-    self.opened = opened
-
-
 # -- those that were found -------------------------------------------------------------------
 
 
-@_mutation
+@_mutation(seed=117)
 def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
     """A stream's slot gets its checksum byte by byte: killed there, it looks damaged."""
 
@@ -224,7 +170,7 @@ def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StreamsFile, "add", add)
 
 
-@_mutation
+@_mutation(seed=116)
 def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
     """A client that was closed while its disk failed makes itself a new directory."""
     close: Callable[[SpoolStorage], None] = SpoolStorage.close
@@ -236,7 +182,7 @@ def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SpoolStorage, "close", closed)
 
 
-@_around(Adoption, "_last_words")
+@_around(Adoption, "_last_words", seed=182)
 def gap_behind_an_end_record(words: Any, self: Adoption, dead: object) -> object:
     """A stream that ended by itself gets gap records behind its end."""
     dead.ended = False  # type: ignore[attr-defined]
@@ -246,14 +192,120 @@ def gap_behind_an_end_record(words: Any, self: Adoption, dead: object) -> object
 # -- of the file with the slots --------------------------------------------------------------
 
 
-@_around(Orphan, "blame")
+@_around(Orphan, "blame", seed=126)
 def slots_damaged_in_silence(blame: Any, self: Orphan, name: str, offset: int, reason: str) -> None:
     """Damage to the file with the slots is not named: the chunks have everything."""
     if name != STREAMS:
         blame(self, name, offset, reason)
 
 
-@_mutation
+@_mutation(seed=126)
 def key_not_learnt_from_chunks(patch: pytest.MonkeyPatch) -> None:
     """If the header of the slots is damaged, the stamp key of an end is unknown: none is told."""
     patch.setattr(Adoption, "_learn_stamp", lambda *_: None)
+
+
+# -- where reads, stores and servers fail -------------------------------------------------------
+
+
+@_mutation(seed=231)
+def failed_read_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
+    """A segment that cannot be read is one without chunks."""
+
+    def read(self: FileBytes, start: int, stop: int) -> bytes:
+        try:
+            return files.pread_all(self._descriptor, stop - start, start).ljust(stop - start, b"\0")
+        except OSError:
+            return bytes(stop - start)
+
+    patch.setattr(FileBytes, "_read", read)
+
+
+# -- those that were found -------------------------------------------------------------------
+
+
+@_around(Orphan, "keep", seed=305)
+def marked_though_not_quarantined(keep: Any, self: Orphan, name: str, data: bytes) -> Kept:
+    """A damaged chunk that could not be copied is marked as if it were: the next one deletes it."""
+    found = keep(self, name, data)
+    return Kept.NOWHERE if found is Kept.ON_THE_SPOOL else found
+
+
+@_mutation(seed=13)
+def one_unread_chunk_stops_its_life(patch: pytest.MonkeyPatch) -> None:
+    """Whatever cannot be read ends the recovery of its life, and of all behind it in there."""
+
+    def leave(_self: Orphan, _name: str, _offset: int, error: OSError, _what: str = "") -> None:
+        raise error
+
+    patch.setattr(Orphan, "leave_unread", leave)
+
+
+@_mutation(seed=812)
+def one_poison_stops_all_lives(patch: pytest.MonkeyPatch) -> None:
+    """A life whose last record no server takes is waited for, and no other one is begun."""
+    patch.setattr("logship._spool.orphans._ADOPTIONS_MAX", 1)
+
+
+@_mutation(seed=2967)
+def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
+    """Two records that no server takes are all that may be on the way: nothing passes them."""
+
+    def next_adopted(self: Departure) -> Chunk | None:
+        chunks = self._chunks.adopted.values()
+        taken = sum(each.state is ChunkState.TAKEN for each in chunks)
+        if self._section.closing or taken >= ADOPTED_TAKEN_MAX:
+            return None
+        return next((each for each in chunks if each.state is ChunkState.SEALED), None)
+
+    patch.setattr(Departure, "_next_adopted", next_adopted)
+
+
+@_around(Orphans, "_oldest_in", seed=9)
+def unread_directory_taken_as_empty(oldest: Any, self: Orphans, parent: int) -> Any:
+    """A spool that cannot be listed counts as empty, without a message."""
+    try:
+        return oldest(self, parent)
+    except OSError:
+        return None
+
+
+@_mutation(seed=882)
+def named_after_it_is_marked(patch: pytest.MonkeyPatch) -> None:
+    """What is damaged is named when nothing is left to do for now: it may be marked, or gone."""
+    step = Orphans.step
+    held: dict[Orphans, list[str]] = defaultdict(list)
+
+    def stepped(self: Orphans) -> AdoptedChunk | RecoveryState:
+        found = step(self)
+        held[self] += self.news
+        self.news.clear()
+        if found in (RecoveryState.AWAITING_ACKS, RecoveryState.AWAITING_ORPHANS):
+            self.news.extend(held.pop(self))
+        return found
+
+    patch.setattr(Orphans, "step", stepped)
+
+
+# -- that show in one history of thousands ------------------------------------------------------
+
+
+@_around(Adoption, "end", seed=5965)
+def shipped_end_not_noted(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
+    """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
+    if chunk.located is not None:
+        chunk.payload = chunk.payload._replace(end=None)
+    end(self, chunk)
+
+
+@_mutation(seed=3606)
+def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
+    """Records are taken in memory, and their numbers are not noted on the spool."""
+    patch.setattr(UnspooledChunk, "advance", MemoryChunk.advance)
+
+
+@_around(OrphanStream, "__post_init__", seed=1608)
+def acked_chunks_show_nothing(init: Any, self: OrphanStream) -> None:
+    """A stream without a slot is forgotten with the segments of its acked chunks."""
+    init(self)
+    self.shown_by_chunks = False

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.simulation.judge import Life, Violation
-from tests.simulation.wire import NO_SERIAL, Frame
+from tests.simulation.judge import Life
+from tests.simulation.wire import NO_SERIAL, Frame, Violation
 
 Stamp = tuple[str, int]
 

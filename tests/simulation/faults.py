@@ -1,7 +1,7 @@
 """What can go wrong, by name: each fault has a line here, and is counted when it happens.
 
 Each fault has a stream of chance of its own. So one more name in `FAULTS` changes only those
-histories that draw it, and the telling seeds among them.
+histories that draw it, and the seeds of mutations among them.
 """
 
 from __future__ import annotations

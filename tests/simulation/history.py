@@ -15,11 +15,12 @@ from tests.simulation.client import SimulatedClient
 from tests.simulation.clock import VirtualClock
 from tests.simulation.disk import Killed, SimulatedDisk, draw_disk, without_poison
 from tests.simulation.estate import Stamp
-from tests.simulation.judge import Judge, Violation
+from tests.simulation.judge import Judge
 from tests.simulation.network import Link
 from tests.simulation.options import Options, draw_options
 from tests.simulation.recovery_faults import draw_recovery
 from tests.simulation.server import SimulatedServer
+from tests.simulation.wire import Violation
 from tests.support.packing import pack_record
 
 EVENTS_MAX = 200_000

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from logship._buffer.losses import LOST_MAX
 from logship._reasons import MIXED, WITHHELD
 from tests.simulation.options import Options
-from tests.simulation.wire import NO_SERIAL, Frame
+from tests.simulation.wire import NO_SERIAL, Frame, Violation
 
 if TYPE_CHECKING:
     from tests.simulation.estate import Estate
@@ -37,10 +37,6 @@ _RETURN_SECONDS = 60.0
 _NO_ANSWER_SECONDS = 1.0
 _NO_ANSWER_FAILURES = 32
 _CONTROL_BYTES_MAX = 200
-
-
-class Violation(AssertionError):  # noqa: N818 - it says what was done, as a verdict does
-    """The client broke its promise."""
 
 
 @dataclass(slots=True)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import msgpack
 
 from logship._receiver.session import Close, Write
-from tests.simulation.judge import Violation
 from tests.simulation.network import EMPTY, GARBAGE, Item, Link
-from tests.simulation.wire import Frame
+from tests.simulation.wire import Frame, Violation
 
 if TYPE_CHECKING:
     from tests.simulation.history import History

@@ -81,7 +81,8 @@ class WatchedLastResort:
 
     def warn_of_bug(self, where: str, error: BaseException) -> None:
         """Fail: recovery has none."""
-        raise AssertionError(where) from error
+        del where
+        raise error
 
     def warn(self, kind: str, text: str, interval_seconds: float) -> None:
         """Do as `LastResort.warn` does."""

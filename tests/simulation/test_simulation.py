@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from random import Random
 
 import pytest
 
@@ -15,7 +14,6 @@ from tests.simulation.campaign import replay, run_seeds
 from tests.simulation.disk import has_disk
 from tests.simulation.faults import DISK_FAULTS, FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
-from tests.simulation.options import draw_options
 from tests.support.commands import ran
 
 SHARES = 4
@@ -72,16 +70,3 @@ def test_a_seed_replays_exactly(seed: str) -> None:
         stories.add(ran(*command, env=environment, timeout=600).stdout)
     assert len(stories) == 1
     assert "it is well" in stories.pop()
-
-
-def test_one_more_fault_changes_only_the_histories_that_draw_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seeds = range(1, 201)
-    before = {seed: draw_options(seed, Random(seed)) for seed in seeds}
-    monkeypatch.setitem(FAULTS, "eclipse", "the sun is gone for a while")
-    after = {seed: draw_options(seed, Random(seed)) for seed in seeds}
-    changed = {seed for seed in seeds if after[seed] != before[seed]}
-    assert changed
-    assert changed == {seed for seed in seeds if "eclipse" in after[seed].rates}
-    assert len(changed) < len(seeds) / 2

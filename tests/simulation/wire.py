@@ -16,6 +16,10 @@ _FIELDS_OF_AN_ORDINARY_RECORD = 3
 """Serial, text and stamp; poison has one more."""
 
 
+class Violation(AssertionError):  # noqa: N818 - it says what was done, as a verdict does
+    """The client broke its promise."""
+
+
 @dataclass(slots=True, eq=False)
 class Frame:
     """A chunk as it was sent first.
@@ -56,7 +60,7 @@ def decode(chunk_id: str, tag: str, payload: bytes, stamp_key: str) -> Frame:
     """Return the frame that holds these entries."""
     unpacker = msgpack.Unpacker(ext_hook=_ignore)
     unpacker.feed(payload)
-    records = [record for _, record in unpacker]
+    records = [_record_in(entry, chunk_id) for entry in unpacker]
     stamps = [record[stamp_key] for record in records]
     stream = stamps[0][:12] if stamps else ""
     serials = [record.get("serial", NO_SERIAL) for record in records]
@@ -84,8 +88,15 @@ def serial_of(body: bytes) -> int:
 
 def _number(stamp: str, stream: str) -> int:
     if len(stamp) != 23 or not stamp.startswith(stream) or stamp[12] != ":":
-        raise AssertionError(f"a stamp of stream {stream} is {stamp!r}")
+        raise Violation(f"a stamp of stream {stream} is {stamp!r}")
     return int(stamp[13:])
+
+
+def _record_in(entry: Any, chunk_id: str) -> dict[str, Any]:
+    if not isinstance(entry, list):
+        raise Violation(f"chunk {chunk_id} has {entry!r} in the place of an entry")
+    _, record = entry
+    return record  # type: ignore[no-any-return]
 
 
 def _note_special(frame: Frame, record: dict[str, Any]) -> None:

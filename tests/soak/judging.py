@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from tests.spool.programs import LOGSHIP
+from tests.support.commands import LOGSHIP, ran
 
 SPILLED = '{"logship":"spilled"'
 
@@ -97,8 +95,7 @@ def audit(outputs: Sequence[Path], stderrs: Sequence[Path]) -> tuple[int, str]:
     """Return the exit code and the first lines of `logship audit`."""
     with_reports = [each for each in stderrs if '{"logship": "drain report"' in each.read_text()]
     expected = [word for each in with_reports for word in ("--expect", str(each))]
-    command: list[Any] = [*LOGSHIP, "audit", *outputs, *expected]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = ran(*LOGSHIP, "audit", *outputs, *expected, code=None, timeout=600)
     return done.returncode, (done.stdout + done.stderr)[:2000]
 
 

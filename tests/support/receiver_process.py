@@ -68,14 +68,10 @@ class ReceiverProcess:
         self.process.kill()
         self.process.wait()
 
-    def terminate(self, seconds: float = 20.0) -> int:
-        """End it with SIGTERM; return its exit code when it has ended.
-
-        Raises:
-            subprocess.TimeoutExpired: it has not ended within `seconds`.
-        """
+    def terminate(self) -> int:
+        """End it with SIGTERM; return its exit code when it has ended."""
         self.process.terminate()
-        return self.process.wait(seconds)
+        return self.process.wait(20.0)
 
     def restart(self) -> None:
         """Start it again where it listened before; it must have ended."""

@@ -71,10 +71,14 @@ class Stderr:
         os.close(self.descriptor)
 
 
-def _given(sidecar: Way, stderr: Stderr | LastResort, settings: dict[str, Any]) -> dict[str, Any]:
+def _given(
+    sidecar: Way, stderr: Stderr | LastResort | None, settings: dict[str, Any]
+) -> dict[str, Any]:
     """Return what a client of this sidecar is made with."""
-    last_resort = stderr if isinstance(stderr, LastResort) else stderr.last_resort()
-    given: dict[str, Any] = {"parts": {"last_resort": last_resort}}
+    given: dict[str, Any] = {}
+    if stderr is not None:
+        last_resort = stderr if isinstance(stderr, LastResort) else stderr.last_resort()
+        given = {"parts": {"last_resort": last_resort}}
     if isinstance(sidecar, SocketSidecar | str):
         endpoint = sidecar if isinstance(sidecar, str) else sidecar.endpoint
         return {**given, "settings": quick_settings(endpoints=endpoint, **settings)}
@@ -82,13 +86,13 @@ def _given(sidecar: Way, stderr: Stderr | LastResort, settings: dict[str, Any]) 
     return {**given, "settings": quick_settings(**settings), "transport": transport}
 
 
-def a_client(sidecar: Way, stderr: Stderr | LastResort, **settings: Any) -> Client:
-    """Return an asyncio client of a sidecar."""
+def a_client(sidecar: Way, stderr: Stderr | LastResort | None = None, **settings: Any) -> Client:
+    """Return an asyncio client of a sidecar; without a last resort of its own, pytest has it."""
     return Client(**_given(sidecar, stderr, settings))
 
 
 def a_background_client(
-    sidecar: Way, stderr: Stderr | LastResort, **settings: Any
+    sidecar: Way, stderr: Stderr | LastResort | None = None, **settings: Any
 ) -> BackgroundClient:
     """Return a client on its own thread of a sidecar."""
     return BackgroundClient(**_given(sidecar, stderr, settings))

@@ -183,7 +183,7 @@ def test_a_client_goes_on_where_it_logs_after_its_loop_was_closed(
 
     async def log() -> None:
         client.emit({"message": "second"})
-        await until(lambda: len(messages(sidecar)) == 3, "the records are delivered", 5.0)
+        await until(lambda: len(messages(sidecar)) == 3, "the records are delivered")
 
     loop.run_until_complete(log())
     assert loop.run_until_complete(client.close(20)).all_acked
@@ -212,7 +212,7 @@ async def test_a_call_goes_on_that_waits_when_the_loop_that_ships_ends(
 
     async def ship() -> None:
         client.start()
-        await until(is_over.is_set, "the program of this loop is over", 20.0)
+        await until(is_over.is_set, "the program of this loop is over")
 
     program = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(ship())))
     await until(lambda: sidecar.held_acks, "the other loop ships")
@@ -275,7 +275,7 @@ def test_a_close_whose_loop_was_closed_is_finished_by_the_next(
     client.emit({"message": "hello"})
     loop = asyncio.new_event_loop()
     with pytest.raises(TimeoutError):
-        loop.run_until_complete(asyncio.wait_for(client.close(0.2), 0.1))
+        loop.run_until_complete(asyncio.wait_for(client.close(0.5), 0.05))
     loop.close()
     wait_until(lambda: not client.shipper.closing.seconds_left(), "the close is late")
     sidecar.acks = True
@@ -328,7 +328,7 @@ async def test_a_close_in_another_loop_ends_the_connection_where_it_is(
     client.emit({"message": "hello"})
     assert (await client.flush(20)).all_acked
     assert (await asyncio.to_thread(lambda: asyncio.run(client.close(20)))).all_acked
-    await until(lambda: threads, "the connection is ended", 5.0)
+    await until(lambda: threads, "the connection is ended")
     assert threads == [threading.current_thread()]
 
 
@@ -420,7 +420,7 @@ def test_shipping_goes_on_after_an_exception_anywhere_in_a_decision(
         loop.run_forever()
         report = loop.run_until_complete(client.close(20))
         assert report.all_acked
-        assert report.seconds < 1.0
+        assert report.seconds < 5.0, "no ack timeout was waited for"
         assert set(messages(sidecar)) >= {"one", "three"}
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()

@@ -200,6 +200,7 @@ def own_imports_of(module: str) -> set[str]:
     return {own_module(name) for name in names} - {module}
 
 
+@functools.cache
 def own_module(name: str) -> str:
     """Return the module that an imported name is, or is in."""
     target = name.removeprefix("logship").removeprefix(".")
@@ -370,14 +371,12 @@ def test_a_start_and_the_first_record_import_nothing_that_few_need() -> None:
     assert not (loaded - base) & NOT_AT_START
 
 
-def test_the_exit_imports_nothing() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        unused = server.getsockname()[1]
+def test_the_exit_imports_nothing(port: int) -> None:
     program = (
         "import atexit, logging, sys; known = set()\n"
         "atexit.register(lambda: print(*({*sys.modules} - known)))  # behind our own exit hook\n"
         "import logship\n"
-        f"logship.install(endpoints='tcp://127.0.0.1:{unused}', exit_stall_seconds=0.5)\n"
+        f"logship.install(endpoints='tcp://127.0.0.1:{port}', exit_stall_seconds=0.5)\n"
         "known = {*sys.modules}\n"
         "logging.getLogger().info('the last words')"
     )

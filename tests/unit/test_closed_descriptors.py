@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from logship._stderr.last_resort import LastResort
 from tests.spool.spools import offer, spooled
 from tests.spool.test_orphans import recover
 from tests.spool.test_storage import Clock
+from tests.support.commands import ran_python
 from tests.support.receiver_process import ReceiverProcess
 
 CONTENT = b"the application's own" * 1000
@@ -141,14 +140,9 @@ asyncio.run(main())
 def test_a_program_that_has_closed_its_lock_does_not_take_itself_for_dead(tmp_path: Path) -> None:
     """It would ship its chunks twice, and know of only one of both acks."""
     with ReceiverProcess.start(tmp_path / "out") as receiver:
-        ended = subprocess.run(
-            [sys.executable, "-c", CLOSES_ALL, receiver.endpoint, tmp_path / "spool"],
-            capture_output=True,
-            timeout=60,
-            check=True,
-        )
+        ended = ran_python(CLOSES_ALL, receiver.endpoint, tmp_path / "spool")
         messages = [each["record"]["message"] for each in receiver.records()]
-    assert (ended.stdout, messages.count("before")) == (b"True\n", 1), ended.stderr
+    assert (ended.stdout, messages.count("before")) == ("True\n", 1), ended.stderr
 
 
 @pytest.fixture

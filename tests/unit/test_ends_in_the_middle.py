@@ -25,6 +25,7 @@ from tests.support.threads import Later
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_background_client, messages
 from tests.unit.interruptions import every_point
+from tests.unit.test_lastresort import Pipe
 
 
 def test_a_close_in_the_middle_of_the_buffer_returns_and_a_later_one_delivers(
@@ -144,21 +145,19 @@ def spilled_and_given_up(client: BackgroundClient) -> bool:
 
 
 def test_a_report_whose_wait_for_stderr_was_interrupted_is_printed(sidecar: Sidecar) -> None:
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    filled = fill(writer)
-    resort = InterruptedWait(descriptor=writer)
+    pipe = Pipe()
+    pipe.fill()
+    resort = InterruptedWait(descriptor=pipe.writing)
     client = a_background_client(sidecar, resort, report=True)
     assert client.emit({"message": "one"})
     with pytest.raises(KeyboardInterrupt):
         client.close()
-    os.read(reader, filled)
+    pipe.read()
     client.write_refused({"message": "late"}, None, None)
-    printed = os.read(reader, 1 << 16)
+    printed = pipe.read()
     client.close()
-    printed += os.read(reader, 1 << 16)
-    os.close(writer)
-    os.close(reader)
+    printed += pipe.read()
+    pipe.close()
     assert b'"drain report"' in printed
     assert b'"late"' in printed
 
@@ -174,16 +173,6 @@ class InterruptedWait(LastResort):
             self._was_interrupted = True
             raise KeyboardInterrupt
         return is_written
-
-
-def fill(descriptor: int) -> int:
-    """Fill a pipe; return how many bytes it took."""
-    size = 0
-    while True:
-        try:
-            size += os.write(descriptor, b"\n" * 4096)
-        except BlockingIOError:
-            return size
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FULL, Outcome.REFUSED])

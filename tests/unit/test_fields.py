@@ -13,16 +13,14 @@ from typing import Any
 import pytest
 
 import logship
-from logship._client.background import BackgroundClient
-from logship._client.client import Client
 from logship._client.identity import identity_fields, task_fields
 from logship._ecs.task import Task, TaskContainer
 from logship._installation.handler import Handler, severity_number
 from logship._protocol.entries import TRUNCATED_KEY
-from logship.testing import MemoryTransport, Sidecar
+from logship.testing import Sidecar
 from tests.support.threads import in_threads
 from tests.support.waiting import wait_until
-from tests.unit.clients import Stderr, a_background_client, quick_settings
+from tests.unit.clients import Stderr, a_background_client, a_client
 
 TIME_NS = 1_700_000_000_123_456_789
 
@@ -30,7 +28,7 @@ TIME_NS = 1_700_000_000_123_456_789
 def shipped(record: Any, *, settings: dict[str, Any], time_ns: int = TIME_NS) -> dict[str, Any]:
     """Return what a record becomes on its way to the sidecar, without its stamp."""
     sidecar = Sidecar()
-    client = BackgroundClient(quick_settings(**settings), transport=MemoryTransport(sidecar))
+    client = a_background_client(sidecar, **settings)
     assert client.emit(record, time_ns=time_ns)
     assert client.close(timeout=10).all_acked
     return fields_of(sidecar)[0]
@@ -66,12 +64,12 @@ def test_so_many_constant_fields_that_no_small_map_holds_them() -> None:
 
 def test_control_records_have_the_constant_fields_and_no_others(sidecar: Sidecar) -> None:
     """So a destination that is filtered by service keeps the proof."""
-    settings = quick_settings(
+    client = a_background_client(
+        sidecar,
         fields={"service": "web", "message": "m", "logship_end": 1},
         redact=lambda record: None if record["message"] == "hidden" else record,
         high_water_seconds=0.05,
     )
-    client = BackgroundClient(settings, transport=MemoryTransport(sidecar))
     with logship.context(request="7f3a"):
         client.emit({"message": "hidden"})
         client.emit({"message": "shown"})
@@ -88,19 +86,14 @@ def test_control_records_have_the_constant_fields_and_no_others(sidecar: Sidecar
 
 
 def test_secrets_in_constant_fields_are_not_in_control_records(sidecar: Sidecar) -> None:
-    client = BackgroundClient(
-        quick_settings(fields={"password": "hunter2"}, redact="default"),
-        transport=MemoryTransport(sidecar),
-    )
+    client = a_background_client(sidecar, fields={"password": "hunter2"}, redact="default")
     client.emit({"message": "m"})
     client.close(timeout=10)
     assert [each["password"] for each in records_of(sidecar)] == ["[redacted]", "[redacted]"]
 
 
 def test_a_records_own_field_wins_and_is_there_once(sidecar: Sidecar) -> None:
-    client = BackgroundClient(
-        quick_settings(fields={"env": "prod", "a": 1}), transport=MemoryTransport(sidecar)
-    )
+    client = a_background_client(sidecar, fields={"env": "prod", "a": 1})
     for number in range(3):
         client.emit({"message": "m", "env": number})
     client.emit({"message": "m"})
@@ -130,7 +123,7 @@ def test_a_record_that_is_cut_keeps_its_constant_fields() -> None:
 
 
 def test_a_context_ends_with_its_block_and_the_inner_one_wins(sidecar: Sidecar) -> None:
-    client = BackgroundClient(quick_settings(fields={"a": 0}), transport=MemoryTransport(sidecar))
+    client = a_background_client(sidecar, fields={"a": 0})
     client.emit({"n": 1})
     with logship.context(a=1, b=1):
         client.emit({"n": 2})
@@ -150,7 +143,7 @@ def test_a_context_ends_with_its_block_and_the_inner_one_wins(sidecar: Sidecar) 
 
 @pytest.mark.parametrize("settings", [{}, {"redact": "default"}, {"rename": {"x": "y"}}], ids=str)
 def test_odd_records_and_odd_contexts_meet(sidecar: Sidecar, settings: dict[str, Any]) -> None:
-    client = BackgroundClient(quick_settings(**settings), transport=MemoryTransport(sidecar))
+    client = a_background_client(sidecar, **settings)
     with logship.context(request=object, logship_end=1):
         for record in ("text", {"a": {1}}, {"message": "m"}):
             client.emit(record)  # type: ignore[arg-type]
@@ -166,7 +159,7 @@ def test_a_field_of_a_context_may_have_any_name() -> None:
 
 
 def test_blocks_of_generators_end_in_any_order(sidecar: Sidecar) -> None:
-    client = BackgroundClient(quick_settings(), transport=MemoryTransport(sidecar))
+    client = a_background_client(sidecar)
 
     def generator() -> Iterator[None]:
         with logship.context(request="inner", own=1):
@@ -200,9 +193,7 @@ def test_a_block_may_end_in_another_context_than_it_began_in() -> None:
 async def test_no_field_of_one_task_is_in_another_ones_record(settings: dict[str, Any]) -> None:
     sidecar = Sidecar()
     dice = random.Random(5)
-    client = Client(
-        quick_settings(buffer_bytes_max=1 << 24, **settings), transport=MemoryTransport(sidecar)
-    )
+    client = a_client(sidecar, buffer_bytes_max=1 << 24, **settings)
 
     async def request(number: int, pauses: int) -> None:
         with logship.context(request=number):
@@ -211,17 +202,15 @@ async def test_no_field_of_one_task_is_in_another_ones_record(settings: dict[str
             client.emit({"number": number})
 
     async with client:
-        await asyncio.gather(*(request(number, dice.randrange(4)) for number in range(10_000)))
+        await asyncio.gather(*(request(number, dice.randrange(4)) for number in range(3_000)))
         client.emit({"number": None})
     found = fields_of(sidecar)
-    assert len(found) == 10_001
+    assert len(found) == 3_001
     assert [each for each in found if each.get("request") != each["number"]] == []
 
 
 def test_no_field_of_one_thread_is_in_another_ones_record(sidecar: Sidecar) -> None:
-    client = BackgroundClient(
-        quick_settings(buffer_bytes_max=1 << 24), transport=MemoryTransport(sidecar)
-    )
+    client = a_background_client(sidecar, buffer_bytes_max=1 << 24)
 
     def work(numbers: range) -> None:
         for number in numbers:
@@ -229,10 +218,10 @@ def test_no_field_of_one_thread_is_in_another_ones_record(sidecar: Sidecar) -> N
                 client.emit({"number": number})
             client.emit({"number": None})
 
-    assert in_threads(8, lambda start: work(range(start, 10_000, 8))) == [None] * 8
+    assert in_threads(8, lambda start: work(range(start, 3_000, 8))) == [None] * 8
     client.close(timeout=20)
     found = fields_of(sidecar)
-    assert Counter(each["number"] for each in found)[None] == 10_000
+    assert Counter(each["number"] for each in found)[None] == 3_000
     assert [each for each in found if each.get("request") != each["number"]] == []
 
 
@@ -271,8 +260,7 @@ def test_no_time_is_too_odd_for_a_field(time_ns: Any, form: str) -> None:
 
 
 def test_a_level_has_a_number_beside_it(sidecar: Sidecar) -> None:
-    settings = quick_settings(message_key="log", severity_key="severity_number")
-    client = BackgroundClient(settings, transport=MemoryTransport(sidecar))
+    client = a_background_client(sidecar, message_key="log", severity_key="severity_number")
     for handler in (Handler(client), Handler(client, message_key="text", severity_key="number")):
         handler.emit(logging.LogRecord("n", logging.ERROR, "", 1, "m", None, None))
     client.close(timeout=10)

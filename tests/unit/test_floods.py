@@ -8,7 +8,6 @@ import logging
 import logging.config
 import os
 import random
-import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from logship._client.background import BackgroundClient
 from logship._installation.floods import TEMPLATES_MAX, FloodControl
 from logship._installation.handler import KEPT_BACK_KEY, Handler
 from logship._installation.levels import LevelsFile
 from logship._reasons import RATE_LIMITED, SAMPLED
-from logship.testing import MemoryTransport, Sidecar
+from logship.testing import Sidecar
+from tests.support.memory import traced_memory
 from tests.support.threads import in_threads
 from tests.unit.accounts import gaps_in
-from tests.unit.clients import quick_settings
+from tests.unit.clients import a_background_client, quick_settings
 
 
 class Shop:
@@ -32,11 +31,12 @@ class Shop:
 
     def __init__(self, **settings: Any) -> None:
         self.sidecar = Sidecar()
-        chosen = quick_settings(buffer_bytes_max=1 << 24, **settings)
-        self.client = BackgroundClient(chosen, transport=MemoryTransport(self.sidecar))
+        self.client = a_background_client(self.sidecar, buffer_bytes_max=1 << 24, **settings)
         self.seconds = 0.0
         floods = FloodControl(
-            chosen, monotonic=lambda: self.seconds, chance=random.Random(1).random
+            self.client.settings,
+            monotonic=lambda: self.seconds,
+            chance=random.Random(1).random,
         )
         self._handler = Handler(self.client, floods=floods)
 
@@ -147,16 +147,12 @@ def test_a_record_made_by_hand_is_shipped_all_the_same(odd: dict[str, Any]) -> N
 
 def test_long_templates_are_not_kept() -> None:
     floods = FloodControl(quick_settings(template_records_max=1))
-    tracemalloc.start()
-    try:
+    with traced_memory() as memory:
         for number in range(100):
             record = logging.makeLogRecord({"msg": f"{number}" + "x" * 100_000})
             assert floods.reason(record) is None
             del record
-        held, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert held < 200_000
+    assert memory.kept_bytes < 200_000
 
 
 def test_everything_is_shipped_or_declared_from_many_threads() -> None:

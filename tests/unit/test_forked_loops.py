@@ -90,7 +90,7 @@ def test_a_child_that_only_emits_ships_on_the_loop_that_runs(
 
     async def serve() -> None:
         client.emit({"message": "in the loop"})
-        await until(lambda: not client.shipper.buffer.records_waiting, "all is acked", 5.0)
+        await until(lambda: not client.shipper.buffer.records_waiting, "all is acked")
 
     def in_child() -> int:
         client.emit({"message": "before the loop"})
@@ -123,7 +123,7 @@ def test_a_child_that_runs_the_parents_loop_sends_nothing_of_the_parents(
     sidecar.acks = True
 
     async def serve() -> FlushReport:
-        await until(lambda: rings, "the timer rings", 5.0)
+        await until(lambda: rings, "the timer rings")
         client.emit({"message": "of the child"})
         return await client.flush(20)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socketserver
-import subprocess
 import threading
 import unicodedata
 from collections.abc import Iterator
@@ -109,17 +108,13 @@ def test_what_a_sidecar_without_the_key_says_cannot_forge_a_line(
 
 @pytest.mark.parametrize("refusing", [NASTY], indirect=True)
 def test_neither_does_it_in_what_doctor_prints(refusing: str) -> None:
-    ended = subprocess.run(
-        [*LOGSHIP, "doctor", "--burst", "0"],
-        env={"LOGSHIP_ENDPOINTS": refusing, "LOGSHIP_SHARED_KEY": "key"},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    lines = ended.stdout.decode().split("\n")
-    assert "the sidecar refused" in ended.stdout.decode()
+    environ = {"LOGSHIP_ENDPOINTS": refusing, "LOGSHIP_SHARED_KEY": "key"}
+    ended = ran(*LOGSHIP, "doctor", "--burst", "0", env=environ, code=None)
+    *lines, last, _ = ended.stdout.split("\n")
+    assert "the sidecar refused" in ended.stdout
     assert all(each.isprintable() for each in lines)
-    assert all(each.startswith(("ok", "warn", "fail", "skip", "      →", "")) for each in lines)
+    assert all(each.startswith(("ok", "warn", "fail", "skip", "      →")) for each in lines)
+    assert last == "1 check failed: security"
 
 
 def test_neither_does_a_name_in_a_deployment_file(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import enum
 import json
 import logging
 import sysconfig
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
@@ -16,13 +15,13 @@ from typing import Any
 import pytest
 
 from benchmarks.records import RECORDS
-from logship._client.background import BackgroundClient
 from logship._installation.handler import Handler
 from logship._protocol.readable import plain_value
 from logship._redaction import REDACTED, RULES, is_card_number, redactor
-from logship.testing import MemoryTransport, Sidecar
+from logship.testing import Sidecar
 from tests.fuzz.targets import TARGETS, measure
-from tests.unit.clients import quick_settings
+from tests.support.memory import traced_memory
+from tests.unit.clients import a_background_client
 
 ROOT = Path(__file__).parents[2]
 PAGES = [page for page in ROOT.glob("docs/**/*.md") if page.stem != "redaction"]
@@ -364,14 +363,11 @@ def test_names_of_other_types_are_found_as_they_will_be_read(name: Any) -> None:
 def test_long_names_are_not_kept() -> None:
     """The names in JSON that a program logs are those of its users."""
     redact = redactor("default", plain_value)
-    tracemalloc.start()
-    try:
+    with traced_memory() as memory:
         for number in range(100):
             name = f"{number}{' ' * 100_000}password"
             assert redact({name: SECRET}) == {name: REDACTED}
-        assert tracemalloc.get_traced_memory()[0] < 1_000_000
-    finally:
-        tracemalloc.stop()
+    assert memory.kept_bytes < 1_000_000
 
 
 def test_values_under_names_that_read_the_same_are_all_redacted() -> None:
@@ -398,7 +394,7 @@ def test_what_is_redacted_keeps_the_rest_of_its_line() -> None:
 def test_arguments_that_do_not_fit_their_message_are_not_shown(
     sidecar: Sidecar, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    client = BackgroundClient(quick_settings(redact="default"), transport=MemoryTransport(sidecar))
+    client = a_background_client(sidecar, redact="default")
     record = logging.LogRecord("x", 40, "", 1, "password=%s in %d s", (SECRET, "soon"), None)
     Handler(client).emit(record)
     client.close(timeout=10)
@@ -503,11 +499,10 @@ def _lines_of_python() -> Iterator[str]:
             yield from path.read_text("utf-8").splitlines()
 
 
-def test_secrets_reach_neither_sidecar_nor_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    sidecar = Sidecar()
-    client = BackgroundClient(
-        quick_settings(redact="default", report=True), transport=MemoryTransport(sidecar)
-    )
+def test_secrets_reach_neither_sidecar_nor_stderr(
+    sidecar: Sidecar, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = a_background_client(sidecar, redact="default", report=True)
     assert client.emit({"message": f"password={SECRET}", "password": SECRET})
     assert client.close(timeout=10).all_acked
     assert not client.emit({"message": f"late password={SECRET}"})

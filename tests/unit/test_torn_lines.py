@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import logship._stderr
 from logship._stderr.last_resort import LastResort
 from tests.unit.interruptions import every_point
-from tests.unit.test_lastresort import PIPE_BYTES
+from tests.unit.test_lastresort import Pipe
 
 STDERR_ROOM = str(Path(logship._stderr.__file__).parent)
 FIRST = b"f" * 6000 + b"\n"  # more than the pipe takes at once
@@ -26,30 +24,18 @@ class Scene:
     """Two lines on their way through a small pipe."""
 
     def __init__(self) -> None:
-        self.reading, self.writing = os.pipe()
-        fcntl.fcntl(self.writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        os.set_blocking(self.reading, False)
-        self.resort = LastResort(descriptor=self.writing)
+        self.pipe = Pipe()
+        self.resort = LastResort(descriptor=self.pipe.writing)
         self.read = b""
 
     def write(self, line: bytes) -> None:
         """Write a line, and read until all of it is there."""
         while not self.resort.write_line(line):
-            self.look()
+            self.read += self.pipe.read()
         while self.resort.torn:
-            self.look()
+            self.read += self.pipe.read()
             self.resort.step_back()
-        self.look()
-
-    def look(self) -> None:
-        """Read what is in the pipe."""
-        with contextlib.suppress(BlockingIOError):
-            self.read += os.read(self.reading, 1 << 16)
-
-    def close(self) -> None:
-        """Close the pipe."""
-        os.close(self.reading)
-        os.close(self.writing)
+        self.read += self.pipe.read()
 
 
 def test_a_line_behind_an_interrupted_write_can_be_read() -> None:
@@ -69,7 +55,7 @@ def test_a_line_behind_an_interrupted_write_can_be_read() -> None:
         lines = scene.read.splitlines(keepends=True)
         assert FIRST in lines
         assert lines[-1] == SECOND
-        scene.close()
+        scene.pipe.close()
 
 
 def interrupt() -> None:
