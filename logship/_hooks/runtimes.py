@@ -25,7 +25,7 @@ def refuse_unsupported(*, is_spooled: bool) -> None:
         UnsupportedRuntime: The text names the runtime and what to change.
     """
     refuse_subinterpreter()
-    for reason in (*_patched_by_greenlets(), *_impossible_under_uwsgi(is_spooled)):
+    for reason in (*patched_by_greenlets(), *_impossible_under_uwsgi(is_spooled)):
         raise UnsupportedRuntime(f"install: {reason}")
 
 
@@ -34,7 +34,7 @@ def is_uwsgi() -> bool:
     return _uwsgi() is not None
 
 
-def _patched_by_greenlets() -> Iterator[str]:
+def patched_by_greenlets() -> Iterator[str]:
     """Yield why there is no thread: logship's loop would be one more greenlet."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and (

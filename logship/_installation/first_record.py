@@ -2,7 +2,8 @@
 
 A program that logs nothing must not pay for a client. And at its start a program does not show yet
 whether it calls `install()` itself, or whether gevent, uWSGI or a subinterpreter forbid it. So
-`install()` is called when `logging` makes the first record, before any handler gets that.
+`install()` is called when `logging` makes the first record that it would ship, before any handler
+gets that.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class FirstRecord:
 
     def __call__(self, *args: Any, **named: Any) -> logging.LogRecord:
         """Make a record."""
-        if not self._is_over:
+        if not self._is_over and _may_be_shipped(*args[:1]):
             self._install()
         record: logging.LogRecord = self._make(*args, **named)
         return record
@@ -73,6 +74,22 @@ class FirstRecord:
         if not self._is_over:
             _install()
             self._is_over = True
+
+
+def _may_be_shipped(name: object = None) -> bool:
+    """Tell whether the root logger's handlers get this logger's records, or `loggers` names it.
+
+    gunicorn's logger passes none on. It logs before a program is loaded that calls `basicConfig`
+    or `dictConfig`, and before gevent patches the workers.
+    """
+    if os.environ.get("LOGSHIP_LOGGERS"):
+        return True
+    logger = logging.root.manager.loggerDict.get(name)  # type: ignore[call-overload]
+    while isinstance(logger, logging.Logger):
+        if not logger.propagate:
+            return False
+        logger = logger.parent
+    return True
 
 
 def _install() -> None:

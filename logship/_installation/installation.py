@@ -26,7 +26,7 @@ from logship._installation import parts
 from logship._installation.console import console_handler
 from logship._installation.handler import Handler
 from logship._installation.loggers import Loggers
-from logship._installation.surroundings import warn_of_surroundings
+from logship._installation.surroundings import warn_of_basic_config, warn_of_surroundings
 from logship._installation.uncaught import take_uncaught
 from logship._process import stopfile
 from logship._process.clock import Started, StopClock
@@ -166,7 +166,8 @@ class Installation:
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
         take_uncaught(self.handler)
-        self._warn_of_basic_config()
+        if self._was_first:
+            warn_of_basic_config(self.client.last_resort.warn)
         for each in self._watched:
             self._undo.callback(each.take_back)
         self._check_loggers(waits=True)
@@ -176,12 +177,18 @@ class Installation:
         self._undo.callback(self.watchdog.stop)
         self.watchdog.start()
 
+    def _begin_in_child(self) -> None:
+        """In a forked child that logs: watch its clock; warn if gunicorn has patched it since."""
+        self.watchdog.start()
+        for reason in runtimes.patched_by_greenlets():
+            self.client.last_resort.warn("runtime", f"records may be lost at the end: {reason}")
+
     def _take_exit_and_forks(self) -> None:
         self._undo.callback(self._register_client)
         registry.discard(self.client)  # the exit hook reaches it through this object
         self._undo.callback(registry.discard, self)
         registry.add(self)
-        self.client.when_begun_anew = self.watchdog.start
+        self.client.when_begun_anew = self._begin_in_child
         end_child = functools.partial(self.end_at_exit, is_child=True)
         self._undo.callback(fork.forget_child_end, end_child)
         fork.at_multiprocessing_child_end(end_child)
@@ -220,22 +227,6 @@ class Installation:
         self._undo.callback(signals.restore)
         signals.install()
         fork.hold_back(signals.taken)
-
-    def _warn_of_basic_config(self) -> None:
-        """Have `logging.basicConfig` tell when it does nothing because of our handler."""
-        configure = logging.basicConfig
-
-        @functools.wraps(configure)
-        def basic_config(**options: Any) -> None:
-            if self._was_first and options and not options.get("force"):
-                self.client.last_resort.warn(
-                    "basicConfig",
-                    "logging.basicConfig had no effect, because the root logger has a handler "
-                    "already, that of logship.install(); call basicConfig before install",
-                )
-            configure(**options)
-
-        logging.basicConfig = basic_config
 
     def _check(self) -> None:
         """Check, about once a second and at the exit, for changes that nothing reports."""
@@ -278,9 +269,9 @@ class Installation:
         self._warned_of_removal = True
         self.client.last_resort.warn(
             "handler",
-            "its handler was removed from the root logger (logging.config.dictConfig does that), "
-            "so records no longer reach the sidecar; call logship.install() after configuring "
-            "logging, or list the handler in your configuration as "
+            "its handler was removed from the root logger (logging.config.dictConfig and Celery do "
+            "that), so records no longer reach the sidecar; call logship.install() after "
+            "configuring logging, or list the handler in your configuration as "
             "{'()': 'logship.installed_handler'}",
             interval_seconds=0.0,
         )

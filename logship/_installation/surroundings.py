@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import signal
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from logship import _namesake
 from logship._hooks.dispositions import disposition_of
@@ -27,6 +30,27 @@ def warn_of_surroundings(warn: Callable[[str, str], object]) -> None:
     for kind, text in texts.items():
         if text:
             warn(kind, text)
+
+
+def warn_of_basic_config(warn: Callable[[str, str], object]) -> None:
+    """Have `logging.basicConfig` tell when it does nothing because of our handler.
+
+    Args:
+        warn: As above.
+    """
+    configure = logging.basicConfig
+
+    @functools.wraps(configure)
+    def basic_config(**options: Any) -> None:
+        if options and not options.get("force"):
+            warn(
+                "basicConfig",
+                "logging.basicConfig had no effect, because the root logger has a handler "
+                "already, that of logship.install(); call basicConfig before install",
+            )
+        configure(**options)
+
+    logging.basicConfig = basic_config
 
 
 def _namesake_text() -> str:

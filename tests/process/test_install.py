@@ -95,6 +95,26 @@ def test_green_threads_are_refused_where_they_patched_the_program(
         ended.verdict.assert_all_delivered()
 
 
+def test_a_child_that_green_threads_patched_after_the_fork_says_what_it_may_lose(
+    programs: Programs,
+) -> None:
+    """So does gunicorn's gevent worker with `--preload`."""
+    ended = programs.start("""
+        import types
+        logship.install(level="INFO")
+        if child := os.fork():
+            os.waitpid(child, 0)
+        else:
+            sys.modules["gevent.monkey"] = monkey = types.ModuleType("gevent.monkey")
+            monkey.is_module_patched = lambda name: True
+            log("in the child")
+    """).end(returncode=0)
+    (warning,) = ended.warnings
+    assert "records may be lost at the end: gevent has patched this program" in warning
+    assert "logship run" in warning
+    ended.verdict.assert_all_delivered(1)
+
+
 def test_install_twice_with_the_same_settings_is_the_same_client(programs: Programs) -> None:
     ended = programs.start("""
         first = logship.install(level="INFO", tag="shop", linger_seconds=0.1)

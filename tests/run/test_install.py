@@ -77,6 +77,45 @@ def test_a_program_and_its_children_ship_records_and_not_their_lines_too(
     assert ends.count("recovered") == 1  # of the child that left by os._exit
 
 
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        "logging.basicConfig(level='ERROR')",
+        "logging.config.dictConfig({'version': 1, 'root': {'level': 'ERROR', 'handlers': ['h']},"
+        " 'handlers': {'h': {'class': 'logging.StreamHandler'}}})",
+    ],
+)
+def test_a_program_behind_a_server_that_logs_first_is_configured_before_the_installation(
+    runs: Runs, configuration: str
+) -> None:
+    """As behind gunicorn, which logs its start and loads the program after that."""
+    ended = installed(
+        runs,
+        "-c",
+        "import logging.config\n"
+        "server = logging.getLogger('server')\n"
+        "server.propagate = False\n"
+        "server.setLevel('INFO')\n"
+        "server.info('starts')\n"
+        f"{configuration}\n"
+        "logging.warning('a')\n"
+        "logging.error('b')",
+    )
+    assert told(runs) == [("ERROR", "b")]
+    assert ended.stderr == b""
+
+
+def test_records_of_a_logger_that_keeps_them_are_shipped_if_loggers_names_it(runs: Runs) -> None:
+    source = (
+        "import logging\n"
+        "server = logging.getLogger('server')\n"
+        "server.propagate = False\n"
+        "server.warning('starts')"
+    )
+    installed(runs, "-c", source, LOGSHIP_LOGGERS="server")
+    assert told(runs) == [("WARNING", "starts")]
+
+
 def test_run_alone_tells_of_variables_that_no_program_reads(runs: Runs) -> None:
     ended = installed(runs, "-c", "import logging; logging.info('a')", LOGSHIP_TAGG="x")
     told = b"logship run: these variables have no effect: LOGSHIP_TAGG (did you mean LOGSHIP_TAG?)"
