@@ -29,7 +29,7 @@ class ChunkState(Enum):
     OPEN = auto()
     SEALED = auto()
     TAKEN = auto()  # delivery has it: it is in the in-flight window or waits to be resent
-    SETTLED = auto()  # acked, or dropped
+    SETTLED = auto()  # acked, dropped or split
 
 
 class Chunk:
@@ -51,7 +51,7 @@ class Chunk:
             age. It is 0.0 in halves and in adopted chunks.
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
-        halves: What it was taken apart into, if it was.
+        parts: How many chunks are left of it: itself, or what it was split into; 0 at its end.
         adopted: Whether it is of another process, which is dead; none of our own account.
     """
 
@@ -61,10 +61,10 @@ class Chunk:
         "entries",
         "first",
         "gaps",
-        "halves",
         "holes",
         "id",
         "opened_seconds",
+        "parts",
         "serial",
         "size",
         "spilled_entries",
@@ -90,7 +90,7 @@ class Chunk:
         self.state: ChunkState = ChunkState.OPEN
         self.spilled_entries: int = 0
         self.spilled_records: int = 0
-        self.halves: tuple[Chunk, ...] = ()
+        self.parts: int = 1
 
     def __repr__(self) -> str:
         """Return the chunk's identity and state; tests and debuggers read it."""
@@ -113,19 +113,14 @@ class Chunk:
         return False
 
     @property
-    def outermost(self) -> Chunk:
-        """The chunk that this one is a half of, at whatever remove; else itself."""
+    def whole(self) -> Chunk:
+        """The chunk that this one is a part of; else itself."""
         return self
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is acked or dropped; its memory is freed then."""
+        """Whether it is acked, dropped or split."""
         return self.state is ChunkState.SETTLED
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it is settled, and where it has been split, so are its halves, and theirs."""
-        return self.is_settled and all(each.is_done for each in self.halves)
 
     @property
     def data(self) -> bytes | bytearray | memoryview:
@@ -198,18 +193,20 @@ class MemoryChunk(Chunk):
         return memory
 
 
-class HalfChunk(MemoryChunk):
-    """A half of a chunk that a server does not take; a spooled whole stays until both are settled.
+class HalfChunk(Chunk):
+    """A part of a chunk that a server does not take, which keeps the bytes until all parts end.
 
     Attributes:
-        whole: That chunk, which may be a half itself.
+        whole: That chunk; no part itself.
+        begin: Where in its entries this part begins, in bytes.
     """
 
-    __slots__ = ("whole",)
+    __slots__ = ("begin", "whole")
 
-    def __init__(self, whole: Chunk, chunk_id: str) -> None:
+    def __init__(self, whole: Chunk, chunk_id: str, begin: int) -> None:
         super().__init__(whole.stream, whole.serial, chunk_id, 0.0)
         self.whole = whole
+        self.begin = begin
 
     @property
     def adopted(self) -> bool:  # type: ignore[override]
@@ -222,9 +219,9 @@ class HalfChunk(MemoryChunk):
         return self.whole.spooled
 
     @property
-    def outermost(self) -> Chunk:
-        """The chunk that was never a half."""
-        return self.whole.outermost
+    def data(self) -> memoryview:
+        """The entries, packed, one behind the other."""
+        return memoryview(self.whole.data)[self.begin : self.begin + self.size]
 
 
 class Storage(Protocol):

@@ -69,7 +69,7 @@ def a_taken_chunk(buffer: Buffer, count: int) -> Chunk:
 
 
 def is_done(chunk: Chunk) -> bool:
-    return chunk.is_done  # asked anew: the type checker would take it for settled
+    return not chunk.parts  # asked anew: the type checker would take it for settled
 
 
 def test_each_record_is_kept_before_the_call_returns(buffer: Buffer) -> None:
@@ -175,14 +175,14 @@ def test_a_whole_is_kept_until_all_that_it_was_split_into_is_settled(
     halves = split(buffer, whole)
     left, right = halves
     assert left.spooled
-    assert left.outermost is right.outermost is whole.outermost is whole
+    assert left.whole is right.whole is whole.whole is whole
     assert not left.adopted
     buffer.release(left)
     assert whole not in storage.released
     assert whole.is_settled
     assert not is_done(whole)
     quarters = split(buffer, right)
-    assert quarters[0].outermost is whole
+    assert quarters[0].whole is whole
     buffer.release(quarters[0])
     assert whole not in storage.released
     buffer.release(quarters[1])
