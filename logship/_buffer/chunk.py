@@ -11,7 +11,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Protocol
 
 from logship._buffer.ranges import Gap, Ranges, subtract_ranges
 from logship._buffer.stream import Stream
@@ -205,7 +204,7 @@ class HalfChunk(Chunk):
 
     def __init__(self, whole: Chunk, chunk_id: str, begin: int) -> None:
         super().__init__(whole.stream, whole.serial, chunk_id, 0.0)
-        self.whole = whole
+        self.whole = whole  # type: ignore[misc]
         self.begin = begin
 
     @property
@@ -224,20 +223,24 @@ class HalfChunk(Chunk):
         return memoryview(self.whole.data)[self.begin : self.begin + self.size]
 
 
-class Storage(Protocol):
+class Storage:
     """Where the bytes of chunks lie. Everything is called in the buffer's critical section."""
 
     def has_room(self, size: int) -> bool:
-        """Tell whether an entry of `size` bytes finds a place."""
+        """Tell whether an entry of `size` bytes finds a place beside the buffer's own bound."""
+        del size
+        return True
 
     def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Prepare an empty chunk for the next entries of `stream`, the first of `size` bytes."""
+        raise NotImplementedError
 
     def link(self, chunk: Chunk) -> None:
         """Make a prepared chunk the storage's own. May be called again."""
 
     def release(self, chunk: Chunk) -> None:
         """Free what `chunk` holds: it was acked, or dropped. May be called again."""
+        raise NotImplementedError
 
     def number_dropped(self, stream: Stream, number: int) -> None:
         """Note that `number` was given out and will not be in any chunk. May be called again."""
@@ -248,13 +251,15 @@ class Storage(Protocol):
     @property
     def unspooled(self) -> int:
         """Records taken in memory although there should be a spool."""
+        return 0
 
     @property
     def outlives_process(self) -> bool:
         """Whether a record must be here before the call that logs it returns."""
+        return False
 
 
-class MemoryStorage:
+class MemoryStorage(Storage):
     """Chunks in the process's memory: the default, and gone with the process.
 
     Args:
@@ -262,18 +267,10 @@ class MemoryStorage:
         chunk_bytes_max: A chunk's capacity.
     """
 
-    unspooled = 0
-    outlives_process = False
-
     def __init__(self, random_bytes: Callable[[int], bytes], chunk_bytes_max: int) -> None:
         self._random_bytes = random_bytes
         self._chunk_bytes_max = chunk_bytes_max
         self._spare: list[bytearray] = []
-
-    def has_room(self, size: int) -> bool:
-        """Say yes: the buffer's own bound is the only one."""
-        del size
-        return True
 
     def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Return an empty chunk for the next entries of `stream`."""
@@ -283,9 +280,6 @@ class MemoryStorage:
         chunk.capacity = max(size, self._chunk_bytes_max)
         return chunk
 
-    def link(self, chunk: Chunk) -> None:
-        """Nothing to do: the buffer knows its chunks."""
-
     def release(self, chunk: Chunk) -> None:
         """Free the chunk's memory, also while something still holds the chunk itself."""
         assert isinstance(chunk, MemoryChunk)
@@ -293,12 +287,6 @@ class MemoryStorage:
         is_large = len(memory) >= _SPARE_BYTES_MIN
         if is_large and len(self._spare) < SPARES_MAX and not _is_viewed(memory):
             self._spare.append(memory)
-
-    def number_dropped(self, stream: Stream, number: int) -> None:
-        """Nothing to do: numbers die with the process."""
-
-    def tag_known(self, stream: Stream) -> None:
-        """Nothing to do: the sender of a chunk asks its stream."""
 
 
 def new_chunk_id(random_bytes: Callable[[int], bytes]) -> str:

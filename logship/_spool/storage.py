@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk, new_chunk_id
+from logship._buffer.chunk import Chunk, ChunkState, Storage, new_chunk_id
 from logship._buffer.stream import Stream
 from logship._protocol.readable import well_formed
 from logship._spool import format as layout
@@ -43,7 +43,7 @@ _MARGIN_BYTES = 4 * 1024
 """A control record, and the header of another chunk: what may come with an entry."""
 
 
-class SpoolStorage:
+class SpoolStorage(Storage):
     """Where chunks lie when there is a spool.
 
     Args:
@@ -168,13 +168,12 @@ class SpoolStorage:
             if self._latest.get(chunk.stream.id) is chunk:
                 self._latest[chunk.stream.id] = chunk.size
             return
-        if isinstance(chunk, UnspooledChunk):
-            memory, settled = self._in_memory
-            if chunk in memory:
-                self._in_memory = memory - {chunk}, settled + chunk.records
-            self._note_settled(chunk)
-        if isinstance(chunk, MemoryChunk):
-            chunk.free()
+        assert isinstance(chunk, UnspooledChunk)
+        memory, settled = self._in_memory
+        if chunk in memory:
+            self._in_memory = memory - {chunk}, settled + chunk.records
+        self._note_settled(chunk)
+        chunk.free()
 
     def number_dropped(self, stream: Stream, number: int) -> None:
         """Note that `number` was given out and will not be in any chunk."""
