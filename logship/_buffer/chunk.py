@@ -242,8 +242,8 @@ class Storage:
         """Free what `chunk` holds: it was acked, or dropped. May be called again."""
         raise NotImplementedError
 
-    def number_dropped(self, stream: Stream, number: int) -> None:
-        """Note that `number` was given out and will not be in any chunk. May be called again."""
+    def note_given(self, stream: Stream, next_number: int) -> None:
+        """Note that numbers below this one were given out, in no chunk. May be called again."""
 
     def tag_known(self, stream: Stream) -> None:
         """Note the tag that a provisional one has given way to. May be called again."""

@@ -114,6 +114,7 @@ class Chunks:
         def change() -> None:
             self.open.pop(chunk.stream, None)
             chunk.state = ChunkState.SEALED
+            chunk.stream.sealed_bytes = chunk.size
             self.sealed[chunk.id] = chunk
             self.has_news = True
 

@@ -323,7 +323,7 @@ class StreamsFile:
     def _free_slot(self) -> int | None:
         used = set(self._slots.values())
         if len(used) < layout.SLOTS:
-            return next(slot for slot in range(layout.SLOTS) if slot not in used)
+            return min({*range(layout.SLOTS)} - used)
         for stream in self._slots:
             if stream.end is not None and not stream.unsettled:
                 return self._slots.pop(stream)

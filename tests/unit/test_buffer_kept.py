@@ -48,8 +48,8 @@ class KeptStorage(MemoryStorage):
     def release(self, chunk: Chunk) -> None:
         self.released.append(chunk)
 
-    def number_dropped(self, stream: Stream, number: int) -> None:
-        self.dropped.add(number)
+    def note_given(self, stream: Stream, next_number: int) -> None:
+        self.dropped.add(next_number - 1)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_change_that_the_storage_did_not_come_to_the_end_of_is_made_again(
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage, "number_dropped", interrupted)
+    monkeypatch.setattr(storage, "note_given", interrupted)
     with pytest.raises(KeyboardInterrupt):
         buffer.number_and_drop("t", body(1))
     report = buffer.report("", 0.0)
