@@ -194,6 +194,13 @@ def test_a_whole_is_kept_until_all_that_it_was_split_into_is_settled(
     assert buffer.report("", 0.0).acked == 4
 
 
+def test_a_stream_knows_the_size_of_its_last_chunk(buffer: Buffer) -> None:
+    assert Stream("t", None, os.urandom).sealed_bytes == 0
+    for count in (1, 3):
+        chunk = a_taken_chunk(buffer, count)
+        assert chunk.stream.sealed_bytes == chunk.size
+
+
 # -- chunks of dead processes ----------------------------------------------------------------------
 
 
