@@ -24,8 +24,9 @@ def account_of(accumulator: Accumulator, unspooled: int) -> Account:
         accumulator: Whose.
         unspooled: Records in memory though there is a spool.
     """
-    counters, waiting = accumulator.counters, accumulator.chunks.unsettled.values()
-    return counters.account(
+    waiting = accumulator.chunks.unsettled.values()
+    return Account(
+        accumulator.counters.now(),
         waiting=sum(chunk.records for chunk in waiting),
         spooled=sum(chunk.records for chunk in waiting if chunk.spooled),
         unspooled=unspooled,

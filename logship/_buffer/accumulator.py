@@ -297,7 +297,7 @@ class Accumulator:
         holes = extended(chunk.holes, first, last) if chunk is not None else []
 
         def change() -> None:
-            self.chunks.storage.number_dropped(stream, last)
+            self.chunks.storage.note_given(stream, last + 1)
             stream.next_number = last + 1
             stream.undeclared = undeclared
             if chunk is not None:

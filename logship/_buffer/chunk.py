@@ -11,7 +11,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Protocol
 
 from logship._buffer.ranges import Gap, Ranges, subtract_ranges
 from logship._buffer.stream import Stream
@@ -29,7 +28,7 @@ class ChunkState(Enum):
     OPEN = auto()
     SEALED = auto()
     TAKEN = auto()  # delivery has it: it is in the in-flight window or waits to be resent
-    SETTLED = auto()  # acked, or dropped
+    SETTLED = auto()  # acked, dropped or split
 
 
 class Chunk:
@@ -51,7 +50,7 @@ class Chunk:
             age. It is 0.0 in halves and in adopted chunks.
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
-        halves: What it was taken apart into, if it was.
+        parts: How many chunks are left of it: itself, or what it was split into; 0 at its end.
         adopted: Whether it is of another process, which is dead; none of our own account.
     """
 
@@ -61,10 +60,10 @@ class Chunk:
         "entries",
         "first",
         "gaps",
-        "halves",
         "holes",
         "id",
         "opened_seconds",
+        "parts",
         "serial",
         "size",
         "spilled_entries",
@@ -90,7 +89,7 @@ class Chunk:
         self.state: ChunkState = ChunkState.OPEN
         self.spilled_entries: int = 0
         self.spilled_records: int = 0
-        self.halves: tuple[Chunk, ...] = ()
+        self.parts: int = 1
 
     def __repr__(self) -> str:
         """Return the chunk's identity and state; tests and debuggers read it."""
@@ -113,19 +112,14 @@ class Chunk:
         return False
 
     @property
-    def outermost(self) -> Chunk:
-        """The chunk that this one is a half of, at whatever remove; else itself."""
+    def whole(self) -> Chunk:
+        """The chunk that this one is a part of; else itself."""
         return self
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is acked or dropped; its memory is freed then."""
+        """Whether it is acked, dropped or split."""
         return self.state is ChunkState.SETTLED
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it is settled, and where it has been split, so are its halves, and theirs."""
-        return self.is_settled and all(each.is_done for each in self.halves)
 
     @property
     def data(self) -> bytes | bytearray | memoryview:
@@ -198,18 +192,20 @@ class MemoryChunk(Chunk):
         return memory
 
 
-class HalfChunk(MemoryChunk):
-    """A half of a chunk that a server does not take; a spooled whole stays until both are settled.
+class HalfChunk(Chunk):
+    """A part of a chunk that a server does not take, which keeps the bytes until all parts end.
 
     Attributes:
-        whole: That chunk, which may be a half itself.
+        whole: That chunk; no part itself.
+        begin: Where in its entries this part begins, in bytes.
     """
 
-    __slots__ = ("whole",)
+    __slots__ = ("begin", "whole")
 
-    def __init__(self, whole: Chunk, chunk_id: str) -> None:
+    def __init__(self, whole: Chunk, chunk_id: str, begin: int) -> None:
         super().__init__(whole.stream, whole.serial, chunk_id, 0.0)
-        self.whole = whole
+        self.whole = whole  # type: ignore[misc]
+        self.begin = begin
 
     @property
     def adopted(self) -> bool:  # type: ignore[override]
@@ -222,28 +218,32 @@ class HalfChunk(MemoryChunk):
         return self.whole.spooled
 
     @property
-    def outermost(self) -> Chunk:
-        """The chunk that was never a half."""
-        return self.whole.outermost
+    def data(self) -> memoryview:
+        """The entries, packed, one behind the other."""
+        return memoryview(self.whole.data)[self.begin : self.begin + self.size]
 
 
-class Storage(Protocol):
+class Storage:
     """Where the bytes of chunks lie. Everything is called in the buffer's critical section."""
 
     def has_room(self, size: int) -> bool:
-        """Tell whether an entry of `size` bytes finds a place."""
+        """Tell whether an entry of `size` bytes finds a place beside the buffer's own bound."""
+        del size
+        return True
 
     def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Prepare an empty chunk for the next entries of `stream`, the first of `size` bytes."""
+        raise NotImplementedError
 
     def link(self, chunk: Chunk) -> None:
         """Make a prepared chunk the storage's own. May be called again."""
 
     def release(self, chunk: Chunk) -> None:
         """Free what `chunk` holds: it was acked, or dropped. May be called again."""
+        raise NotImplementedError
 
-    def number_dropped(self, stream: Stream, number: int) -> None:
-        """Note that `number` was given out and will not be in any chunk. May be called again."""
+    def note_given(self, stream: Stream, next_number: int) -> None:
+        """Note that numbers below this one were given out, in no chunk. May be called again."""
 
     def tag_known(self, stream: Stream) -> None:
         """Note the tag that a provisional one has given way to. May be called again."""
@@ -251,13 +251,15 @@ class Storage(Protocol):
     @property
     def unspooled(self) -> int:
         """Records taken in memory although there should be a spool."""
+        return 0
 
     @property
     def outlives_process(self) -> bool:
         """Whether a record must be here before the call that logs it returns."""
+        return False
 
 
-class MemoryStorage:
+class MemoryStorage(Storage):
     """Chunks in the process's memory: the default, and gone with the process.
 
     Args:
@@ -265,18 +267,10 @@ class MemoryStorage:
         chunk_bytes_max: A chunk's capacity.
     """
 
-    unspooled = 0
-    outlives_process = False
-
     def __init__(self, random_bytes: Callable[[int], bytes], chunk_bytes_max: int) -> None:
         self._random_bytes = random_bytes
         self._chunk_bytes_max = chunk_bytes_max
         self._spare: list[bytearray] = []
-
-    def has_room(self, size: int) -> bool:
-        """Say yes: the buffer's own bound is the only one."""
-        del size
-        return True
 
     def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Return an empty chunk for the next entries of `stream`."""
@@ -286,9 +280,6 @@ class MemoryStorage:
         chunk.capacity = max(size, self._chunk_bytes_max)
         return chunk
 
-    def link(self, chunk: Chunk) -> None:
-        """Nothing to do: the buffer knows its chunks."""
-
     def release(self, chunk: Chunk) -> None:
         """Free the chunk's memory, also while something still holds the chunk itself."""
         assert isinstance(chunk, MemoryChunk)
@@ -296,12 +287,6 @@ class MemoryStorage:
         is_large = len(memory) >= _SPARE_BYTES_MIN
         if is_large and len(self._spare) < SPARES_MAX and not _is_viewed(memory):
             self._spare.append(memory)
-
-    def number_dropped(self, stream: Stream, number: int) -> None:
-        """Nothing to do: numbers die with the process."""
-
-    def tag_known(self, stream: Stream) -> None:
-        """Nothing to do: the sender of a chunk asks its stream."""
 
 
 def new_chunk_id(random_bytes: Callable[[int], bytes]) -> str:

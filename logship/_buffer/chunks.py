@@ -5,7 +5,7 @@
 | `OPEN` | `open` | `seal`, when it is full or due; or `settle`, when it is given up |
 | `SEALED` | `sealed` | `take`, when delivery has room; or `settle`, when it is given up |
 | `TAKEN` | with delivery, sent or not | `settle`, when it is acked or given up; or `split` |
-| `SETTLED` | nowhere | its memory is freed |
+| `SETTLED` | nowhere | its bytes are freed; of one that was split, when all its parts end |
 
 Everything here is called inside the buffer's critical section. Each method ends in one change (see
 `changes`), or, as `seal_all`, in one for each chunk.
@@ -17,8 +17,8 @@ from collections.abc import Callable
 from itertools import chain
 
 from logship._buffer.changes import Changes
-from logship._buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, new_chunk_id
-from logship._buffer.halves import fill_halves
+from logship._buffer.chunk import Chunk, ChunkState, Storage, new_chunk_id
+from logship._buffer.halves import halves_of
 from logship._buffer.stream import Stream
 from logship._buffer.waiters import Waiters
 
@@ -114,6 +114,7 @@ class Chunks:
         def change() -> None:
             self.open.pop(chunk.stream, None)
             chunk.state = ChunkState.SEALED
+            chunk.stream.sealed_bytes = chunk.size
             self.sealed[chunk.id] = chunk
             self.has_news = True
 
@@ -146,15 +147,16 @@ class Chunks:
             then: A part of the change: counts what became of its records.
             halves: What takes its place, if it was taken apart.
         """
-        stream, waiting = chunk.stream, self.adopted if chunk.adopted else self.unsettled
-        freed = 0 if chunk.adopted else chunk.size - sum(half.size for half in halves)
-        held, unsettled = self.bytes_held - freed, stream.unsettled - 1 + len(halves)
+        stream, whole, is_own = chunk.stream, chunk.whole, not chunk.adopted
+        waiting = self.unsettled if is_own else self.adopted
+        freed = chunk.size if is_own and not halves else 0
+        held, more = self.bytes_held - freed, len(halves) - 1
+        unsettled, parts = stream.unsettled + more, whole.parts + more
 
         def change() -> None:
             then()
             if self.open.get(stream) is chunk:
                 self.open.pop(stream, None)
-            chunk.halves = halves
             chunk.state = ChunkState.SETTLED
             self.sealed.pop(chunk.id, None)
             waiting.pop(chunk.id, None)
@@ -163,8 +165,9 @@ class Chunks:
             stream.declaring.update({half.id: half.gaps for half in halves if half.gaps})
             stream.unsettled = unsettled
             self.bytes_held = held
-            if not chunk.adopted:  # a recoverer frees its bytes
-                self._free(chunk)
+            whole.parts = parts
+            if is_own and not parts:  # what is left of an adopted one, its adoption frees
+                self.storage.release(whole)
             if freed > 0:
                 self.waiters.are_due = True
 
@@ -178,10 +181,9 @@ class Chunks:
         """
         if chunk.entries < 2:
             return None
-        left, right = (HalfChunk(chunk, new_chunk_id(self._random_bytes)) for _ in "12")
-        fill_halves(chunk, left, right)
-        self.settle(chunk, halves=(left, right))
-        return left, right
+        halves = halves_of(chunk, lambda: new_chunk_id(self._random_bytes))
+        self.settle(chunk, halves=halves)
+        return halves
 
     def in_order(self) -> list[Chunk]:
         """Return all unsettled chunks, in the order of opening; halves have their whole's place."""
@@ -198,11 +200,3 @@ class Chunks:
             if chunk.records and chunk.stream.can_declare:
                 return chunk
         return None
-
-    def _free(self, chunk: Chunk) -> None:
-        """Free a settled chunk's bytes; a spooled whole's when all that it was split into is."""
-        if chunk.spooled and not chunk.is_done:
-            return
-        self.storage.release(chunk)
-        if isinstance(chunk, HalfChunk) and chunk.whole.spooled:
-            self._free(chunk.whole)

@@ -7,6 +7,7 @@ spooled, spilled, dropped and left unacked, and everything that was not acked is
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
 from typing import NamedTuple
@@ -60,43 +61,26 @@ class Counters:
         """How many records were lost, or written to stderr instead."""
         return self.lost + self.spilled
 
-    def account(self, *, waiting: int, spooled: int, unspooled: int, bytes_held: int) -> Account:
-        """Return these numbers, and those of the same moment that are counted elsewhere."""
-        overflow = self.dropped[OVERFLOW] - len(self.undecided)
-        return Account(
-            accepted=self.accepted,
-            acked=self.acked,
-            spilled=self.spilled,
-            refused=self.refused,
-            truncated=self.truncated,
-            blocked_seconds=self.blocked_seconds,
-            dropped={**self.dropped, OVERFLOW: overflow},
-            waiting=waiting,
-            spooled=spooled,
-            unspooled=unspooled,
-            bytes_held=bytes_held,
-        )
+    def now(self) -> Counters:
+        """Return a copy of these numbers, in which what is undecided is not dropped."""
+        now = copy.copy(self)
+        now.dropped = self.dropped.copy()
+        now.dropped[OVERFLOW] -= len(self.undecided)
+        return now
 
 
 class Account(NamedTuple):
     """The numbers that metrics are made of, all of one moment.
 
     Attributes:
-        accepted, acked, spilled, refused, truncated, blocked_seconds: As of `Counters`.
-        dropped: The same by reason, without those that are undecided.
+        counters: Of that moment.
         waiting: Records of the application that are neither acked nor dropped.
         spooled: Those of them that would outlive the process.
         unspooled: Records taken in memory because the spool could not be written.
         bytes_held: Bytes of entries that wait.
     """
 
-    accepted: int
-    acked: int
-    spilled: int
-    refused: int
-    truncated: int
-    blocked_seconds: float
-    dropped: dict[str, int]
+    counters: Counters
     waiting: int
     spooled: int
     unspooled: int

@@ -6,37 +6,41 @@ anew here, and the emit path carries nothing that would make this cheaper.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgpack
 
-from logship._buffer.chunk import Chunk, ChunkState
+from logship._buffer.chunk import Chunk, ChunkState, HalfChunk
 from logship._buffer.ranges import Gap, holes_between
 from logship._protocol.entries import GAP_KEY, is_control, unpack_entries
 
 
-def fill_halves(whole: Chunk, left: Chunk, right: Chunk) -> None:
-    """Put the first half of `whole`'s entries into `left` and the others into `right`."""
-    numbers = [n for first, last in whole.ranges() for n in range(first, last + 1)]
-    payload = bytes(whole.data)
-    middle = len(numbers) // 2
-    offset = _end_of_entry(payload, middle)
-    _fill(left, payload[:offset], numbers[:middle], whole.spilled_entries)
-    _fill(right, payload[offset:], numbers[middle:], max(0, whole.spilled_entries - middle))
+def halves_of(chunk: Chunk, new_id: Callable[[], str]) -> tuple[Chunk, Chunk]:
+    """Return the first half of a chunk's entries and the others, each as a chunk that is taken."""
+    numbers = [n for first, last in chunk.ranges() for n in range(first, last + 1)]
+    middle, spilled = len(numbers) // 2, chunk.spilled_entries
+    offset = _end_of_entry(chunk, middle)
+    begin = chunk.begin if isinstance(chunk, HalfChunk) else 0
+    left = HalfChunk(chunk.whole, new_id(), begin)
+    right = HalfChunk(chunk.whole, new_id(), begin + offset)
+    _fill(left, offset, numbers[:middle], spilled)
+    _fill(right, chunk.size - offset, numbers[middle:], max(0, spilled - middle))
+    return left, right
 
 
-def _end_of_entry(payload: bytes, count: int) -> int:
+def _end_of_entry(chunk: Chunk, count: int) -> int:
     """Return where the first `count` entries end."""
     unpacker = msgpack.Unpacker(max_buffer_size=0)
-    unpacker.feed(payload)
+    unpacker.feed(chunk.data)
     for _ in range(count):
         unpacker.skip()
     return int(unpacker.tell())
 
 
-def _fill(half: Chunk, payload: bytes, numbers: list[int], spilled_entries: int) -> None:
-    declared = [_gap_of(record) for _, record in unpack_entries(payload)]
-    half.write(payload)
+def _fill(half: HalfChunk, size: int, numbers: list[int], spilled_entries: int) -> None:
+    half.advance(size, len(numbers))
+    declared = [_gap_of(record) for _, record in unpack_entries(half.data)]
     records = sum(gap is None for gap in declared)
-    half.advance(len(payload), len(numbers))
     half.controls = half.entries - (0 if half.adopted else records)
     half.first = numbers[0]
     half.holes = holes_between(numbers)

@@ -115,7 +115,7 @@ def has_outgrown(most: int, before: int, now: int) -> bool:
 
 
 def _extend(gaps: list[Gap], gap: Gap) -> None:
-    """Append what of `gap` is behind the last one, or make that one longer."""
+    """Append what of `gap`, which may be empty, is behind the last one, or make that one longer."""
     first, last, reason = gap
     if gaps:
         before = gaps[-1]
@@ -148,16 +148,9 @@ def renamed_gaps(gaps: list[Gap], number: int, reason: str) -> list[Gap]:
     index = bisect_left(gaps, number, key=lambda gap: gap.last)
     if index == len(gaps) or gaps[index].first > number:
         return gaps
-    renamed = gaps[:index]
-    whole = gaps[index]
-    pieces = (
-        Gap(whole.first, number - 1, whole.reason),
-        Gap(number, number, reason),
-        Gap(number + 1, whole.last, whole.reason),
-    )
-    for piece in pieces:
-        if piece.first <= piece.last:
-            _extend(renamed, piece)
-    for gap in gaps[index + 1 : index + 2]:
-        _extend(renamed, gap)
+    renamed, whole = gaps[:index], gaps[index]
+    before = Gap(whole.first, number - 1, whole.reason)
+    behind = Gap(number + 1, whole.last, whole.reason)
+    for piece in (before, Gap(number, number, reason), behind, *gaps[index + 1 : index + 2]):
+        _extend(renamed, piece)
     return _bounded(renamed + gaps[index + 2 :], len(gaps))

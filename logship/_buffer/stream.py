@@ -36,6 +36,7 @@ class Stream:
         refused: Records that were turned away without a number.
         undeclared: Gaps that no gap record has declared yet, ascending.
         declaring: Gaps that its unsettled chunks declare, by the chunk's id.
+        sealed_bytes: Bytes of the chunk that was sealed last; 0 before there is one.
         withheld: Records that were kept back on purpose and have no number yet, by reason.
         withheld_due_seconds: From when on a new chunk may begin with those, on the monotonic clock.
         lost: Gaps, ascending, for the report: all, or the newest and those that the sidecar was not
@@ -62,6 +63,7 @@ class Stream:
         self.next_number: int = 1
         self.controls: int = 0
         self.refused: int = 0
+        self.sealed_bytes: int = 0
         self.withheld: dict[str, int] = {}
         self.withheld_due_seconds: float = 0.0
         self.undeclared: list[Gap] = []

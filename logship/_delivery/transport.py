@@ -7,17 +7,14 @@ nothing above this module sees an `OSError`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 import socket
 import ssl
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 from weakref import WeakSet
 
-from logship import _system
 from logship._delivery.credentials import TlsSource, handshake_maker
 from logship._delivery.racing import first_to_succeed
 from logship._delivery.resolver import Address, Resolver
@@ -26,13 +23,6 @@ from logship.errors import ConnectError, HandshakeError
 
 if TYPE_CHECKING:
     from logship._protocol.handshake import ClientHandshake
-
-_LEAVES_WRITES_TO_ASYNCIO = sys.version_info >= (3, 12) or not _system.IS_POSIX
-"""Before 3.12, a socket's `writelines` joins the parts, and copies what the kernel does not take
-once more. Windows has no `sendmsg` that could do it better."""
-
-_PARTS_AT_ONCE_MAX = 1024
-"""What the kernel takes in one call (IOV_MAX of Linux)."""
 
 _SMALL_BYTES = 16 * 1024
 _KEEPALIVE_IDLE_SECONDS = 30
@@ -202,8 +192,7 @@ class SocketTransport:
         loop = asyncio.get_running_loop()
         fresh = socket.socket(family, socket.SOCK_STREAM)
         self._sockets.add(fresh)
-        leaves_it = _LEAVES_WRITES_TO_ASYNCIO or endpoint.scheme == "tls"
-        connection = _StreamConnection(None if leaves_it else fresh.sendmsg)
+        connection = _StreamConnection()
         try:
             fresh.setblocking(False)
             if endpoint.scheme == "unix":  # asyncio takes a listener's full queue for a connection
@@ -256,17 +245,11 @@ class _StreamConnection(asyncio.Protocol):
 
     Until `deliver_to` is called, what comes is kept for `receive`.
 
-    Args:
-        send_at_once: The socket's `sendmsg`, where asyncio would need a system call for each part:
-            after each of them this thread may have to wait for the interpreter, and while another
-            thread logs as fast as it can, that is until a chunk is full.
-
     Attributes:
         transport: Of asyncio, once there is a connection.
     """
 
-    def __init__(self, send_at_once: Callable[[Parts], int] | None) -> None:
-        self._send_at_once = send_at_once
+    def __init__(self) -> None:
         self._events: ConnectionEvents | None = None
         self.transport: asyncio.Transport | None = None
         self._early = bytearray()
@@ -321,28 +304,13 @@ class _StreamConnection(asyncio.Protocol):
             loop.call_soon(self._deliver_end, self._ended)
 
     def send(self, parts: Parts) -> None:
-        """Write the parts; large ones are handed to the kernel without being copied first."""
+        """Write the parts in one system call, which copies large ones on Python 3.11 alone."""
         if self.transport is None or self.transport.is_closing():
             return  # the end is on its way: what was sent now is sent again later
         if sum(map(len, parts)) <= _SMALL_BYTES:
             self.transport.write(b"".join(parts))
-        elif self._send_at_once is None:
-            self.transport.writelines(parts)
         else:
-            self._send_and_keep_rest(self.transport, self._send_at_once, parts)
-
-    def _send_and_keep_rest(
-        self, transport: asyncio.Transport, send_at_once: Callable[[Parts], int], parts: Parts
-    ) -> None:
-        """Hand the parts to the kernel, and to asyncio what it does not take."""
-        taken = 0
-        if not transport.get_write_buffer_size():
-            with contextlib.suppress(OSError):  # there is no room, or asyncio will meet it too
-                taken = send_at_once(parts[:_PARTS_AT_ONCE_MAX])
-        for part in parts:
-            if taken < len(part):
-                transport.write(memoryview(part)[taken:])
-            taken = max(0, taken - len(part))
+            self.transport.writelines(parts)
 
     def abort(self) -> None:
         """End the connection at once and say nothing more of it."""

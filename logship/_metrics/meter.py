@@ -123,12 +123,8 @@ class Meter:
         """Return the numbers of a client that is gone; its undelivered records are lost."""
         counters = self._counters
         settled = counters.acked + counters.spilled + counters.dropped.total()
-        account = counters.account(
-            waiting=counters.accepted - settled,
-            spooled=0,
-            unspooled=self._unspooled,
-            bytes_held=0,
-        )
+        waiting = counters.accepted - settled
+        account = Account(counters.now(), waiting, 0, self._unspooled, 0)
         numbers = self._numbers(account)
         return numbers if self._report is not None else ended(numbers)
 
@@ -151,14 +147,14 @@ class Meter:
 
     def _records(self, account: Account) -> dict[str, float]:
         """Return what became of records, according to the report if there is one."""
-        report = self._report
-        told = account if report is None else report
+        report, counters = self._report, account.counters
+        told = counters if report is None else report
         names = ("accepted", "acked", "spilled", "truncated")
         numbers: dict[str, float] = {
             **{f"records_{name}_total": getattr(told, name) for name in names},
-            "records_refused_total": account.refused,
+            "records_refused_total": counters.refused,
             "records_unspooled_total": account.unspooled,
-            "emit_blocked_seconds_total": account.blocked_seconds,
+            "emit_blocked_seconds_total": counters.blocked_seconds,
         }
         if report is None:
             return numbers | {
@@ -174,7 +170,7 @@ class Meter:
     def _fill_labelled(self, numbers: Numbers, account: Account) -> None:
         numbers[slot("connects_total", "ok")] = self._shipped.connected
         numbers[slot("connects_total", "failed")] = self._shipped.connect_failures
-        for reason, dropped in account.dropped.items():
+        for reason, dropped in account.counters.dropped.items():
             if reason in _reasons.ON_PURPOSE:
                 numbers[slot("records_withheld_total", reason)] = dropped
                 continue
@@ -196,7 +192,7 @@ class Meter:
         numbers[slot("buffer_bytes")] = account.bytes_held
         numbers[slot("buffer_bytes_max")] = buffer.bytes_max
         numbers[slot("buffer_fullest_ratio")] = account.bytes_held / buffer.bytes_max
-        numbers[slot("clients")] = delivery.state is not State.IDLE or account.accepted > 0
+        numbers[slot("clients")] = delivery.state is not State.IDLE or account.counters.accepted > 0
         numbers[slot("connected")] = delivery.state is State.READY
         numbers[slot("inflight_chunks")] = delivery.inflight_chunks
         numbers[slot("spool_bytes")] = 0 if spool is None else spool.bytes_on_disk

@@ -321,9 +321,9 @@ class StreamsFile:
         return None if slot is None else (layout.slot_at(slot) + at) >> 3
 
     def _free_slot(self) -> int | None:
-        used = set(self._slots.values())
-        if len(used) < layout.SLOTS:
-            return next(slot for slot in range(layout.SLOTS) if slot not in used)
+        free = set(range(layout.SLOTS)).difference(self._slots.values())
+        if free:
+            return min(free)
         for stream in self._slots:
             if stream.end is not None and not stream.unsettled:
                 return self._slots.pop(stream)

@@ -164,9 +164,9 @@ class Orphans:
 
         Where the lock was given up meanwhile, the recoverer that has it now ships the chunk again.
         """
-        whole = chunk.outermost
+        whole = chunk.whole
         assert isinstance(whole, AdoptedChunk)
-        if whole.is_done and whole.adoption in self._adoptions:
+        if not whole.parts and whole.adoption in self._adoptions:
             whole.adoption.end(whole)
 
     def refuse(self, chunk: Chunk) -> str:
@@ -175,7 +175,7 @@ class Orphans:
         Returns:
             A line for a person.
         """
-        whole = chunk.outermost
+        whole = chunk.whole
         assert isinstance(whole, AdoptedChunk)
         return whole.adoption.refuse(whole, chunk)
 

@@ -154,8 +154,8 @@ class OwnDirectory:
     def end(self) -> None:
         """Remove the directory if no chunk is left in it, else leave it to a recoverer."""
         self._ended.set()
-        has_chunks = any(segment.live for segment in self.segments)
-        if has_chunks or not self.directory.is_held():  # else its descriptors may be the program's
+        with_chunks = [segment for segment in self.segments if segment.live]
+        if with_chunks or not self.directory.is_held():  # else its descriptors may be the program's
             self.directory.leave()
         else:
             with contextlib.suppress(OSError):  # nothing in it would be shipped

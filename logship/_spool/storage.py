@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk, new_chunk_id
+from logship._buffer.chunk import Chunk, ChunkState, Storage, new_chunk_id
 from logship._buffer.stream import Stream
 from logship._protocol.readable import well_formed
 from logship._spool import format as layout
@@ -43,7 +43,7 @@ _MARGIN_BYTES = 4 * 1024
 """A control record, and the header of another chunk: what may come with an entry."""
 
 
-class SpoolStorage:
+class SpoolStorage(Storage):
     """Where chunks lie when there is a spool.
 
     Args:
@@ -104,9 +104,6 @@ class SpoolStorage:
         self._own: OwnDirectory | None = None
         # The chunks in memory, and the records of those that are settled: one change for both.
         self._in_memory: tuple[frozenset[UnspooledChunk], int] = frozenset(), 0
-        # The last chunk of each stream, or only its size once the chunk is settled: a chunk keeps
-        # its segment mapped, and while a deleted file is mapped, its blocks stay on the disk.
-        self._latest: dict[str, SpoolChunk | int] = {}
         self._trouble = False
         self._is_unsynced = False
         self._is_over = False
@@ -133,7 +130,7 @@ class SpoolStorage:
         segment = self._segment_for(header_bytes + size) if has_header else None
         chunk_id, own = new_chunk_id(self._random_bytes), self._own
         if segment is None or own is None:
-            unspooled = UnspooledChunk(stream, serial, chunk_id, opened_seconds, self._note_given)
+            unspooled = UnspooledChunk(stream, serial, chunk_id, opened_seconds, self.note_given)
             unspooled.capacity = max(size, min(self._chunk_bytes_max, self._memory_left()))
             return unspooled
         own.streams.add(stream, tag)
@@ -152,7 +149,6 @@ class SpoolStorage:
         """Make a prepared chunk the spool's own. May be called again."""
         if isinstance(chunk, SpoolChunk):
             chunk.link()
-            self._latest[chunk.stream.id] = chunk
             if self._own is not None:
                 self._own.streams.note_opened(chunk.stream, chunk.first)
         elif isinstance(chunk, UnspooledChunk):
@@ -165,20 +161,19 @@ class SpoolStorage:
             if chunk.spooled:
                 self._note_settled(chunk)
                 chunk.mark_acked()
-            if self._latest.get(chunk.stream.id) is chunk:
-                self._latest[chunk.stream.id] = chunk.size
             return
-        if isinstance(chunk, UnspooledChunk):
-            memory, settled = self._in_memory
-            if chunk in memory:
-                self._in_memory = memory - {chunk}, settled + chunk.records
-            self._note_settled(chunk)
-        if isinstance(chunk, MemoryChunk):
-            chunk.free()
+        assert isinstance(chunk, UnspooledChunk)
+        memory, settled = self._in_memory
+        if chunk in memory:
+            self._in_memory = memory - {chunk}, settled + chunk.records
+        self._note_settled(chunk)
+        chunk.free()
 
-    def number_dropped(self, stream: Stream, number: int) -> None:
-        """Note that `number` was given out and will not be in any chunk."""
-        self._note_given(stream, number + 1)
+    def note_given(self, stream: Stream, next_number: int) -> None:
+        """Note that all numbers below `next_number` were given out. May be called again."""
+        own = self._own
+        if own is not None:
+            own.streams.note(stream, next_number)
 
     def tag_known(self, stream: Stream) -> None:
         """Note the tag that a provisional one has given way to; headers keep what they say."""
@@ -219,13 +214,9 @@ class SpoolStorage:
         Many tags that log much want large chunks; in an outage, what a quiet tag does not use of
         its slack is lost for the others.
         """
-        if len(self._latest) > layout.SLOTS:
-            self._latest = {}  # tags come and go
-        latest = self._latest.get(stream.id)
-        if latest is None:
+        if not stream.sealed_bytes:
             return SLACK_BYTES
-        size = latest.size if isinstance(latest, SpoolChunk) else latest
-        return min(max(2 * size, SLACK_BYTES_MIN), self._chunk_bytes_max // 2)
+        return min(max(2 * stream.sealed_bytes, SLACK_BYTES_MIN), self._chunk_bytes_max // 2)
 
     def _memory_left(self) -> int:
         held = sum(
@@ -233,12 +224,6 @@ class SpoolStorage:
             for each in self._in_memory[0]
         )
         return self._memory_bytes_max - held
-
-    def _note_given(self, stream: Stream, next_number: int) -> None:
-        """Note that all numbers below `next_number` were given out."""
-        own = self._own
-        if own is not None:
-            own.streams.note(stream, next_number)
 
     def _note_settled(self, chunk: Chunk) -> None:
         own = self._own
@@ -283,7 +268,6 @@ class SpoolStorage:
         """In a forked child: keep nothing of the parent's, neither the lock nor the files."""
         self._is_over = True
         own, self._own = self._own, None
-        self._latest = {}  # the frames of the parent's threads keep this object in the child
         if own is not None:
             own.abandon()
 

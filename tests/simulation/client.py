@@ -550,7 +550,7 @@ class SimulatedClient:
         chunks = [each for each in self.buffer.unsettled() if not each.spooled]
         # Our own records, and halves of what a server does not take, come on top.
         controls = sum(each.entries - each.records for each in chunks) * _CONTROL_BYTES_MAX
-        in_memory = sum(each.size for each in chunks if each.outermost is each)
+        in_memory = sum(each.size for each in chunks if each.whole is each)
         if in_memory > disk.options.memory_bytes_max + controls:
             raise Violation(f"{in_memory} bytes are in memory, for want of a disk")
 
@@ -567,13 +567,13 @@ class SimulatedClient:
             frame = self._frame_of(chunk)
             if len(frame.numbers) != 1 or not self.history.judge.is_poison(frame):
                 return {}
-            whole = chunk.outermost
+            whole = chunk.whole
             assert isinstance(whole, AdoptedChunk)
             left.setdefault(whole.adoption.orphan.name, set()).add((frame.stream, frame.numbers[0]))
         return left
 
     def _adopted(self) -> list[AdoptedChunk]:
-        wholes = [each.outermost for each in self.buffer.adopted]
+        wholes = [each.whole for each in self.buffer.adopted]
         return [each for each in wholes if isinstance(each, AdoptedChunk)]
 
     def _new_storage(self) -> SimulatedStorage | None:
@@ -626,9 +626,7 @@ class SimulatedClient:
         self._orphans.close()
         if disk.faults is not None:
             disk.faults.told_nothing()
-        chunks = [
-            each.outermost for each in self.buffer._section.accumulator.chunks.unsettled.values()
-        ]
+        chunks = [each.whole for each in self.buffer._section.accumulator.chunks.unsettled.values()]
         waiting = {each.stream.id for each in chunks if each.spooled and each.entries}
         directory = None if self.storage is None else self.storage.end(dies=dies)
         if directory is not None:

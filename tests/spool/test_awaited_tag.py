@@ -43,7 +43,7 @@ def shipped(orphans: Orphans) -> list[tuple[str, str]]:
             found += [(step.stream.tag, record["message"]) for record in records]
         elif step is RecoveryState.AWAITING_ACKS:
             chunk = unacked.pop(0)
-            chunk.state = chunk.state.SETTLED
+            chunk.parts = 0
             orphans.settle(chunk)
     return found
 

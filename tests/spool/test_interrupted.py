@@ -86,7 +86,7 @@ class Scene:
         waiting = {
             record["message"]
             for chunk in self.buffer.unsettled()
-            for _, record in unpack_entries(bytes(chunk.outermost.data))
+            for _, record in unpack_entries(bytes(chunk.whole.data))
             if "pad" in record
         }
         left = read_files(self.files.segments(), self.life)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from logship._buffer.buffer import Buffer
-from logship._buffer.chunk import Chunk, ChunkState
+from logship._buffer.chunk import Chunk
 from logship._protocol.entries import unpack_entries
 from logship._reasons import QUARANTINED
 from logship._spool import adoption
@@ -86,7 +86,7 @@ class Sidecar:
             (self.controls if is_control else self.records).append(record)
 
     def ack(self, chunk: AdoptedChunk) -> None:
-        chunk.state = ChunkState.SETTLED
+        chunk.parts = 0
         self.orphans.settle(chunk)
 
     def ack_all(self) -> None:

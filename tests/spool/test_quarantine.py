@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from logship._buffer.buffer import Buffer
-from logship._buffer.chunk import ChunkState
 from logship._protocol.entries import unpack_entries
 from logship._spool import quarantine
 from logship._spool.adoption import AdoptedChunk
@@ -120,7 +119,7 @@ def refuse_all(orphans: Orphans) -> list[str]:
         if isinstance(found, AdoptedChunk):
             if found.located is not None:
                 said.append(orphans.refuse(found))
-            found.state = ChunkState.SETTLED
+            found.parts = 0
             orphans.settle(found)
         elif found is RecoveryState.AWAITING_ORPHANS:
             break
@@ -151,7 +150,7 @@ def test_each_record_of_a_chunk_that_cannot_be_sent_is_declared(tmp_path: Path) 
             if found.located is not None:
                 orphans.refuse(found)
             controls += [record for _, record in unpack_entries(found.data)]
-            found.state = ChunkState.SETTLED
+            found.parts = 0
             orphans.settle(found)
     assert gaps_in(controls) == [[1, 3, "quarantined"]] * 3
     assert len(kept(tmp_path)) == 3

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from logship._buffer.buffer import Buffer
-from logship._buffer.chunk import ChunkState
 from logship._reasons import QUARANTINED
 from logship._spool.directories import ProcessDirectory
 from logship._spool.files import close, closing
@@ -184,7 +183,7 @@ def test_an_ack_writes_nothing_into_a_file_of_the_programs(tmp_path: Path) -> No
     own.touch()
     chunk = next_chunk(orphans)
     with descriptors_replaced(spool, own):
-        chunk.state = ChunkState.SETTLED
+        chunk.parts = 0
         orphans.settle(chunk)
         assert own.read_bytes() == b""
         orphans.close()
@@ -199,7 +198,7 @@ def test_a_recovery_removes_nothing_through_descriptors_that_are_the_programs(
     (own / "lock").touch()
     for _ in range(2):  # the records, and the end of their stream
         chunk = next_chunk(orphans)
-        chunk.state = ChunkState.SETTLED
+        chunk.parts = 0
         orphans.settle(chunk)
     with descriptors_replaced(spool, own):
         while not orphans.is_idle:

@@ -31,7 +31,7 @@ from tests.spool.spools import (
 from tests.spool.test_orphans import Sidecar, dead_life, descriptors_left, log_some, recover
 from tests.spool.test_storage import Clock, Disk
 from tests.support.packing import pack_record
-from tests.unit.accounts import admit
+from tests.unit.accounts import admit, split
 
 DROPS_MAX = 20
 
@@ -92,6 +92,24 @@ def test_a_record_that_comes_just_when_the_spool_works_again_is_on_it(
     clock.now += RETRY_SECONDS + 1
     storage.maintain(locked)
     assert set(unspooled) == {1}
+
+
+def test_an_end_that_dies_in_memory_is_not_taken_for_acked(tmp_path: Path, disk: Disk) -> None:
+    """Its chunk was split, and its process died before the part with the end was acked."""
+    disk.error = None
+    storage, buffer = spooled(tmp_path)
+    assert offer(buffer, "on the spool", size=300)
+    disk.error = errno.ENOSPC
+    while not buffer.unspooled:
+        assert offer(buffer, "more", size=300)
+    buffer.close_intake()
+    taken = [chunk for _ in buffer.unsettled() if (chunk := buffer.departure.take()) is not None]
+    for chunk in taken[:-1]:
+        buffer.release(chunk)
+    first, _ = split(buffer, taken[-1])
+    buffer.release(first)
+    storage.abandon()
+    assert [each.get("logship_end") for each in recover(tmp_path).controls] == ["recovered"]
 
 
 def test_upkeep_after_the_end_begins_nothing(tmp_path: Path, disk: Disk) -> None:

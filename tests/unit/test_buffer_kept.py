@@ -48,8 +48,8 @@ class KeptStorage(MemoryStorage):
     def release(self, chunk: Chunk) -> None:
         self.released.append(chunk)
 
-    def number_dropped(self, stream: Stream, number: int) -> None:
-        self.dropped.add(number)
+    def note_given(self, stream: Stream, next_number: int) -> None:
+        self.dropped.add(next_number - 1)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def a_taken_chunk(buffer: Buffer, count: int) -> Chunk:
 
 
 def is_done(chunk: Chunk) -> bool:
-    return chunk.is_done  # asked anew: the type checker would take it for settled
+    return not chunk.parts  # asked anew: the type checker would take it for settled
 
 
 def test_each_record_is_kept_before_the_call_returns(buffer: Buffer) -> None:
@@ -100,7 +100,8 @@ def test_the_account_counts_what_is_kept(buffer: Buffer) -> None:
     chunk = a_taken_chunk(buffer, 3)
     account = buffer.account()
     assert account is not None
-    assert (account.accepted, account.waiting, account.spooled, account.unspooled) == (3, 3, 3, 0)
+    assert account.counters.accepted == 3
+    assert (account.waiting, account.spooled, account.unspooled) == (3, 3, 0)
     assert account.bytes_held == chunk.size
     in_memory = a_buffer(bytes_max=1 << 24)
     a_taken_chunk(in_memory, 2)
@@ -135,7 +136,7 @@ def test_a_change_that_the_storage_did_not_come_to_the_end_of_is_made_again(
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage, "number_dropped", interrupted)
+    monkeypatch.setattr(storage, "note_given", interrupted)
     with pytest.raises(KeyboardInterrupt):
         buffer.number_and_drop("t", body(1))
     report = buffer.report("", 0.0)
@@ -175,14 +176,14 @@ def test_a_whole_is_kept_until_all_that_it_was_split_into_is_settled(
     halves = split(buffer, whole)
     left, right = halves
     assert left.spooled
-    assert left.outermost is right.outermost is whole.outermost is whole
+    assert left.whole is right.whole is whole.whole is whole
     assert not left.adopted
     buffer.release(left)
     assert whole not in storage.released
     assert whole.is_settled
     assert not is_done(whole)
     quarters = split(buffer, right)
-    assert quarters[0].outermost is whole
+    assert quarters[0].whole is whole
     buffer.release(quarters[0])
     assert whole not in storage.released
     buffer.release(quarters[1])
@@ -191,6 +192,13 @@ def test_a_whole_is_kept_until_all_that_it_was_split_into_is_settled(
     assert buffer.unsettled() == []
     assert buffer.bytes_held == 0
     assert buffer.report("", 0.0).acked == 4
+
+
+def test_a_stream_knows_the_size_of_its_last_chunk(buffer: Buffer) -> None:
+    assert Stream("t", None, os.urandom).sealed_bytes == 0
+    for count in (1, 3):
+        chunk = a_taken_chunk(buffer, count)
+        assert chunk.stream.sealed_bytes == chunk.size
 
 
 # -- chunks of dead processes ----------------------------------------------------------------------

@@ -128,7 +128,7 @@ def test_a_record_counts_as_dropped_once_that_is_certain(buffer: Buffer, is_writ
     def counts() -> None:
         account = buffer.account()
         assert account is not None
-        told.append((account.dropped.get(OVERFLOW, 0), account.spilled))
+        told.append((account.counters.dropped[OVERFLOW], account.counters.spilled))
 
     class Slow(Lines):
         def offer_line(self, line: bytes) -> bool:

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from logship._delivery.transport import Connection, Parts, SocketTransport, _StreamConnection
+from logship._delivery.transport import Connection, SocketTransport
 from logship._settings import Endpoint
 from tests.unit.clients import Events
 
@@ -52,53 +52,4 @@ async def test_parts_arrive_whole_and_in_order(
     finally:
         connection.abort()
         transport.close()
-        peer.close()
-
-
-class Takes:
-    """A socket's `sendmsg` that takes so many bytes, or raises."""
-
-    def __init__(self, takes: int | OSError, peer: socket.socket) -> None:
-        self.calls: list[int] = []
-        self._takes = takes
-        self._peer = peer
-
-    def __call__(self, parts: Parts) -> int:
-        whole = b"".join(parts)
-        self.calls.append(len(whole))
-        if isinstance(self._takes, OSError):
-            raise self._takes
-        return self._peer.send(whole[: self._takes])
-
-
-FITS, DOES_NOT_FIT = 20_000, 900_000
-"""Bytes that a socket has room for, and that it does not."""
-
-
-@pytest.mark.parametrize("size", [FITS, DOES_NOT_FIT])
-@pytest.mark.parametrize(
-    "takes", [*(0, 1, 7, 16, 17, 1 << 30), BlockingIOError(), BrokenPipeError()], ids=repr
-)
-async def test_what_the_kernel_does_not_take_at_once_follows(
-    takes: int | OSError, size: int
-) -> None:
-    """Asked once for all parts, and not while something waits that was to go before them."""
-    ours, peer = socket.socketpair()
-    at_once = Takes(takes, ours)
-    ours.setblocking(False)
-    peer.setblocking(False)
-    loop = asyncio.get_running_loop()
-    connection = _StreamConnection(at_once)
-    connection.transport, _ = await loop.create_connection(lambda: connection, sock=ours)
-    parts = [b"head" * 4, bytes(size), b"tail678"]
-    try:
-        connection.send(parts)
-        assert at_once.calls == [size + 23]
-        connection.send(parts)
-        assert len(at_once.calls) == (2 if size == FITS else 1)
-        assert await received(peer, 2 * (size + 23)) == b"".join(parts) * 2
-        connection.send([b"small"])
-        assert await received(peer, 5) == b"small"
-    finally:
-        connection.abort()
         peer.close()

@@ -41,7 +41,7 @@ async def a_pair() -> tuple[_StreamConnection, socket.socket]:
     ours.setblocking(False)
     peer.setblocking(False)
     loop = asyncio.get_running_loop()
-    connection = _StreamConnection(None)
+    connection = _StreamConnection()
     await loop.create_connection(lambda: connection, sock=ours)
     return connection, peer
 
