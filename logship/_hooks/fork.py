@@ -33,6 +33,7 @@ from typing import Any, NoReturn
 
 from logship import _system
 from logship._hooks import exits, late_imports, registry
+from logship._hooks.preexec import caller_among
 
 _STOPPED_SECONDS = 1.0
 
@@ -84,6 +85,15 @@ def forget_child_end(end: Callable[[], None]) -> None:
 def has_dependent_children() -> bool:
     """Return whether children of multiprocessing must end before this process does."""
     return bool(_dependents())
+
+
+def is_starting_child_here() -> bool:
+    """Return whether this call interrupted multiprocessing before it noted a child that it forked.
+
+    Until the interrupted call goes on, that child is none of the dependent children. A forked child
+    itself runs inside its parent's call.
+    """
+    return caller_among("BaseProcess.start", "BaseProcess._bootstrap") == "BaseProcess.start"
 
 
 def terminate_dependent_children() -> None:

@@ -266,8 +266,8 @@ class StopSignals:
     def _is_too_early(self, signum: int) -> bool:
         """Return whether the interrupted call must go on first; the signal then comes again."""
         times = self._times_again.get(signum, 0)
-        is_early = times < _AGAIN_TIMES_MAX and self._client.is_busy_here
-        is_too_early = is_early and _send_again(signum)
+        is_busy = self._client.is_busy_here or fork.is_starting_child_here()
+        is_too_early = is_busy and times < _AGAIN_TIMES_MAX and _send_again(signum)
         self._times_again[signum] = times + 1 if is_too_early else 0
         return is_too_early
 
