@@ -55,12 +55,12 @@ def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
     if not _system.IS_POSIX:
         return
+    # Each is registered separately, so that it runs even if another function raises.
+    for lock in late_imports.TAKEN_BY_FORKS:
+        lock.be_taken_by_forks()
     os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=late_imports.after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
+        before=_register_with_makers_of_children, after_in_child=_after_fork_in_child
     )
-    # Registered separately, so that they run even if another function raises.
     os.register_at_fork(
         before=_hold_signals_back, after_in_parent=_let_signals_in, after_in_child=_let_signals_in
     )
@@ -144,15 +144,9 @@ def _start_none(_: Any) -> NoReturn:
         time.sleep(_STOPPED_SECONDS)
 
 
-def _before_fork() -> None:
-    late_imports.before_fork()
-    _register_with_makers_of_children()
-
-
 def _after_fork_in_child() -> None:
     if _is_ending:  # without logship the parent would not have lived to make this child
         exits.die_by(signal.SIGTERM)
-    late_imports.after_fork_in_child()
     with contextlib.ExitStack() as hooks:  # each runs, also if another one raises
         for client in registry.clients():
             hooks.callback(client.after_fork_in_child)
