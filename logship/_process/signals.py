@@ -103,11 +103,7 @@ class StopSignals:
         for signum in self._signals:
             self._take(signum, disposition_of(signum))
         signal.signal, signal.getsignal = self._set, self._get
-
-    @property
-    def taken(self) -> frozenset[int]:
-        """The signals whose handlers logship has replaced."""
-        return frozenset(self._found)
+        fork.hold_back(self._found)
 
     @property
     def has_another_owner(self) -> bool:
