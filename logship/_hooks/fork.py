@@ -82,9 +82,22 @@ def forget_child_end(end: Callable[[], None]) -> None:
     _child_ends.discard(end)
 
 
-def has_dependent_children() -> bool:
-    """Return whether children of multiprocessing must end before this process does."""
-    return bool(_dependents())
+def dependent_children() -> list[Any]:
+    """Return the children of multiprocessing that must not be left when a signal ends this process.
+
+    Daemonic ones would run without their parent until the container ends. PID 1 has no child that
+    survives it: the kernel kills them all, with the records that they have not delivered.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return []
+    with contextlib.suppress(Exception):
+        children, here = process.active_children(), os.getpid()
+        # In a child that `os.fork` made, the others are its siblings.
+        return [
+            each for each in children if each._parent_pid == here and (each.daemon or here == 1)
+        ]
+    return []
 
 
 def is_starting_child_here() -> bool:
@@ -106,7 +119,7 @@ def terminate_dependent_children() -> None:
     if process is not None:
         process.BaseProcess.start = _start_none
     _is_ending = True
-    for child in _dependents():
+    for child in dependent_children():
         if child.pid not in _children_told:
             _children_told.add(child.pid)
             with contextlib.suppress(Exception):  # it has ended, or been closed
@@ -116,27 +129,9 @@ def terminate_dependent_children() -> None:
 def join_dependent_children(until_seconds: float) -> None:
     """Wait for the end of those children, at most until the deadline (monotonic seconds)."""
     terminate_dependent_children()  # a thread may have been in the middle of a start before
-    for child in _dependents():
+    for child in dependent_children():
         with contextlib.suppress(Exception):
             child.join(max(0.0, until_seconds - time.monotonic()))
-
-
-def _dependents() -> list[Any]:
-    """Return the children of multiprocessing that must not be left when a signal ends this process.
-
-    Daemonic ones would run without their parent until the container ends. PID 1 has no child that
-    survives it: the kernel kills them all, with the records that they have not delivered.
-    """
-    process = sys.modules.get("multiprocessing.process")
-    if process is None:
-        return []
-    with contextlib.suppress(Exception):
-        children, here = process.active_children(), os.getpid()
-        # In a child that `os.fork` made, the others are its siblings.
-        return [
-            each for each in children if each._parent_pid == here and (each.daemon or here == 1)
-        ]
-    return []
 
 
 def _start_none(_: Any) -> NoReturn:
