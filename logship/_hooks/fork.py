@@ -33,7 +33,7 @@ from typing import Any, NoReturn
 
 from logship import _system
 from logship._hooks import exits, late_imports, registry
-from logship._hooks.preexec import caller_among
+from logship._hooks.preexec import frame_of
 
 _STOPPED_SECONDS = 1.0
 
@@ -104,9 +104,11 @@ def is_starting_child_here() -> bool:
     """Return whether this call interrupted multiprocessing before it noted a child that it forked.
 
     Until the interrupted call goes on, that child is none of the dependent children. A forked child
-    itself runs inside its parent's call.
+    itself runs inside of its parent's call.
     """
-    return caller_among("BaseProcess.start", "BaseProcess._bootstrap") == "BaseProcess.start"
+    frame = frame_of("BaseProcess.start")
+    child = None if frame is None else frame.f_locals.get("self")
+    return bool(getattr(child, "_parent_pid", None) == os.getpid())
 
 
 def terminate_dependent_children() -> None:

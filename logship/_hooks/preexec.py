@@ -18,15 +18,15 @@ if _system.IS_POSIX:
 
 def is_about_to_exec() -> bool:
     """Return whether this process is such a child, or was forked by the `preexec_fn` of one."""
-    return caller_among("Popen._execute_child") is not None
+    return frame_of("Popen._execute_child") is not None
 
 
-def caller_among(*functions: str) -> str | None:
-    """Return which of these functions, by qualified name, this call comes from; the innermost."""
+def frame_of(function: str) -> FrameType | None:
+    """Return the innermost frame of a function, by qualified name, that this call comes from."""
     frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_code.co_qualname not in functions:
+    while frame is not None and frame.f_code.co_qualname != function:
         frame = frame.f_back
-    return None if frame is None else frame.f_code.co_qualname
+    return frame
 
 
 @functools.cache

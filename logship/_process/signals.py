@@ -217,7 +217,8 @@ class StopSignals:
             self._stop_main_thread(signum)
 
     def _is_used(self) -> bool:
-        return self._client.used or bool(fork.dependent_children())
+        has_children = fork.is_starting_child_here() or bool(fork.dependent_children())
+        return self._client.used or has_children
 
     def _is_harmless(self, signum: int) -> bool:
         """Return whether a program with the default disposition goes on after this signal.

@@ -172,11 +172,12 @@ def test_a_child_that_a_thread_was_about_to_start_at_a_stop_ends_too(
     program.end(returncode=-signal.SIGTERM)
 
 
+@pytest.mark.parametrize("parent_logs", [True, False])
 def test_a_child_that_the_main_thread_was_about_to_start_at_a_stop_ends_too(
-    programs: Programs,
+    programs: Programs, parent_logs: bool
 ) -> None:
     """The signal comes between the fork and the note that there is another child."""
-    ended = programs.start("""
+    ended = programs.start(f"""
         logship.install(level="INFO")
         context = multiprocessing.get_context("fork")
 
@@ -184,11 +185,12 @@ def test_a_child_that_the_main_thread_was_about_to_start_at_a_stop_ends_too(
             @staticmethod
             def _Popen(child):
                 popen = context.Process._Popen(child)
-                progress(f"/proc/{popen.pid}/cmdline")
+                progress(f"/proc/{{popen.pid}}/cmdline")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return popen
 
-        log("in the parent")
+        if {parent_logs}:
+            log("in the parent")
         Late(target=forever, daemon=True).start()
         forever()
     """).end(returncode=-signal.SIGTERM)
