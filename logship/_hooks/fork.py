@@ -33,6 +33,7 @@ from typing import Any, NoReturn
 
 from logship import _system
 from logship._hooks import exits, late_imports, registry
+from logship._hooks.preexec import frame_of
 
 _STOPPED_SECONDS = 1.0
 
@@ -54,12 +55,12 @@ def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
     if not _system.IS_POSIX:
         return
+    # Each is registered separately, so that it runs even if another function raises.
+    for lock in late_imports.TAKEN_BY_FORKS:
+        lock.be_taken_by_forks()
     os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=late_imports.after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
+        before=_register_with_makers_of_children, after_in_child=_after_fork_in_child
     )
-    # Registered separately, so that they run even if another function raises.
     os.register_at_fork(
         before=_hold_signals_back, after_in_parent=_let_signals_in, after_in_child=_let_signals_in
     )
@@ -81,37 +82,7 @@ def forget_child_end(end: Callable[[], None]) -> None:
     _child_ends.discard(end)
 
 
-def has_dependent_children() -> bool:
-    """Return whether children of multiprocessing must end before this process does."""
-    return bool(_dependents())
-
-
-def terminate_dependent_children() -> None:
-    """Send those children SIGTERM, as the normal exit of this process would; once each.
-
-    A pool starts another child for each one that ends. So no thread can start one from now on.
-    """
-    global _is_ending  # noqa: PLW0603 - a process ends once
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None:
-        process.BaseProcess.start = _start_none
-    _is_ending = True
-    for child in _dependents():
-        if child.pid not in _children_told:
-            _children_told.add(child.pid)
-            with contextlib.suppress(Exception):  # it has ended, or been closed
-                child.terminate()
-
-
-def join_dependent_children(until_seconds: float) -> None:
-    """Wait for the end of those children, at most until the deadline (monotonic seconds)."""
-    terminate_dependent_children()  # a thread may have been in the middle of a start before
-    for child in _dependents():
-        with contextlib.suppress(Exception):
-            child.join(max(0.0, until_seconds - time.monotonic()))
-
-
-def _dependents() -> list[Any]:
+def dependent_children() -> list[Any]:
     """Return the children of multiprocessing that must not be left when a signal ends this process.
 
     Daemonic ones would run without their parent until the container ends. PID 1 has no child that
@@ -129,20 +100,50 @@ def _dependents() -> list[Any]:
     return []
 
 
+def is_starting_child_here() -> bool:
+    """Return whether this call interrupted multiprocessing before it noted a child that it forked.
+
+    Until the interrupted call goes on, that child is none of the dependent children. A forked child
+    itself runs inside of its parent's call.
+    """
+    frame = frame_of("BaseProcess.start")
+    child = None if frame is None else frame.f_locals.get("self")
+    return bool(getattr(child, "_parent_pid", None) == os.getpid())
+
+
+def terminate_dependent_children() -> None:
+    """Send those children SIGTERM, as the normal exit of this process would; once each.
+
+    A pool starts another child for each one that ends. So no thread can start one from now on.
+    """
+    global _is_ending  # noqa: PLW0603 - a process ends once
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        process.BaseProcess.start = _start_none
+    _is_ending = True
+    for child in dependent_children():
+        if child.pid not in _children_told:
+            _children_told.add(child.pid)
+            with contextlib.suppress(Exception):  # it has ended, or been closed
+                child.terminate()
+
+
+def join_dependent_children(until_seconds: float) -> None:
+    """Wait for the end of those children, at most until the deadline (monotonic seconds)."""
+    terminate_dependent_children()  # a thread may have been in the middle of a start before
+    for child in dependent_children():
+        with contextlib.suppress(Exception):
+            child.join(max(0.0, until_seconds - time.monotonic()))
+
+
 def _start_none(_: Any) -> NoReturn:
     while True:
         time.sleep(_STOPPED_SECONDS)
 
 
-def _before_fork() -> None:
-    late_imports.before_fork()
-    _register_with_makers_of_children()
-
-
 def _after_fork_in_child() -> None:
     if _is_ending:  # without logship the parent would not have lived to make this child
         exits.die_by(signal.SIGTERM)
-    late_imports.after_fork_in_child()
     with contextlib.ExitStack() as hooks:  # each runs, also if another one raises
         for client in registry.clients():
             hooks.callback(client.after_fork_in_child)

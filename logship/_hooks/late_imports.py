@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 # A signal handler may fork in the middle of each, or of a fork.
 _lock, _install_lock = SectionLock(), SectionLock()
+TAKEN_BY_FORKS = (_lock, _install_lock)
+"""A fork takes the last one first, as `install` does, which imports late."""
 
 
 def late(name: str) -> ModuleType:
@@ -38,21 +40,3 @@ def installing(work: Callable[[], T]) -> T:
     module that is imported late may wait for that lock, to make a logger.
     """
     return _install_lock.hold(work)
-
-
-def before_fork() -> None:
-    """Wait until no late import and no `install()` is running, and prevent others."""
-    for lock in _install_lock, _lock:
-        lock.before_fork()
-
-
-def after_fork_in_parent() -> None:
-    """Allow them again."""
-    for lock in _lock, _install_lock:
-        lock.after_fork_in_parent()
-
-
-def after_fork_in_child() -> None:
-    """Begin with free locks: threads of the parent that hold them will never release them."""
-    for lock in _lock, _install_lock:
-        lock.reset()

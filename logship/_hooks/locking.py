@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import os
 import threading
 from collections.abc import Callable
 from typing import TypeVar, cast
@@ -88,6 +89,14 @@ class SectionLock:
         if self.is_owned():
             return work()
         return self.run(work, cast("T", None), -1.0)  # it waits, so it always calls `work`
+
+    def be_taken_by_forks(self) -> None:
+        """Have each fork of this process take it, so that none comes in the middle of work here."""
+        os.register_at_fork(
+            before=self.before_fork,
+            after_in_parent=self.after_fork_in_parent,
+            after_in_child=self.reset,
+        )
 
     def before_fork(self) -> None:
         """Keep other threads out of it while this one forks; do not wait long for one inside."""

@@ -18,15 +18,15 @@ if _system.IS_POSIX:
 
 def is_about_to_exec() -> bool:
     """Return whether this process is such a child, or was forked by the `preexec_fn` of one."""
-    try:
-        # `get` would take the dictionary's lock on free-threaded 3.13. In a child it may be taken.
-        code = sys.modules["subprocess"].Popen._execute_child.__code__
-    except (KeyError, AttributeError):
-        return False
+    return frame_of("Popen._execute_child") is not None
+
+
+def frame_of(function: str) -> FrameType | None:
+    """Return the innermost frame of a function, by qualified name, that this call comes from."""
     frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_code is not code:
+    while frame is not None and frame.f_code.co_qualname != function:
         frame = frame.f_back
-    return frame is not None
+    return frame
 
 
 @functools.cache

@@ -44,12 +44,8 @@ class FirstRecord:
     def __init__(self, make: Any) -> None:
         self._make = make
         self._is_over = False
-        self._lock = lock = SectionLock()
-        os.register_at_fork(
-            before=lock.before_fork,
-            after_in_parent=lock.after_fork_in_parent,
-            after_in_child=lock.reset,
-        )
+        self._lock = SectionLock()
+        self._lock.be_taken_by_forks()
         # So that a child of multiprocessing drains at its end, also if only the child logs.
         fork.at_multiprocessing_child_end(lambda: None)
 

@@ -48,7 +48,7 @@ class Handler(logging.Handler):
         message_key: The field for the message's text; by default as the client's settings say.
         tag: The tag of the records; by default the client's.
         severity_key: The field for the level's number, as OpenTelemetry counts; by default as the
-            client's settings say.
+            client's settings say. An empty text means no such field.
         floods: Keeps records back if there are too many; None for no limits.
     """
 
@@ -66,7 +66,8 @@ class Handler(logging.Handler):
         self.client = client
         self._message_key = message_key or client.settings.message_key
         self._tag = tag
-        self._severity_key = severity_key or client.settings.severity_key
+        given = client.settings.severity_key if severity_key is None else severity_key
+        self._severity_key = given or None
         self._floods = floods
         # Of arguments without their message no rule can tell whether they are secrets.
         self._shows_arguments = client.settings.redact is None

@@ -226,7 +226,6 @@ class Installation:
         )
         self._undo.callback(signals.restore)
         signals.install()
-        fork.hold_back(signals.taken)
 
     def _check(self) -> None:
         """Check, about once a second and at the exit, for changes that nothing reports."""

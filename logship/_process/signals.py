@@ -103,11 +103,7 @@ class StopSignals:
         for signum in self._signals:
             self._take(signum, disposition_of(signum))
         signal.signal, signal.getsignal = self._set, self._get
-
-    @property
-    def taken(self) -> frozenset[int]:
-        """The signals whose handlers logship has replaced."""
-        return frozenset(self._found)
+        fork.hold_back(self._found)
 
     @property
     def has_another_owner(self) -> bool:
@@ -221,7 +217,8 @@ class StopSignals:
             self._stop_main_thread(signum)
 
     def _is_used(self) -> bool:
-        return self._client.used or fork.has_dependent_children()
+        has_children = fork.is_starting_child_here() or bool(fork.dependent_children())
+        return self._client.used or has_children
 
     def _is_harmless(self, signum: int) -> bool:
         """Return whether a program with the default disposition goes on after this signal.
@@ -266,8 +263,8 @@ class StopSignals:
     def _is_too_early(self, signum: int) -> bool:
         """Return whether the interrupted call must go on first; the signal then comes again."""
         times = self._times_again.get(signum, 0)
-        is_early = times < _AGAIN_TIMES_MAX and self._client.is_busy_here
-        is_too_early = is_early and _send_again(signum)
+        is_busy = self._client.is_busy_here or fork.is_starting_child_here()
+        is_too_early = is_busy and times < _AGAIN_TIMES_MAX and _send_again(signum)
         self._times_again[signum] = times + 1 if is_too_early else 0
         return is_too_early
 

@@ -8,7 +8,7 @@ five megabytes.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 LINE_BYTES_MAX = 4_000_000
 """A longer line is split into several records, so that memory is bounded."""
@@ -16,17 +16,9 @@ LINE_BYTES_MAX = 4_000_000
 PART_BYTES = 64 * 1024
 """A line that is not complete is kept in parts of at least this size."""
 
-
-class Line(NamedTuple):
-    """A line that was read, or several that belong together.
-
-    Attributes:
-        time_ns: When the first of them was read, nanoseconds since the epoch.
-        text: Without a line end.
-    """
-
-    time_ns: int
-    text: bytes
+Line = tuple[int, bytes]
+"""A line that was read, or several that belong together: when the first of them was read,
+nanoseconds since the epoch, and the text without a line end."""
 
 
 class LineSplitter:

@@ -42,21 +42,21 @@ class LineJoiner:
         """Take lines; return the records that are complete now."""
         complete: list[Line] = []
         for time_ns, whole in lines:
-            line = Line(time_ns, whole.removesuffix(b"\r"))
-            if _stands_alone(line.text):
-                complete += [*self.finish(), line]
+            text = whole.removesuffix(b"\r")
+            if _stands_alone(text):
+                complete += [*self.finish(), (time_ns, text)]
                 continue
-            if not self._belongs(line.text):
+            if not self._belongs(text):
                 complete += self.finish()
-            self._held.append(line)
-            self._held_bytes += len(line.text) + 1
+            self._held.append((time_ns, text))
+            self._held_bytes += len(text) + 1
         self._held_until_seconds = now_seconds + LINGER_SECONDS
         return complete
 
     def finish(self) -> list[Line]:
         """Return the record that is held, if there is one; it has the time of its first line."""
         held, self._held, self._held_bytes = self._held, [], 0
-        return [Line(held[0].time_ns, b"\n".join(line.text for line in held))] if held else []
+        return [(held[0][0], b"\n".join(text for _, text in held))] if held else []
 
     def flush_due(self, now_seconds: float) -> list[Line]:
         """Return the record that is held, if no line has come for too long."""

@@ -9,30 +9,25 @@ program before the pipe is stopped at the same time and writes its last lines.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import os
 import signal
 import stat
 import time
-from collections import deque
-from collections.abc import Iterator
 from types import FrameType
 
 from logship import _system
 from logship._buffer.counters import DrainReport
-from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
+from logship._hooks.locking import Bell
 from logship._hooks.threads import OwnThread
 from logship._process.clock import Started, StopClock
-from logship._run.lines import LineSplitter, record_of_line
-from logship._run.shipping import refuse_line
+from logship._run.pipe_reader import Inlet
+from logship._run.shipping import Shipping
 from logship._settings import Settings
 from logship._signal_names import signal_name
-from logship.errors import BufferFull
 
 _STDIN = 0
-_READ_BYTES = 8 * 1024
 _CHECK_SECONDS = 0.5
 
 
@@ -47,12 +42,17 @@ class Pipe:
     """
 
     def __init__(self, settings: Settings) -> None:
-        # This class waits for space itself, as long as there is time.
-        self._client = BackgroundClient(dataclasses.replace(settings, block_seconds_max=0.0))
         self.is_input_broken: bool = False
-        self._message_key = settings.message_key
-        self._lines = LineSplitter()
-        self._descriptor = _that_does_not_wait(_STDIN)
+        self._bell = Bell()
+        self._shipping = Shipping(settings, self._bell.ring, math.inf)
+        self._client = self._shipping.client
+        self._inlet = Inlet(
+            _that_does_not_wait(_STDIN),
+            "stdin",
+            message_key=settings.message_key,
+            joiner=None,
+            tee=None,
+        )
         self._clock = StopClock(settings.stop_timeout_seconds)
         self._stop_signals = settings.stop_signals_or_default
         self._is_ending = False
@@ -60,9 +60,9 @@ class Pipe:
     def run(self) -> DrainReport:
         """Read until the input or the time ends, and deliver all lines; in the main thread."""
         self._take_signals()
-        while (data := self._read()) is not None:
-            self._ship(self._lines.feed(data))
-        self._ship(self._lines.finish())
+        while not self._inlet.has_ended:
+            self._read()
+            self._ship()
         self._is_ending = True
         report = self._drain()
         for signum in self._stop_signals:
@@ -83,57 +83,35 @@ class Pipe:
                 with contextlib.suppress(RuntimeError):  # there is no thread to be had
                     OwnThread(self._drain, "drain").start()
 
-    def _read(self) -> bytes | None:
-        """Return the next bytes, or None when the input ends, fails, or its time is up."""
-        while (left := self._seconds_left()) > 0:
-            try:
-                # On Windows the read waits, and ends with the input alone.
-                if not _system.IS_POSIX or _system.wait_readable(_STDIN, min(left, _CHECK_SECONDS)):
-                    return os.read(self._descriptor, _READ_BYTES) or None
-            except BlockingIOError:
-                pass  # another process has read it, or the program before the pipe is slow
-            except OSError as error:
-                self.is_input_broken = True
-                self._client.last_resort.warn(
-                    "input", f"the input cannot be read: {error.strerror}"
-                )
-                return None
-        return None
+    def _read(self) -> None:
+        """Read the next bytes, unless none come for a moment; end it when its time is up."""
+        left = self._intake_ends_seconds() - time.monotonic()
+        try:
+            if left <= 0.0:
+                self._inlet.end()
+            # On Windows the read waits, and ends with the input alone.
+            elif not _system.IS_POSIX or _system.wait_readable(_STDIN, min(left, _CHECK_SECONDS)):
+                self._inlet.read(0.0)
+        except OSError as error:
+            self.is_input_broken = True
+            self._client.last_resort.warn("input", f"the input cannot be read: {error.strerror}")
+            self._inlet.end()
 
-    def _ship(self, lines: list[bytes]) -> None:
-        """Put lines into the buffer, and wait for space while there is time."""
-        waiting = deque(lines)
-        while waiting:
-            records = self._records_of(waiting)
-            left = 0.0 if self._client.shipper.broken else self._seconds_left()
-            try:
-                if left > 0:
-                    self._client.send_many(records, timeout=min(left, _CHECK_SECONDS))
-                else:
-                    for record in records:
-                        self._client.emit(record)  # the overflow policy decides
-            except BufferFull:
-                pass
-            except MemoryError:
-                waiting.popleft()
-                refuse_line(self._client)
-            else:
-                waiting.clear()  # a client that is disabled has looked at none of them
+    def _ship(self) -> None:
+        """Put the lines that were read into the buffer; wait for space while there is time."""
+        if self._client.settings.disabled:
+            self._inlet.lines.clear()
+        while self._inlet.lines:
+            self._shipping.ship(self._inlet, self._intake_ends_seconds())
+            if self._inlet.lines:
+                self._bell.wait(self._shipping.retry_seconds())
 
-    def _records_of(self, lines: deque[bytes]) -> Iterator[dict[str, object]]:
-        """Yield the record of each line; a line stays until the next record is asked for."""
-        while lines:
-            yield record_of_line(lines[0], "stdin", self._message_key)
-            lines.popleft()
-
-    def _seconds_left(self) -> float:
-        """Return how long lines may be read and wait for space."""
+    def _intake_ends_seconds(self) -> float:
+        """Return until when lines may be read and wait for space; infinity where no clock runs."""
         deadline, started = self._clock.deadline_seconds, self._clock.started
         if deadline is None or started is None:
             return math.inf
-        plan = DrainPlan.until(started.at_seconds, deadline)
-        reserve = plan.reserve_seconds(self._client.shipper.progress())
-        return deadline - reserve - time.monotonic()
+        return deadline - self._shipping.reserve_seconds(started.at_seconds, deadline)
 
     def _drain(self) -> DrainReport:
         """Deliver the buffer; a second call, when the clock runs, may make it end sooner."""
@@ -144,7 +122,7 @@ class Pipe:
 
 
 def _that_does_not_wait(descriptor: int) -> int:
-    """Return a descriptor of the same pipe whose reads do not wait, or the same for other inputs.
+    """Return a descriptor of the same pipe whose reads do not wait, or a copy for other inputs.
 
     Another process may read the pipe between our poll and our read, and that read would outlast the
     deadline. O_NONBLOCK belongs to the open file, which other processes share, so the pipe is
@@ -155,4 +133,4 @@ def _that_does_not_wait(descriptor: int) -> int:
         if _system.IS_POSIX and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
             return os.open(f"/proc/self/fd/{descriptor}", flags)
-    return descriptor
+    return os.dup(descriptor)

@@ -116,7 +116,7 @@ class Inlet:
         return math.inf if self._joiner is None else self._joiner.due_seconds()
 
     def _take(self, texts: list[bytes], now_seconds: float) -> None:
-        lines = list(map(Line, count(time.time_ns() - len(texts) + 1), texts))
+        lines = list(zip(count(time.time_ns() - len(texts) + 1), texts))
         if self._joiner is not None and lines:
             lines = self._joiner.feed(lines, now_seconds)
         self.lines.extend(lines)

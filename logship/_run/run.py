@@ -89,7 +89,8 @@ class Supervisor:
         # A `run` inside the command of another `run` has less time than its settings say.
         self._clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self._deadlines: Deadlines | None = None
-        self._shipping = Shipping(settings, signals.wake)
+        push_back_seconds = settings.block_seconds_max if settings.overflow == "block" else 0.0
+        self._shipping = Shipping(settings, signals.wake, push_back_seconds)
         if directory is None:
             self._shipping.say(why_none)
         if text := unknown_variables(options.environ):

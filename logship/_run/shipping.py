@@ -1,7 +1,7 @@
-"""Puts records of the command's output into the buffer, as fast as the sidecar allows.
+"""Puts lines into the buffer, as fast as the sidecar allows, for `run` and for `pipe`.
 
-If the buffer is full, `run` first stops reading: the pipe fills and the command waits, as it does
-for any slow reader. But a dead sidecar must not stop the command forever. So there is one wait an
+If the buffer is full, no more is read: the pipe fills and its writer waits, as it does for any slow
+reader. Under `run`, a dead sidecar must not stop the command forever. So there is one wait an
 outage, of at most `block_seconds_max`. After it the overflow policy applies until space was freed.
 """
 
@@ -27,21 +27,24 @@ _RETRY_SECONDS = 0.1
 
 
 class Shipping:
-    """The client of `run`, and the wait for space in its buffer.
+    """A client for lines, and the wait for space in its buffer.
 
     Args:
         settings: Of the client.
         wake: Wakes the main loop; called from the shipper's thread.
+        push_back_seconds: How long lines wait for space in one outage.
 
     Attributes:
-        client: That of `run`.
+        client: The client.
         announcement: Of the ECS task: warnings for the user, a record in the stream.
     """
 
-    def __init__(self, settings: Settings, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, wake: Callable[[], None], push_back_seconds: float
+    ) -> None:
         # This class waits for space itself, so that signals and children are handled meanwhile.
         self.client = BackgroundClient(dataclasses.replace(settings, block_seconds_max=0.0))
-        self._push_back_seconds = settings.block_seconds_max if settings.overflow == "block" else 0
+        self._push_back_seconds = push_back_seconds
         self._outage_ends_seconds: float | None = None
         self._waits = False
         self._wake = wake
@@ -66,7 +69,9 @@ class Shipping:
                     self._put_by_policy(inlet)
             except MemoryError:
                 inlet.lines.popleft()
-                refuse_line(self.client)
+                self.client.shipper.buffer.note("refused", 1, self.client.intake.tag)
+                text = "a line is refused: no memory for its record"
+                self.client.last_resort.warn("memory", text)
 
     def retry_seconds(self) -> float:
         """Return how long the main loop may wait at most: a moment if a record waits for space."""
@@ -103,9 +108,3 @@ class Shipping:
     def _on_progress(self) -> None:
         if self._waits:
             self._wake()
-
-
-def refuse_line(client: BackgroundClient) -> None:
-    """Count a line that found no memory."""
-    client.shipper.buffer.note("refused", 1, client.intake.tag)
-    client.last_resort.warn("memory", "a line is refused: no memory for its record")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import itertools
 import json
 import re
 import tempfile
@@ -246,13 +245,12 @@ def _multiline(data: bytes) -> None:
     joiner = LineJoiner(re.compile(rb"^\S").search)
     records: list[Line] = []
     stream = io.BytesIO(data)
-    times_ns = itertools.count()
     with mock.patch.multiple(multiline, LINES_MAX=5, BYTES_MAX=200):
         while part := stream.read(97):
-            records += joiner.feed(list(map(Line, times_ns, splitter.feed(part))), 0.0)
-        records += joiner.feed(list(map(Line, times_ns, splitter.finish())), 0.0)
+            records += joiner.feed([(0, text) for text in splitter.feed(part)], 0.0)
+        records += joiner.feed([(0, text) for text in splitter.finish()], 0.0)
     records += joiner.finish()
-    joined = [record.text for record in records]
+    joined = [text for _, text in records]
     lines = [each.removesuffix(b"\r") for each in data.split(b"\n")]
     expected = lines[:-1] if data.endswith(b"\n") or not data else lines
     assert b"\n".join(joined).split(b"\n") == (expected or [b""])

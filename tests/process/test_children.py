@@ -37,6 +37,24 @@ def test_a_multiprocessing_child_terminated_dies_by_sigterm_and_its_records_arri
     ended.verdict.assert_delivered_once(21)
 
 
+def test_a_multiprocessing_child_does_not_go_on_after_sigterm(programs: Programs) -> None:
+    """All of a forked child runs inside of the call that started it."""
+    ended = programs.start("""
+        logship.install(level="INFO")
+
+        def child():
+            log("in the child")
+            os.kill(os.getpid(), signal.SIGTERM)
+            progress("went on")
+
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        process.join()
+    """).end(returncode=0)
+    assert ended.progress == ()
+    ended.verdict.assert_delivered_once(1)
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_multiprocessing_child_that_installs_by_itself_delivers_its_records(
     programs: Programs, method: str

@@ -172,6 +172,31 @@ def test_a_child_that_a_thread_was_about_to_start_at_a_stop_ends_too(
     program.end(returncode=-signal.SIGTERM)
 
 
+@pytest.mark.parametrize("parent_logs", [True, False])
+def test_a_child_that_the_main_thread_was_about_to_start_at_a_stop_ends_too(
+    programs: Programs, parent_logs: bool
+) -> None:
+    """The signal comes between the fork and the note that there is another child."""
+    ended = programs.start(f"""
+        logship.install(level="INFO")
+        context = multiprocessing.get_context("fork")
+
+        class Late(context.Process):
+            @staticmethod
+            def _Popen(child):
+                popen = context.Process._Popen(child)
+                progress(f"/proc/{{popen.pid}}/cmdline")
+                os.kill(os.getpid(), signal.SIGTERM)
+                return popen
+
+        if {parent_logs}:
+            log("in the parent")
+        Late(target=forever, daemon=True).start()
+        forever()
+    """).end(returncode=-signal.SIGTERM)
+    assert not _has_words(Path(ended.progress[0]))
+
+
 def _has_words(command_line: Path) -> bool:
     """Return whether a process lives. One that has ended, and was not waited for, has no words."""
     try:

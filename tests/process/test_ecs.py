@@ -16,7 +16,6 @@ from tests.support.waiting import wait_until
 OWN = container("app", mode="blocking")
 
 LOGS_UNTIL_TOLD = """
-import logship
 logship.install(level="INFO")
 log()
 ready()
@@ -25,8 +24,6 @@ log()
 """
 
 FORKS = """
-import os
-import logship
 logship.install(level="INFO")
 log()
 wait_for("fork")

@@ -7,8 +7,6 @@ happens before cannot have waited for it.
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,29 +14,26 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Ended, Program, Programs
 from tests.support.programs_judge import Output
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.task_metadata import TASK_ID, TaskMetadata, container
+from tests.support.threads import Later
 
 TAG = f"app-firelens-{TASK_ID}"
-LOGSHIP = (sys.executable, "-c", "from logship._cli import main; main()")
 
 LOGS_AT_ONCE = """
-    import logship
     logship.install(level="INFO")
-    for _ in range(1000):
-        log()
+    log(times=1000)
     ready()
     wait_for("end")
     log()
 """
 
 LOGS_BESIDE = """
-    import logship
     client = logship.install(level="INFO")
-    for _ in range(1000):
-        log()
+    log(times=1000)
     client.emit({"message": "this one does not wait"}, "web")
     ready()
     wait_for("end")
@@ -46,16 +41,12 @@ LOGS_BESIDE = """
 """
 
 ENDS_AT_ONCE = """
-    import atexit
-    import logship
     logship.install(level="INFO")
     atexit.register(progress, "exit")
     log()
 """
 
 FORKS_AT_ONCE = """
-    import os
-    import logship
     logship.install(level="INFO")
     log()
     child = os.fork()
@@ -69,11 +60,8 @@ FORKS_AT_ONCE = """
 """
 
 IS_KILLED = """
-    import os, signal
-    import logship
     logship.install(level="INFO")
-    for _ in range(100):
-        log()
+    log(times=100)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -110,14 +98,7 @@ class Task:
     def assert_complete(self, ended: Ended) -> None:
         """Fail unless each record arrived once, and `logship audit` says that it is all."""
         Output(self.receiver.out).verdict(ended).assert_delivered_once()
-        audit = subprocess.run(
-            [*LOGSHIP, "audit", str(self.receiver.out)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert audit.returncode == 0, audit.stdout + audit.stderr
+        ran(*LOGSHIP, "audit", self.receiver.out)
 
 
 @pytest.fixture
@@ -203,12 +184,8 @@ def test_what_was_killed_before_it_knew_its_tag_is_shipped_by_it(
     killed = task.start(IS_KILLED, **spool).end(returncode=-signal.SIGKILL)
     assert task.receiver.records() == []
     task.metadata.may_answer.set()
-    subprocess.run(
-        [*LOGSHIP, "recover", "--spool", spool["LOGSHIP_SPOOL_DIR"]],
-        env={**task.environ, "LOGSHIP_TAG": "recoverer"},
-        timeout=60,
-        check=True,
-    )
+    recover = (*LOGSHIP, "recover", "--spool", spool["LOGSHIP_SPOOL_DIR"])
+    ran(*recover, env={**task.environ, "LOGSHIP_TAG": "recoverer"})
     assert task.tags == {TAG}
     task.assert_complete(killed)
 
@@ -232,15 +209,8 @@ def test_a_client_inside_that_was_killed_under_run(task: Task) -> None:
 
 
 def test_the_lines_of_a_pipe(task: Task) -> None:
-    pipe = subprocess.Popen([*LOGSHIP, "pipe"], env=task.environ, stdin=subprocess.PIPE)
-    try:
-        assert pipe.stdin is not None
-        pipe.stdin.write(b"one\n")
-        pipe.stdin.close()
-        assert task.metadata.was_asked.wait(30)
-        task.metadata.may_answer.set()
-        assert pipe.wait(60) == 0
-    finally:
-        pipe.kill()
-        pipe.wait()
+    pipe = Later(lambda: ran(*LOGSHIP, "pipe", env=task.environ, input="one\n"))
+    assert task.metadata.was_asked.wait(30)
+    task.metadata.may_answer.set()
+    assert pipe.join().returncode == 0
     assert task.tags == {TAG}

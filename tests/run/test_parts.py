@@ -24,7 +24,7 @@ from logship._run import multiline
 from logship._run.clients import environment_for
 from logship._run.command import CannotStart, Command
 from logship._run.deadlines import Deadlines
-from logship._run.lines import LINE_BYTES_MAX, Line, LineSplitter
+from logship._run.lines import LINE_BYTES_MAX, LineSplitter
 from logship._run.multiline import LineJoiner
 from logship._run.offspring import DIRECTORIES_MAX, Offspring
 from logship._run.pipe_reader import Inlet
@@ -65,10 +65,10 @@ def test_a_line_that_finds_no_space_is_packed_at_most_twice(
         block_seconds_max=0.0,
         last_resort="none",
     )
-    shipping = Shipping(settings, lambda: None)
+    shipping = Shipping(settings, lambda: None, 0.0)
     try:
         inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
-        inlet.lines.extend(Line(n, b"%d" % n + b"x" * 100) for n in range(5000))
+        inlet.lines.extend((n, b"%d" % n + b"x" * 100) for n in range(5000))
         shipping.ship(inlet, math.inf)
         assert not inlet.lines
         counters = shipping.client.shipper.buffer.counters
@@ -91,10 +91,10 @@ def test_a_line_without_memory_for_its_record_is_refused_once_and_the_others_are
 
     monkeypatch.setattr(intake, "record_packer", lambda *_: packed)
     settings = Settings(endpoints="tcp://127.0.0.1:1", tag="t", last_resort="none")
-    shipping = Shipping(settings, lambda: None)
+    shipping = Shipping(settings, lambda: None, 0.0)
     try:
         inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
-        inlet.lines.extend(Line(0, text) for text in (b"a", b"b", b"large", b"c", b"large"))
+        inlet.lines.extend((0, text) for text in (b"a", b"b", b"large", b"c", b"large"))
         shipping.ship(inlet, math.inf)
         assert not inlet.lines
         report = shipping.client.close(timeout=0)
@@ -113,8 +113,8 @@ def joiner() -> LineJoiner:
 
 def joined(each: LineJoiner, texts: list[bytes]) -> list[bytes]:
     """Feed the lines one at a time, and return the texts of all records."""
-    found = [record for text in texts for record in each.feed([Line(0, text)], 0.0)]
-    return [record.text for record in [*found, *each.finish()]]
+    found = [record for text in texts for record in each.feed([(0, text)], 0.0)]
+    return [text for _, text in [*found, *each.finish()]]
 
 
 def test_a_record_is_bounded_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,11 +136,11 @@ def test_a_record_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_record_is_held_no_longer_than_its_linger() -> None:
     each = joiner()
     assert each.due_seconds() == math.inf
-    assert each.feed([Line(1, b"start")], 10.0) == []
-    assert each.feed([Line(2, b"more")], 10.5) == []
+    assert each.feed([(1, b"start")], 10.0) == []
+    assert each.feed([(2, b"more")], 10.5) == []
     assert each.due_seconds() == 11.5
     assert each.flush_due(11.4) == []
-    assert each.flush_due(11.5) == [Line(1, b"start\nmore")], "with the time of its first line"
+    assert each.flush_due(11.5) == [(1, b"start\nmore")], "with the time of its first line"
     assert each.due_seconds() == math.inf
 
 

@@ -223,13 +223,13 @@ def test_a_line_without_memory_for_its_record_is_refused_and_the_others_are_ship
     runs: Runs,
 ) -> None:
     fails = """
-from logship._run import pipe
-record_of_line = pipe.record_of_line
+from logship._run import pipe_reader
+record_of_line = pipe_reader.record_of_line
 def record_or_fail(line, *rest):
     if line == b"large":
         raise MemoryError
     return record_of_line(line, *rest)
-pipe.record_of_line = record_or_fail
+pipe_reader.record_of_line = record_or_fail
 """
     ended = piped(runs, b"one\nlarge\ntwo\n", *broken(fails), "pipe")
     assert runs.messages == ["one", "two"]

@@ -261,12 +261,17 @@ def test_no_time_is_too_odd_for_a_field(time_ns: Any, form: str) -> None:
 
 def test_a_level_has_a_number_beside_it(sidecar: Sidecar) -> None:
     client = a_background_client(sidecar, message_key="log", severity_key="severity_number")
-    for handler in (Handler(client), Handler(client, message_key="text", severity_key="number")):
+    for handler in (
+        Handler(client),
+        Handler(client, message_key="text", severity_key="number"),
+        Handler(client, severity_key=""),
+    ):
         handler.emit(logging.LogRecord("n", logging.ERROR, "", 1, "m", None, None))
     client.close(timeout=10)
-    as_set, as_given, *_ = fields_of(sidecar)
+    as_set, as_given, without, *_ = fields_of(sidecar)
     assert (as_set["log"], as_set["severity_number"]) == ("m", 17)
     assert (as_given["text"], as_given["number"]) == ("m", 17)
+    assert without.keys() == as_set.keys() - {"severity_number"}
     levels = (0, logging.DEBUG, logging.INFO, logging.WARNING, logging.CRITICAL, 1000)
     assert list(map(severity_number, levels)) == [1, 5, 9, 13, 21, 24]
 
