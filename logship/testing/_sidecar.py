@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from logship._protocol.entries import is_control
-from logship._receiver.session import Close, Session, Write
+from logship._protocol.messages import Message
+from logship._receiver.session import Close, Session
 
 SHOWN_MAX = 5
 """How many of the last records the error of a failed wait shows."""
@@ -160,21 +161,21 @@ class Sidecar:
         if connection in self._connections:
             self._connections.remove(connection)
 
-    def took(self, connection: SidecarConnection, write: Write) -> None:
+    def took(self, connection: SidecarConnection, message: Message) -> None:
         """Keep a message, then ack it."""
-        self.keep(write)
-        if not write.ack:
+        self.keep(message)
+        if not message.ack:
             return
         if self.acks:
-            connection.answer(write.ack)
+            connection.answer(message.ack)
         else:
-            self.held_acks.append(write.ack)
+            self.held_acks.append(message.ack)
 
-    def keep(self, write: Write) -> None:
+    def keep(self, message: Message) -> None:
         """Keep a message's records, and wake those that wait."""
         with self._came:
             self.messages += 1
-            self.delivered += map(_delivered, write.lines.splitlines())
+            self.delivered += map(_delivered, message.lines.splitlines())
             self._came.notify_all()
 
 
@@ -197,7 +198,7 @@ class SidecarConnection(ABC):
     def received(self, data: bytes) -> None:
         """Do with the client's bytes what a receiver does."""
         for event in self._session.receive(data):
-            if isinstance(event, Write):
+            if isinstance(event, Message):
                 self._sidecar.took(self, event)
             elif isinstance(event, Close):
                 self.end(event.reason)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgpack
 
-from logship._protocol.messages import ack_message
-from logship._receiver.session import Answer, Close, Session, Write
+from logship._protocol.messages import Message, ack_message
+from logship._receiver.session import Answer, Close, Session
 from tests.receiver.raw_client import frame
 
 
-def received(session: Session, data: bytes) -> list[Write | Answer | Close]:
+def received(session: Session, data: bytes) -> list[Message | Answer | Close]:
     return list(session.receive(data))
 
 
@@ -19,12 +19,12 @@ def test_records_are_written_before_they_are_acknowledged() -> None:
         b'{"tag":"app","time_ns":1000000000,"record":{"a":1}}\n'
         b'{"tag":"app","time_ns":1000000000,"record":{"b":2}}\n'
     )
-    assert events == [Write(lines, 2, ack_message("id"))]
+    assert events == [Message(lines, 2, ack_message("id"))]
 
 
 def test_several_messages_keep_their_order() -> None:
     events = received(Session(), frame("1", {"n": 1}) + frame("2", {"n": 2}) + frame("3"))
-    assert [event.ack for event in events if isinstance(event, Write)] == [
+    assert [event.ack for event in events if isinstance(event, Message)] == [
         ack_message("1"),
         ack_message("2"),
         ack_message("3"),
@@ -33,7 +33,7 @@ def test_several_messages_keep_their_order() -> None:
 
 def test_without_a_chunk_nothing_is_acknowledged() -> None:
     [event] = received(Session(), msgpack.packb(["app", 1, {"a": 1}]))
-    assert event == Write(b'{"tag":"app","time_ns":1000000000,"record":{"a":1}}\n', 1, b"")
+    assert event == Message(b'{"tag":"app","time_ns":1000000000,"record":{"a":1}}\n', 1, b"")
 
 
 def test_half_a_message_does_nothing_yet() -> None:
@@ -47,7 +47,7 @@ def test_half_a_message_does_nothing_yet() -> None:
 
 def test_a_fault_closes_after_what_was_good() -> None:
     good, close = received(Session(), frame("id", {"a": 1}) + b"\xc1")
-    assert isinstance(good, Write)
+    assert isinstance(good, Message)
     assert good.ack == ack_message("id")
     assert isinstance(close, Close)
     assert "not an array" in close.reason
