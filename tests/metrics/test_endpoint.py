@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import urllib.parse
@@ -37,17 +36,15 @@ from tests.metrics.scraping import (
     scrape,
 )
 from tests.process.conftest import Sidecar
+from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Program, Programs
-from tests.support.prometheus import Prometheus, why_no_prometheus
+from tests.support.prometheus import Prometheus, why_no_prometheus, why_no_promtool
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
 from tests.support.waiting import wait_until
 
-LOGSHIP = RECEIVE[:-1]
 LOG_UNTIL_TOLD = """
-    import logship
     client = logship.install(level="INFO")
-    for _ in range(100):
-        log()
+    log(times=100)
     client.flush(20)
     ready()
     wait_for("end")
@@ -206,8 +203,6 @@ def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
         from logship._hooks import late_imports
         from logship._metrics import outlet
         outlet.WRITE_SECONDS = 3600.0
-        import logship
-        from application import log, ready, wait_for
         {begin_to_serve}
         logship.install(level="INFO")
         ready()
@@ -240,11 +235,8 @@ def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
     """Its parent is killed; locks and a listening socket live as long as one descriptor does."""
     parent = programs.start(
         """
-        import os
-        import logship
         client = logship.install(level="INFO")
-        for _ in range(100):
-            log()
+        log(times=100)
         client.flush(20)
         wait_for("fork")
         if os.fork() == 0:
@@ -275,7 +267,6 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
 ) -> None:
     parent = programs.start(
         """
-        import os, threading
         from wsgiref.simple_server import WSGIServer
         from logship._hooks import late_imports
         from logship._metrics import prometheus
@@ -292,7 +283,6 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
             return slow
 
         {step} = slowed({step})
-        import logship
         logship.install(level="INFO")
         opened.wait(30)
         if os.fork() == 0:
@@ -324,9 +314,7 @@ def test_a_worker_of_another_user_is_counted(
     shared.chmod(0o1777)
     program = programs.start(
         """
-        import os, signal
         os.umask({umask})
-        import logship
         client = logship.install(level="INFO", linger_seconds=0.05)
         log()
         client.flush(20)
@@ -362,8 +350,6 @@ def test_a_lock_that_another_user_left_does_not_hinder(programs: Programs, port:
     shared.chmod(0o1777)
     program = programs.start(
         """
-        import os, pathlib, signal
-        import logship
         log()
         ready()
         if os.fork() == 0:
@@ -394,15 +380,9 @@ def test_a_program_that_was_never_scraped_leaves_its_numbers(
     programs: Programs, pages: Path
 ) -> None:
     """A batch of a second; who is scraped next knows of it."""
-    batch = """
-        import logship
-        logship.install(level="INFO")
-        for _ in range(10):
-            log()
-    """
-    environ = {"LOGSHIP_METRICS_DIR": str(pages)}
+    batch = 'logship.install(level="INFO"); log(times=10)'
     for _ in range(3):
-        assert programs.start(batch, environ=environ).end().returncode == 0
+        programs.start(batch, environ={"LOGSHIP_METRICS_DIR": str(pages)}).end(returncode=0)
     samples = metrics_in(pages)
     assert samples["logship_records_acked_total"] == 30
     assert samples['logship_processes_ended_total{result="drained"}'] == 3
@@ -413,13 +393,11 @@ def test_the_applications_own_registry(programs: Programs) -> None:
     """Registered beside its own metrics, which has no part in logship's settings."""
     ended = programs.start("""
         from prometheus_client import REGISTRY, Counter, generate_latest
-        import logship
         from logship.metrics import LogshipCollector
         Counter("shop_orders", "Orders.").inc()
         REGISTRY.register(LogshipCollector())
         client = logship.install(level="INFO")
-        for _ in range(10):
-            log()
+        log(times=10)
         client.flush(20)
         print(generate_latest(REGISTRY).decode())
         try:
@@ -435,8 +413,6 @@ def test_the_applications_own_registry(programs: Programs) -> None:
 def test_a_process_without_metrics_pays_for_none(programs: Programs) -> None:
     """Neither the library nor a thread, nor a file."""
     programs.start("""
-        import sys, threading
-        import logship
         logship.install(level="INFO")
         log()
         assert not [name for name in sys.modules if name.startswith("prometheus_client")]
@@ -447,8 +423,6 @@ def test_a_process_without_metrics_pays_for_none(programs: Programs) -> None:
 def test_the_metrics_of_a_disabled_logship_are_not_served(programs: Programs, port: int) -> None:
     programs.start(
         """
-        import threading
-        import logship
         logship.install(level="INFO")
         assert threading.enumerate() == [threading.main_thread()]
         """,
@@ -543,10 +517,7 @@ def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
     """A receiver that serves its metrics."""
-    source = (
-        "import sys; from logship._cli import main; sys.argv[2:2] = ['--metrics-port', '0']; main()"
-    )
-    command = [sys.executable, "-c", source, "receive"]
+    command = [*RECEIVE, "--metrics-port", "0"]
     with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
         yield receiver
 
@@ -576,11 +547,7 @@ def test_the_receiver_exports_what_it_did(programs: Programs, receiver: Receiver
 def test_the_receivers_port_that_is_taken_is_a_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        source = (
-            "import sys; from logship._cli import main; "
-            f"sys.argv[2:2] = ['--metrics-port', '{port}']; main()"
-        )
-        command = [sys.executable, "-c", source, "receive"]
+        command = [*RECEIVE, "--metrics-port", port]
         with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
             assert f"cannot be served on 127.0.0.1:{port}" in receiver.stderr()
 
@@ -592,10 +559,8 @@ def test_the_recoverer_exports_what_it_recovered(
     spool.mkdir()
     program = programs.start(
         """
-        import logship
         logship.install(level="INFO")
-        for _ in range(100):
-            log()
+        log(times=100)
         ready()
         forever()
         """,
@@ -624,15 +589,12 @@ def test_the_recoverer_exports_what_it_recovered(
 
 
 def test_promtool_has_nothing_to_complain_of(programs: Programs) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
+    if why := why_no_promtool():
+        pytest.skip(why)
     program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
     _, text = fetch(port_said_by(program))
-    checked = subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
-    )
-    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    checked = ran("promtool", "check", "metrics", input=text)
+    assert checked.stdout + checked.stderr == ""
 
 
 def test_a_real_prometheus_scrapes_it(programs: Programs, tmp_path: Path) -> None:
@@ -658,15 +620,8 @@ def test_a_real_prometheus_scrapes_it(programs: Programs, tmp_path: Path) -> Non
 
 
 def test_cloudwatchs_line_follows_the_report(programs: Programs) -> None:
-    ended = programs.start(
-        """
-        import logship
-        logship.install(level="INFO")
-        for _ in range(10):
-            log()
-        """,
-        environ={"LOGSHIP_REPORT": "emf"},
-    ).end()
+    batch = 'logship.install(level="INFO"); log(times=10)'
+    ended = programs.start(batch, environ={"LOGSHIP_REPORT": "emf"}).end()
     report, metrics = (json.loads(line) for line in ended.stderr.splitlines())
     assert report["logship"] == "drain report"
     assert metrics["_aws"]["CloudWatchMetrics"]
