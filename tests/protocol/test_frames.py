@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
 from logship.errors import ProtocolError
-from tests.protocol.msgpack_spec import decode
+from tests.support.strict_msgpack import decode
 
 ACK = bytes.fromhex("81 a3 61636b a2 6964")  # {"ack": "id"}
 
