@@ -21,7 +21,7 @@ import pytest
 
 from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import BUILD, PAGES_REFUSED, RECEIVER_MEASURES
-from logship._metrics.prometheus import CountsCollector, serve
+from logship._metrics.prometheus import CountsCollector, Endpoint
 from logship._receiver.server import Counts
 from tests.metrics.reading import metrics_in
 from tests.metrics.scraping import (
@@ -452,7 +452,7 @@ def test_rude_requests_harm_nobody(programs: Programs, sidecar: Sidecar) -> None
 
 def test_slow_requests_do_not_keep_others_out() -> None:
     """As many as are served at a time send a byte a second, and never come to an end."""
-    endpoint = serve("127.0.0.1", 0, [CountsCollector(Counts())])
+    endpoint = Endpoint("127.0.0.1", 0, CountsCollector(Counts()))
     slow = [socket.create_connection(("127.0.0.1", endpoint.port)) for _ in range(8)]
     over = threading.Event()
 
@@ -481,7 +481,7 @@ def test_slow_requests_do_not_keep_others_out() -> None:
 
 def test_a_request_beyond_those_that_are_served_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("logship._metrics.prometheus._REQUEST_SECONDS_MAX", 2.0)
-    endpoint = serve("127.0.0.1", 0, [CountsCollector(Counts())])
+    endpoint = Endpoint("127.0.0.1", 0, CountsCollector(Counts()))
     with contextlib.ExitStack() as stack:
         for _ in range(8):
             slow = socket.create_connection(("127.0.0.1", endpoint.port))
@@ -496,8 +496,8 @@ def test_without_a_thread_nothing_listens(port: int, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
         with pytest.raises(OSError, match="can't start new thread"):
-            serve("127.0.0.1", port, [])
-    assert serve("127.0.0.1", port, []).port == port
+            Endpoint("127.0.0.1", port, CountsCollector(Counts()))
+    assert Endpoint("127.0.0.1", port, CountsCollector(Counts())).port == port
 
 
 def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:
