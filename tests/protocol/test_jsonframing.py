@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from typing import Any
@@ -18,6 +17,7 @@ from logship._receiver.session import Answer, Close, Session, counted
 from tests.protocol.test_jsonlines import decoded
 from tests.support.memory import traced_memory
 from tests.support.pace import slowness
+from tests.support.packing import pieces
 
 PHP = rb'["debug.test",1700000000,{"hello":"w\/\u00f6\"rld]"}]'
 PHP_LINE = '{"tag":"debug.test","time_ns":1700000000000000000,"record":{"hello":"w/ö\\"rld]"}}\n'
@@ -67,9 +67,8 @@ def test_what_may_be_between_messages(between: bytes) -> None:
 )
 def test_any_split_of_the_bytes_reads_the_same(messages: list[bytes], cuts: list[int]) -> None:
     sent = PHP + b"".join(messages)
-    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
     expected = [MESSAGES[each] for each in [PHP, *messages] if each in MESSAGES]
-    assert received(*(sent[start:end] for start, end in itertools.pairwise(edges))) == expected
+    assert received(*pieces(sent, cuts)) == expected
 
 
 def test_byte_by_byte() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
-import itertools
 import json
 import sys
 from types import ModuleType
@@ -22,7 +21,7 @@ from logship._protocol.messages import Message, MessageReader, ack_message
 from logship._protocol.payloads import payload_lines
 from logship.errors import ProtocolError
 from tests.support.memory import traced_memory
-from tests.support.packing import pack_record
+from tests.support.packing import pack_record, pieces
 
 OPTION = "82 a5 6368756e6b a2 6964 a4 73697a65 01"  # {"chunk": "id", "size": 1}
 ENTRY = "92 d700 00000001 00000002 81 a161 01"
@@ -287,9 +286,7 @@ valid_frames = [
 )
 def test_any_split_of_the_bytes_reads_the_same(frames: list[bytes], cuts: list[int]) -> None:
     sent = b"".join(frames)
-    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
-    pieces = [sent[start:end] for start, end in itertools.pairwise(edges)]
-    assert read(*pieces) == [message for frame in frames for message in read(frame)]
+    assert read(*pieces(sent, cuts)) == [message for frame in frames for message in read(frame)]
 
 
 def test_byte_by_byte() -> None:
