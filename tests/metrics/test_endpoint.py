@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import urllib.parse
 import urllib.request
@@ -25,6 +24,8 @@ from logship._metrics.prometheus import CountsCollector, Endpoint
 from logship._receiver.server import Counts
 from tests.metrics.reading import metrics_in
 from tests.metrics.scraping import (
+    DRAINED,
+    KILLED,
     OPENMETRICS,
     SERVED_ON,
     Samples,
@@ -167,20 +168,11 @@ def test_when_the_one_that_serves_dies_another_takes_over(
         program = programs.start(LOG_UNTIL_TOLD, environ=environ)
         program.until_ready()
         started.append(program)
-        accepted = 100 * number
-        wait_until(
-            lambda accepted=accepted: scraper.value("logship_records_acked_total") == accepted,  # type: ignore[misc]
-            f"{accepted} records are shown",
-        )
+        scraper.until_shown("logship_records_acked_total", 100 * number)
     for number, program in enumerate(started[:-1], 1):
         program.signal(signal.SIGKILL)
         program.end()
-        wait_until(
-            lambda number=number: (  # type: ignore[misc]
-                scraper.value('logship_processes_ended_total{result="killed"}') == number
-            ),
-            f"{number} deaths are shown",
-        )
+        scraper.until_shown(KILLED, number)
         assert scraper.value("logship_clients") == 4 - number
         assert scraper.value("logship_records_accepted_total") == 400
     assert scraper.went_down == []
@@ -225,8 +217,7 @@ def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
     program.signal(signal.SIGKILL)
     program.end()
     samples = metrics_in(pages)
-    assert samples['logship_processes_ended_total{result="killed"}'] == 1
-    assert samples['logship_processes_ended_total{result="drained"}'] == 0
+    assert (samples[KILLED], samples[DRAINED]) == (1, 0)
 
 
 def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
@@ -254,7 +245,7 @@ def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
     try:
         other = programs.start(LOG_UNTIL_TOLD, environ=environ)
         samples = wait_for_samples(port, "logship_records_acked_total", 200)
-        assert samples['logship_processes_ended_total{result="killed"}'] == 1
+        assert samples[KILLED] == 1
         assert samples["logship_clients"] == 1
         assert other.stderr == ""
     finally:
@@ -307,11 +298,9 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
 @as_another_user
 @pytest.mark.parametrize("umask", ["0o022", "0o077"])
 def test_a_worker_of_another_user_is_counted(
-    programs: Programs, port: int, scraper: Scraper, umask: str
+    programs: Programs, port: int, scraper: Scraper, open_directory: Path, umask: str
 ) -> None:
     """As under gunicorn with --preload and --user; the lock of the port is root's."""
-    shared = Path(tempfile.mkdtemp())
-    shared.chmod(0o1777)
     program = programs.start(
         """
         os.umask({umask})
@@ -328,26 +317,23 @@ def test_a_worker_of_another_user_is_counted(
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         """.replace("{umask}", umask),
-        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(shared)},
+        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(open_directory)},
     )
-    try:
-        wait_for_samples(port, "logship_records_acked_total", 1)
-        program.let_go("fork")
-        samples = wait_for_samples(port, "logship_records_accepted_total", 2)
-        assert samples["logship_clients"] == 2
-        assert samples["logship_metrics_pages_refused"] == 0
-        program.let_go("end")
-        assert program.end().warnings == []
-        assert scraper.went_down == []
-    finally:
-        shutil.rmtree(shared)
+    wait_for_samples(port, "logship_records_acked_total", 1)
+    program.let_go("fork")
+    samples = wait_for_samples(port, "logship_records_accepted_total", 2)
+    assert samples["logship_clients"] == 2
+    assert samples["logship_metrics_pages_refused"] == 0
+    program.let_go("end")
+    assert program.end().warnings == []
+    assert scraper.went_down == []
 
 
 @as_another_user
-def test_a_lock_that_another_user_left_does_not_hinder(programs: Programs, port: int) -> None:
+def test_a_lock_that_another_user_left_does_not_hinder(
+    programs: Programs, port: int, open_directory: Path
+) -> None:
     """As where root migrates a database before the application starts as another user."""
-    shared = Path(tempfile.mkdtemp())
-    shared.chmod(0o1777)
     program = programs.start(
         """
         log()
@@ -365,15 +351,12 @@ def test_a_lock_that_another_user_left_does_not_hinder(programs: Programs, port:
         log()
         signal.pause()
         """,
-        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(shared)},
+        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(open_directory)},
     )
-    try:
-        program.until_ready()
-        wait_for_samples(port, "logship_records_accepted_total", 1)
-        program.signal(signal.SIGTERM)
-        assert program.end().warnings == []
-    finally:
-        shutil.rmtree(shared)
+    program.until_ready()
+    wait_for_samples(port, "logship_records_accepted_total", 1)
+    program.signal(signal.SIGTERM)
+    assert program.end().warnings == []
 
 
 def test_a_program_that_was_never_scraped_leaves_its_numbers(
@@ -385,8 +368,7 @@ def test_a_program_that_was_never_scraped_leaves_its_numbers(
         programs.start(batch, environ={"LOGSHIP_METRICS_DIR": str(pages)}).end(returncode=0)
     samples = metrics_in(pages)
     assert samples["logship_records_acked_total"] == 30
-    assert samples['logship_processes_ended_total{result="drained"}'] == 3
-    assert samples['logship_processes_ended_total{result="killed"}'] == 0
+    assert (samples[KILLED], samples[DRAINED]) == (0, 3)
 
 
 def test_the_applications_own_registry(programs: Programs) -> None:
@@ -609,14 +591,11 @@ def test_a_real_prometheus_scrapes_it(programs: Programs, tmp_path: Path) -> Non
         "logship_build_info": [1],
     }
     with Prometheus(tmp_path, {target: {"job": "application"}}) as prometheus:
-        for expression, values in expected.items():
-            wait_until(
-                lambda expression=expression, values=values: (  # type: ignore[misc]
-                    prometheus.values(expression) == values
-                ),
-                f"{expression} is {values}",
-                60,
-            )
+        wait_until(
+            lambda: {each: prometheus.values(each) for each in expected} == expected,
+            f"all of {expected}",
+            60,
+        )
 
 
 def test_cloudwatchs_line_follows_the_report(programs: Programs) -> None:

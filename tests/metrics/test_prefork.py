@@ -15,14 +15,11 @@ from typing import Self
 
 import pytest
 
-from tests.metrics.scraping import Scraper, parsed
+from tests.metrics.scraping import DRAINED, KILLED, Scraper, parsed
 from tests.process.conftest import Sidecar
 from tests.support.programs import Program, Programs
 from tests.support.servers import ReservedPort
 from tests.support.waiting import wait_until
-
-DRAINED = 'logship_processes_ended_total{result="drained"}'
-KILLED = 'logship_processes_ended_total{result="killed"}'
 
 
 def missing(module: str) -> pytest.MarkDecorator:
