@@ -40,9 +40,6 @@ class Sidecar:
 
     Attributes:
         acks: Whether it acks chunks at once; otherwise acks are held back.
-        answer_bytes: In memory its answers arrive in pieces of this many bytes; None for whole
-            answers.
-        greeting: Bytes that it sends when a connection is made, a `HELO` for instance.
         delivered: All records that it received, in order, including duplicates and the records that
             logship itself adds to a stream.
         messages: How many messages contained these records.
@@ -52,8 +49,6 @@ class Sidecar:
 
     def __init__(self) -> None:
         self.acks = True
-        self.answer_bytes: int | None = None
-        self.greeting = b""
         self.delivered: list[Delivered] = []
         self.messages: int = 0
         self.connects: int = 0
@@ -120,17 +115,17 @@ class Sidecar:
         for connection in list(self._connections):
             connection.call(connection.answer, data)
 
-    def release_acks(self, *, newest_first: bool = False) -> None:
+    def release_acks(self) -> None:
         """Send the acks that were held back."""
         acks, self.held_acks = self.held_acks, []
-        for ack in reversed(acks) if newest_first else acks:
+        for ack in acks:
             self.say(ack)
 
-    def hang_up(self, reason: str = "the sidecar closed it") -> None:
+    def hang_up(self) -> None:
         """End every connection; the client does not learn whether unacked chunks arrived."""
         self.held_acks = []
         for connection in list(self._connections):
-            connection.call(connection.end, reason)
+            connection.call(connection.end, "the sidecar closed it")
 
     def stop_reading(self) -> None:
         """Stop reading from all connections, so that clients soon cannot write any more."""
@@ -153,8 +148,6 @@ class Sidecar:
         self._connections.append(connection)
         if not self._is_reading:
             connection.call(connection.set_reading, False)
-        if self.greeting:
-            connection.call(connection.answer, self.greeting)
 
     def closed(self, connection: SidecarConnection) -> None:
         """Forget a connection."""
