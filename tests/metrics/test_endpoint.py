@@ -40,7 +40,7 @@ from tests.process.conftest import Sidecar
 from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Program, Programs
 from tests.support.prometheus import Prometheus, why_no_prometheus, why_no_promtool
-from tests.support.receiver_process import RECEIVE, ReceiverProcess
+from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
 
 LOG_UNTIL_TOLD = """
@@ -499,8 +499,8 @@ def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
     """A receiver that serves its metrics."""
-    command = [*RECEIVE, "--metrics-port", "0"]
-    with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
+    options = ["--metrics-port", "0"]
+    with ReceiverProcess.start(tmp_path / "out", options=options) as receiver:
         yield receiver
 
 
@@ -529,8 +529,8 @@ def test_the_receiver_exports_what_it_did(programs: Programs, receiver: Receiver
 def test_the_receivers_port_that_is_taken_is_a_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [*RECEIVE, "--metrics-port", port]
-        with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
+        options = ["--metrics-port", port]
+        with ReceiverProcess.start(tmp_path / "out", options=options) as receiver:
             assert f"cannot be served on 127.0.0.1:{port}" in receiver.stderr()
 
 
