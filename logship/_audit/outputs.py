@@ -24,8 +24,7 @@ from logship._audit.sources import CannotRead, Source
 from logship.errors import LogshipError
 
 KNOWN_BYTES: Final = 256
-"""How many first bytes, and how many before an offset, tell a file from a later one with its inode.
-The first ones alone may be the same, because a long field may stand before the stamp."""
+"""How many bytes before an offset tell a file from a later one with its inode."""
 
 _ABSENT: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENAMETOOLONG}
 """Errors of a name that no file has. Windows says EINVAL of a pattern."""
@@ -154,12 +153,10 @@ class FilePart(Part):
         looks = [self.status.st_size, self.status.st_mtime_ns]
         if position is not None and position["looks"] == looks:
             return None
-        is_fresh = position is None or not self._has_grown(position)
-        if position is None or is_fresh:
-            size = min(KNOWN_BYTES, self.status.st_size)
-            position = {"head": [size, self._digest_before(size)], "offset": 0}
-        position = {**position, "looks": looks}
-        return Reading(self._batches(position), position, is_fresh)
+        has_grown = position is not None and self._has_grown(position)
+        offset = position["offset"] if position is not None and has_grown else 0
+        position = {"offset": offset, "looks": looks}
+        return Reading(self._batches(position), position, is_fresh=not has_grown)
 
     def _batches(self, position: Position) -> Iterator[list[bytes]]:
         """Yield whole lines: the rest of the last one is still to be written.
@@ -183,11 +180,9 @@ class FilePart(Part):
 
     def _has_grown(self, position: Position) -> bool:
         """Tell whether what was read is still there; of gzip that is never known."""
-        size, head = position["head"]
         offset = position["offset"]
-        if not 0 < offset <= self.status.st_size or self._digest_before(size) != head:
-            return False
-        return self._digest_before(offset) == str(position["tail"])
+        is_there = 0 < offset <= self.status.st_size
+        return is_there and self._digest_before(offset) == str(position["tail"])
 
     def _digest_before(self, offset: int) -> str:
         first = max(0, offset - KNOWN_BYTES)

@@ -81,10 +81,11 @@ def serve_metrics(command: str, host: str, port: int, counts: object, *table: An
     Raises:
         click.UsageError: They cannot be served there.
     """
-    from logship._metrics.prometheus import CountsCollector, serve  # noqa: PLC0415 - only where it is wanted
+    from logship._metrics import prometheus  # noqa: PLC0415 - only where it is wanted
 
     try:
-        endpoint = serve(host, port, [CountsCollector(counts, *table)])
+        collector = prometheus.CountsCollector(counts, *table)
+        endpoint = prometheus.Endpoint(prometheus.resolved(host), port, collector)
     except OSError as error:
         reason = error.strerror or str(error)
         raise click.UsageError(f"metrics cannot be served on {host}:{port}: {reason}") from None

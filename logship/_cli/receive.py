@@ -20,10 +20,11 @@ from click.core import ParameterSource
 from logship._cli.common import FiniteRange, say, serve_metrics, takes_colours
 from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
+from logship._protocol.payloads import payload_lines
 from logship._receiver.access import Access, AccessOptions
 from logship._receiver.binds import Listener, ListenError, parse_bind
 from logship._receiver.server import Counts, Limits, Receiver
-from logship._receiver.session import Lines, Session, counted, written
+from logship._receiver.session import Session, counted
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 from logship._settings import Endpoint
 from logship._signal_names import signals_named
@@ -198,7 +199,7 @@ def command(
     except (OutputError, ListenError, SettingsError) as error:
         raise CannotStart(str(error)) from error
     try:
-        form = counted if count else _pretty_form(is_stdout) if pretty else written
+        form = counted if count else _pretty_form(is_stdout) if pretty else payload_lines
         started_seconds = time.monotonic()
         receiver = Receiver(
             sink,
@@ -228,13 +229,13 @@ def command(
         listener.close()
 
 
-def _pretty_form(is_stdout: bool) -> Form[Lines]:
+def _pretty_form(is_stdout: bool) -> Form:
     """Return the function that turns a message into lines for a person."""
     coloured = is_stdout and takes_colours(sys.stdout)
 
-    def form(tag: str, entries: bytes) -> Lines:
-        lines = written(tag, entries)
-        return Lines(pretty_lines(lines.data, coloured=coloured), lines.count)
+    def form(tag: str, entries: bytes) -> tuple[bytes, int]:
+        lines, count = payload_lines(tag, entries)
+        return pretty_lines(lines, coloured=coloured), count
 
     return form
 

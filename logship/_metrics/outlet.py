@@ -221,10 +221,10 @@ class Outlet:
         pages, host = self._pages, self._settings.metrics_host
         last_port = pages.last_port if pages is not None and port == 0 else 0
         prometheus = late_imports.late("logship._metrics.prometheus")  # its import is not cheap
-        collectors = [prometheus.TotalCollector(self._total)]
+        collector = prometheus.TotalCollector(self._total)
 
         def begin(address: str, number: int) -> Endpoint:
-            endpoint: Endpoint = prometheus.Endpoint(address, number, collectors)
+            endpoint: Endpoint = prometheus.Endpoint(address, number, collector)
             self._endpoint = endpoint
             return endpoint
 

@@ -12,7 +12,7 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -146,7 +146,7 @@ class Endpoint(WSGIServer):
     Args:
         address: As `resolved` returns it.
         port: 0 is any free one.
-        collectors: What is served.
+        collector: What is served.
 
     Raises:
         OSError: It cannot listen there, or there is no thread for it.
@@ -154,10 +154,9 @@ class Endpoint(WSGIServer):
 
     request_queue_size = 128
 
-    def __init__(self, address: str, port: int, collectors: Iterable[Collector]) -> None:
+    def __init__(self, address: str, port: int, collector: Collector) -> None:
         registry = CollectorRegistry()
-        for each in collectors:
-            registry.register(each)
+        registry.register(collector)
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._free = threading.BoundedSemaphore(_REQUESTS_MAX)
         self._deadlines: dict[socket.socket, float] = {}
@@ -246,20 +245,6 @@ class _Handler(WSGIRequestHandler):
     def address_string(self) -> str:
         """Return the address without asking a name server."""
         return str(self.client_address[0])
-
-
-def serve(host: str, port: int, collectors: Iterable[Collector]) -> Endpoint:
-    """Serve metrics in this process until it ends.
-
-    Args:
-        host: A name or an address.
-        port: 0 is any free one; the endpoint says which.
-        collectors: What is served.
-
-    Raises:
-        OSError: It cannot listen there.
-    """
-    return Endpoint(resolved(host), port, collectors)
 
 
 def resolved(host: str) -> str:

@@ -10,9 +10,9 @@ record is here" proves nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgpack
 
@@ -34,29 +34,28 @@ OPTION_BYTES_MAX = 64 * 1024
 _PAIR_HEAD = b"\x92"
 _ARRAY_HEAD_BYTES = {0xDC: 3, 0xDD: 5}
 
-Taken = TypeVar("Taken", bound=Sized)
-"""What becomes of a message's entries; `len` says how many there are."""
-
-Form = Callable[[str, bytes], Taken]
-"""Makes it of a tag and a run of packed entries; raises `ProtocolError` where that is none."""
+Form = Callable[[str, bytes], tuple[bytes, int]]
+"""Makes lines of a tag and a run of packed entries, and counts the records; raises `ProtocolError`
+where that is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Message(Generic[Taken]):
+class Message:
     """One message, whole and valid.
 
     Attributes:
-        tag: the route of all its records.
-        entries: what the reader's form made of them.
-        chunk: the id to acknowledge, or None where the client wants no acknowledgement.
+        lines: what the reader's form made of its entries.
+        records: how many these are.
+        ack: what to send when all lines are written; empty where the client wants no
+            acknowledgement.
     """
 
-    tag: str
-    entries: Taken
-    chunk: str | None
+    lines: bytes
+    records: int
+    ack: bytes
 
 
-class MessageReader(Generic[Taken]):
+class MessageReader:
     """Reads messages from one client's bytes, however they are split.
 
     After a `ProtocolError` the stream has no meaning, and the reader no use.
@@ -66,17 +65,17 @@ class MessageReader(Generic[Taken]):
         bytes_max: bound of one message, as sent and again when decompressed.
     """
 
-    def __init__(self, form: Form[Taken], bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+    def __init__(self, form: Form, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self._form = form
         self._bytes_max = bytes_max
-        self._framer: Framer | JsonFramer | None = None
+        self._framer: Framer | None = None
 
     @property
     def pending_bytes(self) -> int:
         """How many bytes are held of a message that is not complete."""
         return 0 if self._framer is None else self._framer.pending_bytes
 
-    def feed(self, data: bytes) -> Iterator[Message[Taken]]:
+    def feed(self, data: bytes) -> Iterator[Message]:
         """Take the next bytes and yield each message that is now complete.
 
         A nil is a heartbeat and stands for nothing. A message without records is a message.
@@ -92,13 +91,7 @@ class MessageReader(Generic[Taken]):
         for items in self._framer.feed(data):
             yield self._message_of(*items)
 
-    def ack(self, chunk: str) -> bytes:
-        """Return the acknowledgement of a message with the option `chunk`, as the client speaks."""
-        if isinstance(self._framer, JsonFramer):
-            return json.dumps({"ack": chunk}, separators=(",", ":")).encode()
-        return ack_message(chunk)
-
-    def _message_of(self, tag: Item, second: Item, *rest: Item) -> Message[Taken]:
+    def _message_of(self, tag: Item, second: Item, *rest: Item) -> Message:
         if second.is_text and len(rest) < 2:
             option = _option_of(rest)
             return self._message(tag, self._unpacked(second.data, option), option)
@@ -113,18 +106,26 @@ class MessageReader(Generic[Taken]):
             time = _PAIR_HEAD + time + _packed_value(rest[1].data, "metadata")
         return self._message(tag, _PAIR_HEAD + time + rest[0].data, option)
 
-    def _message(self, tag: Item, entries: bytes, option: dict[Any, Any]) -> Message[Taken]:
+    def _message(self, tag: Item, entries: bytes, option: dict[Any, Any]) -> Message:
         if not tag.is_text:
             raise ProtocolError("a tag is not text")
         if len(tag.data) > TAG_BYTES_MAX:
             raise ProtocolError(f"a tag is longer than {TAG_BYTES_MAX} bytes")
-        text = _text(tag.data, "a tag")
-        message = Message(text, self._form(text, entries), _chunk_of(option))
-        size, count = option.get("size"), len(message.entries)
+        lines, count = self._form(_text(tag.data, "a tag"), entries)
+        ack, size = self._ack(option.get("chunk")), option.get("size")
         if size is not None and (type(size) is not int or size != count):
             told = quoted_value(size)
             raise ProtocolError(f"the option `size` is {told}, but the message has {count} records")
-        return message
+        return Message(lines, count, ack)
+
+    def _ack(self, chunk: Any) -> bytes:
+        """Return the acknowledgement of a chunk, in the language of the client."""
+        if chunk is None:
+            return b""
+        text = _text(chunk, "the option `chunk`")
+        if isinstance(self._framer, JsonFramer):
+            return json.dumps({"ack": text}, separators=(",", ":")).encode()
+        return ack_message(text)
 
     def _unpacked(self, payload: bytes, option: dict[Any, Any]) -> bytes:
         compressed = option.get("compressed")
@@ -178,11 +179,6 @@ def _packed_value(packed: bytes, name: str) -> bytes:
         if key == name.encode():
             found = packed[begin : unpacker.tell()]
     return found
-
-
-def _chunk_of(option: dict[Any, Any]) -> str | None:
-    chunk = option.get("chunk")
-    return None if chunk is None else _text(chunk, "the option `chunk`")
 
 
 def _text(value: Any, what: str) -> str:

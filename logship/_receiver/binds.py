@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,9 @@ from urllib.parse import urlsplit
 from logship import _system
 from logship._settings import Endpoint
 from logship.errors import LogshipError, SettingsError
+
+if _system.IS_POSIX:
+    import fcntl
 
 
 class ListenError(LogshipError):
@@ -83,15 +87,20 @@ def _open_tcp(bind: Endpoint) -> socket.socket:
 
 
 def _open_unix(path: Path) -> socket.socket:
-    if _is_dead_socket(path):
-        path.unlink()
+    directory = os.open(path.parent, os.O_RDONLY)
     listener = socket.socket(socket.AF_UNIX)
     try:
+        # Else one that starts at the same time would be taken for dead, and lose its path.
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        if _is_dead_socket(path):
+            path.unlink()
         listener.bind(str(path))
         listener.listen()
     except OSError:
         listener.close()
         raise
+    finally:
+        os.close(directory)
     return listener
 
 

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from logship._protocol.messages import Message
 from logship._receiver.binds import Listener
-from logship._receiver.session import Answer, Close, Session, Write
+from logship._receiver.session import Answer, Close, Session
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 
 RETRY_SECONDS = 1.0
@@ -221,7 +222,7 @@ class Receiver:
                 f"more than {self.limits.pending_bytes_max} bytes (--pending-bytes-max)"
             )
 
-    def write(self, message: Write) -> bool:
+    def write(self, message: Message) -> bool:
         """Write a message's lines; tell whether the system has them. A fault is said once."""
         lines = message.lines
         try:
@@ -347,10 +348,10 @@ class Connection(asyncio.Protocol):
             begins = True
         self._receiver.note_pending(self, session.pending_bytes, begins=begins)
 
-    def _do(self, event: Write | Answer | Close) -> bool:
+    def _do(self, event: Message | Answer | Close) -> bool:
         """Do as the session says; tell whether to go on."""
         match event:
-            case Write(ack=ack):
+            case Message(ack=ack):
                 if not self._receiver.write(event):
                     return False
                 if ack and not self._transport.is_closing():  # the client may be gone by now

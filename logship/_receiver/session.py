@@ -1,6 +1,6 @@
 """What one connection of the receiver means: bytes in, what to do out. No I/O.
 
-The order of what it returns is the guarantee: an acknowledgement comes inside the `Write` whose
+The order of what it returns is the guarantee: an acknowledgement comes inside the `Message` whose
 lines must be in the operating system's hands before it may be sent.
 """
 
@@ -10,63 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from logship._protocol.handshake import ServerHandshake
-from logship._protocol.messages import Form, MessageReader
+from logship._protocol.messages import Form, Message, MessageReader
 from logship._protocol.payloads import count_entries, payload_lines
 from logship.errors import HandshakeError, ProtocolError
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """The lines of one message.
-
-    Attributes:
-        data: JSON lines, a newline behind each; empty where records are only counted.
-        count: how many records these are.
-    """
-
-    data: bytes
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-
-def written(tag: str, entries: bytes) -> Lines:
-    """Return a JSON line for each record.
-
-    Raises:
-        ProtocolError: the bytes are not a run of whole entries, or make too much.
-    """
-    return Lines(*payload_lines(tag, entries))
-
-
-def counted(tag: str, entries: bytes) -> Lines:
-    """Return how many records there are, for load tests; see `count_entries` for what is checked.
+def counted(tag: str, entries: bytes) -> tuple[bytes, int]:
+    """Return no lines and how many records there are; see `count_entries` for what is checked.
 
     It shows what clients, network and acknowledgements can carry, where making lines would be the
     limit.
 
     Raises:
-        ProtocolError: the bytes are not a run of whole entries, or make too much.
+        ProtocolError: the bytes are not a run of whole entries.
     """
     del tag
-    return Lines(b"", count_entries(entries))
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Write these lines; when all are written, send `ack`.
-
-    Attributes:
-        lines: JSON lines of one message, a newline behind each; empty for a message of none, and
-            where records are only counted.
-        records: how many records these are.
-        ack: bytes for the client, empty where it wants no acknowledgement.
-    """
-
-    lines: bytes
-    records: int
-    ack: bytes
+    return b"", count_entries(entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +52,7 @@ class Session:
     """
 
     def __init__(
-        self, handshake: ServerHandshake | None = None, form: Form[Lines] = written
+        self, handshake: ServerHandshake | None = None, form: Form = payload_lines
     ) -> None:
         self._handshake = handshake
         self._reader = MessageReader(form)
@@ -102,7 +61,7 @@ class Session:
         """Return what to send before the client has said anything."""
         return b"" if self._handshake is None else self._handshake.helo()
 
-    def receive(self, data: bytes) -> Iterator[Write | Answer | Close]:
+    def receive(self, data: bytes) -> Iterator[Message | Answer | Close]:
         """Take the client's next bytes; yield what to do, in this order.
 
         A message is looked at when the one before it has been dealt with: small ones can make
@@ -112,16 +71,13 @@ class Session:
             yield from self._shake_hands(self._handshake, data)
             return
         try:
-            for message in self._reader.feed(data):
-                chunk, entries = message.chunk, message.entries
-                ack = b"" if chunk is None else self._reader.ack(chunk)
-                yield Write(entries.data, entries.count, ack)
+            yield from self._reader.feed(data)
         except ProtocolError as error:
             yield Close(str(error))
 
     def _shake_hands(
         self, handshake: ServerHandshake, data: bytes
-    ) -> Iterator[Write | Answer | Close]:
+    ) -> Iterator[Message | Answer | Close]:
         try:
             answer, rest = handshake.feed(data)
         except HandshakeError as error:

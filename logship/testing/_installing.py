@@ -22,7 +22,7 @@ from logship._installation.installation import (
     install,
     installed_client,
 )
-from logship._receiver.session import Write
+from logship._protocol.messages import Message
 from logship._settings import Settings
 from logship._settings.environment import values_from
 from logship._spool.orphans import Orphans
@@ -54,7 +54,7 @@ def _parts_in_memory(sidecar: Sidecar) -> parts.Parts:
 class _Nothing(Sidecar):
     """Acks everything and keeps nothing."""
 
-    def keep(self, write: Write) -> None:
+    def keep(self, message: Message) -> None:
         """Let it go."""
 
 

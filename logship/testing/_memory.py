@@ -67,10 +67,8 @@ class _MemoryConnection(SidecarConnection):
     # -- the sidecar's end -------------------------------------------------------------------------
 
     def answer(self, data: bytes) -> None:
-        """Send bytes to the client, in pieces if `answer_bytes` is set."""
-        size = self._sidecar.answer_bytes or len(data)
-        for start in range(0, len(data), size):
-            self._loop.call_soon(self._say, data[start : start + size])
+        """Send bytes to the client."""
+        self._loop.call_soon(self._say, data)
 
     def end(self, reason: str) -> None:
         """End the connection."""

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from logship._protocol.entries import is_control
-from logship._receiver.session import Close, Session, Write
+from logship._protocol.messages import Message
+from logship._receiver.session import Close, Session
 
 SHOWN_MAX = 5
 """How many of the last records the error of a failed wait shows."""
@@ -39,9 +40,6 @@ class Sidecar:
 
     Attributes:
         acks: Whether it acks chunks at once; otherwise acks are held back.
-        answer_bytes: In memory its answers arrive in pieces of this many bytes; None for whole
-            answers.
-        greeting: Bytes that it sends when a connection is made, a `HELO` for instance.
         delivered: All records that it received, in order, including duplicates and the records that
             logship itself adds to a stream.
         messages: How many messages contained these records.
@@ -51,8 +49,6 @@ class Sidecar:
 
     def __init__(self) -> None:
         self.acks = True
-        self.answer_bytes: int | None = None
-        self.greeting = b""
         self.delivered: list[Delivered] = []
         self.messages: int = 0
         self.connects: int = 0
@@ -119,17 +115,17 @@ class Sidecar:
         for connection in list(self._connections):
             connection.call(connection.answer, data)
 
-    def release_acks(self, *, newest_first: bool = False) -> None:
+    def release_acks(self) -> None:
         """Send the acks that were held back."""
         acks, self.held_acks = self.held_acks, []
-        for ack in reversed(acks) if newest_first else acks:
+        for ack in acks:
             self.say(ack)
 
-    def hang_up(self, reason: str = "the sidecar closed it") -> None:
+    def hang_up(self) -> None:
         """End every connection; the client does not learn whether unacked chunks arrived."""
         self.held_acks = []
         for connection in list(self._connections):
-            connection.call(connection.end, reason)
+            connection.call(connection.end, "the sidecar closed it")
 
     def stop_reading(self) -> None:
         """Stop reading from all connections, so that clients soon cannot write any more."""
@@ -152,29 +148,27 @@ class Sidecar:
         self._connections.append(connection)
         if not self._is_reading:
             connection.call(connection.set_reading, False)
-        if self.greeting:
-            connection.call(connection.answer, self.greeting)
 
     def closed(self, connection: SidecarConnection) -> None:
         """Forget a connection."""
         if connection in self._connections:
             self._connections.remove(connection)
 
-    def took(self, connection: SidecarConnection, write: Write) -> None:
+    def took(self, connection: SidecarConnection, message: Message) -> None:
         """Keep a message, then ack it."""
-        self.keep(write)
-        if not write.ack:
+        self.keep(message)
+        if not message.ack:
             return
         if self.acks:
-            connection.answer(write.ack)
+            connection.answer(message.ack)
         else:
-            self.held_acks.append(write.ack)
+            self.held_acks.append(message.ack)
 
-    def keep(self, write: Write) -> None:
+    def keep(self, message: Message) -> None:
         """Keep a message's records, and wake those that wait."""
         with self._came:
             self.messages += 1
-            self.delivered += map(_delivered, write.lines.splitlines())
+            self.delivered += map(_delivered, message.lines.splitlines())
             self._came.notify_all()
 
 
@@ -197,7 +191,7 @@ class SidecarConnection(ABC):
     def received(self, data: bytes) -> None:
         """Do with the client's bytes what a receiver does."""
         for event in self._session.receive(data):
-            if isinstance(event, Write):
+            if isinstance(event, Message):
                 self._sidecar.took(self, event)
             elif isinstance(event, Close):
                 self.end(event.reason)

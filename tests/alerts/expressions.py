@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from prometheus_client import CollectorRegistry, generate_latest
 
 from logship._audit.watch import Figures
 from logship._metrics.measures import AUDIT_MEASURES
@@ -21,7 +21,7 @@ from logship._metrics.process import Process
 from logship._metrics.prometheus import CountsCollector
 from logship._receiver.server import Counts
 from logship.metrics import LogshipCollector
-from tests.metrics.scraping import parsed
+from tests.metrics.reading import samples_of
 
 REPOSITORY = Path(__file__).parents[2]
 RULES = REPOSITORY / "sidecar" / "prometheus"
@@ -55,15 +55,9 @@ def rules_of(path: Path) -> list[dict[str, Any]]:
 @cache
 def exported() -> frozenset[str]:
     """Return every sample, with its labels, that a client, a receiver or an audit exports."""
-    registry = CollectorRegistry()
-    registry.register(LogshipCollector(process=Process()))
-    samples = set(parsed(generate_latest(registry).decode()))
-    registry = CollectorRegistry()
-    registry.register(CountsCollector(Counts()))
-    samples |= set(parsed(generate_latest(registry).decode()))
-    registry = CollectorRegistry()
-    registry.register(CountsCollector(Figures(), AUDIT_MEASURES, "audit_"))
-    return frozenset(samples | set(parsed(generate_latest(registry).decode())))
+    audit = CountsCollector(Figures(), AUDIT_MEASURES, "audit_")
+    collectors = (LogshipCollector(process=Process()), CountsCollector(Counts()), audit)
+    return frozenset(chain.from_iterable(map(samples_of, collectors)))
 
 
 @cache

@@ -1,9 +1,14 @@
-"""Asks `logship audit`, as a person does."""
+"""Asks `logship audit`, as a person does, and the parts of which it is made."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from click.testing import CliRunner, Result
 
+from logship._audit.audit import Audit
+from logship._audit.lines import Found, read_line
+from logship._audit.verdict import Verdict
 from logship._cli import main
 
 
@@ -13,3 +18,17 @@ def audit(*arguments: str, stdin: bytes = b"", code: int | None = None) -> Resul
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert code is None or result.exit_code == code, result.output
     return result
+
+
+def judged(*lines: bytes | Iterable[bytes], stamp_key: str = "logship_id") -> Verdict:
+    """Return what these lines prove."""
+    audit = Audit(stamp_key)
+    for line in lines:
+        audit.feed([line] if isinstance(line, bytes) else line)
+    return audit.verdict()
+
+
+def read(line: bytes | str) -> Found:
+    """Return what one line says."""
+    [found] = read_line(line.decode() if isinstance(line, bytes) else line)
+    return found

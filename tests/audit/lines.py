@@ -221,4 +221,9 @@ def records(first: int, last: int) -> list[Record]:
 
 def delivered(first: int, last: int, stream: str = ONE) -> list[bytes]:
     """Return the lines of records that a receiver got."""
-    return [received(record(number, stream)) for number in range(first, last + 1)]
+    return numbered(*range(first, last + 1), stream=stream)
+
+
+def numbered(*numbers: int, stream: str = ONE) -> list[bytes]:
+    """Return the same of records with these numbers."""
+    return [received(record(number, stream)) for number in numbers]

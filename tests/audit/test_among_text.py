@@ -6,18 +6,12 @@ import json
 
 import pytest
 
-from logship._audit.audit import Audit
 from logship._audit.lines import Found, Refused, Stamped, Unreadable, read_line
 from logship._audit.reports import Report
 from logship._audit.verdict import Outcome
 from tests.audit import lines
+from tests.audit.asking import judged, read
 from tests.audit.lines import TWO, in_string, record, spilled
-
-
-def read(line: bytes | str) -> Found:
-    [found] = read_line(line.decode() if isinstance(line, bytes) else line)
-    return found
-
 
 TWO_STREAMS = (lines.stream_report(2, 1, end=2), lines.stream_report(1, 1, stream=TWO))
 OURS = [
@@ -72,15 +66,11 @@ def test_a_report_that_cannot_be_read_where_it_stands_is_told(line: str) -> None
 )
 def test_a_stream_of_which_no_line_can_be_read_is_not_passed_over(line: bytes) -> None:
     whole = [lines.received(record(1)), lines.received(lines.end(2, 1))]
-    audit = Audit()
-    audit.feed([*whole, line])
-    verdict = audit.verdict()
+    verdict = judged(whole, line)
     assert (verdict.unreadable, verdict.outcome) == (1, Outcome.UNPROVEN)
-    alone = Audit()
-    alone.feed([line])
-    assert alone.verdict().outcome is Outcome.NO_STAMPS
-    audit.feed([lines.received(record(1, TWO)), lines.received(lines.end(2, 1, TWO))])
-    assert audit.verdict().outcome is Outcome.COMPLETE
+    assert judged(line).outcome is Outcome.NO_STAMPS
+    other = [lines.received(record(1, TWO)), lines.received(lines.end(2, 1, TWO))]
+    assert judged(whole, line, other).outcome is Outcome.COMPLETE
 
 
 def test_a_record_beside_a_report_in_an_array_is_none() -> None:

@@ -16,7 +16,7 @@ from logship._audit.ranges import Ranges
 from logship._audit.sources import Source
 from logship._audit.text import verdict_as_text
 from logship._audit.verdict import Outcome
-from tests.audit.asking import audit
+from tests.audit.asking import audit, judged
 from tests.audit.lines import (
     ONE,
     TWO,
@@ -230,12 +230,12 @@ def test_all_that_a_cut_off_member_holds_is_read(tmp_path: Path) -> None:
 
 def test_more_end_records_than_can_be_true_contradict_each_other() -> None:
     """All have the same number, so only their counts tell that no two can be believed."""
-    audit = Audit()
-    audit.feed([plain(record(1)), *(plain(end(2, 1, refused=each)) for each in (0, 1, 2))])
-    audit.feed([plain(record(1, TWO)), plain(end(2, 1, TWO))])
-    verdicts = {each.stream: each for each in audit.verdict().streams}
-    assert verdicts[ONE].problems == ("has 3 end records that differ: at most 2 can be true",)
-    assert verdicts[TWO].problems == ()
+    ends = [plain(end(2, 1, refused=each)) for each in (0, 1, 2)]
+    verdict = judged(plain(record(1)), ends, plain(record(1, TWO)), plain(end(2, 1, TWO)))
+    assert {each.stream: each.problems for each in verdict.streams} == {
+        ONE: ("has 3 end records that differ: at most 2 can be true",),
+        TWO: (),
+    }
 
 
 @pytest.mark.parametrize("is_one", [True, False])
@@ -267,9 +267,7 @@ LONG = int("9" * 4_300)
 def test_a_report_with_a_number_that_no_stream_has_is_unreadable(
     line: Callable[[str], bytes],
 ) -> None:
-    audit = Audit()
-    audit.feed([line(ONE), line(TWO)])
-    verdict = audit.verdict()
+    verdict = judged(line(ONE), line(TWO))
     assert (verdict.unreadable, verdict.reports) == (2, 0)
     assert all(len(each.why) < 200 for each in verdict.unreadable_places)
     list(verdict_as_text(verdict, [], "logship_id"))
@@ -287,8 +285,6 @@ def test_a_report_with_a_number_that_no_stream_has_is_unreadable(
 def test_a_record_with_a_number_that_no_stream_has_is_a_contradiction(
     line: Callable[[str], Record], problem: str
 ) -> None:
-    audit = Audit()
-    audit.feed([plain(line(ONE)), plain(line(TWO))])
-    verdict = audit.verdict()
+    verdict = judged(plain(line(ONE)), plain(line(TWO)))
     assert [each.problems[0].startswith(problem) for each in verdict.streams] == [True, True]
     assert all(len(each) < 1_000 for each in verdict_as_text(verdict, [], "logship_id"))

@@ -35,6 +35,7 @@ from tests.audit.lines import (
     stream_report,
     write,
 )
+from tests.support.commands import LOGSHIP, ran
 
 WHOLE = [*(received(record(number)) for number in (1, 2, 3)), received(end(4, 3))]
 HOLED = [line for number, line in enumerate(WHOLE, start=1) if number != 2]
@@ -68,25 +69,15 @@ def test_the_exit_code_of_the_process_is_the_verdict(
     lines: list[bytes], code: int, first: str
 ) -> None:
     write("out.log", lines)
-    program = Path(sys.executable).with_name("logship")
-    ended = subprocess.run(
-        [program, "audit", "out.log"], capture_output=True, text=True, check=False
-    )
-    assert (ended.returncode, ended.stderr) == (code, "")
+    ended = ran(*LOGSHIP, "audit", "out.log", code=code)
+    assert ended.stderr == ""
     assert ended.stdout.startswith(first)
 
 
 def test_a_terminal_that_cannot_show_a_tag_changes_no_verdict() -> None:
     write("out.log", [received(record(1), tag="café ✓"), received(end(2, 1))])
-    program = Path(sys.executable).with_name("logship")
-    ended = subprocess.run(
-        [program, "audit", "out.log"],
-        capture_output=True,
-        check=False,
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-    )
-    assert ended.returncode == 0
-    assert rb"caf\xe9 \u2713" in ended.stdout
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    assert r"caf\xe9 \u2713" in ran(*LOGSHIP, "audit", "out.log", env=environ).stdout
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
@@ -95,15 +86,14 @@ def test_an_output_that_takes_nothing_changes_no_verdict(
     lines: list[bytes], code: int, options: list[str]
 ) -> None:
     write("out.log", lines)
-    program = Path(sys.executable).with_name("logship")
-    words = [str(program), "audit", "out.log", *options]
     reading, writing = os.pipe()
     os.close(reading)
-    said = b"logship: standard output: No space left on device\n"
+    said = "logship: standard output: No space left on device\n"
+    outputs = {"capture_output": False, "stderr": subprocess.PIPE}
     with os.fdopen(writing, "wb") as closed, Path("/dev/full").open("wb") as full:
-        for output, told in ((closed, b""), (full, said)):
-            ended = subprocess.run(words, stdout=output, stderr=subprocess.PIPE, check=False)
-            assert (ended.returncode, ended.stderr) == (code, told)
+        for stdout, told in ((closed, ""), (full, said)):
+            words = [*LOGSHIP, "audit", "out.log", *options]
+            assert ran(*words, code=code, stdout=stdout, **outputs).stderr == told
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -119,18 +109,17 @@ def test_plain_files_gzip_and_standard_input_together() -> None:
 def test_the_output_of_another_program_can_be_a_file() -> None:
     """As in `logship audit <(zcat out.gz)`."""
     write("out.log", WHOLE)
-    words = f"{Path(sys.executable).with_name('logship')} audit <(cat out.log) --expect <(cat r)"
+    words = '"$0" -m logship audit <(cat out.log) --expect <(cat r)'
     write("r", [report(stream_report(4, 3, end=4))])
-    ended = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ran("bash", "-c", words, sys.executable).stderr == ""
 
 
-def test_gzip_is_known_by_its_content_and_may_have_many_members() -> None:
+def test_gzip_is_known_by_its_content_and_may_have_members_and_padding() -> None:
     members = [gzip.compress(line + b"\n") for line in WHOLE]
-    Path("out.log").write_bytes(b"".join(members[:2]) + b"\0" * 512 + b"".join(members[2:]))
-    assert audit("out.log").exit_code == 0
-    assert "note" not in audit("out.log").output
-    assert audit("-", stdin=Path("out.log").read_bytes()).exit_code == 0
+    data = b"".join([*members[:2], bytes(40_000), *members[2:], bytes(20_000)])
+    Path("out.log").write_bytes(data)
+    assert "note" not in audit("out.log", code=0).output
+    audit("-", stdin=data, code=0)
 
 
 def test_every_line_of_a_large_file_is_read() -> None:

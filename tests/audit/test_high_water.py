@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from logship._audit.audit import Audit
 from logship._audit.verdict import Outcome, StreamVerdict
 from logship._client.background import BackgroundClient
 from logship._settings import Settings
+from tests.audit.asking import judged
 from tests.audit.lines import (
     FORMATS,
     ONE,
@@ -31,9 +31,7 @@ from tests.support.waiting import wait_until
 
 
 def judge(*lines: bytes) -> dict[str, StreamVerdict]:
-    audit = Audit()
-    audit.feed(lines)
-    return {stream.stream: stream for stream in audit.verdict().streams}
+    return {stream.stream: stream for stream in judged(lines).streams}
 
 
 @pytest.mark.parametrize("line_format", FORMATS)

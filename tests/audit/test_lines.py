@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import logship._audit
-from logship._audit.audit import Audit
-from logship._audit.lines import Found, Glance, Refused, Stamped, Unreadable, read_line
+from logship._audit.lines import Glance, Refused, Stamped, Unreadable, read_line
 from logship._audit.reports import Declared, Report
 from tests.audit import lines
+from tests.audit.asking import judged, read
 from tests.audit.lines import (
     FORMATS,
     ONE,
@@ -30,11 +30,6 @@ from tests.audit.lines import (
     spilled,
     stamp,
 )
-
-
-def read(line: bytes | str, stamp_key: str = "logship_id") -> Found:
-    [found] = read_line(line.decode() if isinstance(line, bytes) else line, stamp_key)
-    return found
 
 
 def stamp_of(line: bytes | str) -> tuple[str, int, bool] | None:
@@ -157,9 +152,8 @@ def test_nothing_inside_a_record_hides_its_outermost_stamp(
     behind = {**own, **fields}
     assert stamp_of(line_format(before)) == (ONE, 5, False)
     assert stamp_of(line_format(behind)) == (ONE, 5, False)
-    audit = Audit()
-    audit.feed([line_format(own), line_format(before), line_format(behind)])
-    assert [stream.stream for stream in audit.verdict().streams] == [ONE]
+    verdict = judged(line_format(own), line_format(before), line_format(behind))
+    assert [stream.stream for stream in verdict.streams] == [ONE]
 
 
 @pytest.mark.parametrize(
@@ -181,10 +175,8 @@ def test_a_stamp_in_any_other_place_does_not_count(
 ) -> None:
     line = line_format(record_without_stamp)
     assert read(line) is None
-    audit = Audit()
-    audit.feed([line])
-    assert audit.verdict().streams == ()
-    assert audit.unstamped == 1
+    verdict = judged(line)
+    assert (verdict.streams, verdict.unstamped) == ((), 1)
 
 
 @pytest.mark.parametrize(
@@ -203,9 +195,8 @@ def test_a_torn_line_is_never_a_record(line_format: Format) -> None:
     for original in (record(5, extra={"a": 1}), record(5), {**record(5), "z": "last } field"}):
         line = line_format(original)
         for cut in range(len(line)):
-            audit = Audit()
-            audit.feed([line_format(record(1)), line[:cut]])
-            assert audit.verdict().streams[0].delivered.count == 1, line[:cut]
+            verdict = judged(line_format(record(1)), line[:cut])
+            assert verdict.streams[0].delivered.count == 1, line[:cut]
 
 
 @pytest.mark.parametrize("line_format", FORMATS)
@@ -278,9 +269,7 @@ def test_json_inside_json_without_end_is_not_followed_for_ever() -> None:
 
 def test_bad_utf8_beside_a_stamp_does_not_hide_it() -> None:
     line = lines.fluentd(record(2, nested={})).replace(b"line", b"l\xff\xfe")
-    audit = Audit()
-    audit.feed([line])
-    assert audit.verdict().streams[0].delivered.count == 1
+    assert judged(line).streams[0].delivered.count == 1
 
 
 @pytest.mark.parametrize("line_format", FORMATS)
@@ -290,38 +279,32 @@ def test_what_is_no_text_around_a_line_does_not_hide_it(line_format: Format, mar
 
     Zeros are left by a crash, and where a file is truncated whose writer does not append.
     """
-    audit = Audit()
-    audit.feed([mark % line_format(record(1))])
-    [stream] = audit.verdict().streams
+    [stream] = judged(mark % line_format(record(1))).streams
     assert (stream.delivered.count, stream.tag in ("web", None)) == (1, True)
 
 
 @pytest.mark.parametrize("key", ["seq", "logship_id2", "été", "@stamp", 'a"b', "a.b[0]"])
 @pytest.mark.parametrize("line_format", FORMATS)
 def test_another_stamp_key_is_found_and_the_usual_one_is_not(line_format: Format, key: str) -> None:
-    audit = Audit(stamp_key=key)
-    audit.feed([
-        line_format({"message": "hi", key: stamp(1)}),
-        line_format({"message": "hi", key: stamp(2)}),
-        line_format({"message": "hi", key: stamp(3), "logship_end": True, "logship_accepted": 2}),
-        line_format({"message": "hi", "logship_id": stamp(4)}),
-    ])  # fmt: skip
-    [stream] = audit.verdict().streams
+    end = {key: stamp(3), "logship_end": True, "logship_accepted": 2}
+    records = ({key: stamp(1)}, {key: stamp(2)}, end, {"logship_id": stamp(4)})
+    verdict = judged(map(line_format, records), stamp_key=key)
+    [stream] = verdict.streams
     assert list(stream.delivered) == [(1, 3)]
     assert (stream.proof, stream.records) == ("end record", 2)
-    assert audit.unstamped == 1
+    assert verdict.unstamped == 1
+
+
+def carriers(line: bytes) -> list[bytes]:
+    """Return in which forms a line of a container's stderr may arrive."""
+    driven = in_string(line)
+    parsed = lines.received(json.loads(line))
+    return [line, b"app-1  | " + line, lines.plain(driven), lines.received(driven), parsed]
 
 
 def test_a_refused_line_is_read_wherever_a_stderr_ends_up() -> None:
     """Its record is the application's own text, whatever it looks like."""
-    line = lines.refused(7)
-    for carried in (
-        line.decode(),
-        f"app-1  | {line.decode()}",
-        lines.plain(in_string(line)),
-        lines.received(in_string(line)),
-        lines.received(json.loads(line)),
-    ):
+    for carried in carriers(lines.refused(7)):
         assert read(carried) == Refused(lines.LIFE, 7)
     for bad in ("7", None, "life:7", f"{lines.LIFE}:0000000000"):
         assert isinstance(read(lines.refused(bad).decode()), Unreadable)
@@ -338,13 +321,7 @@ def test_a_refused_line_is_read_wherever_a_stderr_ends_up() -> None:
 )
 def test_a_report_is_read_wherever_a_stderr_ends_up(write: Format, source: str) -> None:
     line = write(lines.stream_report(10, 9, end=10, spilled=[(2, 3)], dropped=[(4, 5, "x")]))
-    for carried in (
-        line.decode(),
-        f"app-1  | {line.decode()}",
-        lines.plain(in_string(line)),
-        lines.received(in_string(line)),
-        lines.received(json.loads(line)),
-    ):
+    for carried in carriers(line):
         found = read(carried)
         assert isinstance(found, Report)
         assert found.problem is None
@@ -421,20 +398,11 @@ def test_what_is_seen_at_a_glance_is_what_parsing_finds(
         assert not found.spilled
 
 
-@pytest.mark.parametrize(
-    "line_format",
-    [
-        f
-        for f in FORMATS
-        if f
-        not in {
-            lines.fluentd_comma,
-            lines.fluentd_space,
-            lines.fluentd_without_tag,
-            lines.received_with_metadata,
-        }
-    ],
-)
+SELDOM = {lines.fluentd_comma, lines.fluentd_space, lines.fluentd_without_tag}
+PARSED = SELDOM | {lines.received_with_metadata}
+
+
+@pytest.mark.parametrize("line_format", [each for each in FORMATS if each not in PARSED])
 def test_ordinary_lines_are_seen_at_a_glance(line_format: Format) -> None:
     """Else gigabytes take minutes: the verdict would be the same, so nothing else would show it."""
     assert Glance("logship_id").stamp(line_format(record(5, level="INFO", line=12)))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -16,6 +14,7 @@ import pytest
 
 from tests.audit.asking import audit
 from tests.audit.lines import ONE, append, high_water, received, record, stamp
+from tests.metrics.scraping import SERVED_ON, scrape
 from tests.support.waiting import wait_until
 
 LINES = [received(record(number)) for number in range(1, 6)]
@@ -31,7 +30,7 @@ class Program:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "logship", "audit", *options], stderr=stderr
             )
-        wait_until(lambda: self._url() is not None, "metrics are served")
+        wait_until(lambda: SERVED_ON.search(self.stderr.read_text()) is not None, "a port is said")
 
     def __enter__(self) -> Self:
         return self
@@ -48,21 +47,15 @@ class Program:
         return self.stderr.read_text().splitlines()[1:]
 
     def figure(self, name: str) -> float:
-        url = self._url()
-        assert url
-        with urllib.request.urlopen(url[1]) as answer:
-            page = answer.read().decode()
-        [value] = re.findall(rf"^logship_audit_{name} (\S+)$", page, re.MULTILINE)
-        return float(value)
+        found = SERVED_ON.search(self.stderr.read_text())
+        assert found
+        return scrape(int(found[1]))[f"logship_audit_{name}"]
 
     def shows(self, **figures: float) -> None:
         def agrees() -> bool:
             return all(self.figure(name) == value for name, value in figures.items())
 
         wait_until(agrees, f"the page shows {figures}")
-
-    def _url(self) -> re.Match[str] | None:
-        return re.search(r"metrics are served on (\S+)\n", self.stderr.read_text())
 
 
 def test_it_finds_a_lost_tail_a_removed_and_a_cut_file() -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from logship._cli.doctor import command
 from logship._deployment.doctor import sidecars
-from logship._receiver.session import Write
+from logship._protocol.messages import Message
 from logship.testing import SocketSidecar
 from logship.testing._sidecar import SidecarConnection
 from tests.contract.certificates import Certificates
@@ -113,8 +113,8 @@ def test_a_black_hole_takes_bytes_and_acks_nothing(sidecar: EmbeddedReceiver) ->
 class AcksOnce(SocketSidecar):
     """Acks one message."""
 
-    def took(self, connection: SidecarConnection, write: Write) -> None:
-        super().took(connection, write)
+    def took(self, connection: SidecarConnection, message: Message) -> None:
+        super().took(connection, message)
         self.acks = False
 
 

@@ -31,8 +31,9 @@ from logship._protocol.entries import unpack_entries
 from logship._protocol.frames import AckReader, AnswerError
 from logship._protocol.handshake import ClientHandshake, ServerHandshake
 from logship._protocol.jsonlines import json_line
+from logship._protocol.messages import Message
 from logship._protocol.readable import plain_value
-from logship._receiver.session import Answer, Close, Session, Write
+from logship._receiver.session import Answer, Close, Session
 from logship._redaction import redactor
 from logship._run import multiline
 from logship._run.lines import Line, LineSplitter, record_of_line
@@ -123,7 +124,7 @@ def _receive(parts: list[bytes]) -> tuple[bytes, bytes, int, bool]:
     for part in parts:
         for event in [] if closed else session.receive(part):
             assert not closed
-            if isinstance(event, Write):
+            if isinstance(event, Message):
                 assert event.lines.count(b"\n") == event.records
                 lines, acks = lines + event.lines, acks + event.ack
                 records += event.records

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +12,22 @@ import pytest
 from tests.metrics.scraping import Scraper
 from tests.process.conftest import gate, programs, sidecar
 
-__all__ = ["gate", "pages", "programs", "scraper", "sidecar"]
+__all__ = ["gate", "open_directory", "pages", "programs", "scraper", "sidecar"]
 
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Path:
     """Where the processes of a test keep their pages."""
     return tmp_path / "pages"
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that is open to all users, as /tmp is."""
+    directory = Path(tempfile.mkdtemp(dir="/tmp"))
+    directory.chmod(0o1777)
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.fixture

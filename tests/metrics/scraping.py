@@ -24,6 +24,9 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 SERVED_ON = re.compile(r"metrics are served on http://127\.0\.0\.1:(\d+)/metrics")
 """What a program says that was told to serve on any free port."""
 
+DRAINED = 'logship_processes_ended_total{result="drained"}'
+KILLED = 'logship_processes_ended_total{result="killed"}'
+
 as_another_user = pytest.mark.skipif(
     os.geteuid() != 0 or not all(p.stat().st_mode & 0o001 for p in Path(os.__file__).parents),
     reason="needs root, and a Python that another user may read",

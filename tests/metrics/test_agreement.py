@@ -30,7 +30,7 @@ from benchmarks.scenario import (
     Scenario,
 )
 from tests.metrics.reading import metrics_in
-from tests.metrics.scraping import Samples
+from tests.metrics.scraping import DRAINED, KILLED, Samples
 from tests.run.conftest import Runs, read_receipt, receipt, receiver, runs
 from tests.run.test_clients import NOWHERE
 from tests.support.programs import json_lines
@@ -39,9 +39,6 @@ __all__ = ["receipt", "receiver", "runs"]
 
 SECONDS = {"sidecar-restart": 4.0}
 """Longer than the sidecar is away."""
-
-DRAINED = 'logship_processes_ended_total{result="drained"}'
-KILLED = 'logship_processes_ended_total{result="killed"}'
 
 
 class MeasuredApplication(Application):

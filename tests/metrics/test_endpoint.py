@@ -9,8 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import urllib.parse
 import urllib.request
@@ -22,10 +20,12 @@ import pytest
 
 from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import BUILD, PAGES_REFUSED, RECEIVER_MEASURES
-from logship._metrics.prometheus import CountsCollector, serve
+from logship._metrics.prometheus import CountsCollector, Endpoint
 from logship._receiver.server import Counts
 from tests.metrics.reading import metrics_in
 from tests.metrics.scraping import (
+    DRAINED,
+    KILLED,
     OPENMETRICS,
     SERVED_ON,
     Samples,
@@ -37,17 +37,15 @@ from tests.metrics.scraping import (
     scrape,
 )
 from tests.process.conftest import Sidecar
+from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Program, Programs
-from tests.support.prometheus import Prometheus, why_no_prometheus
-from tests.support.receiver_process import RECEIVE, ReceiverProcess
+from tests.support.prometheus import Prometheus, why_no_prometheus, why_no_promtool
+from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
 
-LOGSHIP = RECEIVE[:-1]
 LOG_UNTIL_TOLD = """
-    import logship
     client = logship.install(level="INFO")
-    for _ in range(100):
-        log()
+    log(times=100)
     client.flush(20)
     ready()
     wait_for("end")
@@ -170,20 +168,11 @@ def test_when_the_one_that_serves_dies_another_takes_over(
         program = programs.start(LOG_UNTIL_TOLD, environ=environ)
         program.until_ready()
         started.append(program)
-        accepted = 100 * number
-        wait_until(
-            lambda accepted=accepted: scraper.value("logship_records_acked_total") == accepted,  # type: ignore[misc]
-            f"{accepted} records are shown",
-        )
+        scraper.until_shown("logship_records_acked_total", 100 * number)
     for number, program in enumerate(started[:-1], 1):
         program.signal(signal.SIGKILL)
         program.end()
-        wait_until(
-            lambda number=number: (  # type: ignore[misc]
-                scraper.value('logship_processes_ended_total{result="killed"}') == number
-            ),
-            f"{number} deaths are shown",
-        )
+        scraper.until_shown(KILLED, number)
         assert scraper.value("logship_clients") == 4 - number
         assert scraper.value("logship_records_accepted_total") == 400
     assert scraper.went_down == []
@@ -206,8 +195,6 @@ def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
         from logship._hooks import late_imports
         from logship._metrics import outlet
         outlet.WRITE_SECONDS = 3600.0
-        import logship
-        from application import log, ready, wait_for
         {begin_to_serve}
         logship.install(level="INFO")
         ready()
@@ -230,8 +217,7 @@ def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
     program.signal(signal.SIGKILL)
     program.end()
     samples = metrics_in(pages)
-    assert samples['logship_processes_ended_total{result="killed"}'] == 1
-    assert samples['logship_processes_ended_total{result="drained"}'] == 0
+    assert (samples[KILLED], samples[DRAINED]) == (1, 0)
 
 
 def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
@@ -240,11 +226,8 @@ def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
     """Its parent is killed; locks and a listening socket live as long as one descriptor does."""
     parent = programs.start(
         """
-        import os
-        import logship
         client = logship.install(level="INFO")
-        for _ in range(100):
-            log()
+        log(times=100)
         client.flush(20)
         wait_for("fork")
         if os.fork() == 0:
@@ -262,7 +245,7 @@ def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
     try:
         other = programs.start(LOG_UNTIL_TOLD, environ=environ)
         samples = wait_for_samples(port, "logship_records_acked_total", 200)
-        assert samples['logship_processes_ended_total{result="killed"}'] == 1
+        assert samples[KILLED] == 1
         assert samples["logship_clients"] == 1
         assert other.stderr == ""
     finally:
@@ -275,7 +258,6 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
 ) -> None:
     parent = programs.start(
         """
-        import os, threading
         from wsgiref.simple_server import WSGIServer
         from logship._hooks import late_imports
         from logship._metrics import prometheus
@@ -292,7 +274,6 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
             return slow
 
         {step} = slowed({step})
-        import logship
         logship.install(level="INFO")
         opened.wait(30)
         if os.fork() == 0:
@@ -317,16 +298,12 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
 @as_another_user
 @pytest.mark.parametrize("umask", ["0o022", "0o077"])
 def test_a_worker_of_another_user_is_counted(
-    programs: Programs, port: int, scraper: Scraper, umask: str
+    programs: Programs, port: int, scraper: Scraper, open_directory: Path, umask: str
 ) -> None:
     """As under gunicorn with --preload and --user; the lock of the port is root's."""
-    shared = Path(tempfile.mkdtemp())
-    shared.chmod(0o1777)
     program = programs.start(
         """
-        import os, signal
         os.umask({umask})
-        import logship
         client = logship.install(level="INFO", linger_seconds=0.05)
         log()
         client.flush(20)
@@ -340,30 +317,25 @@ def test_a_worker_of_another_user_is_counted(
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         """.replace("{umask}", umask),
-        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(shared)},
+        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(open_directory)},
     )
-    try:
-        wait_for_samples(port, "logship_records_acked_total", 1)
-        program.let_go("fork")
-        samples = wait_for_samples(port, "logship_records_accepted_total", 2)
-        assert samples["logship_clients"] == 2
-        assert samples["logship_metrics_pages_refused"] == 0
-        program.let_go("end")
-        assert program.end().warnings == []
-        assert scraper.went_down == []
-    finally:
-        shutil.rmtree(shared)
+    wait_for_samples(port, "logship_records_acked_total", 1)
+    program.let_go("fork")
+    samples = wait_for_samples(port, "logship_records_accepted_total", 2)
+    assert samples["logship_clients"] == 2
+    assert samples["logship_metrics_pages_refused"] == 0
+    program.let_go("end")
+    assert program.end().warnings == []
+    assert scraper.went_down == []
 
 
 @as_another_user
-def test_a_lock_that_another_user_left_does_not_hinder(programs: Programs, port: int) -> None:
+def test_a_lock_that_another_user_left_does_not_hinder(
+    programs: Programs, port: int, open_directory: Path
+) -> None:
     """As where root migrates a database before the application starts as another user."""
-    shared = Path(tempfile.mkdtemp())
-    shared.chmod(0o1777)
     program = programs.start(
         """
-        import os, pathlib, signal
-        import logship
         log()
         ready()
         if os.fork() == 0:
@@ -379,47 +351,35 @@ def test_a_lock_that_another_user_left_does_not_hinder(programs: Programs, port:
         log()
         signal.pause()
         """,
-        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(shared)},
+        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(open_directory)},
     )
-    try:
-        program.until_ready()
-        wait_for_samples(port, "logship_records_accepted_total", 1)
-        program.signal(signal.SIGTERM)
-        assert program.end().warnings == []
-    finally:
-        shutil.rmtree(shared)
+    program.until_ready()
+    wait_for_samples(port, "logship_records_accepted_total", 1)
+    program.signal(signal.SIGTERM)
+    assert program.end().warnings == []
 
 
 def test_a_program_that_was_never_scraped_leaves_its_numbers(
     programs: Programs, pages: Path
 ) -> None:
     """A batch of a second; who is scraped next knows of it."""
-    batch = """
-        import logship
-        logship.install(level="INFO")
-        for _ in range(10):
-            log()
-    """
-    environ = {"LOGSHIP_METRICS_DIR": str(pages)}
+    batch = 'logship.install(level="INFO"); log(times=10)'
     for _ in range(3):
-        assert programs.start(batch, environ=environ).end().returncode == 0
+        programs.start(batch, environ={"LOGSHIP_METRICS_DIR": str(pages)}).end(returncode=0)
     samples = metrics_in(pages)
     assert samples["logship_records_acked_total"] == 30
-    assert samples['logship_processes_ended_total{result="drained"}'] == 3
-    assert samples['logship_processes_ended_total{result="killed"}'] == 0
+    assert (samples[KILLED], samples[DRAINED]) == (0, 3)
 
 
 def test_the_applications_own_registry(programs: Programs) -> None:
     """Registered beside its own metrics, which has no part in logship's settings."""
     ended = programs.start("""
         from prometheus_client import REGISTRY, Counter, generate_latest
-        import logship
         from logship.metrics import LogshipCollector
         Counter("shop_orders", "Orders.").inc()
         REGISTRY.register(LogshipCollector())
         client = logship.install(level="INFO")
-        for _ in range(10):
-            log()
+        log(times=10)
         client.flush(20)
         print(generate_latest(REGISTRY).decode())
         try:
@@ -435,8 +395,6 @@ def test_the_applications_own_registry(programs: Programs) -> None:
 def test_a_process_without_metrics_pays_for_none(programs: Programs) -> None:
     """Neither the library nor a thread, nor a file."""
     programs.start("""
-        import sys, threading
-        import logship
         logship.install(level="INFO")
         log()
         assert not [name for name in sys.modules if name.startswith("prometheus_client")]
@@ -447,8 +405,6 @@ def test_a_process_without_metrics_pays_for_none(programs: Programs) -> None:
 def test_the_metrics_of_a_disabled_logship_are_not_served(programs: Programs, port: int) -> None:
     programs.start(
         """
-        import threading
-        import logship
         logship.install(level="INFO")
         assert threading.enumerate() == [threading.main_thread()]
         """,
@@ -478,7 +434,7 @@ def test_rude_requests_harm_nobody(programs: Programs, sidecar: Sidecar) -> None
 
 def test_slow_requests_do_not_keep_others_out() -> None:
     """As many as are served at a time send a byte a second, and never come to an end."""
-    endpoint = serve("127.0.0.1", 0, [CountsCollector(Counts())])
+    endpoint = Endpoint("127.0.0.1", 0, CountsCollector(Counts()))
     slow = [socket.create_connection(("127.0.0.1", endpoint.port)) for _ in range(8)]
     over = threading.Event()
 
@@ -507,7 +463,7 @@ def test_slow_requests_do_not_keep_others_out() -> None:
 
 def test_a_request_beyond_those_that_are_served_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("logship._metrics.prometheus._REQUEST_SECONDS_MAX", 2.0)
-    endpoint = serve("127.0.0.1", 0, [CountsCollector(Counts())])
+    endpoint = Endpoint("127.0.0.1", 0, CountsCollector(Counts()))
     with contextlib.ExitStack() as stack:
         for _ in range(8):
             slow = socket.create_connection(("127.0.0.1", endpoint.port))
@@ -522,8 +478,8 @@ def test_without_a_thread_nothing_listens(port: int, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
         with pytest.raises(OSError, match="can't start new thread"):
-            serve("127.0.0.1", port, [])
-    assert serve("127.0.0.1", port, []).port == port
+            Endpoint("127.0.0.1", port, CountsCollector(Counts()))
+    assert Endpoint("127.0.0.1", port, CountsCollector(Counts())).port == port
 
 
 def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:
@@ -543,11 +499,8 @@ def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
     """A receiver that serves its metrics."""
-    source = (
-        "import sys; from logship._cli import main; sys.argv[2:2] = ['--metrics-port', '0']; main()"
-    )
-    command = [sys.executable, "-c", source, "receive"]
-    with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
+    options = ["--metrics-port", "0"]
+    with ReceiverProcess.start(tmp_path / "out", options=options) as receiver:
         yield receiver
 
 
@@ -576,12 +529,8 @@ def test_the_receiver_exports_what_it_did(programs: Programs, receiver: Receiver
 def test_the_receivers_port_that_is_taken_is_a_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        source = (
-            "import sys; from logship._cli import main; "
-            f"sys.argv[2:2] = ['--metrics-port', '{port}']; main()"
-        )
-        command = [sys.executable, "-c", source, "receive"]
-        with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
+        options = ["--metrics-port", port]
+        with ReceiverProcess.start(tmp_path / "out", options=options) as receiver:
             assert f"cannot be served on 127.0.0.1:{port}" in receiver.stderr()
 
 
@@ -592,10 +541,8 @@ def test_the_recoverer_exports_what_it_recovered(
     spool.mkdir()
     program = programs.start(
         """
-        import logship
         logship.install(level="INFO")
-        for _ in range(100):
-            log()
+        log(times=100)
         ready()
         forever()
         """,
@@ -624,15 +571,12 @@ def test_the_recoverer_exports_what_it_recovered(
 
 
 def test_promtool_has_nothing_to_complain_of(programs: Programs) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
+    if why := why_no_promtool():
+        pytest.skip(why)
     program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
     _, text = fetch(port_said_by(program))
-    checked = subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
-    )
-    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    checked = ran("promtool", "check", "metrics", input=text)
+    assert checked.stdout + checked.stderr == ""
 
 
 def test_a_real_prometheus_scrapes_it(programs: Programs, tmp_path: Path) -> None:
@@ -647,26 +591,16 @@ def test_a_real_prometheus_scrapes_it(programs: Programs, tmp_path: Path) -> Non
         "logship_build_info": [1],
     }
     with Prometheus(tmp_path, {target: {"job": "application"}}) as prometheus:
-        for expression, values in expected.items():
-            wait_until(
-                lambda expression=expression, values=values: (  # type: ignore[misc]
-                    prometheus.values(expression) == values
-                ),
-                f"{expression} is {values}",
-                60,
-            )
+        wait_until(
+            lambda: {each: prometheus.values(each) for each in expected} == expected,
+            f"all of {expected}",
+            60,
+        )
 
 
 def test_cloudwatchs_line_follows_the_report(programs: Programs) -> None:
-    ended = programs.start(
-        """
-        import logship
-        logship.install(level="INFO")
-        for _ in range(10):
-            log()
-        """,
-        environ={"LOGSHIP_REPORT": "emf"},
-    ).end()
+    batch = 'logship.install(level="INFO"); log(times=10)'
+    ended = programs.start(batch, environ={"LOGSHIP_REPORT": "emf"}).end()
     report, metrics = (json.loads(line) for line in ended.stderr.splitlines())
     assert report["logship"] == "drain report"
     assert metrics["_aws"]["CloudWatchMetrics"]

@@ -25,6 +25,7 @@ from logship._metrics.sums import SLOTS, Numbers, buried, slot, summed, zeros
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
 from logship.testing import Sidecar
+from tests.support.threads import Later
 from tests.unit.accounts import a_buffer, admit, body
 from tests.unit.clients import Stderr, a_client, until
 from tests.unit.conftest import stderr
@@ -159,15 +160,11 @@ def busy(buffer: Buffer) -> Iterator[None]:
         held.set()
         return let_go.wait(20)
 
-    def hold() -> None:
-        buffer.exclusively(wait)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
+    holder = Later(lambda: buffer.exclusively(wait))
     held.wait(20)
     yield
     let_go.set()
-    thread.join()
+    holder.join()
 
 
 def test_a_buffer_that_cannot_be_asked_costs_a_scrape_and_nothing_else() -> None:

@@ -31,6 +31,7 @@ from logship._metrics.prometheus import TotalCollector
 from logship._metrics.sums import LAYOUT, SLOTS, Total, slot, zeros
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
+from tests.support.threads import Later, in_threads
 
 ACCEPTED, WAITING = slot("records_accepted_total"), slot("records_waiting")
 DRAINED = slot("processes_ended_total", "drained")
@@ -144,14 +145,11 @@ def test_scrapers_that_race_count_each_process_once(
                     wrong.append((last, now))
                 last = now
 
-    scrapers = [threading.Thread(target=scrape) for _ in range(4)]
-    for each in scrapers:
-        each.start()
+    scrapers = [Later(scrape) for _ in range(4)]
     for _ in range(60):
         owners.kill(owners.start(1))
     over.set()
-    for each in scrapers:
-        each.join()
+    assert [each.join() for each in scrapers] == [None] * 4
     assert wrong == []
     assert accepted_in(pages) == 60
 
@@ -181,18 +179,12 @@ def test_threads_that_read_at_once_find_all_pages(pages: Path, owners: Owners) -
     """As where two servers scrape the same process."""
     for _ in range(10):
         owners.start(1)
-    mine, shown = Pages(pages, KEY), set[float]()
+    mine = Pages(pages, KEY)
 
-    def read() -> None:
-        for _ in range(100):
-            shown.add(mine.total().numbers[ACCEPTED])
+    def read(_: int) -> set[float]:
+        return {mine.total().numbers[ACCEPTED] for _ in range(100)}
 
-    readers = [threading.Thread(target=read) for _ in range(4)]
-    for each in readers:
-        each.start()
-    for each in readers:
-        each.join()
-    assert shown == {10}
+    assert in_threads(4, read) == [{10}] * 4
 
 
 def test_a_child_that_is_forked_in_the_middle_of_a_fold_hinders_no_other(

@@ -9,21 +9,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import textwrap
 import urllib.request
 from pathlib import Path
 from typing import Self
 
 import pytest
 
-from tests.metrics.scraping import Scraper, parsed
+from tests.metrics.scraping import DRAINED, KILLED, Scraper, parsed
 from tests.process.conftest import Sidecar
 from tests.support.programs import Program, Programs
 from tests.support.servers import ReservedPort
 from tests.support.waiting import wait_until
-
-DRAINED = 'logship_processes_ended_total{result="drained"}'
-KILLED = 'logship_processes_ended_total{result="killed"}'
 
 
 def missing(module: str) -> pytest.MarkDecorator:
@@ -136,10 +132,8 @@ def test_a_worker_that_is_killed_is_counted_as_that(
 
 
 CELERY = """
-    import os, sys
     from celery import Celery
     from celery.signals import worker_process_init, worker_process_shutdown, worker_ready
-    import logship
 
     app = Celery("program")
     folder = os.environ["TEST_DIRECTORY"] + "/queue"
@@ -200,14 +194,13 @@ def test_celerys_workers_are_summed_while_they_come_and_go(
 
 
 FORKS = """
-    import os, sys
+    import os
     {before}
     import logship
-    from application import log, ready, wait_for
+    from application import *
 
     client = logship.install(level="INFO", linger_seconds=0.05)
-    for _ in range(10):
-        log()
+    log(times=10)
     ready()
     for _ in range(20):
         client.flush(20)
@@ -226,9 +219,7 @@ FORKS = """
 def test_two_first_records_of_a_forked_child_leave_one_client(programs: Programs) -> None:
     """The second one comes while the shipper for the first one is made, as from a handler."""
     ended = programs.start("""
-        import gc, os, time
         from prometheus_client import CollectorRegistry, generate_latest
-        import logship
         from logship.metrics import LogshipCollector
 
         interruptions = []
@@ -262,8 +253,6 @@ def test_two_first_records_of_a_forked_child_leave_one_client(programs: Programs
 def test_two_first_clients_at_once_are_counted_once(programs: Programs, pages: Path) -> None:
     programs.start(
         """
-        import os, threading
-        import logship
         from logship._metrics.outlet import Outlet
 
         both_begin = threading.Barrier(2)
@@ -299,7 +288,7 @@ def test_forked_children_begin_at_zero(
     environ: dict[str, str],
 ) -> None:
     """Children do not take the parent's numbers or port, even if no fork hook runs."""
-    source = textwrap.dedent(FORKS).replace("{before}", before).replace("{leave}", leave)
+    source = FORKS.replace("{before}", before).replace("{leave}", leave)
     program = programs.start(source, environ=environ)
     wait_until(
         lambda: scraper.value(DRAINED) + scraper.value(KILLED) == 20, "all ends are shown", 60
@@ -317,8 +306,6 @@ def test_a_signal_handler_may_have_the_page_written_in_the_middle_of_that(
     """As one that closes a client; it comes at each line of the call in turn."""
     programs.start(
         """
-        import sys
-        import logship
         from logship._metrics.process import HERE
 
         logship.install(level="INFO")

@@ -6,8 +6,10 @@ import math
 import struct
 from typing import Any
 
-from tests.protocol.msgpack_spec import Extension, decode
+import msgpack
+
 from tests.support.packing import pack_record
+from tests.support.strict_msgpack import decode
 
 STAMP_VALUE = "abcdefghijkl:0000000001"
 STAMP = b"\xaalogship_id\xb7" + STAMP_VALUE.encode()
@@ -15,7 +17,7 @@ TIME_NS = 1_700_000_000_123_456_789
 
 
 def stamped(beginning: bytes) -> dict[str, Any]:
-    """Append a stamp, and return the record as the specification reads it, without the stamp.
+    """Append a stamp, and return the record as another decoder reads it, without the stamp.
 
     Asserts all that every entry must be: exactly one `[EventTime, map]`, text keys, no key
     twice, finite numbers, the stamp in its place.
@@ -26,7 +28,7 @@ def stamped(beginning: bytes) -> dict[str, Any]:
 def stamped_at_time(beginning: bytes) -> tuple[int, dict[str, Any]]:
     """As `stamped`, with the EventTime in nanoseconds before it."""
     time, record = decode(beginning + STAMP)
-    assert isinstance(time, Extension)
+    assert isinstance(time, msgpack.ExtType)
     assert time.code == 0
     seconds, nanoseconds = struct.unpack(">II", time.data)
     assert record.pop("logship_id") == STAMP_VALUE

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import msgpack
 import pytest
 from hypothesis import given
@@ -11,7 +9,8 @@ from hypothesis import strategies as st
 
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
 from logship.errors import ProtocolError
-from tests.protocol.msgpack_spec import decode
+from tests.support.packing import pieces
+from tests.support.strict_msgpack import decode
 
 ACK = bytes.fromhex("81 a3 61636b a2 6964")  # {"ack": "id"}
 
@@ -55,11 +54,7 @@ def test_an_ack_as_bin_is_an_ack() -> None:
 def test_any_split_of_the_bytes_gives_the_same_acks(ids: list[str], cuts: list[int]) -> None:
     sent = b"".join(msgpack.packb({"ack": chunk_id}) for chunk_id in ids)
     reader = AckReader()
-    read = []
-    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
-    for start, end in itertools.pairwise(edges):
-        read += reader.feed(sent[start:end])
-    assert read == ids
+    assert [each for piece in pieces(sent, cuts) for each in reader.feed(piece)] == ids
 
 
 def test_thousands_of_acks_in_one_read() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from logship._protocol.compression import MEMBERS_MAX, decompressed, zstd_module
 from logship._protocol.frames import AckReader, AnswerError
-from logship._protocol.messages import TAG_BYTES_MAX
+from logship._protocol.messages import TAG_BYTES_MAX, Message
 from logship._protocol.payloads import LINES_BYTES_MAX, payload_lines
-from logship._receiver.session import Close, Session, Write
+from logship._receiver.session import Close, Session
 from logship.errors import ProtocolError
 from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward, json_message
 from tests.support.memory import traced_memory
@@ -44,7 +44,7 @@ def test_what_a_byte_may_cost(kind: str) -> None:
     made = 0
     for at in range(0, len(message), READ_BYTES):
         for event in session.receive(message[at : at + READ_BYTES]):
-            made += len(event.lines) if isinstance(event, Write) else 0
+            made += len(event.lines) if isinstance(event, Message) else 0
     spent_ns = time.process_time_ns() - begun_ns
     assert spent_ns <= ns_per_byte_max * len(message) * slowness()
     assert made <= 20 * len(message), "nor is much made of little"
@@ -61,7 +61,7 @@ def test_arrays_take_memory_for_what_they_hold_and_not_for_what_they_say() -> No
 
 def test_a_message_of_too_many_values_is_refused() -> None:
     one = entry(array(NAN, b"\x80", times=400_000))
-    assert isinstance(next(Session().receive(forward(one))), Write)
+    assert isinstance(next(Session().receive(forward(one))), Message)
     [event] = Session().receive(forward(one * 2))
     assert event == Close("there are more than 2097152 values")
 

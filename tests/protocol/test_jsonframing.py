@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from typing import Any
@@ -13,10 +12,12 @@ from hypothesis import strategies as st
 
 from logship._protocol import jsonframing
 from logship._protocol.jsonframing import JsonFramer
-from logship._receiver.session import Answer, Close, Session, Write, counted
+from logship._protocol.messages import Message
+from logship._receiver.session import Answer, Close, Session, counted
 from tests.protocol.test_jsonlines import decoded
 from tests.support.memory import traced_memory
 from tests.support.pace import slowness
+from tests.support.packing import pieces
 
 PHP = rb'["debug.test",1700000000,{"hello":"w\/\u00f6\"rld]"}]'
 PHP_LINE = '{"tag":"debug.test","time_ns":1700000000000000000,"record":{"hello":"w/ö\\"rld]"}}\n'
@@ -28,13 +29,13 @@ FORWARD_LINES = (
     '{"tag":"app","time_ns":1500000000,"metadata":{"m":2},"record":{"n":2}}\n'
 )
 MESSAGES = {
-    PHP: Write(PHP_LINE.encode(), 1, b""),
-    GO: Write(GO_LINE.encode(), 1, b'{"ack":"APFTZQAAAABm=="}'),
-    FORWARD: Write(FORWARD_LINES.encode(), 2, b'{"ack":"id"}'),
+    PHP: Message(PHP_LINE.encode(), 1, b""),
+    GO: Message(GO_LINE.encode(), 1, b'{"ack":"APFTZQAAAABm=="}'),
+    FORWARD: Message(FORWARD_LINES.encode(), 2, b'{"ack":"id"}'),
 }
 
 
-def received(*pieces: bytes) -> list[Write | Answer | Close]:
+def received(*pieces: bytes) -> list[Message | Answer | Close]:
     session = Session()
     events = [event for piece in pieces for event in session.receive(piece)]
     assert isinstance(events[-1], Close) or session.pending_bytes == 0
@@ -44,7 +45,7 @@ def received(*pieces: bytes) -> list[Write | Answer | Close]:
 def record_of(value: str) -> Any:
     """Return what the line has for a value of a record."""
     [event] = received(f'["app",1,{{"a":{value}}}]'.encode())
-    assert isinstance(event, Write), event
+    assert isinstance(event, Message), event
     return decoded(event.lines)["record"]["a"]
 
 
@@ -52,7 +53,7 @@ def record_of(value: str) -> Any:
 def test_each_sender_by_its_bytes(sent: bytes) -> None:
     assert received(sent) == [MESSAGES[sent]]
     [event] = Session(form=counted).receive(sent)
-    assert event == Write(b"", MESSAGES[sent].records, MESSAGES[sent].ack)
+    assert event == Message(b"", MESSAGES[sent].records, MESSAGES[sent].ack)
 
 
 @pytest.mark.parametrize("between", [b"", b"\n", b" \r\n\t"])
@@ -66,9 +67,8 @@ def test_what_may_be_between_messages(between: bytes) -> None:
 )
 def test_any_split_of_the_bytes_reads_the_same(messages: list[bytes], cuts: list[int]) -> None:
     sent = PHP + b"".join(messages)
-    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
     expected = [MESSAGES[each] for each in [PHP, *messages] if each in MESSAGES]
-    assert received(*(sent[start:end] for start, end in itertools.pairwise(edges))) == expected
+    assert received(*pieces(sent, cuts)) == expected
 
 
 def test_byte_by_byte() -> None:
@@ -99,7 +99,7 @@ def test_what_msgpack_cannot_say_is_readable(value: str, written: Any) -> None:
 
 def test_an_id_that_is_no_text_elsewhere_is_acknowledged_as_json() -> None:
     [event] = received(b'["t",[],{"chunk":"\\u2028\\""}]')
-    assert isinstance(event, Write)
+    assert isinstance(event, Message)
     assert event.ack == b'{"ack":"\\u2028\\""}'
 
 
@@ -176,7 +176,7 @@ def test_a_long_text_in_small_reads_is_looked_at_once() -> None:
         event for at in range(0, len(text), 100) for event in session.receive(text[at : at + 100])
     ]
     assert time.process_time_ns() - begun_ns <= 1000 * len(text) * slowness()
-    assert [type(event) for event in events] == [Write]
+    assert [type(event) for event in events] == [Message]
 
 
 @pytest.mark.parametrize("value", [b"x", rb"\n"])
@@ -201,6 +201,6 @@ def test_half_a_message_is_told_at_the_end() -> None:
 def test_mutated_messages_are_refused_or_valid(piece: bytes, at: int, removed: int) -> None:
     sent = FORWARD[:at] + piece + FORWARD[at + removed :]
     for event in Session().receive(sent):
-        if isinstance(event, Write):
+        if isinstance(event, Message):
             for line in event.lines.splitlines():
                 assert isinstance(json.loads(line)["record"], dict)

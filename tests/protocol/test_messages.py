@@ -5,7 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
-import itertools
+import json
 import sys
 from types import ModuleType
 from typing import Any
@@ -16,29 +16,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logship._protocol.compression import compressor
-from logship._protocol.entries import unpack_entries
 from logship._protocol.frames import frame_parts
 from logship._protocol.messages import Message, MessageReader, ack_message
+from logship._protocol.payloads import payload_lines
 from logship.errors import ProtocolError
 from tests.support.memory import traced_memory
-from tests.support.packing import pack_record
-
-Entries = list[tuple[int, Any]]
+from tests.support.packing import pack_record, pieces
 
 OPTION = "82 a5 6368756e6b a2 6964 a4 73697a65 01"  # {"chunk": "id", "size": 1}
 ENTRY = "92 d700 00000001 00000002 81 a161 01"
-RECORD = (1_000_000_002, {"a": 1})
 ENTRY_BYTES = bytes.fromhex(ENTRY)
+LINE = b'{"tag":"app","time_ns":1000000002,"record":{"a":1}}\n'
+ACK = ack_message("id")
 
 
-def as_entries(tag: str, payload: bytes) -> Entries:
-    return list(unpack_entries(payload))
-
-
-def read(*pieces: bytes | str) -> list[Message[Entries]]:
+def read(*pieces: bytes | str) -> list[Message]:
     """Feed the pieces, given as bytes or in hexadecimal, to one reader; return all messages."""
-    reader = MessageReader(as_entries)
-    messages: list[Message[Entries]] = []
+    reader = MessageReader(payload_lines)
+    messages: list[Message] = []
     for piece in pieces:
         messages += reader.feed(bytes.fromhex(piece) if isinstance(piece, str) else piece)
     assert reader.pending_bytes == 0
@@ -63,12 +58,12 @@ def packed_forward(payload: Any, **option: Any) -> bytes:
     ],
 )
 def test_each_mode_by_its_bytes(sent: str) -> None:
-    assert read(sent) == [Message("app", [RECORD], "id")]
+    assert read(sent) == [Message(LINE, 1, ACK)]
 
 
 def test_a_frame_of_our_client_is_a_message() -> None:
     before, behind = frame_parts("app", "id", 2, 2 * len(ENTRY_BYTES))
-    expected = Message("app", [RECORD, RECORD], "id")
+    expected = Message(LINE * 2, 2, ACK)
     assert read(before, ENTRY_BYTES, ENTRY_BYTES, behind) == [expected]
 
 
@@ -83,7 +78,7 @@ def test_a_frame_of_our_client_is_a_message() -> None:
 )
 def test_gzip_of_one_member_and_of_several(payload: bytes) -> None:
     [message] = read(packed_forward(payload, compressed="gzip", size=2))
-    assert message == Message("app", [RECORD, RECORD], None)
+    assert message == Message(LINE * 2, 2, b"")
 
 
 def test_zstd_without_a_python_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +96,7 @@ def test_zstd_through_the_interface_that_python_gives_it(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "compression.zstd", stand_in)
     payload = bz2.compress(ENTRY_BYTES) + bz2.compress(ENTRY_BYTES)
     [message] = read(packed_forward(payload, compressed="zstd"))
-    assert message.entries == [RECORD, RECORD]
+    assert message.lines == LINE * 2
 
 
 @pytest.mark.parametrize("method", ["none", "gzip", "zstd"])
@@ -115,36 +110,35 @@ def test_what_the_client_compresses_is_read(method: str) -> None:
         return
     payload = compress(bytearray(ENTRY_BYTES * 50))
     assert len(payload) < len(ENTRY_BYTES) * 50
-    assert read(packed_forward(payload, compressed=method))[0].entries == [RECORD] * 50
+    assert read(packed_forward(payload, compressed=method))[0].lines == LINE * 50
 
 
 @pytest.mark.parametrize("option", [{}, None])
 def test_without_a_chunk_no_acknowledgement_is_wanted(option: Any) -> None:
     [message] = read(msgpack.packb(["app", ENTRY_BYTES, option]))
-    assert message.chunk is None
-    assert read(msgpack.packb(["app", ENTRY_BYTES]))[0].chunk is None
+    assert message.ack == b""
+    assert read(msgpack.packb(["app", ENTRY_BYTES])) == [message]
 
 
 def test_a_message_may_have_no_records() -> None:
-    empty: Message[Entries] = Message("app", [], "id")
-    assert read(packed_forward(b"", chunk="id")) == [empty]
-    assert read(msgpack.packb(["app", [], {"size": 0}]))[0].entries == []
+    assert read(packed_forward(b"", chunk="id")) == [Message(b"", 0, ACK)]
+    assert read(msgpack.packb(["app", [], {"size": 0}])) == [Message(b"", 0, b"")]
 
 
 def test_a_heartbeat_stands_for_nothing() -> None:
-    assert read("c0 c0", packed_forward(ENTRY_BYTES), "c0")[0].entries == [RECORD]
+    assert read("c0 c0", packed_forward(ENTRY_BYTES), "c0") == [Message(LINE, 1, b"")]
 
 
 def test_unknown_options_are_left_alone() -> None:
-    [message] = read(packed_forward(ENTRY_BYTES, fluent_signal=0, compressed="text", chunk="id"))
-    assert message.chunk == "id"
+    sent = packed_forward(ENTRY_BYTES, fluent_signal=0, compressed="text", chunk="id")
+    assert read(sent) == [Message(LINE, 1, ACK)]
 
 
 def test_a_payload_sent_as_text_keeps_every_byte() -> None:
     entry = pack_record({"message": "é", "n": -1.5, "all": [200, -200, 1 << 40]}, 255, 0)
     as_text = b"\x93\xa3app\xd9" + bytes([len(entry)]) + entry + b"\x80"
     expected = {"message": "é", "n": -1.5, "all": [200, -200, 1 << 40]}
-    assert read(as_text)[0].entries == [(255, expected)]
+    assert json.loads(read(as_text)[0].lines)["record"] == expected
 
 
 @pytest.mark.parametrize(
@@ -157,8 +151,7 @@ def test_a_payload_sent_as_text_keeps_every_byte() -> None:
 )
 def test_the_acknowledgement_repeats_the_id_byte_for_byte(chunk: str, ack: str) -> None:
     [message] = read(f"93 a3 617070 c400 81 a5 6368756e6b {chunk}")
-    assert message.chunk is not None
-    assert ack_message(message.chunk) == bytes.fromhex(ack)
+    assert message.ack == bytes.fromhex(ack)
 
 
 @pytest.mark.parametrize(
@@ -225,8 +218,10 @@ def test_what_does_not_decompress_is_refused(payload: bytes, compressed: Any, fa
 
 
 def test_good_messages_before_a_fault_are_not_lost() -> None:
-    messages = MessageReader(as_entries).feed(packed_forward(ENTRY_BYTES, chunk="id") * 2 + b"\xc1")
-    assert [next(messages).chunk, next(messages).chunk] == ["id", "id"]
+    messages = MessageReader(payload_lines).feed(
+        packed_forward(ENTRY_BYTES, chunk="id") * 2 + b"\xc1"
+    )
+    assert [next(messages).ack, next(messages).ack] == [ACK, ACK]
     with pytest.raises(ProtocolError):
         next(messages)
 
@@ -234,7 +229,7 @@ def test_good_messages_before_a_fault_are_not_lost() -> None:
 def test_a_decompression_bomb_is_bounded() -> None:
     bomb = gzip.compress(bytes(50_000_000))
     assert len(bomb) < 100_000
-    reader = MessageReader(as_entries, bytes_max=1_000_000)
+    reader = MessageReader(payload_lines, bytes_max=1_000_000)
     sent = packed_forward(bomb, compressed="gzip")
     with (
         traced_memory() as memory,
@@ -246,27 +241,27 @@ def test_a_decompression_bomb_is_bounded() -> None:
 
 def test_a_bomb_of_many_members_is_bounded() -> None:
     bomb = gzip.compress(bytes(400_000)) * 3
-    reader = MessageReader(as_entries, bytes_max=1_000_000)
+    reader = MessageReader(payload_lines, bytes_max=1_000_000)
     with pytest.raises(ProtocolError, match="decompress to more than 1000000 bytes"):
         list(reader.feed(packed_forward(bomb, compressed="gzip")))
 
 
 def test_exactly_as_much_as_is_allowed_decompresses() -> None:
     payload = gzip.compress(ENTRY_BYTES)
-    reader = MessageReader(as_entries, bytes_max=len(packed_forward(payload, compressed="gzip")))
+    reader = MessageReader(payload_lines, bytes_max=len(packed_forward(payload, compressed="gzip")))
     assert list(reader.feed(packed_forward(payload, compressed="gzip")))
     tight = gzip.compress(ENTRY_BYTES * 1000)
     sent = packed_forward(tight, compressed="gzip")
-    assert list(MessageReader(as_entries, bytes_max=1000 * len(ENTRY_BYTES)).feed(sent))
+    assert list(MessageReader(payload_lines, bytes_max=1000 * len(ENTRY_BYTES)).feed(sent))
     with pytest.raises(ProtocolError):
-        list(MessageReader(as_entries, bytes_max=1000 * len(ENTRY_BYTES) - 1).feed(sent))
+        list(MessageReader(payload_lines, bytes_max=1000 * len(ENTRY_BYTES) - 1).feed(sent))
 
 
 def test_a_message_longer_than_allowed_is_refused_before_it_is_whole() -> None:
-    reader = MessageReader(as_entries, bytes_max=10_000)
+    reader = MessageReader(payload_lines, bytes_max=10_000)
     with pytest.raises(ProtocolError, match="longer than 10000 bytes"):
         list(reader.feed(b"\x93\xa3app\xc6\x00\x01\x00\x00"))  # bin of 65,536 bytes
-    reader = MessageReader(as_entries, bytes_max=10_000)
+    reader = MessageReader(payload_lines, bytes_max=10_000)
     assert not list(reader.feed(b"\x93\xa3app\xdd\x00\x00\x50\x00"))  # 20,480 entries
     with pytest.raises(ProtocolError, match="longer than 10000 bytes"):
         list(reader.feed(ENTRY_BYTES * 700))
@@ -274,7 +269,7 @@ def test_a_message_longer_than_allowed_is_refused_before_it_is_whole() -> None:
 
 def test_many_messages_in_one_read_are_not_one_long_message() -> None:
     sent = packed_forward(ENTRY_BYTES, chunk="id")
-    reader = MessageReader(as_entries, bytes_max=len(sent))
+    reader = MessageReader(payload_lines, bytes_max=len(sent))
     assert len(list(reader.feed(sent * 1000))) == 1000
 
 
@@ -291,9 +286,7 @@ valid_frames = [
 )
 def test_any_split_of_the_bytes_reads_the_same(frames: list[bytes], cuts: list[int]) -> None:
     sent = b"".join(frames)
-    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
-    pieces = [sent[start:end] for start, end in itertools.pairwise(edges)]
-    assert read(*pieces) == [message for frame in frames for message in read(frame)]
+    assert read(*pieces(sent, cuts)) == [message for frame in frames for message in read(frame)]
 
 
 def test_byte_by_byte() -> None:
@@ -309,6 +302,5 @@ def test_mutated_frames_raise_protocol_errors_and_nothing_else(
     for _ in range(data.draw(st.integers(1, 6))):
         mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ProtocolError):
-        for message in MessageReader(as_entries).feed(bytes(mutated)):
-            assert type(message.tag) is str
-            assert all(type(record) is dict for _, record in message.entries)
+        for message in MessageReader(payload_lines).feed(bytes(mutated)):
+            assert len(message.lines.splitlines()) == message.records

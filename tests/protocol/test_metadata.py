@@ -9,9 +9,9 @@ import pytest
 
 from logship._protocol.entries import entry_of, unpack_entries
 from logship._protocol.frames import frame_parts
-from logship._protocol.messages import ack_message
+from logship._protocol.messages import Message, ack_message
 from logship._protocol.payloads import BATCH_ENTRIES, count_entries, payload_lines
-from logship._receiver.session import Close, Session, Write, counted
+from logship._receiver.session import Close, Session, counted
 from logship.errors import ProtocolError
 from tests.protocol.hostile import array
 
@@ -42,18 +42,18 @@ def sent(entry: str, mode: str) -> bytes:
 @pytest.mark.parametrize("mode", ["Forward", "PackedForward", "CompressedPackedForward"])
 def test_each_mode_by_its_bytes(entry: str, mode: str) -> None:
     message = sent(entry, mode)
-    assert [*Session().receive(message)] == [Write(LINES[entry], 1, ack_message("id"))]
-    assert [*Session(form=counted).receive(message)] == [Write(b"", 1, ack_message("id"))]
+    assert [*Session().receive(message)] == [Message(LINES[entry], 1, ack_message("id"))]
+    assert [*Session(form=counted).receive(message)] == [Message(b"", 1, ack_message("id"))]
 
 
 def test_a_message_has_its_metadata_in_the_option() -> None:
     """Fluent Bit sends so where the tag is made of each record."""
     option = "df00000002 ad 666c75656e745f7369676e616c 00 a8 6d65746164617461 81 a16d 02"
     message = bytes.fromhex(f"94 a3 617070 {TIME} 81 a161 01 {option}")
-    assert [*Session().receive(message)] == [Write(LINE_WITH, 1, b"")]
+    assert [*Session().receive(message)] == [Message(LINE_WITH, 1, b"")]
     both = bytes.fromhex(f"94 a3 617070 {TIME} 81 a161 01 82 a8 6d65746164617461 81 a16d 01")
     again = bytes.fromhex("a8 6d65746164617461 81 a16d 02")
-    assert [*Session().receive(both + again)] == [Write(LINE_WITH, 1, b"")], "the last one counts"
+    assert [*Session().receive(both + again)] == [Message(LINE_WITH, 1, b"")], "the last one counts"
 
 
 @pytest.mark.parametrize(

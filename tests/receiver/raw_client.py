@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import msgpack
 
-from tests.protocol.msgpack_spec import decode_all
 from tests.support.receiver_process import ReceiverProcess
+from tests.support.strict_msgpack import decode_all
 
 ANSWER_SECONDS_MAX = 20.0
 """Bounds every wait for the receiver; only a fault ever waits so long."""

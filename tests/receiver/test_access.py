@@ -6,7 +6,6 @@ import functools
 import os
 import signal
 import ssl
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from logship._receiver.access import Access, AccessOptions
 from logship._settings import Settings
 from logship.errors import SettingsError
 from tests.contract.certificates import Certificates, make_certificates
+from tests.support.commands import ran
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
 from tests.support.waiting import wait_until
 
@@ -27,7 +27,7 @@ CLOSE_SECONDS = 20.0
 
 @contextmanager
 def receiving(directory: Path, *options: str) -> Iterator[ReceiverProcess]:
-    with ReceiverProcess.start(directory / "out.jsonl", command=[*RECEIVE, *options]) as receiver:
+    with ReceiverProcess.start(directory / "out.jsonl", options=options) as receiver:
         yield receiver
 
 
@@ -59,16 +59,8 @@ def reload(receiver: ReceiverProcess, says: str) -> None:
 )
 def test_an_empty_key_or_password_is_refused(options: list[str], environ: dict[str, str]) -> None:
     """An unset variable in a script must not open the receiver to every client."""
-    ended = subprocess.run(
-        [*RECEIVE, "--bind", "127.0.0.1:0", *options],
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert "listening" not in ended.stderr
+    words = [*RECEIVE, "--bind", "127.0.0.1:0", *options]
+    assert "listening" not in ran(*words, code=2, env={**os.environ, **environ}).stderr
 
 
 @pytest.mark.parametrize("users", [(), ("ann:secret",)])
@@ -175,7 +167,7 @@ def test_an_open_door_is_told(tmp_path: Path, bind: str, has_key: bool, says: li
     (tmp_path / "key").write_text("key")
     options = ["--shared-key-file", str(tmp_path / "key")] if has_key else []
     out = tmp_path / "out.jsonl"
-    with ReceiverProcess.start(out, bind, command=[*RECEIVE, *options]) as receiver:
+    with ReceiverProcess.start(out, bind, options=options) as receiver:
         warnings = [line for line in receiver.stderr().splitlines() if "give --" in line]
         assert len(warnings) == len(says)
         assert all(word in line for word, line in zip(says, warnings, strict=True))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
+from logship._receiver import binds
 from logship._receiver.binds import Listener, ListenError, parse_bind
 from logship._settings import Endpoint
 from logship.errors import SettingsError
@@ -86,6 +87,30 @@ def test_a_unix_socket_of_a_dead_server_is_taken_over(tmp_path: Path) -> None:
         client.connect(str(path))
     listener.close()
     assert not path.exists()
+
+
+def test_of_two_that_find_a_dead_socket_at_once_one_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one begins when the first has found it dead, and not yet removed it."""
+    bind, is_dead_socket = unix(tmp_path / "sock"), binds._is_dead_socket
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(bind.path)
+    with ThreadPoolExecutor(1) as pool:
+
+        def begin_another(path: Path) -> bool:
+            monkeypatch.undo()
+            is_dead = is_dead_socket(path)
+            others.append(pool.submit(Listener, bind))
+            wait(others, 0.5)  # in vain, if the other one waits for this one
+            return is_dead
+
+        others: list[Future[Listener]] = []
+        monkeypatch.setattr(binds, "_is_dead_socket", begin_another)
+        first = Listener(bind)
+        with pytest.raises(ListenError, match="Address already in use"):
+            others[0].result()
+    first.close()
 
 
 def test_a_unix_socket_of_a_living_server_is_left_alone(tmp_path: Path) -> None:

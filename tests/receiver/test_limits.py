@@ -30,8 +30,9 @@ MIB = 1 << 20
 def receiving(
     tmp_path: Path, *options: str, before: str = "", bind: str = "127.0.0.1:0"
 ) -> Iterator[ReceiverProcess]:
-    command = [*RECEIVE[:2], before + RECEIVE[2], *RECEIVE[3:], *options]
-    with ReceiverProcess.start(tmp_path / "out.jsonl", bind, command=command) as receiver:
+    command = [*RECEIVE[:2], before + RECEIVE[2], *RECEIVE[3:]]
+    out = tmp_path / "out.jsonl"
+    with ReceiverProcess.start(out, bind, options=options, command=command) as receiver:
         yield receiver
         assert "Traceback" not in receiver.stderr()
 

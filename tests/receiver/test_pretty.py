@@ -73,8 +73,7 @@ def test_each_depth_is_shown_although_a_python_reads_more_than_it_writes() -> No
 
 
 def test_a_receiver_writes_them_and_counts_at_the_end(tmp_path: Path) -> None:
-    command = [*RECEIVE, "--pretty"]
-    with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
+    with ReceiverProcess.start(tmp_path / "out", options=["--pretty"]) as receiver:
         for number in range(2):
             with RawClient(receiver) as client:
                 client.send(frame(f"id{number}", {"message": f"line {number}", "level": "INFO"}))

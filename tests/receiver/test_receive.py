@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 import subprocess
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from logship._cli import main
 from tests.receiver.raw_client import ANSWER_SECONDS_MAX, RawClient, frame
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
+from tests.support.threads import Later, in_threads
 from tests.support.waiting import wait_until
 
 
@@ -131,21 +132,14 @@ def test_a_slow_client_and_a_fast_one(receiver: ReceiverProcess) -> None:
 
 
 def test_clients_in_parallel_each_keep_their_order(receiver: ReceiverProcess) -> None:
-    def ship(client_number: int) -> None:
+    def ship(client_number: int) -> list[str]:
         with RawClient(receiver) as client:
             for number in range(0, 1000, 20):
                 records = [{"client": client_number, "n": number + i} for i in range(20)]
                 client.send(frame(str(number), *records))
-            assert client.acks(50) == [str(number) for number in range(0, 1000, 20)]
-            done.append(client_number)
+            return client.acks(50)
 
-    done: list[int] = []
-    threads = [threading.Thread(target=ship, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(done) == [0, 1, 2, 3]
+    assert in_threads(4, ship) == [[str(number) for number in range(0, 1000, 20)]] * 4
     records = written(receiver)
     assert len(records) == 4000
     for client_number in range(4):
@@ -198,8 +192,7 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
             with contextlib.suppress(OSError):
                 client.send(load)
 
-        sender = threading.Thread(target=send)
-        sender.start()
+        sender = Later(send)
         wait_until(lambda: len(written(receiver)) > 100, "the load arrives")
         receiver.process.send_signal(number)
         acked = [int(answer["ack"]) for answer in client.rest()]
@@ -287,76 +280,67 @@ def test_what_cannot_be_is_one_clear_error(options: list[str], says: str) -> Non
     assert says.format(taken=taken) in result.output.splitlines()[-1]
 
 
+@contextlib.contextmanager
+def on_pipes(
+    tmp_path: Path, *options: str
+) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+    """Start a receiver whose outputs are pipes; give it and a client that is connected to it."""
+    words, pipe = [*RECEIVE, "--bind", f"unix://{tmp_path}/socket", *options], subprocess.PIPE
+    with (
+        subprocess.Popen(words, stdout=pipe, stderr=pipe) as process,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        wait_until(lambda: client.connect_ex(f"{tmp_path}/socket") == 0, "it listens")
+        client.settimeout(ANSWER_SECONDS_MAX)
+        try:
+            yield process, client
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("mode", ["PackedForward", "Forward"])
 def test_counting_acknowledges_and_keeps_nothing(tmp_path: Path, mode: str) -> None:
-    with subprocess.Popen(
-        [*RECEIVE, "--bind", f"unix://{tmp_path}/socket", "--count"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stderr is not None
-        said = [process.stderr.readline().decode() for _ in range(2)]
-        assert said[0] == "logship receive: records are counted and acknowledged, none is kept\n"
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(ANSWER_SECONDS_MAX)
-            client.connect(f"{tmp_path}/socket")
-            entry = [msgpack.ExtType(0, bytes(8)), {"n": 1}]
-            entries = msgpack.packb(entry) * 3 if mode == "PackedForward" else [entry] * 3
-            client.sendall(msgpack.packb(["app", entries, {"chunk": "id", "size": 3}]))
-            assert client.recv(100) == msgpack.packb({"ack": "id"})
-            client.sendall(msgpack.packb(["app", entries, {"chunk": "wrong", "size": 4}]))
-            assert client.recv(100) == b""
+    with on_pipes(tmp_path, "--count") as (process, client):
+        entry = [msgpack.ExtType(0, bytes(8)), {"n": 1}]
+        entries = msgpack.packb(entry) * 3 if mode == "PackedForward" else [entry] * 3
+        client.sendall(msgpack.packb(["app", entries, {"chunk": "id", "size": 3}]))
+        assert client.recv(100) == msgpack.packb({"ack": "id"})
+        client.sendall(msgpack.packb(["app", entries, {"chunk": "wrong", "size": 4}]))
+        assert client.recv(100) == b""
         process.terminate()
         stdout, stderr = process.communicate(timeout=ANSWER_SECONDS_MAX)
     assert process.returncode == 0
     assert stdout == b""
+    assert b"records are counted and acknowledged, none is kept" in stderr
     assert b'`size` is "4", but the message has 3 records' in stderr
     assert stderr.endswith(b"logship receive: counted 3 records\n")
 
 
 def test_a_reader_of_standard_output_that_stalls_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [*RECEIVE, "--bind", f"unix://{tmp_path}/socket"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stderr.readline()
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(ANSWER_SECONDS_MAX)
-            client.connect(f"{tmp_path}/socket")
-            client.sendall(frame("id", {"text": "x" * 1_000_000}))
-            assert select.select([process.stdout], [], [], ANSWER_SECONDS_MAX)[0], "it writes"
-            process.terminate()
-            assert client.recv(100) == b"", "nothing is acknowledged"
+    with on_pipes(tmp_path) as (process, client):
+        assert process.stdout
+        assert process.stderr
+        client.sendall(frame("id", {"text": "x" * 1_000_000}))
+        assert select.select([process.stdout], [], [], ANSWER_SECONDS_MAX)[0], "it writes"
+        process.terminate()
+        assert client.recv(100) == b"", "nothing is acknowledged"
         assert process.wait(ANSWER_SECONDS_MAX) == 0
         assert b"cannot write to standard output: its reader takes nothing" in process.stderr.read()
 
 
 def test_standard_output_until_nobody_reads_it(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
-    with subprocess.Popen(
-        [*RECEIVE, "--bind", f"unix://{path}", "--out", "-"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert (
-            process.stderr.readline() == f"logship receive: listening on unix://{path}\n".encode()
-        )
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(ANSWER_SECONDS_MAX)
-            client.connect(str(path))
-            client.sendall(frame("id", {"n": 1}))
-            assert client.recv(100) == msgpack.packb({"ack": "id"})
-            assert json.loads(process.stdout.readline())["record"] == {"n": 1}
-            process.stdout.close()
-            client.sendall(frame("id", {"n": 2}))
-            assert client.recv(100) == b""
+    with on_pipes(tmp_path, "--out", "-") as (process, client):
+        assert process.stdout
+        assert process.stderr
+        client.sendall(frame("id", {"n": 1}))
+        assert client.recv(100) == msgpack.packb({"ack": "id"})
+        assert json.loads(process.stdout.readline())["record"] == {"n": 1}
+        process.stdout.close()
+        client.sendall(frame("id", {"n": 2}))
+        assert client.recv(100) == b""
         assert process.wait(ANSWER_SECONDS_MAX) == 1
-        assert process.stderr.read() == b"Error: the reader of standard output is gone\n"
+        said = f"logship receive: listening on unix://{tmp_path}/socket\nError: "
+        assert process.stderr.read().decode() == f"{said}the reader of standard output is gone\n"
 
 
 @pytest.mark.parametrize(("is_terminal", "is_told"), [(True, True), (True, False), (False, True)])

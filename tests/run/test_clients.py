@@ -22,7 +22,7 @@ from tests.run.conftest import SIGKILLED, Runs, read_receipt
 from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Program
 from tests.support.programs_gate import Gate
-from tests.support.receiver_process import RECEIVE, ReceiverProcess
+from tests.support.receiver_process import ReceiverProcess
 
 NOWHERE = "tcp://127.0.0.1:1"
 
@@ -387,7 +387,7 @@ def test_secrets_are_no_part_of_the_commands_environment(runs: Runs, tmp_path: P
         "LOGSHIP_USERNAME": "ann",
         "LOGSHIP_PASSWORD": "a password",
     }
-    with ReceiverProcess.start(tmp_path / "out", command=[*RECEIVE, *options]) as receiver:
+    with ReceiverProcess.start(tmp_path / "out", options=options) as receiver:
         runs.receiver = receiver
         client = "import logship; logship.install(level='INFO', report=True)"
         script = f"env; exec {sys.executable} -c \"{client}; import logging; logging.info('hi')\""

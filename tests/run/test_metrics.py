@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.metrics.scraping import Scraper, as_another_user
+from tests.metrics.conftest import open_directory
+from tests.metrics.scraping import KILLED, Scraper, as_another_user
 from tests.run.conftest import Runs
 from tests.run.test_clients import NOWHERE
 from tests.support.programs import Program
 
-KILLED = 'logship_processes_ended_total{result="killed"}'
+__all__ = ["open_directory"]
+
 PRINTED = 40
 LOGGED = 70
 
@@ -43,15 +42,6 @@ FAMILY = """
     ready()
     wait_for("end")
 """
-
-
-@pytest.fixture
-def open_directory() -> Iterator[Path]:
-    """A directory that is open to all users, as /tmp is."""
-    directory = Path(tempfile.mkdtemp(dir="/tmp"))
-    directory.chmod(0o1777)
-    yield directory
-    shutil.rmtree(directory)
 
 
 def family(*ships: bool, more: str = "pass", quiet: bool = False) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
-from logship._receiver.session import Close, Write
+from logship._protocol.messages import Message
+from logship._receiver.session import Close
 from tests.simulation.network import EMPTY, GARBAGE, Item, Link
 from tests.simulation.wire import Frame, Violation
 
@@ -137,20 +138,20 @@ class SimulatedServer:
             return
         for event in link.session.receive(item):
             match event:
-                case Write():
+                case Message():
                     if link.server_open:
                         self._take_frame(link, self._frame_of(event))
                 case Close(reason=reason):
                     raise Violation(f"the receiver cannot read what the client sent: {reason}")
 
-    def _frame_of(self, write: Write) -> Frame:
+    def _frame_of(self, message: Message) -> Frame:
         """Return the frame that the client sent, checked against what the receiver understood."""
-        frame = self._history.judge.frame(msgpack.unpackb(write.ack)["ack"])
+        frame = self._history.judge.frame(msgpack.unpackb(message.ack)["ack"])
         if frame is None:
             raise Violation("the receiver understood an id that was not sent")
         key = self._history.options.stamp_key
         stamps = [f"{frame.stream}:{number:010d}" for number in frame.numbers]
-        lines = [json.loads(line) for line in write.lines.splitlines()]
+        lines = [json.loads(line) for line in message.lines.splitlines()]
         if [line["record"][key] for line in lines] != stamps or lines[0]["tag"] != frame.tag:
             raise Violation(f"the receiver understood other records than {frame.id} has")
         return frame

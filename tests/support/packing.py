@@ -1,8 +1,9 @@
-"""Entries of records, packed as a client packs them."""
+"""Entries of records, packed as a client packs them, and bytes in the pieces in which they come."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 from logship._protocol.entries import record_packer
@@ -15,3 +16,9 @@ def pack_record(
 ) -> bytes:
     """Return the beginning of a record's entry; see `record_packer`."""
     return _packer(extra_fields, also_reserved)(record, time_ns)
+
+
+def pieces(sent: bytes, cuts: list[int]) -> list[bytes]:
+    """Return bytes cut at these places; some of the pieces may be empty."""
+    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
+    return [sent[begin:end] for begin, end in itertools.pairwise(edges)]

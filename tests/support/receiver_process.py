@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.commands import LOGSHIP
 from tests.support.waiting import wait_until
 
-RECEIVE = [sys.executable, "-c", "from logship._cli import main; main()", "receive"]
+RECEIVE = [*LOGSHIP, "receive"]
 """The command `logship receive`, of the Python that runs the tests."""
 
 _READY = re.compile(r"^logship receive: listening on (\S+)$", re.MULTILINE)
@@ -45,6 +45,7 @@ class ReceiverProcess:
         out: Path,
         bind: str = "127.0.0.1:0",
         *,
+        options: Sequence[str] = (),
         stderr: Path | None = None,
         command: Sequence[str] = RECEIVE,
     ) -> Self:
@@ -53,10 +54,11 @@ class ReceiverProcess:
         Args:
             out: its output file.
             bind: where it listens; port 0 is any free one.
+            options: more options of the command.
             stderr: the file for what it says; beside `out` where none is given.
             command: what to run, before the options.
         """
-        return cls(out, bind, stderr, command)
+        return cls(out, bind, stderr, [*command, *options])
 
     @property
     def port(self) -> int:

@@ -1,7 +1,7 @@
 """Judges a buffer from outside: what lies in its chunks, what it reports, and whether they agree.
 
-The entries are decoded by the tests' own msgpack decoder; no number here comes from the code that
-is judged except those of the report.
+The entries are decoded by another implementation of msgpack than the product's; no number here
+comes from the code that is judged except those of the report.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from logship._buffer.chunk import Chunk, ChunkState, HalfChunk
 from logship._buffer.entrance import Outcome
 from logship._buffer.overflow import Admission
 from logship.testing import ManualClock
-from tests.protocol.msgpack_spec import decode_all
 from tests.support.packing import pack_record
+from tests.support.strict_msgpack import decode_all
 
 QUICK = settings(
     max_examples=60,

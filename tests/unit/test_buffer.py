@@ -19,7 +19,7 @@ from logship._buffer.inbox import Run, Tag
 from logship._buffer.ranges import merge_ranges
 from logship._reasons import QUARANTINED
 from logship.testing import ManualClock
-from tests.protocol.msgpack_spec import decode_all
+from tests.support.strict_msgpack import decode_all
 from tests.unit.accounts import (
     Sink,
     Wakes,

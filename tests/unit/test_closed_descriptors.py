@@ -12,8 +12,9 @@ import pytest
 from logship import _system
 from logship._metrics.outlet import Outlet
 from logship._metrics.process import Process
-from logship._metrics.prometheus import serve
+from logship._metrics.prometheus import CountsCollector, Endpoint
 from logship._process.self_pipe import SelfPipe
+from logship._receiver.server import Counts
 from logship._settings import Settings
 from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
@@ -83,7 +84,7 @@ def test_a_metrics_page_is_not_written_into_another_file(
 def test_a_forked_child_does_not_close_another_file_in_place_of_the_endpoint(
     file_of_the_application: int,
 ) -> None:
-    endpoint = serve("127.0.0.1", 0, [])
+    endpoint = Endpoint("127.0.0.1", 0, CountsCollector(Counts()))
     taken = endpoint.fileno()
     replace([taken], file_of_the_application)
     endpoint.close_in_child()

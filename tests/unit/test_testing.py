@@ -31,9 +31,9 @@ async def test_what_is_no_message_ends_the_connection_as_a_real_server_would() -
 
 async def test_an_aborted_connection_says_nothing_more() -> None:
     sidecar, events = Sidecar(), Events()
-    sidecar.greeting = b"hello"
     connection = await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), events)
     connection.send([b"\xc1"])
+    sidecar.say(b"hello")
     sidecar.stop_reading()
     sidecar.hang_up()
     connection.abort()
