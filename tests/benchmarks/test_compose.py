@@ -11,12 +11,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner
 
 from benchmarks.compose import command, task
+from benchmarks.compose.chart import chart_of
 from benchmarks.compose.command import Row
 from benchmarks.compose.course import FAULTS, WAYS, Course, Result
 from benchmarks.compose.task import EXEC_ATTEMPTS
@@ -214,6 +216,20 @@ def test_a_real_task_delivers_every_line(tmp_path: Path) -> None:
         label = f"label=com.docker.compose.project={project}"
         assert run("docker", "ps", "--all", "--quiet", "--filter", label) == (0, "")
         assert run("docker", "volume", "ls", "--quiet", "--filter", label) == (0, "")
+
+
+def test_the_chart_of_the_repository_shows_the_results_of_the_repository() -> None:
+    files = sorted((REPOSITORY / "benchmarks" / "results").glob("compose-*.json"))
+    rows = [row for each in files for row in json.loads(each.read_text())["rows"]]
+    assert chart_of(rows) == (REPOSITORY / "docs" / "images" / "loss.svg").read_text()
+    told = re.findall(r"[\d,]+ of [\d,]+", (REPOSITORY / "README.md").read_text())
+    assert told == [lost_of(rows, way) for way in ("firelens", "logship")]
+
+
+def lost_of(rows: list[dict[str, Any]], way: str) -> str:
+    found = [row for row in rows if (row["course"]["way"], row["course"]["tail"]) == (way, 100_000)]
+    lost, written = (int(found[0]["summary"][name]["median"]) for name in ("LOST", "written"))
+    return f"{lost:,} of {written:,}"
 
 
 def test_the_chart_shows_what_each_way_lost(tmp_path: Path) -> None:
