@@ -173,10 +173,9 @@ class Calculation(NamedTuple):
         """Cores that the clients of a task use."""
         client = self.figures.client
         idle = client.light_cores - self.figures.light_records_per_second * client.cpu_per_record
-        spool = 0.0
-        if self.deployment.spool_bytes_max is not None:
-            spool = client.emit_per_record * (client.emit_spool_ratio - 1)
-        busy = self.deployment.records_per_second * (client.cpu_per_record + spool) * self._cost
+        is_spooled = self.deployment.spool_bytes_max is not None
+        each = client.spooled_cpu_per_record if is_spooled else client.cpu_per_record
+        busy = self.deployment.records_per_second * each * self._cost
         return self.deployment.workers * idle + busy
 
     @property

@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-_UNITS = {"bytes": 1, "MB": 1e6, "records/s": 1, "times": 1, "µs": 1e-6, "ns": 1e-9, "%": 0.01}
+_UNITS = {"bytes": 1, "MB": 1e6, "records/s": 1, "µs": 1e-6, "%": 0.01}
 
 
 class Client(NamedTuple):
@@ -20,15 +20,13 @@ class Client(NamedTuple):
     Attributes:
         entry_bytes: What a record with a text of `Figures.text_bytes` takes.
         cpu_per_record: Seconds of CPU until the ack, with a buffer in memory.
-        emit_per_record: Those of them that the call of `emit` takes.
-        emit_spool_ratio: How many times longer that call takes with a spool.
+        spooled_cpu_per_record: The same with a spool.
         light_cores: Cores that the client uses at `Figures.light_records_per_second`.
     """
 
     entry_bytes: float
     cpu_per_record: float
-    emit_per_record: float
-    emit_spool_ratio: float
+    spooled_cpu_per_record: float
     light_cores: float
 
 
