@@ -76,13 +76,14 @@ def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> dict[ob
 def _identity(name: str, if_missing: str) -> object:
     if name == "-" or is_address(name):
         return name
+    path = Path(name)
     try:
-        status = Path(name).stat()
+        status = path.stat()
     except OSError as error:
         hint = f"; {if_missing}" if isinstance(error, FileNotFoundError) else ""
         raise CannotRead(f"cannot read {name}: {error.strerror}{hint}") from None
     if stat.S_ISDIR(status.st_mode):
-        raise click.UsageError(f"{name} is a directory; name the files in it, as {name}/*.log")
+        raise click.UsageError(f"{name} is a directory; name the files in it, as {path}/*.log")
     return (status.st_dev, status.st_ino)
 
 

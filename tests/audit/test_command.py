@@ -163,7 +163,7 @@ def test_a_torn_last_line_is_named() -> None:
     [
         ([], "Missing argument 'FILE...'"),
         (["missing.log"], "cannot read missing.log: No such file or directory"),
-        (["directory"], "directory is a directory; name the files in it, as directory/*.log"),
+        (["directory/"], "directory/ is a directory; name the files in it, as directory/*.log"),
         (["out.log", "./out.log"], "FILE: ./out.log is the same input as out.log"),
         (["-", "-"], "FILE: - is the same input as -"),
         (["-", "--expect", "-"], "standard input cannot be both FILE and --expect"),
