@@ -36,7 +36,6 @@ from logship._delivery.credentials import tls_source
 from logship._delivery.delivery import Delivery
 from logship._delivery.drain import DrainPlan, Progress
 from logship._delivery.transport import SocketTransport, Transport
-from logship._ecs.advice import default_tag
 from logship._ecs.awaited_tag import AwaitedTag
 from logship._ecs.reader import task_reader
 from logship._hooks.interruptions import is_from_outside
@@ -116,10 +115,9 @@ class Shipper:
             orphans = new_orphans(self._spool, monotonic)
         self._orphans = orphans
         may_adopt = orphans is not None and not orphans.is_closed
-        needs_tag = (settings.firelens_tag or may_adopt) and not settings.disabled
-        self._awaited_tag = AwaitedTag(task_reader(os.environ), is_wanted=needs_tag)
+        self._awaited_tag = AwaitedTag(settings, task_reader(os.environ), may_adopt=may_adopt)
         if orphans is not None:
-            orphans.default_tag = self._routed_tag
+            orphans.default_tag = self._awaited_tag.routed
         self._schedule = LoopSchedule(monotonic, self._fail)
         self.buffer: Buffer = Buffer(
             bytes_max=settings.buffer_bytes_max
@@ -128,7 +126,7 @@ class Shipper:
             chunk_bytes_max=settings.chunk_bytes_max,
             linger_seconds=settings.linger_seconds,
             stamp_key=settings.stamp_key if settings.stamp else None,
-            awaited_tag=settings.tag if self._waits_for_tag else None,
+            awaited_tag=settings.tag if self._awaited_tag.holds_records else None,
             storage=self._spool,
             wake=self.wake,
             failed=functools.partial(self.last_resort.warn_of_bug, "the buffer"),
@@ -188,11 +186,11 @@ class Shipper:
 
     def new_intake(self) -> Intake:
         """Return the way into the buffer."""
-        known_tag, _ = default_tag(self.settings, self._awaited_tag.task)
+        found, _ = self._awaited_tag.found()
         return Intake(
             self.settings,
             self.buffer,
-            None if self._waits_for_tag else known_tag or self.settings.tag,
+            None if self._awaited_tag.holds_records else found or self.settings.tag,
             self.last_resort if self.spill is not None else None,
             self.last_resort.warn,
             constant_fields(self.settings),
@@ -273,23 +271,14 @@ class Shipper:
             return (self._awaited_tag.deadline_seconds,)
         return (self._high_water.deadline_seconds(), *self._spool_upkeep.deadlines())
 
-    @property
-    def _waits_for_tag(self) -> bool:
-        return self.settings.firelens_tag and not self._awaited_tag.is_over
-
     def _resolve_tag(self) -> None:
         """Let the records go that name no tag: it is known by now, or it will not be."""
-        if self.settings.firelens_tag:
-            tag, warning = default_tag(self.settings, self._awaited_tag.task)
+        if self._awaited_tag.holds_records:
+            tag, warning = self._awaited_tag.found()
             self.buffer.resolve_tag(tag)
             if warning:
                 self.last_resort.warn("tag", warning)
         self._awaited_tag.is_over = True
-
-    def _routed_tag(self) -> str | None:
-        """Return the tag that FireLens routes, for what dead processes left under none."""
-        task = self._awaited_tag.task
-        return None if task is None else task.routed_tag
 
     # -- how far it has come -----------------------------------------------------------------------
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from logship._ecs.advice import default_tag
 from logship._ecs.reader import TASK_SECONDS_MAX, TaskReader
-from logship._ecs.task import Task
+from logship._settings import Settings
 
 _DRAIN_SHARE = 0.15
 """The share of a drain's budget for which the tag is awaited. It is less than the share without an
@@ -13,11 +14,12 @@ ack after which a drain begins to spill."""
 
 
 class AwaitedTag:
-    """The tag that FireLens routes, awaited until it is known or the time for it is over.
+    """The tag of records that name none: FireLens' is awaited until it is known or time is over.
 
     Args:
+        settings: Of the client.
         reader: Of the metadata.
-        is_wanted: Whether the client needs the tag.
+        may_adopt: Whether records of dead processes may need FireLens' tag, whatever the settings.
 
     Attributes:
         is_over: Whether the tag is not awaited any more. The client sets it after it has sent the
@@ -25,15 +27,26 @@ class AwaitedTag:
         deadline_seconds: When it will be over at the latest, monotonic; None before `begin`.
     """
 
-    def __init__(self, reader: TaskReader, *, is_wanted: bool) -> None:
+    def __init__(self, settings: Settings, reader: TaskReader, *, may_adopt: bool) -> None:
+        self._settings = settings
         self._reader = reader
+        is_wanted = (settings.firelens_tag or may_adopt) and not settings.disabled
         self.is_over = not is_wanted or reader.task is not None
         self.deadline_seconds: float | None = None
 
     @property
-    def task(self) -> Task | None:
-        """The task, as far as it is known."""
-        return self._reader.task
+    def holds_records(self) -> bool:
+        """Whether records that name no tag wait for it."""
+        return self._settings.firelens_tag and not self.is_over
+
+    def found(self) -> tuple[str | None, str]:
+        """Return the tag as far as it is known, and a warning about it; see `default_tag`."""
+        return default_tag(self._settings, self._reader.task)
+
+    def routed(self) -> str | None:
+        """Return the tag that FireLens routes, for what dead processes left under none."""
+        task = self._reader.task
+        return None if task is None else task.routed_tag
 
     def begin(self, now_seconds: float, callback: Callable[[], object]) -> None:
         """Begin to wait; a second call changes nothing.

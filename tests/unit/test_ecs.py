@@ -208,7 +208,7 @@ def test_without_metadata_there_is_no_default_tag_and_a_warning() -> None:
 def test_a_drain_waits_for_a_part_of_its_budget_only() -> None:
     with TaskMetadata(OWN) as metadata:
         metadata.is_silent = True
-        awaited = AwaitedTag(TaskReader(metadata.environ), is_wanted=True)
+        awaited = AwaitedTag(Settings(), TaskReader(metadata.environ), may_adopt=True)
         awaited.begin(100.0, lambda: None)
         assert not awaited.is_due(104.9)
         awaited.limit(100.0, 2.0)
