@@ -515,6 +515,13 @@ def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
     assert buffer.bytes_held == sum(len(half.data) for half in halves)
 
 
+def test_the_halves_of_a_half_hold_what_it_held() -> None:
+    buffer = holding(5)
+    for half in split(buffer, taken(buffer)):
+        before = entries_of(half.data)
+        assert [r for each in split(buffer, half) for r in entries_of(each.data)] == before
+
+
 def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
     buffer: Buffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
