@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import pytest
 
 from logship._protocol import unpacking
-from logship._protocol.entries import unpack_entries
+from logship._protocol.entries import record_packer, unpack_entries
 from logship._protocol.readable import CHARACTERS_MAX, DEPTH_MAX, NODES_MAX, plain_value
 from tests.protocol.stamping import readable
 
@@ -567,3 +567,10 @@ def test_what_a_handler_raises_passes_a_decoder(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(unpacking, "_decode_extension", interrupted)
     with pytest.raises(TimeLimit):
         list(unpack_entries(bytes.fromhex("92 d700 00000001 00000002 80")))
+
+
+@pytest.mark.usefixtures("handler_raises")
+def test_what_a_handler_raises_passes_a_time() -> None:
+    moment = type("Moment", (), {"__int__": interrupted})()
+    with pytest.raises(TimeLimit):
+        record_packer()({"message": "hi"}, moment)
