@@ -12,6 +12,7 @@ import click
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.charts import Bar, Heading, as_file, bars, linear_axis
+from benchmarks.performance.report import write_file
 
 WAYS = {
     "firelens": "Docker's fluentd driver",
@@ -50,9 +51,13 @@ def compose_chart(files: tuple[Path, ...], svg_file: Path) -> None:
     """Draw what `compose --json` has measured: the share of the lines that was lost."""
     try:
         rows = [row for each in files for row in json.loads(each.read_text("utf-8"))["rows"]]
-        svg_file.write_text(chart_of(rows), "utf-8")
-    except (OSError, ValueError, KeyError) as error:
-        raise BenchmarkError(f"no results of `compose --json`: {error!r}") from error
+        chart = chart_of(rows)
+    except OSError as error:
+        raise BenchmarkError(f"cannot read {error.filename}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BenchmarkError("a file holds no results of `compose --json`") from error
+    write_file(svg_file, chart)
+    click.echo(f"The chart: {svg_file}")
 
 
 def chart_of(rows: Iterable[dict[str, Any]]) -> str:

@@ -33,14 +33,19 @@ def report(files: tuple[Path, ...], html_file: Path | None, docs: bool) -> None:
         raise click.UsageError("say what to write: --html FILE, --docs, or both")
     results = read_results(files)
     if html_file:
-        _write(html_file, page_of(results))
+        write_file(html_file, page_of(results))
         click.echo(f"The report: {html_file}")
     if docs:
         write_docs(PAGE, results)
         click.echo(f"The measured part of {PAGE} is new.")
 
 
-def _write(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
+    """Write a file for people, in a directory that need not be there.
+
+    Raises:
+        BenchmarkError: It cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -304,7 +304,7 @@ class _StreamConnection(asyncio.Protocol):
             loop.call_soon(self._deliver_end, self._ended)
 
     def send(self, parts: Parts) -> None:
-        """Write the parts in one system call, which copies large ones on Python 3.11 alone."""
+        """Write the parts in one system call. On Python 3.11 asyncio copies large ones before."""
         if self.transport is None or self.transport.is_closing():
             return  # the end is on its way: what was sent now is sent again later
         if sum(map(len, parts)) <= _SMALL_BYTES:

@@ -29,6 +29,7 @@ from tests.sidecar.deployed import run, why_no_compose
 from tests.support.waiting import wait_until
 
 IMAGES = ("fluent/fluentd:v1.19-debian-1", "python:3.13-slim")
+SLOW = REPOSITORY / "benchmarks" / "results" / "compose-slow.json"
 SLEEP_AT_STOP = REPOSITORY / "benchmarks" / "compose" / "sleep_at_stop.sh"
 
 
@@ -224,6 +225,25 @@ def test_the_chart_of_the_repository_shows_the_results_of_the_repository() -> No
     assert chart_of(rows) == (REPOSITORY / "docs" / "images" / "loss.svg").read_text()
     told = re.findall(r"[\d,]+ of [\d,]+", (REPOSITORY / "README.md").read_text())
     assert told == [lost_of(rows, way) for way in ("firelens", "logship")]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["nowhere.json", "--svg", "x.svg"], "cannot read nowhere.json: No such file"),
+        (["text.json", "--svg", "x.svg"], "holds no results of `compose --json`"),
+        (["empty.json", "--svg", "x.svg"], "holds no results of `compose --json`"),
+        ([str(SLOW), "--svg", "text.json/x.svg"], "cannot write text.json/x.svg: "),
+    ],
+)
+def test_a_chart_that_cannot_be_drawn_is_explained(
+    tmp_path: Path, words: list[str], complaint: str
+) -> None:
+    (tmp_path / "text.json").write_text("text")
+    (tmp_path / "empty.json").write_text('{"rows": []}')
+    ended = benchmarks(tmp_path, "compose-chart", *words)
+    assert ended.returncode == 2
+    assert complaint in ended.stderr
 
 
 def lost_of(rows: list[dict[str, Any]], way: str) -> str:
