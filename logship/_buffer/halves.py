@@ -6,7 +6,8 @@ anew here, and the emit path carries nothing that would make this cheaper.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgpack
 
@@ -39,20 +40,22 @@ def _end_of_entry(chunk: Chunk, count: int) -> int:
 
 def _fill(half: HalfChunk, size: int, numbers: list[int], spilled_entries: int) -> None:
     half.advance(size, len(numbers))
-    declared = [_gap_of(record) for _, record in unpack_entries(half.data)]
-    records = sum(gap is None for gap in declared)
-    half.controls = half.entries - (0 if half.adopted else records)
+    records = [record for _, record in unpack_entries(half.data)]
+    are_logged = [not is_control(record) for record in records]
+    half.controls = half.entries - (0 if half.adopted else sum(are_logged))
     half.first = numbers[0]
     half.holes = holes_between(numbers)
-    half.gaps = [gap for gap in declared if isinstance(gap, Gap)]
+    half.gaps = gaps_in(records)
     half.spilled_entries = min(spilled_entries, half.entries)
-    half.spilled_records = sum(gap is None for gap in declared[: half.spilled_entries])
+    half.spilled_records = sum(are_logged[: half.spilled_entries])
     half.state = ChunkState.TAKEN
 
 
-def _gap_of(record: dict[str, object]) -> Gap | bool | None:
-    """Return the gap that a control record declares, True for another one of ours, else None."""
-    gap = record.get(GAP_KEY)
-    if isinstance(gap, list):
-        return Gap(*gap)
-    return True if is_control(record) else None
+def gaps_in(records: Iterable[Mapping[Any, Any]]) -> list[Gap]:
+    """Return what the gap records among these declare; records of a dead process may be any."""
+    gaps = []
+    for record in records:
+        match record.get(GAP_KEY):
+            case [int(first), int(last), str(reason)]:
+                gaps.append(Gap(first, last, reason))
+    return gaps

@@ -257,8 +257,7 @@ class Adoption(Orphan):
         self.counters.chunks += 1
         self.counters.records += payload.records
         self.on_their_way += 1
-        route = _routed(stream.stream, chunk)
-        yield AdoptedChunk(self, route, payload_bytes, payload, located)
+        yield AdoptedChunk(self, stream.stream, payload_bytes, payload, located)
 
     def _name_missing(self, stream: OrphanStream, numbers: list[int]) -> bool:
         """Name the numbers before this chunk's that were never acked, and are in no chunk.
@@ -360,14 +359,3 @@ def _of(chunk: FoundChunk, count: int) -> str:
     """Return the stream and `count` numbers of a chunk, for a person."""
     first = chunk.identity.first
     return f"stream {chunk.identity.stream}, numbers {first} to {first + count - 1}"
-
-
-def _routed(stream: Stream, chunk: FoundChunk) -> Stream:
-    """Return the stream as this chunk names its route, which is the same but for damage.
-
-    A provisional tag names none: by now the stream has the final one, if any program knows it.
-    """
-    identity = chunk.identity
-    if identity.is_provisional or stream.tag.encode("utf-8") == identity.tag:
-        return stream
-    return stream_of(stream.id, identity.tag, identity.stamp_key) or stream

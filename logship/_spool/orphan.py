@@ -101,11 +101,6 @@ class OrphanStream:
         """Note that all numbers up to `last` were given out."""
         self.next_number = max(self.next_number, last + 1)
 
-    def note_found(self, first: int) -> None:
-        """Note that there is a chunk that begins with this number."""
-        if first == self.opened:
-            self.is_cut = False
-
     def note_lost(self, ranges: Ranges, reason: str) -> None:
         """Note numbers that will not arrive; the last words of the stream declare them."""
         self.gaps += [Gap(first, last, reason) for first, last in ranges]

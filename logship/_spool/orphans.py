@@ -223,17 +223,15 @@ class Orphans(Recovery):
     def _scan(self) -> RecoveryState:
         """Take over the oldest orphan, if there is one."""
         now = self.monotonic()
-        nothing = RecoveryState.AWAITING_ACKS if self._adoptions else RecoveryState.AWAITING_ORPHANS
-        if now < self._scan_due_seconds or len(self._adoptions) >= _ADOPTIONS_MAX:
-            return nothing
-        taken = self._take_oldest()
-        if taken is None:
+        if now >= self._scan_due_seconds and len(self._adoptions) < _ADOPTIONS_MAX:
+            taken = self._take_oldest()
+            if taken is not None:
+                self.counters.lives += 1
+                self._adoptions.append(Adoption(taken, self))
+                return RecoveryState.WORKING
             self._scan_due_seconds = now + SCAN_SECONDS
             self.has_scanned = True
-            return nothing
-        self.counters.lives += 1
-        self._adoptions.append(Adoption(taken, self))
-        return RecoveryState.WORKING
+        return RecoveryState.AWAITING_ACKS if self._adoptions else RecoveryState.AWAITING_ORPHANS
 
     def _take_oldest(self) -> ProcessDirectory | None:
         self.others_live = False

@@ -203,7 +203,7 @@ def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
     if known.stream.is_provisional and not identity.is_provisional:
         known.stream.tag, known.stream.is_provisional = text_of(identity.tag), False
     orphan.stamp_key = orphan.stamp_key or identity.stamp_key
-    known.note_found(identity.first)
+    known.is_cut = known.is_cut and identity.first != known.opened
     known.note_given(identity.first + min(chunk.entries, chunk.size) - 1)
     return known
 

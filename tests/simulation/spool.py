@@ -65,8 +65,10 @@ class WatchedLastResort:
         raise error
 
     def warn(self, kind: str, text: str, interval_seconds: float = 0.0) -> None:
-        """Do as `LastResort.warn` does; what was shipped is no word about damage."""
-        if kind == "volume" or text.startswith("shipped "):
+        """Do as `LastResort.warn` does, but for words of success, and of the dead."""
+        faults = self._disk.faults
+        is_dead = faults is not None and faults.is_dead
+        if kind == "volume" or text.startswith("shipped ") or is_dead:
             return
         text = self._disk.said(text)
         if kind == "recovery":
