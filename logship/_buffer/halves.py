@@ -6,14 +6,13 @@ anew here, and the emit path carries nothing that would make this cheaper.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgpack
 
 from logship._buffer.chunk import Chunk, ChunkState, HalfChunk
-from logship._buffer.ranges import Gap, holes_between
-from logship._protocol.entries import GAP_KEY, is_control, unpack_entries
+from logship._buffer.ranges import gap_in, holes_between
+from logship._protocol.entries import is_control, unpack_entries
 
 
 def halves_of(chunk: Chunk, new_id: Callable[[], str]) -> tuple[Chunk, Chunk]:
@@ -45,17 +44,7 @@ def _fill(half: HalfChunk, size: int, numbers: list[int], spilled_entries: int) 
     half.controls = half.entries - (0 if half.adopted else sum(are_logged))
     half.first = numbers[0]
     half.holes = holes_between(numbers)
-    half.gaps = gaps_in(records)
+    half.gaps = [gap for gap in map(gap_in, records) if gap is not None]
     half.spilled_entries = min(spilled_entries, half.entries)
     half.spilled_records = sum(are_logged[: half.spilled_entries])
     half.state = ChunkState.TAKEN
-
-
-def gaps_in(records: Iterable[Mapping[Any, Any]]) -> list[Gap]:
-    """Return what the gap records among these declare; records of a dead process may be any."""
-    gaps = []
-    for record in records:
-        match record.get(GAP_KEY):
-            case [int(first), int(last), str(reason)]:
-                gaps.append(Gap(first, last, reason))
-    return gaps

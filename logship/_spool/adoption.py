@@ -26,6 +26,7 @@ from collections.abc import Generator, Iterator
 
 from logship._buffer.chunk import Chunk, ChunkState, new_chunk_id
 from logship._buffer.ranges import (
+    Gap,
     Ranges,
     holes_between,
     merge_gaps,
@@ -96,6 +97,7 @@ class AdoptedChunk(Chunk):
         self.controls: int = self.entries
         self.first: int = numbers[0]
         self.holes: Ranges = holes_between(numbers)
+        self.gaps: list[Gap] = [*payload.gaps]
         self.state = ChunkState.SEALED
         self.payload: Payload = payload
         self.adoption: Adoption = adoption
@@ -178,8 +180,9 @@ class Adoption(Orphan):
     def give_up(self, whole: AdoptedChunk, part: Chunk, reason: str) -> None:
         """Keep records that will not be shipped in quarantine, and note their numbers as gaps.
 
-        A control record is not given up. Gaps and ends are declared with it: if it became a gap
-        itself, no reader could tell what it said. The directory stays, and recovery says it again.
+        What gap records beside them declare is noted too. But an end record, and gap records alone,
+        are not given up: if they became a gap, no reader could tell what they said. The directory
+        stays, and recovery sends them again.
 
         Args:
             whole: The chunk that was handed out. It is not marked, whatever becomes of its rest.
@@ -195,11 +198,13 @@ class Adoption(Orphan):
         with self._failing_alone():
             self.counters.quarantined += 1
             self.counters.note(text)
-            if any(is_control(record) for _, record in unpack_entries(data)):
+            records = [record for _, record in unpack_entries(data)]
+            if all(map(is_control, records)) or any(END_KEY in record for record in records):
                 stream.is_untold = self.is_worth_a_retry = True
                 outcome = "it declares gaps or the end, and is sent again later"
             else:
                 stream.note_lost(part.ranges(), reason)
+                stream.gaps += part.gaps
                 kept = self.keep(f"{whole.stream.id}-{part.first:010d}.entry", data)
                 outcome = f"it {kept.value}"
             self.recovery.warn("quarantine", f"{text}; {outcome}")

@@ -18,7 +18,7 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
 from logship._protocol.entries import unpack_entries
-from logship._reasons import QUARANTINED
+from logship._reasons import OVERFLOW, QUARANTINED
 from logship._spool import adoption
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.directories import ProcessDirectory, process_directories
@@ -771,3 +771,47 @@ def test_a_recoverer_killed_at_its_last_step_leaves_nothing(tmp_path: Path) -> N
 
 def test_a_directory_that_is_not_there_yields_nothing(tmp_path: Path) -> None:
     assert Orphans(tmp_path / "nowhere").step() is RecoveryState.AWAITING_ORPHANS
+
+
+# -- a chunk that is given up ----------------------------------------------------------------------
+
+
+def test_what_a_chunk_declared_is_declared_again_where_it_is_given_up(tmp_path: Path) -> None:
+    def log(buffer: Buffer) -> None:
+        assert offer(buffer, "m0", "a")
+        buffer.seal_all()
+        first = buffer.departure.take()
+        assert first is not None
+        buffer.give_up(first, OVERFLOW)
+        log_some(buffer, 1)
+        log_some(buffer, 1)
+
+    dead_life(tmp_path, log)
+    sidecar = Sidecar(Orphans(tmp_path))
+    chunk = next_chunk(sidecar.orphans)
+    assert [*chunk.gaps] == [(1, 1, OVERFLOW)]
+    a_buffer().give_up(chunk, QUARANTINED)
+    sidecar.take_in()
+    assert gaps_in(sidecar.controls) == [[1, 1, OVERFLOW], [2, 4, QUARANTINED]]
+    assert list(tmp_path.iterdir()) == [tmp_path / "quarantine"]
+
+
+def test_a_chunk_and_its_halves_are_as_old_as_its_header_says(tmp_path: Path) -> None:
+    dead_life(tmp_path, lambda buffer: log_some(buffer, 6), time_ns=lambda: 5 * 10**9)
+    orphans = Orphans(tmp_path, monotonic=lambda: 100.0, time_ns=lambda: 35 * 10**9)
+    chunk = next_chunk(orphans)
+    halves = a_buffer().departure.split(chunk)
+    assert halves is not None
+    assert {each.opened_seconds for each in (chunk, *halves)} == {70.0}
+
+
+def test_what_ends_after_the_locks_were_given_up_is_for_the_next_recoverer(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
+    orphans = Orphans(tmp_path)
+    chunk = next_chunk(orphans)
+    orphans.close()
+    a_buffer().give_up(chunk, QUARANTINED)
+    assert orphans.counters.quarantined == 0
+    assert orphans.counters.notes == []
+    assert recover(tmp_path).markers == ["m0"]
+    assert not life.exists()
