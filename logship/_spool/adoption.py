@@ -9,7 +9,7 @@ Nothing is stored when a chunk is sent. These are all the ways in which one ends
 |---|---|---|
 | the server has acked it | its stream's slot, then its mark `ACKED`; its segment may go | `end` |
 | a record of it is given up | a copy of it; the chunk stays until its directory goes | `give_up` |
-| a control record of it is | nothing, and the directory stays | `give_up` |
+| a control record alone is | nothing, and the directory stays | `give_up` |
 | it is damaged | a copy of it, then its mark `QUARANTINED` | `_quarantine` |
 | it cannot be read, or not copied | nothing, and the directory stays | `Orphan.is_kept` |
 | it was recovery's own, and is acked | its stream's slot, if it has the end | `end` |
