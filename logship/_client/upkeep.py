@@ -82,13 +82,7 @@ class SpoolUpkeep:
 
     def _adopt(self, orphans: Orphans) -> None:
         """Take a few chunks of dead processes, in small steps."""
-        from logship._spool.progress import RecoveryState  # noqa: PLC0415 - only with a spool
-
         for _ in range(ADOPTION_STEPS):
-            if not self.has_room:
-                return
-            found = orphans.step()
+            found = orphans.step() if self.has_room else None
             if isinstance(found, Chunk):
                 self._buffer.adopt(found)
-            elif found is not RecoveryState.WORKING:
-                return

@@ -205,7 +205,7 @@ class Adoption(Orphan):
             else:
                 stream.note_lost(part.ranges(), reason)
                 stream.gaps += part.gaps
-                kept = self.keep(f"{whole.stream.id}-{part.first:010d}.entry", data)
+                kept = self.keep(f"{whole.stream.id}-{part.first:010d}.entry", lambda: data)
                 outcome = f"it {kept.value}"
             self.recovery.warn("quarantine", f"{text}; {outcome}")
 

@@ -13,6 +13,7 @@ import errno
 import os
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -244,33 +245,32 @@ class Orphan:
 
     def keep_part(self, name: str, data: FileBytes, first: int, last: int) -> Kept:
         """Copy a part of a file to quarantine, without the zeros at its end."""
-        try:
+
+        def read() -> bytes:
             end = data.end_of_content(first, last, quarantine.QUARANTINE_BYTES_MAX)
             if end - first > quarantine.QUARANTINE_BYTES_MAX:
                 raise QuarantineFull(name, last - first)
-            kept = data[first:end]
+            part = data[first:end]
             data.raise_if_unreadable()
-        except (QuarantineFull, OSError) as error:
-            return self._not_kept(name, error)
-        return self.keep(name, kept)
+            return part
 
-    def keep(self, name: str, data: bytes) -> Kept:
-        """Copy bytes to quarantine, if there is room; where that fails, the directory stays."""
-        if not data:
-            return Kept.QUARANTINED
+        return self.keep(name, read)
+
+    def keep(self, name: str, read: Callable[[], bytes]) -> Kept:
+        """Copy what `read` returns to quarantine; where that fails, the directory stays."""
+        data = b""
         try:
-            self.directory.keep(name, data)
-        except (QuarantineFull, OSError) as error:
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            data = read()
+            if data:
+                self.directory.keep(name, data)
+        except QuarantineFull as full:
+            self.counters.unkept += 1
+            self.recovery.say(str(full))
+            return Kept.NOWHERE
+        except OSError as error:
+            if error.errno in _NO_ROOM:
                 self.wanted_bytes += len(data)
                 self.is_worth_a_retry = True
-            return self._not_kept(name, error)
+            self._keep_all(error, f"{name} cannot be quarantined: {error}; it stays where it is")
+            return Kept.ON_THE_SPOOL
         return Kept.QUARANTINED
-
-    def _not_kept(self, name: str, error: QuarantineFull | OSError) -> Kept:
-        if isinstance(error, QuarantineFull):
-            self.counters.unkept += 1
-            self.recovery.say(str(error))
-            return Kept.NOWHERE
-        self._keep_all(error, f"{name} cannot be quarantined: {error}; it stays where it is")
-        return Kept.ON_THE_SPOOL

@@ -178,6 +178,21 @@ def test_orphans_that_are_recovered_together_are_told_of_in_one_line(tmp_path: P
     assert sidecar.told == [f"shipped {shipped}"]
 
 
+def test_a_forked_child_does_not_tell_what_its_parent_has_shipped(tmp_path: Path) -> None:
+    for _ in range(2):
+        dead_life(tmp_path, log_some)
+    sidecar = Sidecar(Orphans(tmp_path))
+    sidecar.take_in(chunks=6)  # those of both
+    sidecar.ack_all()
+    while not sidecar.orphans.counters.lives_finished:
+        sidecar.take_in(chunks=1)
+        sidecar.ack_all()
+    assert not sidecar.orphans.is_idle
+    sidecar.orphans.abandon()
+    assert sidecar.orphans.is_idle
+    assert not sidecar.told
+
+
 def test_a_stream_whose_records_are_all_acked_is_ended_too(tmp_path: Path) -> None:
     def all_acked(buffer: Buffer) -> None:
         log_some(buffer)
