@@ -167,7 +167,7 @@ class Adoption(Orphan):
         self.records_acked += payload.records
         self.counters.records_acked += payload.records
         self.counters.chunks_acked += located is not None
-        with self._failing_alone():
+        try:
             is_stored = self.store_slot(stream)
             if located is None:
                 return
@@ -176,6 +176,10 @@ class Adoption(Orphan):
             if not stream.shown_by_chunks:
                 self.holds[located.segment] -= 1
                 self.unlink_if_done(located.segment)
+        except Exception as error:  # the living must not suffer for the dead
+            self.fail(error)
+            if is_interruption(error):
+                raise
 
     def give_up(self, whole: AdoptedChunk, part: Chunk, reason: str) -> None:
         """Keep records that will not be shipped in quarantine, and note their numbers as gaps.
@@ -195,7 +199,7 @@ class Adoption(Orphan):
         stream, data = self.streams[whole.stream.id], bytes(part.data)
         stamp = f"{whole.stream.id}:{part.first:010d}"
         text = f"the sidecar does not take record {stamp}, recovered from {self.name}"
-        with self._failing_alone():
+        try:
             self.counters.quarantined += 1
             self.counters.note(text)
             records = [record for _, record in unpack_entries(data)]
@@ -207,17 +211,13 @@ class Adoption(Orphan):
                 stream.gaps += part.gaps
                 kept = self.keep(f"{whole.stream.id}-{part.first:010d}.entry", lambda: data)
                 outcome = f"it {kept.value}"
-            self.recovery.warn("quarantine", f"{text}; {outcome}")
-
-    @contextlib.contextmanager
-    def _failing_alone(self) -> Iterator[None]:
-        """Name an error of the block, which nothing else must suffer for."""
-        try:
-            yield
-        except Exception as error:
+            told = f"{text}; {outcome}"
+        except Exception as error:  # the living must not suffer for the dead
             self.fail(error)
             if is_interruption(error):
                 raise
+            told = f"a record recovered from {self.name} stays on the spool: {error}"
+        self.recovery.warn("quarantine", told)
 
     # -- the steps -------------------------------------------------------------------------------
 

@@ -146,6 +146,22 @@ def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
     assert not life.exists()
 
 
+def test_a_record_that_cannot_be_kept_for_a_bug_stays_on_the_spool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a bug")
+
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
+    orphans = Orphans(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(ProcessDirectory, "keep", fail)
+        said = refuse_all(orphans)
+    assert f"a record recovered from {life.name} stays on the spool: a bug" in said
+    orphans.close()
+    assert recover(tmp_path).markers == ["m0"]
+
+
 def test_each_record_of_a_chunk_that_cannot_be_sent_is_declared(tmp_path: Path) -> None:
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 9))
     orphans, controls = Orphans(tmp_path), []
