@@ -219,9 +219,6 @@ class Recoverer:
         self._orphans.scan_now()
         while self._seconds_left() > 0:
             found = self._orphans.step()
-            while self._orphans.news:
-                news = self._orphans.news.popleft()
-                self._last_resort.warn("recovery", news, interval_seconds=0.0)
             if isinstance(found, AdoptedChunk):
                 yield found
             elif found is RecoveryState.AWAITING_ACKS:

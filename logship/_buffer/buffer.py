@@ -243,18 +243,19 @@ class Buffer:
     def release(self, chunk: Chunk) -> None:
         """Free a chunk that the sidecar acked, and count its records as acked."""
         self._section.exclusively(lambda: self._accumulator.release(chunk))
+        chunk.whole.after_settling()
 
     def give_up(self, chunk: Chunk, reason: str) -> None:
         """Free a chunk that delivery has forgotten: its numbers are gaps from now on.
 
         Args:
-            chunk: Which.
+            chunk: Which; of this process, or of a dead one.
             reason: Why; see `logship._reasons`. What can be written to stderr is written before
                 this is called: from here on any producer may declare the gap, with its reason.
         """
-        if chunk.adopted:
-            raise ValueError(f"{chunk!r} is none of ours: its spool must be told")
+        chunk.whole.before_giving_up(chunk, reason)
         self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
+        chunk.whole.after_settling()
 
     def tell_waiters(self) -> None:
         """Tell the calls that wait for space: things have changed, though no space came free."""

@@ -45,9 +45,10 @@ class Chunk:
         first: Number of the first entry.
         holes: Numbers from `first` on that were given out meanwhile and are not in this chunk.
         gaps: What the gap records in this chunk declare.
-        opened_seconds: When it was opened, on the monotonic clock: the age of its oldest entry,
-            from its number on. In an outage it may stay open for long, and its entries differ in
-            age. It is 0.0 in halves and in adopted chunks.
+        opened_seconds: When it was opened, on the monotonic clock of this process: the age of its
+            oldest entry, from its number on. A half has that of its whole, and an adopted chunk
+            what its header says. In an outage a chunk may stay open for long, and its entries
+            differ in age.
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
         parts: How many chunks are left of it: itself, or what it was split into; 0 at its end.
@@ -137,6 +138,12 @@ class Chunk:
     def before_sending(self) -> None:
         """Do what must be done before the chunk first leaves; on the shipper's thread."""
 
+    def before_giving_up(self, part: Chunk, reason: str) -> None:
+        """Do what must be done before a part of it, or itself, is given up; on that thread."""
+
+    def after_settling(self) -> None:
+        """Do what must be done when it, or a part of it, is settled; on that thread."""
+
     def ranges(self) -> Ranges:
         """Return the numbers of this chunk's entries."""
         return subtract_ranges([(self.first, self.last)], self.holes)
@@ -203,7 +210,7 @@ class HalfChunk(Chunk):
     __slots__ = ("begin", "whole")
 
     def __init__(self, whole: Chunk, chunk_id: str, begin: int) -> None:
-        super().__init__(whole.stream, whole.serial, chunk_id, 0.0)
+        super().__init__(whole.stream, whole.serial, chunk_id, whole.opened_seconds)
         self.whole = whole  # type: ignore[misc]
         self.begin = begin
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import msgpack
 
 from logship._buffer.chunk import Chunk, ChunkState, HalfChunk
-from logship._buffer.ranges import Gap, holes_between
-from logship._protocol.entries import GAP_KEY, is_control, unpack_entries
+from logship._buffer.ranges import gap_in, holes_between
+from logship._protocol.entries import is_control, unpack_entries
 
 
 def halves_of(chunk: Chunk, new_id: Callable[[], str]) -> tuple[Chunk, Chunk]:
@@ -39,20 +39,12 @@ def _end_of_entry(chunk: Chunk, count: int) -> int:
 
 def _fill(half: HalfChunk, size: int, numbers: list[int], spilled_entries: int) -> None:
     half.advance(size, len(numbers))
-    declared = [_gap_of(record) for _, record in unpack_entries(half.data)]
-    records = sum(gap is None for gap in declared)
-    half.controls = half.entries - (0 if half.adopted else records)
+    records = [record for _, record in unpack_entries(half.data)]
+    are_logged = [not is_control(record) for record in records]
+    half.controls = half.entries - (0 if half.adopted else sum(are_logged))
     half.first = numbers[0]
     half.holes = holes_between(numbers)
-    half.gaps = [gap for gap in declared if isinstance(gap, Gap)]
+    half.gaps = [gap for gap in map(gap_in, records) if gap is not None]
     half.spilled_entries = min(spilled_entries, half.entries)
-    half.spilled_records = sum(gap is None for gap in declared[: half.spilled_entries])
+    half.spilled_records = sum(are_logged[: half.spilled_entries])
     half.state = ChunkState.TAKEN
-
-
-def _gap_of(record: dict[str, object]) -> Gap | bool | None:
-    """Return the gap that a control record declares, True for another one of ours, else None."""
-    gap = record.get(GAP_KEY)
-    if isinstance(gap, list):
-        return Gap(*gap)
-    return True if is_control(record) else None

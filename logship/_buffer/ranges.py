@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from logship._protocol.entries import GAP_KEY
 from logship._reasons import MIXED
 
 Ranges = list[tuple[int, int]]
@@ -29,6 +30,14 @@ class Gap(NamedTuple):
     first: int
     last: int
     reason: str
+
+
+def gap_in(record: Mapping[Any, Any]) -> Gap | None:
+    """Return what a gap record declares; None of any other one, perhaps of a dead process."""
+    match record.get(GAP_KEY):
+        case [int(first), int(last), str(reason)]:
+            return Gap(first, last, reason)
+    return None
 
 
 def merge_ranges(ranges: Ranges) -> Ranges:

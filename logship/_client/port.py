@@ -12,7 +12,6 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
 from logship._client.parts import new_compressor
 from logship._client.schedule import LoopSchedule
-from logship._client.upkeep import SpoolUpkeep
 from logship._delivery.transport import Connection, Transport
 from logship._hooks.interruptions import is_interruption
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
@@ -34,7 +33,6 @@ class SocketPort:
     Args:
         settings: What to do.
         buffer: Where settled chunks are freed.
-        upkeep: Told of settled chunks of dead processes.
         schedule: Where attempts to connect run.
         transport: How to connect; it may be set later, before the first attempt.
         last_resort: Where warnings go.
@@ -56,7 +54,6 @@ class SocketPort:
         self,
         settings: Settings,
         buffer: Buffer,
-        upkeep: SpoolUpkeep,
         schedule: LoopSchedule,
         *,
         transport: Transport | None,
@@ -67,10 +64,10 @@ class SocketPort:
     ) -> None:
         self.transport = transport
         self.progressed = progressed
+        self.release = buffer.release
         self.warn = last_resort.warn
         self._settings = settings
         self._buffer = buffer
-        self._upkeep = upkeep
         self._schedule = schedule
         self._last_resort = last_resort
         self._spill = spill
@@ -118,27 +115,14 @@ class SocketPort:
         numbers = f"{chunk.first} to {chunk.last}"
         text = f"stream {chunk.stream.id}, numbers {numbers}: the chunk cannot be sent"
         self._last_resort.warn("damaged", f"{text}; it is set aside", interval_seconds=0.0)
-        if chunk.adopted:
-            self.quarantine(chunk)
-        else:
-            self._buffer.give_up(chunk, QUARANTINED)
-
-    def release(self, chunk: Chunk) -> None:
-        """Free a chunk that the sidecar acked."""
-        self._buffer.release(chunk)
-        if chunk.adopted:
-            self._upkeep.settle(chunk)
+        self._buffer.give_up(chunk, QUARANTINED)
 
     def quarantine(self, chunk: Chunk) -> None:
         """Give up a record that no server takes: write it to stderr, if stderr takes it.
 
         A record of a dead process goes into the quarantine directory.
         """
-        if chunk.adopted:
-            self._last_resort.warn("quarantine", self._upkeep.refuse(chunk))
-            self.release(chunk)
-            return
-        if chunk.records:  # else it is one of our own
+        if chunk.records:  # else it is one of our own, or of a dead process
             stamp = f"{chunk.stream.id}:{chunk.first:010d}"
             text = f"the sidecar does not take record {stamp} ({chunk.size} bytes)"
             self._last_resort.warn("quarantine", f"{text}; it is quarantined")

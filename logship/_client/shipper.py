@@ -118,6 +118,7 @@ class Shipper:
         self._awaited_tag = AwaitedTag(settings, task_reader(os.environ), may_adopt=may_adopt)
         if orphans is not None:
             orphans.default_tag = self._awaited_tag.routed
+            orphans.warn = self.last_resort.warn
         self._schedule = LoopSchedule(monotonic, self._fail)
         self.buffer: Buffer = Buffer(
             bytes_max=settings.buffer_bytes_max
@@ -156,7 +157,6 @@ class Shipper:
             self._spool,
             self._orphans,
             last_resort=self.last_resort,
-            turn_soon=self.wake,
         )
         self._high_water = HighWater(
             self.buffer, settings.high_water_seconds if settings.stamp else 0.0, monotonic()
@@ -164,7 +164,6 @@ class Shipper:
         self._port = SocketPort(
             settings,
             self.buffer,
-            self._spool_upkeep,
             self._schedule,
             transport=transport,
             last_resort=self.last_resort,
@@ -422,7 +421,7 @@ class Shipper:
         if self._spool is not None:
             self._spool.abandon()
         if self._orphans is not None:
-            self._orphans.close()
+            self._orphans.abandon()
         refuses = is_about_to_exec()
         self.buffer.after_fork_in_child(refuses=refuses)
         self.last_resort.after_fork_in_child()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from logship._buffer.buffer import Buffer
@@ -30,7 +29,6 @@ class SpoolUpkeep:
         spool: The client's storage, or None.
         orphans: What dead processes left, or None.
         last_resort: Where a person is told what happened.
-        turn_soon: Asks for another turn.
     """
 
     def __init__(
@@ -40,13 +38,11 @@ class SpoolUpkeep:
         orphans: Orphans | None,
         *,
         last_resort: LastResort,
-        turn_soon: Callable[[], object],
     ) -> None:
         self._buffer = buffer
         self._spool = spool
         self._orphans = orphans
         self._last_resort = last_resort
-        self._turn_soon = turn_soon
 
     def tend(self, *, may_adopt: bool) -> None:
         """Let the spool prepare files; fetch what dead processes left, if it may be shipped."""
@@ -62,7 +58,6 @@ class SpoolUpkeep:
                     raise
                 self._orphans.close()
                 self._last_resort.warn_of_bug("recovery", error)
-            self._tell_news(self._orphans)
 
     def deadlines(self) -> tuple[float | None, ...]:
         """Return when to look at the spool again, if nothing else happens."""
@@ -78,42 +73,16 @@ class SpoolUpkeep:
         """Whether one chunk more may be adopted."""
         return len(self._buffer.adopted) < ADOPTED_MAX and not self._buffer.intake_closed
 
-    def settle(self, chunk: Chunk) -> None:
-        """Note that an adopted chunk, or a half of one, is done with."""
-        assert self._orphans is not None
-        self._orphans.settle(chunk)
-        self._turn_soon()  # there may be more where it came from
-
-    def refuse(self, chunk: Chunk) -> str:
-        """Keep an adopted record that no server takes; return a line for a person."""
-        assert self._orphans is not None
-        return self._orphans.refuse(chunk)
-
     def close(self) -> None:
         """Give up the locks: a recoverer, or the next process, finds what is left."""
         if self._orphans is not None:
             self._orphans.close()
-            self._tell_news(self._orphans)
         if self._spool is not None:
             self._spool.close()
 
     def _adopt(self, orphans: Orphans) -> None:
         """Take a few chunks of dead processes, in small steps."""
-        from logship._spool.progress import RecoveryState  # noqa: PLC0415 - only with a spool
-
         for _ in range(ADOPTION_STEPS):
-            if not self.has_room:
-                return
-            found = orphans.step()
-            self._tell_news(orphans)
+            found = orphans.step() if self.has_room else None
             if isinstance(found, Chunk):
                 self._buffer.adopt(found)
-            elif found is not RecoveryState.WORKING:
-                return
-        self._turn_soon()
-
-    def _tell_news(self, orphans: Orphans) -> None:
-        """Say what was found damaged, before the next step keeps, marks or removes it."""
-        for news in orphans.news, orphans.good_news:
-            while news:
-                self._last_resort.warn("recovery", news.popleft(), interval_seconds=0.0)

@@ -37,9 +37,10 @@ _OF_DELIVERY = (
     *("connections_lost", "chunks_sent", "chunks_resent", "chunks_split"),
     *("shipper_restarts", "chunks_quarantined"),
 )
-_OF_RECOVERY = (
-    *("lives", "lives_finished", "chunks", "chunks_acked", "records", "records_acked"),
-    *("records_abandoned", "damaged", "quarantined", "unkept", "refused"),
+_OF_RECOVERY = tuple(
+    each.name.removeprefix("recovery_").removesuffix("_total")
+    for each in CLIENT_MEASURES
+    if each.kind is Kind.COUNTER and each.name.startswith("recovery_")
 )
 """Counters that are exported under their own names."""
 

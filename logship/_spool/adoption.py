@@ -8,20 +8,21 @@ Nothing is stored when a chunk is sent. These are all the ways in which one ends
 | what ends it | what is stored, in this order | where |
 |---|---|---|
 | the server has acked it | its stream's slot, then its mark `ACKED`; its segment may go | `end` |
-| the server refuses a record | a copy of it; the chunk stays until its directory goes | `refuse` |
-| the server refuses a control record | nothing, and the directory stays | `refuse` |
+| a record of it is given up | a copy of it; the chunk stays until its directory goes | `give_up` |
+| a control record alone is | nothing, and the directory stays | `give_up` |
 | it is damaged | a copy of it, then its mark `QUARANTINED` | `_quarantine` |
 | it cannot be read, or not copied | nothing, and the directory stays | `Orphan.is_kept` |
 | it was recovery's own, and is acked | its stream's slot, if it has the end | `end` |
 
-What has no mark is read and sent again by the next recoverer. The directory goes when all chunks
-have ended and all gaps and ends are acked.
+`Buffer.release` and `Buffer.give_up` call `end` and `give_up` for a chunk that was handed out; a
+caller does nothing else. What has no mark is read and sent again by the next recoverer. The
+directory goes when all chunks have ended and all gaps and ends are acked.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 
 from logship._buffer.chunk import Chunk, ChunkState, new_chunk_id
 from logship._buffer.ranges import (
@@ -41,11 +42,13 @@ from logship._protocol.entries import (
     pack_control,
     unpack_entries,
 )
-from logship._reasons import DAMAGED, QUARANTINED
+from logship._reasons import DAMAGED
 from logship._spool.chunks import FoundChunk, Payload, read_payload
+from logship._spool.directories import ProcessDirectory
 from logship._spool.files import FileBytes
+from logship._spool.format import ACKED, QUARANTINED
 from logship._spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
-from logship._spool.progress import RecoveryState
+from logship._spool.progress import Recovery, RecoveryState
 from logship._spool.survey import stream_of, survey
 
 _CONTROLS_MAX = 1000
@@ -62,12 +65,12 @@ class AdoptedChunk(Chunk):
     Attributes:
         data: Its payload.
         payload: What that holds.
-        adoption: The recovery that must be told when the chunk is settled.
+        adoption: The recovery that is told when the chunk is settled or given up.
         located: Its place on the spool; None for the control records that recovery writes.
-        is_refused: Whether no server takes one of its records.
+        is_given_up: Whether a record of it was given up.
     """
 
-    __slots__ = ("adoption", "data", "is_refused", "located", "payload")
+    __slots__ = ("adoption", "data", "is_given_up", "located", "payload")
 
     spooled = True
     adopted = True
@@ -76,12 +79,17 @@ class AdoptedChunk(Chunk):
         self,
         adoption: Adoption,
         stream: Stream,
-        chunk_id: str,
         data: bytes,
         payload: Payload,
         located: LocatedChunk | None = None,
     ) -> None:
-        super().__init__(stream, 0, chunk_id, 0.0)
+        recovery = adoption.recovery
+        if located is None:
+            chunk_id, opened_seconds = new_chunk_id(recovery.random_bytes), recovery.monotonic()
+        else:
+            identity = located.chunk.identity
+            chunk_id, opened_seconds = identity.id, recovery.seconds_of(identity.opened_ns)
+        super().__init__(stream, 0, chunk_id, opened_seconds)
         numbers = payload.numbers
         self.data: bytes = data
         self.size: int = len(data)
@@ -89,134 +97,140 @@ class AdoptedChunk(Chunk):
         self.controls: int = self.entries
         self.first: int = numbers[0]
         self.holes: Ranges = holes_between(numbers)
+        self.gaps: list[Gap] = [*payload.gaps]
         self.state = ChunkState.SEALED
         self.payload: Payload = payload
         self.adoption: Adoption = adoption
         self.located: LocatedChunk | None = located
-        self.is_refused: bool = False
+        self.is_given_up: bool = False
+
+    def before_giving_up(self, part: Chunk, reason: str) -> None:
+        """Have its stream declare the numbers of a part, or of itself."""
+        self.adoption.give_up(self, part, reason)
+
+    def after_settling(self) -> None:
+        """Have it marked, if nothing of it is left."""
+        if not self.parts:
+            self.adoption.end(self)
 
 
-class Adoption:
-    """The recovery of one process directory.
+class Adoption(Orphan):
+    """An orphan, and its recovery.
 
     Args:
-        orphan: The process directory, locked by us.
-        random_bytes: As `os.urandom`, for ids of the chunks that recovery writes.
-        time_ns: Nanoseconds since the epoch, for the records that recovery writes.
-        default_tag: Tag of a stream whose process never learned it, or None.
-        begun_seconds: When the directory was locked, monotonic.
+        directory, recovery: As of `Orphan`.
 
     Attributes:
-        orphan: The process directory, and what is known of it.
+        begun_seconds: When the directory was locked, monotonic.
         work: The steps of the recovery.
+        is_over: Whether the lock was given up.
         is_removed: Whether nothing is left of the directory.
         is_waiting: Whether the next step comes after acks.
         on_their_way: How many chunks were handed out and are not settled.
         records_acked: The application's records in chunks that were acked.
     """
 
-    def __init__(
-        self,
-        orphan: Orphan,
-        random_bytes: Callable[[int], bytes],
-        time_ns: Callable[[], int],
-        default_tag: str | None,
-        begun_seconds: float,
-    ) -> None:
-        self.orphan = orphan
-        self.begun_seconds = begun_seconds
-        self.work: Steps = self._steps(default_tag)
+    def __init__(self, directory: ProcessDirectory, recovery: Recovery) -> None:
+        super().__init__(directory, recovery)
+        self.begun_seconds: float = recovery.monotonic()
+        self.work: Steps = self._steps()
+        self.is_over: bool = False
         self.is_removed: bool = False
-        self.records_acked: int = 0
-        self._random_bytes = random_bytes
-        self._time_ns = time_ns
         self.is_waiting: bool = False
         self.on_their_way: int = 0
+        self.records_acked: int = 0
 
     def leave(self) -> None:
         """Give up the lock, and close everything."""
+        self.is_over = True
         with contextlib.suppress(ValueError):  # a forked child: the parent's thread was in it
             self.work.close()
-        self.orphan.directory.leave()
+        self.directory.leave()
 
     # -- how a chunk that was handed out ends ----------------------------------------------------
 
     def end(self, chunk: AdoptedChunk) -> None:
-        """End a chunk that is settled: note what it has shown, mark it, and let its segment go."""
+        """End a chunk that is settled: note what it has shown, mark it, and let its segment go.
+
+        If the lock was given up meanwhile, the recoverer that has it now ships the chunk again.
+        """
+        if self.is_over:
+            return
         self.on_their_way -= 1
         self.is_waiting = self.is_waiting and self.on_their_way > 0
-        orphan, located, payload = self.orphan, chunk.located, chunk.payload
-        stream = orphan.streams[chunk.stream.id]
+        located, payload = chunk.located, chunk.payload
+        stream = self.streams[chunk.stream.id]
         is_told_again = located is None and payload.end is None
-        if chunk.is_refused or is_told_again:
+        if chunk.is_given_up or is_told_again:
             return
         stream.note_acked(payload)
         self.records_acked += payload.records
-        orphan.counters.records_acked += payload.records
-        orphan.counters.chunks_acked += located is not None
+        self.counters.records_acked += payload.records
+        self.counters.chunks_acked += located is not None
         try:
-            is_stored = orphan.store_slot(stream)
+            is_stored = self.store_slot(stream)
             if located is None:
                 return
             if is_stored:
-                orphan.mark_acked(located)
+                self.mark(located, ACKED)
             if not stream.shown_by_chunks:
-                orphan.holds[located.segment] -= 1
-                orphan.unlink_if_done(located.segment)
+                self.holds[located.segment] -= 1
+                self.unlink_if_done(located.segment)
         except Exception as error:  # the living must not suffer for the dead
-            orphan.fail(error)
+            self.fail(error)
             if is_interruption(error):
                 raise
 
-    def refuse(self, whole: AdoptedChunk, chunk: Chunk) -> str:
-        """Keep records that no server takes in quarantine, and note their numbers as gaps.
+    def give_up(self, whole: AdoptedChunk, part: Chunk, reason: str) -> None:
+        """Keep records that will not be shipped in quarantine, and note their numbers as gaps.
 
-        A control record is not given up. Gaps and ends are declared with it: if it became a gap
-        itself, no reader could tell what it said. The directory stays, and recovery says it again.
+        What gap records beside them declare is noted too. But an end record, and gap records alone,
+        are not given up: if they became a gap, no reader could tell what they said. The directory
+        stays, and recovery sends them again.
 
         Args:
             whole: The chunk that was handed out. It is not marked, whatever becomes of its rest.
-            chunk: The part of it that is refused, or itself.
-
-        Returns:
-            A line for a person.
+            part: The part of it that is given up, or itself.
+            reason: Why.
         """
-        whole.is_refused = True
+        if self.is_over:
+            return
+        whole.is_given_up = True
+        stream, data = self.streams[whole.stream.id], bytes(part.data)
+        stamp = f"{whole.stream.id}:{part.first:010d}"
+        text = f"the sidecar does not take record {stamp}, recovered from {self.name}"
         try:
-            return self._keep_refused(whole, chunk)
+            self.counters.quarantined += 1
+            self.counters.note(text)
+            records = [record for _, record in unpack_entries(data)]
+            if all(map(is_control, records)) or any(END_KEY in record for record in records):
+                stream.is_untold = self.is_worth_a_retry = True
+                outcome = "it declares gaps or the end, and is sent again later"
+            else:
+                stream.note_lost(part.ranges(), reason)
+                stream.gaps += part.gaps
+                kept = self.keep(f"{whole.stream.id}-{part.first:010d}.entry", lambda: data)
+                outcome = f"it {kept.value}"
+            told = f"{text}; {outcome}"
         except Exception as error:  # the living must not suffer for the dead
-            self.orphan.fail(error)
+            self.fail(error)
             if is_interruption(error):
                 raise
-            return f"a record recovered from {self.orphan.name} stays on the spool: {error}"
-
-    def _keep_refused(self, whole: AdoptedChunk, chunk: Chunk) -> str:
-        orphan, data = self.orphan, bytes(chunk.data)
-        stream = orphan.streams[whole.stream.id]
-        stamp = f"{whole.stream.id}:{chunk.first:010d}"
-        orphan.counters.quarantined += 1
-        text = f"the sidecar does not take record {stamp}, recovered from {self.orphan.name}"
-        orphan.counters.note(text)
-        if any(is_control(record) for _, record in unpack_entries(data)):
-            stream.is_untold = orphan.is_worth_a_retry = True
-            return f"{text}; it declares gaps or the end, and is sent again later"
-        stream.gaps += [Gap(first, last, QUARANTINED) for first, last in chunk.ranges()]
-        kept = orphan.keep(f"{whole.stream.id}-{chunk.first:010d}.entry", data)
-        return f"{text}; it {kept.value}"
+            told = f"a record recovered from {self.name} stays on the spool: {error}"
+        self.recovery.warn("quarantine", told)
 
     # -- the steps -------------------------------------------------------------------------------
 
-    def _steps(self, default_tag: str | None) -> Steps:
+    def _steps(self) -> Steps:
         # What a step names is told before the next one: no step changes the spool on account of
         # what it has named itself. A recoverer that dies in between leaves it to be named again.
-        orphan = self.orphan
-        yield from survey(orphan, default_tag)
-        for located in orphan.chunks:
+        yield from survey(self)
+        for located in self.chunks:
             yield from self._adopt(located)
         yield from self._wait_for_acks()
-        if not orphan.is_kept:
+        if not self.is_kept:
             yield from self._end_streams()
-        if not orphan.is_kept and not any(each.is_untold for each in orphan.streams.values()):
+        if not self.is_kept and not any(each.is_untold for each in self.streams.values()):
             self._remove()
 
     def _wait_for_acks(self) -> Iterator[RecoveryState]:
@@ -226,9 +240,9 @@ class Adoption:
 
     def _adopt(self, located: LocatedChunk) -> Steps:
         """Yield the chunk for shipping, or keep it in quarantine if it is damaged."""
-        orphan, (segment, chunk, _) = self.orphan, located
+        segment, chunk, _ = located
         try:
-            with orphan.directory.opened(segment) as descriptor:
+            with self.directory.opened(segment) as descriptor:
                 data = FileBytes(descriptor)
                 payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
                 data.raise_if_unreadable()
@@ -237,19 +251,18 @@ class Adoption:
                     yield from self._quarantine(located, data, payload)
                     return
         except OSError as error:
-            orphan.leave_unread(segment, chunk.offset, error, _of(chunk, chunk.entries))
+            self.leave_unread(segment, chunk.offset, error, _of(chunk, chunk.entries))
             yield RecoveryState.WORKING
             return
-        stream = orphan.streams[chunk.identity.stream]
+        stream = self.streams[chunk.identity.stream]
         if self._name_missing(stream, payload.numbers):
             yield RecoveryState.WORKING
         stream.ended = stream.ended or payload.end is not None
         stream.note_given(payload.numbers[-1])
-        orphan.counters.chunks += 1
-        orphan.counters.records += payload.records
+        self.counters.chunks += 1
+        self.counters.records += payload.records
         self.on_their_way += 1
-        route = _routed(stream.stream, chunk)
-        yield AdoptedChunk(self, route, chunk.identity.id, payload_bytes, payload, located)
+        yield AdoptedChunk(self, stream.stream, payload_bytes, payload, located)
 
     def _name_missing(self, stream: OrphanStream, numbers: list[int]) -> bool:
         """Name the numbers before this chunk's that were never acked, and are in no chunk.
@@ -260,38 +273,38 @@ class Adoption:
         Returns:
             Whether there are any.
         """
-        orphan, expected, first = self.orphan, stream.expected_next, numbers[0]
+        expected, first = stream.expected_next, numbers[0]
         stream.expected_next = max(expected, numbers[-1] + 1)
         is_known = stream.slot is not None and stream.stream.has_stamps
-        if not is_known or orphan.is_damaged or first <= expected:
+        if not is_known or self.is_damaged or first <= expected:
             return False
         declared = merge_ranges([(gap.first, gap.last) for gap in stream.gaps])
         missing = subtract_ranges([(expected, first - 1)], declared)
         for begin, end in missing:
-            orphan.miss_segment(stream.stream.id, f"numbers {begin} to {end}, never acked")
+            self.miss_segment(stream.stream.id, f"numbers {begin} to {end}, never acked")
         return bool(missing)
 
     def _quarantine(self, located: LocatedChunk, data: FileBytes, reason: str) -> Steps:
         """Name a damaged chunk, then keep its bytes, then mark it; each in a step of its own."""
         segment, chunk, last = located
-        orphan, first = self.orphan, chunk.identity.first
+        first = chunk.identity.first
         text = f"a chunk is damaged ({_of(chunk, last - first + 1)}): {reason}"
-        orphan.blame(segment, chunk.offset, text)
+        self.blame(segment, chunk.offset, text)
         yield RecoveryState.WORKING
-        if orphan.is_kept:
+        if self.is_kept:
             return  # perhaps what follows it, and so what is lost with it, cannot be told
-        name = f"{self.orphan.name}-{segment}-{chunk.offset}.chunk"
-        kept = orphan.keep_part(name, data, chunk.offset, min(chunk.payload_end, len(data)))
+        name = f"{self.name}-{segment}-{chunk.offset}.chunk"
+        kept = self.keep_part(name, data, chunk.offset, min(chunk.payload_end, len(data)))
         yield RecoveryState.WORKING
         if kept is Kept.ON_THE_SPOOL:
             return  # the next recoverer tries again
-        orphan.streams[chunk.identity.stream].note_lost(Gap(first, last, DAMAGED))
-        orphan.mark_quarantined(located)
+        self.streams[chunk.identity.stream].note_lost([(first, last)], DAMAGED)
+        self.mark(located, QUARANTINED, last - first)
 
     # -- the end ---------------------------------------------------------------------------------
 
     def _end_streams(self) -> Steps:
-        for stream in list(self.orphan.streams.values()):
+        for stream in list(self.streams.values()):
             self._learn_stamp(stream)
             for chunk in self._last_words(stream):
                 self.on_their_way += 1
@@ -304,7 +317,7 @@ class Adoption:
 
     def _learn_stamp(self, stream: OrphanStream) -> None:
         """Take the key of the stamps from chunks, where it could not be read beside the slots."""
-        key, known = self.orphan.stamp_key, stream.stream
+        key, known = self.stamp_key, stream.stream
         if not known.has_stamps and key is not None:
             stream.stream = stream_of(known.id, known.tag.encode("utf-8"), key) or known
 
@@ -330,35 +343,24 @@ class Adoption:
         for first in range(begin, end + 1, _CONTROLS_MAX):
             numbers = list(range(first, min(first + _CONTROLS_MAX, end + 1)))
             entries = [
-                pack_control(records[number - begin], self._time_ns()) + known.stamp_of(number)
+                pack_control(records[number - begin], self.recovery.time_ns())
+                + known.stamp_of(number)
                 for number in numbers
             ]
             payload = Payload(numbers, 0, end if numbers[-1] == end else None)
-            chunk_id = new_chunk_id(self._random_bytes)
-            chunks.append(AdoptedChunk(self, known, chunk_id, b"".join(entries), payload))
+            chunks.append(AdoptedChunk(self, known, b"".join(entries), payload))
         return chunks
 
     def _remove(self) -> None:
         """Remove the directory: everything in it is told."""
         try:
-            self.orphan.directory.remove()
+            self.directory.remove()
             self.is_removed = True
         except OSError as error:
-            self.orphan.say(f"all its records are shipped, but it cannot be removed: {error}")
+            self.say(f"all its records are shipped, but it cannot be removed: {error}")
 
 
 def _of(chunk: FoundChunk, count: int) -> str:
     """Return the stream and `count` numbers of a chunk, for a person."""
     first = chunk.identity.first
     return f"stream {chunk.identity.stream}, numbers {first} to {first + count - 1}"
-
-
-def _routed(stream: Stream, chunk: FoundChunk) -> Stream:
-    """Return the stream as this chunk names its route, which is the same but for damage.
-
-    A provisional tag names none: by now the stream has the final one, if any program knows it.
-    """
-    identity = chunk.identity
-    if identity.is_provisional or stream.tag.encode("utf-8") == identity.tag:
-        return stream
-    return stream_of(stream.id, identity.tag, identity.stamp_key) or stream

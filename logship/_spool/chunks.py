@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, Protocol
 
+from logship._buffer.ranges import Gap, gap_in
 from logship._protocol.entries import END_KEY, is_control, unpack_entries
 from logship._spool import format as layout
 from logship.errors import ProtocolError
@@ -152,11 +154,13 @@ class Payload(NamedTuple):
             chunk's first number.
         records: How many of the entries the application logged.
         end: The number of the stream's end record, if it is among them.
+        gaps: What the gap records among them declare.
     """
 
     numbers: list[int]
     records: int
     end: int | None
+    gaps: Sequence[Gap] = ()
 
 
 def read_payload(chunk: FoundChunk, payload: bytes) -> Payload | str:
@@ -189,6 +193,7 @@ def _read_entries(
     """Return what the first entries hold, and whether their stamps are in order; none is kept."""
     key = None if identity.stamp_key is None else identity.stamp_key.decode("utf-8", "replace")
     numbers: list[int] = []
+    gaps: list[Gap] = []
     controls, end, is_in_order, before = 0, None, True, identity.first - 1
     for _, record in islice(unpack_entries(payload), count_max):
         number = before + 1
@@ -201,8 +206,10 @@ def _read_entries(
         if END_KEY in record:
             end = number
         controls += is_control(record)
+        gap = gap_in(record)
+        gaps += [] if gap is None else [gap]
     begins_right = numbers[:1] in ([], [identity.first])
-    return Payload(numbers, len(numbers) - controls, end), is_in_order and begins_right
+    return Payload(numbers, len(numbers) - controls, end, gaps), is_in_order and begins_right
 
 
 def number_of(stamp: object, stream: str) -> int | None:

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from logship._buffer.ranges import Gap
+from logship._buffer.ranges import Gap, Ranges
 from logship._buffer.stream import Stream
 from logship._spool import format as layout
 from logship._spool import quarantine
 from logship._spool.chunks import FoundChunk, Payload
 from logship._spool.directories import STREAMS, ProcessDirectory
 from logship._spool.files import FileBytes
-from logship._spool.progress import RecoveryCounters
+from logship._spool.progress import Recovery, RecoveryCounters
 from logship._spool.quarantine import QuarantineFull
 
 _WORD = struct.Struct("=Q")
@@ -102,15 +102,10 @@ class OrphanStream:
         """Note that all numbers up to `last` were given out."""
         self.next_number = max(self.next_number, last + 1)
 
-    def note_found(self, first: int) -> None:
-        """Note that there is a chunk that begins with this number."""
-        if first == self.opened:
-            self.is_cut = False
-
-    def note_lost(self, gap: Gap) -> None:
-        """Note numbers that will not arrive."""
-        self.gaps.append(gap)
-        self.note_given(gap.last)
+    def note_lost(self, ranges: Ranges, reason: str) -> None:
+        """Note numbers that will not arrive; the last words of the stream declare them."""
+        self.gaps += [Gap(first, last, reason) for first, last in ranges]
+        self.note_given(ranges[-1][1])
 
 
 class Orphan:
@@ -118,10 +113,11 @@ class Orphan:
 
     Args:
         directory: The process directory, locked by us.
-        counters: Counters of the whole recovery.
-        say: Called with the text of what a person must be told.
+        recovery: What it shares with other orphans.
 
     Attributes:
+        directory, recovery: As given.
+        counters: Those of the whole recovery.
         streams: Streams by id.
         chunks: Chunks that are to be shipped, in the order of opening.
         stamp_key: The field of the stamps, as far as it is known.
@@ -135,14 +131,10 @@ class Orphan:
         wanted_bytes: Bytes that should have been copied to quarantine, where there was no room.
     """
 
-    def __init__(
-        self,
-        directory: ProcessDirectory,
-        counters: RecoveryCounters,
-        say: Callable[[str], object],
-    ) -> None:
+    def __init__(self, directory: ProcessDirectory, recovery: Recovery) -> None:
         self.directory = directory
-        self.counters = counters
+        self.recovery = recovery
+        self.counters: RecoveryCounters = recovery.counters
         self.streams: dict[str, OrphanStream] = {}
         self.chunks: list[LocatedChunk] = []
         self.stamp_key: bytes | None = None
@@ -152,7 +144,6 @@ class Orphan:
         self.is_damaged: bool = False
         self.is_worth_a_retry: bool = False
         self.wanted_bytes: int = 0
-        self._say = say
 
     @property
     def name(self) -> str:
@@ -161,14 +152,17 @@ class Orphan:
 
     # -- marks -----------------------------------------------------------------------------------
 
-    def mark_acked(self, located: LocatedChunk) -> None:
-        """Mark a chunk as one that needs nothing more; its stream's slot is stored before."""
-        self._store_state(located, layout.ACKED, 0)
+    def mark(self, located: LocatedChunk, state: int, lost: int = 0) -> None:
+        """Mark a chunk, for the next recoverer.
 
-    def mark_quarantined(self, located: LocatedChunk) -> None:
-        """Mark a chunk as damaged and copied, with the count of numbers that are lost with it."""
-        lost = min(located.last - located.chunk.identity.first, _LOST_MAX)
-        self._store_state(located, layout.QUARANTINED, lost)
+        Args:
+            located: Which.
+            state: `ACKED` where it needs nothing more; its stream's slot is stored before.
+                `QUARANTINED` where it is damaged and copied.
+            lost: How many numbers after its first one are lost with a damaged chunk.
+        """
+        word = _WORD.pack(layout.state_word(state, min(lost, _LOST_MAX)))
+        self._store(located.segment, word, located.chunk.offset + layout.STATE_AT)
 
     def store_slot(self, stream: OrphanStream) -> bool:
         """Store what acked chunks have shown of a stream.
@@ -186,10 +180,6 @@ class Orphan:
         if not self.holds[segment] and not self.is_kept:
             self.directory.unlink(segment)
 
-    def _store_state(self, located: LocatedChunk, state: int, low: int) -> None:
-        at = located.chunk.offset + layout.STATE_AT
-        self._store(located.segment, _WORD.pack(layout.state_word(state, low)), at)
-
     def _store(self, name: str, words: bytes, offset: int) -> bool:
         try:
             self.directory.raise_unless_held()
@@ -206,13 +196,13 @@ class Orphan:
 
     def say(self, text: str) -> None:
         """Tell a person of something about this directory."""
-        self._say(f"{self.name}: {text}")
+        self.recovery.say(f"{self.name}: {text}")
 
     def blame(self, name: str, offset: int, reason: str) -> None:
         """Count and name damage in a file."""
         self.is_damaged = True
         self.counters.damaged += 1
-        self._say(f"{self.name}/{name} at {offset}: {reason}")
+        self.recovery.say(f"{self.name}/{name} at {offset}: {reason}")
 
     def miss_segment(self, stream: str, numbers: str) -> None:
         """Count and name a segment that must have been there, by what is missing with it."""
@@ -237,7 +227,7 @@ class Orphan:
         self.is_damaged = True
         self.counters.refused += 1
         self.counters.unknown_version += not is_unread
-        self._say(f"{self.name}/{name} is left alone: {reason}")
+        self.recovery.say(f"{self.name}/{name} is left alone: {reason}")
 
     def fail(self, error: BaseException) -> None:
         """Name an error that no step expects; the directory stays, for another recoverer."""
@@ -255,33 +245,32 @@ class Orphan:
 
     def keep_part(self, name: str, data: FileBytes, first: int, last: int) -> Kept:
         """Copy a part of a file to quarantine, without the zeros at its end."""
-        try:
+
+        def read() -> bytes:
             end = data.end_of_content(first, last, quarantine.QUARANTINE_BYTES_MAX)
             if end - first > quarantine.QUARANTINE_BYTES_MAX:
                 raise QuarantineFull(name, last - first)
-            kept = data[first:end]
+            part = data[first:end]
             data.raise_if_unreadable()
-        except (QuarantineFull, OSError) as error:
-            return self._not_kept(name, error)
-        return self.keep(name, kept)
+            return part
 
-    def keep(self, name: str, data: bytes) -> Kept:
-        """Copy bytes to quarantine, if there is room; where that fails, the directory stays."""
-        if not data:
-            return Kept.QUARANTINED
+        return self.keep(name, read)
+
+    def keep(self, name: str, read: Callable[[], bytes]) -> Kept:
+        """Copy what `read` returns to quarantine; where that fails, the directory stays."""
+        data = b""
         try:
-            self.directory.keep(name, data)
-        except (QuarantineFull, OSError) as error:
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            data = read()
+            if data:
+                self.directory.keep(name, data)
+        except QuarantineFull as full:
+            self.counters.unkept += 1
+            self.recovery.say(str(full))
+            return Kept.NOWHERE
+        except OSError as error:
+            if error.errno in _NO_ROOM:
                 self.wanted_bytes += len(data)
                 self.is_worth_a_retry = True
-            return self._not_kept(name, error)
+            self._keep_all(error, f"{name} cannot be quarantined: {error}; it stays where it is")
+            return Kept.ON_THE_SPOOL
         return Kept.QUARANTINED
-
-    def _not_kept(self, name: str, error: QuarantineFull | OSError) -> Kept:
-        if isinstance(error, QuarantineFull):
-            self.counters.unkept += 1
-            self._say(str(error))
-            return Kept.NOWHERE
-        self._keep_all(error, f"{name} cannot be quarantined: {error}; it stays where it is")
-        return Kept.ON_THE_SPOOL

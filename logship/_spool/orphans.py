@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from logship._buffer.chunk import Chunk
 from logship._hooks.interruptions import is_from_outside, is_interruption
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.directories import (
@@ -29,8 +27,7 @@ from logship._spool.directories import (
     sweep,
 )
 from logship._spool.files import closing
-from logship._spool.orphan import Orphan
-from logship._spool.progress import NOTES_MAX, RecoveryCounters, RecoveryState
+from logship._spool.progress import Recovery, RecoveryState
 
 SCAN_SECONDS = 5.0
 """How often a client looks for processes that have died meanwhile."""
@@ -74,7 +71,7 @@ class _Kept(NamedTuple):
     wanted_bytes: int
 
 
-class Orphans:
+class Orphans(Recovery):
     """Hands out the chunks of dead processes under one spool's directory.
 
     Args:
@@ -82,17 +79,9 @@ class Orphans:
         others: Names of process directories that are left to other processes.
         any_owner: Whether another user's spool is read, where we are root.
         owner_of: Returns the owner of the process directory of this name, for a person.
-        default_tag: Returns the tag of a stream whose process never learned it; None where that
-            is not known here either.
-        random_bytes: As `os.urandom`.
-        monotonic: Seconds.
-        time_ns: Nanoseconds since the epoch.
+        shared: Attributes of `Recovery`.
 
     Attributes:
-        counters: What became of the orphans.
-        news: What a person must be told before the next step, because that step may change what
-            the spool shows of it. The reader of the news takes them out.
-        good_news: What was shipped, for a person; the reader takes it out.
         has_scanned: Whether a look for orphans found none.
         others_live: Whether that look found directories that another process has locked.
         is_closed: Whether the search was given up.
@@ -105,29 +94,20 @@ class Orphans:
         others: Set[str] = frozenset(),
         any_owner: bool = False,
         owner_of: Callable[[str], str] = unknown_owner,
-        default_tag: Callable[[], str | None] = lambda: None,
-        random_bytes: Callable[[int], bytes] = os.urandom,
-        monotonic: Callable[[], float] = time.monotonic,
-        time_ns: Callable[[], int] = time.time_ns,
+        **shared: Any,
     ) -> None:
-        self.counters: RecoveryCounters = RecoveryCounters()
-        self.news: deque[str] = deque()
-        self.good_news: deque[str] = deque()
-        self.default_tag = default_tag
+        super().__init__(**shared)
         self._path = path
         self._others = others
         self._any_owner = any_owner
         self._owner_of = owner_of
-        self._random_bytes = random_bytes
-        self._monotonic = monotonic
-        self._time_ns = time_ns
         self._adoptions: list[Adoption] = []
         self._shipped_from: dict[str, None] = {}
         self._shipped: list[str] = []
         self._kept: dict[str, _Kept] = {}
         self._seen: deque[str] = deque()  # directories of the last look, which may be orphans
         self._refused: set[str] = set()
-        self._scan_due_seconds = monotonic()
+        self._scan_due_seconds = self.monotonic()
         self.is_closed: bool = False
         self.has_scanned: bool = False
         self.others_live: bool = False
@@ -145,43 +125,23 @@ class Orphans:
             return self._scan()
         outcome = None
         try:
-            adoption.orphan.directory.raise_unless_held()
+            adoption.directory.raise_unless_held()
             outcome = next(adoption.work, None)
         except BaseException as error:  # one orphan must not hold up the others
-            adoption.orphan.fail(error)
+            adoption.fail(error)
             if is_from_outside(error):
                 self._end(adoption)
                 raise
         if isinstance(outcome, AdoptedChunk):
-            remember(self._shipped_from, adoption.orphan.name)
+            remember(self._shipped_from, adoption.name)
             return outcome
         if outcome is None:
             self._end(adoption)
         return RecoveryState.WORKING
 
-    def settle(self, chunk: Chunk) -> None:
-        """Take back a chunk that is settled, or a half of one.
-
-        Where the lock was given up meanwhile, the recoverer that has it now ships the chunk again.
-        """
-        whole = chunk.whole
-        assert isinstance(whole, AdoptedChunk)
-        if not whole.parts and whole.adoption in self._adoptions:
-            whole.adoption.end(whole)
-
-    def refuse(self, chunk: Chunk) -> str:
-        """Keep what no server takes, a chunk or a half of one, before it is settled.
-
-        Returns:
-            A line for a person.
-        """
-        whole = chunk.whole
-        assert isinstance(whole, AdoptedChunk)
-        return whole.adoption.refuse(whole, chunk)
-
     def scan_now(self) -> None:
         """Look for orphans at the next step, whenever the last look was."""
-        self._scan_due_seconds = self._monotonic()
+        self._scan_due_seconds = self.monotonic()
         self.has_scanned = False
 
     def skip(self) -> None:
@@ -199,9 +159,10 @@ class Orphans:
     @property
     def deadline_seconds(self) -> float | None:
         """When to call `step` again if nothing else happens; None while only acks can help."""
+        if not all(each.is_waiting for each in self._adoptions):
+            return -math.inf
         can_scan = len(self._adoptions) < _ADOPTIONS_MAX and not self.is_closed
-        all_wait = all(each.is_waiting for each in self._adoptions)
-        return self._scan_due_seconds if can_scan and all_wait else None
+        return self._scan_due_seconds if can_scan else None
 
     @property
     def is_complete(self) -> bool:
@@ -222,56 +183,55 @@ class Orphans:
         for adoption in list(self._adoptions):
             self._end(adoption)
 
+    def abandon(self) -> None:
+        """Give up the locks in a forked child, without a word."""
+        self._shipped = []
+        self.close()
+
     def _end(self, adoption: Adoption) -> None:
         self._adoptions.remove(adoption)
         adoption.leave()
         if adoption.is_removed:
             self.counters.lives_finished += 1
-            self._kept.pop(adoption.orphan.name, None)
+            self._kept.pop(adoption.name, None)
             self._note_shipped(adoption)
         else:
-            self._kept[adoption.orphan.name] = self._next_try(adoption)
+            self._kept[adoption.name] = self._next_try(adoption)
         if self._shipped and (self.is_idle or len(self._shipped) >= _ADOPTIONS_MAX):
-            self.good_news.append(f"shipped {'; '.join(self._shipped)}")
+            self.tell(f"shipped {'; '.join(self._shipped)}")
             self._shipped = []
 
     def _note_shipped(self, adoption: Adoption) -> None:
         """Note what a person is told in one line for all orphans that are recovered together."""
-        if adoption.orphan.streams:
-            owner, records = self._owner_of(adoption.orphan.name), adoption.records_acked
-            seconds = self._monotonic() - adoption.begun_seconds
+        if adoption.streams:
+            owner, records = self._owner_of(adoption.name), adoption.records_acked
+            seconds = self.monotonic() - adoption.begun_seconds
             told = f"{records:,} records that {owner} left (took {seconds:.1f} s)"
             self._shipped.append(told)
 
     def _next_try(self, adoption: Adoption) -> _Kept:
-        orphan = adoption.orphan
         # A chunk that is still on its way must not be handed out a second time beside itself.
-        if not orphan.is_worth_a_retry or adoption.on_their_way or self.is_closed:
+        if not adoption.is_worth_a_retry or adoption.on_their_way or self.is_closed:
             return _Kept(math.inf, 0.0, 0)
-        last = self._kept.get(orphan.name)
+        last = self._kept.get(adoption.name)
         wait = _RETRY_SECONDS_MIN if last is None else last.wait_seconds * 2
         wait = min(wait, _RETRY_SECONDS_MAX)
-        return _Kept(self._monotonic() + wait, wait, orphan.wanted_bytes)
+        return _Kept(self.monotonic() + wait, wait, adoption.wanted_bytes)
 
     # -- the search ------------------------------------------------------------------------------
 
     def _scan(self) -> RecoveryState:
         """Take over the oldest orphan, if there is one."""
-        now = self._monotonic()
-        nothing = RecoveryState.AWAITING_ACKS if self._adoptions else RecoveryState.AWAITING_ORPHANS
-        if now < self._scan_due_seconds or len(self._adoptions) >= _ADOPTIONS_MAX:
-            return nothing
-        taken = self._take_oldest()
-        if taken is None:
+        now = self.monotonic()
+        if now >= self._scan_due_seconds and len(self._adoptions) < _ADOPTIONS_MAX:
+            taken = self._take_oldest()
+            if taken is not None:
+                self.counters.lives += 1
+                self._adoptions.append(Adoption(taken, self))
+                return RecoveryState.WORKING
             self._scan_due_seconds = now + SCAN_SECONDS
             self.has_scanned = True
-            return nothing
-        self.counters.lives += 1
-        orphan = Orphan(taken, self.counters, self._say)
-        self._adoptions.append(
-            Adoption(orphan, self._random_bytes, self._time_ns, self.default_tag(), now)
-        )
-        return RecoveryState.WORKING
+        return RecoveryState.AWAITING_ACKS if self._adoptions else RecoveryState.AWAITING_ORPHANS
 
     def _take_oldest(self) -> ProcessDirectory | None:
         self.others_live = False
@@ -290,7 +250,7 @@ class Orphans:
         if taken is not None:
             return taken
         sweep(parent)
-        passed = {each.orphan.name for each in self._adoptions} | self._others
+        passed = {each.name for each in self._adoptions} | self._others
         names = [each for each in process_directories(parent) if each not in passed]
         due = [each for each in names if not self._is_too_early(each, parent)]
         self._seen.extend(sorted(due, key=lambda each: (born_ns(parent, each), each)))
@@ -309,7 +269,7 @@ class Orphans:
         kept = self._kept.get(name)
         if kept is None:
             return False
-        return self._monotonic() < kept.due_seconds or free_bytes(parent) < kept.wanted_bytes
+        return self.monotonic() < kept.due_seconds or free_bytes(parent) < kept.wanted_bytes
 
     def _take(self, parent: int, name: str) -> ProcessDirectory | NotTaken:
         try:
@@ -329,14 +289,7 @@ class Orphans:
         if name not in self._refused:
             self._refused.add(name)
             self.counters.refused += 1
-        self._say(f"{self._path / name}: {why}")
-
-    def _say(self, text: str) -> None:
-        """Name something bad, once, and not more than a hundred things."""
-        if self.counters.note(text):
-            self.news.append(f"recovery: {text}")
-            if len(self.counters.notes) == NOTES_MAX:
-                self.news.append("recovery: what is found from now on is counted, and not named")
+        self.say(f"{self._path / name}: {why}")
 
 
 def _named(error: Exception) -> str:

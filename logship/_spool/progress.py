@@ -1,7 +1,10 @@
-"""How far the recovery of orphans has come: what a step says, and what is counted."""
+"""The recovery of orphans: what a step says, what is counted, and what all orphans share."""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -61,3 +64,43 @@ class RecoveryCounters:
         if is_new:
             self.notes.append(text)
         return is_new
+
+
+@dataclass(kw_only=True, eq=False)
+class Recovery:
+    """What all orphans of one recovery share. A setting for recovery is an attribute of this.
+
+    Attributes:
+        counters: What became of the orphans.
+        warn: As `LastResort.warn`; the shipper sets it.
+        default_tag: Returns the tag of a stream whose process never learned it; None where that
+            is not known here either. The shipper sets it.
+        random_bytes: As `os.urandom`, for the ids of chunks that recovery writes.
+        monotonic: Seconds.
+        time_ns: Nanoseconds since the epoch.
+    """
+
+    counters: RecoveryCounters = field(default_factory=RecoveryCounters)
+    warn: Callable[..., object] = lambda *_, **__: None
+    default_tag: Callable[[], str | None] = lambda: None
+    random_bytes: Callable[[int], bytes] = os.urandom
+    monotonic: Callable[[], float] = time.monotonic
+    time_ns: Callable[[], int] = time.time_ns
+
+    def say(self, text: str) -> None:
+        """Tell a person of something bad, once, and of not more than a hundred things.
+
+        It is told at once: the next step may change what the spool shows of it.
+        """
+        if self.counters.note(text):
+            self.tell(f"recovery: {text}")
+            if len(self.counters.notes) == NOTES_MAX:
+                self.tell("recovery: what is found from now on is counted, and not named")
+
+    def tell(self, text: str) -> None:
+        """Tell a person of what happened."""
+        self.warn("recovery", text, interval_seconds=0.0)
+
+    def seconds_of(self, time_ns: int) -> float:
+        """Return a time since the epoch on the monotonic clock."""
+        return self.monotonic() - (self.time_ns() - time_ns) / 1e9

@@ -9,7 +9,6 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 
-from logship._buffer.ranges import Gap
 from logship._buffer.stream import Stream
 from logship._quoting import quoted
 from logship._reasons import DAMAGED
@@ -27,13 +26,12 @@ TOO_MANY_CHUNKS = f"its directory has more than {CHUNKS_MAX} chunks and streams"
 """What is held of one process directory in memory; its next recovery reads the rest."""
 
 
-def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
+def survey(orphan: Orphan) -> Iterator[RecoveryState]:
     """Find the streams and chunks of an orphan, in small steps.
 
     Args:
         orphan: Told what is found; nothing of it where `streams` has another format, belongs to
             another directory, or cannot be opened for want of a descriptor.
-        default_tag: Tag of a stream whose process never learned it, or None.
     """
     if not _read_streams(orphan):
         return
@@ -41,7 +39,7 @@ def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
     for name in orphan.directory.segments():
         yield from _read_segment(orphan, name)
     orphan.chunks = _in_order(orphan)
-    _name_tags(orphan, default_tag)
+    _name_tags(orphan, orphan.recovery.default_tag())
     _name_missing(orphan)
     yield RecoveryState.WORKING
 
@@ -177,7 +175,7 @@ def _note_chunk(orphan: Orphan, name: str, data: FileBytes, chunk: FoundChunk) -
             del orphan.streams[chunk.identity.stream]  # that was all of it
             is_needed = False
     elif chunk.state == QUARANTINED:
-        stream.note_lost(Gap(first, first + chunk.checksum, DAMAGED))
+        stream.note_lost([(first, first + chunk.checksum)], DAMAGED)
         is_needed = True
     elif chunk.state != ACKED and chunk.entries:
         orphan.chunks.append(LocatedChunk(name, chunk, 0))
@@ -205,7 +203,7 @@ def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
     if known.stream.is_provisional and not identity.is_provisional:
         known.stream.tag, known.stream.is_provisional = text_of(identity.tag), False
     orphan.stamp_key = orphan.stamp_key or identity.stamp_key
-    known.note_found(identity.first)
+    known.is_cut = known.is_cut and identity.first != known.opened
     known.note_given(identity.first + min(chunk.entries, chunk.size) - 1)
     return known
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -459,9 +460,10 @@ class SimulatedClient:
         """Free a chunk that the server acked."""
         if chunk.adopted:
             self.history.judge.recovered(chunk.id)
-            self._settle(chunk)
+            self.history.fired["recovered"] += 1
         else:
             self.history.judge.released(self.life, chunk.id)
+        with self._recovering(chunk):
             self.buffer.release(chunk)
 
     def _send(self, chunk: Chunk) -> None:
@@ -494,13 +496,12 @@ class SimulatedClient:
         """Give up a record that no server takes."""
         self.history.note("quarantine %s %s", chunk.id, chunk.first)
         self.history.judge.quarantined(self.life, self.link, chunk.id, self.history.clock.now)
-        if chunk.adopted:
-            self._refuse(chunk)
-            return
-        self.history.fired["poison spooled"] += self._disk is not None
+        fault = "poison recovered" if chunk.adopted else "poison spooled"
+        self.history.fired[fault] += self._disk is not None
         if chunk.records and self.spill is not None:
             self.spill.write_now(chunk)
-        self.buffer.give_up(chunk, QUARANTINED)
+        with self._recovering(chunk):
+            self.buffer.give_up(chunk, QUARANTINED)
 
     def connect(self, endpoint: Endpoint) -> None:
         """Begin an attempt to connect."""
@@ -525,13 +526,11 @@ class SimulatedClient:
 
     # -- the spool -------------------------------------------------------------------------------
 
-    def _refuse(self, chunk: Chunk) -> None:
-        """Do what `SocketPort.quarantine` does with a record of a dead process."""
-        assert self._disk is not None
-        self.history.fired["poison recovered"] += 1
-        with self._disk.recovering():
-            self._upkeep.refuse(chunk)
-        self._settle(chunk)
+    def _recovering(self, chunk: Chunk) -> contextlib.AbstractContextManager[None]:
+        """Return what the end of a chunk is noted in; of a dead process's one, on its spool."""
+        if self._disk is None or not chunk.adopted:
+            return contextlib.nullcontext()
+        return self._disk.recovering()
 
     def has_recovered(self) -> bool:
         """Whether nothing of dead processes is left, as a recoverer asks before it ends."""
@@ -557,7 +556,7 @@ class SimulatedClient:
     def check_locks(self) -> None:
         """Check that no other process could ship the same records."""
         if self._disk is not None:
-            for name in {each.adoption.orphan.name for each in self._adopted()}:
+            for name in {each.adoption.name for each in self._adopted()}:
                 self._disk.check_locked(name)
 
     def unproven(self) -> dict[str, set[Stamp]]:
@@ -569,7 +568,7 @@ class SimulatedClient:
                 return {}
             whole = chunk.whole
             assert isinstance(whole, AdoptedChunk)
-            left.setdefault(whole.adoption.orphan.name, set()).add((frame.stream, frame.numbers[0]))
+            left.setdefault(whole.adoption.name, set()).add((frame.stream, frame.numbers[0]))
         return left
 
     def _adopted(self) -> list[AdoptedChunk]:
@@ -589,14 +588,6 @@ class SimulatedClient:
         fired, unspooled = self.history.fired, self.buffer.unspooled
         fired["unspooled"] += unspooled > self._unspooled_seen
         self._unspooled_seen = unspooled
-
-    def _settle(self, chunk: Chunk) -> None:
-        """Do what `SocketPort.release` does with a chunk of a dead process."""
-        assert self._disk is not None
-        self.history.fired["recovered"] += 1
-        self.buffer.release(chunk)
-        with self._disk.recovering():
-            self._upkeep.settle(chunk)
 
     def _leave_will(self, disk: SimulatedDisk) -> None:
         """Tell the judge what is in memory. The buffer is torn, perhaps: it is not asked."""

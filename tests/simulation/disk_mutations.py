@@ -103,7 +103,7 @@ def damaged_chunk_skipped_in_silence(patch: pytest.MonkeyPatch) -> None:
 @_mutation(seed=154)
 def damaged_chunk_not_declared(patch: pytest.MonkeyPatch) -> None:
     """What was lost with a damaged chunk is named, and its stream says nothing of it."""
-    patch.setattr(OrphanStream, "note_lost", lambda _self, _gap: None)
+    patch.setattr(OrphanStream, "note_lost", lambda _self, _ranges, _reason: None)
 
 
 @_mutation(seed=862)
@@ -273,18 +273,18 @@ def unread_directory_taken_as_empty(oldest: Any, self: Orphans, parent: int) -> 
 @_mutation(seed=882)
 def named_after_it_is_marked(patch: pytest.MonkeyPatch) -> None:
     """What is damaged is named when nothing is left to do for now: it may be marked, or gone."""
-    step = Orphans.step
+    step, tell = Orphans.step, Orphans.tell
     held: dict[Orphans, list[str]] = defaultdict(list)
 
     def stepped(self: Orphans) -> AdoptedChunk | RecoveryState:
         found = step(self)
-        held[self] += self.news
-        self.news.clear()
         if found in (RecoveryState.AWAITING_ACKS, RecoveryState.AWAITING_ORPHANS):
-            self.news.extend(held.pop(self))
+            for text in held.pop(self, ()):
+                tell(self, text)
         return found
 
     patch.setattr(Orphans, "step", stepped)
+    patch.setattr(Orphans, "tell", lambda self, text: held[self].append(text))
 
 
 # -- that show in one history of thousands ------------------------------------------------------

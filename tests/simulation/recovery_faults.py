@@ -118,6 +118,7 @@ class RecoveryFaults:
     Attributes:
         options: What they are.
         recoverers_left: How many are still to meet them at the end.
+        is_dead: Whether the recoverer at work was killed.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class RecoveryFaults:
         self._kills = list(options.kills)
         self._calls_left = self._next_kill()
         self._is_on = True
-        self._is_dead = False
+        self.is_dead = False
         self._calls = _Calls(self)
         self._locks = _Locks(self)
         self._bad: dict[tuple[str, str], set[int]] = {}
@@ -157,7 +158,7 @@ class RecoveryFaults:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Have the recoverer's system calls pass through here."""
-        self._is_dead = False
+        self.is_dead = False
         for module in _WATCHED:
             vars(module)["os"] = self._calls
         vars(directories)["fcntl"] = self._locks
@@ -213,7 +214,7 @@ class RecoveryFaults:
 
     def called(self) -> None:
         """A call is about to be made, or was made; it may be the recoverer's last."""
-        if self._is_dead:
+        if self.is_dead:
             raise self._killed
         if not self._is_on or self._calls_left is None:
             return
@@ -221,7 +222,7 @@ class RecoveryFaults:
         if self._calls_left <= 0:
             self._calls_left = self._next_kill()
             self._history.fired["recoverer killed"] += 1
-            self._is_dead = True
+            self.is_dead = True
             raise self._killed
 
     def _next_kill(self) -> int | None:

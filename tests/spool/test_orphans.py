@@ -18,14 +18,14 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
 from logship._protocol.entries import unpack_entries
-from logship._reasons import QUARANTINED
+from logship._reasons import OVERFLOW, QUARANTINED
 from logship._spool import adoption
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.directories import ProcessDirectory, process_directories
 from logship._spool.format import COMMIT_AT, SLOT_CHECKSUM_AT, slot_at
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
-from tests.spool.spools import KEY, buffer_on, offer, read_segment, storage_in
+from tests.spool.spools import KEY, a_buffer, buffer_on, offer, read_segment, storage_in
 from tests.support.packing import pack_record
 from tests.unit.accounts import gaps_in, taken
 
@@ -54,6 +54,7 @@ class Sidecar:
         records: Of the application, in the order of arrival.
         controls: Our own.
         ids: Of the chunks.
+        told: What a person was told.
     """
 
     def __init__(self, orphans: Orphans) -> None:
@@ -61,6 +62,8 @@ class Sidecar:
         self.records: list[dict[str, Any]] = []
         self.controls: list[dict[str, Any]] = []
         self.ids: list[str] = []
+        self.told: list[str] = []
+        orphans.warn = lambda _, text, **__: self.told.append(text)
         self._unacked: list[AdoptedChunk] = []
 
     def take_in(self, chunks: int = STEPS_MAX) -> None:
@@ -86,8 +89,7 @@ class Sidecar:
             (self.controls if is_control else self.records).append(record)
 
     def ack(self, chunk: AdoptedChunk) -> None:
-        chunk.parts = 0
-        self.orphans.settle(chunk)
+        a_buffer().release(chunk)
 
     def ack_all(self) -> None:
         while self._unacked:
@@ -170,10 +172,24 @@ def test_orphans_that_are_recovered_together_are_told_of_in_one_line(tmp_path: P
     sidecar.take_in(chunks=9)  # one of each tag, which are all
     sidecar.ack_all()
     sidecar.take_in(chunks=8)  # of the nine that end their streams
-    assert not sidecar.orphans.good_news
+    assert not sidecar.told
     sidecar.take_in()
     shipped = "; ".join(f"30 records that <{each.name}> left (took 0.0 s)" for each in lives)
-    assert [*sidecar.orphans.good_news] == [f"shipped {shipped}"]
+    assert sidecar.told == [f"shipped {shipped}"]
+
+
+def test_a_forked_child_does_not_tell_what_its_parent_has_shipped(tmp_path: Path) -> None:
+    for _ in range(2):
+        dead_life(tmp_path, log_some)
+    sidecar = Sidecar(Orphans(tmp_path))
+    sidecar.take_in(chunks=6)  # those of both
+    sidecar.ack_all()
+    while not sidecar.orphans.counters.lives_finished:
+        sidecar.take_in(chunks=1)
+        sidecar.ack_all()
+    assert not sidecar.orphans.is_idle
+    sidecar.orphans.abandon()
+    assert not sidecar.told
 
 
 def test_a_stream_whose_records_are_all_acked_is_ended_too(tmp_path: Path) -> None:
@@ -454,11 +470,11 @@ def test_a_step_that_names_damage_changes_nothing(
     found: AdoptedChunk | RecoveryState = RecoveryState.WORKING
     while found is not RecoveryState.AWAITING_ORPHANS:
         before = _files(tmp_path)
+        sidecar.told.clear()
         found = sidecar.orphans.step()
-        if sidecar.orphans.news:
+        if sidecar.told and not sidecar.told[0].startswith("shipped"):
             assert _files(tmp_path) == before
             named += 1
-            sidecar.orphans.news.clear()
         if isinstance(found, AdoptedChunk):
             sidecar.receive(found)
             sidecar.ack_all()
@@ -574,7 +590,7 @@ def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
 def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
     """Recover with a sidecar that refuses single records; return those that it takes."""
     taken: list[dict[str, Any]] = []
-    own = Buffer(bytes_max=1, chunk_bytes_max=1, linger_seconds=0.0, stamp_key=KEY)
+    own = a_buffer()
     for _ in range(STEPS_MAX):
         found = orphans.step()
         if found is RecoveryState.AWAITING_ORPHANS:
@@ -587,10 +603,9 @@ def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[d
                 ((_, record),) = unpack_entries(bytes(single.data))
                 if takes(record):
                     taken.append(record)
+                    own.release(single)
                 else:
-                    orphans.refuse(single)
-                own.release(single)
-                orphans.settle(single)
+                    own.give_up(single, QUARANTINED)
     raise AssertionError("recovery does not come to an end")
 
 
@@ -770,3 +785,47 @@ def test_a_recoverer_killed_at_its_last_step_leaves_nothing(tmp_path: Path) -> N
 
 def test_a_directory_that_is_not_there_yields_nothing(tmp_path: Path) -> None:
     assert Orphans(tmp_path / "nowhere").step() is RecoveryState.AWAITING_ORPHANS
+
+
+# -- a chunk that is given up ----------------------------------------------------------------------
+
+
+def test_what_a_chunk_declared_is_declared_again_where_it_is_given_up(tmp_path: Path) -> None:
+    def log(buffer: Buffer) -> None:
+        assert offer(buffer, "m0", "a")
+        buffer.seal_all()
+        first = buffer.departure.take()
+        assert first is not None
+        buffer.give_up(first, OVERFLOW)
+        log_some(buffer, 1)
+        log_some(buffer, 1)
+
+    dead_life(tmp_path, log)
+    sidecar = Sidecar(Orphans(tmp_path))
+    chunk = next_chunk(sidecar.orphans)
+    assert [*chunk.gaps] == [(1, 1, OVERFLOW)]
+    a_buffer().give_up(chunk, QUARANTINED)
+    sidecar.take_in()
+    assert gaps_in(sidecar.controls) == [[1, 1, OVERFLOW], [2, 4, QUARANTINED]]
+    assert list(tmp_path.iterdir()) == [tmp_path / "quarantine"]
+
+
+def test_a_chunk_and_its_halves_are_as_old_as_its_header_says(tmp_path: Path) -> None:
+    dead_life(tmp_path, lambda buffer: log_some(buffer, 6), time_ns=lambda: 5 * 10**9)
+    orphans = Orphans(tmp_path, monotonic=lambda: 100.0, time_ns=lambda: 35 * 10**9)
+    chunk = next_chunk(orphans)
+    halves = a_buffer().departure.split(chunk)
+    assert halves is not None
+    assert {each.opened_seconds for each in (chunk, *halves)} == {70.0}
+
+
+def test_what_ends_after_the_locks_were_given_up_is_for_the_next_recoverer(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
+    orphans = Orphans(tmp_path)
+    chunk = next_chunk(orphans)
+    orphans.close()
+    a_buffer().give_up(chunk, QUARANTINED)
+    assert orphans.counters.quarantined == 0
+    assert orphans.counters.notes == []
+    assert recover(tmp_path).markers == ["m0"]
+    assert not life.exists()

@@ -12,6 +12,7 @@ import pytest
 
 from logship._buffer.buffer import Buffer
 from logship._protocol.entries import unpack_entries
+from logship._reasons import QUARANTINED
 from logship._spool import quarantine
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.directories import ProcessDirectory
@@ -21,7 +22,7 @@ from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.quarantine import QuarantineFull
 from tests.spool.programs import spools_in
-from tests.spool.spools import KEY, read_segment
+from tests.spool.spools import KEY, a_buffer, read_segment
 from tests.spool.test_orphans import STEPS_MAX, Sidecar, dead_life, log_some, recover
 from tests.unit.accounts import gaps_in
 
@@ -98,9 +99,9 @@ def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes
     assert len(kept(tmp_path)) == 5
     assert counters.damaged == chunks
     assert counters.unkept == chunks - 5
-    news = "\n".join(sidecar.orphans.news)
-    assert news.count("is not kept: the quarantine would exceed") == chunks - 5
-    assert news.count("a chunk is damaged") == chunks
+    told = "\n".join(sidecar.told)
+    assert told.count("is not kept: the quarantine would exceed") == chunks - 5
+    assert told.count("a chunk is damaged") == chunks
     assert sidecar.records == []
     for stream in {each[KEY][:12] for each in sidecar.controls}:
         mine = [each for each in sidecar.controls if each[KEY][:12] == stream]
@@ -113,17 +114,23 @@ def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes
 
 def refuse_all(orphans: Orphans) -> list[str]:
     """Recover, with a server that takes our own records only; return what is said of the others."""
-    said = []
+    said: list[str] = []
+    orphans.warn = lambda _, text, **__: said.append(text)
     for _ in range(STEPS_MAX):
         found = orphans.step()
         if isinstance(found, AdoptedChunk):
-            if found.located is not None:
-                said.append(orphans.refuse(found))
-            found.parts = 0
-            orphans.settle(found)
+            refuse_if_application(found)
         elif found is RecoveryState.AWAITING_ORPHANS:
             break
     return said
+
+
+def refuse_if_application(chunk: AdoptedChunk) -> None:
+    """End a chunk as a server does that takes our own records only."""
+    if chunk.located is None:
+        a_buffer().release(chunk)
+    else:
+        a_buffer().give_up(chunk, QUARANTINED)
 
 
 def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
@@ -133,10 +140,26 @@ def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
     orphans = Orphans(tmp_path)
     said = refuse_all(orphans)
-    assert "does not take record" in said[0]
-    assert said[0].endswith("it is not kept")
+    (line,) = [each for each in said if "does not take record" in each]
+    assert line.endswith("it is not kept")
     assert orphans.counters.quarantined == orphans.counters.unkept == 1
     assert not life.exists()
+
+
+def test_a_record_that_cannot_be_kept_for_a_bug_stays_on_the_spool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a bug")
+
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
+    orphans = Orphans(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(ProcessDirectory, "keep", fail)
+        said = refuse_all(orphans)
+    assert f"a record recovered from {life.name} stays on the spool: a bug" in said
+    orphans.close()
+    assert recover(tmp_path).markers == ["m0"]
 
 
 def test_each_record_of_a_chunk_that_cannot_be_sent_is_declared(tmp_path: Path) -> None:
@@ -147,11 +170,8 @@ def test_each_record_of_a_chunk_that_cannot_be_sent_is_declared(tmp_path: Path) 
         if found is RecoveryState.AWAITING_ORPHANS:
             break
         if isinstance(found, AdoptedChunk):
-            if found.located is not None:
-                orphans.refuse(found)
+            refuse_if_application(found)
             controls += [record for _, record in unpack_entries(found.data)]
-            found.parts = 0
-            orphans.settle(found)
     assert gaps_in(controls) == [[1, 3, "quarantined"]] * 3
     assert len(kept(tmp_path)) == 3
     assert not life.exists()
@@ -194,11 +214,12 @@ def test_a_disaster_is_not_named_for_ever(tmp_path: Path) -> None:
             buffer.seal_all()
 
     damaged = damage_all(dead_life(tmp_path, log))
-    orphans = recover(tmp_path).orphans
-    assert orphans.counters.damaged == damaged > 150
-    assert len(orphans.counters.notes) == 100
-    assert len(orphans.news) == 101
-    assert "counted, and not named" in orphans.news[-1]
+    sidecar = recover(tmp_path)
+    assert sidecar.orphans.counters.damaged == damaged > 150
+    assert len(sidecar.orphans.counters.notes) == 100
+    named = [each for each in sidecar.told if each.startswith("recovery: ")]
+    assert len(named) == 101
+    assert "counted, and not named" in named[-1]
 
 
 def test_recover_names_damage_on_stderr_and_does_not_say_that_all_is_well(tmp_path: Path) -> None:

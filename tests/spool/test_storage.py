@@ -21,7 +21,15 @@ from logship._spool.files import close, closing
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.orphans import Orphans
 from logship._spool.storage import RETRY_SECONDS
-from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
+from tests.spool.spools import (
+    CHUNK_BYTES,
+    SEGMENT_BYTES,
+    a_buffer,
+    buffer_on,
+    offer,
+    spooled,
+    storage_in,
+)
 from tests.spool.test_orphans import dead_life, descriptors_left, log_some, next_chunk, recover
 from tests.unit.accounts import split, taken
 
@@ -183,8 +191,7 @@ def test_an_ack_writes_nothing_into_a_file_of_the_programs(tmp_path: Path) -> No
     own.touch()
     chunk = next_chunk(orphans)
     with descriptors_replaced(spool, own):
-        chunk.parts = 0
-        orphans.settle(chunk)
+        a_buffer().release(chunk)
         assert own.read_bytes() == b""
         orphans.close()
 
@@ -198,8 +205,7 @@ def test_a_recovery_removes_nothing_through_descriptors_that_are_the_programs(
     (own / "lock").touch()
     for _ in range(2):  # the records, and the end of their stream
         chunk = next_chunk(orphans)
-        chunk.parts = 0
-        orphans.settle(chunk)
+        a_buffer().release(chunk)
     with descriptors_replaced(spool, own):
         while not orphans.is_idle:
             orphans.step()

@@ -12,6 +12,7 @@ from logship._buffer.chunk import Chunk, ChunkState, HalfChunk, MemoryChunk, Mem
 from logship._buffer.chunks import ADOPTED_TAKEN_MAX
 from logship._buffer.entrance import Outcome
 from logship._buffer.stream import Stream
+from logship._reasons import QUARANTINED
 from tests.unit.accounts import Sink, a_buffer, body, entries_of, split, taken
 
 pytestmark = pytest.mark.usefixtures("changes_are_made")
@@ -205,16 +206,30 @@ def test_a_stream_knows_the_size_of_its_last_chunk(buffer: Buffer) -> None:
 
 
 class AdoptedChunk(MemoryChunk):
-    """A chunk of a dead process."""
+    """A chunk of a dead process.
 
-    __slots__ = ()
+    Attributes:
+        told: What it was told of its end, and how many parts were left then.
+    """
+
+    __slots__ = ("told",)
     adopted = True
     spooled = True
+
+    def __init__(self, stream: Stream, name: str) -> None:
+        super().__init__(stream, 0, name, 7.0)
+        self.told: list[object] = []
+
+    def before_giving_up(self, part: Chunk, reason: str) -> None:
+        self.told.append((part, reason, self.parts))
+
+    def after_settling(self) -> None:
+        self.told.append(self.parts)
 
 
 def an_adopted_chunk(buffer: Buffer, name: str, count: int = 2) -> AdoptedChunk:
     stream = Stream("dead", "logship_id", os.urandom)
-    chunk = AdoptedChunk(stream, 0, name, 0.0)
+    chunk = AdoptedChunk(stream, name)
     data = b"".join(stream.stamped([body(n)]) for n in range(1, count + 1))
     chunk.write(data)
     chunk.advance(len(data), count)
@@ -278,3 +293,21 @@ def test_adopted_chunks_are_none_of_our_account(buffer: Buffer) -> None:
     assert buffer.bytes_held == 0
     report: Any = buffer.report("", 0.0)
     assert (report.accepted, report.acked, report.streams) == (0, 0, ())
+
+
+def test_an_adopted_chunk_is_told_how_each_part_of_it_ends(buffer: Buffer) -> None:
+    chunk = an_adopted_chunk(buffer, "adopted")
+    assert buffer.departure.take() is chunk
+    given_up, acked = split(buffer, chunk)
+    buffer.give_up(given_up, QUARANTINED)
+    buffer.release(acked)
+    assert chunk.told == [(given_up, QUARANTINED, 2), 1, 0]
+    assert buffer.adopted == []
+    assert not buffer.counters.dropped
+    assert not chunk.stream.undeclared
+
+
+def test_halves_are_as_old_as_their_whole(buffer: Buffer) -> None:
+    chunk = an_adopted_chunk(buffer, "adopted", 3)
+    _, right = split(buffer, chunk)
+    assert {each.opened_seconds for each in (right, *split(buffer, right))} == {7.0}

@@ -14,7 +14,6 @@ from logship._buffer.chunk import SPARES_MAX, Chunk, ChunkState, MemoryChunk, Me
 from logship._buffer.entrance import COMBINE_AT, Outcome
 from logship._buffer.section import LOCK_PATIENCE_SECONDS
 from logship._buffer.stream import Stream
-from logship._reasons import QUARANTINED
 from tests.unit.accounts import (
     Sink,
     Wakes,
@@ -26,7 +25,6 @@ from tests.unit.accounts import (
     entries_of,
     taken,
 )
-from tests.unit.test_buffer_kept import AdoptedChunk
 
 FAR_AWAY = 1 << 24
 """A bound so far away that entries wait in the inbox."""
@@ -360,13 +358,6 @@ def test_a_buffer_is_used_once_something_was_logged(what: str) -> None:
     assert buffer.is_used == (what != "nothing")
     buffer.unsettled()
     assert buffer.is_used == (what != "nothing")
-
-
-def test_an_adopted_record_is_not_quarantined_as_one_of_ours(buffer: Buffer) -> None:
-    chunk = AdoptedChunk(Stream("t", "logship_id", os.urandom), 7, "id", 0.0)
-    buffer.adopt(chunk)
-    with pytest.raises(ValueError, match=r"<Chunk 7 t 1-0 OPEN> is none of ours"):
-        buffer.give_up(chunk, QUARANTINED)
 
 
 # -- memory and forks ------------------------------------------------------------------------------
