@@ -294,6 +294,7 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.json", b"\xff\xfe\x00", "not UTF-8"),
         ("a.json", b"[" * 200_000, "it is not JSON"),
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
+        ("terraform.tfstate", b'{"version": 4}', "terraform show -json"),
         ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),
         ("a.yml", b"AWSTemplateFormatVersion: '2010-09-09'", "CloudFormation is not read"),
         ("cdk.json", b'{"Resources": {}}', "CloudFormation is not read"),

@@ -575,6 +575,20 @@ def test_a_volume_of_compose_may_be_a_variable(compose: Deployment, source: str)
     assert not rules_of(compose)
 
 
+@pytest.mark.parametrize("kind", ["StatefulSet", "Rollout"])
+def test_an_object_of_any_kind_may_make_pods(kubernetes: Deployment, kind: str) -> None:
+    """As Argo's Rollout does. What others have under the same keys is theirs."""
+    kubernetes.document["kind"] = kind
+    kubernetes.set_variable("LOGSHIP_TAGS", "web")
+    others = [
+        {"apiVersion": "example.com/v1", "kind": "Notice", "spec": spec}
+        for spec in ("text", {"template": "text"}, {"template": {"spec": {"text": ""}}})
+    ]
+    items = [*others, kubernetes.document]
+    kubernetes.document = {"apiVersion": "v1", "kind": "List", "items": items}
+    assert rules_of(kubernetes) == {"unknown-setting"}
+
+
 def test_a_mount_may_end_in_a_slash(kubernetes: Deployment) -> None:
     kubernetes.set_variable("LOGSHIP_SPOOL_DIR", "/spool")
     kubernetes.app["volumeMounts"][0]["mountPath"] = "/spool/"

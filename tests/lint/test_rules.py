@@ -289,6 +289,14 @@ def test_a_plan_is_read_with_its_spot_and_its_volumes(ecs: Deployment) -> None:
     assert rules_of_text(plan_of(ecs.document, volume=volumes)) == {"spool-owner"}
 
 
+def test_a_state_is_read_as_a_plan(ecs: Deployment) -> None:
+    """`terraform show -json` without a plan; it knows what a plan knows only after apply."""
+    ecs.sidecar["stopTimeout"] = 60
+    values = '"terraform_version": "1.9.0", "values"'
+    state = plan_of(ecs.document).replace('"planned_values"', values)
+    assert rules_of_text(state) == {"stop-timeout-sum"}
+
+
 def module_plan() -> dict[str, Any]:
     """Return the plan of `sidecar/ecs/terraform`, as `terraform show -json` writes one.
 

@@ -27,6 +27,7 @@ from logship._deployment.linting.model import (
     ServerConfiguration,
     Unit,
 )
+from logship._deployment.linting.sections import is_fluentds
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
 _CLASSIC = re.compile(
@@ -55,8 +56,8 @@ def read_units(name: str, text: str) -> list[Unit]:
     Raises:
         LintError: It is none of the kinds that can be read, or not of that kind's shape.
     """
-    if name.endswith(".tf"):
-        raise LintError("Terraform's own language is not read: `terraform show -json PLAN` is")
+    if name.endswith((".tf", ".tfstate")):
+        raise LintError("Terraform's own files are not read: `terraform show -json PLAN` is")
     if name.endswith(".conf") or _is_classic(name, text):
         lines = map(str.strip, text.splitlines())
         if all(not line or line.startswith("#") for line in lines):
@@ -139,7 +140,7 @@ def _units(name: str, text: str, documents: list[Any]) -> Iterator[Unit]:
 
 def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
     keys = _keys(document)
-    if "planned_values" in keys:
+    if "planned_values" in keys or {"terraform_version", "values"} <= keys:
         yield from ecs.read_plan(document)
     elif "containerDefinitions" in keys or _has_mapping(document, "taskDefinition"):
         yield ecs.read_task_definition(document)
@@ -147,7 +148,7 @@ def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
         yield ecs.read_task_definition({"containerDefinitions": document})
     elif _has_mapping(document, "services"):
         yield compose.read_compose(document)
-    elif keys & {"pipeline", "service", "includes"}:
+    elif keys & {"pipeline", "service", "includes"} or is_fluentds(document):
         yield _configuration(name, text)
     elif keys & {_CLOUDFORMATION_KEY, "Resources"}:
         raise LintError(_CLOUDFORMATION_IS_NOT_READ)

@@ -79,12 +79,13 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
 
 
 def read_plan(document: dict[str, Any]) -> Iterator[Unit]:
-    """Yield the tasks of a Terraform plan.
+    """Yield the tasks of a Terraform plan, or of a state.
 
     Raises:
         LintError: It has no task, or one that is known only after the plan was applied.
     """
-    resources = list(_resources(under(document, "planned_values", "root_module")))
+    values = "planned_values" if "planned_values" in document else "values"
+    resources = list(_resources(under(document, values, "root_module")))
     spot = any(map(_uses_spot, resources))
     tasks = [
         each

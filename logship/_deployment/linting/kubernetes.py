@@ -38,7 +38,6 @@ from logship._deployment.linting.shapes import (
 )
 
 _GRACE_SECONDS = 30.0
-_TEMPLATED = ("Deployment", "StatefulSet", "DaemonSet", "Job", "ReplicaSet")
 _READ_ONLY = {"configMap", "secret", "projected", "downwardAPI"}
 _POD_KEYS = ("terminationGracePeriodSeconds", "securityContext", "volumes")
 """Keys of a pod that rules about its containers are about."""
@@ -104,15 +103,14 @@ def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _pod_spec(document: dict[str, Any]) -> dict[str, Any] | None:
-    kind, spec = document.get("kind"), under(document, "spec")
-    if kind == "Pod":
-        return spec
-    if kind == "CronJob":
-        job = under(spec, "jobTemplate")
-        spec, kind = mapping(job.get("spec"), "jobTemplate.spec"), "Job"
-    if kind in _TEMPLATED:
-        return mapping(under(spec, "template").get("spec"), "template.spec")
-    return None
+    """Return the pod of an object of any kind, such as Argo's Rollout; None if it makes none."""
+    spec = document.get("spec")
+    if document.get("kind") == "Pod":
+        return mapping(spec, "spec")
+    keys = ("jobTemplate", "spec", "template", "spec")
+    for key in keys if document.get("kind") == "CronJob" else keys[2:]:
+        spec = spec.get(key) if isinstance(spec, dict) else None
+    return spec if isinstance(spec, dict) and "containers" in spec else None
 
 
 def _pod(

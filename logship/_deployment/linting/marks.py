@@ -2,7 +2,7 @@
 
 YAML is read by PyYAML if it is installed: only an extra of the package depends on it. Tags that a
 platform gave a meaning of its own, such as compose's `!reset`, stand for nothing, except
-`!override`. Aliases may repeat only so much: a few lines can name each other so that they stand
+`!override` and Fluentd's `!fluent/s`. Aliases may repeat only so much: a few lines can name each other so that they stand
 for a billion.
 """
 
@@ -169,4 +169,5 @@ def _loader(yaml: Any) -> Any:
     numbers = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
     Loader.add_constructor("tag:yaml.org,2002:map", Loader.construct_marked)
     Loader.add_multi_constructor("!", lambda *_: None)
+    Loader.add_constructor("!fluent/s", Loader.construct_scalar)
     return Loader

@@ -11,6 +11,7 @@ from typing import Any
 
 from logship._deployment.linting.marks import Marked, parse_yaml
 from logship._deployment.linting.model import LintError, ServerConfiguration
+from logship._deployment.linting.shapes import text_of
 
 _IS_FLUENTD = re.compile(
     r"^[ \t]*(<(match|source|label|buffer|system|filter|worker)\b"
@@ -34,6 +35,10 @@ DEPTH_MAX = 20
 
 _CLASSIC_HEAD = re.compile(r"^[ \t]*\[(\w+)\][ \t\r]*$", re.MULTILINE)
 _CLASSIC_INCLUDE = re.compile(r"^[ \t]*@INCLUDE\b", re.MULTILINE | re.IGNORECASE)
+_KINDS = {"source", "match", "filter", "label", "worker"}
+"""What a list `config` of Fluentd's form in YAML has."""
+_ARGUMENTS = ("$tag", "$name", "$arg")
+"""In that form, what a section in angle brackets has behind its name."""
 ON = ("true", "on", "yes", "")
 """What switches an option on; in Fluentd it may stand alone."""
 
@@ -97,7 +102,7 @@ class Configuration(Section):
 
     Attributes:
         is_fluentd: Whether it is one of Fluentd, or a part of one.
-        is_classic: Whether it is one of Fluent Bit in the form with sections in brackets.
+        is_classic: Whether it is in the form with sections in brackets, and not in YAML.
     """
 
     is_fluentd: bool = False
@@ -142,7 +147,7 @@ class Configuration(Section):
         return any("routes" in each.options for each in self.inputs)
 
     def setting(self, option: str, value: str) -> str:
-        """Return the line of Fluent Bit that sets an option.
+        """Return the line that sets an option.
 
         In the form with sections, quotes would be a part of the value.
         """
@@ -156,18 +161,53 @@ def parse(configuration: ServerConfiguration) -> Configuration:
     """Return what is in a text; lines that Fluentd would refuse are left out."""
     text = configuration.text
     found = Configuration(configuration.name, configuration.line)
-    found.is_classic = _CLASSIC_HEAD.search(text) is not None
-    found.is_fluentd = not found.is_classic and _IS_FLUENTD.search(text) is not None
-    if found.is_fluentd:
-        _read_fluentd(found, configuration)
-    elif found.is_classic:
+    if _CLASSIC_HEAD.search(text):
+        found.is_classic = True
         found.is_whole = not _CLASSIC_INCLUDE.search(text)
         found.sections += _classic(configuration)
+    elif _IS_FLUENTD.search(text):
+        found.is_fluentd = found.is_classic = True
+        _read_fluentd(found, configuration)
     else:
         documents = [each for each in _documents(text) if isinstance(each, Marked)]
-        found.is_whole = not any("includes" in each for each in documents)
-        found.sections += _yaml(documents, configuration)
+        found.is_fluentd = any(map(is_fluentds, documents))
+        if found.is_fluentd:
+            found.is_whole = "!include" not in text
+            _fill(found, documents[0], configuration)
+        else:
+            found.is_whole = not any("includes" in each for each in documents)
+            found.sections += _yaml(documents, configuration)
     return found
+
+
+def is_fluentds(document: Any) -> bool:
+    """Return whether a YAML document is a configuration of Fluentd."""
+    listed = document.get("config") if isinstance(document, Marked) else None
+    if not isinstance(listed, list) or not listed:
+        return False
+    return all(_KINDS.intersection(each) if isinstance(each, Marked) else not each for each in listed)
+
+
+def _fill(section: Section, content: Marked, configuration: ServerConfiguration) -> None:
+    """Add options and sections of Fluentd's form in YAML; `config` lists those by their kinds."""
+    for option, value in content.items():
+        line = configuration.line_of(content.lines.get(option, content.line))
+        parts = value if isinstance(value, list) else [value]
+        inner = [each for each in parts if isinstance(each, Marked)]
+        if option in _ARGUMENTS:
+            section.argument = ",".join(map(str, parts))
+        elif option == "config":
+            for each in inner:
+                _fill(section, each, configuration)
+            if inner != parts:  # the others are `!include FILE`
+                section.add("@include", "", "", line)
+        elif not inner and value is not None:
+            _read_option(section, str(option).replace("$", "@"), text_of(value), line)
+        for each in inner if option != "config" else ():
+            part = Section(str(option), configuration.line_of(each.line))
+            part.argument = "**" if option == "match" else ""
+            section.sections.append(part)
+            _fill(part, each, configuration)
 
 
 def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
@@ -184,22 +224,21 @@ def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
             if len(path) <= DEPTH_MAX:
                 path.append(section)
         elif line and not line.startswith("#"):
-            _read_option(path, line, number)
+            name, _, rest = line.replace("\t", " ").partition(" ")
+            if name in ("@include", "include"):
+                for each in path:
+                    each.is_whole = False
+            _read_option(path[-1], name, rest.split(" #")[0].strip(), number)
     for each in path[1:]:
         each.is_whole = False
 
 
-def _read_option(path: list[Section], line: str, number: int) -> None:
-    name, _, rest = line.replace("\t", " ").partition(" ")
-    if name in ("@include", "include"):
-        for each in path:
-            each.is_whole = False
-    written = rest.split(" #")[0].strip()
+def _read_option(section: Section, name: str, written: str, number: int) -> None:
     default = _DEFAULT.match(written)
     value = (default[1] if default else written).strip("\"'").lower()
-    path[-1].add(name, written, value, number)
-    if name == "@type" or (name == "type" and not path[-1].type):
-        path[-1].type = value
+    section.add(name, written, value, number)
+    if name == "@type" or (name == "type" and not section.type):
+        section.type = value
 
 
 def _classic(configuration: ServerConfiguration) -> Iterator[Section]:

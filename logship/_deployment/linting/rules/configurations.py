@@ -56,13 +56,13 @@ def _fluent_bit(unit: Unit) -> list[Configuration]:
     return [each for each in map(parse, unit.configurations) if not each.is_fluentd]
 
 
-def _buffers(unit: Unit) -> Iterator[tuple[str, Section, Section]]:
+def _buffers(unit: Unit) -> Iterator[tuple[Configuration, Section, Section]]:
     """Yield the outputs that have a buffer, and the part that is included into one as both."""
     for whole in _fluentd(unit):
         for output in _outputs(whole):
-            yield whole.name, output, output.first("buffer") or output
+            yield whole, output, output.first("buffer") or output
         if not whole.sections:
-            yield whole.name, whole, whole
+            yield whole, whole, whole
 
 
 def _outputs(whole: Section) -> list[Section]:
@@ -84,7 +84,9 @@ def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
         for output in _outputs(whole):
             if _is_in_memory(output):
                 where = f"<{output.name}> of @type {output.type}"
-                change = "<buffer> @type file / path … </buffer>"
+                change = "buffer: { $type: file, path: … }"
+                if whole.is_classic:
+                    change = "<buffer> @type file / path … </buffer>"
                 yield _in_memory(whole.name, where, change, output.line)
     for found in _fluent_bit(unit):
         for each in found.inputs:
@@ -130,14 +132,15 @@ def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     `block` or `throw_exception` Fluentd acknowledges no more chunks, and logship's own buffer and
     spool take over.
     """
-    for name, _, buffer in _buffers(unit):
+    for whole, _, buffer in _buffers(unit):
         for option in ("overflow_action", "buffer_queue_full_action"):
             if buffer.options.get(option) == "drop_oldest_chunk":
                 effect = (
                     "when the buffer is full, Fluentd deletes its oldest chunk, whose records it "
                     "has acknowledged"
                 )
-                yield Mistake(name, effect, f"{option} block", buffer.line_of(option))
+                change = whole.setting(option, "block")
+                yield Mistake(whole.name, effect, change, buffer.line_of(option))
 
 
 @error(
@@ -162,7 +165,7 @@ def _forward_ack(unit: Unit) -> Iterator[Mistake]:
             is_set = given in ON or given.startswith(("$", "#{"))
             is_elsewhere = not each.options.keys().isdisjoint(("upstream", "@include"))
             if each.type == "forward" and not is_set and not is_elsewhere:
-                change = f"{option} true" if found.is_fluentd else found.setting(option, "true")
+                change = found.setting(option, "true")
                 yield Mistake(found.name, effect, change, each.line_of(option))
 
 
@@ -176,14 +179,15 @@ def _retry_limit(unit: Unit) -> Iterator[Mistake]:
     <secondary>. Fluent Bit tries once more and deletes the chunk, unless `Retry_Limit` is
     `no_limits`. Its output s3 takes that for 5 attempts, and needs a large number.
     """
-    for name, output, buffer in _buffers(unit):
+    for whole, output, buffer in _buffers(unit):
         for option in ("retry_max_times", "retry_timeout", "retry_limit"):
             if option in buffer.options and not _tries_on(output, buffer):
                 effect = (
                     f"Fluentd deletes a chunk after {option} {_shown(buffer.written[option])}, and "
                     "its records were acknowledged"
                 )
-                yield Mistake(name, effect, "retry_forever true", buffer.line_of(option))
+                change = whole.setting("retry_forever", "true")
+                yield Mistake(whole.name, effect, change, buffer.line_of(option))
     for found in _fluent_bit(unit):
         for each in found.all("outputs"):
             limit = each.options.get("retry_limit", "1")
@@ -256,7 +260,7 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
     above Fluent Bit's `buffer_max_size`, is dropped without an ack, so logship sends it again. If
     `chunk_limit_size` is above `total_limit_size`, the buffer is full before its first chunk is.
     """
-    for name, output, buffer in _buffers(unit):
+    for whole, output, buffer in _buffers(unit):
         line = buffer.line_of("chunk_limit_size")
         in_files = _buffer_type(output).startswith("file")
         chunk_bytes, total_bytes = _FILE_BYTES if in_files else _MEMORY_BYTES
@@ -269,10 +273,10 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
                 f"the buffer holds {total:,} bytes and a chunk {limit:,}: it is full before a "
                 "chunk is, and the input has to wait"
             )
-            yield Mistake(name, effect, "chunk_limit_size 8m", line)
+            yield Mistake(whole.name, effect, whole.setting("chunk_limit_size", "8m"), line)
         elif limit < _CHUNK_BYTES:
             effect = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
-            yield Mistake(name, effect, "chunk_limit_size 8m", line)
+            yield Mistake(whole.name, effect, whole.setting("chunk_limit_size", "8m"), line)
     for found in map(parse, unit.configurations):
         option, change = "chunk_size_limit", "remove chunk_size_limit"
         if not found.is_fluentd:
