@@ -246,9 +246,11 @@ def test_an_image_whose_stop_signal_is_right_or_uncertain_is_no_finding(
     assert not lint_built(tmp_path, STOPPED_BY_USR1, "Dockerfile", **service)
 
 
-def test_a_dockerfile_that_is_not_given_or_names_no_signal_is_no_finding(tmp_path: Path) -> None:
+def test_a_dockerfile_need_not_be_given_and_may_be_gone_or_name_no_signal(tmp_path: Path) -> None:
     assert not lint_built(tmp_path, "FROM python\n", "Dockerfile")
     (tmp_path / "Dockerfile").write_text(STOPPED_BY_USR1)
+    assert "SIGUSR1" in lint(tmp_path / "compose.json", code=1).output
+    (tmp_path / "Dockerfile").unlink()
     assert lint(tmp_path / "compose.json").exit_code == 0
 
 

@@ -305,8 +305,8 @@ class Unit:
         routes: All that route the records of its containers, if they are known; else none.
         services: Names of the Kubernetes Services in its namespace.
         service_variables: Variables that Kubernetes sets in its containers for them, with URLs.
-        script_of: Returns the text of a shell script that a command names, if it is in sight.
-        dockerfile_of: Returns the text of a Dockerfile that a container names, if it is in sight.
+        named: Returns the text of a file that it names, None if that is not in sight: a shell
+            script by its base name, a Dockerfile by its path.
         lines: Where its parts are in the file, by their keys.
     """
 
@@ -321,8 +321,7 @@ class Unit:
     routes: tuple[ServerConfiguration, ...] = ()
     services: frozenset[str] = frozenset()
     service_variables: frozenset[str] = frozenset()
-    script_of: Callable[[str], str | None] = lambda _: None
-    dockerfile_of: Callable[[str], str | None] = lambda _: None
+    named: Callable[[str], str | None] = lambda _: None
     lines: Mapping[str, int] = field(default_factory=dict)
 
     applications = _of(Role.APPLICATION)

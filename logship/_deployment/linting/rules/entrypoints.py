@@ -75,7 +75,7 @@ def _script_entrypoint(unit: Unit) -> Iterator[Mistake]:
         path = script_file(container)
         if path is None:
             continue
-        text = unit.script_of(path)
+        text = unit.named(path.rpartition("/")[2])
         if text is None:
             effect = (
                 f"the script {path:.100} is the first process, and SIGTERM reaches the program "

@@ -232,7 +232,7 @@ def _sent(unit: Unit, container: Container) -> str | None:
     """
     is_built = container.dockerfile and _STOP_SIGNALS in container.environment
     if container.stop_signal is None and is_built:
-        return _stop_signal_of(unit.dockerfile_of(container.dockerfile) or "")
+        return _stop_signal_of(unit.named(container.dockerfile) or "")
     return container.stop_signal
 
 
