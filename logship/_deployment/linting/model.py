@@ -419,13 +419,13 @@ class Mistake:
 
     Attributes:
         container: Its container; the unit's name if it concerns all of them.
-        effect: What will happen because of it, in one sentence.
+        effect: What will happen because of it, in one sentence; None for what the rule says.
         change: The lines to write instead.
         line: Its line in the file; None for that of the container's keys that the rule is about.
     """
 
     container: str
-    effect: str
+    effect: str | None
     change: str
     line: int | None = None
 

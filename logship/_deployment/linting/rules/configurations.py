@@ -135,12 +135,8 @@ def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     for whole, _, buffer in _buffers(unit):
         for option in ("overflow_action", "buffer_queue_full_action"):
             if buffer.options.get(option) == "drop_oldest_chunk":
-                effect = (
-                    "when the buffer is full, Fluentd deletes its oldest chunk, whose records it "
-                    "has acknowledged"
-                )
                 change = whole.setting(option, "block")
-                yield Mistake(whole.name, effect, change, buffer.line_of(option))
+                yield Mistake(whole.name, None, change, buffer.line_of(option))
 
 
 @error(
@@ -155,10 +151,6 @@ def _forward_ack(unit: Unit) -> Iterator[Mistake]:
     which the rule does not see.
     """
     option = "require_ack_response"
-    effect = (
-        "a chunk is deleted when its bytes are in the socket: if the aggregator or the connection "
-        "ends then, its records, which were acknowledged, are lost"
-    )
     for found in map(parse, unit.configurations):
         for each in (*_outputs(found), *found.all("outputs")):
             given = each.options.get(option, "off")
@@ -166,7 +158,7 @@ def _forward_ack(unit: Unit) -> Iterator[Mistake]:
             is_elsewhere = not each.options.keys().isdisjoint(("upstream", "@include"))
             if each.type == "forward" and not is_set and not is_elsewhere:
                 change = found.setting(option, "true")
-                yield Mistake(found.name, effect, change, each.line_of(option))
+                yield Mistake(found.name, None, change, each.line_of(option))
 
 
 @error(

@@ -60,7 +60,7 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
 @error(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="an endpoint on loopback where no sidecar shares the network namespace",
-    effect="the connection is refused, no record arrives, and all go to stderr",
+    effect="it is the container itself and not a sidecar: no record arrives, and all go to stderr",
     keys=_KEYS,
 )
 def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
@@ -70,17 +70,16 @@ def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     """
     for container, host, port in _tcp_endpoints(unit):
         if host in LOOPBACK and _is_alone(unit, container):
-            effect = (
-                f"{container.name} has its own network namespace, so {host} is the container "
-                "itself and not a sidecar: the connection is refused, and all records go to stderr"
-            )
-            yield Mistake(container.name, effect, _by_name(unit, port))
+            yield Mistake(container.name, None, _by_name(unit, port))
 
 
 @warning(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="no `LOGSHIP_ENDPOINTS` where no sidecar shares the network namespace",
-    effect="unless the image sets it, the connection is refused, and all records go to stderr",
+    effect=(
+        "unless the image sets it, the default leads to the container itself and not to a sidecar, "
+        "and all records go to stderr"
+    ),
     keys=_KEYS,
 )
 def _endpoint_default(unit: Unit) -> Iterator[Mistake]:
@@ -93,12 +92,7 @@ def _endpoint_default(unit: Unit) -> Iterator[Mistake]:
         if container.log_driver == "awsfirelens" or not _is_alone(unit, container):
             continue
         if all(container.is_empty(name) for name in (_VARIABLE, _FIRELENS[0])):
-            effect = (
-                f"{container.name} has its own network namespace and no {_VARIABLE}: unless its "
-                "image sets one, the default leads to the container itself and not to a sidecar, "
-                "and all records go to stderr"
-            )
-            yield Mistake(container.name, effect, _by_name(unit, _PORT))
+            yield Mistake(container.name, None, _by_name(unit, _PORT))
 
 
 def _is_alone(unit: Unit, container: Container) -> bool:

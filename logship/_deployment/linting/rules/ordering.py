@@ -197,11 +197,7 @@ def _init_sidecar(unit: Unit) -> Iterator[Mistake]:
     """
     for container in unit.helpers:
         if _blocks(container):
-            effect = (
-                f"{container.name} is an init container that does not end, so the pod stays in its "
-                "init phase and the application never starts"
-            )
-            yield Mistake(container.name, effect, _native(container))
+            yield Mistake(container.name, None, _native(container))
 
 
 def _blocks(container: Container) -> bool:

@@ -170,7 +170,7 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     finds=(
         "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
     ),
-    effect="Fluentd acknowledges the records, but no output gets them",
+    effect="a Fluentd up to 1.19.3 acknowledges such records and throws them away",
     platforms=(*DEPLOYMENTS, Platform.CONFIGURATION),
     keys=("logConfiguration",),
 )
@@ -187,11 +187,11 @@ def _forward_metadata(unit: Unit) -> Iterator[Mistake]:
         for output in found.all("outputs"):
             if _retains(output.options):
                 change = found.setting(_RETAIN, "false")
-                yield _metadata(configuration.name, change, output.line_of(_RETAIN))
+                yield Mistake(configuration.name, None, change, output.line_of(_RETAIN))
     for container in unit.containers:  # FireLens makes an output of these options
         options = {name.lower(): value.lower() for name, value in container.log_options.items()}
         if container.log_driver == "awsfirelens" and _retains(options):
-            yield _metadata(container.name, f'"options": {{ "{_RETAIN}": "false" }}')
+            yield Mistake(container.name, None, f'"options": {{ "{_RETAIN}": "false" }}')
 
 
 def _is_before_metadata(unit: Unit) -> bool:
@@ -205,11 +205,3 @@ def _is_before_metadata(unit: Unit) -> bool:
 
 def _retains(output: Mapping[str, str]) -> bool:
     return output.get("name") == "forward" and output.get(_RETAIN) not in _FALSE
-
-
-def _metadata(name: str, change: str, line: int | None = None) -> Mistake:
-    effect = (
-        "from 5.0.5 on, the forward output of Fluent Bit sends metadata beside the time; a Fluentd "
-        "up to 1.19.3 acknowledges such records and throws them away"
-    )
-    return Mistake(name, effect, change, line)

@@ -180,12 +180,8 @@ def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
             continue
         if container.has_more_variables and container.mounts:  # one may be for LOGSHIP_BUFFER_DIR
             continue
-        effect = (
-            f"the buffer is not on a volume: when {container.name} is replaced, the records that "
-            "it acknowledged are lost"
-        )
         change = mount(unit, "sidecar-buffer", _buffer_directories(container)[0])
-        yield Mistake(container.name, effect, change)
+        yield Mistake(container.name, None, change)
 
 
 def _buffer_directories(container: Container) -> tuple[str, ...]:

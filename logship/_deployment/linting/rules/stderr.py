@@ -85,5 +85,4 @@ def _last_resort_none(unit: Unit) -> Iterator[Mistake]:
     """
     for container in unit.senders:
         if container.value("LOGSHIP_LAST_RESORT") == "none":
-            effect = "a record that the sidecar does not take is dropped, and is in no log at all"
-            yield Mistake(container.name, effect, variable(unit, "LOGSHIP_LAST_RESORT", "stderr"))
+            yield Mistake(container.name, None, variable(unit, "LOGSHIP_LAST_RESORT", "stderr"))

@@ -100,8 +100,7 @@ def _disabled(unit: Unit) -> Iterator[Mistake]:
     for container in unit.senders:
         settings = settings_with(container, "disabled")
         if settings is not None and settings.disabled:
-            effect = "logship is off: no record is shipped"
-            yield Mistake(container.name, effect, "remove LOGSHIP_DISABLED")
+            yield Mistake(container.name, None, "remove LOGSHIP_DISABLED")
 
 
 @warning(
@@ -175,4 +174,4 @@ def _empty_image(unit: Unit) -> Iterator[Mistake]:
     for container in unit.containers:
         if container.image_is_empty:
             quote = '"image": "…"' if unit.platform == Platform.ECS else "image: …"
-            yield Mistake(container.name, f"{container.name} has no image to start", quote)
+            yield Mistake(container.name, None, quote)
