@@ -74,10 +74,10 @@ def command(
     """Find mistakes in deployment files that would lose logs. It works offline.
 
     FILE is an ECS task definition (JSON, as registered or described), a Terraform plan (`terraform
-    show -json PLAN`), a Kubernetes manifest, a compose file, a Dockerfile, or a configuration of
-    Fluentd or Fluent Bit; `-` is standard input. A script that a container starts with is read, if
-    it is beside FILE or is another FILE, and so is the Dockerfile that a compose service is built
-    from. YAML needs `pip install PyYAML`.
+    show -json PLAN`), a CloudFormation template, a Kubernetes manifest, a compose file, a
+    Dockerfile, or a configuration of Fluentd or Fluent Bit; `-` is standard input. A script that a
+    container starts with is read, if it is beside FILE or is another FILE, and so is the Dockerfile
+    that a compose service is built from. YAML needs `pip install PyYAML`.
 
     A comment `# logship-lint: ignore RULE reason` in a file ignores a rule for that file.
 

@@ -297,9 +297,7 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.json", b"[" * 200_000, "it is not JSON"),
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
         ("terraform.tfstate", b'{"version": 4}', "terraform show -json"),
-        ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),
-        ("a.yml", b"AWSTemplateFormatVersion: '2010-09-09'", "CloudFormation is not read"),
-        ("cdk.json", b'{"Resources": {}}', "CloudFormation is not read"),
+        ("cdk.json", b'{"Resources": {}}', "the template has no AWS::ECS::TaskDefinition"),
         ("a.json", b'{"services": {"a": {"extends": "b"}}}', "`docker compose config`"),
         ("a.json", b'{"services": {}, "include": ["b"]}', "`docker compose config`"),
         ("a.conf", b"", "it is empty"),
@@ -314,15 +312,6 @@ def test_what_cannot_be_judged_is_2_and_named(
     result = lint(path, code=2)
     assert said in result.output
     assert str(path) in result.output
-
-
-def test_cloudformation_is_named_before_yaml_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "yaml", None)
-    template = tmp_path / "a.yml"
-    template.write_text("AWSTemplateFormatVersion: '2010-09-09'\n")
-    assert "CloudFormation is not read" in lint(template).output
 
 
 def test_files_that_are_not_there_are_2(tmp_path: Path) -> None:

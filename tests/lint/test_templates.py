@@ -20,7 +20,7 @@ TEMPLATES = sorted(
     str(each.relative_to(ROOT))
     for pattern in (
         *("docker-compose.yml", "benchmarks/compose/Dockerfile", "sidecar/*/Dockerfile"),
-        *("sidecar/ecs/*.json", "sidecar/kubernetes/base/[bw]*.yaml"),
+        *("sidecar/ecs/*.json", "sidecar/ecs/*.yaml", "sidecar/kubernetes/base/[bw]*.yaml"),
         *("sidecar/fluentd/fluent.conf", "sidecar/fluentd/outputs/*.conf"),
         "sidecar/fluent-bit/conf/**/*.yaml",
     )

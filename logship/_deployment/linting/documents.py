@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from logship._deployment.linting import compose, ecs, kubernetes
+from logship._deployment.linting import cloudformation, compose, ecs, kubernetes
 from logship._deployment.linting.dockerfile import is_dockerfile, read_dockerfile
 from logship._deployment.linting.marks import (
     YAML_CHARACTERS_MAX,
-    YamlMissing,
     parse_json,
     parse_yaml,
 )
@@ -34,14 +33,9 @@ _CLASSIC = re.compile(
     r"^[ \t]*(<(source|match|label|filter|system)\b|\[(INPUT|OUTPUT|SERVICE)\])", re.M
 )
 
-_CLOUDFORMATION_KEY = "AWSTemplateFormatVersion"
-_CLOUDFORMATION_IS_NOT_READ = (
-    "CloudFormation is not read: `aws ecs describe-task-definition` shows what it made"
-)
-
 _NO_KNOWN_KIND = (
-    "it is not an ECS task definition, Terraform plan (JSON), Kubernetes manifest, compose file, "
-    "Dockerfile, or configuration of Fluentd or Fluent Bit"
+    "it is not an ECS task definition, Terraform plan (JSON), CloudFormation template, Kubernetes "
+    "manifest, compose file, Dockerfile, or configuration of Fluentd or Fluent Bit"
 )
 _DOCUMENTS = (".yaml", ".yml", ".json")
 
@@ -103,10 +97,6 @@ def _is_classic(name: str, text: str) -> bool:
 def _parse_named(name: str, text: str) -> list[Any]:
     try:
         return _parse(text)
-    except YamlMissing:
-        if _CLOUDFORMATION_KEY in text:
-            raise LintError(_CLOUDFORMATION_IS_NOT_READ) from None
-        raise
     except LintError as error:
         if "{{" in text:
             raise LintError(f"{error}; a template? lint the output of `helm template`") from None
@@ -150,8 +140,8 @@ def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
         yield compose.read_compose(document)
     elif keys & {"pipeline", "service", "includes"} or is_fluentds(document):
         yield _configuration(name, text)
-    elif keys & {_CLOUDFORMATION_KEY, "Resources"}:
-        raise LintError(_CLOUDFORMATION_IS_NOT_READ)
+    elif "Resources" in keys:
+        yield from cloudformation.read_template(document)
     else:
         raise LintError(_NO_KNOWN_KIND)
 

@@ -7,6 +7,7 @@ inside JSON. A plan does not have values that are known only after apply.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,12 +35,17 @@ from logship._deployment.linting.shapes import (
     words,
 )
 
+UNKNOWN = "${…}"
+"""Stands for a value that a reader does not know."""
 _STOP_SECONDS = 30.0
 _MIB = 1024 * 1024
 _SHARED = ("awsvpc", "host")
 _INIT_PREFIX = "aws_fluent_bit_init_"
 """Variables with it name configurations that the init image of AWS adds to that of FireLens."""
-_REMOTE = ("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration")
+_REMOTE = (
+    *("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration"),
+    *("eFSVolumeConfiguration", "fSxWindowsFileServerVolumeConfiguration"),  # of CloudFormation
+)
 _CONDITIONS = {
     "HEALTHY": Condition.HEALTHY,
     "COMPLETE": Condition.COMPLETED,
@@ -57,14 +63,14 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
         document = document["taskDefinition"]
     listed = mappings(document.get("volumes"), "volumes")
     volumes = {str(each.get("name")): _kind(each) for each in listed}
-    memory = document.get("memory")
-    task_bytes = None if memory in (None, "") else _mebibytes(memory)
+    task_bytes = _mebibytes(document.get("memory"))
     launch = listing(document.get("requiresCompatibilities"), "requiresCompatibilities")
     launch = launch or listing(document.get("compatibilities"), "compatibilities")
     containers = mappings(document.get("containerDefinitions"), "containerDefinitions")
     if not containers:
         raise LintError("it has no containerDefinitions")
     network = document.get("networkMode") or ("awsvpc" if "FARGATE" in launch else None)
+    network = None if network == UNKNOWN else network
     routers = [str(each.get("name")) for each in containers if each.get("firelensConfiguration")]
     return Unit(
         platform=Platform.ECS,
@@ -86,7 +92,7 @@ def read_plan(document: dict[str, Any]) -> Iterator[Unit]:
     """
     values = "planned_values" if "planned_values" in document else "values"
     resources = list(_resources(under(document, values, "root_module")))
-    spot = any(map(_uses_spot, resources))
+    spot = any(uses_spot(under(each, "values")) for each in resources)
     tasks = [
         each
         for each in resources
@@ -104,13 +110,17 @@ def _resources(module: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _resources(child)
 
 
-def _uses_spot(resource: dict[str, Any]) -> bool:
-    """Tell whether a planned service or cluster runs tasks on Spot."""
-    values = under(resource, "values")
+def uses_spot(resource: dict[str, Any]) -> bool:
+    """Tell whether a service or cluster runs tasks on Spot, by Terraform's or the API's names."""
+    strategies = (
+        value
+        for key, value in resource.items()
+        if key.replace("_", "").lower().endswith("capacityproviderstrategy")
+    )
     return any(
-        each.get("capacity_provider") == "FARGATE_SPOT"
-        for key in ("capacity_provider_strategy", "default_capacity_provider_strategy")
-        for each in mappings(values.get(key), key)
+        isinstance(each, dict) and "FARGATE_SPOT" in each.values()
+        for strategy in strategies
+        for each in (strategy if isinstance(strategy, list) else ())
     )
 
 
@@ -161,12 +171,11 @@ def _container(
     routers: list[str],
 ) -> Container:
     name = str(definition.get("name", "container"))
-    memory = definition.get("memory")
     logging = under(definition, "logConfiguration")
     firelens = under(definition, "firelensConfiguration")
     environment = variables(definition.get("environment"), "environment")
+    environment = {key: None if each == UNKNOWN else each for key, each in environment.items()}
     environment |= dict.fromkeys(variables(definition.get("secrets"), "secrets"))
-    stop = definition.get("stopTimeout")
     implied = [*_implied(definition)]
     if logging.get("logDriver") == "awsfirelens":
         implied += routers
@@ -179,11 +188,11 @@ def _container(
         environment=environment,
         has_more_variables=bool(definition.get("environmentFiles")),
         depends_on=dict.fromkeys(implied, Condition.STARTED) | _conditions(definition),
-        stop_seconds=_STOP_SECONDS if stop is None else float(whole(stop, f"{name}: stopTimeout")),
-        memory_bytes=_mebibytes(memory) if memory else task_bytes,
+        stop_seconds=_stop_seconds(definition.get("stopTimeout"), name),
+        memory_bytes=_mebibytes(definition["memory"]) if definition.get("memory") else task_bytes,
         log_driver=text_or_none(logging.get("logDriver"), f"{name}: logDriver"),
         log_options=texts(logging.get("options"), f"{name}: options"),
-        user=None if definition.get("user") in (None, "") else str(definition["user"]),
+        user=None if definition.get("user") in (None, "", UNKNOWN) else str(definition["user"]),
         mounts=tuple(_mounts(definition, volumes)),
         has_more_mounts=bool(definition.get("volumesFrom")),
         nofile_soft=_nofile(definition),
@@ -197,6 +206,12 @@ def _container(
         ports=declared_ports(definition.get("portMappings")),
         lines=lines_of(definition) | variable_lines(definition.get("environment")),
     )
+
+
+def _stop_seconds(given: Any, name: str) -> float:
+    if given == UNKNOWN:
+        return math.nan
+    return _STOP_SECONDS if given is None else float(whole(given, f"{name}: stopTimeout"))
 
 
 def _conditions(definition: dict[str, Any]) -> dict[str, Condition]:
@@ -237,7 +252,9 @@ def _nofile(definition: dict[str, Any]) -> int | None:
     return None
 
 
-def _mebibytes(value: Any) -> int:
-    """Return the bytes of a task's memory: MiB, or with a unit as in `1 GB`."""
+def _mebibytes(value: Any) -> int | None:
+    """Return the bytes of a task's memory: MiB, or with a unit as in `1 GB`; None if unknown."""
+    if value in (None, "", UNKNOWN):
+        return None
     text = str(value).strip()
     return compose_bytes(text) if text.lower().endswith("b") else whole(text, "memory") * _MIB

@@ -35,8 +35,8 @@ DEPTH_MAX = 20
 
 _CLASSIC_HEAD = re.compile(r"^[ \t]*\[(\w+)\][ \t\r]*$", re.MULTILINE)
 _CLASSIC_INCLUDE = re.compile(r"^[ \t]*@INCLUDE\b", re.MULTILINE | re.IGNORECASE)
-_KINDS = {"source", "match", "filter", "label", "worker"}
-"""What a list `config` of Fluentd's form in YAML has."""
+_SECTIONS = {"source", "match", "filter", "label", "worker", "Fn::include"}
+"""What a list `config` of Fluentd's form in YAML has; the last is `!include FILE`."""
 _ARGUMENTS = ("$tag", "$name", "$arg")
 """In that form, what a section in angle brackets has behind its name."""
 ON = ("true", "on", "yes", "")
@@ -185,7 +185,7 @@ def is_fluentds(document: Any) -> bool:
     listed = document.get("config") if isinstance(document, Marked) else None
     if not isinstance(listed, list) or not listed:
         return False
-    return all(_KINDS.intersection(each) if isinstance(each, Marked) else not each for each in listed)
+    return all(isinstance(each, dict) and _SECTIONS.intersection(each) for each in listed)
 
 
 def _fill(section: Section, content: Marked, configuration: ServerConfiguration) -> None:
@@ -199,7 +199,7 @@ def _fill(section: Section, content: Marked, configuration: ServerConfiguration)
         elif option == "config":
             for each in inner:
                 _fill(section, each, configuration)
-            if inner != parts:  # the others are `!include FILE`
+            if inner != parts:
                 section.add("@include", "", "", line)
         elif not inner and value is not None:
             _read_option(section, str(option).replace("$", "@"), text_of(value), line)
