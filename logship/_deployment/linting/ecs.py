@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -139,28 +140,24 @@ def _as_registered(resource: dict[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         raise LintError(f"{address}: container_definitions is not JSON: {error}") from None
     return {
+        **_in_camel_case(values),
         "family": values.get("family") or address,
-        "memory": values.get("memory"),
-        "networkMode": values.get("network_mode"),
-        "requiresCompatibilities": values.get("requires_compatibilities"),
         "containerDefinitions": containers,
-        "volumes": [_planned_volume(each) for each in mappings(values.get("volume"), "volume")],
+        "volumes": [_in_camel_case(each) for each in mappings(values.get("volume"), "volume")],
     }
 
 
-def _planned_volume(volume: dict[str, Any]) -> dict[str, Any]:
-    planned: dict[str, Any] = {"name": volume.get("name")}
-    if volume.get("host_path"):
-        planned["host"] = {"sourcePath": volume["host_path"]}
-    if volume.get("efs_volume_configuration"):
-        planned["efsVolumeConfiguration"] = {}
-    return planned
+def _in_camel_case(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        re.sub("_(.)", lambda found: found[1].upper(), str(key)): each
+        for key, each in values.items()
+    }
 
 
 def _kind(volume: dict[str, Any]) -> Volume:
-    if under(volume, "host").get("sourcePath"):
+    if volume.get("hostPath") or under(volume, "host").get("sourcePath"):
         return Volume.BIND
-    return Volume.MANAGED if volume.keys().isdisjoint(_REMOTE) else Volume.NETWORK
+    return Volume.NETWORK if any(map(volume.get, _REMOTE)) else Volume.MANAGED
 
 
 def _container(
@@ -182,7 +179,7 @@ def _container(
     return Container(
         name=name,
         image=str(definition.get("image") or ""),
-        image_is_empty=definition.get("image") == "",
+        image_is_empty="image" in definition and not definition["image"],
         words=words(definition.get("entryPoint"), f"{name}: entryPoint")
         + words(definition.get("command"), f"{name}: command"),
         environment=environment,

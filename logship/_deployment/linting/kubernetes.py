@@ -186,7 +186,7 @@ def _container(
     return Container(
         name=name,
         image=str(definition.get("image") or ""),
-        image_is_empty=definition.get("image") == "",
+        image_is_empty="image" in definition and not definition["image"],
         words=words(definition.get("command"), f"{name}: command")
         + words(definition.get("args"), f"{name}: args"),
         environment=_environment(definition),

@@ -115,7 +115,7 @@ class Container:
     Attributes:
         name: Unique in its unit.
         image: With its tag, as written.
-        image_is_empty: Whether the file has an image for it, which is an empty text.
+        image_is_empty: Whether the file has an image for it, which is nothing.
         words: Entrypoint and command, one after the other; empty if those of the image are used.
         environment: Values by name; None where the value comes from elsewhere.
         has_more_variables: Whether others come from a file or object that is not in sight.
