@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from logship._deployment.linting.shell import last_command
@@ -381,25 +382,25 @@ class Unit:
 
     def needs(self, container: Container) -> set[str]:
         """Return the names of all containers that must have started before `container`."""
-        needed = self._needed[container.name]
-        return {name for name, bit in self._bits.items() if needed & bit}
+        return self._needed.get(container.name, {*container.depends_on})
 
     @functools.cached_property
-    def _bits(self) -> dict[str, int]:
-        return {each.name: 1 << index for index, each in enumerate(self.containers)}
-
-    @functools.cached_property
-    def _needed(self) -> dict[str, int]:
-        """By name, the bits of all containers that must have started before (Warshall)."""
-        needed = dict.fromkeys(self._bits, 0)
-        for each in self.containers:
-            for name in each.depends_on:
-                needed[each.name] |= self._bits.get(name, 0)
-        for through, bit in self._bits.items():
-            for name, bits in needed.items():
-                if bits & bit:
-                    needed[name] = bits | needed[through]
+    def _needed(self) -> dict[str, set[str]]:
+        needed: dict[str, set[str]] = {}
+        for each in self.in_order:
+            names = each.depends_on.keys() & needed
+            needed[each.name] = names.union(*map(needed.__getitem__, names))
         return needed
+
+    @functools.cached_property
+    def in_order(self) -> list[Container]:
+        """The containers, each behind those that it depends on; none if that is impossible."""
+        by_name = {each.name: each for each in self.containers}
+        graph = {name: each.depends_on.keys() & by_name for name, each in by_name.items()}
+        try:
+            return [by_name[name] for name in TopologicalSorter(graph).static_order()]
+        except CycleError:
+            return []
 
 
 class Severity(enum.StrEnum):

@@ -83,19 +83,17 @@ def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
     for whole in _fluentd(unit):
         for output in _outputs(whole):
             if _is_in_memory(output):
-                where = f"<{output.name}> of @type {output.type}"
                 change = "buffer: { $type: file, path: … }"
                 if whole.is_classic:
                     change = "<buffer> @type file / path … </buffer>"
-                yield _in_memory(whole.name, where, change, output.line)
+                yield Mistake(whole.name, None, change, output.line)
     for found in _fluent_bit(unit):
         for each in found.inputs:
             if each.type == "forward" and found.is_in_memory(each):
                 change = found.setting("storage.type", "filesystem")
                 if found.lacks_storage:
                     change += f", and in the service {found.setting('storage.path', '…')}"
-                line = each.line_of("storage.type")
-                yield _in_memory(found.name, "the forward input", change, line)
+                yield Mistake(found.name, None, change, each.line_of("storage.type"))
 
 
 def _is_in_memory(output: Section) -> bool:
@@ -112,14 +110,6 @@ def _buffer_type(output: Section) -> str:
     buffer = output.first("buffer")
     given = (buffer.type if buffer is not None else "") or output.options.get("buffer_type", "")
     return given or ("file" if output.type in _FILE_BY_DEFAULT else "")
-
-
-def _in_memory(name: str, where: str, change: str, line: int) -> Mistake:
-    effect = (
-        f"{where} keeps acknowledged records in memory: when the sidecar is killed, they are lost, "
-        "because no client sends them again"
-    )
-    return Mistake(name, effect, change, line)
 
 
 @error(
@@ -174,24 +164,16 @@ def _retry_limit(unit: Unit) -> Iterator[Mistake]:
     for whole, output, buffer in _buffers(unit):
         for option in ("retry_max_times", "retry_timeout", "retry_limit"):
             if option in buffer.options and not _tries_on(output, buffer):
-                effect = (
-                    f"Fluentd deletes a chunk after {option} {_shown(buffer.written[option])}, and "
-                    "its records were acknowledged"
-                )
                 change = whole.setting("retry_forever", "true")
-                yield Mistake(whole.name, effect, change, buffer.line_of(option))
+                yield Mistake(whole.name, None, change, buffer.line_of(option))
     for found in _fluent_bit(unit):
         for each in found.all("outputs"):
             limit = each.options.get("retry_limit", "1")
             if each.type in _NEVER_FAIL or _is_endless(each.type, limit):
                 continue
-            effect = (
-                f"when the output {_shown(each.type)} fails, Fluent Bit {_tries(each.type, limit)} "
-                "and then gives up the chunk, whose records it has acknowledged"
-            )
             right = "1000000000" if each.type == _TAKES_FOREVER_FOR_5 else "no_limits"
             change = found.setting("retry_limit", right)
-            yield Mistake(found.name, effect, change, each.line_of("retry_limit"))
+            yield Mistake(found.name, None, change, each.line_of("retry_limit"))
 
 
 def _tries_on(output: Section, buffer: Section) -> bool:
@@ -207,18 +189,6 @@ def _is_endless(output: str, limit: str) -> bool:
     return is_large or "$" in limit or (limit in _FOR_EVER and output != _TAKES_FOREVER_FOR_5)
 
 
-def _tries(output: str, limit: str) -> str:
-    if output == _TAKES_FOREVER_FOR_5 and limit in _FOR_EVER:
-        return "makes 5 attempts"
-    if limit == "no_retries":
-        return "does not try again"
-    return "tries again once" if limit == "1" else f"tries again {_shown(limit)} times"
-
-
-def _shown(text: str) -> str:
-    return f"{text:.60}"
-
-
 @error(
     finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
@@ -232,11 +202,7 @@ def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
         for each in found.all("outputs"):
             option = "storage.total_limit_size"
             if option in each.options and each.options[option] not in _FOR_EVER:
-                effect = (
-                    f"above {_shown(each.written[option])} Fluent Bit deletes the oldest chunks of "
-                    f"the output {_shown(each.type)}, whose records it has acknowledged"
-                )
-                yield Mistake(found.name, effect, f"remove {option}", each.line_of(option))
+                yield Mistake(found.name, None, f"remove {option}", each.line_of(option))
 
 
 @warning(
@@ -302,12 +268,8 @@ def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
             continue
         given = service.options.get("grace", f"{_GRACE_SECONDS}")
         if given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= _GRACE_SECONDS:
-            effect = (
-                f"after SIGTERM Fluent Bit delivers for only {int(given)} s, even if the "
-                "container's stop timeout is longer; on Fargate the rest is lost with the task"
-            )
             line = service.line_of("grace")
-            yield Mistake(found.name, effect, found.setting("grace", "30"), line)
+            yield Mistake(found.name, None, found.setting("grace", "30"), line)
 
 
 @error(
@@ -325,8 +287,7 @@ def _match_nothing(unit: Unit) -> Iterator[Mistake]:
             continue
         for each in found.all("outputs"):
             if not each.has_match:
-                effect = f"the output {_shown(each.type)} has no Match, so it gets no record"
-                yield Mistake(found.name, effect, found.setting("match", "*"), each.line_of("name"))
+                yield Mistake(found.name, None, found.setting("match", "*"), each.line_of("name"))
     for whole in _fluentd(unit):
         for parent in (whole, *whole.all("label"), *whole.all("worker")):
             yield from _behind_all(whole.name, parent)
@@ -338,7 +299,7 @@ def _behind_all(name: str, parent: Section) -> Iterator[Mistake]:
         if each.name == "match" and takes_all is not None:
             effect = (
                 f"<match **> in line {takes_all.line} takes every record, so "
-                f"<match {_shown(each.argument)}> gets none"
+                f"<match {each.argument:.60}> gets none"
             )
             change = "move <match **> to the end"
             yield Mistake(name, effect, change, each.line)

@@ -48,13 +48,8 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
         if other is None or other is container or host in unit.services:
             continue
         if other.network is not None and other.network == container.network != f"service:{host}":
-            effect = (
-                f"{container.name} and {host} share a network namespace, in which the name {host} "
-                "does not resolve: all records go to stderr"
-            )
-            yield Mistake(
-                container.name, effect, variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
-            )
+            change = variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
+            yield Mistake(container.name, None, change)
 
 
 @error(
@@ -183,17 +178,12 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
     for sidecar in unit.sidecars:
         is_default = sidecar.is_unset("LOGSHIP_BIND")
         bind = LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
-        names = [
-            each.name
+        is_wanted = any(
+            host == sidecar.name and sidecar.network not in (None, each.network)
             for each, host, _ in endpoints
-            if host == sidecar.name and sidecar.network not in (None, each.network)
-        ]
-        if names and sidecar.is_logships and not sidecar.receives and bind in LOOPBACK:
-            effect = (
-                f"{sidecar.name} listens on its own loopback only, so the connections of "
-                f"{names[0]} are refused, and all records go to stderr"
-            )
-            yield Mistake(sidecar.name, effect, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
+        )
+        if is_wanted and sidecar.is_logships and not sidecar.receives and bind in LOOPBACK:
+            yield Mistake(sidecar.name, None, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
 
 
 @error(

@@ -246,12 +246,7 @@ def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:
     for container in unit.sidecars:
         if container.is_essential or (container.is_restarted and not is_service):
             continue
-        effect = (
-            f"when {container.name} ends "
-            + ("sooner than restartAttemptPeriod, " if container.is_restarted else "")
-            + "it is not started again, and the task continues without it: all records go to stderr"
-        )
-        yield Mistake(container.name, effect, '"essential": true')
+        yield Mistake(container.name, None, '"essential": true')
 
 
 @warning(

@@ -39,7 +39,7 @@ def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
 
 @warning(
     finds="stderr, the last resort, is dropped when the log driver's buffer is full",
-    effect="the spill is larger than the driver's buffer, and the rest is dropped in silence",
+    effect="of the records that the sidecar did not take, the driver silently drops some",
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
@@ -52,13 +52,8 @@ def _stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
             continue
         mode = container.log_options.get("mode")
         if mode == "non-blocking" or (mode is None and unit.platform == Platform.ECS):
-            how = "is non-blocking" if mode else "has no mode, and ECS' default is non-blocking"
-            effect = (
-                f"the log driver {how}: when its buffer is full, it silently drops the records "
-                "that logship wrote to stderr because the sidecar did not take them"
-            )
             change = '"mode": "blocking"' if unit.platform == Platform.ECS else "mode: blocking"
-            yield Mistake(container.name, effect, change)
+            yield Mistake(container.name, None, change)
 
 
 def _with_last_resort(unit: Unit) -> Iterator[Container]:
