@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,6 @@ class Section:
         name: `match`, `source`, `buffer`; of Fluent Bit `inputs`, `filters`, `outputs`, `service`.
         line: Where in its file it begins.
         argument: The pattern of a match, `**` where it has none; the keys of a buffer.
-        type: Its plugin.
         options: Values by name, in lower case; of a variable in Fluentd its default. Names of
             Fluent Bit are in lower case too. Of an option that is there twice, the last.
         written: The same with values as they are written.
@@ -63,7 +62,6 @@ class Section:
     name: str
     line: int
     argument: str = ""
-    type: str = ""
     options: dict[str, str] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
@@ -74,6 +72,12 @@ class Section:
         """Add an option."""
         self.written[option], self.options[option] = written, value
         self.lines[option] = line
+
+    @property
+    def type(self) -> str:
+        """Its plugin: of Fluentd the `@type`, before version 0.14 the `type`."""
+        names = (self.options.get(each) for each in ("@type", "name", "type"))
+        return next(filter(None, names), "")
 
     @property
     def has_match(self) -> bool:
@@ -144,7 +148,7 @@ class Configuration(Section):
         is_only_one = len(outputs) == 1 and (len(self.inputs) == 1 or not self.is_whole)
         if is_only_one and not outputs[0].has_match:
             return True
-        return any("routes" in each.options for each in self.inputs)
+        return any(each.first("routes") for each in self.inputs)
 
     def setting(self, option: str, value: str) -> str:
         """Return the line that sets an option.
@@ -171,12 +175,12 @@ def parse(configuration: ServerConfiguration) -> Configuration:
     else:
         documents = [each for each in _documents(text) if isinstance(each, Marked)]
         found.is_fluentd = any(map(is_fluentds, documents))
-        if found.is_fluentd:
-            found.is_whole = "!include" not in text
-            _fill(found, documents[0], configuration)
-        else:
-            found.is_whole = not any("includes" in each for each in documents)
-            found.sections += _yaml(documents, configuration)
+        found.is_whole = "!include" not in text and not any(
+            "includes" in each for each in documents
+        )
+        for each in documents:
+            keys = each.keys() if found.is_fluentd else each.keys() & {"pipeline", "service"}
+            _fill(found, each, configuration, keys)
     return found
 
 
@@ -188,26 +192,27 @@ def is_fluentds(document: Any) -> bool:
     return all(isinstance(each, dict) and _SECTIONS.intersection(each) for each in listed)
 
 
-def _fill(section: Section, content: Marked, configuration: ServerConfiguration) -> None:
-    """Add options and sections of Fluentd's form in YAML; `config` lists those by their kinds."""
-    for option, value in content.items():
+def _fill(
+    section: Section, content: Marked, configuration: ServerConfiguration, keys: Collection[Any]
+) -> None:
+    """Add options and sections in YAML; Fluentd's `config` lists sections by their kinds."""
+    for option in keys:
         line = configuration.line_of(content.lines.get(option, content.line))
-        parts = value if isinstance(value, list) else [value]
+        parts = content[option] if isinstance(content[option], list) else [content[option]]
         inner = [each for each in parts if isinstance(each, Marked)]
         if option in _ARGUMENTS:
             section.argument = ",".join(map(str, parts))
-        elif option == "config":
-            for each in inner:
-                _fill(section, each, configuration)
-            if inner != parts:
-                section.add("@include", "", "", line)
-        elif not inner and value is not None:
-            _read_option(section, str(option).replace("$", "@"), text_of(value), line)
-        for each in inner if option != "config" else ():
-            part = Section(str(option), configuration.line_of(each.line))
-            part.argument = "**" if option == "match" else ""
-            section.sections.append(part)
-            _fill(part, each, configuration)
+        elif option == "config" and inner != parts:
+            section.add("@include", "", "", line)
+        elif not inner and content[option] is not None:
+            _read_option(section, str(option).replace("$", "@"), text_of(content[option]), line)
+        for each in inner:
+            part = section
+            if option != "config":
+                part = Section(str(option), configuration.line_of(each.line))
+                part.argument = "**" if option == "match" else ""
+                section.sections.append(part)
+            _fill(part, each, configuration, each.keys())
 
 
 def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
@@ -236,9 +241,7 @@ def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
 def _read_option(section: Section, name: str, written: str, number: int) -> None:
     default = _DEFAULT.match(written)
     value = (default[1] if default else written).strip("\"'").lower()
-    section.add(name, written, value, number)
-    if name == "@type" or (name == "type" and not section.type):
-        section.type = value
+    section.add(name.lower(), written, value, number)
 
 
 def _classic(configuration: ServerConfiguration) -> Iterator[Section]:
@@ -250,7 +253,7 @@ def _classic(configuration: ServerConfiguration) -> Iterator[Section]:
             plugin = Section(name if name == "service" else f"{name}s", number)
             yield plugin
         elif plugin is not None and len(words) == 2 and not words[0].startswith("#"):
-            _add(plugin, words[0], words[1], number)
+            _read_option(plugin, words[0], words[1], number)
 
 
 def _documents(text: str) -> list[Any]:
@@ -258,26 +261,6 @@ def _documents(text: str) -> list[Any]:
         return parse_yaml(text)
     except LintError:  # another program's; or YAML inside of JSON, without the extra for YAML
         return []
-
-
-def _yaml(documents: list[Marked], configuration: ServerConfiguration) -> Iterator[Section]:
-    for document in documents:
-        pipeline = document.get("pipeline")
-        sections = pipeline if isinstance(pipeline, Marked) else {}
-        for section, plugins in {**sections, "service": [document.get("service")]}.items():
-            for each in plugins if isinstance(plugins, list) else ():
-                if isinstance(each, Marked):
-                    plugin = Section(str(section), configuration.line_of(each.line))
-                    for option, value in each.items():
-                        line = configuration.line_of(each.lines.get(option, each.line))
-                        _add(plugin, str(option), str(value), line)
-                    yield plugin
-
-
-def _add(plugin: Section, option: str, value: str, line: int) -> None:
-    """Add an option of Fluent Bit, which ignores the case of names."""
-    plugin.add(option.lower(), value, value.lower(), line)
-    plugin.type = plugin.options.get("name", "")
 
 
 def matches(patterns: str, tag: str) -> bool:
