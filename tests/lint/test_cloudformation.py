@@ -84,13 +84,13 @@ def test_of_a_choice_the_first_counts_and_no_value_is_nothing(ecs: Deployment) -
     assert "stop-timeout-limit" in rules(text.replace('"choice"', '{"Fn::If": ["C", 180, 50]}'))
 
 
-def test_a_service_on_spot_is_seen() -> None:
+def test_a_service_on_spot_is_seen_behind_what_is_no_resource() -> None:
     ecs = base("ecs", "web.json")
     ecs.sidecar["stopTimeout"] = 60
     strategy = [{"CapacityProvider": "FARGATE_SPOT", "Weight": 1}]
     service = {"Type": "AWS::ECS::Service", "Properties": {"CapacityProviderStrategy": strategy}}
     assert rules(template(ecs.document)) == []
-    assert rules(template(ecs.document, service)) == ["stop-timeout-sum"]
+    assert rules(template(ecs.document, ["a loop"], service)) == ["stop-timeout-sum"]
 
 
 def test_a_network_filesystem_is_known_by_the_templates_name_for_it(ecs: Deployment) -> None:

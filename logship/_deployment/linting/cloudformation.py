@@ -23,11 +23,10 @@ def read_template(document: dict[str, Any]) -> Iterator[Unit]:
     Raises:
         LintError: It has none, or one that does not have the shape of a task definition.
     """
-    resources = under(document, "Resources")
     of_ecs = [
-        (each.get("Type"), _as_registered(under(each, "Properties")))
-        for each in (under(resources, name) for name in resources)
-        if str(each.get("Type")).startswith("AWS::ECS::")
+        (each["Type"], _as_registered(under(each, "Properties")))
+        for each in under(document, "Resources").values()
+        if isinstance(each, dict) and str(each.get("Type")).startswith("AWS::ECS::")
     ]
     is_spot = any(uses_spot(properties) for _, properties in of_ecs)
     tasks = [properties for kind, properties in of_ecs if kind == _TASK]
