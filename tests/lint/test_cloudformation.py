@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from logship._deployment.linting.report import judge
-from tests.lint.deployments import Deployment, base, template_text
+from tests.lint.deployments import Deployment, base, places, template_text
 
 TEMPLATE = "sidecar/ecs/cloudformation.yaml"
 
@@ -68,6 +69,17 @@ def test_a_value_that_is_filled_in_is_no_finding(
         f'"{key[0].upper()}{key[1:]}": null', f'"{key[0].upper()}{key[1:]}": {json.dumps(function)}'
     )
     assert rules(text) == []
+
+
+def test_a_function_in_any_place_is_no_error(ecs: Deployment) -> None:
+    for *path, last in places(ecs.document):
+        definition: Any = deepcopy(ecs.document)
+        target = definition
+        for key in path:
+            target = target[key]
+        target[last] = {"Ref": "P"}
+        if last != "containerDefinitions":
+            judge("template.json", template(definition))
 
 
 @pytest.mark.parametrize("name", ["LOGSHIP_TAG", "LOGSHIP_ENDPOINTS", "LOGSHIP_SPOOL_DIR"])

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from logship._deployment.linting.ecs import UNKNOWN, read_task_definition, uses_spot
+from logship._deployment.linting.ecs import read_task_definition, uses_spot
 from logship._deployment.linting.marks import Marked
 from logship._deployment.linting.model import LintError, Unit
-from logship._deployment.linting.shapes import under
+from logship._deployment.linting.shapes import UNKNOWN, mapping, under
 
 _TASK = "AWS::ECS::TaskDefinition"
 
@@ -24,7 +24,7 @@ def read_template(document: dict[str, Any]) -> Iterator[Unit]:
         LintError: It has none, or one that does not have the shape of a task definition.
     """
     of_ecs = [
-        (each["Type"], _as_registered(under(each, "Properties")))
+        (each["Type"], mapping(_as_registered(each.get("Properties")), "Properties"))
         for each in under(document, "Resources").values()
         if isinstance(each, dict) and str(each.get("Type")).startswith("AWS::ECS::")
     ]

@@ -23,6 +23,7 @@ from logship._deployment.linting.model import (
     Volume,
 )
 from logship._deployment.linting.shapes import (
+    UNKNOWN,
     compose_bytes,
     declared_ports,
     listing,
@@ -36,8 +37,6 @@ from logship._deployment.linting.shapes import (
     words,
 )
 
-UNKNOWN = "${…}"
-"""Stands for a value that a reader does not know."""
 _STOP_SECONDS = 30.0
 _MIB = 1024 * 1024
 _SHARED = ("awsvpc", "host")
@@ -244,7 +243,7 @@ def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[
 
 def _nofile(definition: dict[str, Any]) -> int | None:
     for each in mappings(definition.get("ulimits"), "ulimits"):
-        if each.get("name") == "nofile":
+        if each.get("name") == "nofile" and each.get("softLimit") != UNKNOWN:
             return whole(each.get("softLimit"), "softLimit")
     return None
 
