@@ -58,7 +58,7 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
     pods = [(each, spec) for each in objects if (spec := _pod_spec(each)) is not None]
     services_in = functools.cache(functools.partial(_services, objects))
     for document, spec in pods:
-        yield _pod(document, spec, maps, *services_in(_namespace(document)))
+        yield _pod(document, spec, maps, services_in(_namespace(document)))
     configurations = tuple(each for _, found in named for each in found)
     if configurations:
         yield Unit(platform=Platform.KUBERNETES, name="ConfigMap", configurations=configurations)
@@ -72,26 +72,20 @@ def _namespace(document: dict[str, Any]) -> str:
     return str(under(document, "metadata").get("namespace", ""))
 
 
-def _services(
-    objects: list[dict[str, Any]], namespace: str
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names of the Services that may be in a namespace, and the variables set for them.
+def _services(objects: list[dict[str, Any]], namespace: str) -> dict[str, bool]:
+    """Return the Services that may be in a namespace, and whether variables are set for each.
 
-    An object that names no namespace may be in any. Each variable has a URL.
+    An object that names no namespace may be in any. A headless Service has no cluster IP.
     """
     found = [
-        each
+        (_name(each), under(each, "spec"))
         for each in objects
         if each.get("kind") == "Service" and (not namespace or _namespace(each) in ("", namespace))
     ]
-    specs = [(_name(each), under(each, "spec")) for each in found]
-    addressed = [  # a headless Service has no cluster IP
-        name
-        for name, spec in specs
-        if spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
-    ]
-    variables = frozenset(f"{name.upper().replace('-', '_')}_PORT" for name in addressed)
-    return frozenset(map(_name, found)), variables
+    return {
+        name: spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
+        for name, spec in found
+    }
 
 
 def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -117,8 +111,7 @@ def _pod(
     document: dict[str, Any],
     spec: dict[str, Any],
     maps: dict[str, tuple[ServerConfiguration, ...]],
-    services: frozenset[str],
-    service_variables: frozenset[str],
+    services: dict[str, bool],
 ) -> Unit:
     grace = spec.get("terminationGracePeriodSeconds")
     grace_seconds = _GRACE_SECONDS if grace is None else float(whole(grace, "grace period"))
@@ -134,7 +127,8 @@ def _pod(
             _container(definition, volumes, spec, grace_seconds, native, is_init=is_init)
         )
     group = under(spec, "securityContext").get("fsGroup")
-    is_linked = spec.get("enableServiceLinks") is not False
+    if spec.get("enableServiceLinks") is False:
+        services = dict.fromkeys(services, False)
     return Unit(
         platform=Platform.KUBERNETES,
         name=_name(document) or "pod",
@@ -143,7 +137,6 @@ def _pod(
         group=None if group is None else whole(group, "fsGroup"),
         routes=_routes(containers, volumes, maps),
         services=services,
-        service_variables=service_variables if is_linked else frozenset(),
         lines=lines_of(spec),
     )
 

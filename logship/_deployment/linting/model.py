@@ -304,8 +304,8 @@ class Unit:
         may_be_fargate: Whether Fargate's limits hold.
         configurations: Of sidecars, where in sight.
         routes: All that route the records of its containers, if they are known; else none.
-        services: Names of the Kubernetes Services in its namespace.
-        service_variables: Variables that Kubernetes sets in its containers for them, with URLs.
+        services: Names of the Kubernetes Services in its namespace, and whether Kubernetes sets
+            variables with their URLs in its containers.
         named: Returns the text of a file that it names, None if that is not in sight: a shell
             script by its base name, a Dockerfile by its path.
         lines: Where its parts are in the file, by their keys.
@@ -320,8 +320,7 @@ class Unit:
     may_be_fargate: bool = False
     configurations: tuple[ServerConfiguration, ...] = ()
     routes: tuple[ServerConfiguration, ...] = ()
-    services: frozenset[str] = frozenset()
-    service_variables: frozenset[str] = frozenset()
+    services: Mapping[str, bool] = field(default_factory=dict)
     named: Callable[[str], str | None] = lambda _: None
     lines: Mapping[str, int] = field(default_factory=dict)
 

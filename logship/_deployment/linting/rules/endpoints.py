@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of, settings_from
-from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Unit
+from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Role, Unit
 from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
 from logship._deployment.linting.sections import parse
@@ -198,25 +198,19 @@ def _service_links(unit: Unit) -> Iterator[Mistake]:
     Variables that the pod sets itself win, and `enableServiceLinks: false` keeps out the others.
     logship ignores a `FLUENT_PORT` in this form.
     """
-    injected = unit.service_variables
-    for container in unit.sidecars:
-        is_copied = "://" in (container.value(_SIDECAR_PORT) or "")
-        is_injected = _SIDECAR_PORT in injected and container.is_unset(_SIDECAR_PORT)
-        if container.is_logships and (is_copied or is_injected):
-            yield _linked(unit, container, _SIDECAR_PORT)
-    for container in unit.senders:
-        for name in setting_variables():
-            if name in injected and container.is_unset(name):
-                yield _linked(unit, container, name)
-
-
-def _linked(unit: Unit, container: Container, name: str) -> Mistake:
-    service = name.removesuffix("_PORT").lower().replace("_", "-")
-    effect = (
-        f"{name} is tcp://…, as Kubernetes sets it for a Service named {service}, and not a port "
-        f"number: {container.name} does not start"
-    )
-    change = "enableServiceLinks: false, or " + variable(
-        unit, name, f"{_PORT}" if name == _SIDECAR_PORT else "…"
-    )
-    return Mistake(container.name, effect, change, container.lines.get(f"${name}"))
+    for container in unit.of_logship:
+        names = setting_variables()
+        if unit.role(container) is Role.SIDECAR:
+            names = [_SIDECAR_PORT] if container.is_logships else []
+        for name in names:
+            service = name.removesuffix("_PORT").lower().replace("_", "-")
+            is_set = name.endswith("_PORT") and unit.services.get(service, False)
+            is_copied = name == _SIDECAR_PORT and "://" in (container.value(name) or "")
+            if is_copied or (is_set and container.is_unset(name)):
+                effect = (
+                    f"{name} is tcp://…, as Kubernetes sets it for a Service named {service}, and "
+                    f"not a port number: {container.name} does not start"
+                )
+                right = variable(unit, name, f"{_PORT}" if name == _SIDECAR_PORT else "…")
+                change = f"enableServiceLinks: false, or {right}"
+                yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))

@@ -16,7 +16,7 @@ _KEYS = ("logConfiguration", "logging")
 
 @error(
     finds="stderr, the last resort, leads back to the sidecar or nowhere",
-    effect="records that the dead sidecar could not take are sent to the dead sidecar again",
+    effect="records that the dead sidecar could not take are sent to it again, or are in no log",
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
@@ -26,15 +26,8 @@ def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
     """
     for container in _with_last_resort(unit):
         name = container.log_driver
-        if name in _BACK:
-            effect = (
-                "logship writes to stderr when the sidecar is gone, and the driver "
-                f"{name} sends that to the same sidecar"
-            )
-            yield Mistake(container.name, effect, _safe(unit))
-        elif name == "none" or (name is None and unit.may_be_fargate):
-            effect = "stderr leads nowhere, so records that the sidecar did not take are lost"
-            yield Mistake(container.name, effect, _safe(unit))
+        if name in (*_BACK, "none") or (name is None and unit.may_be_fargate):
+            yield Mistake(container.name, None, _safe(unit))
 
 
 @warning(
