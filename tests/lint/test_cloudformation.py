@@ -59,16 +59,12 @@ def test_a_mistake_is_found_near_its_line(old: str, new: str, rule: str) -> None
         *((None, key) for key in ("family", "networkMode", "memory")),
     ],
 )
-@pytest.mark.parametrize("function", [{"Ref": "P"}, {"Fn::Sub": "${P}"}, {"Fn::Join": ["", []]}])
 def test_a_value_that_is_filled_in_is_no_finding(
-    ecs: Deployment, part: str | None, key: str, function: Any
+    ecs: Deployment, part: str | None, key: str
 ) -> None:
     target = ecs.document if part is None else getattr(ecs, part)
-    target[key] = None
-    text = template(ecs.document).replace(
-        f'"{key[0].upper()}{key[1:]}": null', f'"{key[0].upper()}{key[1:]}": {json.dumps(function)}'
-    )
-    assert rules(text) == []
+    target[key] = {"Fn::Join": ["", ["a", {"Ref": "P"}]]}
+    assert rules(template(ecs.document)) == []
 
 
 def test_a_function_in_any_place_is_no_error(ecs: Deployment) -> None:

@@ -122,7 +122,7 @@ def test_the_endpoint_gives_the_sum_and_the_table_says_so(workers: Workers) -> N
     assert "\x1b" not in text
 
 
-@pytest.mark.parametrize("value", ["+Inf", "-Inf", "NaN", "1e999", "1e300"])
+@pytest.mark.parametrize("value", ["+Inf", "NaN", "1e300"])
 def test_a_value_that_counts_nothing_is_left_out(value: str) -> None:
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
