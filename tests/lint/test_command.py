@@ -110,7 +110,10 @@ def test_nothing_judged_is_said_and_is_0(tmp_path: Path, clean: Path, broken: Pa
     path.write_text(json.dumps({"services": {"web": {"image": "nginx"}}}))
     result = lint(path, code=0)
     assert result.output.splitlines()[0] == "nothing judged: 1 file"
-    assert f"not judged: {path}: no container shows that it uses logship" in result.output
+    assert (
+        f"not judged: {path}: no container with an image shows that it uses logship"
+        in result.output
+    )
     assert lint(path, clean).output.splitlines()[0] == "clean: 1 file, 1 file not judged"
     told = json.loads(lint(path, broken, "--json").output)
     assert list(told["not_judged"]) == [str(path)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from logship._deployment.linting.report import judge
+from logship._deployment.linting.report import NO_LOGSHIP, judge
 from tests.lint.deployments import HAS_YAML, Deployment, base, rules_of, template_text
 from tests.lint.sidecar_mistakes import name_a_service_logship
 
@@ -587,6 +587,16 @@ def test_an_object_of_any_kind_may_make_pods(kubernetes: Deployment, kind: str) 
     items = [*others, kubernetes.document]
     kubernetes.document = {"apiVersion": "v1", "kind": "List", "items": items}
     assert rules_of(kubernetes) == {"unknown-setting"}
+
+
+def test_a_patch_of_kustomize_is_not_judged(kubernetes: Deployment) -> None:
+    """What it does not change is in another file."""
+    kubernetes.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "300")
+    assert rules_of(kubernetes) == {"stop-timeout-setting"}
+    del kubernetes.app["image"]
+    del kubernetes.pod["initContainers"]
+    report = judge("patch.json", kubernetes.text)
+    assert (report.findings, report.why_not_judged) == ((), NO_LOGSHIP)
 
 
 def test_a_mount_may_end_in_a_slash(kubernetes: Deployment) -> None:

@@ -38,6 +38,8 @@ from logship._deployment.linting.shapes import (
 )
 
 _GRACE_SECONDS = 30.0
+_PODS = {"Pod": ("spec",), "CronJob": ("spec", "jobTemplate", "spec", "template", "spec")}
+"""Where the pod of an object is, if it is elsewhere than that of others."""
 _READ_ONLY = {"configMap", "secret", "projected", "downwardAPI"}
 _POD_KEYS = ("terminationGracePeriodSeconds", "securityContext", "volumes")
 """Keys of a pod that rules about its containers are about."""
@@ -96,15 +98,20 @@ def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield document
 
 
-def _pod_spec(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the pod of an object of any kind, such as Argo's Rollout; None if it makes none."""
-    spec = document.get("spec")
-    if document.get("kind") == "Pod":
-        return mapping(spec, "spec")
-    keys = ("jobTemplate", "spec", "template", "spec")
-    for key in keys if document.get("kind") == "CronJob" else keys[2:]:
-        spec = spec.get(key) if isinstance(spec, dict) else None
-    return spec if isinstance(spec, dict) and "containers" in spec else None
+def _pod_spec(document: dict[str, Any]) -> Any:
+    """Return the pod of an object of any kind, such as Argo's Rollout; None if it makes none.
+
+    A patch of kustomize makes none: it names containers, and has no image for them.
+    """
+    pod: Any = document
+    for key in _PODS.get(str(document.get("kind")), ("spec", "template", "spec")):
+        pod = pod.get(key) if isinstance(pod, dict) else None
+    containers = pod.get("containers") if isinstance(pod, dict) else None
+    if not isinstance(containers, list):
+        return None
+    named = [each for each in containers if isinstance(each, dict)]
+    is_patch = named and not any("image" in each for each in named)
+    return None if is_patch else pod
 
 
 def _pod(

@@ -17,8 +17,8 @@ FINDINGS_MAX: Final = 5_000
 """In one file, those that are ignored too."""
 
 NO_LOGSHIP: Final = (
-    "no container shows that it uses logship (by a LOGSHIP_ variable or a logship command), and no "
-    "configuration takes records over the forward protocol"
+    "no container with an image shows that it uses logship (by a LOGSHIP_ variable or a logship "
+    "command), and no configuration takes records over the forward protocol"
 )
 SCRIPT: Final = "a script is judged where the command of a container in another FILE names it"
 
