@@ -277,7 +277,7 @@ def test_githubs_commands_cannot_be_forged_by_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a,title=b%:c.json"
     name = "app\n::error::forged"
     environment = {"LOGSHIP_TAGG": "a"}
-    path.write_text(json.dumps({"services": {name: {"environment": environment}}}))
+    path.write_text(json.dumps({"services": {name: {"build": ".", "environment": environment}}}))
     (line,) = lint(path, "--format", "github").output.splitlines()
     assert "a%2Ctitle=b%25%3Ac.json,line=" in line
 

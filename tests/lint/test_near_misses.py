@@ -599,6 +599,14 @@ def test_a_patch_of_kustomize_is_not_judged(kubernetes: Deployment) -> None:
     assert (report.findings, report.why_not_judged) == ((), NO_LOGSHIP)
 
 
+def test_a_service_without_an_image_is_left_to_its_other_files(compose: Deployment) -> None:
+    """Such as one in `docker-compose.override.yml`."""
+    compose.app["depends_on"] = []
+    assert rules_of(compose) == {"depends-on"}
+    del compose.app["image"]
+    assert not rules_of(compose)
+
+
 def test_a_mount_may_end_in_a_slash(kubernetes: Deployment) -> None:
     kubernetes.set_variable("LOGSHIP_SPOOL_DIR", "/spool")
     kubernetes.app["volumeMounts"][0]["mountPath"] = "/spool/"
