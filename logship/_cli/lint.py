@@ -141,6 +141,8 @@ def _content(name: str) -> str:
     try:
         with click.open_file(name, "rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
+    except IsADirectoryError:
+        raise LintError(f"{name}: it is a directory; name the files in it") from None
     except OSError as error:
         raise LintError(f"{name}: {error.strerror or error}") from None
     except RuntimeError:  # click's, of a closed standard input

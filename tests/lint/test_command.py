@@ -318,9 +318,10 @@ def test_what_cannot_be_judged_is_2_and_named(
 
 
 def test_files_that_are_not_there_are_2(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.json", tmp_path):
+    for path, said in ((tmp_path / "none.json", "No such"), (tmp_path, "name the files in it")):
         result = lint(path, code=2)
-        assert str(path) in result.output
+        assert f"{path}: " in result.output
+        assert said in result.output
 
 
 def test_a_file_that_cannot_be_judged_hides_nothing_of_the_others(

@@ -43,13 +43,12 @@ def _as_registered(value: Any) -> Any:
         return [each for each in parts if each is not None]
     if not isinstance(value, dict):
         return value
-    for name, given in value.items() if len(value) == 1 else ():
+    if len(value) == 1:
+        ((name, given),) = value.items()
         if name == "Fn::If" and isinstance(given, list) and len(given) == 3:
             return _as_registered(given[1])
-        if given == "AWS::NoValue":
-            return None
         if str(name).startswith(("Ref", "Fn::")):
-            return UNKNOWN
+            return None if given == "AWS::NoValue" else UNKNOWN
     found = Marked({_small(name): _as_registered(each) for name, each in value.items()})
     if isinstance(value, Marked):
         found.line = value.line

@@ -131,8 +131,8 @@ def _as_registered(resource: dict[str, Any]) -> dict[str, Any]:
     text = values.get("container_definitions")
     if not isinstance(text, str):
         raise LintError(
-            f"{address}: container_definitions is known only after apply; render it with fixed "
-            "values, or lint the task definition itself"
+            f"{address}: container_definitions is known only after apply; then lint the state, "
+            "`terraform show -json`, or else render it with fixed values"
         )
     try:
         containers = json.loads(text)
