@@ -179,7 +179,7 @@ def parse(configuration: ServerConfiguration) -> Configuration:
             "includes" in each for each in documents
         )
         for each in documents:
-            keys = each.keys() if found.is_fluentd else each.keys() & {"pipeline", "service"}
+            keys = [key for key in each if found.is_fluentd or key in ("pipeline", "service")]
             _fill(found, each, configuration, keys)
     return found
 
