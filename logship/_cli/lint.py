@@ -74,10 +74,10 @@ def command(
     """Find mistakes in deployment files that would lose logs. It works offline.
 
     FILE is an ECS task definition (JSON, as registered or described), a Terraform plan (`terraform
-    show -json PLAN`), a Kubernetes manifest, a compose file, a Dockerfile, or a configuration of
-    Fluentd or Fluent Bit; `-` is standard input. A script that a container starts with is read, if
-    it is beside FILE or is another FILE. The Dockerfile that a compose service is built from counts
-    for the service if it is another FILE. YAML needs `pip install PyYAML`.
+    show -json PLAN`), a CloudFormation template, a Kubernetes manifest, a compose file, a
+    Dockerfile, or a configuration of Fluentd or Fluent Bit; `-` is standard input. A script that a
+    container starts with is read, if it is beside FILE or is another FILE, and so is the Dockerfile
+    that a compose service is built from. YAML needs `pip install PyYAML`.
 
     A comment `# logship-lint: ignore RULE reason` in a file ignores a rule for that file.
 
@@ -95,14 +95,11 @@ def command(
         except LintError as error:
             errors.append(str(error))
     scripts = _scripts(texts)
-    by_place = {_place(Path(name)): text for name, text in texts.items()}
     reports = []
     for name, text in texts.items():
-        directory = Path(name).parent
-        script_of = functools.partial(_script, scripts, directory)
-        dockerfile_of = functools.partial(_dockerfile, by_place, directory)
+        named = functools.partial(_named, scripts, Path(name).parent)
         try:
-            reports.append(judge(name, text, ignoring, script_of, dockerfile_of, is_spot=spot))
+            reports.append(judge(name, text, ignoring, named, is_spot=spot))
         except LintError as error:
             errors.append(str(error))
     found = any(each.findings for each in reports)
@@ -131,27 +128,12 @@ def _scripts(texts: Mapping[str, str]) -> dict[str, str]:
     return {name: each.pop() for name, each in found.items() if len(each) == 1}
 
 
-def _script(given: Mapping[str, str], directory: Path, path: str) -> str | None:
-    """Return the script that a command names: a file of the directory, or one of those given."""
-    name = Path(path).name
+def _named(scripts: Mapping[str, str], directory: Path, path: str) -> str | None:
+    """Return the text of a file that FILE names: in FILE's directory, or a script that is given."""
     try:
-        beside = directory / name
-        return _content(str(beside)) if beside.is_file() else given.get(name)
-    except (LintError, ValueError):  # it cannot be read, or its name cannot be one
-        return None
-
-
-def _dockerfile(given: Mapping[Path | None, str], directory: Path, path: str) -> str | None:
-    """Return the text of a Dockerfile that a service is built of, if it is one of those given."""
-    place = _place(directory / path)
-    return None if place is None else given.get(place)
-
-
-def _place(path: Path) -> Path | None:
-    """Return a path without links and dots; None where it cannot be one."""
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError, ValueError):
+        place = (directory / path).resolve()
+        return _content(str(place)) if place.is_file() else scripts.get(path)
+    except (LintError, OSError, RuntimeError, ValueError):  # it cannot be read, or be a path
         return None
 
 
@@ -159,6 +141,8 @@ def _content(name: str) -> str:
     try:
         with click.open_file(name, "rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
+    except IsADirectoryError:
+        raise LintError(f"{name}: it is a directory; name the files in it") from None
     except OSError as error:
         raise LintError(f"{name}: {error.strerror or error}") from None
     except RuntimeError:  # click's, of a closed standard input

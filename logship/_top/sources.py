@@ -19,6 +19,8 @@ from logship.errors import LogshipError
 
 _TIMEOUT_SECONDS: Final = 5.0
 _ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+_NUMBER_MAX: Final = 2**64
+"""What is not below, such as `+Inf`, counts nothing."""
 _SAMPLE: Final = re.compile(r'logship_(\w+)(?:\{\w+="([^"]*)"\})? (\S+)')
 _LOCK: Final = re.compile(r"\d+: FLOCK +ADVISORY +WRITE (\d+) \S+:(\d+) ")
 
@@ -108,7 +110,9 @@ def _samples_in(text: str) -> Iterator[tuple[tuple[str, str], float]]:
     for line in text.splitlines():
         if match := _SAMPLE.fullmatch(line):
             with contextlib.suppress(ValueError):
-                yield (match[1], match[2] or ""), float(match[3])
+                value = float(match[3])
+                if abs(value) < _NUMBER_MAX:
+                    yield (match[1], match[2] or ""), value
 
 
 def _pids_of_locks() -> dict[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -258,3 +258,15 @@ def base(platform: str, name: str = "own") -> Deployment:
 def rules_of(deployment: Deployment) -> set[str]:
     """Return the rules that find something in a deployment."""
     return {each.rule for each in judge("a.json", deployment.text).findings}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of each value in a document."""
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    for key, each in items:
+        yield (*path, key)
+        yield from places(each, (*path, key))

@@ -205,6 +205,7 @@ MISTAKES = (
             ("placeholder", put("app", image="${APP_IMAGE}")),
             ("placeholder", sidecar_variable("LOGSHIP_S3_BUCKET", "logs-${STAGE}")),
             ("empty-image", put("app", image="")),
+            ("empty-image", put("app", image=None)),
         )
     ),
     Mistake("depends-on-unchecked", "ecs", remove("sidecar", "healthCheck")),

@@ -271,7 +271,8 @@ def test_a_finding_about_routes_does_not_repeat_all_of_them() -> None:
 
 
 def test_thousand_containers_beside_each_other_are_judged() -> None:
-    services = {f"app{each}": {"network_mode": "service:fluentd"} for each in range(999)}
+    service = {"image": "app", "network_mode": "service:fluentd"}
+    services = {f"app{each}": service for each in range(999)}
     text = json.dumps({"services": {**services, "fluentd": {"image": "logship-sidecar"}}})
     report = judged(text, "a.json")
     assert isinstance(report, FileReport)

@@ -110,7 +110,10 @@ def test_nothing_judged_is_said_and_is_0(tmp_path: Path, clean: Path, broken: Pa
     path.write_text(json.dumps({"services": {"web": {"image": "nginx"}}}))
     result = lint(path, code=0)
     assert result.output.splitlines()[0] == "nothing judged: 1 file"
-    assert f"not judged: {path}: no container shows that it uses logship" in result.output
+    assert (
+        f"not judged: {path}: no container with an image shows that it uses logship"
+        in result.output
+    )
     assert lint(path, clean).output.splitlines()[0] == "clean: 1 file, 1 file not judged"
     told = json.loads(lint(path, broken, "--json").output)
     assert list(told["not_judged"]) == [str(path)]
@@ -246,9 +249,11 @@ def test_an_image_whose_stop_signal_is_right_or_uncertain_is_no_finding(
     assert not lint_built(tmp_path, STOPPED_BY_USR1, "Dockerfile", **service)
 
 
-def test_a_dockerfile_that_is_not_given_or_names_no_signal_is_no_finding(tmp_path: Path) -> None:
+def test_a_dockerfile_need_not_be_given_and_may_be_gone_or_name_no_signal(tmp_path: Path) -> None:
     assert not lint_built(tmp_path, "FROM python\n", "Dockerfile")
     (tmp_path / "Dockerfile").write_text(STOPPED_BY_USR1)
+    assert "SIGUSR1" in lint(tmp_path / "compose.json", code=1).output
+    (tmp_path / "Dockerfile").unlink()
     assert lint(tmp_path / "compose.json").exit_code == 0
 
 
@@ -272,7 +277,7 @@ def test_githubs_commands_cannot_be_forged_by_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a,title=b%:c.json"
     name = "app\n::error::forged"
     environment = {"LOGSHIP_TAGG": "a"}
-    path.write_text(json.dumps({"services": {name: {"environment": environment}}}))
+    path.write_text(json.dumps({"services": {name: {"build": ".", "environment": environment}}}))
     (line,) = lint(path, "--format", "github").output.splitlines()
     assert "a%2Ctitle=b%25%3Ac.json,line=" in line
 
@@ -294,9 +299,8 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.json", b"\xff\xfe\x00", "not UTF-8"),
         ("a.json", b"[" * 200_000, "it is not JSON"),
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
-        ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),
-        ("a.yml", b"AWSTemplateFormatVersion: '2010-09-09'", "CloudFormation is not read"),
-        ("cdk.json", b'{"Resources": {}}', "CloudFormation is not read"),
+        ("terraform.tfstate", b'{"version": 4}', "terraform show -json"),
+        ("cdk.json", b'{"Resources": {}}', "the template has no AWS::ECS::TaskDefinition"),
         ("a.json", b'{"services": {"a": {"extends": "b"}}}', "`docker compose config`"),
         ("a.json", b'{"services": {}, "include": ["b"]}', "`docker compose config`"),
         ("a.conf", b"", "it is empty"),
@@ -313,19 +317,11 @@ def test_what_cannot_be_judged_is_2_and_named(
     assert str(path) in result.output
 
 
-def test_cloudformation_is_named_before_yaml_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "yaml", None)
-    template = tmp_path / "a.yml"
-    template.write_text("AWSTemplateFormatVersion: '2010-09-09'\n")
-    assert "CloudFormation is not read" in lint(template).output
-
-
 def test_files_that_are_not_there_are_2(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.json", tmp_path):
+    for path, said in ((tmp_path / "none.json", "No such"), (tmp_path, "name the files in it")):
         result = lint(path, code=2)
-        assert str(path) in result.output
+        assert f"{path}: " in result.output
+        assert said in result.output
 
 
 def test_a_file_that_cannot_be_judged_hides_nothing_of_the_others(

@@ -7,9 +7,39 @@ from typing import Any
 
 import pytest
 
-from logship._deployment.linting.report import judge
+from logship._deployment.linting.report import NO_LOGSHIP, judge
 from tests.lint.deployments import HAS_YAML, Deployment, base, rules_of, template_text
+from tests.lint.mistakes import Make, put, remove, variable
 from tests.lint.sidecar_mistakes import name_a_service_logship
+
+RIGHT = {
+    "a stop timeout of the program, not of logship": (
+        "compose",
+        put("app", command=["python", "app.py", "--stop-timeout", "300", "--spool", "/tmp/x"]),
+    ),
+    "a default that is left to the container's shell": (
+        "compose",
+        put("app", command="gunicorn --graceful-timeout $${SECONDS:-9} app:app"),
+    ),
+    "no limit of open files": ("compose", put("app", ulimits={"nofile": -1})),
+    "the sidecar's port, for doctor": (
+        "compose",
+        variable("LOGSHIP_SIDECAR_METRICS_PORT", "2021"),
+    ),
+    "a host that no container is": (
+        "kubernetes",
+        variable("LOGSHIP_ENDPOINTS", "tcp://logs.example.com:24224"),
+    ),
+    "a user that only the image names": ("kubernetes", remove("recoverer", "securityContext")),
+}
+"""Single changes of a deployment, with the platform that they are for."""
+
+
+@pytest.mark.parametrize(("platform", "make"), RIGHT.values(), ids=RIGHT)
+def test_a_change_that_is_right(platform: str, make: Make) -> None:
+    deployment = base(platform)
+    make(deployment)
+    assert not rules_of(deployment)
 
 
 def test_a_sidecars_namespace_knows_the_sidecars_name(compose: Deployment) -> None:
@@ -68,11 +98,6 @@ def test_a_sidecar_in_the_applications_namespace_is_stopped_first(compose: Deplo
     assert "depends-on-reversed" in rules_of(compose)
 
 
-def test_a_host_alias_of_another_name_is_left_alone(kubernetes: Deployment) -> None:
-    kubernetes.set_variable("LOGSHIP_ENDPOINTS", "tcp://logs.example.com:24224")
-    assert not rules_of(kubernetes)
-
-
 @pytest.mark.parametrize(
     ("name", "is_restarted", "rules"),
     [
@@ -116,11 +141,6 @@ def test_variables_of_services_can_be_switched_off(*, links: bool) -> None:
     name_a_service_logship(deployment)
     deployment.pod["enableServiceLinks"] = links
     assert rules_of(deployment) == ({"service-links"} if links else set())
-
-
-def test_a_stop_timeout_of_the_program_is_none_of_logships(compose: Deployment) -> None:
-    compose.app["command"] = ["python", "app.py", "--stop-timeout", "300", "--spool", "/tmp/x"]
-    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize(
@@ -575,6 +595,38 @@ def test_a_volume_of_compose_may_be_a_variable(compose: Deployment, source: str)
     assert not rules_of(compose)
 
 
+@pytest.mark.parametrize("kind", ["StatefulSet", "Rollout"])
+def test_an_object_of_any_kind_may_make_pods(kubernetes: Deployment, kind: str) -> None:
+    """As Argo's Rollout does. What others have under the same keys is theirs."""
+    kubernetes.document["kind"] = kind
+    kubernetes.set_variable("LOGSHIP_TAGS", "web")
+    others = [
+        {"apiVersion": "example.com/v1", "kind": "Notice", "spec": spec}
+        for spec in ("text", {"template": "text"}, {"template": {"spec": {"text": ""}}})
+    ]
+    items = [*others, kubernetes.document]
+    kubernetes.document = {"apiVersion": "v1", "kind": "List", "items": items}
+    assert rules_of(kubernetes) == {"unknown-setting"}
+
+
+def test_a_patch_of_kustomize_is_not_judged(kubernetes: Deployment) -> None:
+    """What it does not change is in another file."""
+    kubernetes.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "300")
+    assert rules_of(kubernetes) == {"stop-timeout-setting"}
+    del kubernetes.app["image"]
+    del kubernetes.pod["initContainers"]
+    report = judge("patch.json", kubernetes.text)
+    assert (report.findings, report.why_not_judged) == ((), NO_LOGSHIP)
+
+
+def test_a_service_without_an_image_is_left_to_its_other_files(compose: Deployment) -> None:
+    """Such as one in `docker-compose.override.yml`."""
+    compose.app["depends_on"] = []
+    assert rules_of(compose) == {"depends-on"}
+    del compose.app["image"]
+    assert not rules_of(compose)
+
+
 def test_a_mount_may_end_in_a_slash(kubernetes: Deployment) -> None:
     kubernetes.set_variable("LOGSHIP_SPOOL_DIR", "/spool")
     kubernetes.app["volumeMounts"][0]["mountPath"] = "/spool/"
@@ -617,11 +669,6 @@ def test_a_default_of_compose_is_what_counts(part: str, key: str, value: Any, ru
     assert rules_of(deployment) == {rule}
 
 
-def test_what_compose_leaves_to_the_containers_shell_is_no_default(compose: Deployment) -> None:
-    compose.app["command"] = "gunicorn --graceful-timeout $${SECONDS:-9} app:app"
-    assert not rules_of(compose)
-
-
 @pytest.mark.parametrize("is_hidden", [True, False])
 def test_a_file_of_the_environment_may_have_the_tag(ecs: Deployment, *, is_hidden: bool) -> None:
     ecs.sidecar["firelensConfiguration"] = {"type": "fluentd"}
@@ -638,11 +685,6 @@ def test_a_variable_of_ecs_whose_value_is_null_is_empty(ecs: Deployment) -> None
     ecs.set_sidecar_variable("LOGSHIP_OUTPUT", "s3")
     ecs.sidecar["environment"].append({"name": "LOGSHIP_S3_BUCKET", "value": None})
     assert rules_of(ecs) == {"output-variable"}
-
-
-def test_minus_one_open_files_are_no_limit(compose: Deployment) -> None:
-    compose.app["ulimits"] = {"nofile": -1}
-    assert not rules_of(compose)
 
 
 @pytest.mark.parametrize(
@@ -732,11 +774,6 @@ def test_a_name_that_only_resembles_a_sidecars_is_an_applications(name: str) -> 
     assert not rules_of(deployment)
 
 
-def test_the_application_may_name_the_sidecars_port_for_doctor(compose: Deployment) -> None:
-    compose.set_variable("LOGSHIP_SIDECAR_METRICS_PORT", "2021")
-    assert not rules_of(compose)
-
-
 def test_a_spool_that_is_named_to_run_is_on_a_volume_too(compose: Deployment) -> None:
     """`run` recovers the spool of its own that it makes where none is named."""
     compose.app |= {"command": ["logship", "run", "--", "app"], "volumes": []}
@@ -805,11 +842,6 @@ def test_a_container_that_runs_first_may_give_the_spool_to_the_user(command: str
     prepare = {"name": "prepare", "image": "busybox", "command": ["sh", "-c", command]}
     deployment.pod["initContainers"].insert(0, {**prepare, "volumeMounts": mounts})
     assert rules_of(deployment) == (set() if "chown" in command else {"spool-owner"})
-
-
-def test_a_user_that_only_the_image_names_may_be_the_right_one(kubernetes: Deployment) -> None:
-    del kubernetes.recoverer["securityContext"]
-    assert not rules_of(kubernetes)
 
 
 @pytest.mark.parametrize(("seconds", "rules"), [(35, set()), (34, {"depends-on"})])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from logship._deployment.linting.model import LintError
 from logship._deployment.linting.report import judge
 from logship._deployment.linting.rules import RULES
-from tests.lint.deployments import BASES, ROOT, Base, Deployment, base, rules_of
+from tests.lint.deployments import BASES, ROOT, Base, Deployment, base, places, rules_of
 from tests.lint.mistakes import FORWARD_OUTPUT, Mistake
 from tests.lint.sidecar_mistakes import MISTAKES
 
@@ -289,6 +288,14 @@ def test_a_plan_is_read_with_its_spot_and_its_volumes(ecs: Deployment) -> None:
     assert rules_of_text(plan_of(ecs.document, volume=volumes)) == {"spool-owner"}
 
 
+def test_a_state_is_read_as_a_plan(ecs: Deployment) -> None:
+    """`terraform show -json` without a plan; it knows what a plan knows only after apply."""
+    ecs.sidecar["stopTimeout"] = 60
+    values = '"terraform_version": "1.9.0", "values"'
+    state = plan_of(ecs.document).replace('"planned_values"', values)
+    assert rules_of_text(state) == {"stop-timeout-sum"}
+
+
 def module_plan() -> dict[str, Any]:
     """Return the plan of `sidecar/ecs/terraform`, as `terraform show -json` writes one.
 
@@ -406,23 +413,12 @@ def test_a_fluent_bit_known_to_be_too_old_forwards_no_metadata(image: str, rules
 # -- bad input -------------------------------------------------------------------------------------
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    items: list[tuple[Any, Any]] = []
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, list):
-        items = list(enumerate(value))
-    for key, each in items:
-        yield (*path, key)
-        yield from _places(each, (*path, key))
-
-
 @pytest.mark.parametrize("platform", ["ecs", "kubernetes", "compose"])
 @pytest.mark.parametrize("junk", [None, 5, -1, "x", "", [], {}, ["x"], {"x": None}, True, 1e400])
 def test_junk_anywhere_is_an_error_or_a_finding_and_no_traceback(platform: str, junk: Any) -> None:
     """Each value of a clean deployment is replaced in turn."""
     document = next(base for base in BASES if base.platform == platform).make().document
-    for place in _places(document):
+    for place in places(document):
         broken = deepcopy(document)
         target: Any = broken
         for key in place[:-1]:

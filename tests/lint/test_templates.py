@@ -20,7 +20,7 @@ TEMPLATES = sorted(
     str(each.relative_to(ROOT))
     for pattern in (
         *("docker-compose.yml", "benchmarks/compose/Dockerfile", "sidecar/*/Dockerfile"),
-        *("sidecar/ecs/*.json", "sidecar/kubernetes/base/[bw]*.yaml"),
+        *("sidecar/ecs/*.json", "sidecar/ecs/*.yaml", "sidecar/kubernetes/base/[bw]*.yaml"),
         *("sidecar/fluentd/fluent.conf", "sidecar/fluentd/outputs/*.conf"),
         "sidecar/fluent-bit/conf/**/*.yaml",
     )
@@ -144,7 +144,6 @@ def test_a_stop_signal_is_compared_with_the_setting(
         ('FROM a\nSHELL ["/bin/bash", "-c"]\nCMD a; b', {"shell-entrypoint"}),
         ("FROM a\nCMD exec a", set()),
         ("FROM a\nCMD a; \\\n  exec b", set()),
-        ("# escape=`\nFROM a\nCMD a; `\n exec b", set()),
         ('FROM a\nCMD a; b\nENTRYPOINT ["tini", "-g", "--"]', set()),
         ('FROM a AS b\nCMD a; c\nFROM b\nENTRYPOINT ["tini", "--"]', set()),
         ('FROM a\nCMD a; c\nENTRYPOINT ["tini", "--"]', {"shell-entrypoint"}),

@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,26 @@ def test_the_endpoint_gives_the_sum_and_the_table_says_so(workers: Workers) -> N
     assert text.startswith(f"logship top: 2 clients, from {workers.url}\n")
     assert "only the sum" in text
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("value", ["+Inf", "NaN", "1e300"])
+def test_a_value_that_counts_nothing_is_left_out(value: str) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            lines = ("accepted_total 5.0", f"acked_total {value}", f"spilled_total {value}")
+            self.wfile.write("".join(f"logship_records_{each}\n" for each in lines).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/metrics"
+        shown = json.loads(ran(*TOP, "--interval", "0.2", "--json", "--metrics", url).stdout)
+        server.shutdown()
+    assert shown["total"]["spilled"] == 0
 
 
 def test_without_a_terminal_it_prints_once(workers: Workers) -> None:

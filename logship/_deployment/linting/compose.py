@@ -47,6 +47,8 @@ _CONDITIONS = {
 }
 _SHARED = ("network_mode", "ipc", "pid", "uts", "cgroup")
 """Keys whose value may be `service:` and the name of another one."""
+_PLACES = {"image", "build", "extends"}
+"""Where a service's image is from. One without any is a part: another file has the rest."""
 _NETWORK_TYPES = ("nfs", "nfs4", "cifs")
 
 
@@ -67,6 +69,7 @@ def read_compose(document: dict[str, Any]) -> Unit:
             str(name), under(services, name), volumes, networks[str(name)], _lines(marked, name)
         )
         for name in services
+        if not _PLACES.isdisjoint(under(services, name))
     )
     return Unit(
         platform=Platform.COMPOSE,

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from logship._deployment.linting import compose, ecs, kubernetes
+from logship._deployment.linting import cloudformation, compose, ecs, kubernetes
 from logship._deployment.linting.dockerfile import is_dockerfile, read_dockerfile
 from logship._deployment.linting.marks import (
     YAML_CHARACTERS_MAX,
-    YamlMissing,
     parse_json,
     parse_yaml,
 )
@@ -27,20 +26,16 @@ from logship._deployment.linting.model import (
     ServerConfiguration,
     Unit,
 )
+from logship._deployment.linting.sections import is_fluentds
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
 _CLASSIC = re.compile(
     r"^[ \t]*(<(source|match|label|filter|system)\b|\[(INPUT|OUTPUT|SERVICE)\])", re.M
 )
 
-_CLOUDFORMATION_KEY = "AWSTemplateFormatVersion"
-_CLOUDFORMATION_IS_NOT_READ = (
-    "CloudFormation is not read: `aws ecs describe-task-definition` shows what it made"
-)
-
 _NO_KNOWN_KIND = (
-    "it is not an ECS task definition, Terraform plan (JSON), Kubernetes manifest, compose file, "
-    "Dockerfile, or configuration of Fluentd or Fluent Bit"
+    "it is not an ECS task definition, Terraform plan (JSON), CloudFormation template, Kubernetes "
+    "manifest, compose file, Dockerfile, or configuration of Fluentd or Fluent Bit"
 )
 _DOCUMENTS = (".yaml", ".yml", ".json")
 
@@ -55,8 +50,8 @@ def read_units(name: str, text: str) -> list[Unit]:
     Raises:
         LintError: It is none of the kinds that can be read, or not of that kind's shape.
     """
-    if name.endswith(".tf"):
-        raise LintError("Terraform's own language is not read: `terraform show -json PLAN` is")
+    if name.endswith((".tf", ".tfstate")):
+        raise LintError("Terraform's own files are not read: `terraform show -json PLAN` is")
     if name.endswith(".conf") or _is_classic(name, text):
         lines = map(str.strip, text.splitlines())
         if all(not line or line.startswith("#") for line in lines):
@@ -102,10 +97,6 @@ def _is_classic(name: str, text: str) -> bool:
 def _parse_named(name: str, text: str) -> list[Any]:
     try:
         return _parse(text)
-    except YamlMissing:
-        if _CLOUDFORMATION_KEY in text:
-            raise LintError(_CLOUDFORMATION_IS_NOT_READ) from None
-        raise
     except LintError as error:
         if "{{" in text:
             raise LintError(f"{error}; a template? lint the output of `helm template`") from None
@@ -139,7 +130,7 @@ def _units(name: str, text: str, documents: list[Any]) -> Iterator[Unit]:
 
 def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
     keys = _keys(document)
-    if "planned_values" in keys:
+    if "planned_values" in keys or {"terraform_version", "values"} <= keys:
         yield from ecs.read_plan(document)
     elif "containerDefinitions" in keys or _has_mapping(document, "taskDefinition"):
         yield ecs.read_task_definition(document)
@@ -147,10 +138,10 @@ def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
         yield ecs.read_task_definition({"containerDefinitions": document})
     elif _has_mapping(document, "services"):
         yield compose.read_compose(document)
-    elif keys & {"pipeline", "service", "includes"}:
+    elif keys & {"pipeline", "service", "includes"} or is_fluentds(document):
         yield _configuration(name, text)
-    elif keys & {_CLOUDFORMATION_KEY, "Resources"}:
-        raise LintError(_CLOUDFORMATION_IS_NOT_READ)
+    elif "Resources" in keys:
+        yield from cloudformation.read_template(document)
     else:
         raise LintError(_NO_KNOWN_KIND)
 

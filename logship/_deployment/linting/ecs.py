@@ -7,6 +7,8 @@ inside JSON. A plan does not have values that are known only after apply.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +23,7 @@ from logship._deployment.linting.model import (
     Volume,
 )
 from logship._deployment.linting.shapes import (
+    UNKNOWN,
     compose_bytes,
     declared_ports,
     listing,
@@ -39,7 +42,10 @@ _MIB = 1024 * 1024
 _SHARED = ("awsvpc", "host")
 _INIT_PREFIX = "aws_fluent_bit_init_"
 """Variables with it name configurations that the init image of AWS adds to that of FireLens."""
-_REMOTE = ("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration")
+_REMOTE = (
+    *("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration"),
+    *("eFSVolumeConfiguration", "fSxWindowsFileServerVolumeConfiguration"),  # of CloudFormation
+)
 _CONDITIONS = {
     "HEALTHY": Condition.HEALTHY,
     "COMPLETE": Condition.COMPLETED,
@@ -57,14 +63,14 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
         document = document["taskDefinition"]
     listed = mappings(document.get("volumes"), "volumes")
     volumes = {str(each.get("name")): _kind(each) for each in listed}
-    memory = document.get("memory")
-    task_bytes = None if memory in (None, "") else _mebibytes(memory)
+    task_bytes = _mebibytes(document.get("memory"))
     launch = listing(document.get("requiresCompatibilities"), "requiresCompatibilities")
     launch = launch or listing(document.get("compatibilities"), "compatibilities")
     containers = mappings(document.get("containerDefinitions"), "containerDefinitions")
     if not containers:
         raise LintError("it has no containerDefinitions")
     network = document.get("networkMode") or ("awsvpc" if "FARGATE" in launch else None)
+    network = None if network == UNKNOWN else network
     routers = [str(each.get("name")) for each in containers if each.get("firelensConfiguration")]
     return Unit(
         platform=Platform.ECS,
@@ -79,13 +85,14 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
 
 
 def read_plan(document: dict[str, Any]) -> Iterator[Unit]:
-    """Yield the tasks of a Terraform plan.
+    """Yield the tasks of a Terraform plan, or of a state.
 
     Raises:
         LintError: It has no task, or one that is known only after the plan was applied.
     """
-    resources = list(_resources(under(document, "planned_values", "root_module")))
-    spot = any(map(_uses_spot, resources))
+    values = "planned_values" if "planned_values" in document else "values"
+    resources = list(_resources(under(document, values, "root_module")))
+    spot = any(uses_spot(under(each, "values")) for each in resources)
     tasks = [
         each
         for each in resources
@@ -103,13 +110,17 @@ def _resources(module: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _resources(child)
 
 
-def _uses_spot(resource: dict[str, Any]) -> bool:
-    """Tell whether a planned service or cluster runs tasks on Spot."""
-    values = under(resource, "values")
+def uses_spot(resource: dict[str, Any]) -> bool:
+    """Tell whether a service or cluster runs tasks on Spot, by Terraform's or the API's names."""
+    strategies = (
+        value
+        for key, value in resource.items()
+        if key.replace("_", "").lower().endswith("capacityproviderstrategy")
+    )
     return any(
-        each.get("capacity_provider") == "FARGATE_SPOT"
-        for key in ("capacity_provider_strategy", "default_capacity_provider_strategy")
-        for each in mappings(values.get(key), key)
+        isinstance(each, dict) and "FARGATE_SPOT" in each.values()
+        for strategy in strategies
+        for each in (strategy if isinstance(strategy, list) else ())
     )
 
 
@@ -120,36 +131,32 @@ def _as_registered(resource: dict[str, Any]) -> dict[str, Any]:
     text = values.get("container_definitions")
     if not isinstance(text, str):
         raise LintError(
-            f"{address}: container_definitions is known only after apply; render it with fixed "
-            "values, or lint the task definition itself"
+            f"{address}: container_definitions is known only after apply; then lint the state, "
+            "`terraform show -json`, or else render it with fixed values"
         )
     try:
         containers = json.loads(text)
     except ValueError as error:
         raise LintError(f"{address}: container_definitions is not JSON: {error}") from None
     return {
+        **_in_camel_case(values),
         "family": values.get("family") or address,
-        "memory": values.get("memory"),
-        "networkMode": values.get("network_mode"),
-        "requiresCompatibilities": values.get("requires_compatibilities"),
         "containerDefinitions": containers,
-        "volumes": [_planned_volume(each) for each in mappings(values.get("volume"), "volume")],
+        "volumes": [_in_camel_case(each) for each in mappings(values.get("volume"), "volume")],
     }
 
 
-def _planned_volume(volume: dict[str, Any]) -> dict[str, Any]:
-    planned: dict[str, Any] = {"name": volume.get("name")}
-    if volume.get("host_path"):
-        planned["host"] = {"sourcePath": volume["host_path"]}
-    if volume.get("efs_volume_configuration"):
-        planned["efsVolumeConfiguration"] = {}
-    return planned
+def _in_camel_case(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        re.sub("_(.)", lambda found: found[1].upper(), str(key)): each
+        for key, each in values.items()
+    }
 
 
 def _kind(volume: dict[str, Any]) -> Volume:
-    if under(volume, "host").get("sourcePath"):
+    if volume.get("hostPath") or under(volume, "host").get("sourcePath"):
         return Volume.BIND
-    return Volume.MANAGED if volume.keys().isdisjoint(_REMOTE) else Volume.NETWORK
+    return Volume.NETWORK if any(map(volume.get, _REMOTE)) else Volume.MANAGED
 
 
 def _container(
@@ -160,29 +167,28 @@ def _container(
     routers: list[str],
 ) -> Container:
     name = str(definition.get("name", "container"))
-    memory = definition.get("memory")
     logging = under(definition, "logConfiguration")
     firelens = under(definition, "firelensConfiguration")
     environment = variables(definition.get("environment"), "environment")
+    environment = {key: None if each == UNKNOWN else each for key, each in environment.items()}
     environment |= dict.fromkeys(variables(definition.get("secrets"), "secrets"))
-    stop = definition.get("stopTimeout")
     implied = [*_implied(definition)]
     if logging.get("logDriver") == "awsfirelens":
         implied += routers
     return Container(
         name=name,
         image=str(definition.get("image") or ""),
-        image_is_empty=definition.get("image") == "",
+        image_is_empty="image" in definition and not definition["image"],
         words=words(definition.get("entryPoint"), f"{name}: entryPoint")
         + words(definition.get("command"), f"{name}: command"),
         environment=environment,
         has_more_variables=bool(definition.get("environmentFiles")),
         depends_on=dict.fromkeys(implied, Condition.STARTED) | _conditions(definition),
-        stop_seconds=_STOP_SECONDS if stop is None else float(whole(stop, f"{name}: stopTimeout")),
-        memory_bytes=_mebibytes(memory) if memory else task_bytes,
+        stop_seconds=_stop_seconds(definition.get("stopTimeout"), name),
+        memory_bytes=_mebibytes(definition["memory"]) if definition.get("memory") else task_bytes,
         log_driver=text_or_none(logging.get("logDriver"), f"{name}: logDriver"),
         log_options=texts(logging.get("options"), f"{name}: options"),
-        user=None if definition.get("user") in (None, "") else str(definition["user"]),
+        user=None if definition.get("user") in (None, "", UNKNOWN) else str(definition["user"]),
         mounts=tuple(_mounts(definition, volumes)),
         has_more_mounts=bool(definition.get("volumesFrom")),
         nofile_soft=_nofile(definition),
@@ -196,6 +202,12 @@ def _container(
         ports=declared_ports(definition.get("portMappings")),
         lines=lines_of(definition) | variable_lines(definition.get("environment")),
     )
+
+
+def _stop_seconds(given: Any, name: str) -> float:
+    if given == UNKNOWN:
+        return math.nan
+    return _STOP_SECONDS if given is None else float(whole(given, f"{name}: stopTimeout"))
 
 
 def _conditions(definition: dict[str, Any]) -> dict[str, Condition]:
@@ -231,12 +243,14 @@ def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[
 
 def _nofile(definition: dict[str, Any]) -> int | None:
     for each in mappings(definition.get("ulimits"), "ulimits"):
-        if each.get("name") == "nofile":
+        if each.get("name") == "nofile" and each.get("softLimit") != UNKNOWN:
             return whole(each.get("softLimit"), "softLimit")
     return None
 
 
-def _mebibytes(value: Any) -> int:
-    """Return the bytes of a task's memory: MiB, or with a unit as in `1 GB`."""
+def _mebibytes(value: Any) -> int | None:
+    """Return the bytes of a task's memory: MiB, or with a unit as in `1 GB`; None if unknown."""
+    if value in (None, "", UNKNOWN):
+        return None
     text = str(value).strip()
     return compose_bytes(text) if text.lower().endswith("b") else whole(text, "memory") * _MIB

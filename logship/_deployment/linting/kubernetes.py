@@ -38,7 +38,8 @@ from logship._deployment.linting.shapes import (
 )
 
 _GRACE_SECONDS = 30.0
-_TEMPLATED = ("Deployment", "StatefulSet", "DaemonSet", "Job", "ReplicaSet")
+_PODS = {"Pod": ("spec",), "CronJob": ("spec", "jobTemplate", "spec", "template", "spec")}
+"""Where the pod of an object is, if it is elsewhere than that of others."""
 _READ_ONLY = {"configMap", "secret", "projected", "downwardAPI"}
 _POD_KEYS = ("terminationGracePeriodSeconds", "securityContext", "volumes")
 """Keys of a pod that rules about its containers are about."""
@@ -59,7 +60,7 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
     pods = [(each, spec) for each in objects if (spec := _pod_spec(each)) is not None]
     services_in = functools.cache(functools.partial(_services, objects))
     for document, spec in pods:
-        yield _pod(document, spec, maps, *services_in(_namespace(document)))
+        yield _pod(document, spec, maps, services_in(_namespace(document)))
     configurations = tuple(each for _, found in named for each in found)
     if configurations:
         yield Unit(platform=Platform.KUBERNETES, name="ConfigMap", configurations=configurations)
@@ -73,26 +74,20 @@ def _namespace(document: dict[str, Any]) -> str:
     return str(under(document, "metadata").get("namespace", ""))
 
 
-def _services(
-    objects: list[dict[str, Any]], namespace: str
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names of the Services that may be in a namespace, and the variables set for them.
+def _services(objects: list[dict[str, Any]], namespace: str) -> dict[str, bool]:
+    """Return the Services that may be in a namespace, and whether variables are set for each.
 
-    An object that names no namespace may be in any. Each variable has a URL.
+    An object that names no namespace may be in any. A headless Service has no cluster IP.
     """
     found = [
-        each
+        (_name(each), under(each, "spec"))
         for each in objects
         if each.get("kind") == "Service" and (not namespace or _namespace(each) in ("", namespace))
     ]
-    specs = [(_name(each), under(each, "spec")) for each in found]
-    addressed = [  # a headless Service has no cluster IP
-        name
-        for name, spec in specs
-        if spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
-    ]
-    variables = frozenset(f"{name.upper().replace('-', '_')}_PORT" for name in addressed)
-    return frozenset(map(_name, found)), variables
+    return {
+        name: spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
+        for name, spec in found
+    }
 
 
 def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -103,24 +98,27 @@ def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield document
 
 
-def _pod_spec(document: dict[str, Any]) -> dict[str, Any] | None:
-    kind, spec = document.get("kind"), under(document, "spec")
-    if kind == "Pod":
-        return spec
-    if kind == "CronJob":
-        job = under(spec, "jobTemplate")
-        spec, kind = mapping(job.get("spec"), "jobTemplate.spec"), "Job"
-    if kind in _TEMPLATED:
-        return mapping(under(spec, "template").get("spec"), "template.spec")
-    return None
+def _pod_spec(document: dict[str, Any]) -> Any:
+    """Return the pod of an object of any kind, such as Argo's Rollout; None if it makes none.
+
+    A patch of kustomize makes none: it names containers, and has no image for them.
+    """
+    pod: Any = document
+    for key in _PODS.get(str(document.get("kind")), ("spec", "template", "spec")):
+        pod = pod.get(key) if isinstance(pod, dict) else None
+    containers = pod.get("containers") if isinstance(pod, dict) else None
+    if not isinstance(containers, list):
+        return None
+    named = [each for each in containers if isinstance(each, dict)]
+    is_patch = named and not any("image" in each for each in named)
+    return None if is_patch else pod
 
 
 def _pod(
     document: dict[str, Any],
     spec: dict[str, Any],
     maps: dict[str, tuple[ServerConfiguration, ...]],
-    services: frozenset[str],
-    service_variables: frozenset[str],
+    services: dict[str, bool],
 ) -> Unit:
     grace = spec.get("terminationGracePeriodSeconds")
     grace_seconds = _GRACE_SECONDS if grace is None else float(whole(grace, "grace period"))
@@ -136,7 +134,8 @@ def _pod(
             _container(definition, volumes, spec, grace_seconds, native, is_init=is_init)
         )
     group = under(spec, "securityContext").get("fsGroup")
-    is_linked = spec.get("enableServiceLinks") is not False
+    if spec.get("enableServiceLinks") is False:
+        services = dict.fromkeys(services, False)
     return Unit(
         platform=Platform.KUBERNETES,
         name=_name(document) or "pod",
@@ -145,7 +144,6 @@ def _pod(
         group=None if group is None else whole(group, "fsGroup"),
         routes=_routes(containers, volumes, maps),
         services=services,
-        service_variables=service_variables if is_linked else frozenset(),
         lines=lines_of(spec),
     )
 
@@ -188,7 +186,7 @@ def _container(
     return Container(
         name=name,
         image=str(definition.get("image") or ""),
-        image_is_empty=definition.get("image") == "",
+        image_is_empty="image" in definition and not definition["image"],
         words=words(definition.get("command"), f"{name}: command")
         + words(definition.get("args"), f"{name}: args"),
         environment=_environment(definition),

@@ -1,9 +1,9 @@
 """Documents that know in which lines of their file they are, of JSON and YAML.
 
-YAML is read by PyYAML if it is installed: only an extra of the package depends on it. Tags that a
-platform gave a meaning of its own, such as compose's `!reset`, stand for nothing, except
-`!override`. Aliases may repeat only so much: a few lines can name each other so that they stand
-for a billion.
+YAML is read by PyYAML if it is installed: only an extra of the package depends on it. Compose's
+`!reset` stands for nothing, `!override` and Fluentd's `!fluent/s` for what is behind them. Any
+other tag of a platform makes a mapping, as CloudFormation's `!Ref` does: `{"Fn::Ref": …}`. Aliases
+may repeat only so much: a few lines can name each other so that they stand for a billion.
 """
 
 from __future__ import annotations
@@ -87,21 +87,16 @@ def _places(text: str) -> Iterator[tuple[int, list[int]]]:
             open_objects[-1][1].append(line)
 
 
-class YamlMissing(LintError):  # noqa: N818 - it names the state, as its siblings do
-    """There is no parser for YAML; the text says what to install."""
-
-
 def parse_yaml(text: str) -> list[Any]:
     """Return a text's documents; empty ones are left out.
 
     Raises:
-        YamlMissing: PyYAML is not installed.
-        LintError: It is not YAML, or longer than `YAML_CHARACTERS_MAX`.
+        LintError: It is not YAML, or longer than `YAML_CHARACTERS_MAX`, or PyYAML is not installed.
     """
     try:
         yaml: Any = importlib.import_module("yaml")
     except ImportError:
-        raise YamlMissing(HOW_TO_INSTALL) from None
+        raise LintError(HOW_TO_INSTALL) from None
     if len(text) > YAML_CHARACTERS_MAX:
         raise LintError(f"its YAML is longer than {YAML_CHARACTERS_MAX // 1024 // 1024} MiB")
     loader = _loader(yaml)
@@ -166,7 +161,16 @@ def _loader(yaml: Any) -> Any:
                 if getattr(value, "style", None) == "|"
             }
 
+        def construct_tagged(self, suffix: str, node: Any) -> Any:
+            if isinstance(node, yaml.ScalarNode):
+                return {f"Fn::{suffix}": node.value}
+            if isinstance(node, yaml.SequenceNode):
+                return {f"Fn::{suffix}": self.construct_sequence(node, deep=True)}
+            return {f"Fn::{suffix}": self.construct_mapping(node, deep=True)}
+
     numbers = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
     Loader.add_constructor("tag:yaml.org,2002:map", Loader.construct_marked)
-    Loader.add_multi_constructor("!", lambda *_: None)
+    Loader.add_multi_constructor("!", Loader.construct_tagged)
+    Loader.add_constructor("!reset", lambda *_: None)
+    Loader.add_constructor("!fluent/s", Loader.construct_scalar)
     return Loader

@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from logship._deployment.linting.shell import last_command
@@ -115,7 +116,7 @@ class Container:
     Attributes:
         name: Unique in its unit.
         image: With its tag, as written.
-        image_is_empty: Whether the file has an image for it, which is an empty text.
+        image_is_empty: Whether the file has an image for it, which is nothing.
         words: Entrypoint and command, one after the other; empty if those of the image are used.
         environment: Values by name; None where the value comes from elsewhere.
         has_more_variables: Whether others come from a file or object that is not in sight.
@@ -303,10 +304,10 @@ class Unit:
         may_be_fargate: Whether Fargate's limits hold.
         configurations: Of sidecars, where in sight.
         routes: All that route the records of its containers, if they are known; else none.
-        services: Names of the Kubernetes Services in its namespace.
-        service_variables: Variables that Kubernetes sets in its containers for them, with URLs.
-        script_of: Returns the text of a shell script that a command names, if it is in sight.
-        dockerfile_of: Returns the text of a Dockerfile that a container names, if it is in sight.
+        services: Names of the Kubernetes Services in its namespace, and whether Kubernetes sets
+            variables with their URLs in its containers.
+        named: Returns the text of a file that it names, None if that is not in sight: a shell
+            script by its base name, a Dockerfile by its path.
         lines: Where its parts are in the file, by their keys.
     """
 
@@ -319,10 +320,8 @@ class Unit:
     may_be_fargate: bool = False
     configurations: tuple[ServerConfiguration, ...] = ()
     routes: tuple[ServerConfiguration, ...] = ()
-    services: frozenset[str] = frozenset()
-    service_variables: frozenset[str] = frozenset()
-    script_of: Callable[[str], str | None] = lambda _: None
-    dockerfile_of: Callable[[str], str | None] = lambda _: None
+    services: Mapping[str, bool] = field(default_factory=dict)
+    named: Callable[[str], str | None] = lambda _: None
     lines: Mapping[str, int] = field(default_factory=dict)
 
     applications = _of(Role.APPLICATION)
@@ -382,25 +381,25 @@ class Unit:
 
     def needs(self, container: Container) -> set[str]:
         """Return the names of all containers that must have started before `container`."""
-        needed = self._needed[container.name]
-        return {name for name, bit in self._bits.items() if needed & bit}
+        return self._needed.get(container.name, {*container.depends_on})
 
     @functools.cached_property
-    def _bits(self) -> dict[str, int]:
-        return {each.name: 1 << index for index, each in enumerate(self.containers)}
-
-    @functools.cached_property
-    def _needed(self) -> dict[str, int]:
-        """By name, the bits of all containers that must have started before (Warshall)."""
-        needed = dict.fromkeys(self._bits, 0)
-        for each in self.containers:
-            for name in each.depends_on:
-                needed[each.name] |= self._bits.get(name, 0)
-        for through, bit in self._bits.items():
-            for name, bits in needed.items():
-                if bits & bit:
-                    needed[name] = bits | needed[through]
+    def _needed(self) -> dict[str, set[str]]:
+        needed: dict[str, set[str]] = {}
+        for each in self.in_order:
+            names = each.depends_on.keys() & needed
+            needed[each.name] = names.union(*map(needed.__getitem__, names))
         return needed
+
+    @functools.cached_property
+    def in_order(self) -> list[Container]:
+        """The containers, each behind those that it depends on; none if that is impossible."""
+        by_name = {each.name: each for each in self.containers}
+        graph = {name: each.depends_on.keys() & by_name for name, each in by_name.items()}
+        try:
+            return [by_name[name] for name in TopologicalSorter(graph).static_order()]
+        except CycleError:
+            return []
 
 
 class Severity(enum.StrEnum):
@@ -420,13 +419,13 @@ class Mistake:
 
     Attributes:
         container: Its container; the unit's name if it concerns all of them.
-        effect: What will happen because of it, in one sentence.
+        effect: What will happen because of it, in one sentence; None for what the rule says.
         change: The lines to write instead.
         line: Its line in the file; None for that of the container's keys that the rule is about.
     """
 
     container: str
-    effect: str
+    effect: str | None
     change: str
     line: int | None = None
 

@@ -17,8 +17,8 @@ FINDINGS_MAX: Final = 5_000
 """In one file, those that are ignored too."""
 
 NO_LOGSHIP: Final = (
-    "no container shows that it uses logship (by a LOGSHIP_ variable or a logship command), and no "
-    "configuration takes records over the forward protocol"
+    "no container with an image shows that it uses logship (by a LOGSHIP_ variable or a logship "
+    "command), and no configuration takes records over the forward protocol"
 )
 SCRIPT: Final = "a script is judged where the command of a container in another FILE names it"
 
@@ -60,8 +60,7 @@ def judge(
     name: str,
     text: str,
     ignoring: tuple[Ignored, ...] = (),
-    script_of: Callable[[str], str | None] = lambda _: None,
-    dockerfile_of: Callable[[str], str | None] = lambda _: None,
+    named: Callable[[str], str | None] = lambda _: None,
     *,
     is_spot: bool = False,
 ) -> FileReport:
@@ -71,8 +70,7 @@ def judge(
         name: The file's.
         text: Its content.
         ignoring: Rules that are ignored.
-        script_of: Returns the text of a shell script that a command names, None if it is not there.
-        dockerfile_of: Returns the text of a Dockerfile that the file names, None if not given.
+        named: Returns the text of a file that this one names, None if it is not in sight.
         is_spot: Whether ECS tasks are known to run on Fargate Spot.
 
     Raises:
@@ -83,12 +81,7 @@ def judge(
     try:
         unwanted = {*ignoring, *map(read_ignored, ignored_in(text))}
         units = [
-            dataclasses.replace(
-                each,
-                script_of=script_of,
-                dockerfile_of=dockerfile_of,
-                is_spot=each.is_spot or is_spot,
-            )
+            dataclasses.replace(each, named=named, is_spot=each.is_spot or is_spot)
             for each in _judged(read_units(name, text))
         ]
         found = _findings(units)

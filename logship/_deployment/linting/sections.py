@@ -5,12 +5,13 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from logship._deployment.linting.marks import Marked, parse_yaml
 from logship._deployment.linting.model import LintError, ServerConfiguration
+from logship._deployment.linting.shapes import text_of
 
 _IS_FLUENTD = re.compile(
     r"^[ \t]*(<(match|source|label|buffer|system|filter|worker)\b"
@@ -34,6 +35,10 @@ DEPTH_MAX = 20
 
 _CLASSIC_HEAD = re.compile(r"^[ \t]*\[(\w+)\][ \t\r]*$", re.MULTILINE)
 _CLASSIC_INCLUDE = re.compile(r"^[ \t]*@INCLUDE\b", re.MULTILINE | re.IGNORECASE)
+_SECTIONS = {"source", "match", "filter", "label", "worker", "Fn::include"}
+"""What a list `config` of Fluentd's form in YAML has; the last is `!include FILE`."""
+_ARGUMENTS = ("$tag", "$name", "$arg")
+"""In that form, what a section in angle brackets has behind its name."""
 ON = ("true", "on", "yes", "")
 """What switches an option on; in Fluentd it may stand alone."""
 
@@ -46,7 +51,6 @@ class Section:
         name: `match`, `source`, `buffer`; of Fluent Bit `inputs`, `filters`, `outputs`, `service`.
         line: Where in its file it begins.
         argument: The pattern of a match, `**` where it has none; the keys of a buffer.
-        type: Its plugin.
         options: Values by name, in lower case; of a variable in Fluentd its default. Names of
             Fluent Bit are in lower case too. Of an option that is there twice, the last.
         written: The same with values as they are written.
@@ -58,7 +62,6 @@ class Section:
     name: str
     line: int
     argument: str = ""
-    type: str = ""
     options: dict[str, str] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
@@ -69,6 +72,12 @@ class Section:
         """Add an option."""
         self.written[option], self.options[option] = written, value
         self.lines[option] = line
+
+    @property
+    def type(self) -> str:
+        """Its plugin: of Fluentd the `@type`, before version 0.14 the `type`."""
+        names = (self.options.get(each) for each in ("@type", "name", "type"))
+        return next(filter(None, names), "")
 
     @property
     def has_match(self) -> bool:
@@ -97,7 +106,7 @@ class Configuration(Section):
 
     Attributes:
         is_fluentd: Whether it is one of Fluentd, or a part of one.
-        is_classic: Whether it is one of Fluent Bit in the form with sections in brackets.
+        is_classic: Whether it is in the form with sections in brackets, and not in YAML.
     """
 
     is_fluentd: bool = False
@@ -139,10 +148,10 @@ class Configuration(Section):
         is_only_one = len(outputs) == 1 and (len(self.inputs) == 1 or not self.is_whole)
         if is_only_one and not outputs[0].has_match:
             return True
-        return any("routes" in each.options for each in self.inputs)
+        return any(each.first("routes") for each in self.inputs)
 
     def setting(self, option: str, value: str) -> str:
-        """Return the line of Fluent Bit that sets an option.
+        """Return the line that sets an option.
 
         In the form with sections, quotes would be a part of the value.
         """
@@ -156,18 +165,54 @@ def parse(configuration: ServerConfiguration) -> Configuration:
     """Return what is in a text; lines that Fluentd would refuse are left out."""
     text = configuration.text
     found = Configuration(configuration.name, configuration.line)
-    found.is_classic = _CLASSIC_HEAD.search(text) is not None
-    found.is_fluentd = not found.is_classic and _IS_FLUENTD.search(text) is not None
-    if found.is_fluentd:
-        _read_fluentd(found, configuration)
-    elif found.is_classic:
+    if _CLASSIC_HEAD.search(text):
+        found.is_classic = True
         found.is_whole = not _CLASSIC_INCLUDE.search(text)
         found.sections += _classic(configuration)
+    elif _IS_FLUENTD.search(text):
+        found.is_fluentd = found.is_classic = True
+        _read_fluentd(found, configuration)
     else:
         documents = [each for each in _documents(text) if isinstance(each, Marked)]
-        found.is_whole = not any("includes" in each for each in documents)
-        found.sections += _yaml(documents, configuration)
+        found.is_fluentd = any(map(is_fluentds, documents))
+        found.is_whole = "!include" not in text and not any(
+            "includes" in each for each in documents
+        )
+        for each in documents:
+            keys = [key for key in each if found.is_fluentd or key in ("pipeline", "service")]
+            _fill(found, each, configuration, keys)
     return found
+
+
+def is_fluentds(document: Any) -> bool:
+    """Return whether a YAML document is a configuration of Fluentd."""
+    listed = document.get("config") if isinstance(document, Marked) else None
+    if not isinstance(listed, list) or not listed:
+        return False
+    return all(isinstance(each, dict) and _SECTIONS.intersection(each) for each in listed)
+
+
+def _fill(
+    section: Section, content: Marked, configuration: ServerConfiguration, keys: Collection[Any]
+) -> None:
+    """Add options and sections in YAML; Fluentd's `config` lists sections by their kinds."""
+    for option in keys:
+        line = configuration.line_of(content.lines.get(option, content.line))
+        parts = content[option] if isinstance(content[option], list) else [content[option]]
+        inner = [each for each in parts if isinstance(each, Marked)]
+        if option in _ARGUMENTS:
+            section.argument = ",".join(map(str, parts))
+        elif option == "config" and inner != parts:
+            section.add("@include", "", "", line)
+        elif not inner and content[option] is not None:
+            _read_option(section, str(option).replace("$", "@"), text_of(content[option]), line)
+        for each in inner:
+            part = section
+            if option != "config":
+                part = Section(str(option), configuration.line_of(each.line))
+                part.argument = "**" if option == "match" else ""
+                section.sections.append(part)
+            _fill(part, each, configuration, each.keys())
 
 
 def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
@@ -184,22 +229,19 @@ def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
             if len(path) <= DEPTH_MAX:
                 path.append(section)
         elif line and not line.startswith("#"):
-            _read_option(path, line, number)
+            name, _, rest = line.replace("\t", " ").partition(" ")
+            if name in ("@include", "include"):
+                for each in path:
+                    each.is_whole = False
+            _read_option(path[-1], name, rest.split(" #")[0].strip(), number)
     for each in path[1:]:
         each.is_whole = False
 
 
-def _read_option(path: list[Section], line: str, number: int) -> None:
-    name, _, rest = line.replace("\t", " ").partition(" ")
-    if name in ("@include", "include"):
-        for each in path:
-            each.is_whole = False
-    written = rest.split(" #")[0].strip()
+def _read_option(section: Section, name: str, written: str, number: int) -> None:
     default = _DEFAULT.match(written)
     value = (default[1] if default else written).strip("\"'").lower()
-    path[-1].add(name, written, value, number)
-    if name == "@type" or (name == "type" and not path[-1].type):
-        path[-1].type = value
+    section.add(name.lower(), written, value, number)
 
 
 def _classic(configuration: ServerConfiguration) -> Iterator[Section]:
@@ -211,7 +253,7 @@ def _classic(configuration: ServerConfiguration) -> Iterator[Section]:
             plugin = Section(name if name == "service" else f"{name}s", number)
             yield plugin
         elif plugin is not None and len(words) == 2 and not words[0].startswith("#"):
-            _add(plugin, words[0], words[1], number)
+            _read_option(plugin, words[0], words[1], number)
 
 
 def _documents(text: str) -> list[Any]:
@@ -219,26 +261,6 @@ def _documents(text: str) -> list[Any]:
         return parse_yaml(text)
     except LintError:  # another program's; or YAML inside of JSON, without the extra for YAML
         return []
-
-
-def _yaml(documents: list[Marked], configuration: ServerConfiguration) -> Iterator[Section]:
-    for document in documents:
-        pipeline = document.get("pipeline")
-        sections = pipeline if isinstance(pipeline, Marked) else {}
-        for section, plugins in {**sections, "service": [document.get("service")]}.items():
-            for each in plugins if isinstance(plugins, list) else ():
-                if isinstance(each, Marked):
-                    plugin = Section(str(section), configuration.line_of(each.line))
-                    for option, value in each.items():
-                        line = configuration.line_of(each.lines.get(option, each.line))
-                        _add(plugin, str(option), str(value), line)
-                    yield plugin
-
-
-def _add(plugin: Section, option: str, value: str, line: int) -> None:
-    """Add an option of Fluent Bit, which ignores the case of names."""
-    plugin.add(option.lower(), value, value.lower(), line)
-    plugin.type = plugin.options.get("name", "")
 
 
 def matches(patterns: str, tag: str) -> bool:

@@ -17,6 +17,9 @@ from logship._deployment.linting.model import LintError, ServerConfiguration
 COMMAND_CHARACTERS_MAX: Final = 16 * 1024
 """Of a command written as one text. To split a word costs its length squared."""
 
+UNKNOWN = "${…}"
+"""Stands for what a reader does not know; as a mapping and as a list it is empty."""
+
 _KINDS = {str: "a text", list: "a list", dict: "a mapping", int: "a number", float: "a number"}
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
@@ -31,7 +34,7 @@ _PREFIXES = ("", *"kmgtpe")
 
 def mapping(value: Any, what: str) -> dict[str, Any]:
     """Return a mapping, empty for null."""
-    if value is None:
+    if value in (None, UNKNOWN):
         return {}
     if not isinstance(value, dict):
         raise LintError(f"{what} is {_kind(value)}, not a mapping")
@@ -47,7 +50,7 @@ def under(parent: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 def listing(value: Any, what: str) -> list[Any]:
     """Return a list, empty for null."""
-    if value is None:
+    if value in (None, UNKNOWN):
         return []
     if not isinstance(value, list):
         raise LintError(f"{what} is {_kind(value)}, not a list")

@@ -56,13 +56,13 @@ def _fluent_bit(unit: Unit) -> list[Configuration]:
     return [each for each in map(parse, unit.configurations) if not each.is_fluentd]
 
 
-def _buffers(unit: Unit) -> Iterator[tuple[str, Section, Section]]:
+def _buffers(unit: Unit) -> Iterator[tuple[Configuration, Section, Section]]:
     """Yield the outputs that have a buffer, and the part that is included into one as both."""
     for whole in _fluentd(unit):
         for output in _outputs(whole):
-            yield whole.name, output, output.first("buffer") or output
+            yield whole, output, output.first("buffer") or output
         if not whole.sections:
-            yield whole.name, whole, whole
+            yield whole, whole, whole
 
 
 def _outputs(whole: Section) -> list[Section]:
@@ -83,17 +83,17 @@ def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
     for whole in _fluentd(unit):
         for output in _outputs(whole):
             if _is_in_memory(output):
-                where = f"<{output.name}> of @type {output.type}"
-                change = "<buffer> @type file / path … </buffer>"
-                yield _in_memory(whole.name, where, change, output.line)
+                change = "buffer: { $type: file, path: … }"
+                if whole.is_classic:
+                    change = "<buffer> @type file / path … </buffer>"
+                yield Mistake(whole.name, None, change, output.line)
     for found in _fluent_bit(unit):
         for each in found.inputs:
             if each.type == "forward" and found.is_in_memory(each):
                 change = found.setting("storage.type", "filesystem")
                 if found.lacks_storage:
                     change += f", and in the service {found.setting('storage.path', '…')}"
-                line = each.line_of("storage.type")
-                yield _in_memory(found.name, "the forward input", change, line)
+                yield Mistake(found.name, None, change, each.line_of("storage.type"))
 
 
 def _is_in_memory(output: Section) -> bool:
@@ -112,14 +112,6 @@ def _buffer_type(output: Section) -> str:
     return given or ("file" if output.type in _FILE_BY_DEFAULT else "")
 
 
-def _in_memory(name: str, where: str, change: str, line: int) -> Mistake:
-    effect = (
-        f"{where} keeps acknowledged records in memory: when the sidecar is killed, they are lost, "
-        "because no client sends them again"
-    )
-    return Mistake(name, effect, change, line)
-
-
 @error(
     finds="a full buffer of Fluentd that throws away its oldest chunk",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
@@ -130,14 +122,11 @@ def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     `block` or `throw_exception` Fluentd acknowledges no more chunks, and logship's own buffer and
     spool take over.
     """
-    for name, _, buffer in _buffers(unit):
+    for whole, _, buffer in _buffers(unit):
         for option in ("overflow_action", "buffer_queue_full_action"):
             if buffer.options.get(option) == "drop_oldest_chunk":
-                effect = (
-                    "when the buffer is full, Fluentd deletes its oldest chunk, whose records it "
-                    "has acknowledged"
-                )
-                yield Mistake(name, effect, f"{option} block", buffer.line_of(option))
+                change = whole.setting(option, "block")
+                yield Mistake(whole.name, None, change, buffer.line_of(option))
 
 
 @error(
@@ -152,18 +141,14 @@ def _forward_ack(unit: Unit) -> Iterator[Mistake]:
     which the rule does not see.
     """
     option = "require_ack_response"
-    effect = (
-        "a chunk is deleted when its bytes are in the socket: if the aggregator or the connection "
-        "ends then, its records, which were acknowledged, are lost"
-    )
     for found in map(parse, unit.configurations):
         for each in (*_outputs(found), *found.all("outputs")):
             given = each.options.get(option, "off")
             is_set = given in ON or given.startswith(("$", "#{"))
             is_elsewhere = not each.options.keys().isdisjoint(("upstream", "@include"))
             if each.type == "forward" and not is_set and not is_elsewhere:
-                change = f"{option} true" if found.is_fluentd else found.setting(option, "true")
-                yield Mistake(found.name, effect, change, each.line_of(option))
+                change = found.setting(option, "true")
+                yield Mistake(found.name, None, change, each.line_of(option))
 
 
 @error(
@@ -176,26 +161,19 @@ def _retry_limit(unit: Unit) -> Iterator[Mistake]:
     <secondary>. Fluent Bit tries once more and deletes the chunk, unless `Retry_Limit` is
     `no_limits`. Its output s3 takes that for 5 attempts, and needs a large number.
     """
-    for name, output, buffer in _buffers(unit):
+    for whole, output, buffer in _buffers(unit):
         for option in ("retry_max_times", "retry_timeout", "retry_limit"):
             if option in buffer.options and not _tries_on(output, buffer):
-                effect = (
-                    f"Fluentd deletes a chunk after {option} {_shown(buffer.written[option])}, and "
-                    "its records were acknowledged"
-                )
-                yield Mistake(name, effect, "retry_forever true", buffer.line_of(option))
+                change = whole.setting("retry_forever", "true")
+                yield Mistake(whole.name, None, change, buffer.line_of(option))
     for found in _fluent_bit(unit):
         for each in found.all("outputs"):
             limit = each.options.get("retry_limit", "1")
             if each.type in _NEVER_FAIL or _is_endless(each.type, limit):
                 continue
-            effect = (
-                f"when the output {_shown(each.type)} fails, Fluent Bit {_tries(each.type, limit)} "
-                "and then gives up the chunk, whose records it has acknowledged"
-            )
             right = "1000000000" if each.type == _TAKES_FOREVER_FOR_5 else "no_limits"
             change = found.setting("retry_limit", right)
-            yield Mistake(found.name, effect, change, each.line_of("retry_limit"))
+            yield Mistake(found.name, None, change, each.line_of("retry_limit"))
 
 
 def _tries_on(output: Section, buffer: Section) -> bool:
@@ -211,18 +189,6 @@ def _is_endless(output: str, limit: str) -> bool:
     return is_large or "$" in limit or (limit in _FOR_EVER and output != _TAKES_FOREVER_FOR_5)
 
 
-def _tries(output: str, limit: str) -> str:
-    if output == _TAKES_FOREVER_FOR_5 and limit in _FOR_EVER:
-        return "makes 5 attempts"
-    if limit == "no_retries":
-        return "does not try again"
-    return "tries again once" if limit == "1" else f"tries again {_shown(limit)} times"
-
-
-def _shown(text: str) -> str:
-    return f"{text:.60}"
-
-
 @error(
     finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
@@ -236,11 +202,7 @@ def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
         for each in found.all("outputs"):
             option = "storage.total_limit_size"
             if option in each.options and each.options[option] not in _FOR_EVER:
-                effect = (
-                    f"above {_shown(each.written[option])} Fluent Bit deletes the oldest chunks of "
-                    f"the output {_shown(each.type)}, whose records it has acknowledged"
-                )
-                yield Mistake(found.name, effect, f"remove {option}", each.line_of(option))
+                yield Mistake(found.name, None, f"remove {option}", each.line_of(option))
 
 
 @warning(
@@ -256,7 +218,7 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
     above Fluent Bit's `buffer_max_size`, is dropped without an ack, so logship sends it again. If
     `chunk_limit_size` is above `total_limit_size`, the buffer is full before its first chunk is.
     """
-    for name, output, buffer in _buffers(unit):
+    for whole, output, buffer in _buffers(unit):
         line = buffer.line_of("chunk_limit_size")
         in_files = _buffer_type(output).startswith("file")
         chunk_bytes, total_bytes = _FILE_BYTES if in_files else _MEMORY_BYTES
@@ -269,10 +231,10 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
                 f"the buffer holds {total:,} bytes and a chunk {limit:,}: it is full before a "
                 "chunk is, and the input has to wait"
             )
-            yield Mistake(name, effect, "chunk_limit_size 8m", line)
+            yield Mistake(whole.name, effect, whole.setting("chunk_limit_size", "8m"), line)
         elif limit < _CHUNK_BYTES:
             effect = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
-            yield Mistake(name, effect, "chunk_limit_size 8m", line)
+            yield Mistake(whole.name, effect, whole.setting("chunk_limit_size", "8m"), line)
     for found in map(parse, unit.configurations):
         option, change = "chunk_size_limit", "remove chunk_size_limit"
         if not found.is_fluentd:
@@ -306,12 +268,8 @@ def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
             continue
         given = service.options.get("grace", f"{_GRACE_SECONDS}")
         if given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= _GRACE_SECONDS:
-            effect = (
-                f"after SIGTERM Fluent Bit delivers for only {int(given)} s, even if the "
-                "container's stop timeout is longer; on Fargate the rest is lost with the task"
-            )
             line = service.line_of("grace")
-            yield Mistake(found.name, effect, found.setting("grace", "30"), line)
+            yield Mistake(found.name, None, found.setting("grace", "30"), line)
 
 
 @error(
@@ -329,8 +287,7 @@ def _match_nothing(unit: Unit) -> Iterator[Mistake]:
             continue
         for each in found.all("outputs"):
             if not each.has_match:
-                effect = f"the output {_shown(each.type)} has no Match, so it gets no record"
-                yield Mistake(found.name, effect, found.setting("match", "*"), each.line_of("name"))
+                yield Mistake(found.name, None, found.setting("match", "*"), each.line_of("name"))
     for whole in _fluentd(unit):
         for parent in (whole, *whole.all("label"), *whole.all("worker")):
             yield from _behind_all(whole.name, parent)
@@ -342,7 +299,7 @@ def _behind_all(name: str, parent: Section) -> Iterator[Mistake]:
         if each.name == "match" and takes_all is not None:
             effect = (
                 f"<match **> in line {takes_all.line} takes every record, so "
-                f"<match {_shown(each.argument)}> gets none"
+                f"<match {each.argument:.60}> gets none"
             )
             change = "move <match **> to the end"
             yield Mistake(name, effect, change, each.line)

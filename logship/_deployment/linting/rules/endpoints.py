@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of, settings_from
-from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Unit
+from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Role, Unit
 from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
 from logship._deployment.linting.sections import parse
@@ -48,19 +48,14 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
         if other is None or other is container or host in unit.services:
             continue
         if other.network is not None and other.network == container.network != f"service:{host}":
-            effect = (
-                f"{container.name} and {host} share a network namespace, in which the name {host} "
-                "does not resolve: all records go to stderr"
-            )
-            yield Mistake(
-                container.name, effect, variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
-            )
+            change = variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
+            yield Mistake(container.name, None, change)
 
 
 @error(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="an endpoint on loopback where no sidecar shares the network namespace",
-    effect="the connection is refused, no record arrives, and all go to stderr",
+    effect="it is the container itself and not a sidecar: no record arrives, and all go to stderr",
     keys=_KEYS,
 )
 def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
@@ -70,17 +65,16 @@ def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     """
     for container, host, port in _tcp_endpoints(unit):
         if host in LOOPBACK and _is_alone(unit, container):
-            effect = (
-                f"{container.name} has its own network namespace, so {host} is the container "
-                "itself and not a sidecar: the connection is refused, and all records go to stderr"
-            )
-            yield Mistake(container.name, effect, _by_name(unit, port))
+            yield Mistake(container.name, None, _by_name(unit, port))
 
 
 @warning(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="no `LOGSHIP_ENDPOINTS` where no sidecar shares the network namespace",
-    effect="unless the image sets it, the connection is refused, and all records go to stderr",
+    effect=(
+        "unless the image sets it, the default leads to the container itself and not to a sidecar, "
+        "and all records go to stderr"
+    ),
     keys=_KEYS,
 )
 def _endpoint_default(unit: Unit) -> Iterator[Mistake]:
@@ -93,12 +87,7 @@ def _endpoint_default(unit: Unit) -> Iterator[Mistake]:
         if container.log_driver == "awsfirelens" or not _is_alone(unit, container):
             continue
         if all(container.is_empty(name) for name in (_VARIABLE, _FIRELENS[0])):
-            effect = (
-                f"{container.name} has its own network namespace and no {_VARIABLE}: unless its "
-                "image sets one, the default leads to the container itself and not to a sidecar, "
-                "and all records go to stderr"
-            )
-            yield Mistake(container.name, effect, _by_name(unit, _PORT))
+            yield Mistake(container.name, None, _by_name(unit, _PORT))
 
 
 def _is_alone(unit: Unit, container: Container) -> bool:
@@ -189,17 +178,12 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
     for sidecar in unit.sidecars:
         is_default = sidecar.is_unset("LOGSHIP_BIND")
         bind = LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
-        names = [
-            each.name
+        is_wanted = any(
+            host == sidecar.name and sidecar.network not in (None, each.network)
             for each, host, _ in endpoints
-            if host == sidecar.name and sidecar.network not in (None, each.network)
-        ]
-        if names and sidecar.is_logships and not sidecar.receives and bind in LOOPBACK:
-            effect = (
-                f"{sidecar.name} listens on its own loopback only, so the connections of "
-                f"{names[0]} are refused, and all records go to stderr"
-            )
-            yield Mistake(sidecar.name, effect, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
+        )
+        if is_wanted and sidecar.is_logships and not sidecar.receives and bind in LOOPBACK:
+            yield Mistake(sidecar.name, None, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
 
 
 @error(
@@ -214,25 +198,19 @@ def _service_links(unit: Unit) -> Iterator[Mistake]:
     Variables that the pod sets itself win, and `enableServiceLinks: false` keeps out the others.
     logship ignores a `FLUENT_PORT` in this form.
     """
-    injected = unit.service_variables
-    for container in unit.sidecars:
-        is_copied = "://" in (container.value(_SIDECAR_PORT) or "")
-        is_injected = _SIDECAR_PORT in injected and container.is_unset(_SIDECAR_PORT)
-        if container.is_logships and (is_copied or is_injected):
-            yield _linked(unit, container, _SIDECAR_PORT)
-    for container in unit.senders:
-        for name in setting_variables():
-            if name in injected and container.is_unset(name):
-                yield _linked(unit, container, name)
-
-
-def _linked(unit: Unit, container: Container, name: str) -> Mistake:
-    service = name.removesuffix("_PORT").lower().replace("_", "-")
-    effect = (
-        f"{name} is tcp://…, as Kubernetes sets it for a Service named {service}, and not a port "
-        f"number: {container.name} does not start"
-    )
-    change = "enableServiceLinks: false, or " + variable(
-        unit, name, f"{_PORT}" if name == _SIDECAR_PORT else "…"
-    )
-    return Mistake(container.name, effect, change, container.lines.get(f"${name}"))
+    for container in unit.of_logship:
+        names = setting_variables()
+        if unit.role(container) is Role.SIDECAR:
+            names = [_SIDECAR_PORT] if container.is_logships else []
+        for name in names:
+            service = name.removesuffix("_PORT").lower().replace("_", "-")
+            is_set = name.endswith("_PORT") and unit.services.get(service, False)
+            is_copied = name == _SIDECAR_PORT and "://" in (container.value(name) or "")
+            if is_copied or (is_set and container.is_unset(name)):
+                effect = (
+                    f"{name} is tcp://…, as Kubernetes sets it for a Service named {service}, and "
+                    f"not a port number: {container.name} does not start"
+                )
+                right = variable(unit, name, f"{_PORT}" if name == _SIDECAR_PORT else "…")
+                change = f"enableServiceLinks: false, or {right}"
+                yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))

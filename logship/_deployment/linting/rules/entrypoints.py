@@ -12,10 +12,6 @@ from logship._deployment.linting.shell import hands_over, has_pipeline
 
 _PLATFORMS = (*DEPLOYMENTS, Platform.DOCKERFILE)
 _KEYS = ("command", "args", "entryPoint", "entrypoint", "ENTRYPOINT", "CMD")
-_CUT_OFF = (
-    "the shell is the first process, and does not pass SIGTERM on unless it replaces itself with "
-    "the program: the program runs until SIGKILL ends it"
-)
 
 
 @error(
@@ -39,7 +35,7 @@ def _shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
         words: tuple[str, ...] = ("sh", "-c", "… exec …")
         if has_pipeline(script):  # more than one process needs the signal
             words = ("logship", "run", "--signal-group", "--", "sh", "-c", "…")
-        yield Mistake(container.name, _CUT_OFF, command(unit, *words))
+        yield Mistake(container.name, None, command(unit, *words))
 
 
 @error(
@@ -54,11 +50,7 @@ def _npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
     """
     for container in unit.of_logship:
         if npm_script(container):
-            effect = (
-                "npm starts the program through a shell, and SIGTERM ends npm alone or reaches no "
-                "process at all: the program is killed without a drain"
-            )
-            yield Mistake(container.name, effect, command(unit, "node", "…"))
+            yield Mistake(container.name, None, command(unit, "node", "…"))
 
 
 @note(
@@ -75,7 +67,7 @@ def _script_entrypoint(unit: Unit) -> Iterator[Mistake]:
         path = script_file(container)
         if path is None:
             continue
-        text = unit.script_of(path)
+        text = unit.named(path.rpartition("/")[2])
         if text is None:
             effect = (
                 f"the script {path:.100} is the first process, and SIGTERM reaches the program "
@@ -83,7 +75,7 @@ def _script_entrypoint(unit: Unit) -> Iterator[Mistake]:
             )
             change = f"exec … as its last command; `logship lint FILE… {path:.100}` checks it"
         elif not hands_over(text):
-            effect = f"{path:.100}: {_CUT_OFF}"
+            effect = f"{path:.100} does not end in `exec …`: SIGTERM never reaches the program"
             change = f"exec … as the last command of {path:.100}"
         else:
             continue

@@ -109,10 +109,6 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
     for container in unit.helpers:
         over = applications | (recoverers if unit.role(container) is Role.SIDECAR else set())
         for name in sorted(unit.needs(container) & over):
-            effect = (
-                f"{container.name} depends on {name}, so it starts last and is stopped first: "
-                f"everything that {name} logs while it stops meets a closed port"
-            )
             word = (
                 "dependsOn"
                 if unit.platform == Platform.ECS
@@ -120,7 +116,7 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
             )
             change = f"remove {name} from {word} of {container.name}; in {name}: "
             change += _depends(unit, container)
-            yield Mistake(container.name, effect, change)
+            yield Mistake(container.name, None, change)
 
 
 @error(
@@ -135,9 +131,7 @@ def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
     """
     for container, other in _waiting(unit, Condition.HEALTHY):
         if other.has_health_check is False:
-            effect = f"{other.name} has no health check, so it never becomes healthy, and "
-            effect += f"{container.name} does not start"
-            yield Mistake(container.name, effect, _health_check(unit, other))
+            yield Mistake(container.name, None, _health_check(unit, other))
 
 
 @error(
@@ -152,8 +146,7 @@ def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
     """
     for container, other in _waiting(unit, Condition.COMPLETED):
         if unit.role(other) is Role.SIDECAR:
-            effect = f"{container.name} waits for the end of {other.name}, which does not end"
-            yield Mistake(container.name, effect, _depends(unit, other))
+            yield Mistake(container.name, None, _depends(unit, other))
 
 
 @note(
@@ -171,11 +164,7 @@ def _depends_on_started(unit: Unit) -> Iterator[Mistake]:
     """
     for container, other in _waiting(unit, Condition.STARTED):
         if unit.role(other) is Role.SIDECAR and not other.is_firelens:
-            effect = (
-                f"{container.name} starts before {other.name} listens: if it ends at once, its "
-                "records go to stderr"
-            )
-            yield Mistake(container.name, effect, _depends(unit, other))
+            yield Mistake(container.name, None, _depends(unit, other))
 
 
 def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, Container]]:
@@ -197,11 +186,7 @@ def _init_sidecar(unit: Unit) -> Iterator[Mistake]:
     """
     for container in unit.helpers:
         if _blocks(container):
-            effect = (
-                f"{container.name} is an init container that does not end, so the pod stays in its "
-                "init phase and the application never starts"
-            )
-            yield Mistake(container.name, effect, _native(container))
+            yield Mistake(container.name, None, _native(container))
 
 
 def _blocks(container: Container) -> bool:

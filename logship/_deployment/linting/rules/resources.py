@@ -170,14 +170,10 @@ def _nofile(unit: Unit) -> Iterator[Mistake]:
         limit = container.nofile_soft
         if limit is None or not 0 <= limit < _NOFILE_MIN:  # -1 is no limit
             continue
-        effect = (
-            f'with {limit} descriptors a busy program gets "Too many open files", '
-            "and then cannot reconnect to the sidecar either"
-        )
         change = "ulimits: { nofile: 65535 }"
         if unit.platform == Platform.ECS:
             change = '"ulimits": [{ "name": "nofile", "softLimit": 65535, "hardLimit": 65535 }]'
-        yield Mistake(container.name, effect, change)
+        yield Mistake(container.name, None, change)
 
 
 def _spool_path(container: Container) -> str | None:

@@ -45,7 +45,8 @@ class Rule:
             return
         for each in self.check(unit):
             line = each.line or unit.line_of(each.container, self.keys)
-            yield Finding(self.name, self.severity, each.container, each.effect, each.change, line)
+            effect = each.effect or self.effect
+            yield Finding(self.name, self.severity, each.container, effect, each.change, line)
 
 
 def _rule(severity: Severity, **said: Any) -> Callable[[Check], Rule]:

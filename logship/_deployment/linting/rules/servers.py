@@ -11,12 +11,11 @@ from logship._deployment.linting.model import (
     Container,
     Mistake,
     Platform,
-    ServerConfiguration,
     Unit,
 )
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
 from logship._deployment.linting.rules.snippets import variable
-from logship._deployment.linting.sections import matches, parse, takes
+from logship._deployment.linting.sections import Configuration, matches, parse, takes
 
 _VERSION = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9}){1,2})")
 _CHECKED_SINCE = (5, 1)
@@ -45,10 +44,9 @@ def _tag_route(unit: Unit) -> Iterator[Mistake]:
     yield from _by_firelens(unit)
     for container in unit.applications:
         tag = option_of(container, "--tag") or container.value("LOGSHIP_TAG")
-        if tag is None or "$" in tag or not unit.routes:
+        if tag is None or "$" in tag:
             continue
-        answers = [_routes(each, tag) for each in unit.routes]
-        if True not in answers and None not in answers and False in answers:
+        if not _may_be_routed(list(map(parse, unit.routes)), tag):
             effect = (
                 f"no output in the sidecar's configuration matches {tag!r:.100}: its records are "
                 "acknowledged and thrown away"
@@ -56,25 +54,21 @@ def _tag_route(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, effect, variable(unit, "LOGSHIP_TAG", "…"))
 
 
-def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
-    """Return whether a configuration has an output for a tag; None if it cannot be told."""
-    found = parse(configuration)
-    if found.is_fluentd:
-        sources = [each for each in found.inputs if each.type == "forward"]
-        if any(each.options.keys() & _NEW_TAGS for each in sources):
-            return None
-        sections = [each for each in found.sections if each.argument != "@ERROR"]
-        outputs = dataclasses.replace(found, sections=sections).all("match")
-        fits = any(matches(each.argument, tag) for each in outputs)
-        return fits if found.is_whole and outputs else fits or None
-    if found.has_direct_routes:
-        return None
-    inputs, outputs = found.inputs, found.all("outputs")
-    if all(each.options.keys() & _NEW_TAGS for each in inputs if each.type == "forward"):
-        return None if outputs or inputs else False
-    rewritten = [each for each in found.all("filters") if each.type == "rewrite_tag"]
-    fits = any(takes(each, tag) for each in (*outputs, *rewritten))
-    return fits if found.is_whole and outputs else fits or None
+def _may_be_routed(found: list[Configuration], tag: str) -> bool:
+    """Return whether an output takes a tag, or that cannot be told."""
+    sources = [each for one in found for each in one.inputs if each.type == "forward"]
+    if not sources or any(each.options.keys() & _NEW_TAGS for each in sources):
+        return True
+    if any(not each.is_whole or each.has_direct_routes for each in found):
+        return True
+    answers = []
+    for each in found:
+        sections = [one for one in each.sections if one.argument != "@ERROR"]
+        outputs = dataclasses.replace(each, sections=sections).all("match")
+        answers += [matches(one.argument, tag) for one in outputs]
+        rewriting = [one for one in each.all("filters") if one.type == "rewrite_tag"]
+        answers += [takes(one, tag) for one in (*each.all("outputs"), *rewriting)]
+    return any(answers) or not answers
 
 
 def _by_firelens(unit: Unit) -> Iterator[Mistake]:
@@ -170,7 +164,7 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     finds=(
         "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
     ),
-    effect="Fluentd acknowledges the records, but no output gets them",
+    effect="a Fluentd up to 1.19.3 acknowledges such records and throws them away",
     platforms=(*DEPLOYMENTS, Platform.CONFIGURATION),
     keys=("logConfiguration",),
 )
@@ -187,11 +181,11 @@ def _forward_metadata(unit: Unit) -> Iterator[Mistake]:
         for output in found.all("outputs"):
             if _retains(output.options):
                 change = found.setting(_RETAIN, "false")
-                yield _metadata(configuration.name, change, output.line_of(_RETAIN))
+                yield Mistake(configuration.name, None, change, output.line_of(_RETAIN))
     for container in unit.containers:  # FireLens makes an output of these options
         options = {name.lower(): value.lower() for name, value in container.log_options.items()}
         if container.log_driver == "awsfirelens" and _retains(options):
-            yield _metadata(container.name, f'"options": {{ "{_RETAIN}": "false" }}')
+            yield Mistake(container.name, None, f'"options": {{ "{_RETAIN}": "false" }}')
 
 
 def _is_before_metadata(unit: Unit) -> bool:
@@ -205,11 +199,3 @@ def _is_before_metadata(unit: Unit) -> bool:
 
 def _retains(output: Mapping[str, str]) -> bool:
     return output.get("name") == "forward" and output.get(_RETAIN) not in _FALSE
-
-
-def _metadata(name: str, change: str, line: int | None = None) -> Mistake:
-    effect = (
-        "from 5.0.5 on, the forward output of Fluent Bit sends metadata beside the time; a Fluentd "
-        "up to 1.19.3 acknowledges such records and throws them away"
-    )
-    return Mistake(name, effect, change, line)

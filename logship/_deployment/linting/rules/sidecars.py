@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 from logship._deployment.limits import SIDECAR_BUFFER_BYTES, size
@@ -16,9 +15,11 @@ from logship._deployment.linting.model import (
     Volume,
 )
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
-from logship._deployment.linting.rules.snippets import mount, shown_name, variable
+from logship._deployment.linting.rules.snippets import mount, variable
+from logship._deployment.linting.rules.variables import without_effect
 from logship._deployment.linting.shapes import bytes_or_none, number_or_none
 from logship._settings import MIB
+from logship._spelling import nearest
 
 OUTPUTS = (
     *("file", "stdout", "aggregator", "aggregator-tls", "aggregators", "cloudwatch", "s3"),
@@ -96,9 +97,9 @@ def _unknown_output(unit: Unit) -> Iterator[Mistake]:
         given = container.value("LOGSHIP_OUTPUT")
         if given is None or given in OUTPUTS or "$" in given:
             continue
-        near = difflib.get_close_matches(given[:40].lower(), OUTPUTS, n=1) or ["file"]
+        near = nearest(given.lower(), OUTPUTS) or "file"
         effect = f"LOGSHIP_OUTPUT is not one of {', '.join(OUTPUTS)}, so the sidecar does not start"
-        yield Mistake(container.name, effect, variable(unit, "LOGSHIP_OUTPUT", near[0]))
+        yield Mistake(container.name, effect, variable(unit, "LOGSHIP_OUTPUT", near))
 
 
 @error(
@@ -151,16 +152,8 @@ def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
     """logship's sidecars read other variables than the application does. The configurations in
     `sidecar/` list them.
     """
-    # The values are not shown: they may be secrets.
     for container in _of_logship(unit):
-        for name in container.environment:
-            if not name.startswith("LOGSHIP_") or name in VARIABLES:
-                continue
-            shown = shown_name(name)
-            near = difflib.get_close_matches(name[:60], VARIABLES, n=1, cutoff=0.8)
-            effect = f"no sidecar of logship reads {shown}, so it has no effect"
-            change = f"rename {shown} to {near[0]}" if near else f"remove {shown}"
-            yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))
+        yield from without_effect(container, VARIABLES)
 
 
 @warning(
@@ -180,12 +173,8 @@ def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
             continue
         if container.has_more_variables and container.mounts:  # one may be for LOGSHIP_BUFFER_DIR
             continue
-        effect = (
-            f"the buffer is not on a volume: when {container.name} is replaced, the records that "
-            "it acknowledged are lost"
-        )
         change = mount(unit, "sidecar-buffer", _buffer_directories(container)[0])
-        yield Mistake(container.name, effect, change)
+        yield Mistake(container.name, None, change)
 
 
 def _buffer_directories(container: Container) -> tuple[str, ...]:
@@ -257,12 +246,7 @@ def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:
     for container in unit.sidecars:
         if container.is_essential or (container.is_restarted and not is_service):
             continue
-        effect = (
-            f"when {container.name} ends "
-            + ("sooner than restartAttemptPeriod, " if container.is_restarted else "")
-            + "it is not started again, and the task continues without it: all records go to stderr"
-        )
-        yield Mistake(container.name, effect, '"essential": true')
+        yield Mistake(container.name, None, '"essential": true')
 
 
 @warning(

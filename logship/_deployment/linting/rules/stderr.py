@@ -16,7 +16,7 @@ _KEYS = ("logConfiguration", "logging")
 
 @error(
     finds="stderr, the last resort, leads back to the sidecar or nowhere",
-    effect="records that the dead sidecar could not take are sent to the dead sidecar again",
+    effect="records that the dead sidecar could not take are sent to it again, or are in no log",
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
@@ -26,20 +26,13 @@ def _stderr_driver(unit: Unit) -> Iterator[Mistake]:
     """
     for container in _with_last_resort(unit):
         name = container.log_driver
-        if name in _BACK:
-            effect = (
-                "logship writes to stderr when the sidecar is gone, and the driver "
-                f"{name} sends that to the same sidecar"
-            )
-            yield Mistake(container.name, effect, _safe(unit))
-        elif name == "none" or (name is None and unit.may_be_fargate):
-            effect = "stderr leads nowhere, so records that the sidecar did not take are lost"
-            yield Mistake(container.name, effect, _safe(unit))
+        if name in (*_BACK, "none") or (name is None and unit.may_be_fargate):
+            yield Mistake(container.name, None, _safe(unit))
 
 
 @warning(
     finds="stderr, the last resort, is dropped when the log driver's buffer is full",
-    effect="the spill is larger than the driver's buffer, and the rest is dropped in silence",
+    effect="of the records that the sidecar did not take, the driver silently drops some",
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
@@ -52,13 +45,8 @@ def _stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
             continue
         mode = container.log_options.get("mode")
         if mode == "non-blocking" or (mode is None and unit.platform == Platform.ECS):
-            how = "is non-blocking" if mode else "has no mode, and ECS' default is non-blocking"
-            effect = (
-                f"the log driver {how}: when its buffer is full, it silently drops the records "
-                "that logship wrote to stderr because the sidecar did not take them"
-            )
             change = '"mode": "blocking"' if unit.platform == Platform.ECS else "mode: blocking"
-            yield Mistake(container.name, effect, change)
+            yield Mistake(container.name, None, change)
 
 
 def _with_last_resort(unit: Unit) -> Iterator[Container]:
@@ -85,5 +73,4 @@ def _last_resort_none(unit: Unit) -> Iterator[Mistake]:
     """
     for container in unit.senders:
         if container.value("LOGSHIP_LAST_RESORT") == "none":
-            effect = "a record that the sidecar does not take is dropped, and is in no log at all"
-            yield Mistake(container.name, effect, variable(unit, "LOGSHIP_LAST_RESORT", "stderr"))
+            yield Mistake(container.name, None, variable(unit, "LOGSHIP_LAST_RESORT", "stderr"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from logship._deployment.limits import FARGATE_STOP_SECONDS_MAX
 from logship._deployment.linting.commands import (
@@ -46,12 +46,7 @@ def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
         return
     for container in unit.containers:
         if container.stop_seconds > FARGATE_STOP_SECONDS_MAX:
-            more = container.stop_seconds - FARGATE_STOP_SECONDS_MAX
-            effect = (
-                f"Fargate gives a container at most 120 s, so SIGKILL comes {more:g} s before the "
-                "file says"
-            )
-            yield Mistake(container.name, effect, '"stopTimeout": 120')
+            yield Mistake(container.name, None, '"stopTimeout": 120')
 
 
 @error(
@@ -129,21 +124,12 @@ def _spot(unit: Unit) -> Iterator[Mistake]:
 
 
 def _longest_chain(unit: Unit) -> _Chain:
-    by_name = {each.name: each for each in unit.containers}
     found: dict[str, _Chain] = {}  # the longest that begins with each: there may be very many ways
-
-    def longest(names: Iterable[str]) -> _Chain:
-        chains = (chain_from(by_name[name]) for name in names if name in by_name)
-        return max(chains, key=operator.itemgetter(0), default=_NO_CHAIN)
-
-    def chain_from(container: Container) -> _Chain:
-        if container.name not in found:
-            found[container.name] = _NO_CHAIN  # what leads back to it ends there
-            seconds, chain = longest(container.depends_on)
-            found[container.name] = (container.stop_seconds + seconds, (container, *chain))
-        return found[container.name]
-
-    return longest(by_name)
+    for each in unit.in_order:
+        behind = (found[name] for name in each.depends_on if name in found)
+        seconds, chain = max(behind, key=operator.itemgetter(0), default=_NO_CHAIN)
+        found[each.name] = (each.stop_seconds + seconds, (each, *chain))
+    return max(found.values(), key=operator.itemgetter(0), default=_NO_CHAIN)
 
 
 def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
@@ -232,7 +218,7 @@ def _sent(unit: Unit, container: Container) -> str | None:
     """
     is_built = container.dockerfile and _STOP_SIGNALS in container.environment
     if container.stop_signal is None and is_built:
-        return _stop_signal_of(unit.dockerfile_of(container.dockerfile) or "")
+        return _stop_signal_of(unit.named(container.dockerfile) or "")
     return container.stop_signal
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from logship._deployment.linting.commands import settings_with
@@ -14,7 +14,8 @@ from logship._deployment.linting.rules.snippets import shown_name, variable
 from logship._redaction import REDACTED, redactor
 from logship._settings import STOP_FILE_VARIABLE, Settings, variable_name
 from logship._settings.environment import file_variable
-from logship._settings.unknown import meant_variable, setting_variables
+from logship._settings.unknown import setting_variables
+from logship._spelling import nearest
 from logship.errors import SettingsError
 
 _PREFIX = "LOGSHIP_"
@@ -40,15 +41,19 @@ def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
     """A mistyped name is worse than a wrong value: the value causes an error at the start, but the
     name has no effect.
     """
-    # The values are not shown: they may be secrets.
     known = {*setting_variables(), STOP_FILE_VARIABLE, _OF_DOCTOR}
     for container in unit.senders:
-        for name in container.environment:
-            if not name.startswith(_PREFIX) or name in known:
-                continue
-            shown, meant = shown_name(name), meant_variable(name)
-            effect = f"{shown} is not a logship setting: it has no effect, and the default applies"
-            change = f"rename {shown} to {meant}" if meant else f"remove {shown}"
+        yield from without_effect(container, known)
+
+
+def without_effect(container: Container, known: Collection[str]) -> Iterator[Mistake]:
+    """Yield the variables of logship's that are not known, without values, which may be secrets."""
+    words = [each.removeprefix(_PREFIX) for each in known]
+    for name in container.environment:
+        if name.startswith(_PREFIX) and name not in known:
+            shown, meant = shown_name(name), nearest(name.removeprefix(_PREFIX), words)
+            effect = f"{shown} has no effect, and the default applies"
+            change = f"rename {shown} to {_PREFIX}{meant}" if meant else f"remove {shown}"
             yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))
 
 
@@ -100,8 +105,7 @@ def _disabled(unit: Unit) -> Iterator[Mistake]:
     for container in unit.senders:
         settings = settings_with(container, "disabled")
         if settings is not None and settings.disabled:
-            effect = "logship is off: no record is shipped"
-            yield Mistake(container.name, effect, "remove LOGSHIP_DISABLED")
+            yield Mistake(container.name, None, "remove LOGSHIP_DISABLED")
 
 
 @warning(
@@ -171,8 +175,10 @@ def _texts(container: Container) -> Iterator[str]:
     keys=("image",),
 )
 def _empty_image(unit: Unit) -> Iterator[Mistake]:
-    """`envsubst` replaces a variable that is not set by nothing, and reports no error."""
+    """`envsubst` replaces a variable that is not set by nothing, and reports no error. In YAML an
+    image without a value is null.
+    """
     for container in unit.containers:
         if container.image_is_empty:
             quote = '"image": "…"' if unit.platform == Platform.ECS else "image: …"
-            yield Mistake(container.name, f"{container.name} has no image to start", quote)
+            yield Mistake(container.name, None, quote)

@@ -1,0 +1,60 @@
+"""CloudFormation templates, also those that CDK, SAM and Copilot make: their ECS tasks.
+
+A template has the names of the ECS API with a capital letter. What CloudFormation fills in is
+unknown: of `Fn::If` the first choice counts, and `AWS::NoValue` is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from logship._deployment.linting.ecs import read_task_definition, uses_spot
+from logship._deployment.linting.marks import Marked
+from logship._deployment.linting.model import LintError, Unit
+from logship._deployment.linting.shapes import UNKNOWN, mapping, under
+
+_TASK = "AWS::ECS::TaskDefinition"
+
+
+def read_template(document: dict[str, Any]) -> Iterator[Unit]:
+    """Yield the tasks of a template.
+
+    Raises:
+        LintError: It has none, or one that does not have the shape of a task definition.
+    """
+    of_ecs = [
+        (each["Type"], mapping(_as_registered(each.get("Properties")), "Properties"))
+        for each in under(document, "Resources").values()
+        if isinstance(each, dict) and str(each.get("Type")).startswith("AWS::ECS::")
+    ]
+    is_spot = any(uses_spot(properties) for _, properties in of_ecs)
+    tasks = [properties for kind, properties in of_ecs if kind == _TASK]
+    if not tasks:
+        raise LintError(f"the template has no {_TASK}")
+    for each in tasks:
+        yield read_task_definition(each, is_spot=is_spot)
+
+
+def _as_registered(value: Any) -> Any:
+    """Return a part of a template as the ECS API has it; None for nothing."""
+    if isinstance(value, list):
+        parts = map(_as_registered, value)
+        return [each for each in parts if each is not None]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        ((name, given),) = value.items()
+        if name == "Fn::If" and isinstance(given, list) and len(given) == 3:
+            return _as_registered(given[1])
+        if str(name).startswith(("Ref", "Fn::")):
+            return None if given == "AWS::NoValue" else UNKNOWN
+    found = Marked({_small(name): _as_registered(each) for name, each in value.items()})
+    if isinstance(value, Marked):
+        found.line = value.line
+        found.lines = {_small(name): line for name, line in value.lines.items()}
+    return found
+
+
+def _small(name: object) -> str:
+    return str(name)[:1].lower() + str(name)[1:]
