@@ -43,7 +43,7 @@ _TURN_SECONDS_MAX = 1.0
 _AFTER_ERROR_SECONDS = 0.05
 _AFTER_KILL_SECONDS = 2.0
 _AFTER_KILL_SHARE = 0.25
-_READS_OF_A_TURN_MAX = 16
+_READING_SECONDS_MAX = 0.1
 _READS_OF_THE_REST_MAX = 256
 
 
@@ -161,9 +161,9 @@ class Supervisor:
         self._shipping.announcement.tell()
 
     def _read(self, inlets: list[Inlet], now: float) -> None:
-        """Read these pipes by turns, while they have more than one read takes."""
+        """Read these pipes by turns, while they have more than one read takes, for a moment."""
         self._arrivals.sort(inlets)
-        for _ in range(_READS_OF_A_TURN_MAX):
+        while inlets and time.monotonic() < now + _READING_SECONDS_MAX:
             inlets = [each for each in inlets if self._has_more(each, now)]
 
     def _has_more(self, inlet: Inlet, now: float) -> bool:
@@ -338,6 +338,7 @@ class Supervisor:
                 self._turn()
             if inlet.has_ended or not inlet.read(now):
                 break
+            self._shipping.ship(inlet, self._intake_ends_seconds())  # a turn would wait before
         has_ended = inlet.has_ended
         inlet.end()
         return has_ended
