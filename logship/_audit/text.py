@@ -64,7 +64,8 @@ def _no_stamps(verdict: Verdict, stamp_key: str) -> str:
         )
     return (
         f'NO STAMPS: no line of {verdict.lines:,} has a stamp under "{stamp_key}", so '
-        "nothing can be proved. Is the setting `stamp` on, and is this its `stamp_key`?"
+        "nothing can be proved. Is the setting `stamp` on, is this its `stamp_key`, and is each "
+        "record JSON, not csv, ltsv or msgpack?"
     )
 
 

@@ -230,7 +230,7 @@ class Watch:
         self._touched |= streams.keys()
         if self._may_be_removed(changed_seconds, now_seconds):
             _absorb(self._folded, streams.values())
-        else:
+        elif streams:  # a file without records, such as the metadata of Fluentd's buffer, may go
             far = (Stream(old.name, old.tag, stated=old.reach) for old in streams.values())
             _absorb(self._folded, far)
             self._say(text)

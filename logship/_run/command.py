@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -25,6 +26,10 @@ _JOB_CONTROL = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 
 _PIPE_MODE = 0o666
 """Programs that gave up root open /dev/stdout by name; the pipe's own mode would refuse them."""
+
+_PIPE_BYTES = 256 * 1024
+"""Node writes without waiting, and `process.exit()` drops what the pipe did not take. More would
+use up too much of the 64 MiB that Linux lets a user's pipes hold."""
 
 
 class CannotStart(LogshipError):  # noqa: N818 - it names the thing, as its siblings do
@@ -141,6 +146,8 @@ def _pipe() -> tuple[int, int]:
     read_descriptor, write_descriptor = os.pipe()
     os.set_blocking(read_descriptor, False)
     os.fchmod(write_descriptor, _PIPE_MODE)
+    with contextlib.suppress(OSError):  # the user's pipes hold too much already
+        fcntl.fcntl(write_descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return read_descriptor, write_descriptor
 
 

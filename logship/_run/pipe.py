@@ -3,7 +3,8 @@
 The simplest way to give any program a sidecar is `program | logship pipe`. A full buffer is no
 overflow here: reading stops, the pipe fills, and the program waits, as for any slow reader. After a
 stop signal reading continues until the input ends or the deadline's reserve begins, because the
-program before the pipe is stopped at the same time and writes its last lines.
+program before the pipe is stopped at the same time and writes its last lines. What the pipe holds
+then is read all the same.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from logship._delivery.drain import DrainPlan
 from logship._hooks.locking import Bell
 from logship._hooks.threads import OwnThread
 from logship._process.clock import Started, StopClock
-from logship._run.pipe_reader import Inlet
+from logship._run.pipe_reader import READ_BYTES, Inlet
 from logship._run.shipping import Shipping
 from logship._settings import Settings
 from logship._signal_names import signal_name
 
 _STDIN = 0
 _CHECK_SECONDS = 0.5
+_READS_OF_THE_REST_MAX = 64 * 1024 // READ_BYTES + 1  # as much as a pipe holds, and its end
 
 
 class Pipe:
@@ -88,6 +90,7 @@ class Pipe:
         left = self._intake_ends_seconds() - time.monotonic()
         try:
             if left <= 0.0:
+                self._read_the_rest()
                 self._inlet.end()
             # On Windows the read waits, and ends with the input alone.
             elif not _system.IS_POSIX or _system.wait_readable(_STDIN, min(left, _CHECK_SECONDS)):
@@ -96,6 +99,16 @@ class Pipe:
             self.is_input_broken = True
             self._client.last_resort.warn("input", f"the input cannot be read: {error.strerror}")
             self._inlet.end()
+
+    def _read_the_rest(self) -> None:
+        """Read what is in the pipe already: its writer, which may have ended, cannot keep it."""
+        for _ in range(_READS_OF_THE_REST_MAX):
+            is_ready = _system.IS_POSIX and _system.wait_readable(_STDIN, 0.0)
+            if not is_ready or not self._inlet.read(0.0):
+                return
+            self._ship()
+        self.is_input_broken = True
+        self._client.last_resort.warn("input", "there is no time to read all of the input")
 
     def _ship(self) -> None:
         """Put the lines that were read into the buffer; wait for space while there is time."""

@@ -20,7 +20,7 @@ from typing import Self
 from logship._run.death_watcher import is_free
 from logship._settings import Endpoint
 from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME
-from logship._spool.files import READ_FILE
+from logship._spool.files import OPEN_DIRECTORY, READ_FILE
 from logship._spool.quarantine import QUARANTINE
 from logship._spool.volumes import SUPERVISED
 
@@ -71,6 +71,7 @@ class PrivateDirectory:
         note.touch(0o600)
         note.write_text(_text(endpoints), encoding="utf-8")
         directory = cls(path, _new_lock(path))
+        _keep_from_cleaners(path)
         directory.spool.mkdir(mode=0o700)
         directory.metrics.mkdir(mode=0o700)
         if os.geteuid() == 0:
@@ -195,6 +196,12 @@ def _new_lock(path: Path) -> int:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     begun.rename(path / SUPERVISED)
     return descriptor
+
+
+def _keep_from_cleaners(path: Path) -> None:
+    """Lock a directory until we end: systemd-tmpfiles then removes nothing in it, however old."""
+    with contextlib.suppress(OSError):  # no descriptor, or a filesystem without locks
+        fcntl.flock(os.open(path, OPEN_DIRECTORY), fcntl.LOCK_SH)
 
 
 def _taken_lock(path: Path) -> int | None:

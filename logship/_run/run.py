@@ -43,7 +43,7 @@ _TURN_SECONDS_MAX = 1.0
 _AFTER_ERROR_SECONDS = 0.05
 _AFTER_KILL_SECONDS = 2.0
 _AFTER_KILL_SHARE = 0.25
-_READS_OF_A_TURN_MAX = 16
+_READING_SECONDS_MAX = 0.1
 _READS_OF_THE_REST_MAX = 256
 
 
@@ -161,9 +161,9 @@ class Supervisor:
         self._shipping.announcement.tell()
 
     def _read(self, inlets: list[Inlet], now: float) -> None:
-        """Read these pipes by turns, while they have more than one read takes."""
+        """Read these pipes by turns, while they have more than one read takes, for a moment."""
         self._arrivals.sort(inlets)
-        for _ in range(_READS_OF_A_TURN_MAX):
+        while inlets and time.monotonic() < now + _READING_SECONDS_MAX:
             inlets = [each for each in inlets if self._has_more(each, now)]
 
     def _has_more(self, inlet: Inlet, now: float) -> bool:
@@ -300,11 +300,16 @@ class Supervisor:
             self._await_the_killed()
         if held := [each.source for each in self._inlets if not self._take_the_rest(each)]:
             self._is_cut_off = True
-            left = "processes that the command left behind still hold its"
-            who = "the command still holds its" if self._death is None else left
-            wait = "" if self._death is None else " (--orphan-wait sets the wait)"
+            wait = ""
+            if self._death is None:
+                why = "the command still holds its"
+            elif self._has_left_any:
+                why = "processes that the command left behind still hold its"
+                wait = " (--orphan-wait sets the wait)"
+            else:
+                why = "there is no time to read all of its"
             self._shipping.say(
-                f"{who} {' and '.join(held)}; what comes from now on is not shipped{wait}"
+                f"{why} {' and '.join(held)}; what comes from now on is not shipped{wait}"
             )
 
     def _await_the_killed(self) -> None:
@@ -336,11 +341,19 @@ class Supervisor:
         for _ in range(_READS_OF_THE_REST_MAX):
             while inlet.lines or inlet.tee_waits:
                 self._turn()
-            if inlet.has_ended or not inlet.read(now):
+            if inlet.has_ended or self._is_late or not inlet.read(now):
                 break
+            self._shipping.ship(inlet, self._intake_ends_seconds())  # a turn would wait before
         has_ended = inlet.has_ended
         inlet.end()
         return has_ended
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether half of the time is over in which records that find no space are written."""
+        if self._deadlines is None:
+            return False
+        return time.monotonic() >= (self._intake_ends_seconds() + self._deadlines.end_seconds) / 2
 
     def _intake_ends_seconds(self) -> float:
         """Return when there is no more time to wait for space in the buffer; infinity if never."""

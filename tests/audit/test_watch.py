@@ -154,6 +154,16 @@ def test_a_file_that_is_removed_takes_its_proof_with_it() -> None:
     assert len(watched.said) == 2
 
 
+def test_a_file_without_records_may_go() -> None:
+    watched = Watched("out*")
+    Path("out.log.meta").write_bytes(b"\x81\xa3\n")
+    append(OUT, delivered(1, 3))
+    assert watched.look() == (3, 0, 0)
+    Path("out.log.meta").unlink()
+    assert watched.look() == (3, 0, 0)
+    assert watched.said == []
+
+
 def test_a_removed_file_is_missed_also_if_no_other_file_names_its_streams() -> None:
     watched = Watched("out.log*")
     append(OUT, [*delivered(1, 3), received(end(4, 3))])

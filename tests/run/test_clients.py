@@ -77,6 +77,23 @@ def test_what_a_client_leaves_that_dies_without_a_word_is_shipped(
     both.assert_proved(receipt)
 
 
+def test_what_cleans_the_temporary_directory_leaves_the_spool_alone(runs: Runs) -> None:
+    """systemd-tmpfiles removes old files, also those in use, but for those in a locked directory.
+
+    It learns so by a lock that it asks for itself.
+    """
+    text = """
+import fcntl, os
+directory = os.open(os.path.dirname(os.environ["LOGSHIP_SPOOL_DIR"]), os.O_RDONLY)
+try:
+    fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("left alone")
+"""
+    runs.command(sys.executable, "-c", text, returncode=0)
+    assert runs.messages == ["left alone"]
+
+
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_client_that_has_logged_nothing_leaves_nothing_to_tell_of(both: Runs, code: int) -> None:
     program = both.start(LOGS, f"ready(); wait_for('end'); sys.exit({code})")

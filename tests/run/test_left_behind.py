@@ -176,3 +176,21 @@ def test_a_command_that_cannot_be_killed_is_left_in_time(runs: Runs, receipt: Pa
     assert "the command still holds its stdout and stderr" in ended.stderr
     found = read_receipt(receipt)
     assert (found["acked"], found["cut_off"], found["complete"]) == (1, True, False)
+
+
+def test_a_command_that_writes_without_end_leaves_the_time_to_ship(
+    runs: Runs, receipt: Path
+) -> None:
+    """To read a pipe full of empty lines would take longer than there is time."""
+    program = runs.start(
+        """
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        ready()
+        while True:
+            os.write(1, 4096 * b"\\n")
+        """,
+        options=("--stop-timeout", "3", "--receipt", str(receipt)),
+    )
+    ended = program.stopped(returncode=SIGKILLED)
+    assert "there is no time to read all of its stdout" in ended.stderr
+    assert read_receipt(receipt)["cut_off"] is True

@@ -67,6 +67,13 @@ def test_a_hundred_thousand_lines_in_the_last_moment_all_arrive(both: Runs, rece
     both.assert_proved(receipt)
 
 
+def test_a_command_that_does_not_wait_for_its_output_may_write_much_at_once(runs: Runs) -> None:
+    """Node does so: what the pipe does not take at once is dropped by `process.exit()`."""
+    text = "import os; os.set_blocking(1, False); os.write(1, 2000 * (b'x' * 99 + b'\\n'))"
+    runs.command(sys.executable, "-c", text, returncode=0)
+    assert len(runs.messages) == 2000
+
+
 def test_each_line_has_a_time_of_its_own_within_that_of_the_command(runs: Runs) -> None:
     """By their times, the lines of each pipe are in the order in which they were written."""
     begun_ns = time.time_ns()

@@ -183,23 +183,24 @@ def test_a_stop_while_the_buffer_is_full_leaves_the_time_for_the_spill(
     }
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
+    written: list[int] = []
     with piping(runs, reading, stop_timeout=4, **environ) as pipe:
         os.close(reading)
         wait_until(lambda: gate.connections_taken > 0, "it has begun")
-        wait_until(lambda: is_full(writing), "it reads no more")
+        wait_until(lambda: is_full(writing, written), "it reads no more")
+        os.close(writing)
         pipe.send_signal(signal.SIGTERM)
         _, told = pipe.communicate(timeout=40)
-    os.close(writing)
     report = json.loads(told.splitlines()[-1])
     assert report["reason"] == "SIGTERM"
-    assert report["accepted"] == report["spilled"] + report["dropped"] > 0
+    assert report["accepted"] == report["spilled"] + report["dropped"] == sum(written) / 100
 
 
-def is_full(writing: int) -> bool:
-    """Write lines into a pipe; tell whether it takes no more for a while."""
+def is_full(writing: int, written: list[int]) -> bool:
+    """Write lines into a pipe, and note their bytes; tell whether it takes no more for a while."""
     try:
         while True:
-            os.write(writing, b"x" * 99 + b"\n")
+            written.append(os.write(writing, b"x" * 99 + b"\n"))
     except BlockingIOError:
         return not select.select([], [writing], [], 1.0)[1]
 

@@ -78,18 +78,21 @@ def test_overflow_drop_newest_never_makes_the_command_wait(
     assert read_receipt(receipt)["dropped"] > 0
 
 
-def test_a_command_that_waits_for_space_can_be_stopped(both: Runs, gate: Gate) -> None:
+def test_a_command_that_waits_for_space_can_be_stopped(
+    both: Runs, gate: Gate, receipt: Path
+) -> None:
     """Its pipe is full, its sidecar silent: all that it wrote is on stderr, in time."""
     gate.silence()
     program = both.start(
-        PRINTS_MUCH,
+        PRINTS_MUCH.replace("400", "3000"),
         endpoint=gate.endpoint,
-        options=("--push-back", "3600", "--stop-timeout", "4"),
+        options=("--push-back", "3600", "--stop-timeout", "4", "--receipt", str(receipt)),
         environ=SMALL,
     )
-    program.until_logged(100)
+    program.until_logged(20)
     until_it_waits(program.directory / "progress")
     program.signal(signal.SIGTERM)
     ended = program.end()
     assert ended.returncode in (143, SIGKILLED)
     ended.verdict.assert_nothing_lost()
+    assert read_receipt(receipt)["unacked"] == 0, "the time was over before all was written"
