@@ -96,7 +96,11 @@ class Writer:
             while written < len(data):
                 piece = data[written : self._end_of_piece(data, written)]
                 written += self._write(self.descriptor, piece)
-        except OSError as error:  # would block or disk full: not now
+        except BlockingIOError:
+            pass  # not now
+        except OSError as error:  # a full disk's too: not now
+            if error.errno is None:
+                raise  # the system gives a number: a signal handler's own, such as TimeoutError
             if error.errno == self._closed and self.descriptor != -1:
                 self.descriptor = self._taken
             if not written and error.errno in self._final:
