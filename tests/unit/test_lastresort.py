@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import pty
+import resource
 import select
 import signal
 import threading
@@ -234,6 +235,18 @@ def test_a_regular_file_takes_many_lines_at_once(
     monkeypatch.setattr(os, "write", write)
     assert stderr.last_resort().write_lines([LINE] * 500) == 500
     assert sizes == [500 * len(LINE)]
+
+
+def test_a_file_that_may_not_grow_is_not_waited_for(stderr: Stderr) -> None:
+    resort = stderr.last_resort()
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    try:
+        assert not resort.write_line(LINE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert resort.is_gone
+    assert resort.write_line(LINE), "another try is made for each line"
 
 
 def test_a_terminal() -> None:
