@@ -215,8 +215,9 @@ class BackgroundClient(Emitter):
         self.correct_report()
 
     def plan_by_progress(self) -> DrainPlan:
-        """Return the plan of a drain that lasts while acks come; a child begins nothing for it."""
-        return self._shipper.plan(None)
+        """Return the exit hook's plan, which lasts while acks come; a child begins nothing."""
+        plan = self._shipper.plan(None)
+        return plan._replace(started_seconds=min(plan.started_seconds, registry.exit_began_seconds))
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.counters import DrainReport
 from logship._buffer.inbox import Item, Tag
 from logship._delivery.drain import DrainPlan, Progress, Step
+from logship._hooks import registry
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 from logship._protocol.entries import unpack_unstamped
@@ -260,8 +261,16 @@ class Closing:
 
     @property
     def _plan(self) -> DrainPlan:
+        """The plan that ends first, and no later than a stop clock that has begun.
+
+        A process that goes on after that clock's deadline has no clock any more.
+        """
         plans = tuple(self._plans)  # another thread may change them meanwhile
-        return min(plans, key=lambda plan: plan.deadline_seconds)
+        plan = min(plans, key=lambda plan: plan.deadline_seconds)
+        stop = registry.stop_deadline_seconds()
+        if stop is None or not plan.started_seconds < stop < plan.deadline_seconds:
+            return plan
+        return plan._replace(deadline_seconds=stop)
 
     def _next_step(self) -> float | None:
         wait_seconds = next(self._steps, None)
@@ -313,7 +322,7 @@ class Closing:
     def _deliver_some(self) -> float | None:
         """Do what is due; return the seconds to wait, or None when it is over."""
         plan = self._plan
-        if plan is not self._hurried_for:
+        if plan != self._hurried_for:
             self._client.hurry(plan)
             self._hurried_for = plan
         now = self._monotonic()

@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 from collections.abc import Callable
 
-from logship._hooks.interruptions import is_from_outside
+from logship._hooks.interruptions import is_from_outside, is_interruption
 from logship._hooks.locking import SectionLock
 
 
@@ -58,10 +58,13 @@ class LoopSchedule:
     def from_any_thread(self, callback: Callable[[], None]) -> bool:
         """Call back soon; from any thread. Return whether there is a loop that is not closed."""
         if self.loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
+            try:
                 context = contextvars.Context()
                 self.loop.call_soon_threadsafe(self.guarded, callback, context=context)
                 return True
+            except RuntimeError as error:  # the loop is closed
+                if is_interruption(error):
+                    raise
         return False
 
     def soon_here(self, callback: Callable[[], None]) -> bool:

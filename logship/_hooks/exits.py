@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 
 from logship import _system
 from logship._hooks import registry
@@ -23,6 +24,7 @@ from logship._hooks.late_imports import late
 
 def at_exit() -> None:
     """Drain every client that is left, also if the end of another one raises."""
+    registry.exit_began_seconds = time.monotonic()
     with contextlib.ExitStack() as ends:
         for client in registry.clients():
             ends.callback(client.end_at_exit)

@@ -6,8 +6,11 @@ alive until it is closed: it may hold records though the program has dropped its
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Callable
 from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 
 class Registered(Protocol):
@@ -20,14 +23,31 @@ class Registered(Protocol):
         """Begin again, with the child's own buffer, streams and thread."""
 
 
-_clients: WeakSet[Registered] = WeakSet()
+_clients: WeakKeyDictionary[Registered, bool] = WeakKeyDictionary()
 _open: set[Registered] = set()
 
 
-def add(client: Registered) -> None:
-    """Note a client that the exit hook and the fork hooks must reach."""
+def _no_clock() -> None:
+    """Return what a process without `install` has."""
+
+
+stop_deadline_seconds: Callable[[], float | None] = _no_clock
+"""Returns when this process must be over (monotonic) if its stop clock runs; `install` sets it."""
+
+exit_began_seconds = math.inf
+"""When the exit hook began (monotonic). All clients wait from then on for a sidecar that acks
+nothing, so that the exit does not wait for it once for each."""
+
+
+def add(client: Registered, *, ends_last: bool = False) -> None:
+    """Note a client that the exit hook and the fork hooks must reach.
+
+    Args:
+        client: The client, or what belongs to all of them.
+        ends_last: Whether the other ones end before it, because a watchdog ends it in time.
+    """
     _open.add(client)
-    _clients.add(client)
+    _clients[client] = ends_last
 
 
 def note_closed(client: Registered) -> None:
@@ -38,13 +58,14 @@ def note_closed(client: Registered) -> None:
 def discard(client: Registered) -> None:
     """Forget a client: its owner is registered in its place."""
     note_closed(client)
-    _clients.discard(client)
+    _clients.pop(client, None)
 
 
 def clients() -> list[Registered]:
-    """Return the clients that the hooks must reach."""
+    """Return the clients that the hooks must reach, those that end last first."""
     while True:
         try:
-            return list(_clients)
+            by_end = sorted(_clients.items(), key=operator.itemgetter(1), reverse=True)
+            return [client for client, _ in by_end]
         except RuntimeError:  # another thread has made a client meanwhile
             continue

@@ -47,6 +47,7 @@ _REPLACED = (
     (logging, "basicConfig"),
     (signal, "signal"),
     (signal, "getsignal"),
+    (registry, "stop_deadline_seconds"),
 )
 """Functions that an installation replaces by its own."""
 
@@ -162,6 +163,7 @@ class Installation:
         self._take_exit_and_forks()
         for module, name in _REPLACED:
             self._undo.callback(setattr, module, name, getattr(module, name))
+        registry.stop_deadline_seconds = lambda: self.clock.deadline_seconds
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
@@ -187,7 +189,7 @@ class Installation:
         self._undo.callback(self._register_client)
         registry.discard(self.client)  # the exit hook reaches it through this object
         self._undo.callback(registry.discard, self)
-        registry.add(self)
+        registry.add(self, ends_last=True)
         self.client.when_begun_anew = self._begin_in_child
         end_child = functools.partial(self.end_at_exit, is_child=True)
         self._undo.callback(fork.forget_child_end, end_child)

@@ -58,6 +58,9 @@ def text_of(path: str) -> str:
 def program_name() -> str:
     """Return the name of the program or package that runs; `logship` where that is no tag."""
     path = sys.argv[0].rstrip("/") if sys.argv else ""
+    if path == "-m":  # while Python imports the packages of the module: `-m package`, `-mpackage`
+        module = "".join(sys.orig_argv[-len(sys.argv) :][:1])
+        path = (module.partition("m")[2] if module.startswith("-") else module).replace(".", "/")
     program = os.path.splitext(os.path.basename(path))[0]
     if program == "__main__":  # as under `python -m package`
         program = os.path.basename(os.path.dirname(path))

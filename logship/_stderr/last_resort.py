@@ -272,8 +272,10 @@ class LastResort:
         try:
             poll.register(self._write.descriptor, select.POLLOUT)
             poll.poll(max(0.0, timeout_seconds) * 1000)
-        except (OSError, ValueError):
-            pass  # closed: a wait has no use, and the next write will fail
+        except (OSError, ValueError) as error:
+            if is_interruption(error):
+                raise
+            # It is closed: a wait has no use, and the next write will fail.
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -35,9 +35,9 @@ _MESSAGE_BYTES_MAX = 128 * 1024
 """All lines of a write fit into one message to a socket, unless the last is long. By default Linux
 takes no message of more than 208 KiB."""
 
-_FINAL = frozenset({errno.EBADF, errno.EIO, errno.EPIPE})
-"""The errors of what will never take bytes: the descriptor is closed, the terminal is gone, or
-no process reads the pipe."""
+_FINAL = frozenset({errno.EBADF, errno.EFBIG, errno.EIO, errno.EPIPE})
+"""The errors of what will never take bytes: the descriptor is closed, the file is as long as the
+process may write one, the terminal is gone, or no process reads the pipe."""
 
 _TAKEN = -2
 """The descriptor of a writer that has no file, or whose file the application has closed. In the
@@ -96,7 +96,11 @@ class Writer:
             while written < len(data):
                 piece = data[written : self._end_of_piece(data, written)]
                 written += self._write(self.descriptor, piece)
-        except OSError as error:  # would block or disk full: not now
+        except BlockingIOError:
+            pass  # not now
+        except OSError as error:  # a full disk's too: not now
+            if error.errno is None:
+                raise  # the system gives a number: a signal handler's own, such as TimeoutError
             if error.errno == self._closed and self.descriptor != -1:
                 self.descriptor = self._taken
             if not written and error.errno in self._final:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.programs import Programs
+from tests.support.programs_gate import Gate
 from tests.support.servers import ReservedPort
 
 LOG = """
@@ -118,3 +119,61 @@ def test_a_record_after_the_end_is_told_of_also_without_a_last_resort(programs: 
         log()
     """).end(returncode=0)
     assert "logship: records that are logged after the end are lost" in ended.stderr
+
+
+def test_clients_that_are_not_closed_wait_together_for_a_sidecar(programs: Programs) -> None:
+    reserved = ReservedPort()
+    ended = programs.start(
+        """
+        for _ in range(25):  # three seconds each would be taken for a hang
+            emit_marker(logship.BackgroundClient())
+        """,
+        endpoint=f"tcp://127.0.0.1:{reserved.number}",
+    ).end(returncode=0)
+    reserved.close()
+    assert ended.verdict.spilled.total() == 25
+
+
+ENDS = {
+    "by a with block": """
+        with logship.BackgroundClient() as client:
+            emit_marker(client)
+            ready()
+            forever()
+    """,
+    "by a with block of a loop": """
+        async def main():
+            async with logship.Client() as client:
+                emit_marker(client)
+                ready()
+                forever()
+        asyncio.run(main())
+    """,
+    "by the exit hook": """
+        for client in early, logship.BackgroundClient():
+            emit_marker(client)
+        ready()
+        forever()
+    """,
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_the_stop_clock_holds_for_all_clients(programs: Programs, gate: Gate, how: str) -> None:
+    gate.silence()
+    program = programs.start(
+        """
+        early = logship.BackgroundClient()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+        logship.install(level="INFO")
+        """,
+        ENDS[how],
+        endpoint=gate.endpoint,
+        environ={
+            "LOGSHIP_STOP_TIMEOUT_SECONDS": "2",
+            "LOGSHIP_EXIT_STALL_SECONDS": "3600",
+            "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "3600",
+        },
+    )
+    ended = program.stopped(returncode=3)
+    assert ended.verdict.spilled.total() == len(ended.ledger) > 0

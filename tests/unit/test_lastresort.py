@@ -9,10 +9,13 @@ import errno
 import json
 import os
 import pty
+import resource
 import select
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -234,6 +237,18 @@ def test_a_regular_file_takes_many_lines_at_once(
     assert sizes == [500 * len(LINE)]
 
 
+def test_a_file_that_may_not_grow_is_not_waited_for(stderr: Stderr) -> None:
+    resort = stderr.last_resort()
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    try:
+        assert not resort.write_line(LINE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert resort.is_gone
+    assert resort.write_line(LINE), "another try is made for each line"
+
+
 def test_a_terminal() -> None:
     ours, theirs = pty.openpty()
     resort = LastResort(descriptor=theirs)
@@ -288,6 +303,44 @@ def test_an_exception_in_the_middle_of_a_write_does_not_silence_it(pipe: Pipe) -
         resort.offer_line(LINE)
     resort._write = interposed.write
     assert resort.write_line(LINE)
+
+
+@pytest.fixture
+def time_limit() -> Iterator[Callable[[], None]]:
+    """Return what a signal interrupts a program for, by an exception that is an `OSError`."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        raise TimeoutError("the application's own time limit")
+
+    before = signal.signal(signal.SIGUSR1, end)
+    yield lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_time_limit_passes_through_a_write(
+    pipe: Pipe, time_limit: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(descriptor: int, data: bytes) -> int:
+        time_limit()
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(TimeoutError):
+        LastResort(descriptor=pipe.writing).write_line(LINE)
+
+
+def test_a_time_limit_passes_through_a_wait_for_stderr(
+    pipe: Pipe, time_limit: Callable[[], None]
+) -> None:
+    resort = LastResort(descriptor=pipe.writing)
+    while resort.write_line(LINE):
+        pass
+    later = threading.Timer(0.05, time_limit)
+    later.start()
+    with pytest.raises(TimeoutError):
+        resort.wait_writable(60.0)
+    later.join()
 
 
 # -- taking turns ----------------------------------------------------------------------------------

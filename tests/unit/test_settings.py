@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +109,34 @@ def test_the_default_tag_is_the_programs_name(
 ) -> None:
     monkeypatch.setattr("sys.argv", [argument, "serve"])
     assert Settings.from_env({}).tag == tag
+
+
+@pytest.mark.parametrize(
+    ("command", "tag"),
+    [
+        (["-m", "shop"], "shop"),
+        (["-m", "shop.worker"], "worker"),
+        (["-m", "shop.__main__"], "shop"),
+        (["-bumshop.worker"], "worker"),
+    ],
+)
+def test_a_package_has_the_programs_name_while_python_imports_it(
+    tmp_path: Path, command: list[str], tag: str
+) -> None:
+    package = tmp_path / "shop"
+    package.mkdir()
+    text = "import logship; print(logship.Settings.from_env({}).tag)"
+    for name in ("__init__", "__main__", "worker"):
+        (package / f"{name}.py").write_text(text)
+    run = subprocess.run(
+        [sys.executable, "-X", "dev", *command, "serve"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == [tag, tag]
 
 
 def test_no_setting_is_forgotten_here() -> None:

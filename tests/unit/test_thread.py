@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import selectors
+import signal
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -47,3 +50,28 @@ def test_calls_that_wait_for_a_loop_are_let_go_when_it_fails(
     assert (report.accepted, report.spilled) == (2, 2)
     assert report.seconds < client.settings.exit_stall_seconds
     assert "Invalid argument" in stderr.warnings()[0]
+
+
+def test_a_time_limit_passes_through_a_wake_up(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler may raise what a closed loop raises."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        raise RuntimeError("the application's own time limit")
+
+    monkeypatch.setattr(
+        asyncio.SelectorEventLoop,
+        "call_soon_threadsafe",
+        lambda *_, **__: signal.raise_signal(signal.SIGUSR1),
+    )
+    before = signal.signal(signal.SIGUSR1, end)
+    client = a_background_client(sidecar, stderr)
+    try:
+        with pytest.raises(RuntimeError, match="time limit"):
+            client.flush(timeout=0.0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        monkeypatch.undo()
+        client.close()
