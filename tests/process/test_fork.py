@@ -91,22 +91,6 @@ def test_what_an_earlier_fork_hook_of_the_application_logs_is_delivered(programs
     _assert_a_stream_each(ended.verdict, processes=3, records=4)
 
 
-def test_a_child_of_a_child_delivers_too(programs: Programs) -> None:
-    ended = programs.start("""
-        logship.install(level="INFO")
-        log("first")
-        for depth in range(3):
-            child = os.fork()
-            if child != 0:
-                end_of(child)
-                sys.exit(4)
-            log("deeper")
-        sys.exit(4)
-    """).end(returncode=4)
-    assert ended.progress == ("child 4",) * 3
-    _assert_a_stream_each(ended.verdict, processes=4)
-
-
 def test_a_child_that_logs_nothing_ends_at_once_and_says_nothing(
     programs: Programs, gate: Gate
 ) -> None:

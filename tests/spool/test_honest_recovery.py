@@ -191,14 +191,6 @@ def add_sparse_segment(directory: Path, size: int) -> Path:
     return segment
 
 
-def test_a_sparse_segment_does_not_cost_its_size(tmp_path: Path) -> None:
-    add_sparse_segment(dead_life(tmp_path, log_some), 1000 * MIB)
-    with traced_memory() as memory:
-        sidecar = recover(tmp_path)
-    assert len(sidecar.records) == 30
-    assert memory.peak_bytes < 8 * MIB
-
-
 def test_a_recoverer_with_little_memory_reads_past_a_sparse_segment(spools: Spools) -> None:
     add_sparse_segment(dead_life(spools.spool, log_some), 1000 * MIB)
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({700 * MIB}, {700 * MIB}))"

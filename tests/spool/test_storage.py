@@ -92,15 +92,6 @@ def books_balance(buffer: Buffer) -> bool:
     return report.accepted == parts
 
 
-def test_a_clean_end_removes_the_life(tmp_path: Path) -> None:
-    storage, buffer = spooled(tmp_path)
-    assert offer(buffer, "m")
-    buffer.close_intake()
-    ship_all(buffer)
-    storage.close()
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("time_ns", [-1, -(10**20), 10**20])
 def test_a_clock_far_from_the_truth_is_no_obstacle(tmp_path: Path, time_ns: int) -> None:
     storage, buffer = spooled(tmp_path, time_ns=lambda: time_ns)

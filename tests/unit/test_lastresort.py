@@ -80,17 +80,6 @@ def pipe() -> Iterator[Pipe]:
     fresh.close()
 
 
-def test_a_pipe_takes_lines_until_it_is_full_and_then_says_so(pipe: Pipe) -> None:
-    resort = LastResort(descriptor=pipe.writing)
-    written = 0
-    while resort.write_line(LINE):
-        written += 1
-    assert 0 < written <= PIPE_BYTES // len(LINE) + 1
-    assert not resort.write_line(LINE)
-    assert pipe.read().count(LINE) == PIPE_BYTES // len(LINE)
-    assert resort.write_line(LINE)
-
-
 def test_many_lines_in_one_go_come_out_as_far_as_the_pipe_takes_them(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing)
     lines = [b"%099d\n" % number for number in range(100)]
@@ -117,12 +106,6 @@ def test_lines_of_two_processes_do_not_mix_in_a_pipe(pipe: Pipe, length: int) ->
             read += pipe.read(1000)
     read += pipe.read()
     assert sorted(read.splitlines(keepends=True)) == lines[0] + lines[1]
-
-
-def test_writing_does_not_make_the_application_s_own_stderr_non_blocking(pipe: Pipe) -> None:
-    resort = LastResort(descriptor=pipe.writing)
-    resort.write_line(LINE)
-    assert os.get_blocking(pipe.writing)
 
 
 def test_a_line_longer_than_the_pipe_comes_out_whole_over_time(pipe: Pipe) -> None:
