@@ -6,8 +6,11 @@ Where a test joins a thread it does so within a deadline, so that a hang is a fa
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import math
+import os
+import selectors
 import threading
 import time
 from collections.abc import Callable
@@ -445,3 +448,39 @@ def test_a_disabled_client_starts_nothing(sidecar: Sidecar, stderr: Stderr) -> N
     assert client.flush().all_acked
     assert client.close().accepted == 0
     assert threading.active_count() == before
+
+
+# -- when its event loop fails ---------------------------------------------------------------------
+
+
+def failing(number: int) -> Any:
+    """Return a function that raises the error of this number."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_calls_that_wait_for_a_loop_are_let_go_when_it_fails(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `os.closerange`: the selector's descriptor is closed, or is another file's."""
+    sidecar.acks = False
+    client = a_background_client(sidecar, stderr)
+    client.emit({"message": "hi"})
+    waiting = Later(client.flush)
+    wait_until(lambda: bool(sidecar.held_acks), "the chunk is on its way")
+    select = selectors.DefaultSelector.select
+    fail = failing(errno.EINVAL)
+    monkeypatch.setattr(
+        selectors.DefaultSelector, "select", lambda *args: fail() if is_own() else select(*args)
+    )
+    client.shipper.stop_lingering()  # wakes the loop
+    assert not waiting.join().all_acked
+    assert client.emit({"message": "later"})
+    assert not client.flush(20).all_acked
+    report = client.close()
+    assert (report.accepted, report.spilled) == (2, 2)
+    assert report.seconds < client.settings.exit_stall_seconds
+    assert "Invalid argument" in stderr.warnings()[0]

@@ -5,11 +5,13 @@ Every test here would hang, not fail, if a write could block: pytest's timeout i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import pty
 import select
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import logship._stderr
 from logship._buffer.buffer import Buffer
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill, SpillCost
@@ -26,6 +29,7 @@ from tests.support.commands import ran_python
 from tests.support.threads import Later
 from tests.unit.accounts import a_buffer, body, taken
 from tests.unit.clients import Stderr
+from tests.unit.interruptions import Interruption, every_point
 
 PIPE_BYTES = 4096
 LINE = b"x" * 99 + b"\n"
@@ -796,3 +800,121 @@ def test_a_chunk_that_is_acked_while_it_is_copied_is_not_spilled(
     monkeypatch.setattr(type(chunk), "data", property(acked_meanwhile))
     assert Spill(buffer.spilling, LastResort(descriptor=pipe.writing), forever).step(1.0)
     assert pipe.read() == b""
+
+
+# -- a socket, as under systemd's journal or Node's child_process ----------------------------------
+
+
+@pytest.mark.parametrize("kernel", ["this", "older"])
+def test_a_socket_is_not_waited_for(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older kernel has no flag that keeps a write from blocking, but one for a message.
+
+    Another process may fill the socket after `poll` has found room.
+    """
+    if kernel == "older":
+        monkeypatch.delattr(os, "RWF_NOWAIT", raising=False)
+        monkeypatch.setattr(select, "poll", Ready)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        resort = LastResort(descriptor=theirs.fileno())
+        while resort.write_line(LINE):
+            pass
+        assert theirs.getblocking()
+        while resort.torn or not resort.write_line(b"end\n"):
+            ours.recv(1 << 20)
+            resort.write_line(LINE)
+
+
+@pytest.mark.parametrize("kind", ["SOCK_DGRAM", "SOCK_SEQPACKET"])
+def test_a_socket_for_messages_gets_the_lines_of_a_write_in_one(kind: str) -> None:
+    """It holds a few messages of any length."""
+    ours, theirs = socket.socketpair(type=getattr(socket, kind))
+    with ours, theirs:
+        resort = LastResort(descriptor=theirs.fileno())
+        lines = [LINE] * 700
+        assert resort.write_lines(lines) == 700
+        assert ours.recv(1 << 20) == b"".join(lines)
+        line = b"y" * (300 * 1024) + b"\n"  # more than a message may have
+        assert resort.write_line(line)
+        got = b""
+        while len(got) < len(line):
+            got += ours.recv(1 << 20)
+            resort.step_back()
+        assert got == line
+
+
+def test_a_socket_without_a_descriptor_for_its_duplicate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        monkeypatch.setattr(os, "dup", fail)
+        assert LastResort(descriptor=theirs.fileno()).write_line(LINE)
+        assert ours.recv(1000) == LINE
+
+
+@pytest.mark.parametrize("blocks", [True, False], ids=["blocking", "non-blocking"])
+def test_a_default_timeout_for_sockets_changes_nothing_for_stderr(blocks: bool) -> None:
+    """Python would make the application's own stderr non-blocking, and have each write wait."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(blocks)
+        socket.setdefaulttimeout(3600)
+        try:
+            resort = LastResort(descriptor=theirs.fileno())
+        finally:
+            socket.setdefaulttimeout(None)
+        assert os.get_blocking(theirs.fileno()) == blocks
+        while resort.write_line(LINE):
+            pass
+
+
+# -- an exception at each point of a write ---------------------------------------------------------
+
+STDERR_ROOM = str(Path(logship._stderr.__file__).parent)
+FIRST = b"f" * 6000 + b"\n"  # more than the pipe takes at once
+SECOND = b"s\n"
+
+
+class Scene:
+    """Two lines on their way through a small pipe."""
+
+    def __init__(self) -> None:
+        self.pipe = Pipe()
+        self.resort = LastResort(descriptor=self.pipe.writing)
+        self.read = b""
+
+    def write(self, line: bytes) -> None:
+        """Write a line, and read until all of it is there."""
+        while not self.resort.write_line(line):
+            self.read += self.pipe.read()
+        while self.resort.torn:
+            self.read += self.pipe.read()
+            self.resort.step_back()
+        self.read += self.pipe.read()
+
+
+def test_a_line_behind_an_interrupted_write_can_be_read() -> None:
+    scenes: list[Scene] = []  # the first one warms up
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        scene = Scene()
+        scenes.append(scene)
+        return lambda: scene.write(FIRST), interrupt
+
+    for run in every_point(prepare, room=STDERR_ROOM):
+        scene = scenes[-1]
+        with contextlib.suppress(Interruption):
+            run()
+        for line in FIRST, SECOND:
+            scene.write(line)
+        lines = scene.read.splitlines(keepends=True)
+        assert FIRST in lines
+        assert lines[-1] == SECOND
+        scene.pipe.close()
+
+
+def interrupt() -> None:
+    """Do what a signal handler may do."""
+    raise Interruption
