@@ -21,8 +21,8 @@ from logship._spool.directories import (
 )
 from logship._spool.files import FileBytes
 from logship._spool.volumes import filesystem_of, is_supervised, volume_warning
+from tests.spool.recoveries import dead_life, log_some, recover
 from tests.spool.spools import storage_in
-from tests.spool.test_orphans import dead_life, log_some, recover
 
 IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can give files to other users")

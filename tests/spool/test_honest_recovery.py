@@ -16,9 +16,9 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship._spool.orphans import Orphans
 from tests.spool.programs import NOWHERE, Spools
+from tests.spool.recoveries import Sidecar, dead_life, log_some, recover
 from tests.spool.spools import KEY, offer
 from tests.spool.test_damage import set_commit_word
-from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
 from tests.support.memory import traced_memory
 from tests.support.packing import pack_record
 

@@ -23,6 +23,7 @@ from logship._protocol.entries import unpack_entries
 from logship._spool.orphans import Orphans
 from logship._spool.slots import read_streams
 from logship._spool.storage import RETRY_SECONDS, SpoolStorage
+from tests.spool.recoveries import Sidecar, dead_life, log_some, recover
 from tests.spool.spools import (
     KEY,
     SEGMENT_BYTES,
@@ -34,7 +35,6 @@ from tests.spool.spools import (
     storage_in,
 )
 from tests.spool.test_honest_recovery import PLACES
-from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
 from tests.unit.interruptions import BUFFER_ROOM, Interrupter
 
 # Since 3.15 the close of a generator is traced, and what is raised in it goes nowhere.

@@ -13,7 +13,8 @@ import signal
 
 import pytest
 
-from tests.spool.programs import LOGSHIP, NOWHERE, Spools, kill
+from tests.spool.programs import NOWHERE, Spools, kill
+from tests.support.commands import LOGSHIP
 from tests.support.programs import let_pass
 from tests.support.waiting import wait_until
 
