@@ -19,7 +19,8 @@ from types import MappingProxyType
 from typing import Any
 
 from tests.faults.cases import Case
-from tests.spool.programs import LOGSHIP, NOWHERE
+from tests.spool.programs import NOWHERE
+from tests.support.commands import LOGSHIP
 from tests.support.programs import Ended, Program, Programs, json_lines
 from tests.support.programs_judge import Numbers, Output, Verdict, numbers_of, stamp_of
 from tests.support.receiver_process import ReceiverProcess

@@ -42,7 +42,7 @@ from logship._settings import Settings, variable_name
 from logship._settings.fields import Number, converter_of
 from logship._settings.unknown import unknown_variables
 from logship.errors import HandshakeError, ProtocolError, SettingsError
-from tests.spool.test_orphans import dead_life, log_some, recover
+from tests.spool.recoveries import dead_life, log_some, recover
 from tests.support.memory import traced_memory
 from tests.support.packing import pack_record
 

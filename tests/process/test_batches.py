@@ -31,19 +31,6 @@ def test_a_batch_delivers_all_and_keeps_its_exit_code(
     ended.verdict.assert_delivered_once()
 
 
-def test_an_uncaught_exception_becomes_a_record_and_is_printed(programs: Programs) -> None:
-    ended = programs.start(COUNT_TO_100, "raise LookupError('no such ' + 'parcel')").end(
-        returncode=1
-    )
-    assert ended.stderr.count("Traceback") == 1
-    assert ended.stderr.rstrip().endswith("LookupError: no such parcel")
-    verdict = ended.verdict
-    verdict.assert_all_delivered()
-    told = [line for line in verdict.lines if "LookupError: no such parcel" in str(line["record"])]
-    assert len(told) == 1
-    assert "program.py" in str(told[0]["record"])  # the traceback is in it
-
-
 def test_an_excepthook_of_the_application_is_called_too(programs: Programs) -> None:
     ended = programs.start("""
         sys.excepthook = lambda kind, error, trace: sys.stderr.write(f"theirs: {error}\\n")
@@ -56,28 +43,6 @@ def test_an_excepthook_of_the_application_is_called_too(programs: Programs) -> N
     assert ended.stderr == "theirs: no such parcel\n"
     verdict = ended.verdict
     assert any("no such parcel" in str(line["record"]) for line in verdict.lines)
-
-
-def test_an_exception_of_a_thread_becomes_a_record_and_the_program_goes_on(
-    programs: Programs,
-) -> None:
-    ended = programs.start("""
-        logship.install(level="INFO")
-
-        def fail():
-            log("in the thread")
-            raise LookupError("no such parcel")
-
-        thread = threading.Thread(target=fail, name="sorter")
-        thread.start()
-        thread.join()
-        log("after")
-    """).end(returncode=0)
-    assert "Exception in thread sorter" in ended.stderr
-    assert ended.stderr.count("Traceback") == 1
-    verdict = ended.verdict
-    verdict.assert_all_delivered()
-    assert any("LookupError: no such parcel" in str(line["record"]) for line in verdict.lines)
 
 
 def test_a_sidecar_that_was_never_reached_gets_the_batch_spilled(

@@ -267,21 +267,26 @@ def test_the_main_thread_stops_at_sigterm_and_further_ones_change_nothing(
     ended.verdict.assert_all_delivered(1)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.3])
+@pytest.mark.parametrize(
+    "strikes",
+    [
+        pytest.param("atexit.register(ready)", id="in the hook of the application"),
+        pytest.param("once_it_ends(client, ready)", id="in ours"),
+    ],
+)
 def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
-    launch: Launch, black_hole: Gate, seconds: float
+    launch: Launch, black_hole: Gate, strikes: str
 ) -> None:
     """The program has ended by itself; what would be raised in the exit hook goes nowhere."""
     program = launch.start(
-        """
-        logship.install(level="INFO")
-        atexit.register(ready)
+        f"""
+        client = logship.install(level="INFO")
+        {strikes}
         log(times=100)
         """,
         endpoint=black_hole.endpoint,
     )
     program.until_ready()
-    let_pass(seconds)  # into the hook of the application, or into ours
     program.signal(signal.SIGTERM)
     program.signal(signal.SIGTERM)
     let_pass(0.1)
@@ -338,15 +343,12 @@ def test_what_a_handler_raises_does_not_cut_the_drain_at_exit_short(
 
         signal.signal(signal.SIGTERM, stop)
         import logship
-        logship.install(level="INFO")
-        atexit.register(ready)
+        once_it_ends(logship.install(level="INFO"), ready)
         log(times=100)
         """,
         endpoint=black_hole.endpoint,
     )
-    program.until_ready()
-    let_pass(0.3)  # into our hook
-    program.signal(signal.SIGTERM)
+    program.stop()
     program.until("called")
     black_hole.open()
     ended = program.end(returncode=0)

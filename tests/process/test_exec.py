@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spool.programs import LOGSHIP
+from tests.support.commands import LOGSHIP
 from tests.support.programs import Programs
 from tests.support.programs_judge import Verdict
 

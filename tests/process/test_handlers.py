@@ -54,20 +54,6 @@ def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
     program.finish("end", returncode=6).verdict.assert_nothing_lost()
 
 
-def test_a_handler_set_later_by_another_library_owns_the_outcome(launch: Launch) -> None:
-    launch.start("""
-        logship.install(level="INFO")
-
-        def theirs(number, frame):
-            log("in their handler")
-            sys.exit(9)
-
-        signal.signal(signal.SIGTERM, theirs)
-        ready()
-        forever()
-    """).stopped(returncode=9).verdict.assert_all_delivered(1)
-
-
 @pytest.mark.parametrize(
     "sets",
     [

@@ -155,11 +155,6 @@ ENDING = """
         if threading.current_thread() is not threading.main_thread():
             took_part.set()
         return type(client).drain(client, plan, reason)
-
-    def tell_of_the_end():
-        while not client.shipper.buffer.intake_closed:
-            time.sleep(0.01)
-        ready()
 """
 
 
@@ -188,7 +183,7 @@ def test_a_handler_that_comes_while_the_end_is_on_does_not_hold_it_up(
         """
         client = logship.install(level="INFO")
         client.drain = drain
-        threading.Thread(target=tell_of_the_end, daemon=True).start()
+        once_it_ends(client, ready)
         log(times=20)
         """,
         end,

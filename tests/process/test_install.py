@@ -575,9 +575,9 @@ def test_loggers_and_handlers_that_raise_end_no_watchdog(
     program.finish("end").verdict.assert_all_delivered()
 
 
-def test_uncaught_exceptions_have_the_fields_of_a_log_call(programs: Programs) -> None:
+def test_uncaught_exceptions_become_records_and_are_printed(programs: Programs) -> None:
     ended = programs.start("""
-        logship.install(severity_key="severity_number")
+        logship.install(level="INFO", severity_key="severity_number")
         log()
 
         def fail():
@@ -586,8 +586,13 @@ def test_uncaught_exceptions_have_the_fields_of_a_log_call(programs: Programs) -
         thread = threading.Thread(target=fail, name="sorter")
         thread.start()
         thread.join()
+        log()
         fail()
     """).end(returncode=1)
+    assert "Exception in thread sorter" in ended.stderr
+    assert ended.stderr.count("Traceback") == 2
+    assert ended.stderr.rstrip().endswith("LookupError: 100% gone")
+    ended.verdict.assert_all_delivered(2)
     told = [
         line["record"]
         for line in ended.verdict.lines
@@ -597,6 +602,7 @@ def test_uncaught_exceptions_have_the_fields_of_a_log_call(programs: Programs) -
     assert [each["level"] for each in told] == ["CRITICAL"] * 2
     assert [each["severity_number"] for each in told] == [21] * 2
     assert [each.get("thread") for each in told] == ["sorter", None]
+    assert all("program.py" in each["exception"] for each in told), "the traceback is in it"
 
 
 def test_no_removal_is_told_where_a_named_logger_brings_the_handler_back(

@@ -6,7 +6,7 @@ import os
 import signal
 
 from tests.process.conftest import Launch
-from tests.support.programs import Programs, let_pass
+from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
 
 
@@ -49,8 +49,7 @@ def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130
     terminal, stdin = os.openpty()  # a person sits before it, so no clock runs
     program = launch.start(
         """
-        logship.install(level="INFO")
-        atexit.register(progress, "exiting")
+        once_it_ends(logship.install(level="INFO"), progress, "ending")
         log()
         ready()
         forever()
@@ -60,8 +59,7 @@ def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130
         stdin=stdin,
     )
     program.stop(signal.SIGINT)
-    program.until("exiting")
-    let_pass(0.3)  # into our hook
+    program.until("ending")
     program.signal(signal.SIGINT)
     ended = program.end(seconds_max=20.0)
     os.close(stdin)
@@ -122,19 +120,15 @@ def test_sigint_with_sigterm_while_the_exit_hook_drains_has_the_deadline_of_the_
 ) -> None:
     program = programs.start(
         """
-        logship.install(level="INFO")
-        atexit.register(ready)
+        once_it_ends(logship.install(level="INFO"), ready)
         log()
         """,
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_EXIT_STALL_SECONDS": "40", "LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     )
     program.until_ready()
-    let_pass(0.3)  # into our hook
     for signum in signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT:
         program.signal(signum)
-    let_pass(1.4)
-    program.signal(signal.SIGKILL)
-    ended = program.end()
+    ended = program.end(seconds_max=20.0)
     assert ended.returncode in {128 + signal.SIGINT, -signal.SIGTERM}
     ended.verdict.assert_nothing_lost()

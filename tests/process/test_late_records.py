@@ -1,4 +1,4 @@
-"""The first record of a process may come when the exit hook has run: it is on stderr then."""
+"""What is logged behind the end of the client is on stderr, also where it is the first record."""
 
 from __future__ import annotations
 
@@ -51,3 +51,38 @@ def test_a_program_that_logs_nothing_says_nothing(programs: Programs, sidecar: S
     program = "import logship; logship.install(console=False)"
     ended = programs.start(program, endpoint=sidecar.endpoint).end()
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+THREADS_AND_A_LOOP = """
+    async def log_on_a_loop():
+        while True:
+            log("x" * 60, times=50)
+            await asyncio.sleep(0)
+
+    def log_in_a_thread():
+        while True:
+            log("x" * 60)
+
+    class Late:
+        def __init__(self):
+            self.log = log
+
+        def __del__(self):
+            for _ in range(20):
+                self.log("late")
+
+    late = [Late() for _ in range(10)]
+    logship.install(level="INFO")
+    targets = [log_in_a_thread] * 3 + [lambda: asyncio.run(log_on_a_loop())]
+    for target in targets:
+        threading.Thread(target=target, daemon=True).start()
+    time.sleep(0.2)
+"""
+
+
+def test_threads_and_an_event_loop_that_log_to_the_end_lose_nothing(programs: Programs) -> None:
+    """The interpreter freezes them wherever they are: a line whose call has returned is out."""
+    for _ in range(4):
+        ended = programs.start(THREADS_AND_A_LOOP).end()
+        assert ended.refused, "threads logged behind the client's end"
+        ended.verdict.assert_nothing_lost()

@@ -63,12 +63,6 @@ def test_the_map_header_counts_the_stamp_at_every_size(count: int) -> None:
         assert readable(record) == record
 
 
-def test_the_map_header_grows_where_the_stamp_makes_it() -> None:
-    fifteen = {f"f{number:x}": number for number in range(15)}
-    assert pack_record(fifteen, TIME_NS)[11:14] == packed("de 0010")
-    assert pack_record(fifteen, TIME_NS, extra_fields=0)[11:12] == packed("8f")
-
-
 scalars = st.one_of(
     st.none(),
     st.booleans(),
@@ -165,11 +159,6 @@ def test_a_time_out_of_range_is_clamped_and_kept_readable(time_ns: int, clamped:
     assert stamped_at_time(pack_control({"a": 1}, time_ns)) == expected
 
 
-def test_a_time_past_64_bits_is_kept_as_text() -> None:
-    _, record = stamped_at_time(pack_record({}, 1 << 70))
-    assert record == {"logship_time_ns": str(1 << 70)}
-
-
 def test_a_record_of_our_own_keeps_reserved_names() -> None:
     fields = {"message": "logship: stream closed", "logship_end": True}
     assert stamped(pack_control(fields, TIME_NS)) == fields
@@ -182,9 +171,11 @@ def test_names_that_the_caller_appends_are_renamed_too() -> None:
         assert stamped(packed_record) == {"app_seq": "theirs"}
 
 
-def test_many_different_names_are_all_right() -> None:
-    for number in range(10_000):
+def test_of_many_different_names_a_bounded_number_is_remembered() -> None:
+    for number in range(20_000):
         assert pack_record({f"name {number}": 1}, TIME_NS).endswith(b"\x01")
+        pack_record({f"another name {number}": b"x"}, TIME_NS)
+    assert len(plain.NAMES) < 10_000
     assert readable({"name 5": {"name 6": 1.5}}) == {"name 5": {"name 6": 1.5}}
 
 
@@ -193,12 +184,6 @@ def test_one_bad_value_under_known_names(value: Any) -> None:
     readable({"message": "x", "inner": {"message": [1]}})
     assert readable({"message": value})["message"] != value
     assert readable({"message": "x", "inner": {"message": [value]}})["inner"] != value
-
-
-def test_names_remembered_are_bounded() -> None:
-    for number in range(20_000):
-        pack_record({f"another name {number}": b"x"}, TIME_NS)
-    assert len(plain.NAMES) < 10_000
 
 
 def test_a_reserved_name_seen_deep_in_one_record_is_not_free_in_the_next() -> None:

@@ -42,10 +42,6 @@ def test_any_tag_makes_a_well_formed_frame(tag: str, chunk_id: str, entries: int
     assert option == {"chunk": chunk_id, "size": entries}
 
 
-def test_an_ack_by_its_bytes() -> None:
-    assert AckReader().feed(ACK) == ["id"]
-
-
 def test_an_ack_as_bin_is_an_ack() -> None:
     assert AckReader().feed(bytes.fromhex("81 c403 61636b c402 6964")) == ["id"]
 

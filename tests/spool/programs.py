@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.commands import LOGSHIP
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
 
@@ -42,8 +43,6 @@ for number in itertools.count():
 
 NOWHERE = "tcp://127.0.0.1:1"
 """An endpoint where nobody listens."""
-
-LOGSHIP = [sys.executable, "-c", "from logship._cli import main; main()"]
 
 
 def kill(process: subprocess.Popen[Any]) -> None:

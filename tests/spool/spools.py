@@ -7,15 +7,19 @@ wrote them.
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship._protocol.entries import unpack_entries
 from logship._spool.chunks import Contents, FoundChunk, Payload, Readable, read_payload
+from logship._spool.directories import ProcessDirectory
 from logship._spool.format import ACKED
 from logship._spool.mapped import Mapping, Words
 from logship._spool.segments import find_chunks
@@ -199,3 +203,40 @@ class _WatchedWords:
 
     def __getitem__(self, index: int) -> int:
         return int(self._words[index])
+
+
+class Disk:
+    """What allocating does: it works, or it fails as a volume does.
+
+    Attributes:
+        error: The error to fail with, or None.
+        calls: How often it was asked.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error: int | None = None
+        self.calls = 0
+        real = ProcessDirectory.allocate
+
+        def allocate(life: ProcessDirectory, name: str, size: int) -> int:
+            self.calls += 1
+            if self.error is not None:
+                raise OSError(self.error, os.strerror(self.error))
+            return real(life, name, size)
+
+        monkeypatch.setattr(ProcessDirectory, "allocate", allocate)
+
+
+def files(path: Path) -> list[Path]:
+    return sorted(path.glob("*/segment-*"))
+
+
+def ship_all(buffer: Buffer) -> int:
+    """Ack everything; return how many chunks that was."""
+    buffer.seal_all()
+    chunks = 0
+    while (chunk := buffer.departure.take()) is not None:
+        chunk.before_sending()
+        buffer.release(chunk)
+        chunks += 1
+    return chunks

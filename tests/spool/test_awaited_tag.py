@@ -51,31 +51,29 @@ def all_of(tag: str, count: int) -> list[tuple[str, str]]:
     return [*records, (tag, "logship: stream closed")]
 
 
-def test_a_tag_that_was_never_known_is_the_one_that_routes_here(tmp_path: Path) -> None:
-    leave(tmp_path, lambda buffer: log(buffer, 50))
-    assert shipped(Orphans(tmp_path, default_tag=lambda: OTHER)) == all_of(OTHER, 50)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_one_that_had_become_known_is_known_from_the_spool(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "answers", "after", "tag"),
+    [
+        pytest.param(50, [], 0, OTHER, id="never known: the one that routes here"),
+        pytest.param(30, [TAG], 20, TAG, id="known on the way"),
+        pytest.param(30, [TAG], 0, TAG, id="known, and nothing logged under it"),
+        pytest.param(30, [None], 20, OTHER, id="the provisional one: it may be routed after all"),
+    ],
+)
+def test_what_was_left_goes_by_the_best_tag_that_is_known(
+    tmp_path: Path, before: int, answers: list[str | None], after: int, tag: str
+) -> None:
     def fill(buffer: Buffer) -> None:
-        log(buffer, 30)
-        buffer.resolve_tag(TAG)
-        log(buffer, 20, first=30)
+        log(buffer, before)
+        for each in answers:
+            buffer.resolve_tag(each)
+        log(buffer, after, first=before)
 
     leave(tmp_path, fill)
     orphans = Orphans(tmp_path, default_tag=lambda: OTHER)
-    assert shipped(orphans) == all_of(TAG, 50)
+    assert shipped(orphans) == all_of(tag, before + after)
     assert orphans.counters.notes == []
-
-
-def test_also_before_anything_was_logged_under_it(tmp_path: Path) -> None:
-    def fill(buffer: Buffer) -> None:
-        log(buffer, 30)
-        buffer.resolve_tag(TAG)
-
-    leave(tmp_path, fill)
-    assert shipped(Orphans(tmp_path, default_tag=lambda: OTHER)) == all_of(TAG, 30)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_the_file_of_streams_is_gone_a_later_chunk_tells_it(tmp_path: Path) -> None:
@@ -89,16 +87,6 @@ def test_where_the_file_of_streams_is_gone_a_later_chunk_tells_it(tmp_path: Path
     (life,) = tmp_path.iterdir()
     (life / "streams").unlink()
     assert shipped(Orphans(tmp_path, default_tag=lambda: OTHER)) == all_of(TAG, 50)
-
-
-def test_what_went_by_the_provisional_one_may_be_routed_after_all(tmp_path: Path) -> None:
-    def fill(buffer: Buffer) -> None:
-        log(buffer, 30)
-        buffer.resolve_tag(None)
-        log(buffer, 20, first=30)
-
-    leave(tmp_path, fill)
-    assert shipped(Orphans(tmp_path, default_tag=lambda: OTHER)) == all_of(OTHER, 50)
 
 
 def test_a_tag_of_ones_own_stays(tmp_path: Path) -> None:

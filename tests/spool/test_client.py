@@ -17,8 +17,8 @@ from logship._recover import Recoverer, RecoveryReport
 from logship._spool import files
 from logship.errors import SettingsError
 from tests.spool.programs import NOWHERE
+from tests.spool.recoveries import dead_life, log_some
 from tests.spool.spools import SEGMENT_BYTES
-from tests.spool.test_orphans import dead_life, log_some
 from tests.spool.test_quarantine import damage_all, log_in_many_chunks
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until

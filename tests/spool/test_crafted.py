@@ -31,8 +31,8 @@ from logship._spool.quarantine import QUARANTINE_BYTES_MAX
 from logship.errors import SettingsError
 from tests.spool import crafted
 from tests.spool.programs import NOWHERE, spools_in
+from tests.spool.recoveries import Sidecar, dead_life, log_some, recover
 from tests.spool.spools import offer
-from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
 from tests.support.memory import traced_memory
 from tests.support.packing import pack_record
 

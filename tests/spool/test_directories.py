@@ -21,8 +21,8 @@ from logship._spool.directories import (
 )
 from logship._spool.files import FileBytes
 from logship._spool.volumes import filesystem_of, is_supervised, volume_warning
+from tests.spool.recoveries import dead_life, log_some, recover
 from tests.spool.spools import storage_in
-from tests.spool.test_orphans import dead_life, log_some, recover
 
 IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can give files to other users")
@@ -185,23 +185,15 @@ def test_only_names_of_lives_are_looked_at(tmp_path: Path) -> None:
     os.close(parent)
 
 
-def test_files_are_ours_alone(tmp_path: Path) -> None:
-    before = os.umask(0o000)
-    storage = storage_in(tmp_path)
-    os.umask(before)
-    (life,) = tmp_path.iterdir()
-    assert stat.S_IMODE(life.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(each.stat().st_mode) for each in life.iterdir()} == {0o600}
-    storage.close()
-
-
-def test_a_missing_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_directory_that_is_made_and_its_files_are_ours_alone(tmp_path: Path) -> None:
     path = tmp_path / "spool"
     before = os.umask(0o000)
     storages = [storage_in(path), storage_in(path)]
     os.umask(before)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    assert len(list(path.iterdir())) == 2
+    lives = list(path.iterdir())
+    assert len(lives) == 2
+    assert {stat.S_IMODE(each.stat().st_mode) for each in (path, *lives)} == {0o700}
+    assert {stat.S_IMODE(each.stat().st_mode) for each in path.glob("*/*")} == {0o600}
     for each in storages:
         each.close()
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from logship._spool.mapped import SpoolChunk
-from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
-from tests.spool.test_orphans import recover
-from tests.spool.test_storage import ship_all
+from tests.spool.recoveries import recover
+from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, ship_all, spooled, storage_in
 from tests.support.memory import traced_memory
 
 

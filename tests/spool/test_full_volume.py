@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from logship._spool.orphans import Orphans
+from logship.testing import ManualClock
 from tests.spool.programs import NOWHERE, Spools, kill
-from tests.spool.test_orphans import Sidecar, dead_life, log_some
+from tests.spool.recoveries import Sidecar, dead_life, log_some
 from tests.spool.test_quarantine import damage_all
 from tests.support.waiting import wait_until
 
@@ -100,16 +101,16 @@ def test_what_was_spooled_before_the_volume_was_full_is_recovered(
 
 
 def test_what_found_no_room_in_quarantine_does_when_the_volume_is_freed(volume: Path) -> None:
-    life, now = dead_life(volume, log_some), [0.0]
+    life, clock = dead_life(volume, log_some), ManualClock(0.0)
     damage_all(life)
-    sidecar = Sidecar(Orphans(volume, monotonic=lambda: now[0]))
+    sidecar = Sidecar(Orphans(volume, monotonic=clock))
     filler = fill(volume)
-    for now[0] in (0.0, 100.0):
+    for clock.seconds in (0.0, 100.0):
         sidecar.take_in()
         assert sidecar.orphans.counters.lives == 1
     assert life.exists()
     filler.unlink()
-    now[0] = 200.0
+    clock.seconds = 200.0
     sidecar.take_in()
     assert list((volume / "quarantine").iterdir())
     assert not life.exists()

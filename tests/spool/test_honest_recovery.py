@@ -16,9 +16,9 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship._spool.orphans import Orphans
 from tests.spool.programs import NOWHERE, Spools
+from tests.spool.recoveries import Sidecar, dead_life, log_some, recover
 from tests.spool.spools import KEY, offer
 from tests.spool.test_damage import set_commit_word
-from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
 from tests.support.memory import traced_memory
 from tests.support.packing import pack_record
 
@@ -189,14 +189,6 @@ def add_sparse_segment(directory: Path, size: int) -> Path:
     segment.write_bytes(data[:64])
     os.truncate(segment, size)
     return segment
-
-
-def test_a_sparse_segment_does_not_cost_its_size(tmp_path: Path) -> None:
-    add_sparse_segment(dead_life(tmp_path, log_some), 1000 * MIB)
-    with traced_memory() as memory:
-        sidecar = recover(tmp_path)
-    assert len(sidecar.records) == 30
-    assert memory.peak_bytes < 8 * MIB
 
 
 def test_a_recoverer_with_little_memory_reads_past_a_sparse_segment(spools: Spools) -> None:

@@ -23,6 +23,7 @@ from logship._protocol.entries import unpack_entries
 from logship._spool.orphans import Orphans
 from logship._spool.slots import read_streams
 from logship._spool.storage import RETRY_SECONDS, SpoolStorage
+from tests.spool.recoveries import Sidecar, dead_life, log_some, recover
 from tests.spool.spools import (
     KEY,
     SEGMENT_BYTES,
@@ -33,7 +34,7 @@ from tests.spool.spools import (
     spooled,
     storage_in,
 )
-from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
+from tests.spool.test_honest_recovery import PLACES
 from tests.unit.interruptions import BUFFER_ROOM, Interrupter
 
 # Since 3.15 the close of a generator is traced, and what is raised in it goes nowhere.
@@ -211,16 +212,6 @@ def test_a_chunk_that_was_opened_in_vain_does_not_begin_with_a_gap(
     recovered = recover(tmp_path)
     assert recovered.markers == ["m0", "m1"]
     assert recovered.orphans.counters.damaged == 0
-
-
-PLACES = {
-    "reading a payload": "logship._spool.adoption.read_payload",
-    "reading a segment": "logship._spool.survey.find_chunks",
-    "listing the directories": "logship._spool.orphans.process_directories",
-    "taking one over": "logship._spool.directories.ProcessDirectory.take_over",
-    "marking an ack": "logship._spool.orphan.Orphan.mark",
-    "removing the directory": "logship._spool.directories.ProcessDirectory.remove",
-}
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)

@@ -12,9 +12,18 @@ from logship._buffer.buffer import Buffer
 from logship._protocol.entries import unpack_entries
 from logship._spool.format import SLOTS
 from logship._spool.storage import RETRY_SECONDS
-from tests.spool.spools import KEY, SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
-from tests.spool.test_orphans import dead_life, log_some, recover
-from tests.spool.test_storage import Clock, files, ship_all
+from logship.testing import ManualClock
+from tests.spool.recoveries import dead_life, log_some, recover
+from tests.spool.spools import (
+    KEY,
+    SEGMENT_BYTES,
+    buffer_on,
+    files,
+    offer,
+    ship_all,
+    spooled,
+    storage_in,
+)
 
 TAGS = 20
 
@@ -54,7 +63,7 @@ def test_after_an_outage_of_many_streams_no_deleted_file_is_mapped(tmp_path: Pat
 def test_a_directory_that_somebody_removed_is_made_anew_and_does_not_stay_mapped(
     tmp_path: Path,
 ) -> None:
-    clock = Clock()
+    clock = ManualClock()
     storage = storage_in(tmp_path, monotonic=clock)
     buffer = buffer_on(storage, monotonic=clock)
     assert offer(buffer, "gone")
@@ -62,7 +71,7 @@ def test_a_directory_that_somebody_removed_is_made_anew_and_does_not_stay_mapped
     for each in life.iterdir():
         each.unlink()
     life.rmdir()
-    clock.now += RETRY_SECONDS + 1
+    clock.advance(RETRY_SECONDS + 1)
     storage.maintain(buffer.exclusively)
     assert [kind for kind, _ in storage.news] == ["spool", "spool"]
     assert deleted_mappings(tmp_path)  # the record is still to be shipped

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
-import os
 import random
-import resource
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,93 +22,19 @@ from logship._spool.directories import ProcessDirectory, process_directories
 from logship._spool.format import COMMIT_AT, SLOT_CHECKSUM_AT, slot_at
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
+from logship.testing import ManualClock
+from tests.spool.recoveries import (
+    STEPS_MAX,
+    Sidecar,
+    dead_life,
+    descriptors_left,
+    log_some,
+    next_chunk,
+    recover,
+)
 from tests.spool.spools import KEY, a_buffer, buffer_on, offer, read_segment, storage_in
 from tests.support.packing import pack_record
 from tests.unit.accounts import gaps_in, taken
-
-STEPS_MAX = 100_000
-
-
-def dead_life(path: Path, fill: Callable[[Buffer], None], **parts: Any) -> Path:
-    """Leave on a spool what a process that is killed after `fill` leaves; return its directory."""
-    before = set(path.iterdir())
-    storage = storage_in(path, **parts)
-    fill(buffer_on(storage, stamp_key=parts.get("stamp_key", KEY)))
-    storage.abandon()  # gives up the lock, and nothing else, as death does
-    (life,) = {each for each in path.iterdir() if each.name != "quarantine"} - before
-    return life
-
-
-def log_some(buffer: Buffer, count: int = 30, name: str = "m") -> None:
-    for number in range(count):
-        assert offer(buffer, f"{name}{number}", "abc"[number % 3], 100)
-
-
-class Sidecar:
-    """Takes chunks, acks them, and remembers their records.
-
-    Attributes:
-        records: Of the application, in the order of arrival.
-        controls: Our own.
-        ids: Of the chunks.
-        told: What a person was told.
-    """
-
-    def __init__(self, orphans: Orphans) -> None:
-        self.orphans = orphans
-        self.records: list[dict[str, Any]] = []
-        self.controls: list[dict[str, Any]] = []
-        self.ids: list[str] = []
-        self.told: list[str] = []
-        orphans.warn = lambda _, text, **__: self.told.append(text)
-        self._unacked: list[AdoptedChunk] = []
-
-    def take_in(self, chunks: int = STEPS_MAX) -> None:
-        """Receive and ack until nothing is left, or so many chunks have come."""
-        for _ in range(STEPS_MAX):
-            found = self.orphans.step()
-            if isinstance(found, AdoptedChunk):
-                self.receive(found)
-                chunks -= 1
-            elif found is RecoveryState.AWAITING_ACKS:
-                self.ack(self._unacked.pop(0))
-            elif found is RecoveryState.AWAITING_ORPHANS:
-                return
-            if chunks == 0:
-                return
-        raise AssertionError("recovery does not come to an end")
-
-    def receive(self, chunk: AdoptedChunk) -> None:
-        self.ids.append(chunk.id)
-        self._unacked.append(chunk)
-        for _, record in unpack_entries(chunk.data):
-            is_control = "logship_end" in record or "logship_gap" in record
-            (self.controls if is_control else self.records).append(record)
-
-    def ack(self, chunk: AdoptedChunk) -> None:
-        a_buffer().release(chunk)
-
-    def ack_all(self) -> None:
-        while self._unacked:
-            self.ack(self._unacked.pop(0))
-
-    @property
-    def markers(self) -> list[str]:
-        return [each["message"] for each in self.records]
-
-
-def next_chunk(orphans: Orphans) -> AdoptedChunk:
-    """Return the next chunk to be sent."""
-    while not isinstance(found := orphans.step(), AdoptedChunk):
-        pass
-    return found
-
-
-def recover(path: Path) -> Sidecar:
-    """Recover everything under `path`."""
-    sidecar = Sidecar(Orphans(path))
-    sidecar.take_in()
-    return sidecar
 
 
 def test_everything_comes_in_order_and_nothing_is_left(tmp_path: Path) -> None:
@@ -291,21 +214,6 @@ def test_an_ack_that_comes_after_the_lock_was_given_up_touches_nothing(tmp_path:
         first.ack_all()
     assert innocent.read_bytes() == bytes(100_000)
     assert {each: each.read_bytes() for each in life.iterdir()} == before
-
-
-@contextlib.contextmanager
-def descriptors_left(count: int) -> Iterator[None]:
-    """Have this process open no more than so many files."""
-    gc.collect()  # closes what a dead life has mapped
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = [os.dup(0) for _ in range(count)]  # there may be others in use between them
-    for each in free:
-        os.close(each)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1] + 1, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_a_life_may_have_more_segments_than_a_program_has_descriptors(tmp_path: Path) -> None:
@@ -706,11 +614,11 @@ def test_a_gap_or_an_end_that_no_server_takes_is_told_by_the_next_recoverer(
 
 
 def test_the_same_process_tells_an_end_again_after_a_while(tmp_path: Path) -> None:
-    life, now = dead_life(tmp_path, log_some), [0.0]
-    orphans = Orphans(tmp_path, monotonic=lambda: now[0])
+    life, clock = dead_life(tmp_path, log_some), ManualClock(0.0)
+    orphans = Orphans(tmp_path, monotonic=clock)
     assert len(ship(orphans, takes=lambda record: "logship_end" not in record)) == 30
-    for now[0], lives in ((59.0, 1), (66.0, 2), (130.0, 2), (190.0, 3)):
-        taken = ship(orphans, takes=lambda _: now[0] > 180)
+    for clock.seconds, lives in ((59.0, 1), (66.0, 2), (130.0, 2), (190.0, 3)):
+        taken = ship(orphans, takes=lambda _: clock() > 180)
         assert orphans.counters.lives == lives
     assert [each["logship_end"] for each in taken] == ["recovered"] * 3
     assert not life.exists()
@@ -720,8 +628,8 @@ def test_no_chunk_is_handed_out_again_while_it_is_on_its_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its recovery fails for want of a descriptor, and then for another reason."""
-    life, now = dead_life(tmp_path, log_some), [0.0]
-    orphans = Orphans(tmp_path, monotonic=lambda: now[0])
+    life, clock = dead_life(tmp_path, log_some), ManualClock(0.0)
+    orphans = Orphans(tmp_path, monotonic=clock)
     sidecar = Sidecar(orphans)
     sidecar.take_in(1)
     errors: list[Exception] = [OSError(errno.EMFILE, "too many open files"), ValueError("a bug")]
@@ -729,7 +637,7 @@ def test_no_chunk_is_handed_out_again_while_it_is_on_its_way(
         patch.setattr(adoption, "read_payload", lambda *_: _raise(errors.pop(0)))
         while errors:
             orphans.step()
-    now[0] = 3600.0
+    clock.seconds = 3600.0
     for _ in range(1000):
         assert not isinstance(orphans.step(), AdoptedChunk)
     sidecar.ack_all()

@@ -21,9 +21,10 @@ from logship._spool.orphan import Kept, Orphan
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.quarantine import QuarantineFull
+from logship.testing import ManualClock
 from tests.spool.programs import spools_in
+from tests.spool.recoveries import STEPS_MAX, Sidecar, dead_life, log_some, recover
 from tests.spool.spools import KEY, a_buffer, read_segment
-from tests.spool.test_orphans import STEPS_MAX, Sidecar, dead_life, log_some, recover
 from tests.unit.accounts import gaps_in
 
 
@@ -180,13 +181,13 @@ def test_each_record_of_a_chunk_that_cannot_be_sent_is_declared(tmp_path: Path) 
 def test_what_found_no_room_is_tried_again_when_there_is_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life, now, free = dead_life(tmp_path, log_some), [0.0], [1 << 30]
+    life, clock, free = dead_life(tmp_path, log_some), ManualClock(0.0), [1 << 30]
     damage_all(life)
-    orphans = Orphans(tmp_path, monotonic=lambda: now[0])
+    orphans = Orphans(tmp_path, monotonic=clock)
     sidecar = Sidecar(orphans)
 
     def look(seconds: float) -> int:
-        now[0] = seconds
+        clock.seconds = seconds
         sidecar.take_in()
         return orphans.counters.lives
 

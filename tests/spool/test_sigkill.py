@@ -13,7 +13,8 @@ import signal
 
 import pytest
 
-from tests.spool.programs import LOGSHIP, NOWHERE, Spools, kill
+from tests.spool.programs import NOWHERE, Spools, kill
+from tests.support.commands import LOGSHIP
 from tests.support.programs import let_pass
 from tests.support.waiting import wait_until
 
@@ -118,18 +119,6 @@ def test_forked_children_of_the_dead_do_not_hold_up_recovery(spools: Spools, num
     os.killpg(application.pid, signal.SIGKILL)
     wait_until(lambda: spools.recover()[1]["lives"] == 1, "the child is dead, too")
     assert spools.missing() == []
-
-
-def test_the_next_application_ships_what_the_dead_one_left(spools: Spools) -> None:
-    dead = spools.start_application(30_000, endpoint=NOWHERE)
-    spools.wait_for_ledger(3_000)
-    kill(dead)
-    spools.start_application(300)
-    wait_until(
-        lambda: len(list(spools.spool.iterdir())) == 1, "only the living one has a spool", 60
-    )
-    old = {each for each in spools.ledger if each.startswith("m1-")}
-    wait_until(lambda: old <= set(spools.delivered), "the old records", 60)
 
 
 def test_a_watching_recoverer_ships_who_dies_later_and_leaves_at_sigterm(spools: Spools) -> None:

@@ -21,49 +21,21 @@ from logship._spool.files import close, closing
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.orphans import Orphans
 from logship._spool.storage import RETRY_SECONDS
+from logship.testing import ManualClock
+from tests.spool.recoveries import dead_life, descriptors_left, log_some, next_chunk, recover
 from tests.spool.spools import (
     CHUNK_BYTES,
     SEGMENT_BYTES,
+    Disk,
     a_buffer,
     buffer_on,
+    files,
     offer,
+    ship_all,
     spooled,
     storage_in,
 )
-from tests.spool.test_orphans import dead_life, descriptors_left, log_some, next_chunk, recover
 from tests.unit.accounts import split, taken
-
-
-class Clock:
-    """Seconds that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Disk:
-    """What allocating does: it works, or it fails as a volume does.
-
-    Attributes:
-        error: The error to fail with, or None.
-        calls: How often it was asked.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.error: int | None = None
-        self.calls = 0
-        real = ProcessDirectory.allocate
-
-        def allocate(life: ProcessDirectory, name: str, size: int) -> int:
-            self.calls += 1
-            if self.error is not None:
-                raise OSError(self.error, os.strerror(self.error))
-            return real(life, name, size)
-
-        monkeypatch.setattr(ProcessDirectory, "allocate", allocate)
 
 
 @pytest.fixture
@@ -71,34 +43,10 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)
 
 
-def files(path: Path) -> list[Path]:
-    return sorted(path.glob("*/segment-*"))
-
-
-def ship_all(buffer: Buffer) -> int:
-    """Ack everything; return how many chunks that was."""
-    buffer.seal_all()
-    chunks = 0
-    while (chunk := buffer.departure.take()) is not None:
-        chunk.before_sending()
-        buffer.release(chunk)
-        chunks += 1
-    return chunks
-
-
 def books_balance(buffer: Buffer) -> bool:
     report = buffer.report("test", 0.0)
     parts = report.acked + report.spooled + report.spilled + report.dropped + report.unacked
     return report.accepted == parts
-
-
-def test_a_clean_end_removes_the_life(tmp_path: Path) -> None:
-    storage, buffer = spooled(tmp_path)
-    assert offer(buffer, "m")
-    buffer.close_intake()
-    ship_all(buffer)
-    storage.close()
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("time_ns", [-1, -(10**20), 10**20])
@@ -349,7 +297,7 @@ CODES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 def test_a_volume_that_fails_is_replaced_by_memory_and_comes_back(
     tmp_path: Path, disk: Disk, code: int
 ) -> None:
-    clock = Clock()
+    clock = ManualClock()
     storage = storage_in(tmp_path, monotonic=clock)
     buffer = buffer_on(storage, monotonic=clock)
     disk.error = code
@@ -370,11 +318,11 @@ def test_a_volume_that_fails_is_replaced_by_memory_and_comes_back(
     assert report.unacked == storage.unspooled > 50
     storage.news.clear()
     storage.maintain(buffer.exclusively)
-    clock.now += RETRY_SECONDS + 1
+    clock.advance(RETRY_SECONDS + 1)
     storage.maintain(buffer.exclusively)
     assert not storage.news  # it still fails, and that has been said
     disk.error = None
-    clock.now += RETRY_SECONDS + 1
+    clock.advance(RETRY_SECONDS + 1)
     storage.maintain(buffer.exclusively)
     assert "can be written again" in storage.news.popleft()[1]
     before = storage.unspooled
@@ -426,7 +374,7 @@ def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path, how: str) 
             pytest.skip("only root can give directories to other users")
         path.mkdir()
         os.chown(path, 12345, 12345)
-    clock = Clock()
+    clock = ManualClock()
     storage, buffer = spooled(path, monotonic=clock)
     assert offer(buffer, "m")
     assert storage.unspooled == 1
@@ -434,7 +382,7 @@ def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path, how: str) 
     assert str(path) in storage.news[0][1]
     if how == "missing":
         path.parent.mkdir()
-        clock.now += RETRY_SECONDS + 1
+        clock.advance(RETRY_SECONDS + 1)
         storage.maintain(buffer.exclusively)
         assert offer(buffer, "n")
         assert storage.unspooled == 1
@@ -555,12 +503,12 @@ def test_a_disk_that_does_not_take_what_is_synced_is_told_of_once(
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
     monkeypatch.setattr("logship._spool.own_directory.SYNC_SECONDS", 0.01)
-    clock = Clock()
+    clock = ManualClock()
     storage, buffer = spooled(tmp_path, syncs=True, monotonic=clock)
     for _ in range(2):
         for _ in range(2):  # the error of the first is noted when the second is tried
             assert tried.acquire(timeout=20)
-        clock.now += RETRY_SECONDS
+        clock.advance(RETRY_SECONDS)
         storage.maintain(buffer.exclusively)
     ((_, text),) = storage.news
     assert os.strerror(errno.EIO) in text

@@ -20,16 +20,17 @@ from logship._buffer.overflow import Admission
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.storage import RETRY_SECONDS
+from logship.testing import ManualClock
+from tests.spool.recoveries import Sidecar, dead_life, descriptors_left, log_some, recover
 from tests.spool.spools import (
     CHUNK_BYTES,
     SEGMENT_BYTES,
+    Disk,
     buffer_on,
     offer,
     spooled,
     storage_in,
 )
-from tests.spool.test_orphans import Sidecar, dead_life, descriptors_left, log_some, recover
-from tests.spool.test_storage import Clock, Disk
 from tests.support.packing import pack_record
 from tests.unit.accounts import admit, split
 
@@ -76,7 +77,7 @@ def test_dropping_the_oldest_comes_to_an_end_when_all_else_is_on_its_way(
 def test_a_record_that_comes_just_when_the_spool_works_again_is_on_it(
     tmp_path: Path, disk: Disk
 ) -> None:
-    clock = Clock()
+    clock = ManualClock()
     storage = storage_in(tmp_path, monotonic=clock)
     buffer = buffer_on(storage)
     assert offer(buffer, "in memory")
@@ -89,7 +90,7 @@ def test_a_record_that_comes_just_when_the_spool_works_again_is_on_it(
         return done
 
     disk.error = None
-    clock.now += RETRY_SECONDS + 1
+    clock.advance(RETRY_SECONDS + 1)
     storage.maintain(locked)
     assert set(unspooled) == {1}
 
@@ -113,11 +114,11 @@ def test_an_end_that_dies_in_memory_is_not_taken_for_acked(tmp_path: Path, disk:
 
 
 def test_upkeep_after_the_end_begins_nothing(tmp_path: Path, disk: Disk) -> None:
-    clock = Clock()
+    clock = ManualClock()
     storage = storage_in(tmp_path, monotonic=clock)
     storage.close()
     disk.error = None
-    clock.now += RETRY_SECONDS + 1
+    clock.advance(RETRY_SECONDS + 1)
     storage.maintain(lambda work: work())
     assert storage.retry_deadline_seconds() is None
     assert list(tmp_path.iterdir()) == []
@@ -128,10 +129,10 @@ def test_an_error_of_a_look_at_the_life_does_not_give_its_lock_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """A recoverer would end the stream with a number that this process gives out as well."""
-    clock = Clock()
+    clock = ManualClock()
     storage, buffer = spooled(tmp_path, monotonic=clock)
     assert offer(buffer, "before")
-    clock.now += RETRY_SECONDS + 1
+    clock.advance(RETRY_SECONDS + 1)
 
     def failing_stat(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
@@ -151,8 +152,8 @@ def test_a_recovery_that_lacked_a_descriptor_is_made_again_later(
     tmp_path: Path, chunks: int
 ) -> None:
     """Another process, which would tell the ends, may never come."""
-    life, now = dead_life(tmp_path, log_some), [0.0]
-    sidecar = Sidecar(Orphans(tmp_path, monotonic=lambda: now[0]))
+    life, clock = dead_life(tmp_path, log_some), ManualClock(0.0)
+    sidecar = Sidecar(Orphans(tmp_path, monotonic=clock))
     if chunks:
         sidecar.take_in(chunks)
     else:
@@ -162,7 +163,7 @@ def test_a_recovery_that_lacked_a_descriptor_is_made_again_later(
             sidecar.ack_all()
         else:
             sidecar.orphans.step()
-    for now[0] in (1.0, 61.0):
+    for clock.seconds in (1.0, 61.0):
         assert life.exists()
         sidecar.take_in()
     assert not life.exists()

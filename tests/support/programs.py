@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -288,12 +289,15 @@ class Programs:
         directory: Where the programs' directories are made.
         endpoint: Where the programs ship to unless told otherwise.
         output: What the sidecar there writes, for the programs' verdicts.
+        temporary: For what programs make in a temporary directory, and leave when they are killed;
+            its path is short enough for the sockets of multiprocessing.
     """
 
     directory: Path
     endpoint: str
     output: Output | None = None
     started: list[Program] = field(default_factory=list)
+    temporary: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="programs-"))
 
     def start(
         self,
@@ -378,6 +382,7 @@ class Programs:
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(directory),
+            "TMPDIR": self.temporary,
             "PYTHONPATH": os.pathsep.join(PATHS),
             "PYTHONFAULTHANDLER": "1",
             "TEST_RUN": run,
@@ -389,9 +394,10 @@ class Programs:
         }
 
     def kill_all(self) -> None:
-        """End what still runs."""
+        """End what still runs, and remove what all of them left in their temporary directory."""
         for program in self.started:
             program.kill()
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
 
 def _imports(text: str) -> str:

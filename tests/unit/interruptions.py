@@ -18,6 +18,10 @@ import logship._buffer
 BUFFER_ROOM = str(Path(logship._buffer.__file__).parent)
 
 
+class Interruption(Exception):  # noqa: N818 - what a signal handler raises, as Celery's time limit
+    """Raised in the middle of a call."""
+
+
 class Interrupter:
     """Runs a call and does `act` before its n-th instruction.
 

@@ -25,7 +25,7 @@ from logship._delivery.drain import DrainPlan
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_client, messages, until
-from tests.unit.interruptions import every_point
+from tests.unit.interruptions import Interruption, every_point
 
 
 @pytest.fixture
@@ -57,13 +57,9 @@ class InterruptedTransport(MemoryTransport):
         return await super().connect(*arguments)
 
 
-class TimeIsUpError(Exception):
-    """What a signal handler of the application raises."""
-
-
 def interrupted_by_a_handler() -> None:
     def handle(signum: int, frame: FrameType | None) -> None:
-        raise TimeIsUpError
+        raise Interruption
 
     handle(signal.SIGALRM, sys._getframe())
 
@@ -342,7 +338,7 @@ async def test_a_close_after_one_that_a_handler_ended_returns_its_report(
 
     monkeypatch.setattr(DrainPlan, "step", interrupted)
     client.emit({"message": "hello"})
-    with pytest.raises(TimeIsUpError):
+    with pytest.raises(Interruption):
         await client.close(20)
     assert (await client.close(20)).spilled == 1
     assert len(stderr.json("spilled")) == 2  # and the end record
@@ -412,7 +408,7 @@ def test_shipping_goes_on_after_an_exception_anywhere_in_a_decision(
         return lambda: loop.run_until_complete(ship()), interrupt
 
     for run in every_point(prepare, step=29, room=str(module.__file__)):
-        with contextlib.suppress(TimeIsUpError, KeyboardInterrupt):
+        with contextlib.suppress(Interruption, KeyboardInterrupt):
             run()
         ((sidecar, client, loop),) = scenes
         client.emit({"message": "three"})

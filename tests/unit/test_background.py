@@ -6,12 +6,16 @@ Where a test joins a thread it does so within a deadline, so that a hang is a fa
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
-import logging
 import math
+import os
+import selectors
+import signal
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -19,7 +23,6 @@ import pytest
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan, Step
 from logship._hooks.threads import OwnThread, is_own
-from logship._installation.handler import Handler
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
 from tests.support.threads import Later, in_threads
@@ -172,48 +175,6 @@ def test_a_report_is_corrected_once_for_what_was_refused_since(
         assert (correction["refused_lines"], correction["accepted"]) == (count, 1)
 
 
-def test_what_a_closed_client_refuses_is_on_stderr_as_redacted(
-    sidecar: Sidecar, stderr: Stderr
-) -> None:
-    client = a_background_client(sidecar, stderr, redact=lambda record: {**record, "password": "-"})
-    client.close()
-    logger = logging.Logger("late")
-    logger.addHandler(Handler(client))
-    logger.info("too late", extra={"odd": {1, 2}, "password": "secret"})
-    (line,) = stderr.json("refused")
-    assert line["record"]["message"] == "too late"
-    assert line["record"]["password"] == "-"
-
-
-@pytest.mark.parametrize(
-    "what",
-    [
-        pytest.param("logship._client.background.drive", id="before its first step"),
-        pytest.param("logship._delivery.drain.DrainPlan.step", id="in a step"),
-    ],
-)
-def test_what_an_interrupted_close_left_is_done_by_the_next_one(
-    client: BackgroundClient, sidecar: Sidecar, what: str
-) -> None:
-    """As after Ctrl-C, or the `sys.exit` of a handler for SIGTERM."""
-    sidecar.acks = False
-    client.emit({"message": "hi"})
-    wait_until(lambda: bool(sidecar.held_acks), "the chunk is on its way")
-
-    def interrupted(*_: Any) -> Any:
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(what, interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            client.close(timeout=0.01)
-    assert client.report is None
-    closing = Later(lambda: client.close(timeout=20))
-    sidecar.acks = True
-    sidecar.release_acks()
-    assert closing.join().all_acked
-
-
 def test_a_thread_that_hangs_in_close_does_not_hold_up_another_one(
     client: BackgroundClient, sidecar: Sidecar, stderr: Stderr
 ) -> None:
@@ -293,15 +254,6 @@ def test_a_handler_that_closes_in_the_middle_of_close_does_not_wait_for_itself(
 # -- waiting for space -----------------------------------------------------------------------------
 
 
-def test_send_with_a_timeout_gives_up(client: BackgroundClient, sidecar: Sidecar) -> None:
-    sidecar.acks = False
-    fill(client)
-    with pytest.raises(BufferFull, match=r"within 0\.02 s"):
-        client.send(LARGE, timeout=0.02)
-    waiters = client.shipper.buffer._section.waiters
-    wait_until(lambda: not waiters._callbacks, "nothing is left behind")
-
-
 def test_what_was_given_up_does_not_arrive_all_the_same(
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:
@@ -371,20 +323,12 @@ def test_many_at_once_with_a_timeout_say_how_many_were_accepted(
         client.send_many(some(0, 500, 1000), timeout=0.02)
     accepted = full.value.records_accepted
     assert 0 < accepted < 500
+    assert not client.shipper.buffer._section.waiters._callbacks, "nothing is left behind"
     sidecar.acks = True
     sidecar.release_acks()
     client.send_many(some(0, 500, 1000)[accepted:])
     assert client.flush(20).all_acked
     assert messages(sidecar) == [each["message"] for each in some(0, 500, 1000)]
-
-
-async def test_many_at_once_do_not_wait_on_an_event_loops_thread(
-    client: BackgroundClient, sidecar: Sidecar
-) -> None:
-    sidecar.acks = False
-    with pytest.raises(BufferFull, match="event loop") as full:
-        client.send_many(some(0, 500, 1000))
-    assert full.value.records_accepted == client.shipper.buffer.counters.accepted > 0
 
 
 def test_a_record_that_is_cut_and_waits_for_space_is_counted_once(
@@ -398,19 +342,6 @@ def test_a_record_that_is_cut_and_waits_for_space_is_counted_once(
     sidecar.hang_up()
     assert waiting.join() is None
     assert client.flush(timeout=20).all_acked
-    assert client.shipper.buffer.counters.truncated == 1
-
-
-def test_a_text_that_is_larger_than_the_buffer_is_cut(
-    client: BackgroundClient, sidecar: Sidecar
-) -> None:
-    """Also where `logging` makes the record, which is packed without a mapping."""
-    log = logging.Logger("large")
-    log.addHandler(Handler(client))
-    log.info("y" * 2 * BUFFER_BYTES)
-    assert client.flush(timeout=20).all_acked
-    [text] = messages(sidecar)
-    assert 100 < len(text) < BUFFER_BYTES
     assert client.shipper.buffer.counters.truncated == 1
 
 
@@ -519,3 +450,64 @@ def test_a_disabled_client_starts_nothing(sidecar: Sidecar, stderr: Stderr) -> N
     assert client.flush().all_acked
     assert client.close().accepted == 0
     assert threading.active_count() == before
+
+
+# -- when its event loop fails ---------------------------------------------------------------------
+
+
+def failing(number: int) -> Any:
+    """Return a function that raises the error of this number."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_calls_that_wait_for_a_loop_are_let_go_when_it_fails(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `os.closerange`: the selector's descriptor is closed, or is another file's."""
+    sidecar.acks = False
+    client = a_background_client(sidecar, stderr)
+    client.emit({"message": "hi"})
+    waiting = Later(client.flush)
+    wait_until(lambda: bool(sidecar.held_acks), "the chunk is on its way")
+    select = selectors.DefaultSelector.select
+    fail = failing(errno.EINVAL)
+    monkeypatch.setattr(
+        selectors.DefaultSelector, "select", lambda *args: fail() if is_own() else select(*args)
+    )
+    client.shipper.stop_lingering()  # wakes the loop
+    assert not waiting.join().all_acked
+    assert client.emit({"message": "later"})
+    assert not client.flush(20).all_acked
+    report = client.close()
+    assert (report.accepted, report.spilled) == (2, 2)
+    assert report.seconds < client.settings.exit_stall_seconds
+    assert "Invalid argument" in stderr.warnings()[0]
+
+
+def test_a_time_limit_passes_through_a_wake_up(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler may raise what a closed loop raises."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        raise RuntimeError("the application's own time limit")
+
+    monkeypatch.setattr(
+        asyncio.SelectorEventLoop,
+        "call_soon_threadsafe",
+        lambda *_, **__: signal.raise_signal(signal.SIGUSR1),
+    )
+    before = signal.signal(signal.SIGUSR1, end)
+    client = a_background_client(sidecar, stderr)
+    try:
+        with pytest.raises(RuntimeError, match="time limit"):
+            client.flush(timeout=0.0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        monkeypatch.undo()
+        client.close()

@@ -65,6 +65,11 @@ def wakes_of(buffer: Buffer) -> int:
     return wake.count
 
 
+def test_a_chunk_says_which_one_it_is() -> None:
+    chunk = taken(holding(3))
+    assert repr(chunk) == f"<Chunk {chunk.serial} t 1-3 TAKEN>"
+
+
 # -- the bound -------------------------------------------------------------------------------------
 
 

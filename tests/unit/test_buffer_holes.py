@@ -30,7 +30,8 @@ from tests.unit.clients import (
     quick_settings,
     until,
 )
-from tests.unit.test_buffer_rare import Middle, TimeLimit, numbers_in
+from tests.unit.interruptions import Interruption
+from tests.unit.test_buffer_rare import Middle, numbers_in
 
 
 @contextmanager
@@ -75,7 +76,7 @@ async def test_a_handler_that_raises_in_the_loops_thread_does_not_end_shipping(
         return time.monotonic()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        raise TimeLimit
+        raise Interruption
 
     before = signal.signal(signal.SIGUSR1, on_signal)
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
@@ -99,7 +100,7 @@ async def test_a_handler_that_raises_in_the_loops_thread_does_not_end_shipping(
 def test_what_a_handler_raises_passes_after_it_has_unregistered_itself(stderr: Stderr) -> None:
     def on_signal(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGUSR1, before)
-        raise TimeLimit
+        raise Interruption
 
     def redact(record: Any) -> Any:
         signal.raise_signal(signal.SIGUSR1)
@@ -107,7 +108,7 @@ def test_what_a_handler_raises_passes_after_it_has_unregistered_itself(stderr: S
 
     before = signal.signal(signal.SIGUSR1, on_signal)
     client = a_client(Sidecar(), stderr, redact=redact)
-    with pytest.raises(TimeLimit):
+    with pytest.raises(Interruption):
         client.emit({"message": "here"})
 
 

@@ -25,7 +25,7 @@ from logship._buffer.chunk import ChunkState
 from logship._buffer.entrance import COMBINE_AT, Outcome
 from logship._reasons import QUARANTINED
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
-from tests.unit.interruptions import Interrupter, every_point
+from tests.unit.interruptions import Interrupter, Interruption, every_point
 
 INNER = 777
 Scene = Callable[[Buffer, Sink], Callable[[], object]]
@@ -247,10 +247,6 @@ def every_interruption(
         with contextlib.suppress(Interruption):
             run()
         yield stages[-1]
-
-
-class Interruption(Exception):  # noqa: N818 - what a signal handler raises, as Celery's time limit
-    """Raised in the middle of a call."""
 
 
 def interrupt(_: Stage) -> None:

@@ -11,6 +11,7 @@ import pytest
 from logship._buffer import entrance
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import SPARES_MAX, Chunk, ChunkState, MemoryChunk, MemoryStorage
+from logship._buffer.counters import DrainReport
 from logship._buffer.entrance import COMBINE_AT, Outcome
 from logship._buffer.section import LOCK_PATIENCE_SECONDS
 from logship._buffer.stream import Stream
@@ -25,13 +26,10 @@ from tests.unit.accounts import (
     entries_of,
     taken,
 )
+from tests.unit.interruptions import Interruption
 
 FAR_AWAY = 1 << 24
 """A bound so far away that entries wait in the inbox."""
-
-
-class TimeLimit(Exception):  # noqa: N818 - what a signal handler raises
-    """Of an application."""
 
 
 class Middle:
@@ -273,9 +271,9 @@ class Interrupted:
 
 
 def test_what_interrupts_a_wake_up_passes_and_the_shipper_is_woken() -> None:
-    wake = Interrupted(TimeLimit)
+    wake = Interrupted(Interruption)
     buffer = a_buffer(wake=wake, bytes_max=FAR_AWAY)
-    with pytest.raises(TimeLimit):
+    with pytest.raises(Interruption):
         buffer.offer("t", body(1))
     assert wake.count == 2
     assert numbers_in(buffer) == [1]
@@ -305,11 +303,11 @@ def test_what_interrupts_a_callback_passes_and_the_others_are_told_later(buffer:
     def interrupted() -> None:
         if not told:
             told.append(1)
-            raise TimeLimit
+            raise Interruption
 
     buffer.when_space(interrupted)
     buffer.when_space(lambda: told.append(2))
-    with pytest.raises(TimeLimit):
+    with pytest.raises(Interruption):
         buffer.tell_waiters()
     assert told == [1]
     buffer.unsettled()
@@ -473,3 +471,32 @@ def test_a_child_that_is_about_to_exec_refuses_all_records(bytes_max: int) -> No
     assert buffer.report("", 0.0).refused == 2
     assert buffer.offer("t", body(4)) is Outcome.REFUSED
     assert numbers_in(buffer) == []
+
+
+# -- lines of refused records ----------------------------------------------------------------------
+
+
+def test_each_line_of_a_refused_record_has_a_number_and_is_counted(buffer: Buffer) -> None:
+    lines = [buffer.number_refused() for _ in range(3)]
+    report = buffer.report("", 0.0)
+    assert lines == [f"{report.refused_id}:{number:010d}" for number in (1, 2, 3)]
+    assert report.refusals == (0, 3, 0)
+
+
+@pytest.mark.parametrize("is_in_the_middle", [False, True])
+def test_a_report_counts_what_was_refused_until_then(is_in_the_middle: bool) -> None:
+    """In the middle of the section, as a signal handler asks for it, the last are only noted."""
+    buffer = a_buffer()
+
+    def refuse() -> DrainReport:
+        for _ in range(2):
+            buffer.number_refused()
+        for _ in range(3):
+            buffer.note("refused_unwritten", 1)
+        for _ in range(4):
+            buffer.note("refused", 1)
+        return buffer.report("", 0.0)
+
+    assert refuse().refusals == (4, 2, 3)
+    report = buffer.exclusively(refuse) if is_in_the_middle else refuse()
+    assert report.refusals == (8, 4, 6)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import re
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +12,8 @@ import pytest
 from logship._buffer.chunk import Chunk
 from logship._client.client import Client
 from logship._client.shipper import STOP_LINGER_SECONDS
-from logship._delivery.transport import SocketTransport
 from logship.errors import BufferFull, ClientClosed
-from logship.testing import MemoryTransport, Sidecar, SocketSidecar
+from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, a_client, fill, messages, some, until
 
 
@@ -73,18 +70,6 @@ async def test_a_good_ack_before_garbage_counts(client: Client, sidecar: Sidecar
         sidecar.acks = True
 
 
-async def test_a_sidecar_that_comes_later(client: Client, sidecar: Sidecar, stderr: Stderr) -> None:
-    sidecar.reachable = False
-    async with client:
-        emit_many(client, 10)
-        await until(lambda: client.shipper.delivery.counters.connect_failures > 3, "it tried often")
-        sidecar.reachable = True
-        assert (await client.flush(20)).all_acked
-    failure, recovery = stderr.warnings()  # one of each kind a minute
-    assert "cannot connect" in failure
-    assert re.fullmatch(r"logship: \S+ acks records now, after \d+\.\d s", recovery)
-
-
 async def test_a_connection_that_takes_nothing_for_a_while(
     client: Client, sidecar: Sidecar
 ) -> None:
@@ -128,18 +113,6 @@ async def test_flush_waits_for_what_was_accepted_before_it_and_for_nothing_else(
 async def test_flush_of_nothing_is_done_at_once(client: Client) -> None:
     async with client:
         assert (await client.flush(0)).all_acked
-
-
-async def test_flush_that_runs_out_of_time_counts_what_is_left(
-    client: Client, sidecar: Sidecar
-) -> None:
-    sidecar.acks = False
-    async with client:
-        emit_many(client, 7)
-        report = await client.flush(0.02)
-        assert (report.all_acked, report.unacked) == (False, 7)
-        sidecar.hang_up()
-        sidecar.acks = True
 
 
 async def test_no_flush_outlasts_the_client(client: Client, sidecar: Sidecar) -> None:
@@ -190,19 +163,6 @@ async def test_send_waits_for_space_as_long_as_it_takes(client: Client, sidecar:
     assert len(messages(sidecar)) == count + 5
 
 
-async def test_send_that_waits_is_told_when_the_client_closes(
-    client: Client, sidecar: Sidecar
-) -> None:
-    sidecar.acks = False
-    async with client:
-        fill(client)
-        sends = [asyncio.ensure_future(client.send({"message": "y" * 2000})) for _ in range(3)]
-        await asyncio.sleep(0)
-        await client.close(timeout=0.1)
-        results = await asyncio.gather(*sends, return_exceptions=True)
-    assert [type(result) for result in results] == [ClientClosed] * 3
-
-
 async def test_a_cancelled_send_leaves_nothing_behind(client: Client, sidecar: Sidecar) -> None:
     sidecar.reachable = False
     async with client:
@@ -225,19 +185,6 @@ async def test_many_at_once_arrive_in_order(client: Client, sidecar: Sidecar, gi
     assert messages(sidecar) == [each["message"] for each in records]
     arrived = [each for each in sidecar.delivered if "logship_end" not in each.record]
     assert {(each.tag, each.time_ns) for each in arrived} == {("several", 5_000_000_007)}
-
-
-async def test_many_at_once_wait_for_space(client: Client, sidecar: Sidecar) -> None:
-    sidecar.acks = False
-    async with client:
-        sending = asyncio.ensure_future(client.send_many(some(0, 1000, 1000)))
-        await until(lambda: client.shipper.buffer._section.waiters._callbacks, "it waits")
-        assert not sending.done()
-        sidecar.acks = True
-        sidecar.release_acks()
-        await sending
-        assert (await client.flush(20)).all_acked
-    assert messages(sidecar) == [each["message"] for each in some(0, 1000, 1000)]
 
 
 async def test_many_at_once_let_the_loop_have_its_turn(client: Client) -> None:
@@ -529,20 +476,3 @@ async def test_a_chunk_that_cannot_be_sent_is_set_aside_and_named(
     assert report.streams[0].dropped == [(1, 1, "quarantined")]
     assert client.shipper.delivery.counters.chunks_quarantined == 0, "no server refused it"
     assert any("numbers 1 to 1" in line for line in stderr.warnings())
-
-
-async def test_too_many_open_files_at_the_start_do_not_stop_shipping(
-    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with SocketSidecar() as sidecar:
-        client = a_client(sidecar, stderr)
-        with monkeypatch.context() as patch:
-            patch.setattr(SocketTransport, "of", no_descriptor)
-            client.start()
-        client.emit({"message": "arrives"})
-        assert (await client.flush(20)).all_acked
-        await client.close()
-
-
-def no_descriptor(*_: Any) -> Any:
-    raise OSError(errno.EMFILE, "Too many open files")

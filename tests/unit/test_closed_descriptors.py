@@ -18,9 +18,9 @@ from logship._receiver.server import Counts
 from logship._settings import Settings
 from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
+from logship.testing import ManualClock
+from tests.spool.recoveries import recover
 from tests.spool.spools import offer, spooled
-from tests.spool.test_orphans import recover
-from tests.spool.test_storage import Clock
 from tests.support.commands import ran_python
 from tests.support.receiver_process import ReceiverProcess
 
@@ -98,7 +98,7 @@ def test_no_number_is_given_out_beside_the_recoverer_of_a_closed_lock(
     is_replaced: bool, tmp_path: Path, file_of_the_application: int
 ) -> None:
     """It ends the streams, and their next number is taken then."""
-    spool, clock = tmp_path / "spool", Clock()
+    spool, clock = tmp_path / "spool", ManualClock()
     storage, buffer = spooled(spool, monotonic=clock)
     assert offer(buffer, "before")
     buffer.note("sampled", 1, "tag")
@@ -111,7 +111,7 @@ def test_no_number_is_given_out_beside_the_recoverer_of_a_closed_lock(
         os.dup2(file_of_the_application, lock)
     else:
         os.close(lock)
-    clock.now += RETRY_SECONDS + 1
+    clock.advance(RETRY_SECONDS + 1)
     storage.maintain(buffer.exclusively)
     recovered = recover(spool)
     assert recovered.markers == ["before"]

@@ -99,28 +99,6 @@ def test_a_program_that_ends_by_itself_does_not_wait_after_the_spill(
     assert ("LOGSHIP_DISABLED" in said) == (not has_acked)
 
 
-def test_without_a_shipper_there_is_nothing_to_wait_for(stderr: Stderr) -> None:
-    end = End(stderr)
-    end.shipper.broken = True
-    assert end.run() < 1.0
-    assert len(stderr.json("spilled")) == 11
-
-
-def test_a_sooner_deadline_counts_and_a_later_one_does_not(stderr: Stderr) -> None:
-    end = End(stderr)
-    next(end.steps)
-    end.closing.join(DrainPlan.until(0.0, 100.0), "another")
-    assert end.closing.seconds_left() == 30.0
-    next(end.steps)
-    assert len(end.shipper.hurried) == 1
-    end.closing.join(DrainPlan.until(0.0, 5.0), "another")
-    assert end.closing.seconds_left() == 5.0
-    assert 5.0 <= end.run() < 6.0
-    assert len(end.shipper.hurried) == 2
-    assert end.closing.report is not None
-    assert end.closing.report.reason == "test"
-
-
 class Stalled:
     """A standard error that takes nothing."""
 
@@ -169,13 +147,6 @@ class Gone(Stalled):
     """A standard error that no process will ever read again."""
 
     is_gone = True
-
-
-def test_a_stderr_that_is_gone_does_not_hold_up_a_program_that_ends(stderr: Stderr) -> None:
-    gone = Gone()
-    end = End(stderr, last_resort=gone, plan=DrainPlan.by_itself(0.0, 15.0, 120.0))
-    assert 15.0 <= end.run() < 15.1
-    assert gone.tries < 10
 
 
 def test_a_stderr_that_is_gone_does_not_end_sending_before_the_deadline(stderr: Stderr) -> None:
@@ -366,20 +337,6 @@ def counts_of_refused(report: dict[str, Any]) -> tuple[int, int, int]:
 
 def refused_numbers(stderr: Stderr) -> list[int]:
     return [line["record"]["n"] for line in stderr.json("refused")]
-
-
-@pytest.mark.usefixtures("no_chunks")
-def test_what_could_not_be_numbered_is_written_and_counted(stderr: Stderr) -> None:
-    end = End(stderr)
-    end.run()
-    assert refused_numbers(stderr) == [*range(1, 11)]
-    lines = stderr.json("refused")
-    assert "logship_id" not in lines[0]["record"]
-    assert {line["tag"] for line in lines} == {"t"}
-    (report,) = stderr.json("drain report")
-    numbers = [f"{report['refused_id']}:{number:010d}" for number in range(1, 11)]
-    assert [line["logship_refused"] for line in lines] == numbers
-    assert counts_of_refused(report) == (10, 10, 0)
 
 
 @pytest.mark.usefixtures("no_chunks")

@@ -1,4 +1,4 @@
-"""Fields on every record: constant ones, those of a context, other names, the time, the level."""
+"""Fields on every record: constant ones, those of a context and a span, names, time, level."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import asyncio
 import logging
 import os
 import random
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +19,8 @@ import logship
 from logship._client.identity import identity_fields, task_fields
 from logship._ecs.task import Task, TaskContainer
 from logship._installation.handler import Handler, severity_number
+from logship._installation.tracing import LOOK_INTERVAL_NS, CurrentSpan
+from logship._protocol import plain
 from logship._protocol.entries import TRUNCATED_KEY
 from logship.testing import Sidecar
 from tests.support.threads import in_threads
@@ -23,6 +28,12 @@ from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_background_client, a_client
 
 TIME_NS = 1_700_000_000_123_456_789
+
+
+@pytest.fixture(autouse=True)
+def _no_name_is_kept_out_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a name of a constant field here takes the longer way in all tests of this process."""
+    monkeypatch.setattr(plain, "_KEPT_OUT", set())
 
 
 def shipped(record: Any, *, settings: dict[str, Any], time_ns: int = TIME_NS) -> dict[str, Any]:
@@ -349,3 +360,70 @@ def test_a_refused_record_has_no_field_of_ours_on_stderr(
         "app_logship_gap": [1, 2, "x"],
         "1": "NaN",
     }
+
+
+# -- OpenTelemetry's current span ------------------------------------------------------------------
+
+TRACE_ID, SPAN_ID = 0xABC, 0xDEF
+
+
+@pytest.fixture
+def opentelemetry(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module in the place of OpenTelemetry's, without a span yet."""
+    module = ModuleType("opentelemetry.trace")
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", module)
+    return module
+
+
+def _enter_span(module: ModuleType, *, is_valid: bool = True) -> None:
+    context = SimpleNamespace(trace_id=TRACE_ID, span_id=SPAN_ID, is_valid=is_valid)
+    module.get_current_span = lambda: SimpleNamespace(  # type: ignore[attr-defined]
+        get_span_context=lambda: context
+    )
+
+
+def _fields(**given: Any) -> dict[str, Any]:
+    fields = dict(given)
+    span = CurrentSpan()
+    span.look()
+    if span.trace is not None:
+        span.add_to(fields)
+    return fields
+
+
+def test_nothing_where_opentelemetry_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    assert _fields() == {}
+    assert "opentelemetry.trace" not in sys.modules
+
+
+def test_the_ids_are_hexadecimal_at_full_width(opentelemetry: ModuleType) -> None:
+    _enter_span(opentelemetry)
+    assert _fields() == {"trace_id": "0" * 29 + "abc", "span_id": "0" * 13 + "def"}
+
+
+def test_nothing_outside_a_span(opentelemetry: ModuleType) -> None:
+    _enter_span(opentelemetry, is_valid=False)
+    assert _fields() == {}
+
+
+def test_what_the_application_gave_stands(opentelemetry: ModuleType) -> None:
+    _enter_span(opentelemetry)
+    assert _fields(trace_id="mine")["trace_id"] == "mine"
+
+
+def test_a_module_that_is_half_imported_is_no_error(opentelemetry: ModuleType) -> None:
+    del opentelemetry
+    assert _fields() == {}
+
+
+def test_it_is_looked_for_again_until_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    span = CurrentSpan()
+    before_ns = time.time_ns()
+    span.look()
+    assert before_ns <= span.due_ns - LOOK_INTERVAL_NS <= time.time_ns()
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", ModuleType("opentelemetry.trace"))
+    span.look()
+    assert span.trace is not None
+    assert span.due_ns > 1 << 63

@@ -70,29 +70,6 @@ def test_a_pipe_without_a_reader_is_gone_and_a_full_one_is_not(stderr: Stderr) -
     assert resort.is_gone
 
 
-def test_a_pipe_that_cannot_be_opened_anew_is_gone_without_a_reader(
-    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> int:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "open", refuse)
-    resort = LastResort(descriptor=stderr.writing)
-    assert resort.write_line(LINE)
-    stderr.lose_reader()
-    assert not resort.write_line(LINE)
-    assert resort.is_gone
-
-
-def test_a_socket_is_gone_with_its_other_end() -> None:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        resort = LastResort(descriptor=theirs.fileno())
-        ours.close()
-        assert not resort.write_line(LINE)
-        assert resort.is_gone
-
-
 def test_a_terminal_is_gone_with_its_window() -> None:
     ours, theirs = pty.openpty()
     resort = LastResort(descriptor=theirs)

@@ -14,15 +14,10 @@ from logship._client.high_water import HighWater
 from logship._reasons import QUARANTINED
 from logship.testing import Sidecar
 from tests.audit.lines import received
-from tests.unit.accounts import Sink, a_buffer, body, check, gaps_in, split
+from tests.unit.accounts import Sink, body, check, gaps_in, split
 from tests.unit.clients import Stderr, a_client, until
 
 KEY = "logship_high_water"
-
-
-@pytest.fixture
-def buffer() -> Buffer:
-    return a_buffer()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Every test here would hang, not fail, if a write could block: pytest's timeout i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -12,6 +13,7 @@ import pty
 import resource
 import select
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any
 
 import pytest
 
+import logship._stderr
 from logship._buffer.buffer import Buffer
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill, SpillCost
@@ -29,6 +32,7 @@ from tests.support.commands import ran_python
 from tests.support.threads import Later
 from tests.unit.accounts import a_buffer, body, taken
 from tests.unit.clients import Stderr
+from tests.unit.interruptions import Interruption, every_point
 
 PIPE_BYTES = 4096
 LINE = b"x" * 99 + b"\n"
@@ -83,17 +87,6 @@ def pipe() -> Iterator[Pipe]:
     fresh.close()
 
 
-def test_a_pipe_takes_lines_until_it_is_full_and_then_says_so(pipe: Pipe) -> None:
-    resort = LastResort(descriptor=pipe.writing)
-    written = 0
-    while resort.write_line(LINE):
-        written += 1
-    assert 0 < written <= PIPE_BYTES // len(LINE) + 1
-    assert not resort.write_line(LINE)
-    assert pipe.read().count(LINE) == PIPE_BYTES // len(LINE)
-    assert resort.write_line(LINE)
-
-
 def test_many_lines_in_one_go_come_out_as_far_as_the_pipe_takes_them(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing)
     lines = [b"%099d\n" % number for number in range(100)]
@@ -120,12 +113,6 @@ def test_lines_of_two_processes_do_not_mix_in_a_pipe(pipe: Pipe, length: int) ->
             read += pipe.read(1000)
     read += pipe.read()
     assert sorted(read.splitlines(keepends=True)) == lines[0] + lines[1]
-
-
-def test_writing_does_not_make_the_application_s_own_stderr_non_blocking(pipe: Pipe) -> None:
-    resort = LastResort(descriptor=pipe.writing)
-    resort.write_line(LINE)
-    assert os.get_blocking(pipe.writing)
 
 
 def test_a_line_longer_than_the_pipe_comes_out_whole_over_time(pipe: Pipe) -> None:
@@ -866,3 +853,121 @@ def test_a_chunk_that_is_acked_while_it_is_copied_is_not_spilled(
     monkeypatch.setattr(type(chunk), "data", property(acked_meanwhile))
     assert Spill(buffer.spilling, LastResort(descriptor=pipe.writing), forever).step(1.0)
     assert pipe.read() == b""
+
+
+# -- a socket, as under systemd's journal or Node's child_process ----------------------------------
+
+
+@pytest.mark.parametrize("kernel", ["this", "older"])
+def test_a_socket_is_not_waited_for(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older kernel has no flag that keeps a write from blocking, but one for a message.
+
+    Another process may fill the socket after `poll` has found room.
+    """
+    if kernel == "older":
+        monkeypatch.delattr(os, "RWF_NOWAIT", raising=False)
+        monkeypatch.setattr(select, "poll", Ready)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        resort = LastResort(descriptor=theirs.fileno())
+        while resort.write_line(LINE):
+            pass
+        assert theirs.getblocking()
+        while resort.torn or not resort.write_line(b"end\n"):
+            ours.recv(1 << 20)
+            resort.write_line(LINE)
+
+
+@pytest.mark.parametrize("kind", ["SOCK_DGRAM", "SOCK_SEQPACKET"])
+def test_a_socket_for_messages_gets_the_lines_of_a_write_in_one(kind: str) -> None:
+    """It holds a few messages of any length."""
+    ours, theirs = socket.socketpair(type=getattr(socket, kind))
+    with ours, theirs:
+        resort = LastResort(descriptor=theirs.fileno())
+        lines = [LINE] * 700
+        assert resort.write_lines(lines) == 700
+        assert ours.recv(1 << 20) == b"".join(lines)
+        line = b"y" * (300 * 1024) + b"\n"  # more than a message may have
+        assert resort.write_line(line)
+        got = b""
+        while len(got) < len(line):
+            got += ours.recv(1 << 20)
+            resort.step_back()
+        assert got == line
+
+
+def test_a_socket_without_a_descriptor_for_its_duplicate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        monkeypatch.setattr(os, "dup", fail)
+        assert LastResort(descriptor=theirs.fileno()).write_line(LINE)
+        assert ours.recv(1000) == LINE
+
+
+@pytest.mark.parametrize("blocks", [True, False], ids=["blocking", "non-blocking"])
+def test_a_default_timeout_for_sockets_changes_nothing_for_stderr(blocks: bool) -> None:
+    """Python would make the application's own stderr non-blocking, and have each write wait."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(blocks)
+        socket.setdefaulttimeout(3600)
+        try:
+            resort = LastResort(descriptor=theirs.fileno())
+        finally:
+            socket.setdefaulttimeout(None)
+        assert os.get_blocking(theirs.fileno()) == blocks
+        while resort.write_line(LINE):
+            pass
+
+
+# -- an exception at each point of a write ---------------------------------------------------------
+
+STDERR_ROOM = str(Path(logship._stderr.__file__).parent)
+FIRST = b"f" * 6000 + b"\n"  # more than the pipe takes at once
+SECOND = b"s\n"
+
+
+class Scene:
+    """Two lines on their way through a small pipe."""
+
+    def __init__(self) -> None:
+        self.pipe = Pipe()
+        self.resort = LastResort(descriptor=self.pipe.writing)
+        self.read = b""
+
+    def write(self, line: bytes) -> None:
+        """Write a line, and read until all of it is there."""
+        while not self.resort.write_line(line):
+            self.read += self.pipe.read()
+        while self.resort.torn:
+            self.read += self.pipe.read()
+            self.resort.step_back()
+        self.read += self.pipe.read()
+
+
+def test_a_line_behind_an_interrupted_write_can_be_read() -> None:
+    scenes: list[Scene] = []  # the first one warms up
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        scene = Scene()
+        scenes.append(scene)
+        return lambda: scene.write(FIRST), interrupt
+
+    for run in every_point(prepare, room=STDERR_ROOM):
+        scene = scenes[-1]
+        with contextlib.suppress(Interruption):
+            run()
+        for line in FIRST, SECOND:
+            scene.write(line)
+        lines = scene.read.splitlines(keepends=True)
+        assert FIRST in lines
+        assert lines[-1] == SECOND
+        scene.pipe.close()
+
+
+def interrupt() -> None:
+    """Do what a signal handler may do."""
+    raise Interruption

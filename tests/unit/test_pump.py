@@ -96,17 +96,6 @@ def test_what_is_given_up_in_a_turn_is_not_sent_in_it() -> None:
     assert buffer.report("", 0.0).streams[0].dropped == [(1, 1, "overflow")]
 
 
-def test_what_has_lingered_until_a_turn_is_sent_in_it() -> None:
-    outside, clock = Outside(), ManualClock()
-    buffer, pump = a_pump(outside, clock)
-    buffer.offer("t", body(1))
-    pump.turn()
-    assert outside.sent == []
-    clock.advance(LINGER_SECONDS)
-    pump.turn()
-    assert outside.sent == [1]
-
-
 def test_after_an_error_what_a_dead_process_left_is_sent_again_too() -> None:
     """It is taken, and in no line: the error came in between."""
     outside, clock = Outside(), ManualClock()

@@ -1,4 +1,4 @@
-"""Names that are none, names that went away: the resolver answers each, and goes on."""
+"""Names that are none, names that went away: the resolver answers each; addresses need no query."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from logship._delivery.resolver import Resolver
 from logship._hooks.threads import OwnThread
+from logship._settings.addresses import is_loopback
 
 
 @pytest.fixture
@@ -148,3 +149,36 @@ def test_only_names_have_threads_and_they_start_with_the_resolver() -> None:
     before = set(threading.enumerate())
     with contextlib.closing(Resolver(20.0, ["127.0.0.1", "::1", "sidecar", "other", "sidecar"])):
         assert len(set(threading.enumerate()) - before) == 2
+
+
+# -- addresses, and which of them are this machine -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "localhost"]
+)
+def test_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["10.0.0.1", "::", "fe80::1%lo", "::ffff:10.0.0.1", "127.0.0.1.example", "127.1", "", "a\0b"],
+)
+def test_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "family"),
+    [("10.0.0.1", socket.AF_INET), ("fd00::1", socket.AF_INET6), ("fe80::1%lo", socket.AF_INET6)],
+)
+def test_an_address_is_not_looked_up(
+    monkeypatch: pytest.MonkeyPatch, host: str, family: socket.AddressFamily
+) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        raise OSError("it was looked up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with contextlib.closing(Resolver(20.0)) as resolver:
+        assert asyncio.run(resolver.resolve(host, 24224)) == [(family, (host, 24224))]

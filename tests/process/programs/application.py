@@ -9,7 +9,9 @@ import itertools
 import logging
 import os
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ __all__ = [
     "forever",
     "log",
     "new_marker",
+    "once_it_ends",
     "print_marker",
     "progress",
     "ready",
@@ -108,6 +111,17 @@ def forever() -> None:
     """Run until the program is ended; interruptible at any time."""
     while True:
         time.sleep(0.02)
+
+
+def once_it_ends(client: Any, tell: Callable[..., None], *words: str) -> None:
+    """Call `tell`, from another thread, as soon as the end of the client is on."""
+
+    def watch() -> None:
+        while not client.intake_closed:
+            time.sleep(0.005)
+        tell(*words)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def end_of(pid: int) -> None:
