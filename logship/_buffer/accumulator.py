@@ -232,7 +232,7 @@ class Accumulator:
                 stream.end = number
 
             self._append_control(stream, fields, note)
-        chunk = self.chunks.open.get(stream)
+        chunk = self.chunks.open.get(stream.key)
         if chunk is not None:
             self.chunks.seal(chunk)
         if retires:
@@ -254,11 +254,11 @@ class Accumulator:
 
     def _chunk_with_room(self, tag: Tag, size: int) -> Chunk | None:
         """Return the open chunk where the tag's next entry goes, if nothing must come before it."""
-        stream = self.streams.open.get(tag)
-        if stream is None or stream.undeclared or stream.end is not None:
-            return None
-        chunk = self.chunks.open.get(stream)
+        chunk = self.chunks.open.get(tag)
         if chunk is None or chunk.size + size > chunk.capacity:
+            return None
+        stream = chunk.stream
+        if stream.undeclared or stream.end is not None:
             return None
         return chunk if stream.next_number < ROLLOVER_NUMBER else None
 
@@ -292,7 +292,7 @@ class Accumulator:
             reason: Why.
             then: A part of the change.
         """
-        chunk = self.chunks.open.get(stream)
+        chunk = self.chunks.open.get(stream.key)
         if chunk is not None and not chunk.entries:  # it would have to begin with this number
             self.chunks.seal(chunk)
             chunk = None
@@ -355,7 +355,7 @@ class Accumulator:
 
     def _chunk_for(self, stream: Stream, size: int) -> Chunk:
         """Return the stream's chunk that has room for `size` bytes, opening one if need be."""
-        chunk = self.chunks.open.get(stream)
+        chunk = self.chunks.open.get(stream.key)
         if chunk is not None:
             if chunk.size + size <= chunk.capacity:
                 return chunk

@@ -19,6 +19,7 @@ from itertools import chain
 from logship._buffer.changes import Changes
 from logship._buffer.chunk import Chunk, ChunkState, Storage, new_chunk_id
 from logship._buffer.halves import halves_of
+from logship._buffer.inbox import Tag
 from logship._buffer.stream import Stream
 from logship._buffer.waiters import Waiters
 
@@ -37,7 +38,8 @@ class Chunks:
     Attributes:
         storage: As given.
         opened_count: How many so far.
-        open: The open chunk of each stream that has one, in the order of opening.
+        open: The open chunk of each stream that has one, by the stream's key, in the order of
+            opening.
         sealed: Chunks to be sent, by id, in the order of sealing.
         unsettled: Every chunk that is neither acked nor dropped, by id, open ones too; in the order
             of opening, except for halves.
@@ -53,7 +55,7 @@ class Chunks:
     ) -> None:
         self.storage = storage
         self.opened_count = 0
-        self.open: dict[Stream, Chunk] = {}
+        self.open: dict[Tag, Chunk] = {}
         self.sealed: dict[str, Chunk] = {}
         self.unsettled: dict[str, Chunk] = {}
         self.wholly_spilled: list[Chunk] = []
@@ -80,7 +82,7 @@ class Chunks:
             self.storage.link(opened)
             self.opened_count = serial
             self.unsettled[opened.id] = opened
-            self.open[stream] = opened
+            self.open[stream.key] = opened
             stream.unsettled = unsettled
 
         self._changes.commit(change)
@@ -112,7 +114,7 @@ class Chunks:
             return
 
         def change() -> None:
-            self.open.pop(chunk.stream, None)
+            self.open.pop(chunk.stream.key, None)
             chunk.state = ChunkState.SEALED
             chunk.stream.sealed_bytes = chunk.size
             self.sealed[chunk.id] = chunk
@@ -155,8 +157,8 @@ class Chunks:
 
         def change() -> None:
             then()
-            if self.open.get(stream) is chunk:
-                self.open.pop(stream, None)
+            if self.open.get(stream.key) is chunk:
+                self.open.pop(stream.key, None)
             chunk.state = ChunkState.SETTLED
             self.sealed.pop(chunk.id, None)
             waiting.pop(chunk.id, None)

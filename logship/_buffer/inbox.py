@@ -36,20 +36,21 @@ class Inbox:
         return len(self.items)
 
     def first_run(self, most: int) -> Run:
-        """Return the first items, all of one tag; the others are brought into such an order.
+        """Return the first item and the entries of its tag; those of other tags go behind them.
 
         Each tag's entries keep their order. Between tags there is none to keep.
 
         Args:
-            most: How many to look at; no more than there are.
+            most: How many items to look at; no more than there are.
         """
         taken = self.items[:most]
-        bodies = _bodies_of_first_tag(taken)
+        first = taken[0]
+        tag = first[0]
+        bodies = [body for each, body in taken if each == tag]
         if len(bodies) < len(taken):
-            taken.sort(key=_tag_order)
-            self.items[:most] = taken
-            bodies = _bodies_of_first_tag(taken)
-        return taken[0], bodies
+            its_own = [item for item in taken if item[0] == tag]
+            self.items[:most] = its_own + [item for item in taken if item[0] != tag]
+        return first, bodies
 
     def remove(self, first: Item, count: int) -> None:
         """Remove `count` items from `first` on, unless that was done already."""
@@ -79,12 +80,3 @@ class Inbox:
     def bytes(self, stamp_bytes: int) -> int:
         """Return the size of all entries, with stamps of this many bytes."""
         return sum(len(body) + stamp_bytes for _, body in self.items[:])
-
-
-def _tag_order(item: Item) -> tuple[bool, str]:
-    return item[0] is not None, item[0] or ""
-
-
-def _bodies_of_first_tag(items: list[Item]) -> list[bytes]:
-    first = items[0][0]
-    return [body for tag, body in items if tag == first]

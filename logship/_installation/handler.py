@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from logship._hooks.interruptions import is_interruption
@@ -186,9 +185,11 @@ def severity_number(level: int) -> int:
 def _add_extra(fields: dict[str, Any], attributes: dict[str, Any]) -> None:
     """Add what the application gave as `extra`, under names that are still free."""
     # `logging` sets its own attributes first. If none is missing, what is extra stands behind them.
-    are_first = next(islice(attributes, _OWN_COUNT - 1, None), None) == _LAST_OWN
-    for name, value in islice(attributes.items(), _OWN_COUNT if are_first else 0, None):
+    names = [*attributes]
+    are_first = names[_OWN_COUNT - 1 : _OWN_COUNT] == [_LAST_OWN]
+    for name in names[_OWN_COUNT:] if are_first else names:
         if name not in _NOT_EXTRA:
-            while name in fields:
-                name = f"extra_{name}"  # noqa: PLW2901 - until it is free
-            fields[name] = value
+            free = name
+            while free in fields:
+                free = f"extra_{free}"
+            fields[free] = attributes[name]

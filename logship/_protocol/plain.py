@@ -20,8 +20,11 @@ FLAT_TYPES = frozenset({str, int, bool, type(None)})
 
 _CONTAINER_TYPES = frozenset({dict, list, tuple})
 
-NAMES: set[str] = set()
-"""Names of fields seen before that are plain text and not reserved; bounded by forgetting all."""
+NAMES: dict[str, None] = {}
+"""Names of fields seen before that are plain text and not reserved; bounded by forgetting all.
+
+No set: to look into a dictionary takes no lock, without the interpreter's lock either.
+"""
 
 _KEPT_OUT: set[str] = set()
 """Names that take the longer way always, because every record has a field of that name."""
@@ -51,9 +54,9 @@ def plain_copy(
         NotPlain: A value somewhere is not plain, a name is not known, or there are many of them.
     """
     fields = record.copy()
-    if not NAMES.issuperset(fields):
-        raise NotPlain
     for name, value in fields.items():
+        if name not in NAMES:
+            raise NotPlain
         kind = type(value)
         if kind is str or kind is int:
             continue
@@ -73,14 +76,16 @@ def learn_names(fields: dict[str, Any]) -> None:
     mappings = [fields]
     while mappings:
         mapping = mappings.pop()
-        NAMES.update(filter(_is_ordinary, mapping))
+        for name in filter(_is_ordinary, mapping):
+            NAMES[name] = None
         mappings += [value for value in mapping.values() if type(value) is dict]
 
 
 def keep_out(names: Iterable[str]) -> None:
     """Have records with such names take the longer way from now on."""
     _KEPT_OUT.update(names)
-    NAMES.difference_update(_KEPT_OUT)
+    for name in [*_KEPT_OUT]:
+        NAMES.pop(name, None)
 
 
 def _is_ordinary(name: str) -> bool:

@@ -38,6 +38,14 @@ def test_the_record_wins_over_the_context_and_that_over_constants(
         assert stamped(pack(record, TIME_NS)) == expected
 
 
+def test_a_name_seen_before_stands_once_where_it_is_a_constant_now() -> None:
+    record = {"~site": "theirs"}
+    readable(record)
+    packed = record_packer(constants={"~site": "ours"})(record, TIME_NS)
+    assert packed.count(b"~site") == 1
+    assert stamped(packed) == record
+
+
 def test_a_context_is_packed_once_for_each_packer() -> None:
     context = Repeated({"user": "joe", "number": 7})
     packers = [packer_in(context), packer_in(context, constants={"~service": "web"})]
