@@ -497,13 +497,15 @@ def test_a_time_limit_passes_through_a_wake_up(
         del signum, frame
         raise RuntimeError("the application's own time limit")
 
+    client = a_background_client(sidecar, stderr)
+    client.emit({"message": "its loop runs"})
+    assert client.flush().all_acked
     monkeypatch.setattr(
         asyncio.SelectorEventLoop,
         "call_soon_threadsafe",
         lambda *_, **__: signal.raise_signal(signal.SIGUSR1),
     )
     before = signal.signal(signal.SIGUSR1, end)
-    client = a_background_client(sidecar, stderr)
     try:
         with pytest.raises(RuntimeError, match="time limit"):
             client.flush(timeout=0.0)
