@@ -37,28 +37,6 @@ def test_a_spool_keeps_every_line_whose_call_had_returned(tmp_path: Path, rate: 
     assert any(run["recovery"]["report"]["records_acked"] for run in row["runs"])
 
 
-def test_without_a_spool_what_was_in_memory_is_lost(tmp_path: Path) -> None:
-    """The same measurement can say LOST."""
-    code, row, printed = run_loss(tmp_path, "--repeat", "3")
-    assert code == 1
-    assert sum(run["LOST"] for run in row["runs"]) > 0
-    assert row["runs"][0]["recovery"] is None
-    assert "SIGKILL" in printed
-
-
-@pytest.mark.parametrize("fault", ["sidecar-down", "none"])
-def test_a_spool_that_was_stopped_is_recovered_by_a_sidecar_that_lives(
-    tmp_path: Path, fault: str
-) -> None:
-    words = ["--shipper", "logship-spool", "--fault", fault, "--stop-timeout", "2"]
-    code, row, printed = run_loss(tmp_path, *words)
-    (run,) = row["runs"]
-    assert code == 0, printed
-    assert run["delivered"] == run["written"] > 200
-    assert run["spilled"] == run["left"] == 0
-    assert run["exit_code"] == -15
-
-
 def test_the_moment_of_a_kill_follows_from_its_seed() -> None:
     moments = {Scenario(seconds=1, seed=seed).kill_seconds for seed in range(500)}
     assert len(moments) == 500

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 from benchmarks.judge import Verdict, judge, last_report
 from benchmarks.ledger import MARKER, MARKER_CHARS, Ledger, intact, marked, read_ledger
-from tests.support.commands import ran, ran_python
+from tests.support.commands import ran_python
 
 RUN = "0a1b2c3d"
 
@@ -211,22 +210,6 @@ def test_last_report_is_found_among_other_lines(tmp_path: Path) -> None:
     found = last_report(tmp_path / "stderr")
     assert found is not None
     assert found["logship"] == "drain report"
-
-
-def test_runs_by_hand_and_says_1_when_lines_are_lost(tmp_path: Path) -> None:
-    Ledger(tmp_path / "ledger").note(marked("a line", RUN, "m00", 1)[1])
-    words = (sys.executable, "-m", "benchmarks.judge", "--ledger", tmp_path / "ledger")
-    assert json.loads(ran(*words, code=1).stdout)["lost"] == 1
-
-
-@pytest.mark.parametrize("text", [None, "", "hello 12\n"], ids=["not there", "empty", "foreign"])
-def test_a_file_without_a_ledger_proves_nothing(tmp_path: Path, text: str | None) -> None:
-    ledger = tmp_path / "ledgre"
-    if text is not None:
-        ledger.write_text(text)
-    ended = ran(sys.executable, "-m", "benchmarks.judge", "--ledger", ledger, code=2)
-    assert ended.stdout == ""
-    assert "ledgre" in ended.stderr
 
 
 def test_the_judge_imports_nothing_of_logship() -> None:
