@@ -61,22 +61,6 @@ def test_without_a_daemon_it_says_what_to_start(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        (["--way", "nonsense"], "'nonsense' is not one of"),
-        (["--fault", "nonsense"], "'nonsense' is not one of"),
-        (["--stop-timeout", "1"], "2<=x<=120"),
-        (["--stop-timeout", "2.5"], "'2.5' is not a valid integer"),
-        (["--seconds", "0"], "x>=1"),
-    ],
-)
-def test_bad_input_is_explained(tmp_path: Path, words: list[str], complaint: str) -> None:
-    ended = compose(tmp_path, *words)
-    assert ended.returncode == 2
-    assert complaint in " ".join(ended.stderr.split())
-
-
 def row(way: str, fault: str, **figures: int) -> Row:
     counts = dict.fromkeys(
         ("written", "delivered", "spilled", "late", "dropped", "lost", "duplicated"), 0
@@ -175,13 +159,6 @@ def test_rows_that_are_finished_survive_an_error_in_a_later_one(
     assert "no space left on device" in ended.output
     (kept,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert kept["course"]["stop_timeout"] == 2
-
-
-def test_by_default_the_table_shows_what_a_slow_sidecar_costs() -> None:
-    """A healthy sidecar shows only that no way loses a line."""
-    defaults = {each.name: each.default for each in command.compose.params}
-    assert defaults["faults"] == ["sidecar-slow"]
-    assert defaults["tail"] == 100_000
 
 
 def test_each_image_is_built_for_one_service_alone() -> None:

@@ -22,7 +22,7 @@ from benchmarks.performance.figures import FIGURES
 from benchmarks.performance.goals import verdicts
 from benchmarks.performance.handler import OTHER_CASES, PLAIN
 from benchmarks.performance.holding import holding
-from benchmarks.performance.job import LEAST, QUICK, Job, in_turns
+from benchmarks.performance.job import LEAST, QUICK, Job
 from benchmarks.performance.latencies import PLACES, SIDECARS
 from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.programs.frames import Frames
@@ -301,14 +301,6 @@ def test_a_program_that_fails_is_said_where_it_was(job: Job) -> None:
     ):
         holder.tell("nonsense")
     assert "nonsense" in job.stderr.read_text()
-
-
-def test_turns_alternate() -> None:
-    assert list(in_turns(["a", "b"], 3)) == [
-        *((0, "a"), (0, "b")),
-        *((1, "b"), (1, "a")),
-        *((2, "a"), (2, "b")),
-    ]
 
 
 def test_an_environment_that_is_not_there_is_a_reason_to_skip(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import signal
@@ -596,16 +595,6 @@ def test_a_real_prometheus_scrapes_it(programs: Programs, tmp_path: Path) -> Non
             f"all of {expected}",
             60,
         )
-
-
-def test_cloudwatchs_line_follows_the_report(programs: Programs) -> None:
-    batch = 'logship.install(level="INFO"); log(times=10)'
-    ended = programs.start(batch, environ={"LOGSHIP_REPORT": "emf"}).end()
-    report, metrics = (json.loads(line) for line in ended.stderr.splitlines())
-    assert report["logship"] == "drain report"
-    assert metrics["_aws"]["CloudWatchMetrics"]
-    assert metrics["program"] == "program"
-    assert metrics["accepted"] == metrics["acked"] == report["acked"] == 10
 
 
 def test_an_address_of_the_sixth_version(programs: Programs) -> None:
