@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -158,12 +157,6 @@ def test_text_of_results_is_no_markup() -> None:
         assert text.count("&lt;wild a=&quot;1&quot;&gt;&amp;") > 5
 
 
-def test_the_page_names_the_commit_that_was_measured() -> None:
-    assert (
-        "commit 1a2b3c4d" in Page(page_of({"wire": Measured({"commit": "1a2b3c4d"})})).texts["wire"]
-    )
-
-
 def test_a_measure_without_values_has_no_plot_and_no_error() -> None:
     results = {name: Measured({}) for name in MEASURES if name not in ("memory", "loss")}
     assert Page(page_of(results)).opened == []
@@ -242,18 +235,3 @@ def test_docs_outside_the_repository_are_an_error(
     monkeypatch.chdir(tmp_path)
     done = invoke(STORED, "--docs", code=2)
     assert "run from the root of the repository" in done.output
-
-
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    done = invoke(STORED, "--html", tmp_path / "file" / "r.html", code=2)
-    assert "cannot write" in done.output
-
-
-def test_figures_of_another_version_are_named(tmp_path: Path) -> None:
-    document = json.loads(STORED.read_text())
-    document["measures"]["wire"]["samples"][0][0] = "wire_words"
-    (tmp_path / "other.json").write_text(json.dumps(document))
-    done = invoke(tmp_path / "other.json", "--html", tmp_path / "r.html", code=2)
-    assert "wire_words" in done.output
-    assert not (tmp_path / "r.html").exists()
