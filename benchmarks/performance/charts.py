@@ -13,11 +13,10 @@ COLOURS = 8
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1b1f24; --faint: #57606a; --rule: #d0d7de;
-  --good: #12713a; --bad: #b3261e;
   --series-0: #1f6feb; --series-1: #0b8f87; --series-2: #d9730d; --series-3: #b5368c;
   --series-4: #7048b6; --series-5: #8b949e; --series-6: #2f9e5b; --series-7: #d1242f; }
 @media (prefers-color-scheme: dark) { :root { --page: #14181d; --text: #e6edf3; --faint: #9aa4af;
-  --rule: #3d444d; --good: #56d382; --bad: #ff8b80;
+  --rule: #3d444d;
   --series-0: #58a6ff; --series-1: #3dc9bf; --series-2: #f0964a; --series-3: #ea7fc4;
   --series-4: #b794f6; --series-5: #7d8590; --series-6: #3fb56b; --series-7: #ff6b63; } }
 svg { width: 100%; height: auto; } svg text { font-size: 12.5px; fill: var(--text); }
