@@ -39,6 +39,14 @@ TEXT = "x" * 200
 WINDOW_RECORDS_MAX = 8 * (8 * 1024 // 200 + 1)
 """In eight chunks of 8 KiB, for an entry with TEXT has 200 bytes at least."""
 
+SETTINGS = {
+    "ack_timeout_seconds": 0.5,
+    "backoff_seconds_max": 0.1,
+    "chunk_bytes_max": 8 * 1024,
+    "connect_timeout_seconds": 1.0,
+    "linger_seconds": 0.05,
+}
+
 SEED = int(os.environ.get("LOGSHIP_TEST_SEED", "1"))
 
 each_server = pytest.mark.parametrize("kind", [EmbeddedReceiver, Fluentd, FluentBit])
@@ -64,7 +72,7 @@ def test_nothing_is_lost_between_a_client_and_a_server_over_a_faulty_network(
     skip_where_missing(kind)
     ledger = Ledger()
     with kind(tmp_path / "server") as server, ChaosProxy(server.port.number, seed=SEED) as proxy:
-        client = connect(proxy.endpoint, ack_timeout_seconds=0.5)
+        client = connect(proxy.endpoint, **SETTINGS)
         with PacedLogging(client, ledger, RECORDS_PER_SECOND, TEXT):
             wait_until(lambda: proxy.connections >= connections, f"{connections} connections", 600)
         proxy.heal()
