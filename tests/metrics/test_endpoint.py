@@ -100,7 +100,8 @@ def test_both_formats_hold_every_measure_and_its_help(programs: Programs, accept
 def test_a_port_that_is_taken_is_one_warning(programs: Programs, sidecar: Sidecar) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": str(port)})
+        environ = {"LOGSHIP_METRICS_PORT": str(port), "TMPDIR": str(programs.directory)}
+        program = programs.start(LOG_UNTIL_TOLD, environ=environ)
         program.until_ready()
         program.until_true(lambda: "LOGSHIP_METRICS_DIR" in program.stderr, "a warning")
         ended = program.finish("end")
@@ -549,7 +550,7 @@ def test_the_recoverer_exports_what_it_recovered(
         environ={"LOGSHIP_SPOOL_DIR": str(spool)},
     )
     ended = program.stopped(signal.SIGKILL)
-    environ = programs._environ(tmp_path, "", sidecar.endpoint, {})
+    environ = programs._environ(tmp_path, "", sidecar.endpoint, {"TMPDIR": str(tmp_path)})
     words = ["recover", "--spool", str(spool), "--watch", "--metrics-port", str(port)]
     recoverer = subprocess.Popen(
         [*LOGSHIP, *words], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
