@@ -3,20 +3,17 @@
 It reads files alone: the ledger (what was written), the sidecar's output files (what was
 delivered) and what the application left on stderr (what was spilled or declared as dropped). Every
 line that was written is then exactly one of delivered, spilled, dropped and LOST. Output files may
-hold lines of other runs too: neither those nor their gaps count. It can be run by hand:
-`python -m benchmarks.judge --ledger F --stderr F OUTPUT…`.
+hold lines of other runs too: neither those nor their gaps count.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gzip
 import json
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -217,27 +214,3 @@ def _declared_dropped(runs: Iterable[str], arrived: Found, said: Found) -> int:
 
 def _numbers(ranges: list[Range]) -> set[int]:
     return {number for first, last in ranges for number in range(first, last + 1)}
-
-
-# --- by hand -----------------------------------------------------------------------------------
-
-
-def main(arguments: list[str]) -> int:
-    """Print the verdict as JSON; 1 when lines are lost, 2 when there is nothing to judge."""
-    parser = argparse.ArgumentParser(prog="benchmarks.judge")
-    parser.add_argument("--ledger", type=Path, required=True)
-    parser.add_argument("--stderr", type=Path)
-    parser.add_argument("outputs", type=Path, nargs="*")
-    chosen = parser.parse_args(arguments)
-    try:
-        verdict = judge(chosen.ledger, chosen.outputs, chosen.stderr)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    if not verdict.written:
-        parser.error(f"{chosen.ledger} has no lines")
-    sys.stdout.write(json.dumps(asdict(verdict), indent=2) + "\n")
-    return 1 if verdict.lost else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

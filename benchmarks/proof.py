@@ -56,21 +56,9 @@ PEERS = ("fluent-logger", "fluent-logger-async")
 
 
 KILLS = 500
-KILLS_QUICK = 5
 
 
-def _quick(kills: int) -> list[Part]:
-    """Return the few rows that show a mistake soonest."""
-    faults = tuple(replace(LIGHT, seconds=5, stop_timeout=5, fault=fault) for fault in FAULTS)
-    tails = (replace(TAIL, seconds=2, tail=20_000),)
-    return [
-        Part("Every fault", faults, together=2),
-        Part("A tail of 20,000 lines", tails),
-        *_killed(kills),
-    ]
-
-
-def _full(servers: dict[str, str], kills: int) -> list[Part]:
+def _parts(servers: dict[str, str], kills: int) -> list[Part]:
     return [
         Part("Kinds of application and of SIGTERM habit", tuple(_kinds()), together=2),
         Part("Every fault, every stop timeout", tuple(_timeouts()), together=3),
@@ -174,29 +162,28 @@ def servers_by_version() -> dict[str, str]:
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Eight rows instead of the matrix.")
 @click.option(
     "--kills",
     type=click.IntRange(1),
+    default=KILLS,
+    show_default=True,
     metavar="N",
-    help="SIGKILLs of an application with a spool, at each of two rates.  "
-    f"[default: {KILLS}; --quick: {KILLS_QUICK}]",
+    help="SIGKILLs of an application with a spool, at each of two rates.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE")
-def proof(quick: bool, kills: int | None, json_file: Path | None) -> None:
-    """Run the loss matrix (40 minutes; --quick: 1) and write its figures.
+def proof(kills: int, json_file: Path | None) -> None:
+    """Run the loss matrix (40 minutes) and write its figures.
 
     Exit code 1 if logship broke its promise in any row, as `loss` judges it, or if a sidecar that
     was up does not have a line that was logged before intake closed.
     """
-    kills = kills or (KILLS_QUICK if quick else KILLS)
     console, directory = open_console(), new_directory("proof")
     with open_progress(console) as progress:
         progress.add_task("looking for servers on PATH", total=None, step="")
-        servers = {} if quick else servers_by_version()
-    under_what = conditions({"quick": quick, "kills": kills}) | {"servers": servers}
+        servers = servers_by_version()
+    under_what = conditions({"kills": kills}) | {"servers": servers}
     rows: list[Row] = []
-    for part in _quick(kills) if quick else _full(servers, kills):
+    for part in _parts(servers, kills):
         rows += _show(part, directory, console)
         if json_file:  # after each part: an interruption leaves what was measured
             write_json(json_file, under_what, rows)

@@ -15,18 +15,42 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.scenario import Outcome, Scenario
-
 PLAIN_WIDTH = 200
 """Columns where there is no terminal: a row stays on one line."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One scenario and its runs."""
+    """One scenario and its runs; `compose` has a kind of its own."""
 
-    scenario: Scenario
-    outcomes: tuple[Outcome, ...]
+    scenario: Any
+    outcomes: tuple[Any, ...]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the scenario is known by, with the titles of the columns."""
+        habit = "" if self.scenario.on_sigterm is None else f", {self.scenario.on_sigterm}"
+        return {
+            "fault": self.scenario.fault,
+            "shipper": self.scenario.shipper,
+            "app": self.scenario.app + habit,
+            "server": self.scenario.server,
+            "rate": f"{self.scenario.rate:,g}",
+            "timeout": f"{self.scenario.stop_timeout:g}",
+            "tail": f"{self.scenario.tail:,}",
+        }
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What it is known by in JSON."""
+        habit = {"on_sigterm": self.scenario.sigterm_habit}
+        return {"scenario": asdict(self.scenario) | habit}
+
+    def more_of(self, outcome: Any) -> dict[str, Any]:
+        """Return what JSON says of a run beside its figures."""
+        recovery = outcome.recovery
+        told = None if recovery is None else asdict(recovery)
+        return {"seed": outcome.scenario.seed, "recovery": told}
 
     def values(self, figure: str) -> list[float]:
         """Return one figure of each run."""
@@ -48,7 +72,7 @@ LEFT = "left"
 """Column title: what is left on a spool, and recoveries that did not end well."""
 
 
-def _left(outcome: Outcome) -> float:
+def _left(outcome: Any) -> float:
     """Count what is left on the spool; a recovery that did not say that all is well is one too."""
     recovery = outcome.recovery
     return 0 if recovery is None else len(recovery.left) + (recovery.exit_code != 0)
@@ -66,28 +90,11 @@ ALL_FIGURES: dict[str, Callable[[Any], float]] = {
     "stop s": lambda outcome: outcome.stop_seconds,
     LEFT: _left,
 }
-"""Column title and figure of an `Outcome`; all but `LEFT` also of a run in containers."""
+"""Column title and figure of an `Outcome`, or of a run in containers."""
 
 Statistic = Callable[[list[float]], float]
 
 STATISTICS: dict[str, Statistic] = {"min": min, "median": statistics.median, "max": max}
-
-
-def _app(scenario: Scenario) -> str:
-    habit = "" if scenario.on_sigterm is None else f", {scenario.on_sigterm}"
-    return scenario.app + habit
-
-
-LABELS: dict[str, Callable[[Scenario], str]] = {
-    "fault": lambda scenario: scenario.fault,
-    "shipper": lambda scenario: scenario.shipper,
-    "app": _app,
-    "server": lambda scenario: scenario.server,
-    "rate": lambda scenario: f"{scenario.rate:,g}",
-    "timeout": lambda scenario: f"{scenario.stop_timeout:g}",
-    "tail": lambda scenario: f"{scenario.tail:,}",
-}
-"""Column title and what a scenario is known by."""
 
 
 # --- for people ----------------------------------------------------------------------------------
@@ -109,7 +116,9 @@ def as_table(rows: Sequence[Row], title: str, figures: Iterable[str] | None = No
     """
     known_by = _differing(rows)
     if figures is None:
-        title = f"{title} ({_shared(rows[0].scenario, known_by)})"
+        shared = rows[0].names.items()
+        told = ", ".join(f"{name} {value}" for name, value in shared if name not in known_by)
+        title = f"{title} ({told})"
         wanted = {figure for row in rows for figure in row.figures}
         figures = [figure for figure in ALL_FIGURES if figure in wanted]
     figures = list(figures)
@@ -119,7 +128,7 @@ def as_table(rows: Sequence[Row], title: str, figures: Iterable[str] | None = No
     for figure in [*figures, "exit"]:
         table.add_column(figure, justify="right", no_wrap=True)
     for row in rows:
-        names = [LABELS[label](row.scenario) for label in known_by]
+        names = [row.names[label] for label in known_by]
         for name, statistic in _statistics(row):
             cells = [cell(figure, statistic(row.values(figure))) for figure in figures]
             table.add_row(*names, *([name] if name else []), *cells, _exits(row))
@@ -137,12 +146,7 @@ _RULED_HEAD = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:
-    return [name for name, of in LABELS.items() if len({of(row.scenario) for row in rows}) > 1]
-
-
-def _shared(scenario: Scenario, known_by: Sequence[str]) -> str:
-    shared = [f"{name} {of(scenario)}" for name, of in LABELS.items() if name not in known_by]
-    return ", ".join(shared)
+    return [name for name in rows[0].names if len({row.names[name] for row in rows}) > 1]
 
 
 def _statistics(row: Row) -> Iterable[tuple[str, Statistic]]:
@@ -165,8 +169,9 @@ def _exits(row: Row) -> str:
     return ", ".join(sorted({_exit(outcome) for outcome in row.outcomes}))
 
 
-def _exit(outcome: Outcome) -> str:
-    return {0: "0", -9: "SIGKILL", -15: "SIGTERM"}.get(outcome.exit_code, str(outcome.exit_code))
+def _exit(outcome: Any) -> str:
+    codes = {-9: "SIGKILL", 137: "SIGKILL", -15: "SIGTERM", 143: "SIGTERM"}  # and as Docker has it
+    return codes.get(outcome.exit_code, str(outcome.exit_code))
 
 
 # --- for programs --------------------------------------------------------------------------------
@@ -178,13 +183,15 @@ def write_json(path: Path, conditions: dict[str, Any], rows: Iterable[Row]) -> N
     A run is a line: there may be a thousand, and some results are committed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ",\n".join(_as_lines(_as_json(row)) for row in rows)
+    lines = ",\n".join(map(_as_lines, rows))
     path.write_text(f'{{"conditions": {_json(conditions)},\n"rows": [\n{lines}\n]}}\n')
 
 
-def _as_lines(row: dict[str, Any]) -> str:
-    known_by = f'"scenario": {_json(row["scenario"])},\n"summary": {_json(row["summary"])}'
-    runs = ",\n".join(map(_json, row["runs"]))
+def _as_lines(row: Row) -> str:
+    summary = {figure: _spread(row.values(figure)) for figure in row.figures}
+    head = {**row.head, "summary": summary}.items()
+    known_by = ",\n".join(f"{_json(name)}: {_json(value)}" for name, value in head)
+    runs = ",\n".join(_json(_run_as_json(each) | row.more_of(each)) for each in row.outcomes)
     return f'{{{known_by},\n"runs": [\n{runs}\n]}}'
 
 
@@ -192,29 +199,14 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def _as_json(row: Row) -> dict[str, Any]:
-    return {
-        "scenario": asdict(row.scenario) | {"on_sigterm": row.scenario.sigterm_habit},
-        "summary": {figure: _spread(row.values(figure)) for figure in row.figures},
-        "runs": [_outcome_as_json(outcome) for outcome in row.outcomes],
-    }
-
-
 def _spread(values: list[float]) -> dict[str, float]:
     return {name: round(statistic(values), 3) for name, statistic in STATISTICS.items()}
 
 
-def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
+def _run_as_json(outcome: Any) -> dict[str, Any]:
+    """Return the figures of a run, and what else a reader may ask for."""
     recovery = outcome.recovery
     figures = [figure for figure in ALL_FIGURES if figure != LEFT or recovery is not None]
-    return run_as_json(outcome, figures) | {
-        "seed": outcome.scenario.seed,
-        "recovery": None if recovery is None else asdict(recovery),
-    }
-
-
-def run_as_json(outcome: Any, figures: Iterable[str]) -> dict[str, Any]:
-    """Return these figures of a run, and what else a reader may ask for."""
     return {figure: round(ALL_FIGURES[figure](outcome), 3) for figure in figures} | {
         "damaged": outcome.verdict.damaged,
         "unwritten": outcome.verdict.unwritten,

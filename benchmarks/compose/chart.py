@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.performance.charts import Bar, Heading, as_file, bars, linear_axis
+from benchmarks.performance.charts import Bar, Heading, as_file, axis_to, bars
 from benchmarks.performance.report import write_file
 
 WAYS = {
@@ -66,7 +66,7 @@ def chart_of(rows: Iterable[dict[str, Any]]) -> str:
     drawn = list(_drawn(sorted(ordered, key=_case, reverse=True)))
     longest = max(row.top for row in drawn if isinstance(row, Bar))
     title = "Log lines lost at the end of a task, per cent of those logged"
-    return as_file(bars(title, drawn, linear_axis(0, longest or 1.0, " %", whole=True)))
+    return as_file(bars(title, drawn, axis_to(longest or 1.0, " %", whole=True)))
 
 
 def _case(row: dict[str, Any]) -> tuple[int, str]:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-from rich import box
-from rich.table import Table
 
 from benchmarks.campaign import new_directory
-from benchmarks.compose.course import FAULTS, WAYS, Course, Result, run
+from benchmarks.compose.course import FAULTS, WAYS, Course, run
 from benchmarks.compose.task import build_images, check_docker
 from benchmarks.conditions import conditions
 from benchmarks.progress import open_progress
-from benchmarks.table import ALL_FIGURES, LATE, LEFT, STATISTICS, cell, open_console, run_as_json
+from benchmarks.table import Row, as_table, open_console, write_json
 
 STOP_TIMEOUT_SECONDS = click.IntRange(2, 120)
 """What an orchestrator allows: Fargate's longest is 120. Docker takes whole seconds only."""
@@ -101,39 +98,57 @@ def compose(
     directory = new_directory("compose").absolute()
     options = {"faults": faults, "stop_timeouts": stop_timeouts, "repeat": repeat, **load}
     under = conditions(options)
-    rows: list[Row] = []
+    rows: list[CourseRow] = []
     for row in _run_all(courses, repeat, directory):
         rows.append(row)
         if json_file:  # after each, so that an error in a later one costs none of these
             write_json(json_file, under, rows)
-    console.print(_as_table(rows))
+    console.print(as_table(rows, "Loss in containers"))
     console.print(f"Ledger, output and logs are in {directory}", soft_wrap=True)
     raise SystemExit(int(not all(row.kept_the_promise for row in rows)))
 
 
-@dataclass(frozen=True)
-class Row:
+class CourseRow(Row):
     """A course and its runs."""
 
-    course: Course
-    results: tuple[Result, ...]
+    @property
+    def names(self) -> dict[str, str]:
+        """What the course is known by, with the titles of the columns."""
+        course = self.scenario
+        return {
+            "fault": course.fault,
+            "timeout": f"{course.stop_timeout:g}",
+            "way": course.way,
+            "rate": f"{course.rate:,g}",
+            "tail": f"{course.tail:,}",
+        }
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What it is known by in JSON."""
+        return {"course": asdict(self.scenario), "kept_the_promise": self.kept_the_promise}
+
+    def more_of(self, outcome: Any) -> dict[str, Any]:
+        """Return nothing: its figures say all."""
+        del outcome
+        return {}
 
     @property
     def kept_the_promise(self) -> bool:
         """Whether logship lost none, and delivered all if its sidecar was up or it has a spool."""
-        way = WAYS[self.course.way]
+        way = WAYS[self.scenario.way]
         if not way.is_ours:
             return True
-        sidecar_lives = self.course.fault in {"none", "sidecar-slow", "sidecar-restart"}
+        sidecar_lives = self.scenario.fault in {"none", "sidecar-slow", "sidecar-restart"}
         must_deliver = sidecar_lives or way.has_recoverer
         return all(
             result.verdict.lost == 0
             and (result.verdict.delivered == result.verdict.written or not must_deliver)
-            for result in self.results
+            for result in self.outcomes
         )
 
 
-def _run_all(courses: Sequence[Course], repeat: int, directory: Path) -> Iterator[Row]:
+def _run_all(courses: Sequence[Course], repeat: int, directory: Path) -> Iterator[CourseRow]:
     """Run one after the other: they share the machine's CPUs."""
     with open_progress(open_console()) as progress:
         bar = progress.add_task("compose", total=len(courses) * repeat, step="")
@@ -146,56 +161,4 @@ def _run_all(courses: Sequence[Course], repeat: int, directory: Path) -> Iterato
                 place.mkdir(parents=True)
                 results.append(run(course, place))
                 progress.advance(bar)
-            yield Row(course, tuple(results))
-
-
-# --- figures -------------------------------------------------------------------------------------
-
-FIGURES = [figure for figure in ALL_FIGURES if figure not in {LATE, LEFT}]
-
-
-def _as_table(rows: Sequence[Row]) -> Table:
-    first = rows[0].course
-    load = f"{first.rate:g} lines/s of {first.line_chars} characters, {first.seconds:g} s"
-    title = f"Loss in containers ({load}, tail {first.tail:,})"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    several = len(rows[0].results) > 1
-    for label in ["fault", "stop -t", "way", *(["runs"] if several else [])]:
-        table.add_column(label)
-    for figure in [*FIGURES, "exit"]:
-        table.add_column(figure, justify="right", no_wrap=True)
-    for row in rows:
-        for name, statistic in STATISTICS.items() if several else [("", max)]:
-            course = row.course
-            labels = [course.fault, f"{course.stop_timeout:g}", course.way]
-            cells = [cell(figure, statistic(_values(row, figure))) for figure in FIGURES]
-            table.add_row(*labels, *([name] if several else []), *cells, _exits(row))
-    return table
-
-
-def _values(row: Row, figure: str) -> list[float]:
-    return [ALL_FIGURES[figure](result) for result in row.results]
-
-
-def _exits(row: Row) -> str:
-    codes = {"SIGKILL" if each.killed else str(each.exit_code) for each in row.results}
-    return ", ".join(sorted(codes))
-
-
-def write_json(path: Path, under: dict[str, Any], rows: Sequence[Row]) -> None:
-    document = {"conditions": under, "rows": [_row_as_json(row) for row in rows]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n")
-
-
-def _row_as_json(row: Row) -> dict[str, Any]:
-    summary = {
-        figure: {name: of(_values(row, figure)) for name, of in STATISTICS.items()}
-        for figure in FIGURES
-    }
-    return {
-        "course": asdict(row.course),
-        "kept_the_promise": row.kept_the_promise,
-        "summary": summary,
-        "runs": [run_as_json(result, FIGURES) for result in row.results],
-    }
+            yield CourseRow(course, tuple(results))

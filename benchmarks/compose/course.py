@@ -105,6 +105,7 @@ class Result:
         exit_code: The application's.
         report: logship's drain report, where there is one.
         directory: Ledger, outputs and logs.
+        recovery: None: what a recoverer does is in the verdict.
     """
 
     verdict: Verdict
@@ -113,6 +114,7 @@ class Result:
     exit_code: int
     report: dict[str, Any] | None
     directory: Path
+    recovery: None = None
 
     @property
     def killed(self) -> bool:

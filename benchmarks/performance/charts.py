@@ -1,14 +1,10 @@
-"""Plots as inline SVG: bars, and lines over linear or logarithmic axes.
-
-Colours are CSS variables, so that a plot is readable in light and dark. Text never lies on a line:
-names stand in a legend below.
-"""
+"""Bars as inline SVG; colours are CSS variables, so that they are readable in light and dark."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 
 WIDTH = 860
@@ -17,25 +13,20 @@ COLOURS = 8
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1b1f24; --faint: #57606a; --rule: #d0d7de;
-  --thin: #eaeef2; --good: #12713a; --bad: #b3261e;
   --series-0: #1f6feb; --series-1: #0b8f87; --series-2: #d9730d; --series-3: #b5368c;
   --series-4: #7048b6; --series-5: #8b949e; --series-6: #2f9e5b; --series-7: #d1242f; }
 @media (prefers-color-scheme: dark) { :root { --page: #14181d; --text: #e6edf3; --faint: #9aa4af;
-  --rule: #3d444d; --thin: #262c34; --good: #56d382; --bad: #ff8b80;
+  --rule: #3d444d;
   --series-0: #58a6ff; --series-1: #3dc9bf; --series-2: #f0964a; --series-3: #ea7fc4;
   --series-4: #b794f6; --series-5: #7d8590; --series-6: #3fb56b; --series-7: #ff6b63; } }
 svg { width: 100%; height: auto; } svg text { font-size: 12.5px; fill: var(--text); }
 svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
 svg .title { font-size: 17px; font-weight: 600; }
 svg .heading { font-weight: 600; fill: var(--faint); }
-.grid { stroke: var(--rule); } .thin { stroke: var(--thin); }
-.line { fill: none; stroke-width: 2; } .mark { stroke: var(--faint); stroke-dasharray: 2 3; }
+.grid { stroke: var(--rule); }
 .whisker { fill: none; stroke: var(--text); stroke-width: 1.3; } .arrow { fill: var(--text); }
 """
 """Of a page with plots, and of a plot in a file of its own."""
-
-_DASHES = ("", "8 4", "2 3", "10 3 2 3", "5 5", "1 4", "", "")
-"""Of each colour, so that lines are told apart without it."""
 
 
 @dataclass(frozen=True)
@@ -98,23 +89,21 @@ _PART_PIXELS_MIN = 3
 """Of a part that is not nothing: it must be seen."""
 
 
-def bars(title: str, rows: Sequence[Bar | Heading], axis: Axis | None = None) -> Plot:
+def bars(title: str, rows: Sequence[Bar | Heading], axis: Axis) -> Plot:
     """Return horizontal bars from zero.
 
     Args:
         title: What is shown, and its unit.
         rows: From top to bottom.
-        axis: From zero; without it, to the longest one. A bar that is longer ends in an arrow.
+        axis: A bar that is longer ends in an arrow.
     """
-    tops = [row.top for row in rows if isinstance(row, Bar)]
-    axis = axis or linear_axis(0, max(tops, default=0) or 1.0)
     bottom = 6 + _ROW_PIXELS * len(rows)
-    at = _scale(axis, _LABELS_PIXELS, WIDTH - _TEXT_PIXELS)
-    drawn = [_x_grid(axis, at, 4, bottom)]
+    at = _scale(axis)
+    drawn = [_grid(axis, at, 4, bottom)]
     for number, row in enumerate(rows):
         y = 6 + number * _ROW_PIXELS
         drawn.append(_heading(row, y) if isinstance(row, Heading) else _bar(row, y, at, axis.high))
-    return _plot(title, bottom + 24, drawn)
+    return Plot(title, "".join(drawn), bottom + 24)
 
 
 def _heading(heading: Heading, y: int) -> str:
@@ -143,94 +132,6 @@ def _bar(bar: Bar, y: int, at: Callable[[float], float], end: float) -> str:
     return "".join(drawn)
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a plot."""
-
-    label: str
-    points: Sequence[tuple[float, float]]
-    colour: int = 0
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A direction: where it begins and ends, and its ticks; one without a name is a thin line."""
-
-    low: float
-    high: float
-    ticks: list[tuple[float, str]] = field(default_factory=list)
-    transform: Callable[[float], float] = float
-
-
-_PLOT_PIXELS = 290
-_LEFT, _RIGHT, _BOTTOM = 70, 30, 44
-_MARK_PIXELS = 14
-_LETTER_PIXELS = 7
-_LEGEND_COLUMNS = 3
-_LEGEND_ROW_PIXELS = 22
-
-
-def lines(
-    title: str,
-    drawn: Sequence[Line],
-    x: Axis,
-    y: Axis,
-    x_label: str,
-    marks: Sequence[tuple[float, str]] = (),
-) -> Plot:
-    """Return lines over two axes, names of moments above them, and a legend below."""
-    at_x = _scale(x, _LEFT, WIDTH - _RIGHT)
-    placed = _place_marks(marks, at_x)
-    top = 12 + _MARK_PIXELS * (1 + max((row for *_, row in placed), default=-1))
-    bottom = top + _PLOT_PIXELS - _BOTTOM
-    at_y = _scale(y, bottom, top)
-    parts = [_x_grid(x, at_x, top, bottom), _y_grid(y, at_y)]
-    for at, name, row in placed:
-        parts.append(
-            f'<path d="M{at:.1f} {row * _MARK_PIXELS + 4}V{bottom}" class="mark"/>'
-            f'<text x="{at + 4:.1f}" y="{row * _MARK_PIXELS + 13}">{escape(name)}</text>'
-        )
-    middle = (_LEFT + WIDTH - _RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{bottom + 36}" class="middle">{escape(x_label)}</text>')
-    legend = bottom + _BOTTOM + 10
-    for number, line in enumerate(drawn):
-        path = " ".join(f"{at_x(a):.1f},{at_y(b):.1f}" for a, b in line.points)
-        colour = line.colour % COLOURS
-        stroke = f'stroke="var(--series-{colour})" stroke-dasharray="{_DASHES[colour]}"'
-        parts.append(f'<polyline points="{path}" class="line" {stroke}/>')
-        parts.append(_legend_entry(number, line.label, stroke, legend))
-    rows = -(-len(drawn) // _LEGEND_COLUMNS)
-    return _plot(title, legend + rows * _LEGEND_ROW_PIXELS, parts)
-
-
-def _place_marks(
-    marks: Sequence[tuple[float, str]], at: Callable[[float], float]
-) -> list[tuple[float, str, int]]:
-    """Return each mark's place, name, and the row in which its name meets no other."""
-    placed: list[tuple[float, str, int]] = []
-    ends: list[float] = []  # where the last name of each row ends
-    for moment, name in marks:
-        x = at(moment)
-        row = next((row for row, end in enumerate(ends) if end < x), len(ends))
-        ends[row : row + 1] = [x + 8 + _LETTER_PIXELS * len(name)]
-        placed.append((x, name, row))
-    return placed
-
-
-def _legend_entry(number: int, label: str, stroke: str, top: float) -> str:
-    row, column = divmod(number, _LEGEND_COLUMNS)
-    x = _LEFT + column * (WIDTH - _LEFT) / _LEGEND_COLUMNS
-    y = top + row * _LEGEND_ROW_PIXELS
-    return (
-        f'<path d="M{x:.0f} {y}h34" class="line" {stroke}/>'
-        f'<text x="{x + 42:.0f}" y="{y + 4}">{escape(label)}</text>'
-    )
-
-
-def _plot(title: str, height: float, parts: list[str]) -> Plot:
-    return Plot(title, "".join(parts), height)
-
-
 _TITLE_PIXELS = 40
 _MARGIN_PIXELS = 16
 
@@ -250,83 +151,44 @@ def as_file(plot: Plot) -> str:
     )
 
 
-def _x_grid(axis: Axis, at: Callable[[float], float], top: float, bottom: float) -> str:
-    drawn = []
-    for value, name in axis.ticks:
-        kind = "grid" if name else "thin grid"
-        drawn.append(f'<path d="M{at(value):.1f} {top}V{bottom}" class="{kind}"/>')
-        if name:
-            place = f'x="{at(value):.1f}" y="{bottom + 16}"'
-            drawn.append(f'<text {place} class="middle">{escape(name)}</text>')
-    return "".join(drawn)
-
-
-def _y_grid(axis: Axis, at: Callable[[float], float]) -> str:
+def _grid(axis: Axis, at: Callable[[float], float], top: float, bottom: float) -> str:
     return "".join(
-        f'<path d="M{_LEFT} {at(value):.1f}H{WIDTH - _RIGHT}" class="grid"/>'
-        f'<text x="{_LEFT - 8}" y="{at(value) + 4:.1f}" class="end">{escape(name)}</text>'
+        f'<path d="M{at(value):.1f} {top}V{bottom}" class="grid"/>'
+        f'<text x="{at(value):.1f}" y="{bottom + 16}" class="middle">{escape(name)}</text>'
         for value, name in axis.ticks
     )
 
 
-def _scale(axis: Axis, begin: float, end: float) -> Callable[[float], float]:
-    low, high = axis.transform(axis.low), axis.transform(axis.high)
-    span = (high - low) or 1.0
-
-    def at(value: float) -> float:
-        share = (axis.transform(min(max(value, axis.low), axis.high)) - low) / span
-        return begin + share * (end - begin)
-
-    return at
+def _scale(axis: Axis) -> Callable[[float], float]:
+    """Return where a value is on the picture; what is beyond the axis is at its end."""
+    width = WIDTH - _TEXT_PIXELS - _LABELS_PIXELS
+    return lambda value: _LABELS_PIXELS + width * min(max(value, 0.0), axis.high) / axis.high
 
 
-# --- axes ----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Axis:
+    """From zero to where, and its ticks."""
+
+    high: float
+    ticks: list[tuple[float, str]]
 
 
-def linear_axis(low: float, high: float, unit: str = "", *, whole: bool = False) -> Axis:
+def axis_to(high: float, unit: str = "", *, whole: bool = False) -> Axis:
     """Return an axis with some four round ticks.
 
     Args:
-        low: From where.
-        high: To where.
+        high: To where; more than zero.
         unit: Behind each tick.
         whole: End at a tick, at `high` or beyond it; otherwise at `high`.
     """
-    rough = (high - low) / 4 or 1.0
+    rough = high / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * each for each in (1, 2, 2.5, 5, 10) if power * each >= rough * 0.999)
-    count = (high - low) / step
+    count = high / step
     last = math.ceil(count - 1e-9) if whole else math.floor(count + 1e-9)
-    values = [low + step * number for number in range(last + 1)]
+    values = [step * number for number in range(last + 1)]
     ticks = [(value, _short(value) + unit) for value in values]
-    return Axis(low, values[-1] if whole else high, ticks)
-
-
-def time_axis(low_ns: float, high_ns: float) -> Axis:
-    """Return a logarithmic axis of nanoseconds from a power of ten to one, each a named tick."""
-    first = math.floor(math.log10(max(low_ns, 1.0)))
-    last = max(math.ceil(math.log10(max(high_ns, 1.0))), first + 1)
-    ticks = [
-        (digit * 10.0**power, _duration(10**power) if digit == 1 else "")
-        for power in range(first, last)
-        for digit in range(1, 10)
-    ]
-    return Axis(10.0**first, 10.0**last, [*ticks, (10.0**last, _duration(10**last))], math.log10)
-
-
-def _duration(nanoseconds: int) -> str:
-    for size, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "µs")):
-        if nanoseconds >= size:
-            return f"{nanoseconds // size} {unit}"
-    return f"{nanoseconds} ns"
-
-
-def nines_axis() -> Axis:
-    """Return an axis of shares on which each further nine is as wide as the one before."""
-    shares = {0.0: "0 %", 0.5: "50 %", 0.9: "90 %", 0.99: "99 %", 0.999: "99.9 %"}
-    most = 0.9999
-    ticks = [*shares.items(), (most, "99.99 %")]
-    return Axis(0.0, most, ticks, lambda share: -math.log10(1 - share))
+    return Axis(values[-1] if whole else high, ticks)
 
 
 def _short(value: float) -> str:

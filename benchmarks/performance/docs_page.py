@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
@@ -39,29 +39,27 @@ def write_docs(page: Path, results: Results) -> None:
 
 def markdown_of(results: Results) -> str:
     """Return the measured part: a summary, a table for each measure, and the targets."""
-    blocks = summary_of(results)
-    for name in SHOWN:
-        measure = MEASURES[name]
-        blocks.append(f"## {measure.title}")
-        if name in results:
-            blocks += _section(name, results[name])
-        else:
-            blocks.append(f"Not measured: `python -m benchmarks all --only {name}`.")
-    blocks += ["## Targets of the project", _targets(results)]
-    return "\n\n".join(blocks)
+    sections = [section_of(name, results.get(name)) for name in SHOWN]
+    return "\n\n".join([*summary_of(results), *sections, targets_of(results)])
 
 
-def _targets(results: Results) -> str:
+def targets_of(results: Results) -> str:
+    """Return the section with the targets."""
     words = {"not met": "**not met**"}
     rows = [[*each.cells, words.get(each.word, each.word)] for each in verdicts(results)]
-    return _table(HEADINGS, rows, names=1)
+    return f"## Targets of the project\n\n{_table(HEADINGS, rows, names=1)}"
 
 
-def _section(name: str, measured: Measured) -> Iterator[str]:
-    grid = grid_of(MEASURES[name], measured)
-    yield _table(grid.headings, grid.rows, grid.names)
-    yield "\n".join(f"- {note}" for note in measured.notes) or "No notes."
-    yield f"{conditions_line(measured)}. {versions_line(measured)}."
+def section_of(name: str, measured: Measured | None) -> str:
+    """Return the section of a measure: its table, notes and conditions."""
+    measure = MEASURES[name]
+    if measured is None:
+        return f"## {measure.title}\n\nNot measured: `python -m benchmarks all --only {name}`."
+    grid = grid_of(measure, measured)
+    notes = "\n".join(f"- {note}" for note in measured.notes) or "No notes."
+    conditions = f"{conditions_line(measured)}. {versions_line(measured)}."
+    table = _table(grid.headings, grid.rows, grid.names)
+    return "\n\n".join([f"## {measure.title}", table, notes, conditions])
 
 
 def _table(headings: Sequence[str], rows: list[list[str]], names: int) -> str:

@@ -6,11 +6,9 @@ backoff is measured. Prepared frames of as many bytes are the ceiling.
 
 from __future__ import annotations
 
-from typing import Any
-
 from benchmarks.performance.holding import BOUND_BYTES, holding
 from benchmarks.performance.job import Job, in_turns
-from benchmarks.performance.results import Curve, Measured
+from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import serving
 from benchmarks.performance.throughput import PREPARED
 from benchmarks.processes import run_program
@@ -30,15 +28,12 @@ def measure(job: Job) -> Measured:
         for turn, subject in in_turns(SUBJECTS, turns):
             job.tell(f"{subject}, {server}")
             with serving(job, server) as sidecar:
-                points: list[Any] = []
                 if subject == PREPARED:
                     seconds, size = _send_prepared(job, sidecar, bound)
                 else:
-                    seconds, size, points = _drain(job, sidecar, subject, bound)
+                    seconds, size = _drain(job, sidecar, subject, bound)
             figures = {"drained_bytes_per_second": size / seconds, "drain_seconds": seconds}
             measured.add(turn, subject, server, **figures)
-            if turn == 0 and points:
-                measured.curves.append(Curve("drain_seconds", subject, server, points))
     return measured
 
 
@@ -56,11 +51,11 @@ def _send_prepared(job: Job, sidecar: Sidecar, bound: int) -> tuple[float, int]:
     return (found["ended_ns"] - found["begun_ns"]) / 1e9, found["bytes"]
 
 
-def _drain(job: Job, sidecar: Sidecar, subject: str, bound: int) -> tuple[float, int, list[Any]]:
-    """Fill and drain once; return seconds, bytes and what was held meanwhile."""
+def _drain(job: Job, sidecar: Sidecar, subject: str, bound: int) -> tuple[float, int]:
+    """Fill and drain once; return seconds and bytes."""
     with holding(job, subject, sidecar.address, bound) as holder:
         holder.tell("warm")
         sidecar.pause()
         holder.tell("fill")
         found = holder.tell("drain", sidecar.group)
-    return found["seconds"], found["bytes"], found["points"]
+    return found["seconds"], found["bytes"]

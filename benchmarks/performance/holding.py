@@ -7,14 +7,12 @@ import json
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.job import Job
-from benchmarks.performance.programs.shared import looking
 from benchmarks.processes import start_program
 from benchmarks.sidecars import Address
 
@@ -85,27 +83,21 @@ def holding(
         process.communicate()
 
 
-class Watch:
-    """What was seen of a process's memory, and names of moments."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-        self.points: list[tuple[float, float]] = []
-        self.marks: list[tuple[float, str]] = []
-
-    def mark(self, name: str) -> None:
-        """Note that something begins now."""
-        self.marks.append((time.monotonic() - self._begun, name))
-
-    def note(self, size: int) -> None:
-        """Note the resident set of a process that lives."""
-        if size:
-            self.points.append((round(time.monotonic() - self._begun, 3), size))
-
-
 @contextlib.contextmanager
-def watching(holder: Holder) -> Iterator[Watch]:
-    """Look at a process's memory until the block has ended."""
-    watch = Watch()
-    with looking(lambda: watch.note(holder.rss_bytes()), LOOK_SECONDS):
-        yield watch
+def watching(holder: Holder) -> Iterator[list[int]]:
+    """Give what is seen of a process's memory until the block has ended."""
+    seen: list[int] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            seen.append(holder.rss_bytes())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+        seen.append(holder.rss_bytes())
+    finally:
+        over.set()
+        thread.join()

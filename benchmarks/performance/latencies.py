@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from itertools import product
 
 from benchmarks.performance.job import Job, in_turns
-from benchmarks.performance.results import Curve, Measured
+from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import EMBEDDED, serving
-from benchmarks.performance.statistics import call_figures, is_supported, quantile
+from benchmarks.performance.statistics import call_figures
 from benchmarks.processes import run_program
 from benchmarks.sidecars import Address
 
@@ -23,14 +23,6 @@ PROGRAM = "benchmarks.performance.programs.latency"
 SIDECARS = ("healthy", "slow", "dead", "black hole", "black hole, buffer full")
 PLACES = ("thread", "loop")
 RATE = 3000.0
-SHARES = sorted(
-    {
-        *(step / 100 for step in range(100)),
-        *(0.99 + step / 1000 for step in range(10)),
-        *(0.999 + step / 10_000 for step in range(11)),
-    }
-)
-"""At which shares of the calls a curve has its points: most of them where it gets interesting."""
 
 
 def measure(job: Job) -> Measured:
@@ -38,17 +30,10 @@ def measure(job: Job) -> Measured:
     turns, records = job.pick(2, 5, 1), job.pick(3_000, 15_000, 1_000)
     measured = job.measured(turns=turns, records=records, rate=RATE)
     measured.notes += _NOTES
-    took: dict[tuple[str, str], list[int]] = {}
     for turn, (place, sidecar) in in_turns([*product(PLACES, SIDECARS)], turns):
         job.tell(f"{place}, {sidecar}")
         calls = _nanoseconds_of_calls(job, sidecar, place, records)
-        took.setdefault((place, sidecar), []).extend(calls)
         measured.add(turn, place, sidecar, **call_figures(calls))
-    for (place, sidecar), calls in took.items():
-        calls.sort()
-        shares = [share for share in SHARES if is_supported(share, len(calls))]
-        points = [(float(quantile(calls, share)), round(share, 5)) for share in shares]
-        measured.curves.append(Curve("emit_ns", place, sidecar, points))
     return measured
 
 

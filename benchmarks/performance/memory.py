@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks.performance.holding import BOUND_BYTES, Watch, holding, watching
+from benchmarks.performance.holding import BOUND_BYTES, holding, watching
 from benchmarks.performance.job import Job, in_turns
-from benchmarks.performance.results import Curve, Measured
+from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import serving
 
 SUBJECTS = ("logship", "logship-spool", "fluent-logger")
@@ -23,18 +23,13 @@ def measure(job: Job) -> Measured:
     measured.notes += _NOTES
     for turn, subject in in_turns(SUBJECTS, turns):
         job.tell(subject)
-        life = _life(job, subject, seconds, soak_seconds)
-        load, soak = (_between(life, name) for name in ("load", "soak"))
+        load, soak = _life(job, subject, seconds, soak_seconds)
         figures = {"rss_load_bytes": statistics.median(load), "rss_soak_bytes": max(soak)}
-        idle, full, outage = _outage(job, subject, bound)
+        idle, full = _outage(job, subject, bound)
         figures |= {"rss_idle_bytes": idle, "rss_full_bytes": full}
         if subject == "logship":
             figures["rss_full_over_bound"] = (full - idle) / bound
         measured.add(turn, subject, "", **figures)
-        if turn == 0:
-            for case, seen in (("load and soak", life), ("sidecar down", outage)):
-                curve = Curve("rss_bytes", subject, case, seen.points, seen.marks)
-                measured.curves.append(curve)
     return measured
 
 
@@ -47,44 +42,30 @@ _NOTES = (
 )
 
 
-def _life(job: Job, subject: str, seconds: float, soak_seconds: float) -> Watch:
-    """Return what was seen of a program that starts, logs steadily, then as fast as it can."""
+def _life(
+    job: Job, subject: str, seconds: float, soak_seconds: float
+) -> tuple[list[int], list[int]]:
+    """Return what was seen of a program that logs steadily, then as fast as it can."""
     with (
         serving(job, "embedded") as sidecar,
         holding(job, subject, sidecar.address) as holder,
-        watching(holder) as watch,
     ):
-        watch.mark("start")
         holder.tell("warm")
-        watch.mark("load")
-        holder.tell("load", RATE, seconds)
-        watch.mark("soak")
-        holder.tell("soak", soak_seconds)
-    return watch
+        with watching(holder) as load:
+            holder.tell("load", RATE, seconds)
+        with watching(holder) as soak:
+            holder.tell("soak", soak_seconds)
+    return load, soak
 
 
-def _between(watch: Watch, name: str) -> list[float]:
-    """Return what was seen from a mark to the next one."""
-    moments = [moment for moment, _ in watch.marks] + [float("inf")]
-    number = [mark for _, mark in watch.marks].index(name)
-    return [
-        size for moment, size in watch.points if moments[number] <= moment <= moments[number + 1]
-    ] or [watch.points[-1][1]]
-
-
-def _outage(job: Job, subject: str, bound: int) -> tuple[int, int, Watch]:
+def _outage(job: Job, subject: str, bound: int) -> tuple[int, int]:
     """Return the resident set before and at the end of an outage that fills the buffer."""
     with (
         serving(job, "embedded") as sidecar,
         holding(job, subject, sidecar.address, bound) as holder,
-        watching(holder) as watch,
     ):
-        watch.mark("start")
         holder.tell("warm")
         idle = holder.rss_bytes()
-        watch.mark("sidecar down")
         sidecar.kill()
         holder.tell("fill")
-        full = holder.rss_bytes()
-        watch.mark("full")
-    return idle, full, watch
+        return idle, holder.rss_bytes()

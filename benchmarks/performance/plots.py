@@ -1,24 +1,13 @@
-"""Which plots each measure has: what it found, as bars and lines."""
+"""Which plots each measure has: what it found, as bars."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from benchmarks.performance.charts import (
-    Axis,
-    Bar,
-    Heading,
-    Line,
-    Plot,
-    bars,
-    linear_axis,
-    lines,
-    nines_axis,
-    time_axis,
-)
+from benchmarks.performance.charts import Bar, Heading, Plot, axis_to, bars
 from benchmarks.performance.figures import FIGURES, Figure
 from benchmarks.performance.measures import CEILINGS
-from benchmarks.performance.results import Curve, Key, Measured
+from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.start import UNDER_RUN
 from benchmarks.performance.statistics import Spread
@@ -44,7 +33,6 @@ _CASES = {
     COUNTING: "embedded receiver, counting",
     "none": "no fault",
 }
-_MIB = 1 << 20
 
 
 def plots_of(name: str, measured: Measured) -> list[Plot]:
@@ -92,7 +80,7 @@ def _bar_plot(measured: Measured, name: str, end_max: float = 0.0) -> Plot:
     longest = max((row.top for row in rows if isinstance(row, Bar)), default=0.0)
     is_cut = 0 < end_max < longest
     title = f"{figure.heading} ({figure.better} is better{'; arrow: cut' if is_cut else ''})"
-    return bars(title, rows, linear_axis(0, end_max if is_cut else longest or 1.0))
+    return bars(title, rows, axis_to(end_max if is_cut else longest or 1.0))
 
 
 def _ordered_rows(measured: Measured) -> list[tuple[str, str]]:
@@ -130,78 +118,11 @@ def _loss(measured: Measured) -> Iterator[Plot]:
         "Lines delivered (green), spilled to stderr (orange), declared as dropped (grey), lost "
         "(red); all runs together"
     )
-    yield bars(title, rows, linear_axis(0, 100, " %"))
-
-
-def _latency(measured: Measured) -> Iterator[Plot]:
-    """Draw for each place how long calls took, whatever the sidecar did."""
-    for place, curves in _grouped(measured.curves, lambda curve: curve.subject).items():
-        drawn = [Line(each.case, each.points, number) for number, each in enumerate(curves)]
-        took = [x for each in curves for x, _ in each.points]
-        where = "on an event loop" if place == "loop" else f"in a {place}"
-        yield lines(
-            f"Share of calls of `emit` {where} that took no longer, by what the sidecar does",
-            drawn,
-            time_axis(min(took), max(took)),
-            nines_axis(),
-            "duration of a call, logarithmic",
-        )
-
-
-def _drain(measured: Measured) -> Iterator[Plot]:
-    yield _bar_plot(measured, "drain_seconds")
-    for server, curves in _grouped(measured.curves, lambda curve: curve.case).items():
-        drawn = [_sized_line(each) for each in curves]
-        title = f"Held by the buffer, MiB, while it drains into {_CASES.get(server, server)}"
-        yield lines(title, drawn, *_axes(drawn), "since the sidecar reads again")
-
-
-def _memory(measured: Measured) -> Iterator[Plot]:
-    for case, curves in _grouped(measured.curves, lambda curve: curve.case).items():
-        drawn = [_sized_line(each) for each in curves]
-        x, y = _axes(drawn)
-        title = (
-            f"Resident set, MiB: {case}; the moments that are named are those of {drawn[0].label}"
-        )
-        bound = measured.conditions.get("options", {}).get("bound")
-        if case == "sidecar down" and bound:
-            level = bound / _MIB
-            drawn.append(Line("bound of the buffer", [(x.low, level), (x.high, level)], _GREY))
-        yield lines(title, drawn, x, y, "since the start", curves[0].marks)
-    rows: list[Bar | Heading] = []
-    for name in ("rss_idle_bytes", "rss_load_bytes", "rss_soak_bytes", "rss_full_bytes"):
-        rows.append(Heading(FIGURES[name].title))
-        for case, subject in _ordered_rows(measured):
-            if spread := measured.spread(Key(name, subject, case)):
-                rows.append(_bar(subject, spread, FIGURES[name]))
-    yield bars("resident set, MiB (lower is better)", rows)
-
-
-def _sized_line(curve: Curve) -> Line:
-    points = [(x, y / _MIB) for x, y in curve.points]
-    return Line(curve.subject, points, _COLOURS.get(curve.subject, 0))
-
-
-def _axes(drawn: Sequence[Line]) -> tuple[Axis, Axis]:
-    """Return axes from zero on which all lines find room."""
-    xs = [x for line in drawn for x, _ in line.points]
-    ys = [y for line in drawn for _, y in line.points]
-    return linear_axis(0, max(xs) or 1.0, " s"), linear_axis(0, max(ys) or 1.0, whole=True)
-
-
-def _grouped(curves: Sequence[Curve], name: Callable[[Curve], str]) -> dict[str, list[Curve]]:
-    groups: dict[str, list[Curve]] = {}
-    for curve in curves:
-        if curve.points:
-            groups.setdefault(name(curve), []).append(curve)
-    return groups
+    yield bars(title, rows, axis_to(100, " %"))
 
 
 _PLOTS: dict[str, Callable[[Measured], Iterator[Plot]]] = {
     "throughput": _throughput,
-    "drain": _drain,
-    "memory": _memory,
-    "latency": _latency,
     "loss": _loss,
 }
-"""All others have bars alone."""
+"""All others have a plot for each figure."""

@@ -46,21 +46,6 @@ class Sample:
         return Key(self.figure, self.subject, self.case)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One value over another, of one run: memory over time, calls over nanoseconds.
-
-    Attributes:
-        marks: Names of moments on the x axis, in ascending order.
-    """
-
-    figure: str
-    subject: str
-    case: str
-    points: list[tuple[float, float]]
-    marks: list[tuple[float, str]] = field(default_factory=list)
-
-
 @dataclass
 class Measured:
     """All that one measure found.
@@ -72,7 +57,6 @@ class Measured:
 
     conditions: dict[str, Any]
     samples: list[Sample] = field(default_factory=list)
-    curves: list[Curve] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, turn: int, subject: str, case: str, **values: float) -> None:
@@ -119,7 +103,6 @@ def _as_json(measured: Measured) -> dict[str, Any]:
         "conditions": measured.conditions,
         "notes": measured.notes,
         "samples": [list(asdict(sample).values()) for sample in measured.samples],
-        "curves": [asdict(curve) for curve in measured.curves],
     }
 
 
@@ -160,8 +143,4 @@ def _from_json(document: dict[str, Any]) -> Measured:
         conditions=document["conditions"],
         notes=document["notes"],
         samples=[Sample(*each) for each in document["samples"]],
-        curves=[
-            Curve(**{**each, "points": [(x, y) for x, y in each["points"]]})
-            for each in document["curves"]
-        ],
     )

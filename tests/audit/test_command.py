@@ -52,28 +52,6 @@ def as_json(*arguments: str) -> Any:
 # --- the program ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("lines", "code", "first"),
-    [
-        (WHOLE, 0, "complete: 3 records of 1 stream, all delivered, 0 duplicates"),
-        (HOLED, 1, f"LOST: 1 record of stream {ONE} (tag web): 2"),
-        ([b"text"], 2, 'NO STAMPS: no line of 1 has a stamp under "logship_id"'),
-        (
-            WHOLE[:3],
-            3,
-            "UNPROVEN: 3 records delivered; 1 stream without a proven end, so later records may be",
-        ),
-    ],
-)
-def test_the_exit_code_of_the_process_is_the_verdict(
-    lines: list[bytes], code: int, first: str
-) -> None:
-    write("out.log", lines)
-    ended = ran(*LOGSHIP, "audit", "out.log", code=code)
-    assert ended.stderr == ""
-    assert ended.stdout.startswith(first)
-
-
 def test_a_terminal_that_cannot_show_a_tag_changes_no_verdict() -> None:
     write("out.log", [received(record(1), tag="café ✓"), received(end(2, 1))])
     environ = {**os.environ, "PYTHONIOENCODING": "ascii"}

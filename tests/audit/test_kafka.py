@@ -40,12 +40,6 @@ def test_all_partitions_of_a_topic_are_read(brokers: Brokers) -> None:
     assert result.output.startswith("complete: 3,000 records of 1 stream, all delivered, 0 dupl")
 
 
-def test_a_property_may_have_any_character() -> None:
-    pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
-    result = audit("kafka://127.0.0.1:1/logs?a.b+c=1", code=2)
-    assert 'No such configuration property: "a.b+c"' in result.output
-
-
 def test_a_topic_is_read_on_from_where_it_ended(brokers: Brokers) -> None:
     watched = Watched(brokers.address)
     assert watched.look() == (0, 0, 0)

@@ -204,8 +204,3 @@ def test_an_answer_of_another_form_is_told(answer: Any) -> None:
     with store.running():
         result = audit(f'loki+http://{store.host}?query={{service_name="web"}}', code=2)
     assert "an answer of another form" in result.output
-
-
-def test_a_query_is_needed() -> None:
-    result = audit("loki+http://127.0.0.1:1", code=2)
-    assert "give ?query=" in result.output

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.judge import Verdict
 from benchmarks.ledger import Ledger, marked, read_ledger
-from benchmarks.proof import KILLED, _full, _quick
+from benchmarks.proof import KILLED, _parts
 from benchmarks.scenario import FAULTS, Outcome, Scenario
 from benchmarks.spool import Recovery
 from tests.benchmarks.running import loss_in
@@ -35,28 +35,6 @@ def test_a_spool_keeps_every_line_whose_call_had_returned(tmp_path: Path, rate: 
         assert run["exit_code"] == -9
         assert run["left"] == run["recovery"]["exit_code"] == 0
     assert any(run["recovery"]["report"]["records_acked"] for run in row["runs"])
-
-
-def test_without_a_spool_what_was_in_memory_is_lost(tmp_path: Path) -> None:
-    """The same measurement can say LOST."""
-    code, row, printed = run_loss(tmp_path, "--repeat", "3")
-    assert code == 1
-    assert sum(run["LOST"] for run in row["runs"]) > 0
-    assert row["runs"][0]["recovery"] is None
-    assert "SIGKILL" in printed
-
-
-@pytest.mark.parametrize("fault", ["sidecar-down", "none"])
-def test_a_spool_that_was_stopped_is_recovered_by_a_sidecar_that_lives(
-    tmp_path: Path, fault: str
-) -> None:
-    words = ["--shipper", "logship-spool", "--fault", fault, "--stop-timeout", "2"]
-    code, row, printed = run_loss(tmp_path, *words)
-    (run,) = row["runs"]
-    assert code == 0, printed
-    assert run["delivered"] == run["written"] > 200
-    assert run["spilled"] == run["left"] == 0
-    assert run["exit_code"] == -15
 
 
 def test_the_moment_of_a_kill_follows_from_its_seed() -> None:
@@ -116,14 +94,13 @@ def outcome(recovery: Recovery, delivered: int) -> Outcome:
 
 
 def test_the_proof_kills_as_often_as_it_is_told_at_both_rates() -> None:
-    for parts in (_full({}, 500), _quick(500)):
-        killed = {
-            scenario.rate: part.repeat
-            for part in parts
-            for scenario in part.scenarios
-            if scenario.fault == "app-sigkill"
-        }
-        assert killed == {300: 500, 30_000: 500}
+    killed = {
+        scenario.rate: part.repeat
+        for part in _parts({}, 500)
+        for scenario in part.scenarios
+        if scenario.fault == "app-sigkill"
+    }
+    assert killed == {300: 500, 30_000: 500}
 
 
 def test_a_note_that_was_cut_short_claims_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from click.testing import CliRunner
 
 from benchmarks.compose import command, task
 from benchmarks.compose.chart import chart_of
-from benchmarks.compose.command import Row
+from benchmarks.compose.command import CourseRow
 from benchmarks.compose.course import FAULTS, WAYS, Course, Result
 from benchmarks.compose.task import EXEC_ATTEMPTS
 from benchmarks.errors import BenchmarkError
 from benchmarks.judge import Verdict
+from benchmarks.table import write_json
 from tests.benchmarks.running import REPOSITORY, benchmarks
 from tests.sidecar.deployed import run, why_no_compose
 from tests.support.waiting import wait_until
@@ -61,29 +63,13 @@ def test_without_a_daemon_it_says_what_to_start(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        (["--way", "nonsense"], "'nonsense' is not one of"),
-        (["--fault", "nonsense"], "'nonsense' is not one of"),
-        (["--stop-timeout", "1"], "2<=x<=120"),
-        (["--stop-timeout", "2.5"], "'2.5' is not a valid integer"),
-        (["--seconds", "0"], "x>=1"),
-    ],
-)
-def test_bad_input_is_explained(tmp_path: Path, words: list[str], complaint: str) -> None:
-    ended = compose(tmp_path, *words)
-    assert ended.returncode == 2
-    assert complaint in " ".join(ended.stderr.split())
-
-
-def row(way: str, fault: str, **figures: int) -> Row:
+def row(way: str, fault: str, **figures: int) -> CourseRow:
     counts = dict.fromkeys(
         ("written", "delivered", "spilled", "late", "dropped", "lost", "duplicated"), 0
     ) | {"damaged": 0, "unwritten": 0}
     verdict = Verdict(**(counts | figures), lost_examples=())
     result = Result(verdict, 300.0, 1.0, 143, None, Path())
-    return Row(Course(way, fault), (result,))
+    return CourseRow(Course(way, fault), (result,))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -155,7 +141,7 @@ def test_rows_that_are_finished_survive_an_error_in_a_later_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Docker fails in the second row."""
-    answers = iter(row("logship", "none", written=9, delivered=9).results)
+    answers: Iterator[Result] = iter(row("logship", "none", written=9, delivered=9).outcomes)
 
     def run_or_fail(course: Course, place: Path) -> Result:
         for answer in answers:
@@ -175,13 +161,6 @@ def test_rows_that_are_finished_survive_an_error_in_a_later_one(
     assert "no space left on device" in ended.output
     (kept,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert kept["course"]["stop_timeout"] == 2
-
-
-def test_by_default_the_table_shows_what_a_slow_sidecar_costs() -> None:
-    """A healthy sidecar shows only that no way loses a line."""
-    defaults = {each.name: each.default for each in command.compose.params}
-    assert defaults["faults"] == ["sidecar-slow"]
-    assert defaults["tail"] == 100_000
 
 
 def test_each_image_is_built_for_one_service_alone() -> None:
@@ -255,13 +234,13 @@ def lost_of(rows: list[dict[str, Any]], way: str) -> str:
 def test_the_chart_shows_what_each_way_lost(tmp_path: Path) -> None:
     """One file a command; others above logship; the median of several runs."""
     burst = Course("logship", "sidecar-slow", tail=100)
-    lost = [row("firelens", "", written=200, lost=count).results[0] for count in (50, 150, 100)]
+    lost = [row("firelens", "", written=200, lost=count).outcomes[0] for count in (50, 150, 100)]
     written = [
-        [Row(burst, row("", "", written=200, delivered=190, spilled=10).results)],
-        [Row(replace(burst, way="firelens"), tuple(lost))],
+        [CourseRow(burst, row("", "", written=200, delivered=190, spilled=10).outcomes)],
+        [CourseRow(replace(burst, way="firelens"), tuple(lost))],
     ]
     for number, rows in enumerate(written):
-        command.write_json(tmp_path / f"{number}.json", {}, rows)
+        write_json(tmp_path / f"{number}.json", {}, rows)
     ended = benchmarks(tmp_path, "compose-chart", "0.json", "1.json", "--svg", "chart.svg")
     assert ended.returncode == 0, ended.stderr
     svg = html.unescape((tmp_path / "chart.svg").read_text())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 from benchmarks.judge import Verdict, judge, last_report
 from benchmarks.ledger import MARKER, MARKER_CHARS, Ledger, intact, marked, read_ledger
-from tests.support.commands import ran, ran_python
+from tests.support.commands import ran_python
 
 RUN = "0a1b2c3d"
 
@@ -43,6 +42,7 @@ def verdict(tmp_path: Path) -> Any:
     def judged(
         written: Iterable[int], output: Iterable[str], stderr: Iterable[str] = ()
     ) -> Verdict:
+        (tmp_path / "ledger").unlink(missing_ok=True)
         ledger = Ledger(tmp_path / "ledger")
         for number in written:
             ledger.note(marked("a line", RUN, "m00", number)[1])
@@ -58,26 +58,51 @@ def counts(verdict: Verdict) -> tuple[int, int, int, int, int]:
     return (verdict.written, verdict.delivered, verdict.spilled, verdict.dropped, verdict.lost)
 
 
-def test_every_line_delivered(verdict: Any) -> None:
-    result = verdict(range(1, 6), map(received, range(1, 6)))
-    assert counts(result) == (5, 5, 0, 0, 0)
-    assert result.duplicated == 0
+def gap(first: int, last: int, reason: str = "overflow") -> str:
+    stamp = f"stream-00001:{last + 1:010}"
+    return json.dumps({"record": {"logship_gap": [first, last, reason], "logship_id": stamp}})
 
 
-def test_a_line_that_is_nowhere_is_lost_and_named(verdict: Any) -> None:
-    result = verdict([1, 2, 3], [received(1), received(3)])
-    assert counts(result) == (3, 2, 0, 0, 1)
-    assert result.lost_examples == (marked("a line", RUN, "m00", 2)[1],)
+ONE, TWO, THREE = map(received, (1, 2, 3))
+OVERFLOWED = json.dumps({"fluent-logger": "overflow", "record": {"message": message(2)}})
+
+CASES: dict[str, tuple[int, list[str], list[str], tuple[int, int, int, int]]] = {
+    "all delivered": (3, [ONE, TWO, THREE], [], (3, 0, 0, 0)),
+    "one nowhere": (3, [ONE, THREE], [], (2, 0, 0, 1)),
+    "copies": (2, [ONE, TWO, ONE, ONE], [], (2, 0, 0, 0)),
+    "spilled": (2, [ONE], [spilled(2)], (1, 1, 0, 0)),
+    "spilled and delivered": (2, [ONE, TWO], [spilled(2)], (2, 0, 0, 0)),
+    "spilled by a peer": (2, [ONE], [OVERFLOWED], (1, 1, 0, 0)),
+    "plain text on stderr": (1, [], [message(1)], (0, 0, 0, 1)),
+    "torn": (3, [ONE, TWO[:-5], THREE], [], (2, 0, 0, 1)),
+    "glued to a torn one": (2, [ONE[:40] + TWO], [], (0, 0, 0, 2)),
+    "without its first character": (1, [received(1, message=message(1)[1:])], [], (0, 0, 0, 1)),
+    "dropped, by a report": (3, [ONE], [report(2, [[2, 3, "overflow"]])], (1, 0, 2, 0)),
+    "dropped, by a gap record": (3, [ONE, gap(2, 3)], [], (1, 0, 2, 0)),
+    # what is declared excuses no other line: not what arrived or was spilled after all, not what
+    # is not there although it is said to be spilled, and not a control record in the range
+    "declared and there": (3, [ONE, TWO], [report(1, [[2, 2, "overflow"]])], (2, 0, 0, 1)),
+    "declared and spilled": (3, [ONE], [spilled(2), report(1, [[2, 2, "x"]])], (1, 1, 0, 1)),
+    "said to be spilled": (2, [ONE, gap(2, 2, "spilled")], [], (1, 0, 0, 1)),
+    "a range of more than was dropped": (3, [ONE], [report(1, [[2, 4, "x"]])], (1, 0, 1, 1)),
+    "not in the ledger": (1, [ONE, TWO], [], (1, 0, 0, 0)),
+}
+"""How many were written, the output, stderr; how many are delivered, spilled, dropped and lost."""
 
 
-def test_copies_beyond_the_first_are_duplicates(verdict: Any) -> None:
-    result = verdict([1, 2], [received(1), received(2), received(1), received(1)])
-    assert counts(result) == (2, 2, 0, 0, 0)
-    assert result.duplicated == 2
+@pytest.mark.parametrize("name", CASES)
+def test_each_line_is_one_of_four(verdict: Any, name: str) -> None:
+    written, output, stderr, expected = CASES[name]
+    assert counts(verdict(range(1, written + 1), output, stderr)) == (written, *expected)
 
 
-def test_spilled_is_not_delivered(verdict: Any) -> None:
-    assert counts(verdict([1, 2], [received(1)], [spilled(2)])) == (2, 1, 1, 0, 0)
+def test_what_else_is_told_of_lines(verdict: Any) -> None:
+    assert verdict([1, 2], [ONE]).lost_examples == (marked("a line", RUN, "m00", 2)[1],)
+    assert verdict([1, 2], [ONE, TWO, ONE, ONE]).duplicated == 2
+    assert verdict([1, 2], [ONE, TWO]).duplicated == 0
+    assert verdict([1, 2], [ONE, TWO[:-5]]).damaged == 1
+    assert verdict([1], [received(1, message=message(1)[1:])]).damaged == 1
+    assert verdict([1], [ONE, TWO]).unwritten == 1
 
 
 def test_what_was_logged_late_is_late_only_where_it_was_not_delivered(tmp_path: Path) -> None:
@@ -91,79 +116,6 @@ def test_what_was_logged_late_is_late_only_where_it_was_not_delivered(tmp_path: 
     ]
     assert [each.late for each in judged] == [0, 0, 2, 3]
     assert {counts(each) for each in judged} == {(6, 3, 1, 0, 2)}
-
-
-def test_a_line_that_was_spilled_and_delivered_counts_once(verdict: Any) -> None:
-    assert counts(verdict([1, 2], [received(1), received(2)], [spilled(2)])) == (2, 2, 0, 0, 0)
-
-
-def test_a_peers_overflow_output_counts_as_spilled(verdict: Any) -> None:
-    line = json.dumps({"fluent-logger": "overflow", "record": {"message": message(2)}})
-    assert counts(verdict([1, 2], [received(1)], [line])) == (2, 1, 1, 0, 0)
-
-
-def test_a_line_of_plain_text_on_stderr_is_no_spilled_record(verdict: Any) -> None:
-    assert counts(verdict([1], [], [message(1)])) == (1, 0, 0, 0, 1)
-
-
-def test_a_torn_line_is_not_delivered(verdict: Any) -> None:
-    torn = received(2)[:-5]
-    result = verdict([1, 2, 3], [received(1), torn, received(3)])
-    assert counts(result) == (3, 2, 0, 0, 1)
-    assert result.damaged == 1
-
-
-def test_a_line_glued_to_a_torn_one_is_not_delivered(verdict: Any) -> None:
-    """A reader of JSON lines could not read it."""
-    result = verdict([1, 2], [received(1)[:40] + received(2)])
-    assert counts(result) == (2, 0, 0, 0, 2)
-
-
-def test_a_message_that_lost_characters_is_not_delivered(verdict: Any) -> None:
-    shortened = received(1, message=message(1)[1:])
-    result = verdict([1], [shortened])
-    assert (result.lost, result.damaged) == (1, 1)
-
-
-def test_a_dropped_line_is_declared_by_the_report(verdict: Any) -> None:
-    result = verdict([1, 2, 3], [received(1)], [report(2, [[2, 3, "overflow"]])])
-    assert counts(result) == (3, 1, 0, 2, 0)
-
-
-def test_a_dropped_line_is_declared_by_a_gap_record(verdict: Any) -> None:
-    gap = json.dumps(
-        {"record": {"logship_gap": [2, 3, "overflow"], "logship_id": "stream-00001:0000000004"}}
-    )
-    assert counts(verdict([1, 2, 3], [received(1), gap])) == (3, 1, 0, 2, 0)
-
-
-def test_a_declaration_excuses_no_other_line(verdict: Any) -> None:
-    """Number 2 was declared as dropped and arrived after all: 3 is lost, whatever was declared."""
-    result = verdict([1, 2, 3], [received(1), received(2)], [report(1, [[2, 2, "overflow"]])])
-    assert counts(result) == (3, 2, 0, 0, 1)
-
-
-def test_a_declaration_of_a_line_that_was_spilled_excuses_no_other(verdict: Any) -> None:
-    result = verdict([1, 2, 3], [received(1)], [spilled(2), report(1, [[2, 2, "overflow"]])])
-    assert counts(result) == (3, 1, 1, 0, 1)
-
-
-def test_declared_as_spilled_but_not_there_is_lost(verdict: Any) -> None:
-    gap = json.dumps(
-        {"record": {"logship_gap": [2, 2, "spilled"], "logship_id": "stream-00001:0000000003"}}
-    )
-    assert counts(verdict([1, 2], [received(1), gap])) == (2, 1, 0, 0, 1)
-
-
-def test_control_records_in_a_declared_range_excuse_no_line(verdict: Any) -> None:
-    """The range holds three numbers, but the report counts one record in it."""
-    result = verdict([1, 2, 3], [received(1)], [report(1, [[2, 4, "overflow"]])])
-    assert counts(result) == (3, 1, 0, 1, 1)
-
-
-def test_a_line_that_the_ledger_does_not_know_is_told(verdict: Any) -> None:
-    result = verdict([1], [received(1), received(2)])
-    assert (result.delivered, result.lost, result.unwritten) == (1, 0, 1)
 
 
 def test_what_another_run_left_in_the_output_counts_for_nothing(verdict: Any) -> None:
@@ -211,22 +163,6 @@ def test_last_report_is_found_among_other_lines(tmp_path: Path) -> None:
     found = last_report(tmp_path / "stderr")
     assert found is not None
     assert found["logship"] == "drain report"
-
-
-def test_runs_by_hand_and_says_1_when_lines_are_lost(tmp_path: Path) -> None:
-    Ledger(tmp_path / "ledger").note(marked("a line", RUN, "m00", 1)[1])
-    words = (sys.executable, "-m", "benchmarks.judge", "--ledger", tmp_path / "ledger")
-    assert json.loads(ran(*words, code=1).stdout)["lost"] == 1
-
-
-@pytest.mark.parametrize("text", [None, "", "hello 12\n"], ids=["not there", "empty", "foreign"])
-def test_a_file_without_a_ledger_proves_nothing(tmp_path: Path, text: str | None) -> None:
-    ledger = tmp_path / "ledgre"
-    if text is not None:
-        ledger.write_text(text)
-    ended = ran(sys.executable, "-m", "benchmarks.judge", "--ledger", ledger, code=2)
-    assert ended.stdout == ""
-    assert "ledgre" in ended.stderr
 
 
 def test_the_judge_imports_nothing_of_logship() -> None:

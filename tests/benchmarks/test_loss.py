@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -10,8 +11,6 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.running import loss_in
-
-FORGETFUL_SERVER = Path(__file__).with_name("forgetful_server.py")
 
 
 class Loss:
@@ -83,9 +82,11 @@ def test_an_application_that_ignores_the_peers_readme_is_possible(loss: Loss) ->
 
 def forgetful(tmp_path: Path, port: int) -> list[str]:
     """Return the options for a sidecar that acknowledges every record and forgets one in ten."""
-    output = tmp_path / "forgetful.jsonl"
-    command = f"{sys.executable} {FORGETFUL_SERVER} {port} {output}"
-    return ["--server", f"127.0.0.1:{port}", "--output", str(output), "--server-command", command]
+    output, address = tmp_path / "forgetful.jsonl", f"127.0.0.1:{port}"
+    receive = shlex.join([sys.executable, "-m", "logship", "receive", "--bind", address])
+    forget = "awk 'NR % 10 { print; fflush() }'"
+    command = shlex.join(["sh", "-c", f"{receive} | {forget} > {output}"])
+    return ["--server", address, "--output", str(output), "--server-command", command]
 
 
 def test_a_line_that_logship_lost_is_exit_code_1(loss: Loss, tmp_path: Path, port: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks.performance.charts import Bar, bars, linear_axis, time_axis
+from benchmarks.performance.charts import Bar, axis_to, bars
 from benchmarks.performance.docs_page import BEGIN, END, PAGE, markdown_of
 from benchmarks.performance.goals import GOALS
 from benchmarks.performance.handler import PLAIN
@@ -87,19 +86,9 @@ def test_every_measure_has_a_section_with_plots_conditions_and_all_figures(
         assert found["svg"] == found["figure"] == len(plots_of(name, results[name])) > 0
         assert found["table"] == 1
         conditions = [text for text in page.texts[name] if "CPUs · load average" in text]
-        assert len(conditions) == found["figure"]
+        assert len(conditions) == 1
     assert page.sections["targets"]["tr"] == 1 + len(GOALS)
     assert not {"script", "img", "link"} & set().union(*page.sections.values())
-
-
-def test_curves_are_drawn_of_every_case(results: Results) -> None:
-    titles = {name: [plot.title for plot in plots_of(name, results[name])] for name in MEASURES}
-    assert [title for title in titles["drain"] if "into embedded receiver" in title]
-    assert [title for title in titles["drain"] if "into fluent-bit" in title]
-    assert len(titles["latency"]) == 2  # in a thread, on a loop
-    (load,) = (plot for plot in plots_of("memory", results["memory"]) if "load and" in plot.title)
-    for subject in ("logship", "logship-spool", "fluent-logger", "soak"):
-        assert f">{subject}</text>" in load.svg
 
 
 def test_the_page_begins_with_what_was_found_where_and_when() -> None:
@@ -168,12 +157,6 @@ def test_text_of_results_is_no_markup() -> None:
         assert text.count("&lt;wild a=&quot;1&quot;&gt;&amp;") > 5
 
 
-def test_the_page_names_the_commit_that_was_measured() -> None:
-    assert (
-        "commit 1a2b3c4d" in Page(page_of({"wire": Measured({"commit": "1a2b3c4d"})})).texts["wire"]
-    )
-
-
 def test_a_measure_without_values_has_no_plot_and_no_error() -> None:
     results = {name: Measured({}) for name in MEASURES if name not in ("memory", "loss")}
     assert Page(page_of(results)).opened == []
@@ -183,15 +166,9 @@ def test_a_measure_without_values_has_no_plot_and_no_error() -> None:
 
 
 def test_a_little_loss_is_seen_and_none_is_not() -> None:
-    svg = bars("", [Bar("", [(99.999, 0), (0.001, 1), (0.0, 2)], "")], linear_axis(0, 100)).svg
+    svg = bars("", [Bar("", [(99.999, 0), (0.001, 1), (0.0, 2)], "")], axis_to(100)).svg
     widths = [float(part.split('"')[0]) for part in svg.split('width="')[1:]]
     assert widths[1:] == [3.0, 0.0]
-
-
-def test_ticks_of_times_have_units() -> None:
-    axis = time_axis(2_000, 3_000_000)
-    named = [name for _, name in axis.ticks if name]
-    assert named == ["1 µs", "10 µs", "100 µs", "1 ms", "10 ms"]
 
 
 # --- the page of the docs ------------------------------------------------------------------------
@@ -258,18 +235,3 @@ def test_docs_outside_the_repository_are_an_error(
     monkeypatch.chdir(tmp_path)
     done = invoke(STORED, "--docs", code=2)
     assert "run from the root of the repository" in done.output
-
-
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    done = invoke(STORED, "--html", tmp_path / "file" / "r.html", code=2)
-    assert "cannot write" in done.output
-
-
-def test_figures_of_another_version_are_named(tmp_path: Path) -> None:
-    document = json.loads(STORED.read_text())
-    document["measures"]["wire"]["samples"][0][0] = "wire_words"
-    (tmp_path / "other.json").write_text(json.dumps(document))
-    done = invoke(tmp_path / "other.json", "--html", tmp_path / "r.html", code=2)
-    assert "wire_words" in done.output
-    assert not (tmp_path / "r.html").exists()

@@ -47,6 +47,7 @@ def client(connect: Connect, black_hole: Gate) -> BackgroundClient:
         buffer_bytes_max=BUFFER_BYTES_MAX,
         block_seconds_max=HOUR,
         ack_timeout_seconds=60.0,
+        chunk_bytes_max=8 * 1024,
         last_resort="none",
     )
 

@@ -2,8 +2,7 @@
 
 Each wrong certificate is tried against each server that speaks TLS: the error is clear and said
 once, the buffer is kept and delivered when the server has the right certificate, and what went
-over the wire before holds not one record. The versions that servers negotiate by default are in
-tests/interop.
+over the wire before holds not one record.
 """
 
 from __future__ import annotations

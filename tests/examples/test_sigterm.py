@@ -56,8 +56,10 @@ def test_a_stop_signal_in_the_middle_of_load_loses_nothing(
     if framework.why_not_here:
         pytest.skip(framework.why_not_here)
     dice = random.Random(f"{SEED} {framework.name} {number}")
+    # A program that a signal ends leaves the directory of its forkserver.
+    temporary = {"TMPDIR": str(programs.directory)}
     program = programs.start_command(
-        framework.words(port), environ={**environ(), **framework.environ}
+        framework.words(port), environ={**environ(), **framework.environ, **temporary}
     )
     with LOADS[framework.load](program, port) as load:
         program.until_logged(dice.randrange(50, 300))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.inputs import corpus_of, inputs_for
 from tests.fuzz.targets import TARGETS, measure, measure_memory
+from tests.support.pace import slowness
 
 EXAMPLES = 25
 
@@ -15,13 +16,16 @@ EXAMPLES = 25
 @pytest.mark.parametrize("name", TARGETS)
 def test_pinned_inputs_keep_what_holds(name: str) -> None:
     assert corpus_of(name), "a target needs something to begin with"
+    slow = slowness()
     for data in corpus_of(name):
-        measure(TARGETS[name], data)
+        measure(TARGETS[name], data, slowness=slow)
         measure_memory(TARGETS[name], data)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_inputs_of_fixed_seeds_keep_what_holds(name: str) -> None:
+    slow = slowness()
+
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
@@ -31,6 +35,6 @@ def test_inputs_of_fixed_seeds_keep_what_holds(name: str) -> None:
     )
     @given(st.data())
     def run(data: st.DataObject) -> None:
-        measure(TARGETS[name], data.draw(inputs_for(name)))
+        measure(TARGETS[name], data.draw(inputs_for(name)), slowness=slow)
 
     run()

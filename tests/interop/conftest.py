@@ -60,11 +60,6 @@ def fluent_bit(shared: Callable[[str], ServerProcess]) -> ServerProcess:
     return shared("fluent-bit")
 
 
-@pytest.fixture
-def node(shared: Callable[[str], ServerProcess]) -> ServerProcess:
-    return shared("node")
-
-
 @pytest.fixture(params=list(KINDS))
 def each_server(
     request: pytest.FixtureRequest, shared: Callable[[str], ServerProcess]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import socket
 import struct
-from dataclasses import dataclass
 from typing import Any, Self
 
 import msgpack
@@ -34,24 +31,20 @@ class RawConnection:
     """A connection to a server; a context manager that closes it."""
 
     def __init__(self, server: ServerProcess) -> None:
-        if server.socket_path is None:
-            self.socket = socket.create_connection(("127.0.0.1", server.port.number))
-        else:
-            self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.connect(str(server.socket_path))
-        self.socket.settimeout(ANSWER_SECONDS_MAX)
+        address = ("127.0.0.1", server.port.number)
+        self._socket = socket.create_connection(address, timeout=ANSWER_SECONDS_MAX)
         self._unpacker = msgpack.Unpacker(raw=True, strict_map_key=False)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.close()
+        self._socket.close()
 
     def send(self, data: bytes) -> None:
         """Send bytes; that the server has closed already shows when its answer is read."""
         try:
-            self.socket.sendall(data)
+            self._socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             return
 
@@ -61,7 +54,7 @@ class RawConnection:
             for message in self._unpacker:
                 return message
             try:
-                data = self.socket.recv(65536)
+                data = self._socket.recv(65536)
             except ConnectionResetError:
                 return None
             if not data:
@@ -77,28 +70,3 @@ class RawConnection:
                 return acks, True
             acks.append(ack)
         return acks, False
-
-
-@dataclass(frozen=True)
-class Ping:
-    """A client's half of the handshake, as the specification has it; each part can be wrong.
-
-    Attributes:
-        shared_key: What is proved.
-        as_binary: Whether the fields go as bin instead of str.
-    """
-
-    shared_key: str
-    as_binary: bool = False
-
-    def answer_to(self, helo: Any) -> bytes:
-        """Return the PING for a HELO, of no user."""
-        options = helo[1]
-        nonce, auth = options[b"nonce"], options.get(b"auth", b"")
-        salt, host = secrets.token_hex(16).encode(), b"client.example"
-        digest = hashlib.sha512(salt + host + nonce + self.shared_key.encode()).hexdigest()
-        user = hashlib.sha512(auth).hexdigest()
-        fields = [host, salt, digest.encode(), b"", user.encode()]
-        wanted = fields if self.as_binary else [each.decode() for each in fields]
-        message: bytes = msgpack.packb(["PING", *wanted])
-        return message

@@ -106,13 +106,3 @@ def test_fluent_bit_at_mem_buf_limit_ends_connections_and_answers_nothing_until_
         assert proxy.connections > 1
     assert set(markers_of(arrived)) == set(ledger.markers)
     assert code == 0, verdict
-
-
-def test_fluent_bits_unix_socket_acks(ledger: Ledger, connect: Connect, tmp_path: Path) -> None:
-    """Fluentd's does not."""
-    with FluentBit(tmp_path / "server", unix=True) as server:
-        client = connect(server.endpoint)
-        ledger.emit(client, 50)
-        assert client.flush(timeout=20).all_acked
-        client.close(timeout=CLOSE_SECONDS_MAX)
-        assert_once_in_order(ledger, wait_for_end(server, ledger.tag))

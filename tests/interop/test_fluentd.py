@@ -27,10 +27,8 @@ from tests.contract.shipping import (
 )
 from tests.interop.conftest import Connect, needs
 from tests.support.servers import (
-    NO_FLUSH,
     Fluentd,
     ServerProcess,
-    section,
     why_no_fluentd,
 )
 from tests.support.waiting import wait_until
@@ -150,59 +148,3 @@ def test_fluentd_in_unix_stores_records_but_never_acks(
         assert not client.flush(timeout=0.1).all_acked
         client.close(timeout=1)
     assert spilled_markers(capfd) == ledger.markers
-
-
-def test_fluentd_with_an_error_label_reroutes_an_overflowing_stream_and_acks_it(
-    ledger: Ledger, connect: Connect, tmp_path: Path
-) -> None:
-    """What arrived is in two outputs then: the audit needs both of them."""
-    buffer = f"{SMALL_BUFFER}overflow_action throw_exception\n{NO_FLUSH}"
-    path = tmp_path / "server" / "out" / "error"
-    error = section(
-        "label @ERROR",
-        section(
-            "match **",
-            f"@type file\npath {path}\nappend true",
-            section("format", "@type json"),
-            section("buffer []", f"@type memory\n{NO_FLUSH}"),
-        ),
-    )
-    with Fluentd(tmp_path / "server", buffer=buffer, match=error) as server:
-        client = connect(server.endpoint, chunk_bytes_max=8 * 1024)
-        ledger.emit(client, 900, text="x" * 100)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
-        server.terminate()
-        files = [*server.output_files(ledger.tag), path.with_name("error.log")]
-        alone, _ = audit(files[0])
-        both, verdict = audit(*files)
-    assert alone == 1
-    assert both == 0, verdict
-
-
-def test_fluentd_acks_and_loses_what_no_match_wants(connect: Connect, tmp_path: Path) -> None:
-    """No client can see that; the audit does, against the drain report of what was accepted."""
-    ledger, report = Ledger(), tmp_path / "report.jsonl"
-    nothing = section("match contract.**", "@type null")
-    with Fluentd(tmp_path / "server", match=nothing) as server:
-        client = connect(server.endpoint)
-        ledger.emit(client, 20)
-        drained = client.close(timeout=CLOSE_SECONDS_MAX)
-        assert drained.all_acked
-        server.terminate()
-        assert server.arrived(ledger.tag) == []
-    report.write_text(drained.to_json() + "\n")
-    empty = tmp_path / "empty.jsonl"
-    empty.write_text("")
-    code, verdict = audit("--expect", report, empty)
-    assert code == 1, verdict
-
-
-def test_fluentds_memory_buffer_is_written_at_sigterm(connect: Connect, tmp_path: Path) -> None:
-    """At a SIGKILL it is lost, acked or not: a sidecar needs a file buffer."""
-    ledger = Ledger()
-    with Fluentd(tmp_path / "server", buffer=f"@type memory\n{NO_FLUSH}") as server:
-        client = connect(server.endpoint)
-        ledger.emit(client, 50)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
-        server.terminate()
-        assert_once_in_order(ledger, server.arrived(ledger.tag))

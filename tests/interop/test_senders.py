@@ -13,14 +13,11 @@ from typing import Any
 import pytest
 
 from tests.interop.conftest import needs
-from tests.interop.raw import RawConnection
 from tests.support.commands import ran
 from tests.support.servers import (
     EmbeddedReceiver,
-    ServerProcess,
     json_objects,
     why_no_fluent_bit,
-    why_no_fluentd,
 )
 from tests.support.waiting import wait_until
 
@@ -129,20 +126,3 @@ def test_all_records_of_gos_json_mode_are_acknowledged(receiver: EmbeddedReceive
             got += client.recv(65536)
     assert got == acks
     assert len(wait_for_all(receiver)) == RECORDS
-
-
-@needs(why_no_fluentd)
-def test_fluentd_acks_entries_with_metadata_and_discards_them(fluentd: ServerProcess) -> None:
-    """What the lint rule `forward-metadata` warns of; a Fluentd after 1.19.3 may keep them."""
-    entries = {
-        "kept": bytes.fromhex("92 d700 00000001 00000002 81 a161 01"),
-        "discarded": bytes.fromhex("92 92 d700 00000001 00000002 80 81 a161 01"),
-    }
-    with RawConnection(fluentd) as connection:
-        for tag, entry in entries.items():
-            head = b"\x93" + bytes([0xA0 + len(tag)]) + tag.encode() + b"\x91"
-            connection.send(head + entry + b"\x81\xa5chunk\xa2id")
-            assert connection.answer() == {b"ack": b"id"}
-    wait_until(lambda: len(fluentd.arrived("kept")) == 1, "the other one is written")
-    wait_until(lambda: "skip invalid event" in fluentd.log(), "it says so")
-    assert fluentd.arrived("discarded") == []

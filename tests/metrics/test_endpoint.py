@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import signal
@@ -101,7 +100,8 @@ def test_both_formats_hold_every_measure_and_its_help(programs: Programs, accept
 def test_a_port_that_is_taken_is_one_warning(programs: Programs, sidecar: Sidecar) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": str(port)})
+        environ = {"LOGSHIP_METRICS_PORT": str(port), "TMPDIR": str(programs.directory)}
+        program = programs.start(LOG_UNTIL_TOLD, environ=environ)
         program.until_ready()
         program.until_true(lambda: "LOGSHIP_METRICS_DIR" in program.stderr, "a warning")
         ended = program.finish("end")
@@ -550,7 +550,7 @@ def test_the_recoverer_exports_what_it_recovered(
         environ={"LOGSHIP_SPOOL_DIR": str(spool)},
     )
     ended = program.stopped(signal.SIGKILL)
-    environ = programs._environ(tmp_path, "", sidecar.endpoint, {})
+    environ = programs._environ(tmp_path, "", sidecar.endpoint, {"TMPDIR": str(tmp_path)})
     words = ["recover", "--spool", str(spool), "--watch", "--metrics-port", str(port)]
     recoverer = subprocess.Popen(
         [*LOGSHIP, *words], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -596,16 +596,6 @@ def test_a_real_prometheus_scrapes_it(programs: Programs, tmp_path: Path) -> Non
             f"all of {expected}",
             60,
         )
-
-
-def test_cloudwatchs_line_follows_the_report(programs: Programs) -> None:
-    batch = 'logship.install(level="INFO"); log(times=10)'
-    ended = programs.start(batch, environ={"LOGSHIP_REPORT": "emf"}).end()
-    report, metrics = (json.loads(line) for line in ended.stderr.splitlines())
-    assert report["logship"] == "drain report"
-    assert metrics["_aws"]["CloudWatchMetrics"]
-    assert metrics["program"] == "program"
-    assert metrics["accepted"] == metrics["acked"] == report["acked"] == 10
 
 
 def test_an_address_of_the_sixth_version(programs: Programs) -> None:

@@ -124,7 +124,10 @@ def test_a_pool_starts_no_child_in_the_place_of_one_that_a_stop_has_ended(
             forever()
         """,
         endpoint=black_hole.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "240"},
+        environ={
+            "LOGSHIP_STOP_TIMEOUT_SECONDS": "240",
+            "TMPDIR": str(programs.directory),  # a forkserver's directory stays in it
+        },
     )
     program.stop()
     children = [Path(each) for each in program.progress if each.startswith("/proc/")]

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.run.conftest import Runs, broken, read_receipt
-from tests.support.programs_gate import Gate
 
 NOWHERE = "tcp://127.0.0.1:1"
 
@@ -263,24 +262,6 @@ def test_the_default_tag_is_the_commands_name(runs: Runs) -> None:
     runs.command("echo", "text", LOGSHIP_TAG="from-the-environment")
     tags = [line["tag"] for line in runs.receiver.records() if "message" in line["record"]]
     assert list(dict.fromkeys(tags)) == ["echo", "given", "from-the-environment"]
-
-
-def test_a_program_that_ends_by_itself_waits_for_a_sidecar_that_is_back_in_time(
-    runs: Runs, gate: Gate, receipt: Path
-) -> None:
-    program = runs.start(
-        """
-        for _ in range(300):
-            print_marker("x" * 400)
-        progress("over")
-        """,
-        options=("--receipt", str(receipt)),
-        endpoint=gate.endpoint,
-    )
-    program.until("over")
-    gate.open()
-    program.end(returncode=0).verdict.assert_all_delivered()
-    runs.assert_proved(receipt)
 
 
 def test_without_any_place_for_temporary_files_it_runs_and_says_so(

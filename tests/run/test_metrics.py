@@ -103,7 +103,7 @@ def test_clients_of_another_user_are_in_the_sum(
     runs: Runs, port: int, open_directory: Path, has_spool: bool
 ) -> None:
     """As the workers of a server that root has started."""
-    environ = {"TMPDIR": "/tmp"}  # a test's own directory lets no other user in
+    environ = {"TMPDIR": str(open_directory)}  # a test's own lets no other user in
     if has_spool:
         environ["LOGSHIP_SPOOL_DIR"] = str(open_directory)
     program = runs.start(

@@ -7,7 +7,6 @@ import fcntl
 import math
 import os
 import re
-import signal
 import sysconfig
 import tracemalloc
 from pathlib import Path
@@ -32,12 +31,10 @@ from logship._run.private_directory import PrivateDirectory
 from logship._run.processes import descendants
 from logship._run.receipt import Outcome
 from logship._run.shipping import Shipping
-from logship._run.signals import parse_mapping
 from logship._run.statuses import NOT_EXECUTABLE, Death, OomWatch
 from logship._settings import STOP_FILE_VARIABLE, Endpoint, Overflow, Settings
 from logship._spool.directories import LOCK
 from logship._spool.volumes import filesystem_of
-from logship.errors import SettingsError
 from tests.support.commands import ran_python
 
 MIB = 1024 * 1024
@@ -133,17 +130,6 @@ def test_a_record_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert b"\n".join(found).split(b"\n") == lines
 
 
-def test_a_record_is_held_no_longer_than_its_linger() -> None:
-    each = joiner()
-    assert each.due_seconds() == math.inf
-    assert each.feed([(1, b"start")], 10.0) == []
-    assert each.feed([(2, b"more")], 10.5) == []
-    assert each.due_seconds() == 11.5
-    assert each.flush_due(11.4) == []
-    assert each.flush_due(11.5) == [(1, b"start\nmore")], "with the time of its first line"
-    assert each.due_seconds() == math.inf
-
-
 def test_a_long_line_is_not_copied_at_each_read() -> None:
     splitter = LineSplitter()
     begin = b"x" * (LINE_BYTES_MAX - 100)
@@ -191,15 +177,6 @@ def test_each_has_a_part_of_the_stop_timeout(timeout_seconds: float, spill_secon
     assert ours <= timeout_seconds / 2
     assert ours >= min(timeout_seconds / 2, 2 * spill_seconds)
     assert ours >= min(5.0, timeout_seconds / 4)
-
-
-def test_pairs_of_signals_are_read_in_every_spelling() -> None:
-    expected = {int(signal.SIGTERM): int(signal.SIGQUIT), int(signal.SIGHUP): 10}
-    assert parse_mapping(["TERM:QUIT", "sighup:10"]) == expected
-    assert parse_mapping(["15:3"]) == {15: 3}
-    for text in ("", "TERM", ":", "TERM:", "TERM:TERM:TERM", "CHLD:TERM", "-1:3", "²:3"):
-        with pytest.raises(SettingsError):
-            parse_mapping([text])
 
 
 def test_a_command_without_descriptors_for_its_output_cannot_be_run(

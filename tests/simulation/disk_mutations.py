@@ -28,7 +28,7 @@ from logship._spool.format import (
     pack_slot,
     slot_at,
 )
-from logship._spool.mapped import Segment, SpoolChunk, StreamsFile, UnspooledChunk
+from logship._spool.mapped import Segment, StreamsFile, UnspooledChunk
 from logship._spool.orphan import Kept, Orphan, OrphanStream
 from logship._spool.orphans import Orphans
 from logship._spool.own_directory import OwnDirectory
@@ -41,22 +41,6 @@ _mutation, _around = DISK_MUTATIONS.add, DISK_MUTATIONS.around
 
 
 # -- writing ---------------------------------------------------------------------------------
-
-
-@_around(SpoolChunk, "write", seed=9)
-def commit_before_payload(write: Any, self: SpoolChunk, data: bytes) -> None:
-    """The commit word is stored before the entry that it counts."""
-    self._words[self._commit_index] = (self.entries + 1) << 32 | self.size + len(data)
-    write(self, data)
-
-
-@_around(SpoolChunk, "advance", seed=13)
-def commit_forgotten(advance: Any, self: SpoolChunk, size: int, entries: int) -> None:
-    """An entry in five is copied and not committed."""
-    before = self._words[self._commit_index]
-    advance(self, size, entries)
-    if self.last % 5 == 4:
-        self._words[self._commit_index] = before
 
 
 @_around(Segment, "begin_anew", seed=226)
@@ -126,19 +110,6 @@ def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
         yield from ()
 
     patch.setattr(Adoption, "_wait_for_acks", wait)
-
-
-@_around(Adoption, "_last_words", seed=9)
-def end_record_with_a_number_in_use(words: Any, self: Adoption, dead: object) -> object:
-    """The end record of a dead stream has the number of its last record."""
-    dead.next_number = max(1, dead.next_number - 1)  # type: ignore[attr-defined]
-    return words(self, dead)
-
-
-@_mutation(seed=9)
-def dead_stream_not_ended(patch: pytest.MonkeyPatch) -> None:
-    """A stream whose process died gets no end record."""
-    patch.setattr(Adoption, "_last_words", lambda _self, _dead: None)
 
 
 @_mutation(seed=13)
@@ -259,15 +230,6 @@ def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
         return next((each for each in chunks if each.state is ChunkState.SEALED), None)
 
     patch.setattr(Departure, "_next_adopted", next_adopted)
-
-
-@_around(Orphans, "_oldest_in", seed=9)
-def unread_directory_taken_as_empty(oldest: Any, self: Orphans, parent: int) -> Any:
-    """A spool that cannot be listed counts as empty, without a message."""
-    try:
-        return oldest(self, parent)
-    except OSError:
-        return None
 
 
 @_mutation(seed=882)

@@ -18,7 +18,6 @@ from logship._buffer.accumulator import Accumulator
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk
 from logship._buffer.chunks import Chunks
-from logship._buffer.departure import Departure
 from logship._buffer.entrance import Entrance
 from logship._buffer.inbox import Item, Run, Tag
 from logship._buffer.stream import Stream
@@ -101,12 +100,6 @@ _mutation, _around, _after_init = MUTATIONS.add, MUTATIONS.around, MUTATIONS.aft
 
 
 # -- delivery --------------------------------------------------------------------------------
-
-
-@_after_init(Delivery, seed=1)
-def window_off_by_one(delivery: ChunkDelivery) -> None:
-    """One chunk too many is in flight."""
-    delivery._inflight_chunks_max += 1
 
 
 @_around(Delivery, "_restore", seed=2)
@@ -253,13 +246,6 @@ def drops_what_is_in_flight(droppable: Any, self: Chunks) -> Chunk | None:
     """A full buffer drops a chunk that delivery has."""
     taken = (each for each in self.unsettled.values() if each.state is ChunkState.TAKEN)
     return next(taken, None) or droppable(self)
-
-
-@_around(Departure, "take", seed=1)
-def chunk_sealed_and_lost(take: Any, self: Departure) -> Any:
-    """A chunk is taken out of the line and given to nothing."""
-    chunk = take(self)
-    return take(self) if chunk is not None and chunk.serial % 7 == 0 else chunk
 
 
 @_around(Accumulator, "release", seed=1)

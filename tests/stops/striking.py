@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -17,6 +16,8 @@ from tests.stops.table import OWN, Cell
 from tests.support.programs import Ended, Program, Programs
 from tests.support.waiting import wait_until
 
+RECORDS = 50
+"""In the ledger when the signal is sent."""
 GOES_ON_FOR_RECORDS = 20
 LIFE_CHARACTERS = 4
 """A number of the module `application` begins with them."""
@@ -38,14 +39,14 @@ class Stage:
     sidecar: Sidecar
     port: int
 
-    def stop_under_load(self, cell: Cell, moment: Callable[[Program], None]) -> None:
-        """Send the cell's signal when `moment` returns; fail unless all ends as the cell says."""
+    def stop_under_load(self, cell: Cell) -> None:
+        """Send the cell's signal in the middle of load; fail unless all ends as the cell says."""
         entrypoint, program = self._start(cell)
         with LOADS[entrypoint.load](program, self.port) as load:
             program.until_true(
                 lambda: processes_of(program) >= entrypoint.processes, "every process has logged"
             )
-            moment(program)
+            program.until_logged(RECORDS)
             before = lives_of(program)
             os.kill(entrypoint.first_process(program), cell.signum)
             if cell.outcome.lives_on:
@@ -53,20 +54,6 @@ class Stage:
                 _let_end(program, entrypoint)
             ended = self._end_of(program, cell)
         self._judge(cell, entrypoint, ended, load)
-
-    def stop_at_start(self, cell: Cell, moment: Callable[[Program], None]) -> None:
-        """Send the signal before anything is certain, so that only the records can be judged."""
-        entrypoint, program = self._start(cell)
-        with LOADS[entrypoint.load](program, self.port):
-            moment(program)
-            os.kill(entrypoint.first_process(program), cell.signum)
-            enough = len(program.ledger) + GOES_ON_FOR_RECORDS
-            wait_until(
-                lambda: not program.is_alive or len(program.ledger) >= enough, "end or work", 60
-            )
-            _let_end(program, entrypoint)
-            ended = self._end_of(program, cell)
-        self.sidecar.output.verdict(ended).assert_nothing_lost()
 
     def _start(self, cell: Cell) -> tuple[Entrypoint, Program]:
         entrypoint = ENTRYPOINTS[cell.entrypoint]

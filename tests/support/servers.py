@@ -106,6 +106,9 @@ class ReservedPort:
 class ServerProcess(ABC):
     """A server as a process of its own; a context manager that kills what is left of it.
 
+    Its sockets, and what a killed Fluentd leaves behind, go to a directory with a short name: the
+    kernel takes 107 characters for the path of a socket, and pytest's directories have more.
+
     Args:
         directory: Where its configuration, its log and its output go; made where it is missing.
         tls: Its certificate, where it speaks TLS.
@@ -131,7 +134,8 @@ class ServerProcess(ABC):
         self.tls = tls
         self.security = security
         self.port = ReservedPort()
-        self.socket_path = _short_socket_path(self.port.number) if unix else None
+        self._short_directory = tempfile.TemporaryDirectory(prefix="logship-test-")
+        self.socket_path = Path(self._short_directory.name, "socket") if unix else None
         (directory / "out").mkdir(parents=True, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         if is_started:
@@ -164,9 +168,17 @@ class ServerProcess(ABC):
     def start(self) -> None:
         """Start it, and return when it takes connections."""
         assert not self.is_alive, "it runs already"
+        environ = {**os.environ, "SIGDUMP_PATH": str(self.directory / "sigdump.log")}
+        for name in ("TMPDIR", "SERVERENGINE_SOCKETMANAGER_SOCK_DIR"):
+            environ[name] = self._short_directory.name
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self.command(), cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command(),
+                cwd=self.directory,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         wait_until(
             lambda: self._takes_connections() or not self.is_alive,
@@ -205,8 +217,7 @@ class ServerProcess(ABC):
         """Kill it and give the port back."""
         self.kill()
         self.port.close()
-        if self.socket_path is not None:
-            shutil.rmtree(self.socket_path.parent, ignore_errors=True)
+        self._short_directory.cleanup()
 
     def __enter__(self) -> Self:
         return self
@@ -219,11 +230,6 @@ class ServerProcess(ABC):
         address = ("127.0.0.1", self.port.number) if self.socket_path is None else self.socket_path
         with socket.socket(family) as probe:
             return probe.connect_ex(address if isinstance(address, tuple) else str(address)) == 0
-
-
-def _short_socket_path(number: int) -> Path:
-    """Return a path below the 107 characters that the kernel takes; pytest's are longer."""
-    return Path(tempfile.mkdtemp(prefix=f"logship-test-{number}-")) / "socket"
 
 
 # -- the embedded receiver -------------------------------------------------------------------------
@@ -295,7 +301,6 @@ class Fluentd(ServerProcess):
         executable: Which Fluentd.
         source: More lines of its `<source>`.
         buffer: Lines of its `<buffer>`.
-        match: Lines that go before the `<match>` that writes files.
         options: As of `ServerProcess`.
     """
 
@@ -306,13 +311,11 @@ class Fluentd(ServerProcess):
         executable: str = "fluentd",
         source: str = "",
         buffer: str = f"@type file\npath buffer\noverflow_action block\n{SHORT_FLUSH}",
-        match: str = "",
         **options: Any,
     ) -> None:
         self._executable = executable
         self._source = source
         self.buffer = buffer
-        self._match = match
         super().__init__(directory, **options)
 
     def command(self) -> Sequence[str]:
@@ -337,7 +340,6 @@ class Fluentd(ServerProcess):
             (
                 section("source", self._listen_lines(), self._source, *self._security_sections()),
                 section("label @FLUENT_LOG", section("match **", "@type null")),
-                self._match,
                 section("match **", self._file_lines()),
             )
         )
@@ -393,7 +395,6 @@ class FluentBit(ServerProcess):
         directory: As of `ServerProcess`.
         flush_seconds: How often it writes its files.
         forward: More lines of its input.
-        output: The lines of its output, instead of those that write one file a tag.
         options: As of `ServerProcess`.
     """
 
@@ -403,12 +404,10 @@ class FluentBit(ServerProcess):
         *,
         flush_seconds: float = 0.1,
         forward: Sequence[str] = ("storage.type filesystem",),
-        output: Sequence[str] = (),
         **options: Any,
     ) -> None:
         self.flush_seconds = flush_seconds
         self._forward = forward
-        self._output = output
         super().__init__(directory, **options)
 
     def command(self) -> Sequence[str]:
@@ -440,7 +439,7 @@ class FluentBit(ServerProcess):
             f"storage.path {self.directory}/storage",
             "storage.backlog.mem_limit 64M",
         ]
-        output = self._output or [
+        output = [
             "name file",
             f"path {self.directory}/out",
             "retry_limit no_limits",
@@ -455,10 +454,7 @@ class FluentBit(ServerProcess):
 
     def _listen_lines(self) -> Iterator[str]:
         yield "name forward"
-        if self.socket_path is not None:
-            yield f"unix_path {self.socket_path}"
-        else:
-            yield f"listen 127.0.0.1\n    port {self.port.number}"
+        yield f"listen 127.0.0.1\n    port {self.port.number}"
         if self.tls is not None:
             yield "tls on"
             yield f"tls.crt_file {self.tls.certificate}\n    tls.key_file {self.tls.key}"

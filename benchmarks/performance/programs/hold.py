@@ -21,12 +21,10 @@ from benchmarks.performance.programs.shared import (
     WARM_UP_RECORDS,
     answer,
     background_client,
-    looking,
     wait_until_acked,
 )
 from benchmarks.records import RECORDS
 
-LOOK_SECONDS = 0.005
 _records = cycle(RECORDS)
 
 PEERS_FILL_RECORDS = 5_000
@@ -139,18 +137,9 @@ def fill(shipper: Any) -> dict[str, Any]:
 def drain(shipper: Any, group: str) -> dict[str, Any]:
     """Let a paused sidecar go on, and wait for the last ack."""
     held, begun = shipper.bytes_held(), time.monotonic()
-    points = [(0.0, held)]
-
-    def look() -> None:
-        points.append((time.monotonic() - begun, shipper.bytes_held()))
-
-    with looking(look, LOOK_SECONDS):
-        continued = time.monotonic()
-        os.killpg(int(group), signal.SIGCONT)
-        shipper.flush()
-        seconds = time.monotonic() - continued
-    look()
-    return {"seconds": seconds, "bytes": held, "points": points}
+    os.killpg(int(group), signal.SIGCONT)
+    shipper.flush()
+    return {"seconds": time.monotonic() - begun, "bytes": held}
 
 
 TASKS: dict[str, Any] = {"warm": warm, "load": load, "soak": soak, "fill": fill, "drain": drain}

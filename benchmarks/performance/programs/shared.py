@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-import threading
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,24 +19,6 @@ def answer(document: object) -> None:
     """Print what the program has found, as one line of JSON."""
     sys.stdout.write(json.dumps(document) + "\n")
     sys.stdout.flush()
-
-
-@contextlib.contextmanager
-def looking(look: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Call `look` every so many seconds, in a thread of its own, until the block has ended."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(seconds):
-            look()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def background_client(host: str, port: object, **variables: str) -> BackgroundClient:
