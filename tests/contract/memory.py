@@ -44,9 +44,9 @@ class MemoryServer(ServerProcess):
         return 0
 
     def close(self) -> None:
-        """Give the port back; the clients that are left may be closed already."""
+        """Give back what it used; the clients that are left may be closed already."""
         self.sidecar.reachable = False
-        self.port.close()
+        self.give_back()
 
     def command(self) -> Sequence[str]:
         """Return nothing: there is no program."""

@@ -214,8 +214,12 @@ class ServerProcess(ABC):
         return (self.directory / "server.log").read_text(errors="replace")
 
     def close(self) -> None:
-        """Kill it and give the port back."""
+        """Kill it, and give back what it used."""
         self.kill()
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Give the port back, and remove its short directory."""
         self.port.close()
         self._short_directory.cleanup()
 
