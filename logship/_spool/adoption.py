@@ -324,13 +324,11 @@ class Adoption(Orphan):
     def _last_words(self, stream: OrphanStream) -> list[AdoptedChunk]:
         """Return the chunks that declare a stream's gaps and end it.
 
-        None where it has ended or has no records, where its last number is not known, and where
-        there are too few numbers left.
+        None where it cannot declare anything, and where there are too few numbers left.
         """
-        known, begin = stream.stream, stream.next_number
-        is_over = stream.ended or stream.is_untold or stream.is_cut
-        if is_over or begin == 1 or not known.has_stamps:
+        if not stream.can_declare:
             return []
+        known, begin = stream.stream, stream.next_number
         text = "logship: records will not arrive"
         records: list[dict[str, object]] = [
             {"message": text, GAP_KEY: list(gap)} for gap in merge_gaps([], stream.gaps)

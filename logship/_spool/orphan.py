@@ -91,6 +91,16 @@ class OrphanStream:
         self.ended = self.end != 0
         self.is_cut = self.opened > 0
 
+    @property
+    def can_declare(self) -> bool:
+        """Whether gap records and an end record may follow what is known of it.
+
+        Not where it has ended or has no records or no stamps, where its last number is not known,
+        and where no server took such a record.
+        """
+        is_over = self.ended or self.is_untold or self.is_cut
+        return not is_over and self.next_number > 1 and self.stream.has_stamps
+
     def note_acked(self, payload: Payload) -> None:
         """Note what an acked chunk has shown, for its slot to show from now on."""
         self.noted_next = max(self.noted_next, payload.numbers[-1] + 1)
