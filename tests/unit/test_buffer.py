@@ -527,6 +527,19 @@ def test_the_halves_of_a_half_hold_what_it_held() -> None:
         assert [r for each in split(buffer, half) for r in entries_of(each.data)] == before
 
 
+def test_what_a_half_declares_is_declared_again_if_it_is_given_up() -> None:
+    buffer = holding(2)
+    buffer.number_and_drop("t", body(3))
+    offer_many(buffer, 1, first=4)
+    left, right = split(buffer, taken(buffer))
+    assert gaps_in(entries_of(right.data)) == [[3, 3, "overflow"]]
+    buffer.release(left)
+    buffer.give_up(right, QUARANTINED)
+    buffer.close_intake()
+    declared = gaps_in(drained(buffer).acked)
+    assert declared == [[3, 3, "overflow"], [4, 5, QUARANTINED]]
+
+
 def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
     buffer: Buffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
