@@ -77,8 +77,8 @@ def test_sigint_starts_the_clock_where_no_person_sits(launch: Launch, black_hole
         """
         logship.install(level="INFO")
         log()
-        ready()
         try:
+            ready()
             forever()
         except KeyboardInterrupt:
             progress("caught")
@@ -101,8 +101,8 @@ def test_sigterm_after_sigint_ends_the_program(launch: Launch) -> None:
     program = launch.start("""
         logship.install(level="INFO")
         log()
-        ready()
         try:
+            ready()
             forever()
         except KeyboardInterrupt:
             log()

@@ -64,8 +64,8 @@ def test_a_stop_on_windows_drains(
         """
         logship.install(level="INFO")
         log()
-        ready()
         try:
+            ready()
             forever()
         except KeyboardInterrupt:
             log("a last one")
