@@ -144,6 +144,7 @@ def test_a_stop_signal_is_compared_with_the_setting(
         ('FROM a\nSHELL ["/bin/bash", "-c"]\nCMD a; b', {"shell-entrypoint"}),
         ("FROM a\nCMD exec a", set()),
         ("FROM a\nCMD a; \\\n  exec b", set()),
+        ("# escape=`\nFROM a\nCMD a; `\n exec b", set()),
         ('FROM a\nCMD a; b\nENTRYPOINT ["tini", "-g", "--"]', set()),
         ('FROM a AS b\nCMD a; c\nFROM b\nENTRYPOINT ["tini", "--"]', set()),
         ('FROM a\nCMD a; c\nENTRYPOINT ["tini", "--"]', {"shell-entrypoint"}),

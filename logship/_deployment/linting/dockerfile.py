@@ -24,6 +24,9 @@ _INSTRUCTION = re.compile(
     r"(FROM|ARG|ENV|SHELL|ENTRYPOINT|CMD|STOPSIGNAL)\s+(.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_ESCAPE = re.compile(
+    r"(?:#[ \t]*\w+[ \t]*=[^\n]*\n)*?#[ \t]*escape[ \t]*=[ \t]*(\S)", re.IGNORECASE
+)
 _HEREDOC = re.compile(r"<<-?[\"']?(\w+)[\"']?")
 _TAKES_HEREDOC = re.compile(r"\s*(RUN|COPY|ADD)\b", re.IGNORECASE)
 _PAIR = re.compile(r"""([\w.-]+)=((?:"(?:[^"\\]|\\.)*+"|'[^']*+'|\\.|[^\s"'\\])*+)""", re.DOTALL)
@@ -189,6 +192,8 @@ def _instructions(text: str) -> Iterator[tuple[int, str, str]]:
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield lines with those that continue them; comments and here-documents are left out."""
+    found = _ESCAPE.match(text)
+    escape = found[1] if found else "\\"
     lines = [each.strip() for each in text.split("\n")]
     last = {each: number for number, each in enumerate(lines, start=1)}
     ends: deque[str] = deque()  # of here-documents that have begun
@@ -202,8 +207,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
                 ends.popleft()
         elif not line.startswith("#") and (line or not parts):
             begun = begun if parts else number
-            parts.append(line.removesuffix("\\"))
-            if not line.endswith("\\"):
+            parts.append(line.removesuffix(escape))
+            if not line.endswith(escape):
                 whole, parts = " ".join(parts), []
                 yield begun, whole
                 if _TAKES_HEREDOC.match(whole):
