@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
 from logship._settings.defaults import STOP_FILE_VARIABLE
@@ -64,9 +64,9 @@ def unknown_variables(environ: Mapping[str, str]) -> str:
     return f"these variables have no effect: {shown}{f' and {more} more' if more > 0 else ''}"
 
 
-def meant_variable(variable: str) -> str | None:
-    """Return the variable of a setting that was probably meant, or None."""
-    names = [each.removeprefix(_PREFIX) for each in setting_variables()]
+def meant_variable(variable: str, known: Iterable[str]) -> str | None:
+    """Return the known variable that was probably meant, or None."""
+    names = [each.removeprefix(_PREFIX) for each in known]
     meant = nearest(variable.removeprefix(_PREFIX), names)
     return meant and f"{_PREFIX}{meant}"
 
@@ -78,5 +78,6 @@ def _is_of_another(variable: str, value: str) -> bool:
 
 
 def _with_meant(variable: str) -> str:
-    shown, meant = visible(variable, QUOTED_CHARACTERS_MAX), meant_variable(variable)
+    shown = visible(variable, QUOTED_CHARACTERS_MAX)
+    meant = meant_variable(variable, setting_variables())
     return f"{shown} (did you mean {meant}?)" if meant else shown

@@ -14,8 +14,7 @@ from logship._deployment.linting.rules.snippets import shown_name, variable
 from logship._redaction import REDACTED, redactor
 from logship._settings import STOP_FILE_VARIABLE, Settings, variable_name
 from logship._settings.environment import file_variable
-from logship._settings.unknown import setting_variables
-from logship._spelling import nearest
+from logship._settings.unknown import meant_variable, setting_variables
 from logship.errors import SettingsError
 
 _PREFIX = "LOGSHIP_"
@@ -48,12 +47,11 @@ def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
 
 def without_effect(container: Container, known: Collection[str]) -> Iterator[Mistake]:
     """Yield the variables of logship's that are not known, without values, which may be secrets."""
-    words = [each.removeprefix(_PREFIX) for each in known]
     for name in container.environment:
         if name.startswith(_PREFIX) and name not in known:
-            shown, meant = shown_name(name), nearest(name.removeprefix(_PREFIX), words)
+            shown, meant = shown_name(name), meant_variable(name, known)
             effect = f"{shown} has no effect, and the default applies"
-            change = f"rename {shown} to {_PREFIX}{meant}" if meant else f"remove {shown}"
+            change = f"rename {shown} to {meant}" if meant else f"remove {shown}"
             yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))
 
 
