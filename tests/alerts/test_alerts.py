@@ -71,7 +71,7 @@ LOG_STEADILY = """
     ready()
     while True:
         logging.info("x" * 10_000)
-        time.sleep(0.3)
+        time.sleep(0.3)  # the load that the alert is about: three records a second
 """
 
 RECOVER = """

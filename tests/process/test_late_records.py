@@ -54,12 +54,18 @@ def test_a_program_that_logs_nothing_says_nothing(programs: Programs, sidecar: S
 
 
 THREADS_AND_A_LOOP = """
+    all_log = threading.Barrier(5)
+
     async def log_on_a_loop():
+        log("x" * 60, times=50)
+        all_log.wait()
         while True:
             log("x" * 60, times=50)
             await asyncio.sleep(0)
 
     def log_in_a_thread():
+        log("x" * 60, times=50)
+        all_log.wait()
         while True:
             log("x" * 60)
 
@@ -76,7 +82,7 @@ THREADS_AND_A_LOOP = """
     targets = [log_in_a_thread] * 3 + [lambda: asyncio.run(log_on_a_loop())]
     for target in targets:
         threading.Thread(target=target, daemon=True).start()
-    time.sleep(0.2)
+    all_log.wait()
 """
 
 
