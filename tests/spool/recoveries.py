@@ -111,7 +111,7 @@ def ship(
 ) -> list[dict[str, Any]]:
     """Recover in turns as a client does; return what a sidecar takes that refuses some records."""
     taken: list[dict[str, Any]] = []
-    own = a_buffer()
+    own = a_buffer(monotonic=orphans.monotonic)
     upkeep = SpoolUpkeep(own, None, orphans, last_resort=LastResort(descriptor=-1))
     for _ in range(STEPS_MAX):
         upkeep.tend(may_adopt=True)
