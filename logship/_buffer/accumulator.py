@@ -157,14 +157,10 @@ class Accumulator:
         Every chunk that is given up comes here, and the caller says only why.
 
         Args:
-            chunk: Delivery does not have it, or has forgotten it. One of a dead process is only
-                freed here: it has noted its gaps itself (`Chunk.before_giving_up`).
+            chunk: Delivery does not have it, or has forgotten it.
             reason: A word of `logship._reasons`. A chunk that is wholly on stderr is spilled in any
                 case.
         """
-        if chunk.adopted:
-            self.release(chunk)
-            return
         if chunk.spilled_entries == chunk.entries:
             reason = SPILLED
         stream = chunk.stream

@@ -123,6 +123,17 @@ class Chunk:
         return self.state is ChunkState.SETTLED
 
     @property
+    def may_be_dropped(self) -> bool:
+        """Whether the buffer may give it up by itself: delivery does not have it.
+
+        None of a stream in which no gap can be declared any more. And none of control records
+        alone: gap records would be written again before the next entry, so that dropping until
+        that finds room would never come to an end.
+        """
+        is_waiting = self.state in (ChunkState.OPEN, ChunkState.SEALED)
+        return is_waiting and self.records > 0 and self.stream.can_declare
+
+    @property
     def data(self) -> bytes | bytearray | memoryview:
         """The committed entries, packed, one behind the other."""
         raise NotImplementedError

@@ -192,13 +192,8 @@ class Chunks:
         return sorted(self.unsettled.values(), key=lambda chunk: (chunk.serial, chunk.first))
 
     def first_droppable(self) -> Chunk | None:
-        """Return the chunk that would leave next, of those that are not on their way.
-
-        None of a stream in which no gap can be declared any more. And none of control
-        records alone: gap records would be written again before the next entry, so that dropping
-        until that finds room would never come to an end.
-        """
+        """Return the chunk that would leave next, of those that may be dropped."""
         for chunk in chain(self.sealed.values(), self.open.values()):
-            if chunk.records and chunk.stream.can_declare:
+            if chunk.may_be_dropped:
                 return chunk
         return None

@@ -36,20 +36,20 @@ class Departure:
     def next_deadline_seconds(self) -> float | None:
         """Return when the oldest open chunk is due (monotonic), or None if none is.
 
-        No open chunk is due while sealed chunks wait: see `seal_due`. Entries that could not be
-        numbered are tried again after a linger. The caller must arrange to come back then, and look
-        at `has_sealed` once more: from now on producers wake it only as the table in `wakeups`
-        says.
+        Entries that could not be numbered are tried again after a linger. The caller must arrange
+        to come back then, and look at `has_sealed` once more: from now on producers wake it only as
+        the table in `wakeups` says.
         """
 
         def rest() -> float | None:
             section, open_chunks = self._section, self._chunks.open
             section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
-            if self._next_sealed() is not None:
+            patience_seconds = self._patience_seconds()
+            if patience_seconds is None:
                 return None
             oldest = self._streams.first_to_go(open_chunks.values())
             if oldest is not None:
-                return oldest.opened_seconds + self.linger_seconds
+                return oldest.opened_seconds + patience_seconds
             if not open_chunks and not len(section.inbox):
                 return None
             section.wakeups.shipper = ShipperState.TIMED  # for what waits for its tag, or is stuck
@@ -58,21 +58,17 @@ class Departure:
         return self._section.exclusively(rest)
 
     def seal_due(self, now_seconds: float) -> None:
-        """Seal every open chunk that has waited for `linger_seconds`.
-
-        It seals none while sealed chunks wait: an open chunk would leave no sooner, and can grow
-        instead. Otherwise a stopping client, which hardly lingers, would fill its buffer with
-        chunks of a few records while the sidecar is slow or away.
-        """
+        """Seal every open chunk that has waited for long enough."""
 
         def seal() -> None:
             self._section.wakeups.shipper = ShipperState.AWAKE
-            if self._next_sealed() is not None:
+            patience_seconds = self._patience_seconds()
+            if patience_seconds is None:
                 return
             for chunk in list(self._chunks.open.values()):
                 if self._streams.is_held(chunk):
                     continue
-                if chunk.opened_seconds + self.linger_seconds > now_seconds:
+                if chunk.opened_seconds + patience_seconds > now_seconds:
                     break
                 self._chunks.seal(chunk)
 
@@ -118,6 +114,15 @@ class Departure:
     @property
     def _streams(self) -> Streams:
         return self._section.accumulator.streams
+
+    def _patience_seconds(self) -> float | None:
+        """Return how long an open chunk waits for more entries; None for as long as it has room.
+
+        None is sealed for its age while sealed chunks wait: an open chunk would leave no sooner,
+        and can grow instead. Otherwise a stopping client, which hardly lingers, would fill its
+        buffer with chunks of a few records while the sidecar is slow or away.
+        """
+        return self.linger_seconds if self._next_sealed() is None else None
 
     def _next_sealed(self) -> Chunk | None:
         """Return the oldest sealed chunk that may go."""

@@ -79,7 +79,7 @@ class Spilling:
         chunks = self._chunks
         while chunks.wholly_spilled:
             chunk = chunks.wholly_spilled[0]
-            if chunk.state is ChunkState.SEALED and chunk.stream.can_declare:
+            if chunk.may_be_dropped:
                 self._section.accumulator.give_up(chunk, OVERFLOW)
                 return True
             chunks.wholly_spilled = chunks.wholly_spilled[1:]

@@ -91,7 +91,7 @@ def _hide_secrets(environ: dict[str, str], directory: PrivateDirectory) -> None:
                 del environ[variable]
 
 
-class Recovery:
+class RecoveryThread:
     """Ships the records of dead clients, on a separate thread, from its start until `finish`.
 
     Where no thread can be started, the next call that needs one tries again.

@@ -20,7 +20,7 @@ from logship._metrics.process import HERE
 from logship._process import stopfile
 from logship._process.clock import StopClock
 from logship._recover import RecoveryReport
-from logship._run.clients import Recovery
+from logship._run.clients import RecoveryThread
 from logship._run.death_watcher import Witness
 from logship._run.private_directory import PrivateDirectory
 from logship._run.shipping import Shipping
@@ -67,7 +67,7 @@ class Offspring:
         self._wake = wake
         self._oom = OomWatch()
         self._directory = directory
-        self._recovery: Recovery | None = None
+        self._recovery: RecoveryThread | None = None
         self._inherited = [*self._take_over()]
         # Where there is no directory, no process has a spool to be found.
         spool = Path(os.devnull) if directory is None else directory.spool
@@ -134,7 +134,7 @@ class Offspring:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _take_over(self) -> Iterator[tuple[PrivateDirectory, Recovery]]:
+    def _take_over(self) -> Iterator[tuple[PrivateDirectory, RecoveryThread]]:
         """Begin to ship what is left in the directories of earlier `run`s with these endpoints.
 
         It changes neither our exit code nor our receipt, which tell of our own command.
@@ -151,8 +151,8 @@ class Offspring:
             taken += 1
             yield directory, self._begin_recovery(directory.spool, unknown_owner)
 
-    def _begin_recovery(self, spool: Path, owner_of: Callable[[str], str]) -> Recovery:
-        return Recovery(
+    def _begin_recovery(self, spool: Path, owner_of: Callable[[str], str]) -> RecoveryThread:
+        return RecoveryThread(
             self._settings,
             spool,
             clock=self._clock,
@@ -162,7 +162,7 @@ class Offspring:
         )
 
     @property
-    def _recoveries(self) -> list[Recovery]:
+    def _recoveries(self) -> list[RecoveryThread]:
         own = [] if self._recovery is None else [self._recovery]
         return [*own, *(recovery for _, recovery in self._inherited)]
 

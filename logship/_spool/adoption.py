@@ -8,13 +8,13 @@ Nothing is stored when a chunk is sent. These are all the ways in which one ends
 | what ends it | what is stored, in this order | where |
 |---|---|---|
 | the server has acked it | its stream's slot, then its mark `ACKED`; its segment may go | `end` |
-| a record of it is given up | a copy of it; the chunk stays until its directory goes | `give_up` |
-| a control record alone is | nothing, and the directory stays | `give_up` |
-| it is damaged | a copy of it, then its mark `QUARANTINED` | `_quarantine` |
+| a record of it is given up | a copy of it; it stays until its directory goes | `quarantine` |
+| a control record alone is | nothing, and the directory stays | `quarantine` |
+| it is damaged | a copy of it, then its mark `QUARANTINED` | `_keep_damaged` |
 | it cannot be read, or not copied | nothing, and the directory stays | `Orphan.is_kept` |
 | it was recovery's own, and is acked | its stream's slot, if it has the end | `end` |
 
-`Buffer.release` and `Buffer.give_up` call `end` and `give_up` for a chunk that was handed out; a
+`Buffer.release` and `Buffer.give_up` call `end` and `quarantine` for a chunk that was handed out; a
 caller does nothing else. What has no mark is read and sent again by the next recoverer. The
 directory goes when all chunks have ended and all gaps and ends are acked.
 """
@@ -29,7 +29,6 @@ from logship._buffer.ranges import (
     Gap,
     Ranges,
     holes_between,
-    merge_gaps,
     merge_ranges,
     subtract_ranges,
 )
@@ -42,14 +41,13 @@ from logship._protocol.entries import (
     pack_control,
     unpack_entries,
 )
-from logship._reasons import DAMAGED
 from logship._spool.chunks import FoundChunk, Payload, read_payload
 from logship._spool.directories import ProcessDirectory
 from logship._spool.files import FileBytes
 from logship._spool.format import ACKED, QUARANTINED
 from logship._spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
 from logship._spool.progress import Recovery, RecoveryState
-from logship._spool.survey import stream_of, survey
+from logship._spool.survey import survey
 
 _CONTROLS_MAX = 1000
 """How many gap and end records a chunk of recovery's own has at most."""
@@ -105,8 +103,10 @@ class AdoptedChunk(Chunk):
         self.is_given_up: bool = False
 
     def before_giving_up(self, part: Chunk, reason: str) -> None:
-        """Have its stream declare the numbers of a part, or of itself."""
-        self.adoption.give_up(self, part, reason)
+        """Keep a part of it, or itself, in quarantine: there is no other reason yet."""
+        del reason
+        self.is_given_up = True
+        self.adoption.quarantine(self, part)
 
     def after_settling(self) -> None:
         """Have it marked, if nothing of it is left."""
@@ -181,21 +181,18 @@ class Adoption(Orphan):
             if is_interruption(error):
                 raise
 
-    def give_up(self, whole: AdoptedChunk, part: Chunk, reason: str) -> None:
-        """Keep records that will not be shipped in quarantine, and note their numbers as gaps.
+    def quarantine(self, whole: AdoptedChunk, part: Chunk) -> None:
+        """Keep a record that no server takes; that its numbers are gaps is noted elsewhere.
 
-        What gap records beside them declare is noted too. But an end record, and gap records alone,
-        are not given up: if they became a gap, no reader could tell what they said. The directory
-        stays, and recovery sends them again.
+        An end record, and gap records alone, are not given up: if they became a gap, no reader
+        could tell what they said. The directory stays, and recovery sends them again.
 
         Args:
             whole: The chunk that was handed out. It is not marked, whatever becomes of its rest.
             part: The part of it that is given up, or itself.
-            reason: Why.
         """
         if self.is_over:
             return
-        whole.is_given_up = True
         stream, data = self.streams[whole.stream.id], bytes(part.data)
         stamp = f"{whole.stream.id}:{part.first:010d}"
         text = f"the sidecar does not take record {stamp}, recovered from {self.name}"
@@ -207,8 +204,6 @@ class Adoption(Orphan):
                 stream.is_untold = self.is_worth_a_retry = True
                 outcome = "it declares gaps or the end, and is sent again later"
             else:
-                stream.note_lost(part.ranges(), reason)
-                stream.gaps += part.gaps
                 kept = self.keep(f"{whole.stream.id}-{part.first:010d}.entry", lambda: data)
                 outcome = f"it {kept.value}"
             told = f"{text}; {outcome}"
@@ -248,7 +243,7 @@ class Adoption(Orphan):
                 data.raise_if_unreadable()
                 payload = read_payload(chunk, payload_bytes)
                 if not isinstance(payload, Payload):
-                    yield from self._quarantine(located, data, payload)
+                    yield from self._keep_damaged(located, data, payload)
                     return
         except OSError as error:
             self.leave_unread(segment, chunk.offset, error, _of(chunk, chunk.entries))
@@ -278,13 +273,13 @@ class Adoption(Orphan):
         is_known = stream.slot is not None and stream.stream.has_stamps
         if not is_known or self.is_damaged or first <= expected:
             return False
-        declared = merge_ranges([(gap.first, gap.last) for gap in stream.gaps])
+        declared = merge_ranges([(gap.first, gap.last) for gap in stream.stream.undeclared])
         missing = subtract_ranges([(expected, first - 1)], declared)
         for begin, end in missing:
             self.miss_segment(stream.stream.id, f"numbers {begin} to {end}, never acked")
         return bool(missing)
 
-    def _quarantine(self, located: LocatedChunk, data: FileBytes, reason: str) -> Steps:
+    def _keep_damaged(self, located: LocatedChunk, data: FileBytes, reason: str) -> Steps:
         """Name a damaged chunk, then keep its bytes, then mark it; each in a step of its own."""
         segment, chunk, last = located
         first = chunk.identity.first
@@ -298,14 +293,13 @@ class Adoption(Orphan):
         yield RecoveryState.WORKING
         if kept is Kept.ON_THE_SPOOL:
             return  # the next recoverer tries again
-        self.streams[chunk.identity.stream].note_lost([(first, last)], DAMAGED)
+        self.streams[chunk.identity.stream].note_damaged(first, last)
         self.mark(located, QUARANTINED, last - first)
 
     # -- the end ---------------------------------------------------------------------------------
 
     def _end_streams(self) -> Steps:
         for stream in list(self.streams.values()):
-            self._learn_stamp(stream)
             for chunk in self._last_words(stream):
                 self.on_their_way += 1
                 yield chunk
@@ -314,12 +308,6 @@ class Adoption(Orphan):
                 if stream.is_untold:
                     break
         yield from self._wait_for_acks()
-
-    def _learn_stamp(self, stream: OrphanStream) -> None:
-        """Take the key of the stamps from chunks, where it could not be read beside the slots."""
-        key, known = self.stamp_key, stream.stream
-        if not known.has_stamps and key is not None:
-            stream.stream = stream_of(known.id, known.tag.encode("utf-8"), key) or known
 
     def _last_words(self, stream: OrphanStream) -> list[AdoptedChunk]:
         """Return the chunks that declare a stream's gaps and end it.
@@ -331,7 +319,7 @@ class Adoption(Orphan):
         known, begin = stream.stream, stream.next_number
         text = "logship: records will not arrive"
         records: list[dict[str, object]] = [
-            {"message": text, GAP_KEY: list(gap)} for gap in merge_gaps([], stream.gaps)
+            {"message": text, GAP_KEY: list(gap)} for gap in known.undeclared
         ]
         records.append({"message": "logship: stream closed", END_KEY: "recovered"})
         end = begin + len(records) - 1

@@ -87,7 +87,7 @@ class FoundChunk(NamedTuple):
         generation: The use of the segment that the chunk belongs to.
         extent: Offset of the next header; 0 in the last chunk.
         entries, size: Committed entries, and their bytes.
-        state: `OPEN`, `SEALED`, `ACKED`, `QUARANTINED`, or what damage made of it.
+        state: `UNSENT`, `SENT`, `ACKED`, `QUARANTINED`, or what damage made of it.
         checksum: Of the payload, in a sealed chunk. In a quarantined chunk, how many numbers after
             `identity.first` are lost with it.
         identity: What was written once.
@@ -170,11 +170,11 @@ def read_payload(chunk: FoundChunk, payload: bytes) -> Payload | str:
         chunk: The chunk's header.
         payload: The bytes up to `payload_end`, or fewer where the file ends before.
     """
-    if chunk.state not in (layout.OPEN, layout.SEALED, layout.ACKED):
+    if chunk.state not in (layout.UNSENT, layout.SENT, layout.ACKED):
         return "its state is damaged"
     if len(payload) != chunk.size or chunk.entries > ENTRIES_MAX:
         return "its commit word says more than the file or a chunk can hold"
-    if chunk.state == layout.SEALED and zlib.crc32(payload) != chunk.checksum:
+    if chunk.state == layout.SENT and zlib.crc32(payload) != chunk.checksum:
         return "its checksum is wrong"
     try:
         found, is_in_order = _read_entries(chunk.identity, payload, chunk.entries + 1)

@@ -23,13 +23,13 @@ EXTENT_AT = 16
 COMMIT_AT = 24
 STATE_AT = 32
 
-OPEN = int.from_bytes(b"open", "big")
-SEALED = int.from_bytes(b"seal", "big")
+UNSENT = int.from_bytes(b"open", "big")
+SENT = int.from_bytes(b"seal", "big")
 ACKED = int.from_bytes(b"ackd", "big")
 QUARANTINED = int.from_bytes(b"quar", "big")
-"""States of a chunk. They are letters, because letters differ in many bits.
+"""Marks of a chunk. They are letters, because letters differ in many bits.
 
-OPEN: its process never sent it, and stored no checksum. SEALED: it may have been sent, by its
+UNSENT: its process never sent it, and stored no checksum. SENT: it may have been sent, by its
 process or by recoverers, which store nothing before an ack. ACKED: it needs nothing more.
 QUARANTINED: it is damaged, and a recoverer has copied it.
 """
@@ -134,7 +134,7 @@ def pack_chunk_header(identity: ChunkIdentity, generation: int, owner: bytes) ->
     """Return the header of an open chunk without entries."""
     tag, key = identity.tag, identity.stamp_key
     begin = (
-        *(CHUNK_MAGIC, generation, 0, 0, OPEN << 32),
+        *(CHUNK_MAGIC, generation, 0, 0, UNSENT << 32),
         *(b64decode(identity.id), identity.first, identity.serial, _unsigned(identity.opened_ns)),
         identity.stream.encode("ascii"),
     )

@@ -186,8 +186,8 @@ class SpoolChunk(Chunk):
     def before_sending(self) -> None:
         """Store the payload's checksum, once."""
         index = (self.header_at + layout.STATE_AT) >> 3
-        if self.spooled and self._words[index] >> 32 == layout.OPEN:
-            self._words[index] = layout.state_word(layout.SEALED, zlib.crc32(self.data))
+        if self.spooled and self._words[index] >> 32 == layout.UNSENT:
+            self._words[index] = layout.state_word(layout.SENT, zlib.crc32(self.data))
 
     def mark_acked(self) -> None:
         """Store that it is settled. May be called again, while it is live."""

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from logship._buffer.ranges import Gap, Ranges
+from logship._buffer.ranges import Gap, merge_gaps
 from logship._buffer.stream import Stream
+from logship._reasons import DAMAGED
 from logship._spool import format as layout
 from logship._spool import quarantine
 from logship._spool.chunks import FoundChunk, Payload
@@ -67,7 +68,6 @@ class OrphanStream:
         next_number: All numbers below were given out, as far as is known.
         expected_next: The number that the next chunk begins with at the latest, unless a segment is
             missing.
-        gaps: Numbers that will not arrive.
         is_untold: Whether no server took a record that declares one of its gaps, or its end.
         is_cut: Whether its newest chunk is missing, so that its last number is unknown.
     """
@@ -81,7 +81,6 @@ class OrphanStream:
     ended: bool = field(init=False)
     next_number: int = field(init=False)
     expected_next: int = field(init=False)
-    gaps: list[Gap] = field(default_factory=list)
     is_untold: bool = False
     is_cut: bool = field(init=False)
 
@@ -112,10 +111,11 @@ class OrphanStream:
         """Note that all numbers up to `last` were given out."""
         self.next_number = max(self.next_number, last + 1)
 
-    def note_lost(self, ranges: Ranges, reason: str) -> None:
-        """Note numbers that will not arrive; the last words of the stream declare them."""
-        self.gaps += [Gap(first, last, reason) for first, last in ranges]
-        self.note_given(ranges[-1][1])
+    def note_damaged(self, first: int, last: int) -> None:
+        """Note numbers that are lost with a chunk; the last words of the stream declare them."""
+        gap = Gap(first, last, DAMAGED)
+        self.stream.undeclared = merge_gaps(self.stream.undeclared, [gap])
+        self.note_given(last)
 
 
 class Orphan:

@@ -11,6 +11,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,36 +72,30 @@ class _Kept(NamedTuple):
     wanted_bytes: int
 
 
+@dataclass(kw_only=True, eq=False)
 class Orphans(Recovery):
     """Hands out the chunks of dead processes under one spool's directory.
 
-    Args:
+    Attributes:
         path: The spool's directory.
         others: Names of process directories that are left to other processes.
         any_owner: Whether another user's spool is read, where we are root.
         owner_of: Returns the owner of the process directory of this name, for a person.
-        shared: Attributes of `Recovery`.
-
-    Attributes:
         has_scanned: Whether a look for orphans found none.
         others_live: Whether that look found directories that another process has locked.
         is_closed: Whether the search was given up.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        others: Set[str] = frozenset(),
-        any_owner: bool = False,
-        owner_of: Callable[[str], str] = unknown_owner,
-        **shared: Any,
-    ) -> None:
-        super().__init__(**shared)
-        self._path = path
-        self._others = others
-        self._any_owner = any_owner
-        self._owner_of = owner_of
+    path: Path = field(kw_only=False)
+    others: Set[str] = frozenset()
+    any_owner: bool = False
+    owner_of: Callable[[str], str] = unknown_owner
+    has_scanned: bool = field(default=False, init=False)
+    others_live: bool = field(default=False, init=False)
+    is_closed: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with a look."""
         self._adoptions: list[Adoption] = []
         self._shipped_from: dict[str, None] = {}
         self._shipped: list[str] = []
@@ -108,9 +103,6 @@ class Orphans(Recovery):
         self._seen: deque[str] = deque()  # directories of the last look, which may be orphans
         self._refused: set[str] = set()
         self._scan_due_seconds = self.monotonic()
-        self.is_closed: bool = False
-        self.has_scanned: bool = False
-        self.others_live: bool = False
 
     def step(self) -> AdoptedChunk | RecoveryState:
         """Do a small piece of work.
@@ -204,7 +196,7 @@ class Orphans(Recovery):
     def _note_shipped(self, adoption: Adoption) -> None:
         """Note what a person is told in one line for all orphans that are recovered together."""
         if adoption.streams:
-            owner, records = self._owner_of(adoption.name), adoption.records_acked
+            owner, records = self.owner_of(adoption.name), adoption.records_acked
             seconds = self.monotonic() - adoption.begun_seconds
             told = f"{records:,} records that {owner} left (took {seconds:.1f} s)"
             self._shipped.append(told)
@@ -236,7 +228,7 @@ class Orphans(Recovery):
     def _take_oldest(self) -> ProcessDirectory | None:
         self.others_live = False
         try:
-            with closing(open_spool_directory(self._path, any_owner=self._any_owner)) as parent:
+            with closing(open_spool_directory(self.path, any_owner=self.any_owner)) as parent:
                 return self._oldest_in(parent)
         except Exception as error:  # whatever it is, it is named
             if is_interruption(error):
@@ -250,7 +242,7 @@ class Orphans(Recovery):
         if taken is not None:
             return taken
         sweep(parent)
-        passed = {each.name for each in self._adoptions} | self._others
+        passed = {each.name for each in self._adoptions} | self.others
         names = [each for each in process_directories(parent) if each not in passed]
         due = [each for each in names if not self._is_too_early(each, parent)]
         self._seen.extend(sorted(due, key=lambda each: (born_ns(parent, each), each)))
@@ -289,7 +281,7 @@ class Orphans(Recovery):
         if name not in self._refused:
             self._refused.add(name)
             self.counters.refused += 1
-        self.say(f"{self._path / name}: {why}")
+        self.say(f"{self.path / name}: {why}")
 
 
 def _named(error: Exception) -> str:

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 
 from logship._buffer.stream import Stream
 from logship._quoting import quoted
-from logship._reasons import DAMAGED
 from logship._spool.chunks import Contents, FoundChunk, Payload, read_payload
 from logship._spool.directories import STREAMS
 from logship._spool.files import FileBytes, pread_all
-from logship._spool.format import ACKED, OPEN, QUARANTINED, STREAMS_BYTES
+from logship._spool.format import ACKED, QUARANTINED, STREAMS_BYTES, UNSENT
 from logship._spool.orphan import LocatedChunk, Orphan, OrphanStream
 from logship._spool.progress import RecoveryState
 from logship._spool.segments import find_chunks
@@ -40,6 +39,7 @@ def survey(orphan: Orphan) -> Iterator[RecoveryState]:
         yield from _read_segment(orphan, name)
     orphan.chunks = _in_order(orphan)
     _name_tags(orphan, orphan.recovery.default_tag())
+    _learn_stamps(orphan)
     _name_missing(orphan)
     yield RecoveryState.WORKING
 
@@ -112,6 +112,14 @@ def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
             )
 
 
+def _learn_stamps(orphan: Orphan) -> None:
+    """Take the key of the stamps from chunks, where it could not be read beside the slots."""
+    for each in orphan.streams.values():
+        known = each.stream
+        if not known.has_stamps and orphan.stamp_key is not None:
+            each.stream = stream_of(known.id, known.tag.encode(), orphan.stamp_key) or known
+
+
 # -- chunks -----------------------------------------------------------------------------------
 
 
@@ -175,11 +183,11 @@ def _note_chunk(orphan: Orphan, name: str, data: FileBytes, chunk: FoundChunk) -
             del orphan.streams[chunk.identity.stream]  # that was all of it
             is_needed = False
     elif chunk.state == QUARANTINED:
-        stream.note_lost([(first, first + chunk.checksum)], DAMAGED)
+        stream.note_damaged(first, first + chunk.checksum)
         is_needed = True
     elif chunk.state != ACKED and chunk.entries:
         orphan.chunks.append(LocatedChunk(name, chunk, 0))
-        orphan.counters.unsealed += chunk.state == OPEN
+        orphan.counters.unsealed += chunk.state == UNSENT
         is_needed = True
     elif first == stream.opened:
         is_needed = True  # else the next recoverer would miss it

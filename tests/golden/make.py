@@ -26,9 +26,24 @@ SPOOLS = [*ARCHIVES, *DAMAGES, *PAIRS]
 """All spools that there are expectations of."""
 
 
+LINE_CHARACTERS_MAX = 120
+
+
 def encoded(value: Any) -> str:
-    """Return data as the JSON text that is stored."""
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    """Return data as the JSON text that is stored: what fits into a line is in one."""
+    return _indented(value, "") + "\n"
+
+
+def _indented(value: Any, indent: str) -> str:
+    flat = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or len(indent + flat) <= LINE_CHARACTERS_MAX:
+        return flat
+    begin, end, inner = flat[0], flat[-1], f"{indent} "
+    if isinstance(value, list):
+        parts = [_indented(each, inner) for each in value]
+    else:
+        parts = [f"{json.dumps(key)}: {_indented(each, inner)}" for key, each in value.items()]
+    return begin + ",".join(f"\n{inner}{each}" for each in parts) + f"\n{indent}{end}"
 
 
 def make_spools(work: Path) -> None:

@@ -339,7 +339,7 @@ def test_only_directories_with_something_to_ship_count_as_taken_over(
     monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
     begun: list[Path] = []
     monkeypatch.setattr(
-        "logship._run.offspring.Recovery", lambda _, spool, **__: begun.append(spool)
+        "logship._run.offspring.RecoveryThread", lambda _, spool, **__: begun.append(spool)
     )
     settings, said = Settings(), list[str]()
     left = ["quarantine"] * DIRECTORIES_MAX + ["ab" * 16] * (DIRECTORIES_MAX + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import multiprocessing
 import signal
@@ -15,6 +16,7 @@ from typing import NoReturn
 
 from tests.simulation.faults import DISK_FAULTS, FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
+from tests.simulation.options import NONE_FORCED, Forced
 
 SEEDS_FOR_EVERY_FAULT = 2000
 """A campaign of so many seeds must have seen every fault."""
@@ -74,9 +76,9 @@ class Tally:
         return lines
 
 
-def run_seed(seed: int, tally: Tally) -> None:
+def run_seed(seed: int, forced: Forced, tally: Tally) -> None:
     """Let one history happen and add it to the tally."""
-    history = History(seed)
+    history = History(seed, forced)
     try:
         with _ended_after(HANG_CPU_SECONDS):
             history.run()
@@ -106,12 +108,12 @@ def _ended_after(cpu_seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def run_seeds(seeds: Iterable[int]) -> Tally:
+def run_seeds(seeds: Iterable[int], forced: Forced = NONE_FORCED) -> Tally:
     """Let these histories happen; a failing one ends none of the others."""
     tally = Tally()
     with _rare_collections():
         for seed in seeds:
-            run_seed(seed, tally)
+            run_seed(seed, forced, tally)
             if seed % _HISTORIES_A_COLLECTION == 0:
                 gc.collect()
     return tally
@@ -129,20 +131,17 @@ def _rare_collections() -> Iterator[None]:
             gc.enable()
 
 
-def run_campaign(first: int, count: int, workers: int) -> Tally:
-    """Let `count` histories happen on so many processors."""
+def run_campaign(first: int, count: int, workers: int, forced: Forced) -> Iterator[Tally]:
+    """Let `count` histories happen on so many processors; yield what each share of them saw."""
     seeds = range(first, first + count)
     shares = [seeds[start : start + _SHARE] for start in range(0, count, _SHARE)]
-    tally = Tally()
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for part in pool.imap(run_seeds, shares):
-            tally.add(part)
-    return tally
+        yield from pool.imap(functools.partial(run_seeds, forced=forced), shares)
 
 
-def replay(seed: int) -> tuple[History, list[str]]:
+def replay(seed: int, forced: Forced = NONE_FORCED) -> tuple[History, list[str]]:
     """Let a history happen again, and tell it."""
-    history = History(seed, noted=True)
+    history = History(seed, forced, noted=True)
     lines = [f"seed {seed}", "options:", *history.options.lines()]
     if history.disk is not None:
         lines += history.disk.options.lines()

@@ -26,10 +26,10 @@ from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
 from logship._spool.format import (
     ACKED,
     EXTENT_AT,
-    OPEN,
     QUARANTINED,
     STATE_AT,
     STREAMS_BYTES,
+    UNSENT,
     slot_at,
 )
 from logship._spool.mapped import Segment
@@ -362,7 +362,7 @@ class SimulatedDisk:
 
     def _flip_payload(self, data: bytearray, chunk: FoundChunk) -> str:
         """Damage entries. Without a checksum only what cannot be decoded can be seen."""
-        if chunk.state == OPEN:
+        if chunk.state == UNSENT:
             data[chunk.payload_at] = _NEVER_IN_MSGPACK
         else:
             data[chunk.payload_at + self.draw.randrange(chunk.size)] ^= 1 << self.draw.randrange(8)

@@ -22,9 +22,9 @@ from logship._spool.chunks import FoundChunk, Payload, read_payload
 from logship._spool.directories import STREAMS
 from logship._spool.files import FileBytes
 from logship._spool.format import (
-    OPEN,
-    SEALED,
+    SENT,
     SLOT_CHECKSUM_AT,
+    UNSENT,
     pack_slot,
     slot_at,
 )
@@ -87,7 +87,7 @@ def damaged_chunk_skipped_in_silence(patch: pytest.MonkeyPatch) -> None:
 @_mutation(seed=154)
 def damaged_chunk_not_declared(patch: pytest.MonkeyPatch) -> None:
     """What was lost with a damaged chunk is named, and its stream says nothing of it."""
-    patch.setattr(OrphanStream, "note_lost", lambda _self, _ranges, _reason: None)
+    patch.setattr(OrphanStream, "note_damaged", lambda _self, _first, _last: None)
 
 
 @_mutation(seed=862)
@@ -95,8 +95,8 @@ def damaged_chunk_shipped(patch: pytest.MonkeyPatch) -> None:
     """The checksum of a chunk is not looked at."""
 
     def read(chunk: FoundChunk, payload: bytes) -> Payload | str:
-        is_sealed = chunk.state == SEALED
-        return read_payload(chunk._replace(state=OPEN) if is_sealed else chunk, payload)
+        was_sent = chunk.state == SENT
+        return read_payload(chunk._replace(state=UNSENT) if was_sent else chunk, payload)
 
     patch.setattr("logship._spool.adoption.read_payload", read)
 
@@ -173,7 +173,7 @@ def slots_damaged_in_silence(blame: Any, self: Orphan, name: str, offset: int, r
 @_mutation(seed=126)
 def key_not_learnt_from_chunks(patch: pytest.MonkeyPatch) -> None:
     """If the header of the slots is damaged, the stamp key of an end is unknown: none is told."""
-    patch.setattr(Adoption, "_learn_stamp", lambda *_: None)
+    patch.setattr("logship._spool.survey._learn_stamps", lambda _orphan: None)
 
 
 # -- where reads, stores and servers fail -------------------------------------------------------

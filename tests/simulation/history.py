@@ -17,7 +17,7 @@ from tests.simulation.disk import Killed, SimulatedDisk, draw_disk, without_pois
 from tests.simulation.estate import Stamp
 from tests.simulation.judge import Judge
 from tests.simulation.network import Link
-from tests.simulation.options import Options, draw_options
+from tests.simulation.options import NONE_FORCED, Forced, Options, draw_options
 from tests.simulation.recovery_faults import draw_recovery
 from tests.simulation.server import SimulatedServer
 from tests.simulation.wire import Violation
@@ -41,6 +41,7 @@ class History:
 
     Args:
         seed: Everything else follows from it.
+        forced: Forced that are not drawn, by name.
         noted: Whether notes are kept for a person.
 
     Attributes:
@@ -49,10 +50,10 @@ class History:
         disk: What lies under the spool, where there is one.
     """
 
-    def __init__(self, seed: int, *, noted: bool = False) -> None:
+    def __init__(self, seed: int, forced: Forced = NONE_FORCED, *, noted: bool = False) -> None:
         self.draw = Random(seed)
         random.seed(seed)  # the clients' waits are drawn from the global one
-        self.options: Options = draw_options(seed, self.draw)
+        self.options: Options = draw_options(seed, self.draw, forced)
         self.clock = VirtualClock()
         drawn = draw_disk(seed, self.options)
         recovery = None if drawn is None else draw_recovery(seed, self.options)

@@ -29,6 +29,7 @@ from logship._delivery.delivery import Delivery
 from logship._delivery.drain import DrainPlan
 from logship._delivery.poison import PoisonSearch
 from logship._protocol.frames import AckReader
+from tests.simulation.options import Forced
 
 Change = Callable[[pytest.MonkeyPatch], None]
 Remove = Callable[[Item, int], None]
@@ -42,10 +43,12 @@ class Mutation:
     Attributes:
         put_in: Changes the product; its docstring says how.
         seed: Of a history that shows the mistake, so that a test need not look for one each time.
+        forced: Options of each history where the mistake is looked for.
     """
 
     put_in: Change
     seed: int
+    forced: Forced
 
     def __str__(self) -> str:
         return self.put_in.__name__
@@ -54,17 +57,17 @@ class Mutation:
 class Mutations(list[Mutation]):
     """Mutations, in the order in which they were written down."""
 
-    def add(self, *, seed: int) -> Callable[[Change], None]:
+    def add(self, *, seed: int, **forced: Any) -> Callable[[Change], None]:
         """Take in a function that changes the product through a `MonkeyPatch`."""
-        return lambda put_in: self.append(Mutation(put_in, seed))
+        return lambda put_in: self.append(Mutation(put_in, seed, forced))
 
-    def around(self, owner: Any, name: str, *, seed: int) -> Callable[[Callable[..., Any]], None]:
+    def around(self, owner: Any, name: str, **known: Any) -> Callable[[Callable[..., Any]], None]:
         """Take in what is called instead of a function; that is its first argument.
 
         Args:
             owner: The class or module that has the function.
             name: The function's name there.
-            seed: As of `Mutation`.
+            known: As of `add`.
         """
 
         def take_in(change: Callable[..., Any]) -> None:
@@ -76,11 +79,11 @@ class Mutations(list[Mutation]):
 
                 patch.setattr(owner, name, changed)
 
-            self.append(Mutation(functools.update_wrapper(mutate, change), seed))
+            self.add(**known)(functools.update_wrapper(mutate, change))
 
         return take_in
 
-    def after_init(self, kind: type, *, seed: int) -> Callable[[Callable[[Any], None]], None]:
+    def after_init(self, kind: type, **known: Any) -> Callable[[Callable[[Any], None]], None]:
         """Take in what is done to each new object of a class."""
 
         def take_in(change: Callable[[Any], None]) -> None:
@@ -90,7 +93,7 @@ class Mutations(list[Mutation]):
                 original(new, *arguments, **named)
                 change(new)
 
-            self.around(kind, "__init__", seed=seed)(functools.update_wrapper(init, change))
+            self.around(kind, "__init__", **known)(functools.update_wrapper(init, change))
 
         return take_in
 

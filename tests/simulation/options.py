@@ -6,13 +6,18 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from logship._buffer.losses import LOST_MAX
 from logship._buffer.ranges import GAPS_MAX
 from tests.simulation.faults import FAULTS
 
 _ACK_SLACK_SECONDS = 0.05
+
+Forced = Mapping[str, Any]
+"""Options by name that take the place of drawn ones."""
+
+NONE_FORCED: Forced = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Options:
         return [f"  {each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
 
 
-def draw_options(seed: int, draw: Random) -> Options:
+def draw_options(seed: int, draw: Random, forced: Forced) -> Options:
     """Return the options of this seed."""
     text_bytes_max = int(between(draw, 4, 400))
     framed = draw.random() < 0.25
@@ -138,6 +143,7 @@ def draw_options(seed: int, draw: Random) -> Options:
         gaps_max=Random(f"{seed} gaps").choice((2, 6, GAPS_MAX, GAPS_MAX)),
         lost_max=Random(f"{seed} lost").choice((2, 8, LOST_MAX, LOST_MAX)),
     )
+    options = replace(options, **forced)
     least = ack_seconds_least(options)
     return replace(options, ack_timeout_seconds=max(options.ack_timeout_seconds, least))
 

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 class WatchedOrphans:
-    """What dead processes left, in the midst of faults; tells the judge what is adopted.
-
-    Attributes:
-        default_tag: As of `Orphans`.
-    """
+    """What dead processes left, in the midst of faults; tells the judge what is adopted."""
 
     def __init__(self, client: SimulatedClient, disk: SimulatedDisk) -> None:
         self.orphans = disk.orphans()

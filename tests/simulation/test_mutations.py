@@ -19,6 +19,7 @@ from tests.simulation.disk import has_disk
 from tests.simulation.disk_mutations import DISK_MUTATIONS
 from tests.simulation.history import History
 from tests.simulation.mutations import MUTATIONS, Change, Mutation
+from tests.simulation.options import Forced
 from tests.simulation.wire import Violation
 
 SEEDS_MAX = 2000
@@ -48,16 +49,17 @@ def seeds_for(mutation: Mutation) -> Iterator[int]:
 
 def shows(mutation: Mutation, seed: int) -> bool:
     """Tell whether the seed's history fails with the mistake, and does not without it."""
-    return fails(seed, mutation.put_in) and not fails(seed, lambda _: None)
+    forced = mutation.forced
+    return fails(seed, forced, mutation.put_in) and not fails(seed, forced, lambda _: None)
 
 
-def fails(seed: int, put_in: Change) -> bool:
+def fails(seed: int, forced: Forced, put_in: Change) -> bool:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(history, "EVENTS_MAX", EVENTS_MAX)
         patch.setattr(history, "_LAST_DRAIN_SECONDS", LAST_DRAIN_SECONDS)
         put_in(patch)
         try:
-            History(seed).run()
+            History(seed, forced).run()
         except Violation:
             return True
     return False

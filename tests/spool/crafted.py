@@ -20,7 +20,7 @@ def header(
     *,
     entries: int = 0,
     size: int = 0,
-    state: int = layout.OPEN,
+    state: int = layout.UNSENT,
     checksum: int = 0,
     extent: int = 0,
 ) -> bytes:
@@ -39,14 +39,14 @@ def headers_in_a_record(count: int) -> bytes:
     before = b"\x92\xd7\x00" + bytes(8) + b"\x81\xa1k\xc6"
     filler = bytes(-(layout.SEGMENT_HEADER_BYTES + HEADER_BYTES + len(before) + 4) % 64)
     payload = before + struct.pack(">I", len(filler + inner)) + filler + inner
-    words = {"size": len(payload), "state": layout.SEALED, "checksum": zlib.crc32(payload)}
+    words = {"size": len(payload), "state": layout.SENT, "checksum": zlib.crc32(payload)}
     return header(1, entries=1, **words) + payload
 
 
 def headers_that_claim_all(count: int) -> bytes:
     """Return headers of chunks of which each claims all that follows, with a wrong checksum."""
     return b"".join(
-        header(serial, entries=1, size=(count - serial) * HEADER_BYTES, state=layout.SEALED)
+        header(serial, entries=1, size=(count - serial) * HEADER_BYTES, state=layout.SENT)
         for serial in range(1, count + 1)
     )
 
@@ -57,7 +57,7 @@ def linked_headers_that_claim_all(count: int) -> bytes:
     for serial in range(1, count + 1):
         extent = layout.SEGMENT_HEADER_BYTES + serial * HEADER_BYTES
         size = (count - serial) * HEADER_BYTES
-        linked.append(header(serial, entries=1, size=size, state=layout.SEALED, extent=extent))
+        linked.append(header(serial, entries=1, size=size, state=layout.SENT, extent=extent))
     return b"".join(linked)
 
 

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk
+from logship._client.upkeep import SpoolUpkeep
 from logship._protocol.entries import unpack_entries
+from logship._reasons import QUARANTINED
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
+from logship._stderr.last_resort import LastResort
 from tests.spool.spools import KEY, a_buffer, buffer_on, offer, storage_in
 
 STEPS_MAX = 100_000
@@ -100,6 +104,33 @@ def recover(path: Path) -> Sidecar:
     sidecar = Sidecar(Orphans(path))
     sidecar.take_in()
     return sidecar
+
+
+def ship(
+    orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool] = lambda _: True
+) -> list[dict[str, Any]]:
+    """Recover in turns as a client does; return what a sidecar takes that refuses some records."""
+    taken: list[dict[str, Any]] = []
+    own = a_buffer(monotonic=orphans.monotonic)
+    upkeep = SpoolUpkeep(own, None, orphans, last_resort=LastResort(descriptor=-1))
+    for _ in range(STEPS_MAX):
+        upkeep.tend(may_adopt=True)
+        while (chunk := own.departure.take()) is not None:
+            for single in singles(own, chunk):
+                ((_, record),) = unpack_entries(bytes(single.data))
+                if takes(record):
+                    taken.append(record)
+                    own.release(single)
+                else:
+                    own.give_up(single, QUARANTINED)
+        if orphans.has_scanned and orphans.is_idle:
+            return taken
+    raise AssertionError("recovery does not come to an end")
+
+
+def singles(own: Buffer, chunk: Chunk) -> list[Chunk]:
+    halves = own.departure.split(chunk)
+    return [chunk] if halves is None else [each for half in halves for each in singles(own, half)]
 
 
 @contextlib.contextmanager

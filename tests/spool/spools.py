@@ -44,9 +44,9 @@ def storage_in(path: Path, **parts: Any) -> SpoolStorage:
     return SpoolStorage(path, **chosen)
 
 
-def a_buffer() -> Buffer:
+def a_buffer(**parts: Any) -> Buffer:
     """Return a buffer of a client without a spool; it ends chunks of dead processes."""
-    return Buffer(bytes_max=1, chunk_bytes_max=1, linger_seconds=0.0, stamp_key=KEY)
+    return Buffer(bytes_max=1, chunk_bytes_max=1, linger_seconds=0.0, stamp_key=KEY, **parts)
 
 
 def buffer_on(storage: SpoolStorage, **parts: Any) -> Buffer:

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 
 from logship._buffer.buffer import Buffer
-from logship._buffer.chunk import Chunk
-from logship._protocol.entries import unpack_entries
 from logship._reasons import OVERFLOW, QUARANTINED
 from logship._spool import adoption
 from logship._spool.adoption import AdoptedChunk
@@ -31,6 +29,7 @@ from tests.spool.recoveries import (
     log_some,
     next_chunk,
     recover,
+    ship,
 )
 from tests.spool.spools import KEY, a_buffer, buffer_on, offer, read_segment, storage_in
 from tests.support.packing import pack_record
@@ -493,33 +492,6 @@ def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
     assert gaps_in(taken) == [[1, 1, "quarantined"]]
     assert len(list((tmp_path / "quarantine").glob("*.entry"))) == 1
     assert not life.exists()
-
-
-def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-    """Recover with a sidecar that refuses single records; return those that it takes."""
-    taken: list[dict[str, Any]] = []
-    own = a_buffer()
-    for _ in range(STEPS_MAX):
-        found = orphans.step()
-        if found is RecoveryState.AWAITING_ORPHANS:
-            return taken
-        if not isinstance(found, AdoptedChunk):
-            continue
-        own.adopt(found)
-        while (chunk := own.departure.take()) is not None:
-            for single in singles(own, chunk):
-                ((_, record),) = unpack_entries(bytes(single.data))
-                if takes(record):
-                    taken.append(record)
-                    own.release(single)
-                else:
-                    own.give_up(single, QUARANTINED)
-    raise AssertionError("recovery does not come to an end")
-
-
-def singles(own: Buffer, chunk: Chunk) -> list[Chunk]:
-    halves = own.departure.split(chunk)
-    return [chunk] if halves is None else [each for half in halves for each in singles(own, half)]
 
 
 def takes_every_second(record: dict[str, Any]) -> bool:

@@ -23,9 +23,9 @@ from logship._spool.progress import RecoveryState
 from logship._spool.quarantine import QuarantineFull
 from logship.testing import ManualClock
 from tests.spool.programs import spools_in
-from tests.spool.recoveries import STEPS_MAX, Sidecar, dead_life, log_some, recover
+from tests.spool.recoveries import STEPS_MAX, Sidecar, dead_life, log_some, recover, ship
 from tests.spool.spools import KEY, a_buffer, read_segment
-from tests.unit.accounts import gaps_in
+from tests.unit.accounts import gaps_in, is_control
 
 
 def damage_all(life: Path) -> int:
@@ -117,21 +117,8 @@ def refuse_all(orphans: Orphans) -> list[str]:
     """Recover, with a server that takes our own records only; return what is said of the others."""
     said: list[str] = []
     orphans.warn = lambda _, text, **__: said.append(text)
-    for _ in range(STEPS_MAX):
-        found = orphans.step()
-        if isinstance(found, AdoptedChunk):
-            refuse_if_application(found)
-        elif found is RecoveryState.AWAITING_ORPHANS:
-            break
+    ship(orphans, takes=is_control)
     return said
-
-
-def refuse_if_application(chunk: AdoptedChunk) -> None:
-    """End a chunk as a server does that takes our own records only."""
-    if chunk.located is None:
-        a_buffer().release(chunk)
-    else:
-        a_buffer().give_up(chunk, QUARANTINED)
 
 
 def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
@@ -171,8 +158,11 @@ def test_each_record_of_a_chunk_that_cannot_be_sent_is_declared(tmp_path: Path) 
         if found is RecoveryState.AWAITING_ORPHANS:
             break
         if isinstance(found, AdoptedChunk):
-            refuse_if_application(found)
             controls += [record for _, record in unpack_entries(found.data)]
+            if found.located is None:
+                a_buffer().release(found)
+            else:
+                a_buffer().give_up(found, QUARANTINED)
     assert gaps_in(controls) == [[1, 3, "quarantined"]] * 3
     assert len(kept(tmp_path)) == 3
     assert not life.exists()

@@ -500,6 +500,17 @@ def test_chunks_of_an_ended_stream_are_not_dropped() -> None:
     assert not buffer.drop_oldest()
 
 
+def test_gap_records_alone_are_never_dropped() -> None:
+    """They would be written again before the next entry, and dropped again, for ever."""
+    buffer = holding(1)
+    buffer.seal_all()
+    assert buffer.drop_oldest()
+    assert buffer.offer("t", body(2, 900)) is Outcome.ACCEPTED  # too long for the gap's chunk
+    assert [chunk.records for chunk in buffer.unsettled()] == [0, 1]
+    assert buffer.drop_oldest()
+    assert not buffer.drop_oldest()
+
+
 # -- split and quarantine --------------------------------------------------------------------------
 
 

@@ -303,8 +303,8 @@ def test_an_adopted_chunk_is_told_how_each_part_of_it_ends(buffer: Buffer) -> No
     buffer.release(acked)
     assert chunk.told == [(given_up, QUARANTINED, 2), 1, 0]
     assert buffer.adopted == []
-    assert not buffer.counters.dropped
-    assert not chunk.stream.undeclared
+    assert not buffer.counters.dropped.total()
+    assert chunk.stream.undeclared == [(1, 1, QUARANTINED)]
 
 
 def test_halves_are_as_old_as_their_whole(buffer: Buffer) -> None:
