@@ -10,7 +10,7 @@ from benchmarks.performance.goals import HEADINGS, verdicts
 from benchmarks.performance.measures import MEASURES, SHOWN
 from benchmarks.performance.results import Measured, Results
 from benchmarks.performance.tables import grid_of
-from benchmarks.performance.words import conditions_line, summary_of, versions_line
+from benchmarks.performance.words import conditions_line, summary_of
 
 PAGE = Path("docs/performance.md")
 """From the root of the repository."""
@@ -57,9 +57,8 @@ def section_of(name: str, measured: Measured | None) -> str:
         return f"## {measure.title}\n\nNot measured: `python -m benchmarks all --only {name}`."
     grid = grid_of(measure, measured)
     notes = "\n".join(f"- {note}" for note in measured.notes) or "No notes."
-    conditions = f"{conditions_line(measured)}. {versions_line(measured)}."
     table = _table(grid.headings, grid.rows, grid.names)
-    return "\n\n".join([f"## {measure.title}", table, notes, conditions])
+    return "\n\n".join([f"## {measure.title}", table, notes, f"{conditions_line(measured)}."])
 
 
 def _table(headings: Sequence[str], rows: list[list[str]], names: int) -> str:

@@ -22,6 +22,7 @@ def summary_of(results: Results) -> list[str]:
         *_throughput(results.get("throughput", Measured({}))),
         *_call(results.get("handler", Measured({}))),
         *_measured_on(results),
+        *_versions(results),
     ]
 
 
@@ -79,6 +80,23 @@ def _measured_on(results: Results) -> Iterator[str]:
             return
 
 
+def _versions(results: Results) -> Iterator[str]:
+    """Name what was measured, and into which servers; by measure if not all had the same."""
+    measures: dict[str, list[str]] = {}
+    for name, measured in results.items():
+        measures.setdefault(_versions_of(measured), []).append(name)
+    for versions, names in measures.items():
+        if versions:
+            yield f"{', '.join(names)}: {versions}." if len(measures) > 1 else f"{versions}."
+
+
+def _versions_of(measured: Measured) -> str:
+    found = measured.conditions
+    versions = [f"{name} {version}" for name, version in found.get("versions", {}).items()]
+    commit = [f"commit {found['commit']}"] if found.get("commit") else []
+    return ", ".join([*commit, *versions, *found.get("servers", {}).values()])
+
+
 def conditions_line(measured: Measured) -> str:
     """Return effort, options and machine."""
     found = measured.conditions
@@ -91,14 +109,6 @@ def conditions_line(measured: Measured) -> str:
         found.get("started", "").replace("T", " ").removesuffix("+00:00"),
     ]
     return " · ".join(part for part in parts if part)
-
-
-def versions_line(measured: Measured) -> str:
-    """Return what was measured, and into which servers."""
-    found = measured.conditions
-    versions = [f"{name} {version}" for name, version in found.get("versions", {}).items()]
-    commit = [f"commit {found['commit']}"] if found.get("commit") else []
-    return ", ".join([*commit, *versions, *found.get("servers", {}).values()])
 
 
 def _options(options: Mapping[str, Any]) -> str:

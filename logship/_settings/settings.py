@@ -80,8 +80,8 @@ class Settings:
         linger_seconds: How long an open chunk waits for more entries.
         inflight_chunks_max: The most chunks that are sent and not yet acked.
         overflow: What happens to a record when the buffer is full.
-        block_seconds_max: With `overflow="block"`, how long senders wait for space, once in each
-            outage.
+        block_seconds_max: With `overflow="block"`, how long `emit` and logging calls wait for
+            space, once in each outage. `send` has no limit of its own.
         last_resort: Where records go that the buffer cannot take: `stderr`, or nowhere.
         spill_bytes_per_second_max: The most bytes a second that logship writes to stderr while the
             program runs.
