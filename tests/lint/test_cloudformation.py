@@ -67,6 +67,11 @@ def test_a_value_that_is_filled_in_is_no_finding(
     assert rules(template(ecs.document)) == []
 
 
+def test_a_mount_that_may_be_read_only_is_no_finding(ecs: Deployment) -> None:
+    ecs.app["mountPoints"][0]["readOnly"] = {"Ref": "P"}
+    assert rules(template(ecs.document)) == []
+
+
 def test_a_function_in_any_place_is_no_error(ecs: Deployment) -> None:
     for *path, last in places(ecs.document):
         definition: Any = deepcopy(ecs.document)
@@ -93,7 +98,7 @@ def test_of_a_choice_the_first_counts_and_no_value_is_nothing(ecs: Deployment) -
 
 
 def test_a_service_on_spot_is_seen_behind_what_is_no_resource() -> None:
-    ecs = base("ecs", "web.json")
+    ecs = base("ecs")
     ecs.sidecar["stopTimeout"] = 60
     strategy = [{"CapacityProvider": "FARGATE_SPOT", "Weight": 1}]
     service = {"Type": "AWS::ECS::Service", "Properties": {"CapacityProviderStrategy": strategy}}

@@ -9,7 +9,7 @@ import pytest
 
 from logship._deployment.linting.report import NO_LOGSHIP, judge
 from tests.lint.deployments import HAS_YAML, Deployment, base, rules_of, template_text
-from tests.lint.mistakes import Make, put, remove, variable
+from tests.lint.mistakes import Make, both, put, remove, variable
 from tests.lint.sidecar_mistakes import name_a_service_logship
 
 RIGHT = {
@@ -31,6 +31,31 @@ RIGHT = {
         variable("LOGSHIP_ENDPOINTS", "tcp://logs.example.com:24224"),
     ),
     "a user that only the image names": ("kubernetes", remove("recoverer", "securityContext")),
+    "a text that says that a mount of ECS is not read-only": (
+        "ecs",
+        put("app.mountPoints.0", readOnly="false"),
+    ),
+    "a default that says that a mount of compose is not read-only": (
+        "compose",
+        put("app.volumes.0", read_only="${READ_ONLY:-false}"),
+    ),
+    "a spool whose path a variable has": (
+        "kubernetes",
+        put("recoverer", command=["logship", "recover", "--spool", "$(SPOOL)", "--watch"]),
+    ),
+    "a namespace that one variable names for all": (
+        "compose",
+        both(*(put(each, network_mode="${NETWORK}") for each in ("app", "recoverer", "sidecar"))),
+    ),
+    "a buffer's directory that a ConfigMap names": (
+        "kubernetes",
+        put(
+            "sidecar",
+            image="logship-sidecar",
+            env=[{"name": "LOGSHIP_BUFFER_DIR", "valueFrom": {"configMapKeyRef": {"key": "dir"}}}],
+            volumeMounts=[{"name": "buffer", "mountPath": "/data"}],
+        ),
+    ),
 }
 """Single changes of a deployment, with the platform that they are for."""
 
@@ -66,7 +91,7 @@ def test_compose_orders_services_that_share_something(key: str, value: Any) -> N
     "shared", [{"links": ["sidecar:log"]}, {"volumesFrom": [{"sourceContainer": "sidecar"}]}]
 )
 def test_ecs_orders_containers_that_share_something(shared: dict[str, Any]) -> None:
-    deployment = base("ecs", "web.json")
+    deployment = base("ecs")
     deployment.recoverer |= {"dependsOn": [], **shared}
     assert rules_of(deployment) == {"depends-on-started"}
 
@@ -182,7 +207,7 @@ def test_the_grace_period_of_logships_fluent_bit(image: str, grace: str, rules: 
     ],
 )
 def test_a_health_check_is_a_command_that_the_image_has(image: str, command: str) -> None:
-    deployment = base("ecs", "web.json")
+    deployment = base("ecs")
     deployment.sidecar["image"] = image
     del deployment.sidecar["healthCheck"]
     deployment.sidecar["environment"] = []
@@ -458,7 +483,7 @@ def test_another_port_that_a_sidecar_declares(
 
 @pytest.mark.parametrize("options", [{}, {"config-file-value": "/extra.conf"}])
 def test_a_configuration_for_firelens_may_have_another_port(options: dict[str, str]) -> None:
-    deployment = base("ecs", "web.json")
+    deployment = base("ecs")
     deployment.sidecar["firelensConfiguration"] = {"type": "fluentbit", "options": options}
     deployment.sidecar["environment"] = []
     deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
@@ -725,10 +750,13 @@ def test_a_wrong_value_is_one_whatever_comes_from_elsewhere(kubernetes: Deployme
 
 
 @pytest.mark.parametrize(
-    ("mode", "is_fargate"), [("host", False), ("bridge", False), ("none", False), ("awsvpc", True)]
+    ("mode", "is_fargate"),
+    [("host", False), ("bridge", False), ("none", False), ("awsvpc", True), (None, False)],
 )
-def test_fargate_has_no_other_network_mode_than_awsvpc(mode: str, *, is_fargate: bool) -> None:
-    deployment = base("ecs", "web.json")
+def test_fargate_has_no_other_network_mode_than_awsvpc(
+    mode: str | None, *, is_fargate: bool
+) -> None:
+    deployment = base("ecs")
     del deployment.document["requiresCompatibilities"]
     deployment.document["networkMode"] = mode
     deployment.sidecar["stopTimeout"] = 300

@@ -189,7 +189,7 @@ def test_where_nobody_shows_logship_those_beside_a_sidecar_are_applications() ->
     ],
 )
 def test_units_mean_what_they_mean_to_the_program(name: str, value: str, rules: set[str]) -> None:
-    deployment = base("ecs", "web.json")
+    deployment = base("ecs")
     deployment.set_variable(f"LOGSHIP_{name}", value)
     assert rules_of(deployment) == rules
 

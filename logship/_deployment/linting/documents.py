@@ -27,6 +27,7 @@ from logship._deployment.linting.model import (
     Unit,
 )
 from logship._deployment.linting.sections import is_fluentds
+from logship._deployment.linting.shapes import UNKNOWN
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
 _CLASSIC = re.compile(
@@ -135,7 +136,7 @@ def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
     elif "containerDefinitions" in keys or _has_mapping(document, "taskDefinition"):
         yield ecs.read_task_definition(document)
     elif _is_container_list(document):
-        yield ecs.read_task_definition({"containerDefinitions": document})
+        yield ecs.read_task_definition({"containerDefinitions": document, "networkMode": UNKNOWN})
     elif _has_mapping(document, "services"):
         yield compose.read_compose(document)
     elif keys & {"pipeline", "service", "includes"} or is_fluentds(document):

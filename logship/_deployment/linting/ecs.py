@@ -26,8 +26,10 @@ from logship._deployment.linting.shapes import (
     UNKNOWN,
     compose_bytes,
     declared_ports,
+    is_on,
     listing,
     mappings,
+    text_of,
     text_or_none,
     texts,
     under,
@@ -69,7 +71,7 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
     containers = mappings(document.get("containerDefinitions"), "containerDefinitions")
     if not containers:
         raise LintError("it has no containerDefinitions")
-    network = document.get("networkMode") or ("awsvpc" if "FARGATE" in launch else None)
+    network = document.get("networkMode") or ("awsvpc" if "FARGATE" in launch else "bridge")
     network = None if network == UNKNOWN else network
     routers = [str(each.get("name")) for each in containers if each.get("firelensConfiguration")]
     return Unit(
@@ -196,8 +198,8 @@ def _container(
         has_own_configuration="config-file-value" in under(firelens, "options")
         or any(name.startswith(_INIT_PREFIX) for name in environment),
         has_health_check=bool(definition.get("healthCheck")),
-        is_essential=definition.get("essential") is not False,
-        is_restarted=bool(under(definition, "restartPolicy").get("enabled")),
+        is_essential=text_of(definition.get("essential")) != "false",
+        is_restarted=is_on(under(definition, "restartPolicy").get("enabled")),
         network=network if network in _SHARED else network and f"{network} {name}",
         ports=declared_ports(definition.get("portMappings")),
         lines=lines_of(definition) | variable_lines(definition.get("environment")),
@@ -233,7 +235,7 @@ def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[
             name=name,
             path=str(each.get("containerPath")),
             kind=volumes.get(name, Volume.MANAGED),
-            read_only=bool(each.get("readOnly")),
+            read_only=is_on(each.get("readOnly")),
         )
     for each in mappings(under(definition, "linuxParameters").get("tmpfs"), "tmpfs"):
         path = str(each.get("containerPath"))

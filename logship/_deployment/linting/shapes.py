@@ -96,6 +96,11 @@ def text_of(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def is_on(value: Any) -> bool:
+    """Return whether a switch is on, which a template may have as a text."""
+    return text_of(value) == "true"
+
+
 def declared_ports(value: Any) -> tuple[int, ...]:
     """Return the `containerPort` of each item that has one."""
     ports = [str(each.get("containerPort")) for each in mappings(value, "the list of ports")]

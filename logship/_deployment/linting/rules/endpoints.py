@@ -60,8 +60,8 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
 )
 def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     """In compose each service has a network namespace of its own, and so has each container of an
-    ECS task with `bridge`: loopback leads back to the application. The name of the service, or an
-    ECS link, leads to the sidecar.
+    ECS task with `bridge`, the mode of a definition that names none: loopback leads back to the
+    application. The name of the service, or an ECS link, leads to the sidecar.
     """
     for container, host, port in _tcp_endpoints(unit):
         if host in LOOPBACK and _is_alone(unit, container):

@@ -177,7 +177,9 @@ def _nofile(unit: Unit) -> Iterator[Mistake]:
 
 
 def _spool_path(container: Container) -> str | None:
-    return option_of(container, "--spool") or container.value("LOGSHIP_SPOOL_DIR")
+    """Return the path of a container's spool; None if the file does not show it."""
+    path = option_of(container, "--spool") or container.value("LOGSHIP_SPOOL_DIR")
+    return None if path is None or "$" in path else path
 
 
 def _spool_mount(container: Container) -> Mount | None:

@@ -89,7 +89,7 @@ def _by_firelens(unit: Unit) -> Iterator[Mistake]:
     shown += ["…"] * (len(routed) > len(shown))
     for container in unit.applications:
         tag = _tag(container)
-        if tag is None or any(tag.startswith(f"{name}-firelens") for name in routed):
+        if tag is None or "$" in tag or any(tag.startswith(f"{name}-firelens") for name in routed):
             continue
         effect = (
             "FireLens routes only tags of containers with the awsfirelens driver "

@@ -66,6 +66,7 @@ _PORT = "24224"
 """The default of `LOGSHIP_PORT` and of the aggregators' ports."""
 _GRACE_SECONDS = 30.0
 """The default of `LOGSHIP_GRACE_SECONDS` in `sidecar/fluent-bit`."""
+_BUFFER_DIR = "LOGSHIP_BUFFER_DIR"
 _BUFFER_DIRECTORIES = ("/fluentd/buffer", "/fluent-bit/buffer")
 _ENVIRONMENT = ("environment", "env", "ENV")
 _MOUNTS = ("mountPoints", "volumeMounts", "volumes")
@@ -171,14 +172,15 @@ def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
             continue
         if container.has_more_mounts:
             continue
-        if container.has_more_variables and container.mounts:  # one may be for LOGSHIP_BUFFER_DIR
+        is_hidden = not container.is_unset(_BUFFER_DIR) and container.value(_BUFFER_DIR) is None
+        if is_hidden and container.mounts:  # one may be for it
             continue
         change = mount(unit, "sidecar-buffer", _buffer_directories(container)[0])
         yield Mistake(container.name, None, change)
 
 
 def _buffer_directories(container: Container) -> tuple[str, ...]:
-    given = container.value("LOGSHIP_BUFFER_DIR")
+    given = container.value(_BUFFER_DIR)
     if given is not None:
         return (given,)
     return _BUFFER_DIRECTORIES[::-1] if container.is_fluent_bit else _BUFFER_DIRECTORIES
