@@ -432,6 +432,7 @@ def test_a_command_that_looks_at_logs_before_the_program(
         (["sh", "-ec", "exec python app.py;"], set()),
         (["bash", "-c", "trap 'kill $child' TERM; python app.py & child=$!; wait"], set()),
         (["sh", "-c", 'main() { migrate; exec "$@"; }; main python app.py'], set()),
+        (["bash", "-c", "function main {\n exec python app.py\n}\nmain"], set()),
         (["sh", "-c", "ulimit -n 4096 && exec python app.py || exit 1"], set()),
         (["sh", "-c", " ; "], set()),
         (["dumb-init", "sh", "-c", "a; python app.py"], set()),

@@ -269,8 +269,13 @@ def _mount(owner: str, given: Any, volumes: dict[str, Any]) -> Mount:
     name = str(long.get("source", f"{path} of {owner}"))
     kinds = {"bind": Volume.BIND, "tmpfs": Volume.MEMORY}
     kind = kinds.get(str(long.get("type"))) or _named(name, volumes)
-    sub_path, read_only = str(under(long, "volume").get("subpath", "")), is_on(long.get("read_only"))
-    return Mount(name=name, path=path, kind=kind, sub_path=sub_path, read_only=read_only)
+    return Mount(
+        name=name,
+        path=path,
+        kind=kind,
+        sub_path=str(under(long, "volume").get("subpath", "")),
+        read_only=is_on(long.get("read_only")),
+    )
 
 
 def _named(name: str, volumes: dict[str, Any]) -> Volume:

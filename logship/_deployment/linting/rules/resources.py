@@ -9,12 +9,12 @@ from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, size
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
 from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules import snippets
-from logship._deployment.linting.rules.rule import error, warning
+from logship._deployment.linting.rules.rule import MOUNTS, error, warning
 from logship._settings import buffer_bytes_for
 
 _NOFILE_MIN = 4096
 _CHANGES_OWNER = re.compile(r"\bch(own|mod)\b")
-_MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
+_MOUNTS = (*MOUNTS, "$LOGSHIP_SPOOL_DIR")
 
 
 @error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logship._deployment.linting.model import Container, Mistake, Platform, Unit
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
+from logship._deployment.linting.rules.rule import WITH_IMAGES, error, warning
 from logship._deployment.linting.rules.snippets import variable
 
 _BACK = {"awsfirelens", "fluentd"}
@@ -64,7 +64,7 @@ def _safe(unit: Unit) -> str:
 @warning(
     finds="a `LOGSHIP_LAST_RESORT` of `none`",
     effect="records that the sidecar does not take are dropped; only their numbers are reported",
-    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
+    platforms=WITH_IMAGES,
     keys=("$LOGSHIP_LAST_RESORT",),
 )
 def _last_resort_none(unit: Unit) -> Iterator[Mistake]:
