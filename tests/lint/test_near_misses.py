@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -621,17 +622,27 @@ def test_a_volume_of_compose_may_be_a_variable(compose: Deployment, source: str)
     assert not rules_of(compose)
 
 
-@pytest.mark.parametrize("kind", ["StatefulSet", "Rollout"])
-def test_an_object_of_any_kind_may_make_pods(kubernetes: Deployment, kind: str) -> None:
-    """As Argo's Rollout does. What others have under the same keys is theirs."""
-    kubernetes.document["kind"] = kind
+@pytest.mark.parametrize(
+    "inside",
+    [
+        lambda template: {"kind": "Rollout", "spec": {"template": template}},
+        lambda template: {"kind": "PodTemplate", "template": template},
+        lambda template: {"kind": "Pod", **template},
+        lambda template: {"kind": "ScaledJob", "spec": {"jobTargetRef": {"template": template}}},
+        lambda template: {"kind": "RayCluster", "spec": {"groups": [{"template": template}]}},
+    ],
+)
+def test_an_object_of_any_kind_may_make_pods(
+    kubernetes: Deployment, inside: Callable[[object], dict[str, object]]
+) -> None:
+    """What others have under the same keys is theirs."""
     kubernetes.set_variable("LOGSHIP_TAGS", "web")
     others = [
         {"apiVersion": "example.com/v1", "kind": "Notice", "spec": spec}
-        for spec in ("text", {"template": "text"}, {"template": {"spec": {"text": ""}}})
+        for spec in ("text", {"template": "text"}, {"template": {"spec": {"containers": "text"}}})
     ]
-    items = [*others, kubernetes.document]
-    kubernetes.document = {"apiVersion": "v1", "kind": "List", "items": items}
+    made = {"apiVersion": "v1", **inside(kubernetes.document["spec"]["template"])}
+    kubernetes.document = {"apiVersion": "v1", "kind": "List", "items": [*others, made]}
     assert rules_of(kubernetes) == {"unknown-setting"}
 
 
