@@ -207,6 +207,10 @@ MISTAKES = (
         for platform in ("ecs", "kubernetes")
         for rule, make in (
             ("placeholder", put("app", image="${APP_IMAGE}")),
+            (
+                "placeholder",
+                put("app", image="${AWS::AccountId}.dkr.ecr.eu-west-1.amazonaws.com/app"),
+            ),
             ("placeholder", sidecar_variable("LOGSHIP_S3_BUCKET", "logs-${STAGE}")),
             ("empty-image", put("app", image="")),
             ("empty-image", put("app", image=None)),

@@ -357,6 +357,7 @@ FORWARD = "<source>\n  @type forward\n</source>\n"
         ("<match a>#b\n@type s3\n</match>\n<match b>\n@type null\n</match>", {"memory-buffer"}),
         ("<match **>\n@type rdkafka2\n</match>", {"memory-buffer"}),
         ("<match **>\n@type datadog\n</match>", {"memory-buffer"}),
+        ("<match **>\n@type google_cloud\n</match>", {"memory-buffer"}),
         ("<match **>\n@type logship_firehose\n</match>", {"memory-buffer"}),
         ("<match **>\n@type logship_file\n<buffer time>\n</buffer>\n</match>", set()),
         ("<match **>\n@type file\n</match>", set()),

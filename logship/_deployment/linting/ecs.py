@@ -30,7 +30,6 @@ from logship._deployment.linting.shapes import (
     listing,
     mappings,
     text_of,
-    text_or_none,
     texts,
     under,
     variable_lines,
@@ -170,12 +169,13 @@ def _container(
 ) -> Container:
     name = str(definition.get("name", "container"))
     logging = under(definition, "logConfiguration")
+    driver = logging.get("logDriver")
     firelens = under(definition, "firelensConfiguration")
     environment = variables(definition.get("environment"), "environment")
     environment = {key: None if each == UNKNOWN else each for key, each in environment.items()}
     environment |= dict.fromkeys(variables(definition.get("secrets"), "secrets"))
     implied = [*_implied(definition)]
-    if logging.get("logDriver") == "awsfirelens":
+    if driver == "awsfirelens":
         implied += routers
     return Container(
         name=name,
@@ -188,7 +188,7 @@ def _container(
         depends_on=dict.fromkeys(implied, Condition.STARTED) | _conditions(definition),
         stop_seconds=_stop_seconds(definition.get("stopTimeout"), name),
         memory_bytes=_mebibytes(definition["memory"]) if definition.get("memory") else task_bytes,
-        log_driver=text_or_none(logging.get("logDriver"), f"{name}: logDriver"),
+        log_driver=None if driver is None else str(driver),
         log_options=texts(logging.get("options"), f"{name}: options"),
         user=None if definition.get("user") in (None, "", UNKNOWN) else str(definition["user"]),
         mounts=tuple(_mounts(definition, volumes)),

@@ -79,13 +79,6 @@ def texts(value: Any, what: str) -> dict[str, str]:
     return {str(name): text_of(each) for name, each in mapping(value, what).items()}
 
 
-def text_or_none(value: Any, what: str) -> str | None:
-    """Return a text, None for null."""
-    if value is None or isinstance(value, str):
-        return value
-    raise LintError(f"{what} is {_kind(value)}, not a text")
-
-
 def _kind(value: Any) -> str:
     kinds = (name for kind, name in _KINDS.items() if isinstance(value, kind))
     return "bool" if isinstance(value, bool) else next(kinds, type(value).__name__)

@@ -41,10 +41,11 @@ def _stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
     of 10 MB that drops what does not fit.
     """
     for container in _with_last_resort(unit):
-        if container.log_driver in (*_BACK, "none", None):
+        if container.log_driver in (*_BACK, "none"):
             continue
-        mode = container.log_options.get("mode")
-        if mode == "non-blocking" or (mode is None and unit.platform == Platform.ECS):
+        is_default = unit.platform == Platform.ECS and container.log_driver is not None
+        mode = container.log_options.get("mode", "non-blocking" if is_default else "")
+        if mode == "non-blocking":
             change = '"mode": "blocking"' if unit.platform == Platform.ECS else "mode: blocking"
             yield Mistake(container.name, None, change)
 

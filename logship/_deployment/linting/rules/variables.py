@@ -23,7 +23,8 @@ _REFERENCES = ("$", "{{", "arn:", "vault:", "op://", "/", "<")
 _OF_DOCTOR = "LOGSHIP_SIDECAR_METRICS_PORT"
 """`logship doctor` reads it in the container of the application."""
 _SWITCHES = ("true", "false", "yes", "no", "on", "off", "0", "1")
-_PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]{0,60}\}")
+_PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_:.]{0,60}\}")
+"""With the names of CloudFormation, such as `AWS::Region`, which only `Fn::Sub` fills in."""
 
 
 _redacted = redactor("fields", lambda value: value)
