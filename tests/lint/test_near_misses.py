@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from logship._deployment.linting.report import NO_LOGSHIP, judge
-from tests.lint.deployments import HAS_YAML, Deployment, base, rules_of, template_text
+from tests.lint.deployments import HAS_YAML, Deployment, base, rules_of
 from tests.lint.mistakes import Make, both, put, remove, variable
 from tests.lint.sidecar_mistakes import name_a_service_logship
+
+needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
 
 RIGHT = {
     "a stop timeout of the program, not of logship": (
@@ -228,18 +230,6 @@ def test_an_order_by_health_needs_a_health_check(image: str, *, has_check: bool)
     assert ("in sidecar: healthcheck:" not in finding.change) == has_check
 
 
-@pytest.mark.parametrize("place", ["secondary", "forever"])
-def test_a_limit_of_retries_with_a_second_place_is_right(place: str) -> None:
-    path = "sidecar/fluentd/outputs/stdout.conf"
-    text = template_text(path).replace("  <buffer>", "  <buffer>\n    retry_max_times 3", 1)
-    assert [each.rule for each in judge(path, text).findings] == ["retry-limit"]
-    if place == "secondary":
-        text = text.replace("</match>", "<secondary>\n@type secondary_file\n</secondary>\n</match>")
-    else:
-        text = text.replace("retry_max_times 3", "retry_max_times 3\n    retry_forever true")
-    assert not judge(path, text).findings
-
-
 @pytest.mark.parametrize(
     ("output", "limit", "right"),
     [
@@ -258,6 +248,7 @@ def test_an_output_of_fluent_bit_that_never_gives_up(
     assert [each.change for each in found] == ([] if right is None else [right])
 
 
+SERVICE = "[SERVICE]\nGrace 30\nstorage.path /buffer\n"
 CLASSIC = "[INPUT]\nName forward\n[OUTPUT]\nName null\n[OUTPUT]\nName null\nMatch a\n"
 IN_YAML = """\
 pipeline:
@@ -266,14 +257,30 @@ pipeline:
 """
 
 
-@pytest.mark.parametrize("service", ["", "[SERVICE]\nGrace 30\nstorage.path /buffer\n"])
-def test_advice_for_fluent_bit_has_its_syntax(service: str) -> None:
-    found = {each.rule: each.change for each in judge("a.conf", CLASSIC + service).findings}
-    assert found == {
-        "match-nothing": "match *",
-        "memory-buffer": "storage.type filesystem"
-        + ("" if service else ", and in the service storage.path …"),
-    }
+@pytest.mark.parametrize(
+    ("name", "text", "match", "storage"),
+    [
+        ("a.conf", CLASSIC + SERVICE, "match *", "storage.type filesystem"),
+        (
+            "a.conf",
+            CLASSIC,
+            "match *",
+            "storage.type filesystem, and in the service storage.path …",
+        ),
+        pytest.param(
+            "a.yaml",
+            IN_YAML,
+            'match: "*"',
+            "storage.type: filesystem, and in the service storage.path: …",
+            marks=needs_yaml,
+        ),
+    ],
+)
+def test_advice_for_fluent_bit_has_its_syntax(
+    name: str, text: str, match: str, storage: str
+) -> None:
+    found = {each.rule: each.change for each in judge(name, text).findings}
+    assert found == {"match-nothing": match, "memory-buffer": storage}
 
 
 @pytest.mark.parametrize(
@@ -294,20 +301,11 @@ def test_the_storage_of_an_input_of_fluent_bit(
     assert [each.rule for each in found] == ["memory-buffer"] * is_in_memory
 
 
-@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+@needs_yaml
 def test_a_service_without_inputs_and_outputs_is_not_judged() -> None:
     """It may be a chart's values."""
     report = judge("values.yaml", "service:\n  type: ClusterIP\n")
     assert report.why_not_judged is not None
-
-
-@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
-def test_advice_for_fluent_bits_yaml_has_its_syntax() -> None:
-    found = {each.rule: each.change for each in judge("a.yaml", IN_YAML).findings}
-    assert found == {
-        "match-nothing": 'match: "*"',
-        "memory-buffer": "storage.type: filesystem, and in the service storage.path: …",
-    }
 
 
 @pytest.mark.parametrize("source", ["tail", "systemd", "dummy"])
@@ -348,6 +346,7 @@ def test_a_configuration_beside_a_deployment_may_be_another_programs(compose: De
 
 
 FORWARD = "<source>\n  @type forward\n</source>\n"
+TRIES_3 = "<buffer>\nretry_max_times 3\n</buffer>\n"
 
 
 @pytest.mark.parametrize(
@@ -361,6 +360,8 @@ FORWARD = "<source>\n  @type forward\n</source>\n"
         ("<match **>\n@type logship_firehose\n</match>", {"memory-buffer"}),
         ("<match **>\n@type logship_file\n<buffer time>\n</buffer>\n</match>", set()),
         ("<match **>\n@type file\n</match>", set()),
+        (f"<match **>\n@type file\n{TRIES_3}</match>", {"retry-limit"}),
+        (f"<match **>\n@type file\n{TRIES_3}<secondary>\n</secondary>\n</match>", set()),
     ],
 )
 def test_an_output_of_fluentd(text: str, rules: set[str]) -> None:
@@ -597,7 +598,7 @@ def test_a_variable_of_compose_may_have_any_value(service: dict[str, Any]) -> No
     assert not rules_of(deployment)
 
 
-@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+@needs_yaml
 def test_a_user_and_group_are_no_minutes_and_seconds() -> None:
     """YAML 1.1, which PyYAML reads, takes 1001:0 for 60,060; compose does not."""
     service = "{{image: x, user: {}, volumes: ['s:/s'], command: {}, {}}}"
