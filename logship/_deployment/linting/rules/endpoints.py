@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Role, Unit
 from logship._deployment.linting.rules.rule import error, warning
+from logship._deployment.linting.rules.sidecars import port_variables
 from logship._deployment.linting.rules.snippets import variable
 from logship._deployment.linting.sections import parse
 from logship._deployment.linting.shapes import count_or_none
@@ -188,20 +189,21 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
 
 @error(
     finds="a Service whose variables Kubernetes injects under names of logship",
-    effect="the container does not start, because its port is a URL",
+    effect="the container does not start, or reaches no destination: its port is a URL",
     platforms=(Platform.KUBERNETES,),
 )
 def _service_links(unit: Unit) -> Iterator[Mistake]:
     """For each Service in the namespace that has a cluster IP Kubernetes sets variables in all
-    pods: a Service named `logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`, and `logship-metrics`
-    sets `LOGSHIP_METRICS_PORT`. The sidecar or the application takes this URL for its port.
+    pods: a Service named `logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`, `logship-metrics` sets
+    `LOGSHIP_METRICS_PORT`, and `logship-aggregator` sets `LOGSHIP_AGGREGATOR_PORT`. The sidecar or
+    the application takes this URL for its port.
     Variables that the pod sets itself win, and `enableServiceLinks: false` keeps out the others.
     logship ignores a `FLUENT_PORT` in this form.
     """
     for container in unit.of_logship:
         names = setting_variables()
         if unit.role(container) is Role.SIDECAR:
-            names = [_SIDECAR_PORT] if container.is_logships else []
+            names = [*port_variables(container)] if container.is_logships else []
         for name in names:
             service = name.removesuffix("_PORT").lower().replace("_", "-")
             is_set = name.endswith("_PORT") and unit.services.get(service, False)
@@ -209,7 +211,7 @@ def _service_links(unit: Unit) -> Iterator[Mistake]:
             if is_copied or (is_set and container.is_unset(name)):
                 effect = (
                     f"{name} is tcp://…, as Kubernetes sets it for a Service named {service}, and "
-                    f"not a port number: {container.name} does not start"
+                    f"not a port number: {container.name} does not start, or reaches nothing"
                 )
                 right = variable(unit, name, f"{_PORT}" if name == _SIDECAR_PORT else "…")
                 change = f"enableServiceLinks: false, or {right}"
