@@ -677,8 +677,12 @@ def test_a_patch_of_kustomize_is_not_judged(kubernetes: Deployment) -> None:
     assert rules_of(kubernetes) == {"stop-timeout-setting"}
     del kubernetes.app["image"]
     del kubernetes.pod["initContainers"]
-    report = judge("patch.json", kubernetes.text)
-    assert (report.findings, report.why_not_judged) == ((), NO_LOGSHIP)
+    for name, text in (
+        ("patch.json", kubernetes.text),
+        ("k8s/kustomization.yaml", "resources: [web.yaml]\npatches: [{path: patch.json}]\n"),
+    ):
+        report = judge(name, text)
+        assert (report.findings, report.why_not_judged) == ((), NO_LOGSHIP)
 
 
 def test_a_service_without_an_image_is_left_to_its_other_files(compose: Deployment) -> None:

@@ -40,6 +40,9 @@ _NO_KNOWN_KIND = (
 )
 _DOCUMENTS = (".yaml", ".yml", ".json")
 
+_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+"""They may have no `kind`, stand beside manifests, and make nothing without them."""
+
 _SCRIPT = re.compile(r"#!\s*\S*/(?:env\s+)?(?:ba|da|a|z)?sh\b")
 
 _DOCUMENT = re.compile(r"^(\{|apiVersion:|services:)", re.MULTILINE)
@@ -58,6 +61,8 @@ def read_units(name: str, text: str) -> list[Unit]:
         if all(not line or line.startswith("#") for line in lines):
             raise LintError("it is empty")
         return [_configuration(name, text)]
+    if PurePath(name).name in _KUSTOMIZATIONS:
+        return []
     if is_dockerfile(name, text):
         return [read_dockerfile(name, text)]
     units = list(_units(name, text, _parse_named(name, text)))
