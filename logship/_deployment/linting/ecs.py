@@ -89,20 +89,14 @@ def read_plan(document: dict[str, Any]) -> Iterator[Unit]:
     """Yield the tasks of a Terraform plan, or of a state.
 
     Raises:
-        LintError: It has no task, or one that is known only after the plan was applied.
+        LintError: One is known only after the plan was applied.
     """
     values = "planned_values" if "planned_values" in document else "values"
     resources = list(_resources(under(document, values, "root_module")))
     spot = any(uses_spot(under(each, "values")) for each in resources)
-    tasks = [
-        each
-        for each in resources
-        if each.get("type") == "aws_ecs_task_definition" and each.get("mode") != "data"
-    ]
-    if not tasks:
-        raise LintError("the plan has no aws_ecs_task_definition")
-    for resource in tasks:
-        yield read_task_definition(_as_registered(resource), is_spot=spot)
+    for each in resources:
+        if each.get("type") == "aws_ecs_task_definition" and each.get("mode") != "data":
+            yield read_task_definition(_as_registered(each), is_spot=spot)
 
 
 def _resources(module: dict[str, Any]) -> Iterator[dict[str, Any]]:
