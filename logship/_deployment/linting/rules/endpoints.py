@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Role, Unit
 from logship._deployment.linting.rules.rule import error, warning
-from logship._deployment.linting.rules.sidecars import port_variables
 from logship._deployment.linting.rules.snippets import variable
 from logship._deployment.linting.sections import parse
 from logship._deployment.linting.shapes import count_or_none
@@ -18,6 +17,7 @@ _FIRELENS = ("FLUENT_HOST", "FLUENT_PORT")
 _KEYS = (f"${_VARIABLE}", *(f"${name}" for name in _FIRELENS), "environment", "env")
 _PORT = 24224
 _SIDECAR_PORT = "LOGSHIP_PORT"
+_AGGREGATOR_PORTS = ("LOGSHIP_AGGREGATOR_PORT", "LOGSHIP_AGGREGATOR_STANDBY_PORT")
 
 
 def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
@@ -203,7 +203,10 @@ def _service_links(unit: Unit) -> Iterator[Mistake]:
     for container in unit.of_logship:
         names = setting_variables()
         if unit.role(container) is Role.SIDECAR:
-            names = [*port_variables(container)] if container.is_logships else []
+            names = [_SIDECAR_PORT] if container.is_logships else []
+            is_forwarding = (container.value("LOGSHIP_OUTPUT") or "").startswith("aggregator")
+            if is_forwarding and not container.is_fluent_bit:  # that takes a URL for the default
+                names += _AGGREGATOR_PORTS
         for name in names:
             service = name.removesuffix("_PORT").lower().replace("_", "-")
             is_set = name.endswith("_PORT") and unit.services.get(service, False)

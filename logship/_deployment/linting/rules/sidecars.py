@@ -70,20 +70,6 @@ _BUFFER_DIR = "LOGSHIP_BUFFER_DIR"
 _BUFFER_DIRECTORIES = ("/fluentd/buffer", "/fluent-bit/buffer")
 
 
-def port_variables(container: Container) -> Iterator[str]:
-    """Yield the variables with ports that a sidecar of logship's own reads.
-
-    Those of its destination only for Fluentd, which takes a URL for port 0. Fluent Bit takes it for
-    the default port.
-    """
-    output = container.value("LOGSHIP_OUTPUT") or ""
-    yield "LOGSHIP_PORT"
-    if output.startswith("aggregator") and not container.is_fluent_bit:
-        yield from ("LOGSHIP_AGGREGATOR_PORT", "LOGSHIP_AGGREGATOR_STANDBY_PORT")
-    elif "LOGSHIP_OUTPUT_HOST" in NEEDED.get(output, ()) and not container.is_fluent_bit:
-        yield "LOGSHIP_OUTPUT_PORT"
-
-
 def _of_logship(unit: Unit) -> Iterator[Container]:
     """Yield the sidecars of logship's own, whose variables and directories are known."""
     for container in unit.sidecars:
