@@ -136,13 +136,13 @@ class LateInTheBurst(SocketSidecar):
         self.acks = self.messages != 2
         super().took(connection, message)
         if not self.acks:
-            asyncio.get_running_loop().call_later(1.0, self.release_acks)
+            asyncio.get_running_loop().call_later(3.0, self.release_acks)
 
 
 def test_a_first_ack_that_is_late_is_none_of_the_rate() -> None:
-    """As a Fluent Bit with TLS is. With it, 4 MiB would take a minute and a half to drain."""
+    """As a Fluent Bit with TLS is. With it, 4 MiB would take more than four minutes to drain."""
     with LateInTheBurst() as server:
-        told = ask(endpoints=server.endpoint, tag="web", stop_timeout_seconds="120")
+        told = ask(endpoints=server.endpoint, tag="web", stop_timeout_seconds="360")
     assert told.outcome("stop-timeout") == "ok", told["stop-timeout"]
 
 
