@@ -19,4 +19,4 @@ def kubernetes() -> Deployment:
 
 @pytest.fixture
 def ecs() -> Deployment:
-    return base("ecs", "web.json")
+    return base("ecs")

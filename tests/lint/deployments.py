@@ -250,9 +250,10 @@ BASES = (
 )
 
 
-def base(platform: str, name: str = "own") -> Deployment:
-    """Return a fresh deployment that has no mistake."""
-    return next(each for each in BASES if (each.platform, each.name) == (platform, name)).make()
+def base(platform: str, name: str | None = None) -> Deployment:
+    """Return a fresh deployment that has no mistake: the platform's first, unless one is named."""
+    made = (each for each in BASES if each.platform == platform and name in (None, each.name))
+    return next(made).make()
 
 
 def rules_of(deployment: Deployment) -> set[str]:

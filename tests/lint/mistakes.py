@@ -225,6 +225,7 @@ _expect_another_signal = both(
 _mode_non_blocking = put(
     "app", logging={"driver": "json-file", "options": {"mode": "non-blocking"}}
 )
+_default_driver_non_blocking = put("app", logging={"options": {"mode": "non-blocking"}})
 
 
 MEMORY_INPUT = "[INPUT]\n    Name forward\n    # storage.type filesystem\n"
@@ -323,6 +324,7 @@ APPLICATION_MISTAKES = (
     Mistake("shell-entrypoint", "compose", _wrap_entrypoint),
     Mistake("stderr-driver", "compose", put("app", logging={"driver": "fluentd"})),
     Mistake("stderr-non-blocking", "compose", _mode_non_blocking),
+    Mistake("stderr-non-blocking", "compose", _default_driver_non_blocking),
     Mistake("blind-ack", "compose", _aws_image),
     Mistake("memory-buffer", "compose", _compose_memory_buffer),
     Mistake("forward-metadata", "compose", _compose_forwards),

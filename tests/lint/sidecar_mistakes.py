@@ -92,7 +92,11 @@ def _small_memory_volume(deployment: Deployment) -> None:
     deployment.set_sidecar_variable("LOGSHIP_BUFFER_SIZE", "2g")
 
 
+_without_a_network_mode = both(
+    remove("document", "networkMode"), put("document", requiresCompatibilities=["EC2"])
+)
 _go_on_without = both(put("sidecar", essential=False), remove("sidecar", "restartPolicy"))
+_go_on_without_as_text = put("sidecar", essential="false", restartPolicy={"enabled": "false"})
 
 
 # -- Kubernetes ------------------------------------------------------------------------------------
@@ -203,6 +207,10 @@ MISTAKES = (
         for platform in ("ecs", "kubernetes")
         for rule, make in (
             ("placeholder", put("app", image="${APP_IMAGE}")),
+            (
+                "placeholder",
+                put("app", image="${AWS::AccountId}.dkr.ecr.eu-west-1.amazonaws.com/app"),
+            ),
             ("placeholder", sidecar_variable("LOGSHIP_S3_BUCKET", "logs-${STAGE}")),
             ("empty-image", put("app", image="")),
             ("empty-image", put("app", image=None)),
@@ -212,10 +220,12 @@ MISTAKES = (
     Mistake("depends-on-completed", "ecs", _wait_for_its_end),
     Mistake("depends-on-started", "ecs", _do_not_wait),
     Mistake("endpoint-loopback", "ecs", put("document", networkMode="bridge")),
+    Mistake("endpoint-loopback", "ecs", _without_a_network_mode),
     Mistake("endpoint-default", "ecs", _bridge_by_default),
     Mistake("sidecar-bind", "ecs", _bridge_by_name),
     Mistake("sidecar-buffer-size", "ecs", _small_memory_volume),
     Mistake("sidecar-essential", "ecs", _go_on_without),
+    Mistake("sidecar-essential", "ecs", _go_on_without_as_text),
     Mistake("init-sidecar", "kubernetes", remove("sidecar", "restartPolicy")),
     Mistake("init-sidecar", "kubernetes", remove("recoverer", "restartPolicy")),
     Mistake("service-links", "kubernetes", _copy_a_port),

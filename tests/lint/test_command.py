@@ -300,7 +300,6 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.json", b"[" * 200_000, "it is not JSON"),
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
         ("terraform.tfstate", b'{"version": 4}', "terraform show -json"),
-        ("cdk.json", b'{"Resources": {}}', "the template has no AWS::ECS::TaskDefinition"),
         ("a.json", b'{"services": {"a": {"extends": "b"}}}', "`docker compose config`"),
         ("a.json", b'{"services": {}, "include": ["b"]}', "`docker compose config`"),
         ("a.conf", b"", "it is empty"),

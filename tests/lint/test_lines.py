@@ -20,35 +20,32 @@ def found_in(name: str, text: str) -> dict[str, str]:
     return {each.rule: lines[each.line - 1].strip() for each in findings if each.line is not None}
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "rule", "line"),
-    [
-        ('"stopTimeout": 50', '"stopTimeout": 130', "stop-timeout-limit", '"stopTimeout": 130,'),
-        ("HEALTHY", "COMPLETE", "depends-on-completed", '"dependsOn": ['),
-        ('"LOGSHIP_TAG"', '"LOGSHIP_TAGG"', "unknown-setting", '{ "name": "LOGSHIP_TAGG", "value'),
-        ("127.0.0.1:24224", "sidecar:24224", "endpoint-name", '{ "name": "LOGSHIP_ENDPOINTS", "'),
-        ('"mode": "blocking"', '"mode": "non-blocking"', "stderr-non-blocking", '"logConfigurati'),
-        ('"value": "s3"', '"value": "s4"', "unknown-output", '{ "name": "LOGSHIP_OUTPUT", "value'),
-    ],
-)
-def test_in_a_task_definition(old: str, new: str, rule: str, line: str) -> None:
-    text = template_text("sidecar/ecs/web.json")
-    assert found_in("web.json", text.replace(old, new, 1))[rule].startswith(line)
+TASK = "sidecar/ecs/web.json"
+MANIFEST = "sidecar/kubernetes/base/web.yaml"
+TEMPLATE = "sidecar/ecs/cloudformation.yaml"
 
 
-@needs_yaml
 @pytest.mark.parametrize(
-    ("old", "new", "rule", "line"),
+    ("path", "old", "new", "rule", "line"),
     [
-        ("GracePeriodSeconds: 120", "GracePeriodSeconds: 60", "stop-timeout-sum", "terminationGra"),
-        ("LOGSHIP_TAG,", "LOGSHIP_TAGG,", "unknown-setting", "- { name: LOGSHIP_TAGG, value: we"),
-        ("          restartPolicy: Always\n", "", "init-sidecar", "- name: sidecar"),
-        ("LOGSHIP_OUTPUT, value: stdout", "LOGSHIP_OUTPUT, value: s4", "unknown-output", "- {"),
+        (TASK, '"stopTimeout": 50', '"stopTimeout": 130', "stop-timeout-limit", '"stopTimeout": 1'),
+        (TASK, "HEALTHY", "COMPLETE", "depends-on-completed", '"dependsOn": ['),
+        (TASK, '"LOGSHIP_TAG"', '"LOGSHIP_TAGG"', "unknown-setting", '{ "name": "LOGSHIP_TAGG"'),
+        (TASK, "127.0.0.1:2", "sidecar:2", "endpoint-name", '{ "name": "LOGSHIP_ENDPOINTS"'),
+        (TASK, '"blocking"', '"non-blocking"', "stderr-non-blocking", '"logConfiguration"'),
+        (TASK, '"value": "s3"', '"value": "s4"', "unknown-output", '{ "name": "LOGSHIP_OUTPUT"'),
+        (MANIFEST, "Seconds: 120", "Seconds: 60", "stop-timeout-sum", "terminationGracePeriodS"),
+        (MANIFEST, "LOGSHIP_TAG,", "LOGSHIP_TAGG,", "unknown-setting", "- { name: LOGSHIP_TAGG"),
+        (MANIFEST, "          restartPolicy: Always\n", "", "init-sidecar", "- name: sidecar"),
+        (MANIFEST, "value: stdout", "value: s4", "unknown-output", "- { name: LOGSHIP_OUTPUT"),
+        (TEMPLATE, "SoftLimit: 65535", "SoftLimit: 1024", "nofile", "Ulimits:"),
+        (TEMPLATE, "LOGSHIP_TAG,", "LOGSHIP_TAGS,", "unknown-setting", "- { Name: LOGSHIP_TAGS"),
+        (TEMPLATE, "mode: block", "mode: non-block", "stderr-non-blocking", "LogConfiguration:"),
+        (TEMPLATE, "Value: s3", "Value: s4", "unknown-output", "- { Name: LOGSHIP_OUTPUT"),
     ],
 )
-def test_in_a_manifest(old: str, new: str, rule: str, line: str) -> None:
-    text = template_text("sidecar/kubernetes/base/web.yaml")
-    assert found_in("web.yaml", text.replace(old, new, 1))[rule].startswith(line)
+def test_in_a_deployment(path: str, old: str, new: str, rule: str, line: str) -> None:
+    assert found_in(path, template_text(path).replace(old, new, 1))[rule].startswith(line)
 
 
 @needs_yaml

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from logship._deployment.linting.report import NO_LOGSHIP, judge
-from tests.lint.deployments import HAS_YAML, Deployment, base, rules_of, template_text
-from tests.lint.mistakes import Make, put, remove, variable
+from tests.lint.deployments import HAS_YAML, Deployment, base, rules_of
+from tests.lint.mistakes import Make, both, put, remove, variable
 from tests.lint.sidecar_mistakes import name_a_service_logship
+
+needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
 
 RIGHT = {
     "a stop timeout of the program, not of logship": (
@@ -31,6 +34,31 @@ RIGHT = {
         variable("LOGSHIP_ENDPOINTS", "tcp://logs.example.com:24224"),
     ),
     "a user that only the image names": ("kubernetes", remove("recoverer", "securityContext")),
+    "a text that says that a mount of ECS is not read-only": (
+        "ecs",
+        put("app.mountPoints.0", readOnly="false"),
+    ),
+    "a default that says that a mount of compose is not read-only": (
+        "compose",
+        put("app.volumes.0", read_only="${READ_ONLY:-false}"),
+    ),
+    "a spool whose path a variable has": (
+        "kubernetes",
+        put("recoverer", command=["logship", "recover", "--spool", "$(SPOOL)", "--watch"]),
+    ),
+    "a namespace that one variable names for all": (
+        "compose",
+        both(*(put(each, network_mode="${NETWORK}") for each in ("app", "recoverer", "sidecar"))),
+    ),
+    "a buffer's directory that a ConfigMap names": (
+        "kubernetes",
+        put(
+            "sidecar",
+            image="logship-sidecar",
+            env=[{"name": "LOGSHIP_BUFFER_DIR", "valueFrom": {"configMapKeyRef": {"key": "dir"}}}],
+            volumeMounts=[{"name": "buffer", "mountPath": "/data"}],
+        ),
+    ),
 }
 """Single changes of a deployment, with the platform that they are for."""
 
@@ -66,7 +94,7 @@ def test_compose_orders_services_that_share_something(key: str, value: Any) -> N
     "shared", [{"links": ["sidecar:log"]}, {"volumesFrom": [{"sourceContainer": "sidecar"}]}]
 )
 def test_ecs_orders_containers_that_share_something(shared: dict[str, Any]) -> None:
-    deployment = base("ecs", "web.json")
+    deployment = base("ecs")
     deployment.recoverer |= {"dependsOn": [], **shared}
     assert rules_of(deployment) == {"depends-on-started"}
 
@@ -182,7 +210,7 @@ def test_the_grace_period_of_logships_fluent_bit(image: str, grace: str, rules: 
     ],
 )
 def test_a_health_check_is_a_command_that_the_image_has(image: str, command: str) -> None:
-    deployment = base("ecs", "web.json")
+    deployment = base("ecs")
     deployment.sidecar["image"] = image
     del deployment.sidecar["healthCheck"]
     deployment.sidecar["environment"] = []
@@ -200,18 +228,6 @@ def test_an_order_by_health_needs_a_health_check(image: str, *, has_check: bool)
     (finding,) = judge("a.json", deployment.text).findings
     assert finding.rule == "depends-on-started"
     assert ("in sidecar: healthcheck:" not in finding.change) == has_check
-
-
-@pytest.mark.parametrize("place", ["secondary", "forever"])
-def test_a_limit_of_retries_with_a_second_place_is_right(place: str) -> None:
-    path = "sidecar/fluentd/outputs/stdout.conf"
-    text = template_text(path).replace("  <buffer>", "  <buffer>\n    retry_max_times 3", 1)
-    assert [each.rule for each in judge(path, text).findings] == ["retry-limit"]
-    if place == "secondary":
-        text = text.replace("</match>", "<secondary>\n@type secondary_file\n</secondary>\n</match>")
-    else:
-        text = text.replace("retry_max_times 3", "retry_max_times 3\n    retry_forever true")
-    assert not judge(path, text).findings
 
 
 @pytest.mark.parametrize(
@@ -232,6 +248,7 @@ def test_an_output_of_fluent_bit_that_never_gives_up(
     assert [each.change for each in found] == ([] if right is None else [right])
 
 
+SERVICE = "[SERVICE]\nGrace 30\nstorage.path /buffer\n"
 CLASSIC = "[INPUT]\nName forward\n[OUTPUT]\nName null\n[OUTPUT]\nName null\nMatch a\n"
 IN_YAML = """\
 pipeline:
@@ -240,14 +257,30 @@ pipeline:
 """
 
 
-@pytest.mark.parametrize("service", ["", "[SERVICE]\nGrace 30\nstorage.path /buffer\n"])
-def test_advice_for_fluent_bit_has_its_syntax(service: str) -> None:
-    found = {each.rule: each.change for each in judge("a.conf", CLASSIC + service).findings}
-    assert found == {
-        "match-nothing": "match *",
-        "memory-buffer": "storage.type filesystem"
-        + ("" if service else ", and in the service storage.path …"),
-    }
+@pytest.mark.parametrize(
+    ("name", "text", "match", "storage"),
+    [
+        ("a.conf", CLASSIC + SERVICE, "match *", "storage.type filesystem"),
+        (
+            "a.conf",
+            CLASSIC,
+            "match *",
+            "storage.type filesystem, and in the service storage.path …",
+        ),
+        pytest.param(
+            "a.yaml",
+            IN_YAML,
+            'match: "*"',
+            "storage.type: filesystem, and in the service storage.path: …",
+            marks=needs_yaml,
+        ),
+    ],
+)
+def test_advice_for_fluent_bit_has_its_syntax(
+    name: str, text: str, match: str, storage: str
+) -> None:
+    found = {each.rule: each.change for each in judge(name, text).findings}
+    assert found == {"match-nothing": match, "memory-buffer": storage}
 
 
 @pytest.mark.parametrize(
@@ -268,20 +301,11 @@ def test_the_storage_of_an_input_of_fluent_bit(
     assert [each.rule for each in found] == ["memory-buffer"] * is_in_memory
 
 
-@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+@needs_yaml
 def test_a_service_without_inputs_and_outputs_is_not_judged() -> None:
     """It may be a chart's values."""
     report = judge("values.yaml", "service:\n  type: ClusterIP\n")
     assert report.why_not_judged is not None
-
-
-@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
-def test_advice_for_fluent_bits_yaml_has_its_syntax() -> None:
-    found = {each.rule: each.change for each in judge("a.yaml", IN_YAML).findings}
-    assert found == {
-        "match-nothing": 'match: "*"',
-        "memory-buffer": "storage.type: filesystem, and in the service storage.path: …",
-    }
 
 
 @pytest.mark.parametrize("source", ["tail", "systemd", "dummy"])
@@ -322,6 +346,7 @@ def test_a_configuration_beside_a_deployment_may_be_another_programs(compose: De
 
 
 FORWARD = "<source>\n  @type forward\n</source>\n"
+TRIES_3 = "<buffer>\nretry_max_times 3\n</buffer>\n"
 
 
 @pytest.mark.parametrize(
@@ -331,9 +356,12 @@ FORWARD = "<source>\n  @type forward\n</source>\n"
         ("<match a>#b\n@type s3\n</match>\n<match b>\n@type null\n</match>", {"memory-buffer"}),
         ("<match **>\n@type rdkafka2\n</match>", {"memory-buffer"}),
         ("<match **>\n@type datadog\n</match>", {"memory-buffer"}),
+        ("<match **>\n@type google_cloud\n</match>", {"memory-buffer"}),
         ("<match **>\n@type logship_firehose\n</match>", {"memory-buffer"}),
         ("<match **>\n@type logship_file\n<buffer time>\n</buffer>\n</match>", set()),
         ("<match **>\n@type file\n</match>", set()),
+        (f"<match **>\n@type file\n{TRIES_3}</match>", {"retry-limit"}),
+        (f"<match **>\n@type file\n{TRIES_3}<secondary>\n</secondary>\n</match>", set()),
     ],
 )
 def test_an_output_of_fluentd(text: str, rules: set[str]) -> None:
@@ -407,6 +435,7 @@ def test_a_command_that_looks_at_logs_before_the_program(
         (["sh", "-ec", "exec python app.py;"], set()),
         (["bash", "-c", "trap 'kill $child' TERM; python app.py & child=$!; wait"], set()),
         (["sh", "-c", 'main() { migrate; exec "$@"; }; main python app.py'], set()),
+        (["bash", "-c", "function main {\n exec python app.py\n}\nmain"], set()),
         (["sh", "-c", "ulimit -n 4096 && exec python app.py || exit 1"], set()),
         (["sh", "-c", " ; "], set()),
         (["dumb-init", "sh", "-c", "a; python app.py"], set()),
@@ -458,7 +487,7 @@ def test_another_port_that_a_sidecar_declares(
 
 @pytest.mark.parametrize("options", [{}, {"config-file-value": "/extra.conf"}])
 def test_a_configuration_for_firelens_may_have_another_port(options: dict[str, str]) -> None:
-    deployment = base("ecs", "web.json")
+    deployment = base("ecs")
     deployment.sidecar["firelensConfiguration"] = {"type": "fluentbit", "options": options}
     deployment.sidecar["environment"] = []
     deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
@@ -501,6 +530,27 @@ def test_services_whose_variables_are_injected(service: dict[str, Any], rules: s
     name_a_service_logship(deployment)
     deployment.document["items"][1] |= service
     assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(
+    ("output", "image", "rules"),
+    [
+        ("aggregator", "logship-sidecar", {"service-links"}),
+        ("aggregator", "logship-fluent-bit", set()),
+        ("stdout", "logship-sidecar", set()),
+    ],
+)
+def test_the_port_of_an_aggregator_that_is_a_service(
+    kubernetes: Deployment, output: str, image: str, rules: set[str]
+) -> None:
+    name_a_service_logship(kubernetes)
+    kubernetes.document["items"][1]["metadata"]["name"] = "logship-aggregator"
+    kubernetes.sidecar["image"] = image
+    kubernetes.sidecar["volumeMounts"][0]["mountPath"] = "/"
+    for name, value in (("OUTPUT", output), ("AGGREGATOR_HOST", "a"), ("GRACE_SECONDS", "5")):
+        if name != "GRACE_SECONDS" or image == "logship-fluent-bit":
+            kubernetes.set_sidecar_variable(f"LOGSHIP_{name}", value)
+    assert rules_of(kubernetes) == rules
 
 
 @pytest.mark.parametrize(
@@ -569,7 +619,7 @@ def test_a_variable_of_compose_may_have_any_value(service: dict[str, Any]) -> No
     assert not rules_of(deployment)
 
 
-@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+@needs_yaml
 def test_a_user_and_group_are_no_minutes_and_seconds() -> None:
     """YAML 1.1, which PyYAML reads, takes 1001:0 for 60,060; compose does not."""
     service = "{{image: x, user: {}, volumes: ['s:/s'], command: {}, {}}}"
@@ -595,17 +645,27 @@ def test_a_volume_of_compose_may_be_a_variable(compose: Deployment, source: str)
     assert not rules_of(compose)
 
 
-@pytest.mark.parametrize("kind", ["StatefulSet", "Rollout"])
-def test_an_object_of_any_kind_may_make_pods(kubernetes: Deployment, kind: str) -> None:
-    """As Argo's Rollout does. What others have under the same keys is theirs."""
-    kubernetes.document["kind"] = kind
+@pytest.mark.parametrize(
+    "inside",
+    [
+        lambda template: {"kind": "Rollout", "spec": {"template": template}},
+        lambda template: {"kind": "PodTemplate", "template": template},
+        lambda template: {"kind": "Pod", **template},
+        lambda template: {"kind": "ScaledJob", "spec": {"jobTargetRef": {"template": template}}},
+        lambda template: {"kind": "RayCluster", "spec": {"groups": [{"template": template}]}},
+    ],
+)
+def test_an_object_of_any_kind_may_make_pods(
+    kubernetes: Deployment, inside: Callable[[object], dict[str, object]]
+) -> None:
+    """What others have under the same keys is theirs."""
     kubernetes.set_variable("LOGSHIP_TAGS", "web")
     others = [
         {"apiVersion": "example.com/v1", "kind": "Notice", "spec": spec}
-        for spec in ("text", {"template": "text"}, {"template": {"spec": {"text": ""}}})
+        for spec in ("text", {"template": "text"}, {"template": {"spec": {"containers": "text"}}})
     ]
-    items = [*others, kubernetes.document]
-    kubernetes.document = {"apiVersion": "v1", "kind": "List", "items": items}
+    made = {"apiVersion": "v1", **inside(kubernetes.document["spec"]["template"])}
+    kubernetes.document = {"apiVersion": "v1", "kind": "List", "items": [*others, made]}
     assert rules_of(kubernetes) == {"unknown-setting"}
 
 
@@ -615,8 +675,12 @@ def test_a_patch_of_kustomize_is_not_judged(kubernetes: Deployment) -> None:
     assert rules_of(kubernetes) == {"stop-timeout-setting"}
     del kubernetes.app["image"]
     del kubernetes.pod["initContainers"]
-    report = judge("patch.json", kubernetes.text)
-    assert (report.findings, report.why_not_judged) == ((), NO_LOGSHIP)
+    for name, text in (
+        ("patch.json", kubernetes.text),
+        ("k8s/kustomization.yaml", "resources: [web.yaml]\npatches: [{path: patch.json}]\n"),
+    ):
+        report = judge(name, text)
+        assert (report.findings, report.why_not_judged) == ((), NO_LOGSHIP)
 
 
 def test_a_service_without_an_image_is_left_to_its_other_files(compose: Deployment) -> None:
@@ -725,10 +789,13 @@ def test_a_wrong_value_is_one_whatever_comes_from_elsewhere(kubernetes: Deployme
 
 
 @pytest.mark.parametrize(
-    ("mode", "is_fargate"), [("host", False), ("bridge", False), ("none", False), ("awsvpc", True)]
+    ("mode", "is_fargate"),
+    [("host", False), ("bridge", False), ("none", False), ("awsvpc", True), (None, False)],
 )
-def test_fargate_has_no_other_network_mode_than_awsvpc(mode: str, *, is_fargate: bool) -> None:
-    deployment = base("ecs", "web.json")
+def test_fargate_has_no_other_network_mode_than_awsvpc(
+    mode: str | None, *, is_fargate: bool
+) -> None:
+    deployment = base("ecs")
     del deployment.document["requiresCompatibilities"]
     deployment.document["networkMode"] = mode
     deployment.sidecar["stopTimeout"] = 300

@@ -19,33 +19,59 @@ def test_routes_are_compared_only_if_all_of_them_are_in_sight(compose: Deploymen
     assert not rules_of(compose)
 
 
+BIT = ROUTED.format("api.*")
+INPUT = "Name forward\n  storage.type filesystem"
+AT_25 = "tcp://127.0.0.1:24225"
+
+
 @pytest.mark.parametrize(
-    ("pattern", "is_routed"),
+    ("text", "rules"),
     [
-        *(("web", True), ("w*", True), ("*", True), ("*b", True), ("w*x", False), ("WEB", False)),
-        ('"*"', False),  # the quotes are a part of the pattern
+        *((ROUTED.format(pattern), "") for pattern in ("web", "w*", "*", "*b")),
+        *((ROUTED.format(pattern), "tag-route") for pattern in ("w*x", "WEB")),
+        (ROUTED.format('"*"'), "tag-route"),  # the quotes are a part of the pattern
+        (ROUTED.replace("  Match {}\n", ""), ""),  # it is the only output
+        (BIT.replace("Name forward", "Name forward\n  Tag api.x"), ""),
+        (BIT.replace("Name forward", "Name forward\n  Tag_Prefix api."), ""),
     ],
 )
-def test_a_route_of_fluent_bit(kubernetes: Deployment, pattern: str, *, is_routed: bool) -> None:
+def test_a_route_of_fluent_bit(kubernetes: Deployment, text: str, rules: str) -> None:
     route_another_tag(kubernetes)
-    data = kubernetes.document["items"][1]["data"]
-    data["fluent-bit.conf"] = ROUTED.format(pattern)
-    assert rules_of(kubernetes) == (set() if is_routed else {"tag-route"})
+    kubernetes.document["items"][1]["data"]["fluent-bit.conf"] = text
+    assert rules_of(kubernetes) == {*rules.split()}
+
+
+FORWARD = "<source>\n  @type forward\n</source>\n"
+ALL = "<match **>\n@type stdout\n</match>\n"
 
 
 @pytest.mark.parametrize(
-    ("pattern", "is_routed"),
+    ("text", "rules"),
     [
-        *(("web", True), ("**", True), ("*", True), ("web.**", True), ("{api,web}", True)),
-        *(("{api,app}.*", False), ("api web", True), ("web.*", False), ("**.web", True)),
-        *(("/w.b/", True), ("#{ENV['A']}", True), ("we", False), ("", True)),
+        *(
+            (FORWARD + ALL.replace("**", pattern), "")
+            for pattern in (
+                *("web", "**", "*", "web.**", "{api,web}", "api web", "**.web", "/w.b/", ""),
+                "#{ENV['A']}",
+            )
+        ),
+        *(
+            (FORWARD + ALL.replace("**", pattern), "tag-route")
+            for pattern in ("{api,app}.*", "web.*", "we")
+        ),
+        *(
+            (FORWARD.replace("forward", f"forward\n{option}") + ALL.replace("**", "api.**"), "")
+            for option in ("tag api", "add_tag_prefix api")
+        ),
+        (f"{FORWARD}<label @OTHER>\n{ALL}</label>\n", ""),
+        # A route for errors is none for records.
+        (f"{FORWARD}<label @ERROR>\n{ALL}</label>\n" + ALL.replace("**", "api"), "tag-route"),
     ],
 )
-def test_a_route_of_fluentd(compose: Deployment, pattern: str, *, is_routed: bool) -> None:
+def test_a_route_of_fluentd(compose: Deployment, text: str, rules: str) -> None:
     route_nowhere(compose)
-    config = compose.document["configs"]["fluent.conf"]
-    config["content"] = config["content"].replace("api.**", pattern)
-    assert rules_of(compose) == (set() if is_routed else {"tag-route"})
+    compose.document["configs"]["fluent.conf"]["content"] = text
+    assert rules_of(compose) == {*rules.split()}
 
 
 @pytest.mark.parametrize(
@@ -58,10 +84,9 @@ def test_a_route_of_fluentd(compose: Deployment, pattern: str, *, is_routed: boo
 def test_the_port_of_fluentd_is_read_from_its_configuration(option: str, rules: set[str]) -> None:
     deployment = base("compose")
     route_nowhere(deployment)
-    config = deployment.document["configs"]["fluent.conf"]
-    config["content"] = config["content"].replace("forward", f"forward\n  {option}")
-    config["content"] = config["content"].replace("api.**", "**")
-    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
+    text = FORWARD.replace("forward", f"forward\n  {option}") + ALL
+    deployment.document["configs"]["fluent.conf"]["content"] = text
+    deployment.set_variable("LOGSHIP_ENDPOINTS", AT_25)
     assert rules_of(deployment) == rules
 
 
@@ -69,7 +94,10 @@ def test_the_port_of_fluentd_is_read_from_its_configuration(option: str, rules: 
     ("option", "rules"),
     [
         *(("Port 24224", {"endpoint-port"}), ("Port 24225", set()), ("Port ${PORT}", set())),
-        *(("Unix_Path /run/a", set()), ("[INPUT]\n  Name forward", set())),
+        *(
+            ("Unix_Path /run/a", set()),
+            ("[INPUT]\n  Name forward\n  storage.type filesystem", set()),
+        ),
     ],
 )
 def test_the_port_of_fluent_bit_is_read_from_its_configuration(
@@ -77,44 +105,9 @@ def test_the_port_of_fluent_bit_is_read_from_its_configuration(
 ) -> None:
     route_another_tag(kubernetes)
     text = ROUTED.format("*").replace("filesystem", f"filesystem\n  {option}")
-    text = text.replace("Name forward\n[OUT", "Name forward\n  storage.type filesystem\n[OUT")
     kubernetes.document["items"][1]["data"]["fluent-bit.conf"] = text
-    kubernetes.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
+    kubernetes.set_variable("LOGSHIP_ENDPOINTS", AT_25)
     assert rules_of(kubernetes) == rules
-
-
-@pytest.mark.parametrize(("label", "rules"), [("@ERROR", {"tag-route"}), ("@OTHER", set())])
-def test_a_route_for_errors_of_fluentd_is_none_for_records(label: str, rules: set[str]) -> None:
-    deployment = base("compose")
-    route_nowhere(deployment)
-    match = "<match **>\n@type stdout\n</match>"
-    deployment.document["configs"]["fluent.conf"]["content"] += (
-        f"<label {label}>\n{match}\n</label>\n"
-    )
-    assert rules_of(deployment) == rules
-
-
-@pytest.mark.parametrize("option", ["tag api", "add_tag_prefix api"])
-def test_an_input_of_fluentd_may_give_another_tag(compose: Deployment, option: str) -> None:
-    route_nowhere(compose)
-    config = compose.document["configs"]["fluent.conf"]
-    config["content"] = config["content"].replace("@type forward", f"@type forward\n  {option}")
-    assert not rules_of(compose)
-
-
-@pytest.mark.parametrize("option", ["Tag api.x", "Tag_Prefix api."])
-def test_an_input_of_fluent_bit_may_give_another_tag(kubernetes: Deployment, option: str) -> None:
-    route_another_tag(kubernetes)
-    text = ROUTED.format("api.*").replace("Name forward", f"Name forward\n  {option}")
-    kubernetes.document["items"][1]["data"]["fluent-bit.conf"] = text
-    assert not rules_of(kubernetes)
-
-
-def test_the_only_output_of_fluent_bit_needs_no_match(kubernetes: Deployment) -> None:
-    route_another_tag(kubernetes)
-    text = ROUTED.replace("  Match {}\n", "")
-    kubernetes.document["items"][1]["data"]["fluent-bit.conf"] = text
-    assert not rules_of(kubernetes)
 
 
 def test_a_match_of_fluentd_without_a_pattern_takes_all() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from logship._deployment.linting.model import LintError
-from logship._deployment.linting.report import judge
+from logship._deployment.linting.report import NO_LOGSHIP, judge
 from logship._deployment.linting.rules import RULES
 from tests.lint.deployments import BASES, ROOT, Base, Deployment, base, places, rules_of
 from tests.lint.mistakes import FORWARD_OUTPUT, Mistake
@@ -189,7 +189,7 @@ def test_where_nobody_shows_logship_those_beside_a_sidecar_are_applications() ->
     ],
 )
 def test_units_mean_what_they_mean_to_the_program(name: str, value: str, rules: set[str]) -> None:
-    deployment = base("ecs", "web.json")
+    deployment = base("ecs")
     deployment.set_variable(f"LOGSHIP_{name}", value)
     assert rules_of(deployment) == rules
 
@@ -343,10 +343,21 @@ def test_the_modules_plan_has_the_containers_of_the_templates(kind: str) -> None
     assert (values["cpu"], values["memory"]) == (template["cpu"], template["memory"])
 
 
-def test_a_plan_without_a_task_is_an_error() -> None:
-    empty = json.dumps({"planned_values": {"root_module": {"resources": []}}})
-    with pytest.raises(LintError, match="no aws_ecs_task_definition"):
-        judge("plan.json", empty)
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"planned_values": {"root_module": {"resources": []}}},
+        {
+            "Resources": {
+                "Network": {"Type": "AWS::EC2::VPC"},
+                "Cluster": {"Type": "AWS::ECS::Cluster"},
+            }
+        },
+    ],
+)
+def test_a_plan_or_a_template_without_a_task_is_not_judged(document: Any) -> None:
+    """An application of CDK has several stacks, all in one directory."""
+    assert judge("a.json", json.dumps(document)).why_not_judged == NO_LOGSHIP
 
 
 def test_a_plan_that_knows_no_containers_is_an_error(ecs: Deployment) -> None:

@@ -132,7 +132,7 @@ class Recorder:
         return self._chunk([self._entry(text)])
 
     def burst(self, count: int) -> list[Chunk]:
-        """Return chunks of `count` records of 400 characters, as full as the settings allow."""
+        """Return chunks of `count` records of 400 characters: one record, then full chunks."""
 
         def entry(number: int) -> bytes:
             text = f"logship doctor: record {number} of {count} that measure the sidecar "
@@ -140,7 +140,7 @@ class Recorder:
 
         numbers = range(1, count + 1)
         step = max(1, self._chunk_bytes_max // len(entry(count)))  # all have one length
-        parts = (numbers[index : index + step] for index in range(0, count, step))
+        parts = [numbers[:1], *(numbers[index : index + step] for index in range(1, count, step))]
         return [self._chunk(list(map(entry, part))) for part in parts]
 
     def _entry(self, text: str) -> bytes:

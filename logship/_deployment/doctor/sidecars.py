@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import re
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,21 +207,24 @@ class SidecarExamination:
         count = self._sending.burst
         if not count:
             return None
-        answer = await self._send(self._recorder.burst(count))
+        # No time is taken until the first ack: Fluent Bit looks twice a second for connections
+        # with TLS.
+        first, *others = self._recorder.burst(count)
+        answer = await self._send([first], then=others)
         if answer.bytes_acked and answer.seconds > 0:
             self.bytes_per_second = answer.bytes_acked / answer.seconds
         if answer.acked and self.bytes_per_second:
-            rate = f"{count / answer.seconds:,.0f} records/s"
-            took = f"{answer.seconds * 1000:,.1f} ms"
-            seen = f"{count} records of 400 characters acked in {took}, {rate}"
-            return Result("rate", seen)
+            rate = f"{max(1, count - 1) / answer.seconds:,.0f} records/s"
+            return Result("rate", f"{count} records of 400 characters acked, {rate}")
         seen = f"{answer.bytes_acked} bytes of {count} records acked: {answer.reason}"
         return failure("rate", seen, _why_unacked(answer))
 
     # -- helpers -----------------------------------------------------------------------------------
 
-    async def _send(self, chunks: list[Chunk], before: bytes = b"") -> Answer:
-        """Connect, send, wait for the acks, and close."""
+    async def _send(
+        self, chunks: list[Chunk], *, before: bytes = b"", then: Sequence[Chunk] = ()
+    ) -> Answer:
+        """Connect, send, wait for the acks, and close; the answer is that to what was sent last."""
         exchange, window = Exchange(), self._settings.inflight_chunks_max
         try:
             connection = await self._transport.connect(self._endpoint, exchange)
@@ -230,7 +233,10 @@ class SidecarExamination:
         try:
             if before:
                 connection.send((before,))
-            return await exchange.send(connection, chunks, window, self._sending.wait_seconds)
+            answer = await exchange.send(connection, chunks, window, self._sending.wait_seconds)
+            if answer.acked and then:
+                answer = await exchange.send(connection, then, window, self._sending.wait_seconds)
+            return answer
         finally:
             connection.abort()
 
@@ -283,7 +289,10 @@ def _why_insecure(error: ConnectError) -> str:
             "the name in it"
         )
     if isinstance(cause, ssl.SSLError):
-        return "does the sidecar speak TLS on this port, 1.2 or newer?"
+        return (
+            "does the sidecar speak TLS on this port, 1.2 or newer, and does it want a certificate "
+            "of the client (LOGSHIP_TLS_CERT)?"
+        )
     if isinstance(cause, HandshakeError):
         return "LOGSHIP_SHARED_KEY (and the user) must equal the sidecar's shared_key (and user)"
     return (

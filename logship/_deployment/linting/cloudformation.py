@@ -11,17 +11,15 @@ from typing import Any
 
 from logship._deployment.linting.ecs import read_task_definition, uses_spot
 from logship._deployment.linting.marks import Marked
-from logship._deployment.linting.model import LintError, Unit
+from logship._deployment.linting.model import Unit
 from logship._deployment.linting.shapes import UNKNOWN, mapping, under
-
-_TASK = "AWS::ECS::TaskDefinition"
 
 
 def read_template(document: dict[str, Any]) -> Iterator[Unit]:
-    """Yield the tasks of a template.
+    """Yield the tasks of a template; a stack of an application may have none.
 
     Raises:
-        LintError: It has none, or one that does not have the shape of a task definition.
+        LintError: One does not have the shape of a task definition.
     """
     of_ecs = [
         (each["Type"], mapping(_as_registered(each.get("Properties")), "Properties"))
@@ -29,11 +27,9 @@ def read_template(document: dict[str, Any]) -> Iterator[Unit]:
         if isinstance(each, dict) and str(each.get("Type")).startswith("AWS::ECS::")
     ]
     is_spot = any(uses_spot(properties) for _, properties in of_ecs)
-    tasks = [properties for kind, properties in of_ecs if kind == _TASK]
-    if not tasks:
-        raise LintError(f"the template has no {_TASK}")
-    for each in tasks:
-        yield read_task_definition(each, is_spot=is_spot)
+    for kind, properties in of_ecs:
+        if kind == "AWS::ECS::TaskDefinition":
+            yield read_task_definition(properties, is_spot=is_spot)
 
 
 def _as_registered(value: Any) -> Any:

@@ -27,11 +27,11 @@ from logship._deployment.linting.model import (
 from logship._deployment.linting.shapes import (
     compose_bytes,
     configuration,
+    is_on,
     listing,
     mapping,
     seconds,
     text_of,
-    text_or_none,
     texts,
     under,
     whole,
@@ -110,7 +110,7 @@ def _networks(services: dict[str, Any]) -> dict[str, str]:
     own = {}
     for name in services:
         mode = str(under(services, name).get("network_mode"))
-        is_shared = mode == "host" or mode.startswith(("service:", "container:"))
+        is_shared = mode == "host" or mode.startswith(("service:", "container:", "$"))
         own[str(name)] = mode if is_shared else f"service:{name}"
     return {name: own.get(mode.removeprefix("service:"), mode) for name, mode in own.items()}
 
@@ -137,7 +137,7 @@ def _container(
         stop_signal=_value(service, "stop_signal"),
         dockerfile=_dockerfile(service),
         memory_bytes=_memory(service),
-        log_driver=text_or_none(logging.get("driver"), f"{name}: driver"),
+        log_driver=_value(logging, "driver"),
         log_options=texts(logging.get("options"), f"{name}: options"),
         user=_value(service, "user") or None,
         mounts=tuple(_mounts(name, service, volumes)),
@@ -152,7 +152,7 @@ def _container(
 def _has_health_check(service: dict[str, Any]) -> bool | None:
     """Return False if it is switched off, None where only the image may have one."""
     check = under(service, "healthcheck")
-    if check.get("disable") is True or check.get("test") in (["NONE"], "NONE"):
+    if is_on(check.get("disable")) or check.get("test") in (["NONE"], "NONE"):
         return False
     return True if check.get("test") else None
 
@@ -268,8 +268,13 @@ def _mount(owner: str, given: Any, volumes: dict[str, Any]) -> Mount:
     name = str(long.get("source", f"{path} of {owner}"))
     kinds = {"bind": Volume.BIND, "tmpfs": Volume.MEMORY}
     kind = kinds.get(str(long.get("type"))) or _named(name, volumes)
-    sub_path, read_only = str(under(long, "volume").get("subpath", "")), bool(long.get("read_only"))
-    return Mount(name=name, path=path, kind=kind, sub_path=sub_path, read_only=read_only)
+    return Mount(
+        name=name,
+        path=path,
+        kind=kind,
+        sub_path=str(under(long, "volume").get("subpath", "")),
+        read_only=is_on(long.get("read_only")),
+    )
 
 
 def _named(name: str, volumes: dict[str, Any]) -> Volume:

@@ -27,6 +27,7 @@ from logship._deployment.linting.model import (
     Unit,
 )
 from logship._deployment.linting.sections import is_fluentds
+from logship._deployment.linting.shapes import UNKNOWN
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
 _CLASSIC = re.compile(
@@ -38,6 +39,9 @@ _NO_KNOWN_KIND = (
     "manifest, compose file, Dockerfile, or configuration of Fluentd or Fluent Bit"
 )
 _DOCUMENTS = (".yaml", ".yml", ".json")
+
+_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+"""They may have no `kind`, stand beside manifests, and make nothing without them."""
 
 _SCRIPT = re.compile(r"#!\s*\S*/(?:env\s+)?(?:ba|da|a|z)?sh\b")
 
@@ -57,6 +61,8 @@ def read_units(name: str, text: str) -> list[Unit]:
         if all(not line or line.startswith("#") for line in lines):
             raise LintError("it is empty")
         return [_configuration(name, text)]
+    if PurePath(name).name in _KUSTOMIZATIONS:
+        return []
     if is_dockerfile(name, text):
         return [read_dockerfile(name, text)]
     units = list(_units(name, text, _parse_named(name, text)))
@@ -135,7 +141,7 @@ def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
     elif "containerDefinitions" in keys or _has_mapping(document, "taskDefinition"):
         yield ecs.read_task_definition(document)
     elif _is_container_list(document):
-        yield ecs.read_task_definition({"containerDefinitions": document})
+        yield ecs.read_task_definition({"containerDefinitions": document, "networkMode": UNKNOWN})
     elif _has_mapping(document, "services"):
         yield compose.read_compose(document)
     elif keys & {"pipeline", "service", "includes"} or is_fluentds(document):

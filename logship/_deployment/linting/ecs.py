@@ -26,9 +26,10 @@ from logship._deployment.linting.shapes import (
     UNKNOWN,
     compose_bytes,
     declared_ports,
+    is_on,
     listing,
     mappings,
-    text_or_none,
+    text_of,
     texts,
     under,
     variable_lines,
@@ -69,7 +70,7 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
     containers = mappings(document.get("containerDefinitions"), "containerDefinitions")
     if not containers:
         raise LintError("it has no containerDefinitions")
-    network = document.get("networkMode") or ("awsvpc" if "FARGATE" in launch else None)
+    network = document.get("networkMode") or ("awsvpc" if "FARGATE" in launch else "bridge")
     network = None if network == UNKNOWN else network
     routers = [str(each.get("name")) for each in containers if each.get("firelensConfiguration")]
     return Unit(
@@ -88,20 +89,14 @@ def read_plan(document: dict[str, Any]) -> Iterator[Unit]:
     """Yield the tasks of a Terraform plan, or of a state.
 
     Raises:
-        LintError: It has no task, or one that is known only after the plan was applied.
+        LintError: One is known only after the plan was applied.
     """
     values = "planned_values" if "planned_values" in document else "values"
     resources = list(_resources(under(document, values, "root_module")))
     spot = any(uses_spot(under(each, "values")) for each in resources)
-    tasks = [
-        each
-        for each in resources
-        if each.get("type") == "aws_ecs_task_definition" and each.get("mode") != "data"
-    ]
-    if not tasks:
-        raise LintError("the plan has no aws_ecs_task_definition")
-    for resource in tasks:
-        yield read_task_definition(_as_registered(resource), is_spot=spot)
+    for each in resources:
+        if each.get("type") == "aws_ecs_task_definition" and each.get("mode") != "data":
+            yield read_task_definition(_as_registered(each), is_spot=spot)
 
 
 def _resources(module: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -168,12 +163,13 @@ def _container(
 ) -> Container:
     name = str(definition.get("name", "container"))
     logging = under(definition, "logConfiguration")
+    driver = logging.get("logDriver")
     firelens = under(definition, "firelensConfiguration")
     environment = variables(definition.get("environment"), "environment")
     environment = {key: None if each == UNKNOWN else each for key, each in environment.items()}
     environment |= dict.fromkeys(variables(definition.get("secrets"), "secrets"))
     implied = [*_implied(definition)]
-    if logging.get("logDriver") == "awsfirelens":
+    if driver == "awsfirelens":
         implied += routers
     return Container(
         name=name,
@@ -186,7 +182,7 @@ def _container(
         depends_on=dict.fromkeys(implied, Condition.STARTED) | _conditions(definition),
         stop_seconds=_stop_seconds(definition.get("stopTimeout"), name),
         memory_bytes=_mebibytes(definition["memory"]) if definition.get("memory") else task_bytes,
-        log_driver=text_or_none(logging.get("logDriver"), f"{name}: logDriver"),
+        log_driver=None if driver is None else str(driver),
         log_options=texts(logging.get("options"), f"{name}: options"),
         user=None if definition.get("user") in (None, "", UNKNOWN) else str(definition["user"]),
         mounts=tuple(_mounts(definition, volumes)),
@@ -196,8 +192,8 @@ def _container(
         has_own_configuration="config-file-value" in under(firelens, "options")
         or any(name.startswith(_INIT_PREFIX) for name in environment),
         has_health_check=bool(definition.get("healthCheck")),
-        is_essential=definition.get("essential") is not False,
-        is_restarted=bool(under(definition, "restartPolicy").get("enabled")),
+        is_essential=text_of(definition.get("essential")) != "false",
+        is_restarted=is_on(under(definition, "restartPolicy").get("enabled")),
         network=network if network in _SHARED else network and f"{network} {name}",
         ports=declared_ports(definition.get("portMappings")),
         lines=lines_of(definition) | variable_lines(definition.get("environment")),
@@ -233,7 +229,7 @@ def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[
             name=name,
             path=str(each.get("containerPath")),
             kind=volumes.get(name, Volume.MANAGED),
-            read_only=bool(each.get("readOnly")),
+            read_only=is_on(each.get("readOnly")),
         )
     for each in mappings(under(definition, "linuxParameters").get("tmpfs"), "tmpfs"):
         path = str(each.get("containerPath"))

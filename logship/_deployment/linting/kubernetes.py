@@ -38,8 +38,6 @@ from logship._deployment.linting.shapes import (
 )
 
 _GRACE_SECONDS = 30.0
-_PODS = {"Pod": ("spec",), "CronJob": ("spec", "jobTemplate", "spec", "template", "spec")}
-"""Where the pod of an object is, if it is elsewhere than that of others."""
 _READ_ONLY = {"configMap", "secret", "projected", "downwardAPI"}
 _POD_KEYS = ("terminationGracePeriodSeconds", "securityContext", "volumes")
 """Keys of a pod that rules about its containers are about."""
@@ -57,10 +55,10 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
     config_maps = [each for each in objects if each.get("kind") == "ConfigMap"]
     named = [(_name(each), tuple(_configurations(each))) for each in config_maps]
     maps = dict(named)
-    pods = [(each, spec) for each in objects if (spec := _pod_spec(each)) is not None]
     services_in = functools.cache(functools.partial(_services, objects))
-    for document, spec in pods:
-        yield _pod(document, spec, maps, services_in(_namespace(document)))
+    for document in objects:
+        for spec in _pods(document):
+            yield _pod(document, spec, maps, services_in(_namespace(document)))
     configurations = tuple(each for _, found in named for each in found)
     if configurations:
         yield Unit(platform=Platform.KUBERNETES, name="ConfigMap", configurations=configurations)
@@ -98,20 +96,19 @@ def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield document
 
 
-def _pod_spec(document: dict[str, Any]) -> Any:
-    """Return the pod of an object of any kind, such as Argo's Rollout; None if it makes none.
+def _pods(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the pods in an object of any kind, such as Argo's Rollout, wherever they are in it.
 
     A patch of kustomize makes none: it names containers, and has no image for them.
     """
-    pod: Any = document
-    for key in _PODS.get(str(document.get("kind")), ("spec", "template", "spec")):
-        pod = pod.get(key) if isinstance(pod, dict) else None
-    containers = pod.get("containers") if isinstance(pod, dict) else None
-    if not isinstance(containers, list):
-        return None
-    named = [each for each in containers if isinstance(each, dict)]
-    is_patch = named and not any("image" in each for each in named)
-    return None if is_patch else pod
+    containers = value.get("containers") if isinstance(value, dict) else None
+    if isinstance(containers, list):
+        named = [each for each in containers if isinstance(each, dict)]
+        if not named or any("image" in each for each in named):
+            yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _pods(each)
 
 
 def _pod(

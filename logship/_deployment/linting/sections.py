@@ -68,10 +68,12 @@ class Section:
     sections: list[Section] = field(default_factory=list)
     is_whole: bool = True
 
-    def add(self, option: str, written: str, value: str, line: int) -> None:
+    def read(self, option: str, written: str, line: int) -> None:
         """Add an option."""
-        self.written[option], self.options[option] = written, value
-        self.lines[option] = line
+        default = _DEFAULT.match(written)
+        option = option.lower()
+        self.written[option], self.lines[option] = written, line
+        self.options[option] = (default[1] if default else written).strip("\"'").lower()
 
     @property
     def type(self) -> str:
@@ -203,9 +205,9 @@ def _fill(
         if option in _ARGUMENTS:
             section.argument = ",".join(map(str, parts))
         elif option == "config" and inner != parts:
-            section.add("@include", "", "", line)
+            section.read("@include", "", line)
         elif not inner and content[option] is not None:
-            _read_option(section, str(option).replace("$", "@"), text_of(content[option]), line)
+            section.read(str(option).replace("$", "@"), text_of(content[option]), line)
         for each in inner:
             part = section
             if option != "config":
@@ -233,15 +235,9 @@ def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
             if name in ("@include", "include"):
                 for each in path:
                     each.is_whole = False
-            _read_option(path[-1], name, rest.split(" #")[0].strip(), number)
+            path[-1].read(name, rest.split(" #")[0].strip(), number)
     for each in path[1:]:
         each.is_whole = False
-
-
-def _read_option(section: Section, name: str, written: str, number: int) -> None:
-    default = _DEFAULT.match(written)
-    value = (default[1] if default else written).strip("\"'").lower()
-    section.add(name.lower(), written, value, number)
 
 
 def _classic(configuration: ServerConfiguration) -> Iterator[Section]:
@@ -253,7 +249,7 @@ def _classic(configuration: ServerConfiguration) -> Iterator[Section]:
             plugin = Section(name if name == "service" else f"{name}s", number)
             yield plugin
         elif plugin is not None and len(words) == 2 and not words[0].startswith("#"):
-            _read_option(plugin, words[0], words[1], number)
+            plugin.read(words[0], words[1], number)
 
 
 def _documents(text: str) -> list[Any]:

@@ -79,13 +79,6 @@ def texts(value: Any, what: str) -> dict[str, str]:
     return {str(name): text_of(each) for name, each in mapping(value, what).items()}
 
 
-def text_or_none(value: Any, what: str) -> str | None:
-    """Return a text, None for null."""
-    if value is None or isinstance(value, str):
-        return value
-    raise LintError(f"{what} is {_kind(value)}, not a text")
-
-
 def _kind(value: Any) -> str:
     kinds = (name for kind, name in _KINDS.items() if isinstance(value, kind))
     return "bool" if isinstance(value, bool) else next(kinds, type(value).__name__)
@@ -94,6 +87,11 @@ def _kind(value: Any) -> str:
 def text_of(value: Any) -> str:
     """Return a value as the platform passes it on: YAML's `true` is `true`, not `True`."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def is_on(value: Any) -> bool:
+    """Return whether a switch is on, which a template may have as a text."""
+    return text_of(value) == "true"
 
 
 def declared_ports(value: Any) -> tuple[int, ...]:

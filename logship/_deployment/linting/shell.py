@@ -41,7 +41,7 @@ def hands_over(script: str) -> bool:
     if not commands or any(re.search(r"\btrap\b", each) for each in commands):
         return True
     last = last_command(script)
-    is_function = re.search(rf"\b{re.escape(last.partition(' ')[0])}\s*\(\)", script)
+    is_function = re.search(rf"\b{re.escape(last.partition(' ')[0])}\s*(\(\)|{{)", script)
     if is_function or _ENDS_OF_BLOCKS.match(last):  # which branch is taken is not known
         return any(_EXEC.match(each) for each in commands)
     return bool(_EXEC.match(last)) and "|" not in last

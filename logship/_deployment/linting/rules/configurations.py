@@ -15,6 +15,7 @@ _PLATFORMS = (Platform.KUBERNETES, Platform.COMPOSE, Platform.CONFIGURATION)
 _BUFFERED = re.compile(
     r"forward|s3|(rd)?kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
     r"datadog|splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3|"
+    r"newrelic|sumologic|google_cloud|logzio_buffered|"
     r"logship_(?!file|dedup)\w+"
 )
 """Fluentd outputs that buffer in memory by default."""

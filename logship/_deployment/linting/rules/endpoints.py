@@ -17,6 +17,7 @@ _FIRELENS = ("FLUENT_HOST", "FLUENT_PORT")
 _KEYS = (f"${_VARIABLE}", *(f"${name}" for name in _FIRELENS), "environment", "env")
 _PORT = 24224
 _SIDECAR_PORT = "LOGSHIP_PORT"
+_AGGREGATOR_PORTS = ("LOGSHIP_AGGREGATOR_PORT", "LOGSHIP_AGGREGATOR_STANDBY_PORT")
 
 
 def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
@@ -60,8 +61,8 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
 )
 def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     """In compose each service has a network namespace of its own, and so has each container of an
-    ECS task with `bridge`: loopback leads back to the application. The name of the service, or an
-    ECS link, leads to the sidecar.
+    ECS task with `bridge`, the mode of a definition that names none: loopback leads back to the
+    application. The name of the service, or an ECS link, leads to the sidecar.
     """
     for container, host, port in _tcp_endpoints(unit):
         if host in LOOPBACK and _is_alone(unit, container):
@@ -188,13 +189,14 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
 
 @error(
     finds="a Service whose variables Kubernetes injects under names of logship",
-    effect="the container does not start, because its port is a URL",
+    effect="the container does not start, or reaches no destination: its port is a URL",
     platforms=(Platform.KUBERNETES,),
 )
 def _service_links(unit: Unit) -> Iterator[Mistake]:
     """For each Service in the namespace that has a cluster IP Kubernetes sets variables in all
-    pods: a Service named `logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`, and `logship-metrics`
-    sets `LOGSHIP_METRICS_PORT`. The sidecar or the application takes this URL for its port.
+    pods: a Service named `logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`, `logship-metrics` sets
+    `LOGSHIP_METRICS_PORT`, and `logship-aggregator` sets `LOGSHIP_AGGREGATOR_PORT`. The sidecar or
+    the application takes this URL for its port.
     Variables that the pod sets itself win, and `enableServiceLinks: false` keeps out the others.
     logship ignores a `FLUENT_PORT` in this form.
     """
@@ -202,6 +204,9 @@ def _service_links(unit: Unit) -> Iterator[Mistake]:
         names = setting_variables()
         if unit.role(container) is Role.SIDECAR:
             names = [_SIDECAR_PORT] if container.is_logships else []
+            is_forwarding = (container.value("LOGSHIP_OUTPUT") or "").startswith("aggregator")
+            if is_forwarding and not container.is_fluent_bit:  # that takes a URL for the default
+                names += _AGGREGATOR_PORTS
         for name in names:
             service = name.removesuffix("_PORT").lower().replace("_", "-")
             is_set = name.endswith("_PORT") and unit.services.get(service, False)
@@ -209,7 +214,7 @@ def _service_links(unit: Unit) -> Iterator[Mistake]:
             if is_copied or (is_set and container.is_unset(name)):
                 effect = (
                     f"{name} is tcp://…, as Kubernetes sets it for a Service named {service}, and "
-                    f"not a port number: {container.name} does not start"
+                    f"not a port number: {container.name} does not start, or reaches nothing"
                 )
                 right = variable(unit, name, f"{_PORT}" if name == _SIDECAR_PORT else "…")
                 change = f"enableServiceLinks: false, or {right}"

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logship._deployment.linting.commands import npm_script, script_file, shell_script
-from logship._deployment.linting.model import Mistake, Platform, Unit
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, note
+from logship._deployment.linting.model import Mistake, Unit
+from logship._deployment.linting.rules.rule import WITH_IMAGES, error, note
 from logship._deployment.linting.rules.snippets import command
 from logship._deployment.linting.shell import hands_over, has_pipeline
 
-_PLATFORMS = (*DEPLOYMENTS, Platform.DOCKERFILE)
 _KEYS = ("command", "args", "entryPoint", "entrypoint", "ENTRYPOINT", "CMD")
 
 
 @error(
     finds="a shell as first process that does not pass SIGTERM on",
     effect="SIGTERM never reaches the program; SIGKILL ends it without a drain",
-    platforms=_PLATFORMS,
+    platforms=WITH_IMAGES,
     keys=_KEYS,
 )
 def _shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
@@ -41,7 +40,7 @@ def _shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="npm as first process",
     effect="SIGTERM never reaches the program; SIGKILL ends it without a drain",
-    platforms=_PLATFORMS,
+    platforms=WITH_IMAGES,
     keys=_KEYS,
 )
 def _npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
@@ -56,7 +55,7 @@ def _npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
 @note(
     finds="a script as first process, which may not pass SIGTERM on",
     effect="SIGTERM may never reach the program; SIGKILL ends it without a drain",
-    platforms=_PLATFORMS,
+    platforms=WITH_IMAGES,
     keys=_KEYS,
 )
 def _script_entrypoint(unit: Unit) -> Iterator[Mistake]:

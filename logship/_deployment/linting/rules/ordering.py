@@ -43,8 +43,8 @@ def _kept_until_it_stops(unit: Unit, container: Container) -> set[str]:
     """Return the names of those whose preStop hook sleeps until a container has stopped."""
     if container.is_native_sidecar:  # it stops after all main containers and their hooks
         return set()
-    seconds = container.pre_stop_seconds + (stop_setting_seconds(unit, container) or 0.0)
-    return {each.name for each in unit.containers if each.pre_stop_seconds >= max(seconds, 1.0)}
+    least = max(container.pre_stop_seconds + (stop_setting_seconds(unit, container) or 0.0), 1.0)
+    return {each.name for each in unit.containers if each.pre_stop_seconds >= least}
 
 
 def _missing(unit: Unit, container: Container, other: Container) -> Mistake:

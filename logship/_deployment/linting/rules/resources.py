@@ -9,12 +9,12 @@ from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, size
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
 from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules import snippets
-from logship._deployment.linting.rules.rule import error, warning
+from logship._deployment.linting.rules.rule import MOUNTS, error, warning
 from logship._settings import buffer_bytes_for
 
 _NOFILE_MIN = 4096
 _CHANGES_OWNER = re.compile(r"\bch(own|mod)\b")
-_MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
+_MOUNTS = (*MOUNTS, "$LOGSHIP_SPOOL_DIR")
 
 
 @error(
@@ -177,7 +177,9 @@ def _nofile(unit: Unit) -> Iterator[Mistake]:
 
 
 def _spool_path(container: Container) -> str | None:
-    return option_of(container, "--spool") or container.value("LOGSHIP_SPOOL_DIR")
+    """Return the path of a container's spool; None if the file does not show it."""
+    path = option_of(container, "--spool") or container.value("LOGSHIP_SPOOL_DIR")
+    return None if path is None or "$" in path else path
 
 
 def _spool_mount(container: Container) -> Mount | None:

@@ -10,6 +10,10 @@ from typing import Any
 from logship._deployment.linting.model import Finding, Mistake, Platform, Severity, Unit
 
 DEPLOYMENTS = (Platform.ECS, Platform.KUBERNETES, Platform.COMPOSE)
+WITH_IMAGES = (*DEPLOYMENTS, Platform.DOCKERFILE)
+ENVIRONMENT = ("environment", "env", "ENV")
+"""The key of the variables, on each platform; so is the next one of the mounts."""
+MOUNTS = ("mountPoints", "volumeMounts", "volumes")
 
 Check = Callable[[Unit], Iterator[Mistake]]
 

@@ -13,7 +13,7 @@ from logship._deployment.linting.model import (
     Platform,
     Unit,
 )
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, WITH_IMAGES, error, warning
 from logship._deployment.linting.rules.snippets import variable
 from logship._deployment.linting.sections import Configuration, matches, parse, takes
 
@@ -89,7 +89,7 @@ def _by_firelens(unit: Unit) -> Iterator[Mistake]:
     shown += ["…"] * (len(routed) > len(shown))
     for container in unit.applications:
         tag = _tag(container)
-        if tag is None or any(tag.startswith(f"{name}-firelens") for name in routed):
+        if tag is None or "$" in tag or any(tag.startswith(f"{name}-firelens") for name in routed):
             continue
         effect = (
             "FireLens routes only tags of containers with the awsfirelens driver "
@@ -111,7 +111,7 @@ def _tag(container: Container) -> str | None:
 @error(
     finds="a sidecar that acknowledges what it throws away",
     effect="records are lost that logship counts as delivered",
-    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
+    platforms=WITH_IMAGES,
     keys=("image",),
 )
 def _blind_ack(unit: Unit) -> Iterator[Mistake]:

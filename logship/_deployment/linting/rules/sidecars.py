@@ -14,7 +14,7 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
+from logship._deployment.linting.rules.rule import ENVIRONMENT, MOUNTS, WITH_IMAGES, error, warning
 from logship._deployment.linting.rules.snippets import mount, variable
 from logship._deployment.linting.rules.variables import without_effect
 from logship._deployment.linting.shapes import bytes_or_none, number_or_none
@@ -66,9 +66,8 @@ _PORT = "24224"
 """The default of `LOGSHIP_PORT` and of the aggregators' ports."""
 _GRACE_SECONDS = 30.0
 """The default of `LOGSHIP_GRACE_SECONDS` in `sidecar/fluent-bit`."""
+_BUFFER_DIR = "LOGSHIP_BUFFER_DIR"
 _BUFFER_DIRECTORIES = ("/fluentd/buffer", "/fluent-bit/buffer")
-_ENVIRONMENT = ("environment", "env", "ENV")
-_MOUNTS = ("mountPoints", "volumeMounts", "volumes")
 
 
 def _of_logship(unit: Unit) -> Iterator[Container]:
@@ -86,8 +85,8 @@ def _has_own_variables(container: Container) -> bool:
 @error(
     finds="a `LOGSHIP_OUTPUT` that the sidecar does not have",
     effect="the sidecar does not start",
-    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
-    keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
+    platforms=WITH_IMAGES,
+    keys=("$LOGSHIP_OUTPUT", *ENVIRONMENT),
 )
 def _unknown_output(unit: Unit) -> Iterator[Mistake]:
     """A sidecar of logship has an output for each file in its directory `outputs`, and refuses
@@ -105,7 +104,7 @@ def _unknown_output(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="a sidecar whose `LOGSHIP_OUTPUT` needs a variable that is missing or empty",
     effect="the sidecar does not start, or no record reaches the destination",
-    keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
+    keys=("$LOGSHIP_OUTPUT", *ENVIRONMENT),
 )
 def _output_variable(unit: Unit) -> Iterator[Mistake]:
     """A bucket, a stream or an address has no default. `envsubst` replaces a variable that is not
@@ -123,7 +122,7 @@ def _output_variable(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="an aggregator that is the sidecar itself",
     effect="no record reaches an aggregator, and the application counts all of them as delivered",
-    keys=("$LOGSHIP_AGGREGATOR_HOST", *_ENVIRONMENT),
+    keys=("$LOGSHIP_AGGREGATOR_HOST", *ENVIRONMENT),
 )
 def _own_aggregator(unit: Unit) -> Iterator[Mistake]:
     """Fluentd acknowledges the chunks that it sends to itself, and drops their records as
@@ -145,8 +144,8 @@ def _own_aggregator(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="a `LOGSHIP_*` variable of a sidecar that it does not read",
     effect="the variable has no effect, and the default applies",
-    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
-    keys=_ENVIRONMENT,
+    platforms=WITH_IMAGES,
+    keys=ENVIRONMENT,
 )
 def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
     """logship's sidecars read other variables than the application does. The configurations in
@@ -159,7 +158,7 @@ def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="a sidecar whose buffer is not on a volume",
     effect="the sidecar's container ends, and records that it acknowledged end with it",
-    keys=_MOUNTS,
+    keys=MOUNTS,
 )
 def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
     """A container's own layer ends with the container. The buffer holds what was acknowledged, so
@@ -171,14 +170,15 @@ def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
             continue
         if container.has_more_mounts:
             continue
-        if container.has_more_variables and container.mounts:  # one may be for LOGSHIP_BUFFER_DIR
+        is_hidden = not container.is_unset(_BUFFER_DIR) and container.value(_BUFFER_DIR) is None
+        if is_hidden and container.mounts:  # one may be for it
             continue
         change = mount(unit, "sidecar-buffer", _buffer_directories(container)[0])
         yield Mistake(container.name, None, change)
 
 
 def _buffer_directories(container: Container) -> tuple[str, ...]:
-    given = container.value("LOGSHIP_BUFFER_DIR")
+    given = container.value(_BUFFER_DIR)
     if given is not None:
         return (given,)
     return _BUFFER_DIRECTORIES[::-1] if container.is_fluent_bit else _BUFFER_DIRECTORIES
@@ -197,7 +197,7 @@ def _buffer_mount(container: Container) -> Mount | None:
     effect=(
         "the pod is evicted, or the sidecar is killed for its memory, before the buffer is full"
     ),
-    keys=("$LOGSHIP_BUFFER_SIZE", *_MOUNTS),
+    keys=("$LOGSHIP_BUFFER_SIZE", *MOUNTS),
 )
 def _sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
     """A pod whose emptyDir exceeds its `sizeLimit` is evicted without a grace period. Files in a
@@ -252,7 +252,7 @@ def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="a Fluent Bit whose grace period is longer than its container's stop timeout",
     effect="SIGKILL ends the sidecar while it still delivers",
-    keys=("$LOGSHIP_GRACE_SECONDS", *_ENVIRONMENT),
+    keys=("$LOGSHIP_GRACE_SECONDS", *ENVIRONMENT),
 )
 def _sidecar_grace(unit: Unit) -> Iterator[Mistake]:
     """Fluent Bit delivers for `LOGSHIP_GRACE_SECONDS` after SIGTERM, by default for 30 s. SIGKILL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logship._deployment.linting.model import Container, Mistake, Platform, Unit
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, warning
+from logship._deployment.linting.rules.rule import WITH_IMAGES, error, warning
 from logship._deployment.linting.rules.snippets import variable
 
 _BACK = {"awsfirelens", "fluentd"}
@@ -41,10 +41,11 @@ def _stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
     of 10 MB that drops what does not fit.
     """
     for container in _with_last_resort(unit):
-        if container.log_driver in (*_BACK, "none", None):
+        if container.log_driver in (*_BACK, "none"):
             continue
-        mode = container.log_options.get("mode")
-        if mode == "non-blocking" or (mode is None and unit.platform == Platform.ECS):
+        is_default = unit.platform == Platform.ECS and container.log_driver is not None
+        mode = container.log_options.get("mode", "non-blocking" if is_default else "")
+        if mode == "non-blocking":
             change = '"mode": "blocking"' if unit.platform == Platform.ECS else "mode: blocking"
             yield Mistake(container.name, None, change)
 
@@ -64,7 +65,7 @@ def _safe(unit: Unit) -> str:
 @warning(
     finds="a `LOGSHIP_LAST_RESORT` of `none`",
     effect="records that the sidecar does not take are dropped; only their numbers are reported",
-    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
+    platforms=WITH_IMAGES,
     keys=("$LOGSHIP_LAST_RESORT",),
 )
 def _last_resort_none(unit: Unit) -> Iterator[Mistake]:

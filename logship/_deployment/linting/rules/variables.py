@@ -9,7 +9,7 @@ from typing import Any
 
 from logship._deployment.linting.commands import settings_with
 from logship._deployment.linting.model import Container, Mistake, Platform, Unit
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, error, note, warning
+from logship._deployment.linting.rules.rule import ENVIRONMENT, WITH_IMAGES, error, note, warning
 from logship._deployment.linting.rules.snippets import shown_name, variable
 from logship._redaction import REDACTED, redactor
 from logship._settings import STOP_FILE_VARIABLE, Settings, variable_name
@@ -18,13 +18,13 @@ from logship._settings.unknown import meant_variable, setting_variables
 from logship.errors import SettingsError
 
 _PREFIX = "LOGSHIP_"
-_ENVIRONMENT = ("environment", "env", "ENV")
 _REFERENCES = ("$", "{{", "arn:", "vault:", "op://", "/", "<")
 """What a value begins with that stands for a secret and is none."""
 _OF_DOCTOR = "LOGSHIP_SIDECAR_METRICS_PORT"
 """`logship doctor` reads it in the container of the application."""
 _SWITCHES = ("true", "false", "yes", "no", "on", "off", "0", "1")
-_PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]{0,60}\}")
+_PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_:.]{0,60}\}")
+"""With the names of CloudFormation, such as `AWS::Region`, which only `Fn::Sub` fills in."""
 
 
 _redacted = redactor("fields", lambda value: value)
@@ -33,8 +33,8 @@ _redacted = redactor("fields", lambda value: value)
 @warning(
     finds="a `LOGSHIP_*` variable that logship does not read",
     effect="the variable has no effect, and the default applies",
-    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
-    keys=_ENVIRONMENT,
+    platforms=WITH_IMAGES,
+    keys=ENVIRONMENT,
 )
 def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
     """A mistyped name is worse than a wrong value: the value causes an error at the start, but the
@@ -58,7 +58,7 @@ def without_effect(container: Container, known: Collection[str]) -> Iterator[Mis
 @error(
     finds="a `LOGSHIP_*` value that logship refuses",
     effect="the program does not start",
-    keys=_ENVIRONMENT,
+    keys=ENVIRONMENT,
 )
 def _wrong_setting(unit: Unit) -> Iterator[Mistake]:
     """logship checks all settings when it is installed, and raises an error if one is wrong."""
@@ -95,7 +95,7 @@ def _check(container: Container) -> None:
 @warning(
     finds="a `LOGSHIP_DISABLED` that is set",
     effect="logship does nothing, and ships no record",
-    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
+    platforms=WITH_IMAGES,
     keys=("$LOGSHIP_DISABLED",),
 )
 def _disabled(unit: Unit) -> Iterator[Mistake]:
@@ -109,8 +109,8 @@ def _disabled(unit: Unit) -> Iterator[Mistake]:
 @warning(
     finds="a secret in plain text in the environment",
     effect="the key can be read in the file, and in the description of the task",
-    platforms=(*DEPLOYMENTS, Platform.DOCKERFILE),
-    keys=_ENVIRONMENT,
+    platforms=WITH_IMAGES,
+    keys=ENVIRONMENT,
 )
 def _plain_secret(unit: Unit) -> Iterator[Mistake]:
     """A task definition, a manifest and an image are read by many. Use `secrets` on ECS,
