@@ -22,6 +22,26 @@ from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import spilled_lines
 
 
+class _Outage:
+    """A time without space; it is over when space was freed, or intake has closed.
+
+    Args:
+        wait_ends_seconds: Until then senders wait, monotonic.
+
+    Attributes:
+        wait_ends_seconds: As given.
+        is_over: Whether it is over.
+    """
+
+    def __init__(self, wait_ends_seconds: float) -> None:
+        self.wait_ends_seconds = wait_ends_seconds
+        self.is_over: bool = False
+
+    def end(self) -> None:
+        """Note that it is over."""
+        self.is_over = True
+
+
 class Admission:
     """Puts entries into the buffer, and applies the policy where they do not fit.
 
@@ -47,7 +67,7 @@ class Admission:
         self._block_seconds_max = block_seconds_max
         self._last_resort = last_resort if policy == "block" else None
         self._monotonic = monotonic
-        self._outage_ends_seconds: float | None = None
+        self._outage: _Outage | None = None
         self._waiting_threads: set[int] = set()
 
     def admit_after(self, outcome: Outcome, tag: Tag, body: bytes) -> Outcome:
@@ -102,15 +122,13 @@ class Admission:
 
     def _outage_left_seconds(self) -> float:
         """Return what is left of the one wait, which the outage's first record began."""
-        now = self._monotonic()
-        if self._outage_ends_seconds is None:
+        now, outage = self._monotonic(), self._outage
+        if outage is None or outage.is_over:
+            outage = _Outage(now + self._block_seconds_max)
             # Arranged first: where that fails, no outage has begun that would never end.
-            self._buffer.when_space(self._end_outage)
-            self._outage_ends_seconds = now + self._block_seconds_max
-        return self._outage_ends_seconds - now
-
-    def _end_outage(self) -> None:
-        self._outage_ends_seconds = None
+            self._buffer.when_space(outage.end)
+            self._outage = outage
+        return outage.wait_ends_seconds - now
 
     def _give_up(self, tag: Tag, body: bytes) -> Outcome:
         """Number the record without keeping it, and write it to the last resort, if any."""

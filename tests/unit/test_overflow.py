@@ -197,6 +197,33 @@ def test_an_outage_has_one_wait_and_the_next_has_another(
     assert buffer.counters.blocked_seconds == pytest.approx(0.1)
 
 
+def test_space_that_comes_free_as_an_outage_begins_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buffer, clock = full_buffer(), ManualClock()
+    block = admission(buffer, "block", block_seconds_max=60.0, monotonic=clock)
+    when_space, waits = buffer.when_space, []
+
+    def freed(callback: Callable[[], None]) -> Callable[[], None]:
+        take_back = when_space(callback)
+        assert buffer.drop_oldest()
+        return take_back
+
+    def timed_out(space: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:
+        waits.append(timeout_seconds)
+        clock.advance(timeout_seconds)
+        return offer_or_wait(space, offer, 0.0)
+
+    monkeypatch.setattr(buffer, "when_space", freed)
+    monkeypatch.setattr(overflow, "offer_or_wait", timed_out)
+    assert admit(block, "t", body(99))
+    monkeypatch.setattr(buffer, "when_space", when_space)
+    while buffer.offer("t", body(100)) is Outcome.ACCEPTED:
+        pass
+    assert not admit(block, "t", body(101))
+    assert waits == [60.0, 60.0]
+
+
 def test_nothing_waits_on_a_thread_of_our_own() -> None:
     """The garbage collector may run an application's `__del__` in it, and that may log."""
     buffer, lines = full_buffer(), Lines()
