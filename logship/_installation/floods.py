@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count, repeat
 
 from logship._reasons import RATE_LIMITED, SAMPLED
 from logship._settings import Settings
@@ -23,11 +23,33 @@ _chance_of_the_kernel = random.SystemRandom().random
 Key = tuple[str, int | None]
 """A logger, and the hash of a template or None for all of its records."""
 
+_NO_CALLS = repeat(0)
+
+
+class _Interval:
+    """The log calls of one interval. Several threads may count them at the same moment.
+
+    Args:
+        ends_seconds: When it is over, on the monotonic clock.
+        calls_before: The calls of the interval before.
+
+    Attributes:
+        ends_seconds, calls_before: As given.
+        calls: By key, an iterator that returns how many calls it has counted, and counts one more.
+        following: The interval behind this one, under the key None, once that has begun.
+    """
+
+    def __init__(self, ends_seconds: float, calls_before: dict[Key, Iterator[int]]) -> None:
+        self.ends_seconds = ends_seconds
+        self.calls_before = calls_before
+        self.calls: dict[Key, Iterator[int]] = {}
+        self.following: dict[None, _Interval] = {}
+
 
 class FloodControl:
     """Counts log calls, and keeps back those that are too many.
 
-    A limit may be exceeded by a few records where threads log at the same moment.
+    A limit may be exceeded by a few records where threads log as an interval begins.
 
     Args:
         settings: Of the client.
@@ -49,22 +71,19 @@ class FloodControl:
         self._interval_seconds = settings.flood_seconds
         self._monotonic = monotonic
         self._chance = chance
-        self._ends_seconds = 0.0
-        self._counts: Counter[Key] = Counter()
-        self._kept_back: Counter[Key] = Counter()
-        self._kept_back_before: Counter[Key] = Counter()
+        self._interval = _Interval(0.0, {})
 
     def reason(self, record: logging.LogRecord) -> str | None:
         """Return why a record is kept back; None where it is not."""
         share = self._shares.get(record.levelname)
         if share is not None and self._chance() >= share:
             return SAMPLED
-        if self._monotonic() >= self._ends_seconds:
-            self._begin_interval()
-        for key, most in self._limits(record):
-            self._counts[key] += 1
-            if self._counts[key] > most:
-                self._kept_back[key] += 1
+        now, interval = self._monotonic(), self._interval
+        if now >= interval.ends_seconds:
+            new = _Interval(now + self._interval_seconds, interval.calls)
+            self._interval = interval = interval.following.setdefault(None, new)
+        for key, most in self._limits(record, interval):
+            if next(interval.calls.setdefault(key, count())) >= most:
                 return RATE_LIMITED
         return None
 
@@ -73,20 +92,19 @@ class FloodControl:
 
         The next record like it gets 0.
         """
-        return sum(self._kept_back_before.pop(key, 0) for key, _ in self._limits(record))
+        interval = self._interval
+        return sum(
+            max(0, next(interval.calls_before.pop(key, _NO_CALLS)) - most)
+            for key, most in self._limits(record, interval)
+        )
 
-    def _begin_interval(self) -> None:
-        self._ends_seconds = self._monotonic() + self._interval_seconds
-        self._kept_back_before = self._kept_back
-        self._kept_back, self._counts = Counter(), Counter()
-
-    def _limits(self, record: logging.LogRecord) -> list[tuple[Key, int]]:
+    def _limits(self, record: logging.LogRecord, interval: _Interval) -> list[tuple[Key, int]]:
         """Return what counts a record, with its limit."""
         limits: list[tuple[Key, int]] = []
         if self._template_max is not None:
             template = record.msg if type(record.msg) is str else type(record.msg)
             key = record.name, hash(template)  # the text may be long, and is not kept
-            if key in self._counts or len(self._counts) < TEMPLATES_MAX:
+            if key in interval.calls or len(interval.calls) < TEMPLATES_MAX:
                 limits.append((key, self._template_max))
         if self._logger_max is not None:
             limits.append(((record.name, None), self._logger_max))

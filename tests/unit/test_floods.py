@@ -8,6 +8,7 @@ import logging
 import logging.config
 import os
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +169,27 @@ def test_everything_is_shipped_or_declared_from_many_threads() -> None:
     assert shop.report.accepted == 12_000
     assert shop.report.withheld == 12_000 - shipped
     assert sum(last - first + 1 for first, last, _ in shop.gaps()) == 12_000 - shipped
+
+
+def test_threads_that_log_at_the_same_moment_are_counted_exactly() -> None:
+    record = logging.LogRecord("app", logging.INFO, "", 0, "text", None, None)
+    seconds = 0.0
+    settings = quick_settings(template_records_max=10_000, flood_seconds=10)
+    floods = FloodControl(settings, monotonic=lambda: seconds)
+
+    def kept_back(_: int) -> int:
+        return sum(floods.reason(record) is not None for _ in range(10_000))
+
+    switch_interval_seconds = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        counts = in_threads(4, kept_back)
+    finally:
+        sys.setswitchinterval(switch_interval_seconds)
+    assert sum(counts) == 30_000
+    seconds += 10
+    assert floods.reason(record) is None
+    assert floods.kept_back_before(record) == 30_000
 
 
 def test_a_call_that_is_kept_back_is_not_even_formatted() -> None:
