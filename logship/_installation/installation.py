@@ -272,8 +272,8 @@ class Installation:
             "handler",
             "its handler was removed from the root logger (logging.config.dictConfig and Celery do "
             "that), so records no longer reach the sidecar; call logship.install() after "
-            "configuring logging, or list the handler in your configuration as "
-            "{'()': 'logship.installed_handler'}",
+            "configuring logging (with Celery in a receiver of setup_logging), or list the handler "
+            "in your configuration as {'()': 'logship.installed_handler'}",
             interval_seconds=0.0,
         )
 
