@@ -3,8 +3,8 @@
 Different kinds of child need different hooks:
 
 - Every fork through `os.fork` runs the functions of `os.register_at_fork`.
-- A multiprocessing child ends by `os._exit`, which skips `atexit`. Only a `Finalize` that
-  `register_after_fork` makes in the child runs there.
+- A multiprocessing child ends by `os._exit`. Before 3.13 that skips `atexit`, and only a `Finalize`
+  that `register_after_fork` makes in the child runs there.
 - A child of Celery's pool calls `os._exit` before its finalizers. Celery only sends its signal
   `worker_process_shutdown` there.
 - RQ's work horse calls `os._exit` when its job is over, and says so nowhere. So logship puts a
@@ -103,6 +103,12 @@ def dependent_children() -> list[Any]:
     return []
 
 
+def is_multiprocessing_child() -> bool:
+    """Return whether multiprocessing made this process, or one that it was forked from."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
 def is_starting_child_here() -> bool:
     """Return whether this call interrupted multiprocessing before it noted a child that it forked.
 
@@ -186,7 +192,7 @@ def _register_with_makers_of_children() -> None:
 
 def _register_with_multiprocessing(util: Any) -> None:
     util.register_after_fork(_finalize_in_child, operator.call)
-    if sys.modules["multiprocessing.process"].parent_process() is not None:
+    if is_multiprocessing_child():
         _finalize_in_child()  # this is a child already, and it leaves without exit hooks
 
 

@@ -350,6 +350,29 @@ def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
     ended.verdict.assert_nothing_lost(spilled=20)
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_so_is_that_of_a_child_that_installs_by_itself(
+    programs: Programs, black_hole: Gate, method: str
+) -> None:
+    """As hypercorn's workers do. Since 3.13 logship's exit hook may run before the finalizers."""
+    ended = programs.start(
+        f"""
+        def child():
+            logship.install(level="INFO", child_drain_seconds=0.5, exit_stall_seconds=40.0)
+            log("in the child", times=20)
+
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("{method}").Process(target=child)
+            process.start()
+            process.join()
+            progress(f"exitcode {{process.exitcode}}")
+        """,
+        endpoint=black_hole.endpoint,
+    ).end(returncode=0, seconds_max=20.0)
+    assert ended.progress == ("exitcode 0",)
+    ended.verdict.assert_nothing_lost(spilled=20)
+
+
 @pytest.mark.parametrize("sample", [{}, {"WARNING": 0}])
 def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
     programs: Programs, sample: dict[str, float]
