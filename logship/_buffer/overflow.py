@@ -50,6 +50,7 @@ class Admission:
         policy: `block`, `drop_oldest` or `drop_newest`.
         block_seconds_max: With `block`, how long one outage may make senders wait.
         last_resort: With `block`, where a record goes that found no place; None drops it.
+        warn: Tells a person, given a word for the kind of warning and a text.
         monotonic: Seconds.
     """
 
@@ -60,12 +61,14 @@ class Admission:
         policy: Literal["block", "drop_oldest", "drop_newest"],
         block_seconds_max: float,
         last_resort: LastResort | None,
+        warn: Callable[[str, str], None] = lambda kind, text: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._buffer = buffer
         self._policy = policy
         self._block_seconds_max = block_seconds_max
         self._last_resort = last_resort if policy == "block" else None
+        self._warn = warn
         self._monotonic = monotonic
         self._outage: _Outage | None = None
         self._waiting_threads: set[int] = set()
@@ -86,6 +89,7 @@ class Admission:
             outcome = self._wait_and_offer(tag, body)
         elif self._policy == "drop_oldest":
             outcome = self._offer_in_place(self._buffer.drop_oldest, tag, body)
+            self._say_dropped()
         return self._give_up(tag, body) if outcome is Outcome.FULL else outcome
 
     def _offer_in_place(self, drops: Callable[[], bool], tag: Tag, body: bytes) -> Outcome:
@@ -143,9 +147,14 @@ class Admission:
                 for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
                     if last_resort.offer_line(line):
                         self._buffer.dropped_was_spilled(numbered)
-            return Outcome.FULL
+                        return Outcome.FULL
         finally:
             self._buffer.counters.undecided.discard(me)
+        self._say_dropped()
+        return Outcome.FULL
+
+    def _say_dropped(self) -> None:
+        self._warn("overflow", "the buffer is full: records are dropped, counted and declared")
 
 
 def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:

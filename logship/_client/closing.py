@@ -367,13 +367,17 @@ class Closing:
 
         If the process is killed in the middle of the spill, this line is what remains.
         """
+        account = self._account()
         if self._plan.give_up_when_stalled:
             waited = self._monotonic() - self._plan.started_seconds
             text = f"giving up on the sidecar after {waited:.1f} s{progress.unanswered}"
+            what = "what is left goes to stderr"
+            if not account.unacked:
+                what = "only control records are left, and go to stderr"
             is_new = progress.last_ack_seconds is None
             hint = " (is none meant to run here? set LOGSHIP_DISABLED=1)" if is_new else ""
-            self._last_resort.warn("give up", f"{text}; what is left goes to stderr{hint}")
-        return self._say_begins(self._account())
+            self._last_resort.warn("give up", f"{text}; {what}{hint}")
+        return self._say_begins(account)
 
     def _say_begins(self, account: DrainReport) -> bool:
         """Say that a spill begins, and what is not acked so far; tell whether stderr took it."""

@@ -106,6 +106,7 @@ class Intake:
             policy=settings.overflow,
             block_seconds_max=settings.block_seconds_max,
             last_resort=last_resort,
+            warn=warn,
             monotonic=monotonic,
         ).admit_after
         self._buffer = buffer

@@ -211,6 +211,8 @@ class DrainPlan(NamedTuple):
     def reason_to_spill(self, now_seconds: float, progress: Progress, records: int) -> str:
         """Return in one line how many of the waiting records go to stderr early, and why."""
         left, rate = self.deadline_seconds - now_seconds, progress.acked_bytes_per_second
+        if not records:
+            return f"{left:.1f} s are left: only control records wait; they are written to stderr"
         if self.is_silent(progress):
             why = f"the sidecar acknowledges nothing{progress.unanswered}"
             return f"{why}: {records:,} waiting records are written to stderr"

@@ -3,10 +3,12 @@
 Different kinds of child need different hooks:
 
 - Every fork through `os.fork` runs the functions of `os.register_at_fork`.
-- A multiprocessing child ends by `os._exit`, which skips `atexit`. Only a `Finalize` that
-  `register_after_fork` makes in the child runs there.
+- A multiprocessing child ends by `os._exit`. Before 3.13 that skips `atexit`, and only a `Finalize`
+  that `register_after_fork` makes in the child runs there.
 - A child of Celery's pool calls `os._exit` before its finalizers. Celery only sends its signal
   `worker_process_shutdown` there.
+- RQ's work horse calls `os._exit` when its job is over, and says so nowhere. So logship puts a
+  function around `Worker.perform_job`.
 - Celery restarts itself at SIGHUP: an exit hook that it registers then makes the process another
   program by exec, before older exit hooks. Celery sends `worker_shutdown` before it exits.
 - uWSGI runs none of these hooks. So `Emitter` also checks a mark (see `fork_mark`).
@@ -22,6 +24,7 @@ of functions of `os.register_at_fork`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
 import os
 import signal
@@ -72,7 +75,7 @@ def hold_back(signals: Iterable[int]) -> None:
 
 
 def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
-    """Call `end` when a child of this process ends that multiprocessing or Celery made."""
+    """Call `end` when a child of this process ends that multiprocessing, Celery or RQ made."""
     _child_ends.add(end)
     _register_with_makers_of_children()
 
@@ -98,6 +101,12 @@ def dependent_children() -> list[Any]:
             each for each in children if each._parent_pid == here and (each.daemon or here == 1)
         ]
     return []
+
+
+def is_multiprocessing_child() -> bool:
+    """Return whether multiprocessing made this process, or one that it was forked from."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def is_starting_child_here() -> bool:
@@ -168,12 +177,13 @@ def _let_signals_in() -> None:
 
 
 def _register_with_makers_of_children() -> None:
-    """Register with multiprocessing and Celery if the application has imported them."""
+    """Register with multiprocessing, Celery and RQ if the application has imported them."""
     if not _child_ends:
         return
     for module, register_with in (
         ("multiprocessing.util", _register_with_multiprocessing),
         ("celery.signals", _register_with_celery),
+        ("rq.worker", _register_with_rq),
     ):
         if module in sys.modules and module not in _registered_with:
             register_with(sys.modules[module])
@@ -182,7 +192,7 @@ def _register_with_makers_of_children() -> None:
 
 def _register_with_multiprocessing(util: Any) -> None:
     util.register_after_fork(_finalize_in_child, operator.call)
-    if sys.modules["multiprocessing.process"].parent_process() is not None:
+    if is_multiprocessing_child():
         _finalize_in_child()  # this is a child already, and it leaves without exit hooks
 
 
@@ -190,6 +200,20 @@ def _register_with_celery(signals: Any) -> None:
     # Celery gives keywords. Registered once more, the exit hook runs before Celery's.
     signals.worker_shutdown.connect(lambda **_: exits.register(), weak=False)
     signals.worker_process_shutdown.connect(lambda **_: _end_child(), weak=False)
+
+
+def _register_with_rq(workers: Any) -> None:
+    perform_job = workers.Worker.perform_job
+
+    @functools.wraps(perform_job)
+    def perform_and_end(worker: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return perform_job(worker, *arguments, **options)
+        finally:
+            if worker.is_horse:
+                _end_child()
+
+    workers.Worker.perform_job = perform_and_end
 
 
 def _finalize_in_child() -> None:

@@ -121,7 +121,7 @@ class Installation:
         """At interpreter exit: drain, and die by the signal that came, if one did.
 
         Args:
-            is_child: Whether this is the end of a child of multiprocessing, which skips `atexit`.
+            is_child: Whether this is the end of a child that skips `atexit`.
         """
         if self.watchdog.signals is not None:
             self.watchdog.signals.exit_begins()
@@ -152,7 +152,8 @@ class Installation:
         deadline = self.clock.deadline_seconds
         ends = [] if deadline is None else [deadline]
         replaced = self.watchdog.signals is not None and self.watchdog.signals.has_another_owner
-        if is_child:
+        # Since 3.13 a child of multiprocessing runs `atexit`. Where a stop clock runs, that holds.
+        if is_child or (not ends and fork.is_multiprocessing_child()):
             ends.append(now + settings.child_drain_seconds)
         elif not ends and (replaced or runtimes.is_uwsgi()):
             # perhaps after a stop signal that we were not told of
@@ -272,8 +273,8 @@ class Installation:
             "handler",
             "its handler was removed from the root logger (logging.config.dictConfig and Celery do "
             "that), so records no longer reach the sidecar; call logship.install() after "
-            "configuring logging, or list the handler in your configuration as "
-            "{'()': 'logship.installed_handler'}",
+            "configuring logging (with Celery in a receiver of setup_logging), or list the handler "
+            "in your configuration as {'()': 'logship.installed_handler'}",
             interval_seconds=0.0,
         )
 

@@ -23,6 +23,7 @@ import _thread
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -86,7 +87,7 @@ class StopSignals:
         self._is_watched = is_watched
         self._interrupt_drain = interrupt_drain
         self._is_told_alone = is_told_alone
-        self._has_terminal = os.isatty(0)  # Ctrl-C then starts no clock
+        self._has_terminal = os.isatty(0)
         self._found: dict[int, Disposition] = {}
         self._changed: set[int] = set()
         self._times_again: dict[int, int] = {}
@@ -273,7 +274,9 @@ class StopSignals:
         self._interrupt_drain()
 
     def _came(self, signum: int, *, is_deadly: bool) -> None:
-        if is_deadly or signum != signal.SIGINT or not self._has_terminal:
+        # At a terminal, and in a notebook, it interrupts what runs now; the program may go on.
+        is_interactive = self._has_terminal or hasattr(sys, "ps1")
+        if is_deadly or signum != signal.SIGINT or not is_interactive:
             self._clock.start(Started(time.monotonic(), signal_name(signum)))
         if is_deadly and self.dies_by is None:
             self.dies_by = signum

@@ -288,6 +288,45 @@ def test_multiprocessing_pool_workers_deliver_their_records(programs: Programs) 
     """).end(returncode=0).verdict.assert_delivered_once(121)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_rqs_work_horse_delivers_its_records(programs: Programs, fails: bool) -> None:
+    """A stand-in for RQ 3.0, whose worker forks for each job; the child leaves by `os._exit`."""
+    ended = programs.start(f"""
+        class Worker:
+            is_horse = False
+
+            def work(self, job):
+                child = os.fork()
+                if child == 0:
+                    self.is_horse = True
+                    try:
+                        self.perform_job(job)
+                    except:
+                        os._exit(1)
+                    os._exit(0)
+                end_of(child)
+
+            def perform_job(self, job):
+                job()
+                if {fails}:
+                    raise ValueError
+
+        class Mine(Worker):
+            def perform_job(self, job):
+                super().perform_job(job)
+
+        sys.modules["rq.worker"] = workers = types.ModuleType("rq.worker")
+        workers.Worker = Worker
+        logship.install(level="INFO")
+        for _ in range(3):
+            Mine().work(lambda: log("in the work horse", times=20))
+        Worker().perform_job(lambda: log("in the worker itself")) if not {fails} else None
+        log("in the worker")
+    """).end(returncode=0)
+    assert ended.progress == (f"child {int(fails)}",) * 3
+    ended.verdict.assert_delivered_once(61 + (not fails))
+
+
 def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
     programs: Programs, black_hole: Gate
 ) -> None:
@@ -307,6 +346,29 @@ def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
         """,
         endpoint=black_hole.endpoint,
     ).end(returncode=0)
+    assert ended.progress == ("exitcode 0",)
+    ended.verdict.assert_nothing_lost(spilled=20)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_so_is_that_of_a_child_that_installs_by_itself(
+    programs: Programs, black_hole: Gate, method: str
+) -> None:
+    """As hypercorn's workers do. Since 3.13 logship's exit hook may run before the finalizers."""
+    ended = programs.start(
+        f"""
+        def child():
+            logship.install(level="INFO", child_drain_seconds=0.5, exit_stall_seconds=40.0)
+            log("in the child", times=20)
+
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("{method}").Process(target=child)
+            process.start()
+            process.join()
+            progress(f"exitcode {{process.exitcode}}")
+        """,
+        endpoint=black_hole.endpoint,
+    ).end(returncode=0, seconds_max=20.0)
     assert ended.progress == ("exitcode 0",)
     ended.verdict.assert_nothing_lost(spilled=20)
 

@@ -97,6 +97,25 @@ def test_sigint_starts_the_clock_where_no_person_sits(launch: Launch, black_hole
     ended.verdict.assert_nothing_lost()
 
 
+def test_an_interrupt_in_a_notebook_starts_no_clock(launch: Launch) -> None:
+    """Its kernel is interactive without a terminal, and ships what the next cells log."""
+    program = launch.start(
+        """
+        sys.ps1 = "In : "  # as IPython sets it
+        logship.install(level="INFO")
+        try:
+            ready()
+            forever()
+        except KeyboardInterrupt:
+            log("in the next cell")
+        """,
+        environ={"LOGSHIP_REPORT": "1"},
+    )
+    ended = program.stopped(signal.SIGINT)
+    assert [report["reason"] for report in ended.reports] == ["exit"]
+    ended.verdict.assert_all_delivered(1)
+
+
 def test_sigterm_after_sigint_ends_the_program(launch: Launch) -> None:
     program = launch.start("""
         logship.install(level="INFO")

@@ -99,6 +99,27 @@ def test_a_program_that_ends_by_itself_does_not_wait_after_the_spill(
     assert ("LOGSHIP_DISABLED" in said) == (not has_acked)
 
 
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        (DrainPlan.until(0.0, 30.0), "24.0 s are left: only control records wait; they are"),
+        (DrainPlan.by_itself(0.0, 15.0, 120.0), "15.0 s; only control records are left, and go"),
+    ],
+)
+def test_where_all_records_were_acked_it_does_not_speak_of_waiting_ones(
+    stderr: Stderr, plan: DrainPlan, says: str
+) -> None:
+    end = End(stderr, plan=plan)
+    end.shipper.buffer.seal_all()
+    end.shipper.sink.drain()
+    end.shipper.last_ack_seconds = 0.0
+    end.run()
+    (spilled,) = stderr.json("spilled")
+    assert spilled["record"]["logship_end"]
+    (said,) = stderr.warnings()
+    assert says in said
+
+
 class Stalled:
     """A standard error that takes nothing."""
 

@@ -93,6 +93,24 @@ def test_block_diverts_to_the_last_resort_what_found_no_place() -> None:
     check(buffer, [])
 
 
+@pytest.mark.parametrize(
+    ("policy", "room", "dropped"),
+    [("block", 0, True), ("block", 1, False), ("drop_oldest", 1, True), ("drop_newest", 1, True)],
+)
+def test_a_person_is_told_that_records_are_dropped(
+    buffer: Buffer, policy: str, room: int, dropped: bool
+) -> None:
+    said: list[tuple[str, str]] = []
+
+    def warn(kind: str, text: str) -> None:
+        said.append((kind, text))
+
+    admit(admission(buffer, policy, Lines(room), warn=warn), "t", body(99))
+    assert (outcome_of(buffer)[0] > 0) == dropped
+    told = ("overflow", "the buffer is full: records are dropped, counted and declared")
+    assert said == [told] * dropped
+
+
 @pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
 def test_a_closed_buffer_refuses_whatever_the_policy(buffer: Buffer, policy: str) -> None:
     buffer.close_intake()
