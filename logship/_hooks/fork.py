@@ -203,7 +203,9 @@ def _register_with_celery(signals: Any) -> None:
 
 
 def _register_with_rq(workers: Any) -> None:
-    perform_job = workers.Worker.perform_job
+    perform_job = getattr(getattr(workers, "Worker", None), "perform_job", None)
+    if perform_job is None:
+        return  # a version of RQ that is made otherwise
 
     @functools.wraps(perform_job)
     def perform_and_end(worker: Any, *arguments: Any, **options: Any) -> Any:
