@@ -156,11 +156,6 @@ class SpoolChunk(Chunk):
         """The committed entries; a copy, because the segment may be used again."""
         return self._mapping[self._begin : self._begin + self.size]
 
-    @property
-    def bytes_behind(self) -> int:
-        """How many bytes of the segment are left behind it, however much it grows."""
-        return self.segment.size - self.payload_at - self.capacity
-
     def cut_capacity(self) -> int:
         """Return the capacity that it keeps when another chunk begins behind it."""
         return min(self.capacity, self.size + self.slack)

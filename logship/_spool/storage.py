@@ -152,7 +152,8 @@ class SpoolStorage(Storage):
         self.has_place = False
         if isinstance(chunk, SpoolChunk):
             chunk.link()
-            self.has_place = chunk.bytes_behind >= self.small_bytes + _MARGIN_BYTES
+            bytes_behind = chunk.segment.size - chunk.payload_at - chunk.capacity
+            self.has_place = bytes_behind >= self.small_bytes + _MARGIN_BYTES
             if self._own is not None:
                 self._own.streams.note_opened(chunk.stream, chunk.first)
         elif isinstance(chunk, UnspooledChunk):
