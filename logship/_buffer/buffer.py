@@ -3,7 +3,7 @@
 A call that logs appends its entry to the inbox, a plain list. `append` is one call in C: it is
 atomic between threads, and safe in the middle of anything, a signal handler or a `__del__` too. A
 *combine* moves what waits into chunks: numbered, stamped and copied by a few calls for all of it.
-It happens in the critical section, which a call enters when 64 entries wait, and every call enters
+It happens in the critical section, which a call enters when 64 entries wait, or when one waits
 where records must outlive the process. Where another thread is in the section, a call that logs
 into memory goes on without waiting.
 

@@ -8,6 +8,7 @@ keeps it in a mapped file. Both promise the same: entries are written first and 
 
 from __future__ import annotations
 
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from enum import Enum, auto
@@ -242,7 +243,18 @@ class HalfChunk(Chunk):
 
 
 class Storage:
-    """Where the bytes of chunks lie. Everything is called in the buffer's critical section."""
+    """Where the bytes of chunks lie. Everything is called in the buffer's critical section.
+
+    Attributes:
+        outlives_process: Whether a record must be here before the call that logs it returns.
+        small_bytes: An entry of at most so many bytes, stamp included, is small.
+        has_place: Whether a small entry finds a place now, whatever its tag. False where that is
+            not known.
+    """
+
+    outlives_process: bool = False
+    small_bytes: int = sys.maxsize
+    has_place: bool = True
 
     def has_room(self, size: int) -> bool:
         """Tell whether an entry of `size` bytes finds a place beside the buffer's own bound."""
@@ -270,11 +282,6 @@ class Storage:
     def unspooled(self) -> int:
         """Records taken in memory although there should be a spool."""
         return 0
-
-    @property
-    def outlives_process(self) -> bool:
-        """Whether a record must be here before the call that logs it returns."""
-        return False
 
 
 class MemoryStorage(Storage):

@@ -1,22 +1,24 @@
-"""The way into the buffer: an entry goes into the inbox, or is numbered before the call returns.
+"""The way into the buffer: an entry goes into the inbox, and is numbered in the critical section.
 
-Where the bound is far away, a call appends its entry and leaves. Near the bound, where the entry is
-large, and always where records must outlive the process, the call enters the critical section, so
-that its answer about the bound is exact.
+Where the bound is far away, a call appends its entry, and combines what waits: every entry where
+records must outlive the process, and otherwise 64 at once. Near the bound, and where the entry is
+large, the call enters the section first, so that its answer about the bound is exact.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
+from typing import TypeVar
 
 from logship._buffer.inbox import Item, Tag
-from logship._buffer.section import LOCK_PATIENCE_SECONDS, NOT_HELD, Section
+from logship._buffer.section import LOCK_PATIENCE_SECONDS, NOT_HELD, NotHeld, Section
 from logship._buffer.wakeups import ShipperState
 from logship._hooks.threads import may_wait_here
 
 COMBINE_AT = 64
 """How many entries in the inbox are combined at once: few enough to be quick, and enough to share
-out what is done once for all of them."""
+out what is done once for all of them. Where records must outlive the process, it is one."""
 
 INBOX_MAX = 1024
 """From this many entries on, a call enters the section itself: the thread in it does not run."""
@@ -24,9 +26,6 @@ INBOX_MAX = 1024
 PROMISES_MAX = 16 * INBOX_MAX
 """How many entries may wait for a section that is never left, or that cannot number them; more are
 refused."""
-
-_COMBINES_MAX = 3
-"""How often one call combines in a row; the shipper does the rest."""
 
 
 class Outcome(Enum):
@@ -38,6 +37,8 @@ class Outcome(Enum):
     WITHHELD = auto()  # kept back on purpose; it was not offered at all
 
 
+T = TypeVar("T")
+Argument = TypeVar("Argument")
 _ACCEPTED = Outcome.ACCEPTED
 _ASLEEP = ShipperState.ASLEEP
 
@@ -49,7 +50,7 @@ class Entrance:
         section: The buffer's.
         bytes_max: See `Buffer`.
         combine_at: See `COMBINE_AT`.
-        inbox_max: See `INBOX_MAX`.
+        inbox_max: See `INBOX_MAX`. Where records must outlive the process, it is one.
         inbox_bytes_max: So much may wait in the inbox; None: an eighth of `bytes_max`.
 
     Attributes:
@@ -65,15 +66,20 @@ class Entrance:
         inbox_max: int,
         inbox_bytes_max: int | None,
     ) -> None:
+        storage = section.accumulator.chunks.storage
+        self._keeps_at_once = storage.outlives_process
+        if self._keeps_at_once:
+            combine_at = inbox_max = 1
         self.bytes_max = bytes_max
         self._section = section
         self._combine_at = combine_at
         # Below these, entries go into the inbox without a look at the bound.
         relaxed_bytes = bytes_max // 8 if inbox_bytes_max is None else inbox_bytes_max
+        relaxed_bytes = min(relaxed_bytes, storage.small_bytes)
         self._relaxed_body_bytes_max = relaxed_bytes // inbox_max - section.accumulator.stamp_bytes
-        if not section.accumulator.chunks.storage.outlives_process:
-            section.relaxed_bytes_max = bytes_max - relaxed_bytes
-            section.inbox_max = section.inbox_entries_max = inbox_max
+        section.relaxed_bytes_max = bytes_max - relaxed_bytes
+        section.inbox_max = inbox_max
+        section.inbox_entries_max = inbox_max if storage.has_place else 0
 
     def offer(self, tag: Tag, body: bytes) -> Outcome:
         """Keep the entry that begins with `body` and number it, if there is space.
@@ -93,7 +99,9 @@ class Entrance:
         try:
             waiting.append(item)
             if len(waiting) >= self._combine_at:
-                self._combine_unless_busy()
+                is_busy = section.enter(_nothing, None, 0.0) is NOT_HELD
+                if is_busy and self._keeps_at_once and self._enter_soon(_nothing, None) is NOT_HELD:
+                    self._leave()
             elif section.wakeups.shipper is _ASLEEP:
                 section.wakeups.wake_now()
         except BaseException:
@@ -101,15 +109,16 @@ class Entrance:
             raise
         return self._settled(item) if section.closing else _ACCEPTED
 
-    def _combine_unless_busy(self) -> None:
-        """Combine what waits, unless another call does; that one combines, or the shipper."""
-        section = self._section
-        for _ in range(_COMBINES_MAX):
-            if (
-                section.enter(_nothing, None, 0.0) is NOT_HELD
-                or len(section.inbox) < self._combine_at
-            ):
-                return
+    def _leave(self) -> None:
+        """Leave what waits to the call that is in the section, or to the shipper."""
+        if not self._section.is_owned():
+            self._section.wakeups.wake_now()  # the holder may have looked for the last time
+
+    def _enter_soon(self, work: Callable[[Argument], T], argument: Argument) -> T | NotHeld:
+        """Enter the section as soon as another thread leaves it, where this one may wait."""
+        if self._section.is_owned() or not may_wait_here():
+            return NOT_HELD
+        return self._section.enter(work, argument, LOCK_PATIENCE_SECONDS)
 
     def _offer_with_care(self, tag: Tag, body: bytes) -> Outcome:
         """Do as `offer` does, with a look at the bound; number the entry if the section is free."""
@@ -118,8 +127,8 @@ class Entrance:
             return self.refuse(tag)
         item = (tag, body)
         outcome = section.enter(self._admit, item, 0.0)
-        if outcome is NOT_HELD and not section.is_owned() and may_wait_here():
-            outcome = section.enter(self._admit, item, LOCK_PATIENCE_SECONDS)
+        if outcome is NOT_HELD:
+            outcome = self._enter_soon(self._admit, item)
         return self._promise(item) if outcome is NOT_HELD else outcome
 
     def _admit(self, item: Item) -> Outcome:
@@ -150,8 +159,7 @@ class Entrance:
         if len(section.inbox) >= PROMISES_MAX:
             return self.refuse(item[0])
         section.inbox.items.append(item)
-        if not section.is_owned():
-            section.wakeups.wake_now()  # the holder may have looked for the last time
+        self._leave()
         return self._settled(item) if section.closing else _ACCEPTED
 
     def _settled(self, item: Item) -> Outcome:

@@ -7,6 +7,9 @@ by one call as well, and decides by identity whether that was done already.
 
 from __future__ import annotations
 
+RUN_MAX = 1024
+"""The most items that one run is made of."""
+
 Tag = str | None
 """What producers name: a route, or None for the default tag while that is awaited."""
 
@@ -35,21 +38,23 @@ class Inbox:
         """Return how many wait."""
         return len(self.items)
 
-    def first_run(self, most: int) -> Run:
+    def first_run(self, count: int) -> Run:
         """Return the first item and the entries of its tag; those of other tags go behind them.
 
         Each tag's entries keep their order. Between tags there is none to keep.
 
         Args:
-            most: How many items to look at; no more than there are.
+            count: How many items to look at, if they are not very many; no more than there are.
         """
-        taken = self.items[:most]
-        first = taken[0]
+        first = self.items[0]
+        if count == 1:
+            return first, [first[1]]
+        taken = self.items[: min(count, RUN_MAX)]
         tag = first[0]
         bodies = [body for each, body in taken if each == tag]
         if len(bodies) < len(taken):
             its_own = [item for item in taken if item[0] == tag]
-            self.items[:most] = its_own + [item for item in taken if item[0] != tag]
+            self.items[: len(taken)] = its_own + [item for item in taken if item[0] != tag]
         return first, bodies
 
     def remove(self, first: Item, count: int) -> None:

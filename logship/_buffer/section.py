@@ -24,9 +24,6 @@ from logship._buffer.wakeups import ShipperState, Wakeups
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 
-RUN_MAX = 1024
-"""The most entries that one change numbers."""
-
 LOCK_PATIENCE_SECONDS = 0.02
 """So long a producer waits for the lock. Its holder may be in a garbage collection that runs an
 application's `__del__`, which may want a lock that this very producer holds: waiting on would be a
@@ -162,7 +159,7 @@ class Section:
             left = self.inbox.forget_withdrawn()
         try:
             while left > 0 and not self.closed:
-                run = self.inbox.first_run(min(left, RUN_MAX))
+                run = self.inbox.first_run(left)
                 left -= self.accumulator.append(run, self.inbox.remove)
         except Exception as error:  # noqa: BLE001 - it passes, or is told of
             self.is_stuck = True
@@ -215,8 +212,9 @@ class Section:
         result = work(argument)
         if self.closing and not self._all_ended:
             self._end_intake()
-        is_relaxed = accumulator.chunks.bytes_held <= self.relaxed_bytes_max and not self.closing
-        self.inbox_entries_max = self.inbox_max if is_relaxed else 0
+        chunks = accumulator.chunks
+        is_far = chunks.bytes_held <= self.relaxed_bytes_max and chunks.storage.has_place
+        self.inbox_entries_max = self.inbox_max if is_far and not self.closing else 0
         return result
 
     def _end_intake(self) -> None:

@@ -65,6 +65,7 @@ class SpoolStorage(Storage):
     """
 
     outlives_process = True
+    has_place = False
 
     def __init__(  # noqa: PLR0913 - what is chosen, and the four parts that tests replace
         self,
@@ -86,6 +87,7 @@ class SpoolStorage(Storage):
         self.lost: set[str] = set()
         self._memory_bytes_max = memory_bytes_max
         self._chunk_bytes_max = chunk_bytes_max
+        self.small_bytes = min(SLACK_BYTES, chunk_bytes_max // 8)
         self._stamp_key = None if stamp_key is None else stamp_key.encode("utf-8")
         self._random_bytes = random_bytes
         self._monotonic = monotonic
@@ -147,8 +149,11 @@ class SpoolStorage(Storage):
 
     def link(self, chunk: Chunk) -> None:
         """Make a prepared chunk the spool's own. May be called again."""
+        self.has_place = False
         if isinstance(chunk, SpoolChunk):
             chunk.link()
+            bytes_behind = chunk.segment.size - chunk.payload_at - chunk.capacity
+            self.has_place = bytes_behind >= self.small_bytes + _MARGIN_BYTES
             if self._own is not None:
                 self._own.streams.note_opened(chunk.stream, chunk.first)
         elif isinstance(chunk, UnspooledChunk):
@@ -201,7 +206,7 @@ class SpoolStorage(Storage):
         own = self._own
         if own is None:
             return None
-        more = min(SLACK_BYTES, self._chunk_bytes_max // 8)  # else chunks become too small
+        more = self.small_bytes  # else chunks become too small
         segment = own.segment_for(need, more)
         if segment is None and not self._trouble:
             self._try_files(lambda: own.allocate(need))
@@ -299,6 +304,7 @@ class SpoolStorage(Storage):
 
     def _leave_lost(self) -> None:
         """Leave a directory that is lost; where this is interrupted, the next look does it."""
+        self.has_place = False
         if self._own is not None:
             self.lost.add(self._own.directory.name)
             self._own.leave_lost()

@@ -22,7 +22,7 @@ def _offer_that_looks_at_the_end_before_only(self: Entrance, tag: str, body: byt
         return self._offer_with_care(tag, body)
     section.inbox.items.append((tag, body))
     if len(section.inbox) >= self._combine_at:
-        self._combine_unless_busy()
+        section.enter(lambda _: None, None, 0.0)
     return Outcome.ACCEPTED
 
 

@@ -53,17 +53,17 @@ def assert_told(verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("storage", "step"),
+    ("storage", "step", "chunk_bytes"),
     [
-        ("logship._spool.storage.SpoolStorage", "open_chunk"),
-        ("logship._spool.storage.SpoolStorage", "has_room"),
-        ("logship._spool.mapped.SpoolChunk", "write"),
-        ("logship._buffer.chunk.MemoryStorage", "open_chunk"),
-        ("logship._buffer.chunk.MemoryChunk", "write"),
+        ("logship._spool.storage.SpoolStorage", "open_chunk", 4096),
+        ("logship._spool.storage.SpoolStorage", "has_room", 2048),  # these are no small entries
+        ("logship._spool.mapped.SpoolChunk", "write", 4096),
+        ("logship._buffer.chunk.MemoryStorage", "open_chunk", 4096),
+        ("logship._buffer.chunk.MemoryChunk", "write", 4096),
     ],
 )
 def test_records_that_a_bug_keeps_from_being_numbered_are_told(
-    programs: Programs, tmp_path: Path, storage: str, step: str
+    programs: Programs, tmp_path: Path, storage: str, step: str, chunk_bytes: int
 ) -> None:
     spool = {"LOGSHIP_SPOOL_DIR": str(tmp_path)} if "spool" in storage else {}
     ended = programs.start(
@@ -71,7 +71,7 @@ def test_records_that_a_bug_keeps_from_being_numbered_are_told(
         f"break_down('{storage}.{step}', 3)",
         "logship.install(level='INFO')",
         LOGS,
-        environ={**ENVIRON, **spool},
+        environ={**ENVIRON, **spool, "LOGSHIP_CHUNK_BYTES_MAX": str(chunk_bytes)},
     ).end(returncode=0)
     assert len(ended.ledger) == 150
     verdict = ended.verdict

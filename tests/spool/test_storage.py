@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -330,6 +331,32 @@ def test_a_volume_that_fails_is_replaced_by_memory_and_comes_back(
     assert storage.unspooled == before
     storage.abandon()
     assert "back" in recover(tmp_path).markers
+
+
+def test_a_small_entry_of_any_tag_finds_a_place_where_the_storage_says_so(tmp_path: Path) -> None:
+    storage, buffer = spooled(tmp_path, bytes_max=STREAMS_BYTES + 4 * SEGMENT_BYTES)
+    said: list[bool] = []
+    for number in range(1000):
+        said.append(storage.has_place)
+        size = storage.small_bytes - 100  # with its fields and its stamp as large as a small one is
+        is_in = offer(buffer, f"m{number}", f"tag {number}" if number % 3 else "tag", size=size)
+        assert is_in or not said[-1]
+        assert storage.unspooled == 0
+        if not is_in:
+            break
+    assert {*said} == {True, False}
+    assert not said[-1]
+
+
+def test_a_lost_directory_has_no_place(tmp_path: Path) -> None:
+    clock = ManualClock()
+    storage, buffer = spooled(tmp_path, monotonic=clock)
+    assert offer(buffer, "m")
+    assert storage.has_place
+    shutil.rmtree(next(tmp_path.iterdir()))
+    clock.advance(RETRY_SECONDS + 1)
+    storage.maintain(buffer.exclusively)
+    assert not storage.has_place
 
 
 def test_memory_has_its_own_bound(tmp_path: Path, disk: Disk) -> None:

@@ -29,6 +29,7 @@ class KeptStorage(MemoryStorage):
     """Notes what it is told."""
 
     outlives_process = True
+    has_place = False
 
     def __init__(self) -> None:
         super().__init__(os.urandom, 1000)
@@ -73,7 +74,11 @@ def is_done(chunk: Chunk) -> bool:
     return not chunk.parts  # asked anew: the type checker would take it for settled
 
 
-def test_each_record_is_kept_before_the_call_returns(buffer: Buffer) -> None:
+@pytest.mark.parametrize("has_place", [True, False])
+def test_each_record_is_kept_before_the_call_returns(
+    buffer: Buffer, storage: KeptStorage, *, has_place: bool
+) -> None:
+    storage.has_place = has_place
     for number in range(1, 4):
         buffer.offer("t", body(number))
         assert buffer._section.inbox.items == []
@@ -120,6 +125,30 @@ def test_without_a_place_on_the_storage_it_is_full(buffer: Buffer, storage: Kept
     storage.room = False
     assert buffer.offer("t", body(2)) is Outcome.ACCEPTED, "the open chunk has room"
     assert buffer.offer("t", body(3, 900)) is Outcome.FULL
+
+
+def test_a_small_entry_that_surely_finds_a_place_is_not_asked_about(storage: KeptStorage) -> None:
+    storage.small_bytes = 1000
+    buffer = a_buffer(storage=storage, bytes_max=1 << 24)
+    storage.has_place = True
+    buffer.unsettled()
+    small = 1000 - buffer._section.accumulator.stamp_bytes - len(body(1, 900))
+    assert buffer.offer("t", body(1, 900 + small)) is Outcome.ACCEPTED
+    assert storage.asked == []
+    assert buffer.offer("u", body(2, 900 + small + 1)) is Outcome.ACCEPTED
+    assert storage.asked == [1001]
+    storage.has_place = False
+    buffer.unsettled()
+    assert buffer.offer("v", body(3)) is Outcome.ACCEPTED
+    assert len(storage.asked) == 2
+
+
+def test_near_the_bound_it_is_full_though_it_surely_finds_a_place(storage: KeptStorage) -> None:
+    storage.has_place = True
+    buffer = a_buffer(storage=storage, bytes_max=1000)
+    while buffer.offer("t", body(1)) is Outcome.ACCEPTED:
+        assert buffer.bytes_held <= 1000
+    assert buffer.bytes_held > 1000 - 100
 
 
 def test_the_storage_is_told_which_numbers_will_not_come(
