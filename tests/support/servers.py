@@ -139,7 +139,11 @@ class ServerProcess(ABC):
         (directory / "out").mkdir(parents=True, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         if is_started:
-            self.start()
+            try:
+                self.start()
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def endpoint(self) -> str:
@@ -458,7 +462,10 @@ class FluentBit(ServerProcess):
 
     def _listen_lines(self) -> Iterator[str]:
         yield "name forward"
-        yield f"listen 127.0.0.1\n    port {self.port.number}"
+        if self.socket_path is not None:
+            yield f"unix_path {self.socket_path}"
+        else:
+            yield f"listen 127.0.0.1\n    port {self.port.number}"
         if self.tls is not None:
             yield "tls on"
             yield f"tls.crt_file {self.tls.certificate}\n    tls.key_file {self.tls.key}"
