@@ -15,6 +15,7 @@ from logship._ecs.reader import TaskReader, read_task
 from logship._ecs.task import TaskContainer
 from logship._settings import TASK_METADATA_VARIABLE, Settings
 from tests.support.task_metadata import TASK_ARN, TASK_ID, TaskMetadata, container, task
+from tests.support.threads import Later
 from tests.support.waiting import wait_until
 
 OWN = container("app", mode="blocking")
@@ -88,11 +89,11 @@ def test_an_error_of_the_endpoint_is_no_task(status: int) -> None:
 
 
 def test_an_endpoint_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logship._ecs.reader.TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("logship._ecs.reader.TIMEOUT_SECONDS", 0.2)
     with TaskMetadata(OWN) as metadata:
         metadata.is_silent = True
-        assert read_task(metadata.environ) is None
-        assert metadata.was_asked.is_set()
+        assert Later(lambda: read_task(metadata.environ)).join() is None
+        assert metadata.was_asked.wait(30)
 
 
 @pytest.mark.parametrize(
