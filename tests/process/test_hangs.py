@@ -301,6 +301,17 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
     ended.verdict.assert_nothing_lost(spilled=20)
 
 
+HANGS_AT_SIGALRM = """
+    def alarm(number, frame):
+        ready()
+        forever()
+
+    signal.signal(signal.SIGALRM, alarm)
+    import logship
+    buffer = logship.install(level="INFO").shipper.buffer
+"""
+
+
 @pytest.mark.parametrize(
     "interrupted",
     [
@@ -315,14 +326,8 @@ def test_a_handler_that_hangs_in_the_middle_of_a_lock_does_not_keep_a_process_al
 ) -> None:
     """Inside the buffer nothing can be delivered, but without logship the signal would end it."""
     program = programs.start(
+        HANGS_AT_SIGALRM,
         f"""
-        def alarm(number, frame):
-            ready()
-            forever()
-
-        signal.signal(signal.SIGALRM, alarm)
-        import logship
-        buffer = logship.install(level="INFO").shipper.buffer
         log()
         {interrupted}
         """,
@@ -336,16 +341,9 @@ def test_another_handler_in_the_middle_of_the_buffer_does_not_keep_the_stop_from
     programs: Programs,
 ) -> None:
     program = programs.start(
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))",
+        HANGS_AT_SIGALRM,
         """
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
-
-        def alarm(number, frame):
-            ready()
-            forever()
-
-        signal.signal(signal.SIGALRM, alarm)
-        import logship
-        buffer = logship.install(level="INFO").shipper.buffer
         log(times=20)
         buffer.exclusively(lambda: signal.raise_signal(signal.SIGALRM))
         """,
