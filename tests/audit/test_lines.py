@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from tests.audit.lines import (
     spilled,
     stamp,
 )
+from tests.unit.test_architecture import imports_of
 
 
 def stamp_of(line: bytes | str) -> tuple[str, int, bool] | None:
@@ -43,18 +43,10 @@ IMPURE = {"os", "socket", "threading", "time", "pathlib.Path", "sys"}
 READERS = {"sources", "outputs", "stores"}
 
 
-def imports_of(path: Path) -> set[str]:
-    """Return the full names that a module imports."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    plain = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
-    named = [node for node in nodes if isinstance(node, ast.ImportFrom)]
-    return plain | {f"{node.module}.{name.name}" for node in named for name in node.names}
-
-
 def test_the_judge_imports_nothing_of_the_client_but_the_root_of_its_errors() -> None:
     imported: set[str] = set()
     for path in Path(logship._audit.__file__).parent.glob("*.py"):
-        imports = imports_of(path)
+        imports = set(imports_of(f"_audit.{path.stem}"))
         others = {each for each in imports if each.startswith("logship")}
         assert not {each for each in others if not each.startswith("logship._audit.")} - ROOT
         assert path.stem in READERS or not imports & IMPURE

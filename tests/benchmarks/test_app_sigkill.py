@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.judge import Verdict
 from benchmarks.ledger import Ledger, marked, read_ledger
 from benchmarks.proof import KILLED, _parts
 from benchmarks.scenario import FAULTS, Outcome, Scenario
 from benchmarks.spool import Recovery
 from tests.benchmarks.running import loss_in
+from tests.benchmarks.test_proof import row
 
 REPEAT = 4
 
@@ -78,19 +78,9 @@ def test_a_spool_delivers_all_that_was_not_late(fault: str) -> None:
 
 def outcome(recovery: Recovery, delivered: int) -> Outcome:
     """Return the outcome of a killed run of five lines, one of them dropped if not delivered."""
-    return Outcome(
-        scenario=KILLED,
-        verdict=Verdict(5, delivered, 0, 0, 5 - delivered, 0, 0, 0, 0, ()),
-        rate_attained=300.0,
-        logged=5,
-        stop_seconds=0.0,
-        exit_code=-9,
-        killed=False,
-        report=None,
-        recovery=recovery,
-        directory=Path(),
-        outputs=(),
-    )
+    (ended,) = row("none", written=5, delivered=delivered, dropped=5 - delivered).outcomes
+    killed: Outcome = replace(ended, scenario=KILLED, exit_code=-9, recovery=recovery)
+    return killed
 
 
 def test_the_proof_kills_as_often_as_it_is_told_at_both_rates() -> None:

@@ -262,12 +262,12 @@ async def test_what_a_drain_spills_counts_as_spilled_when_it_is_over(stderr: Std
     """Until then its ack may still come; the report says which it was, and so do the metrics."""
     sidecar = Sidecar()
     sidecar.acks = False
-    client = a_client(sidecar, stderr, stop_timeout_seconds=0.5)
+    client = a_client(sidecar, stderr, stop_timeout_seconds=2.0)
     client.start()
     watched = Watched(client.shipper.meter)
     for number in range(100):
         client.emit({"message": str(number)})
-    closing = asyncio.ensure_future(client.close(0.5, reason="test"))
+    closing = asyncio.ensure_future(client.close(2.0, reason="test"))
     while not closing.done():
         numbers = watched.read()
         is_over = "clients" not in numbers

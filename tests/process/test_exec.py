@@ -64,9 +64,9 @@ def test_a_record_of_a_preexec_fn_is_on_stderr(
     assert_refused(ended.verdict, records=5)
 
 
-def test_it_is_so_for_a_client_on_an_event_loop(programs: Programs) -> None:
-    ended = programs.start(
-        RUNS_A_CHILD,
+OTHERS = {
+    "a client on an event loop": (
+        1,
         """
         async def main():
             async with logship.Client() as client:
@@ -81,8 +81,43 @@ def test_it_is_so_for_a_client_on_an_event_loop(programs: Programs) -> None:
 
         asyncio.run(main())
         """,
-    ).end(returncode=0)
-    assert_refused(ended.verdict, records=1)
+    ),
+    # It has a program's life or ends with `_exit`; it cannot return either.
+    "a child of such a child": (
+        2,
+        """
+        logship.install(level="INFO")
+
+        def fork_and_log():
+            child = os.fork()
+            log("in the child, and in its child")
+            if child == 0:
+                os._exit(0)
+            os.waitpid(child, 0)
+
+        run(preexec_fn=fork_and_log, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        """,
+    ),
+    # It ships its records, also where its parent has run commands before.
+    "a later child that only forks": (
+        1,
+        """
+        logship.install(level="INFO")
+        run(preexec_fn=lambda: log("in the child"), stdout=subprocess.PIPE)
+        child = os.fork()
+        log("after the fork")
+        if child == 0:
+            sys.exit()
+        os.waitpid(child, 0)
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_it_is_so_for(programs: Programs, what: str) -> None:
+    records, source = OTHERS[what]
+    assert_refused(programs.start(RUNS_A_CHILD, source).end(returncode=0).verdict, records)
 
 
 def test_a_client_called_by_hand_says_that_it_keeps_no_record(programs: Programs) -> None:
@@ -125,40 +160,3 @@ def test_a_spool_keeps_such_a_record_for_the_next_process(
     assert len(ended.ledger) == 1
     assert verdict.missing == []
     assert len(verdict.refused) == 0
-
-
-def test_a_child_of_such_a_child(programs: Programs) -> None:
-    """It has a program's life or ends with `_exit`; it cannot return either."""
-    ended = programs.start(
-        RUNS_A_CHILD,
-        """
-        logship.install(level="INFO")
-
-        def fork_and_log():
-            child = os.fork()
-            log("in the child, and in its child")
-            if child == 0:
-                os._exit(0)
-            os.waitpid(child, 0)
-
-        run(preexec_fn=fork_and_log, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        """,
-    ).end(returncode=0)
-    assert_refused(ended.verdict, records=2)
-
-
-def test_a_child_that_only_forks_ships_its_records(programs: Programs) -> None:
-    """Also where its parent has run commands before."""
-    ended = programs.start(
-        RUNS_A_CHILD,
-        """
-        logship.install(level="INFO")
-        run(preexec_fn=lambda: log("in the child"), stdout=subprocess.PIPE)
-        child = os.fork()
-        log("after the fork")
-        if child == 0:
-            sys.exit()
-        os.waitpid(child, 0)
-        """,
-    ).end(returncode=0)
-    assert_refused(ended.verdict, records=1)

@@ -55,14 +55,16 @@ def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
 
 
 @pytest.mark.parametrize(
-    "sets",
+    ("signum", "sets", "reason"),
     [
-        pytest.param("signal.signal(signal.SIGTERM, lambda *_: stop.set())", id="signal"),
-        pytest.param("loop.add_signal_handler(signal.SIGTERM, stop.set)", id="loop"),
+        (signal.SIGTERM, "signal.signal(signal.SIGTERM, lambda *_: stop.set())", "SIGTERM"),
+        (signal.SIGTERM, "loop.add_signal_handler(signal.SIGTERM, stop.set)", "SIGTERM"),
+        (signal.SIGUSR1, "loop.add_signal_handler(signal.SIGUSR1, call_stopping)", "stopping"),
     ],
+    ids=["signal", "loop", "a call of stopping"],
 )
 def test_a_handler_set_later_has_the_deadline_of_the_stop(
-    programs: Programs, black_hole: Gate, sets: str
+    programs: Programs, black_hole: Gate, signum: int, sets: str, reason: str
 ) -> None:
     """A server waits for a slow request. It may be killed then, so nothing may wait for its end."""
     program = programs.start(
@@ -70,6 +72,10 @@ def test_a_handler_set_later_has_the_deadline_of_the_stop(
         logship.install(level="INFO")
 
         async def main():
+            def call_stopping():
+                logship.stopping()
+                stop.set()
+
             stop, loop = asyncio.Event(), asyncio.get_running_loop()
             {sets}
             log(times=20)
@@ -84,11 +90,11 @@ def test_a_handler_set_later_has_the_deadline_of_the_stop(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     )
-    program.stop()
+    program.stop(signum)
     program.until("stopping")
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
     ended = program.finish("end")
-    assert [report["reason"] for report in ended.reports] == ["SIGTERM"]
+    assert [report["reason"] for report in ended.reports] == [reason]
     ended.verdict.assert_nothing_lost()
 
 
@@ -192,29 +198,3 @@ def test_a_thread_that_raises_a_signal_after_the_default_was_restored_ends_the_p
         thread.join()
     """).end(returncode=-signal.SIGTERM)
     assert "Traceback" not in ended.stderr
-
-
-def test_stopping_starts_the_clock(programs: Programs, black_hole: Gate) -> None:
-    """The clock's deadline spills though the application never ends by itself."""
-    program = programs.start(
-        """
-        logship.install(level="INFO")
-
-        async def main():
-            log(times=20)
-            ready()
-            wait_for("stop")
-            logship.stopping()
-            progress("stopping")
-            wait_for("end")
-
-        asyncio.run(main())
-        """,
-        endpoint=black_hole.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
-    )
-    program.until_ready()
-    program.let_go("stop")
-    program.until("stopping")
-    program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
-    program.finish("end").verdict.assert_nothing_lost()

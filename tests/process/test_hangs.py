@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.process.conftest import Launch, Sidecar
-from tests.support.programs import Ended, Program, Programs, let_pass
+from tests.support.programs import Program, Programs, let_pass
 from tests.support.programs_gate import Gate
 
 
@@ -190,18 +190,18 @@ def test_a_handler_that_comes_while_the_end_is_on_does_not_hold_it_up(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_EXIT_STALL_SECONDS": "40"},
     )
-    ended = killed_after_two_seconds(program)
-    assert ended.returncode == returncode
+    program.stop()
+    until_reported(program)
+    if returncode == -signal.SIGKILL:
+        program.signal(signal.SIGKILL)
+    ended = program.end(returncode=returncode, seconds_max=20.0)
     assert len(ended.reports) == 1
     ended.verdict.assert_nothing_lost(spilled=20)
 
 
-def killed_after_two_seconds(program: Program) -> Ended:
-    """Stop a program as a container is stopped, and return what it left."""
-    program.stop()
-    let_pass(2.0)
-    program.signal(signal.SIGKILL)
-    return program.end()
+def until_reported(program: Program) -> None:
+    """Wait for the drain report, for half as long as the end would be held up."""
+    program.until_true(lambda: '"drain report"' in program.stderr, "the report", seconds_max=20.0)
 
 
 def test_a_destructor_that_hangs_in_the_shippers_thread_does_not_hold_up_the_end(
@@ -220,9 +220,10 @@ def test_a_destructor_that_hangs_in_the_shippers_thread_does_not_hold_up_the_end
         """,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    ended = killed_after_two_seconds(program)
-    assert ended.returncode == -signal.SIGTERM
-    ended.verdict.assert_nothing_lost(spilled=20)
+    program.stop()
+    program.end(returncode=-signal.SIGTERM, seconds_max=20.0).verdict.assert_nothing_lost(
+        spilled=20
+    )
 
 
 def test_a_handler_that_ends_flushes_leaves_no_lock_that_the_end_waits_for(
@@ -293,11 +294,22 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
     let_pass(0.1)
     program.let_go("go")
     program.until("called False")
-    program.until_true(lambda: '"drain report"' in program.stderr, "the report", seconds_max=4.0)
+    until_reported(program)
     program.signal(signal.SIGKILL)
     ended = program.end()
     assert ended.progress[1:] == ("called False",)
     ended.verdict.assert_nothing_lost(spilled=20)
+
+
+HANGS_AT_SIGALRM = """
+    def alarm(number, frame):
+        ready()
+        forever()
+
+    signal.signal(signal.SIGALRM, alarm)
+    import logship
+    buffer = logship.install(level="INFO").shipper.buffer
+"""
 
 
 @pytest.mark.parametrize(
@@ -314,14 +326,8 @@ def test_a_handler_that_hangs_in_the_middle_of_a_lock_does_not_keep_a_process_al
 ) -> None:
     """Inside the buffer nothing can be delivered, but without logship the signal would end it."""
     program = programs.start(
+        HANGS_AT_SIGALRM,
         f"""
-        def alarm(number, frame):
-            ready()
-            forever()
-
-        signal.signal(signal.SIGALRM, alarm)
-        import logship
-        buffer = logship.install(level="INFO").shipper.buffer
         log()
         {interrupted}
         """,
@@ -335,24 +341,16 @@ def test_another_handler_in_the_middle_of_the_buffer_does_not_keep_the_stop_from
     programs: Programs,
 ) -> None:
     program = programs.start(
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))",
+        HANGS_AT_SIGALRM,
         """
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
-
-        def alarm(number, frame):
-            ready()
-            forever()
-
-        signal.signal(signal.SIGALRM, alarm)
-        import logship
-        buffer = logship.install(level="INFO").shipper.buffer
         log(times=20)
         buffer.exclusively(lambda: signal.raise_signal(signal.SIGALRM))
         """,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    ended = killed_after_two_seconds(program)
-    assert ended.returncode == 5
-    ended.verdict.assert_all_delivered()
+    program.stop()
+    program.end(returncode=5, seconds_max=20.0).verdict.assert_all_delivered()
 
 
 def test_a_signal_is_not_sent_again_to_a_program_whose_event_loop_counts_signals(

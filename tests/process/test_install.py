@@ -463,9 +463,7 @@ def test_a_file_changes_levels_while_the_program_runs(
         logship.install(level="INFO", tag="levels")
         log()
         Path(os.environ["LOGSHIP_LEVELS_FILE"]).write_text("application=DEBUG")
-        ends = time.monotonic() + 30
         while not logging.getLogger("application").isEnabledFor(logging.DEBUG):
-            assert time.monotonic() < ends
             time.sleep(0.01)
         log(level=logging.DEBUG)
         """,
@@ -613,10 +611,7 @@ def test_no_removal_is_told_where_a_named_logger_brings_the_handler_back(
         logship.install(level="INFO", loggers="shop")
         root, handler = logging.getLogger(), logship.installed_handler()
         root.removeHandler(handler)
-        import time
-        ends = time.monotonic() + 30
         while handler not in root.handlers:
-            assert time.monotonic() < ends
             time.sleep(0.01)
         log()
     """).end(returncode=0)
@@ -630,10 +625,7 @@ def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(programs: P
         logship.install(level="INFO", loggers="early,late")
         log(logger="early.child")
         logging.getLogger("late").propagate = False
-        import time
-        ends = time.monotonic() + 30
         while not logging.getLogger("late").handlers:
-            assert time.monotonic() < ends
             time.sleep(0.01)
         log(logger="late")
     """).end(returncode=0).verdict.assert_delivered_once()

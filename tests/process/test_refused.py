@@ -55,7 +55,7 @@ EMITS_ON_AFTER_ITS_REPORT = """
 
     for _ in range(300):
         emit()
-    client.close(timeout=0.5)
+    client.close(timeout=2.0)
     for _ in range(50):
         emit()
     ready()

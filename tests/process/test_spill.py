@@ -121,8 +121,7 @@ def test_a_program_that_logs_on_while_no_sidecar_takes_it_dies_in_time(
     )
     program.until_logged(1000)
     program.signal(signal.SIGTERM)
-    ended = program.end(seconds_max=8.0)
-    assert ended.returncode == launch.status_of_sigterm
+    ended = program.end(returncode=launch.status_of_sigterm, seconds_max=20.0)
     assert ended.refused == []
     ended.verdict.assert_nothing_lost()
     (report,) = ended.reports

@@ -13,6 +13,7 @@ import signal
 import pytest
 
 from tests.process.conftest import Launch
+from tests.process.test_hangs import LOCKED_MUTEX
 from tests.support.programs import Programs, let_pass
 from tests.support.programs_gate import Gate
 
@@ -69,15 +70,13 @@ def test_a_program_whose_main_thread_hangs_in_c_dies_by_the_signal(
     programs: Programs, name: str
 ) -> None:
     """The kernel lets the main thread write the core file, if it may choose the thread."""
-    programs.start("""
+    start = """
         logship.install(level="INFO", linger_seconds=5.0)
-        mutex = ctypes.create_string_buffer(256)  # zeros: an unlocked pthread_mutex_t
-        libc = ctypes.CDLL(None)
-        libc.pthread_mutex_lock(mutex)
         log()
         ready()
-        libc.pthread_mutex_lock(mutex)
-    """).stopped(
+        hold_main_thread()
+    """
+    programs.start(LOCKED_MUTEX, start).stopped(
         signal.Signals[name], returncode=-signal.Signals[name]
     ).verdict.assert_all_delivered()
 

@@ -593,31 +593,6 @@ def test_what_is_no_run_of_entries_is_a_protocol_error(payload: str, fault: str)
         list(unpack_entries(packed(payload)))
 
 
-valid_payload = b"".join(
-    pack_record({"message": "x" * 20, "n": [1, 2.5, {"deep": None}]}, TIME_NS + number) + STAMP
-    for number in range(3)
-)
-
-
-@given(st.data())
-def test_mutated_entries_raise_protocol_errors_and_nothing_else(data: st.DataObject) -> None:
-    mutated = bytearray(valid_payload)
-    for _ in range(data.draw(st.integers(1, 8))):
-        mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        for time_ns, record in unpack_entries(mutated):
-            assert type(time_ns) is int
-            assert type(record) is dict
-    except ProtocolError:
-        pass
-
-
-@given(st.binary(max_size=200))
-def test_garbage_raises_protocol_errors_and_nothing_else(garbage: bytes) -> None:
-    with contextlib.suppress(ProtocolError):
-        list(unpack_entries(garbage))
-
-
 @pytest.mark.parametrize("fault", [MemoryError, RecursionError])
 def test_what_there_is_no_memory_to_cut_is_an_entry_that_says_so(
     fault: type[Exception], monkeypatch: pytest.MonkeyPatch

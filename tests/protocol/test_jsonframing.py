@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logship._protocol import jsonframing
@@ -65,15 +65,11 @@ def test_what_may_be_between_messages(between: bytes) -> None:
     st.lists(st.sampled_from([*MESSAGES, b"\n"]), min_size=1, max_size=6),
     st.lists(st.integers(0, 500), max_size=8),
 )
+@example([b"\n", GO, b"\n", FORWARD], [*range(500)])  # byte by byte
 def test_any_split_of_the_bytes_reads_the_same(messages: list[bytes], cuts: list[int]) -> None:
     sent = PHP + b"".join(messages)
     expected = [MESSAGES[each] for each in [PHP, *messages] if each in MESSAGES]
     assert received(*pieces(sent, cuts)) == expected
-
-
-def test_byte_by_byte() -> None:
-    sent = b"\n".join(MESSAGES)
-    assert received(*(sent[at : at + 1] for at in range(len(sent)))) == [*MESSAGES.values()]
 
 
 @pytest.mark.parametrize(

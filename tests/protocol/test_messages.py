@@ -12,7 +12,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logship._protocol.compression import compressor
@@ -284,14 +284,10 @@ valid_frames = [
 @given(
     st.lists(st.sampled_from(valid_frames), max_size=5), st.lists(st.integers(0, 500), max_size=8)
 )
+@example([*valid_frames, b"\xdc\x00\x02\xa1t\x90"], [*range(500)])  # byte by byte
 def test_any_split_of_the_bytes_reads_the_same(frames: list[bytes], cuts: list[int]) -> None:
     sent = b"".join(frames)
     assert read(*pieces(sent, cuts)) == [message for frame in frames for message in read(frame)]
-
-
-def test_byte_by_byte() -> None:
-    sent = b"".join(valid_frames) + b"\xdc\x00\x02\xa1t\x90"
-    assert read(*[sent[at : at + 1] for at in range(len(sent))]) == read(sent)
 
 
 @given(st.sampled_from(valid_frames), st.data())

@@ -6,8 +6,6 @@ import functools
 import os
 import signal
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,12 @@ from logship._receiver.access import Access, AccessOptions
 from logship._settings import Settings
 from logship.errors import SettingsError
 from tests.contract.certificates import Certificates, make_certificates
+from tests.receiver.test_limits import receiving
 from tests.support.commands import ran
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
 from tests.support.waiting import wait_until
 
 CLOSE_SECONDS = 20.0
-
-
-@contextmanager
-def receiving(directory: Path, *options: str) -> Iterator[ReceiverProcess]:
-    with ReceiverProcess.start(directory / "out.jsonl", options=options) as receiver:
-        yield receiver
 
 
 def ships(receiver: ReceiverProcess, seconds: float = CLOSE_SECONDS, **settings: Any) -> bool:
@@ -166,8 +159,7 @@ def certificates(directory: Path) -> Certificates:
 def test_an_open_door_is_told(tmp_path: Path, bind: str, has_key: bool, says: list[str]) -> None:
     (tmp_path / "key").write_text("key")
     options = ["--shared-key-file", str(tmp_path / "key")] if has_key else []
-    out = tmp_path / "out.jsonl"
-    with ReceiverProcess.start(out, bind, options=options) as receiver:
+    with receiving(tmp_path, *options, bind=bind) as receiver:
         warnings = [line for line in receiver.stderr().splitlines() if "give --" in line]
         assert len(warnings) == len(says)
         assert all(word in line for word, line in zip(says, warnings, strict=True))

@@ -112,10 +112,14 @@ def test_a_client_with_a_socket_path_of_its_own_is_bounded_too(
         wait_for_line(receiver, "closed a client: no handshake within 0.5 s")
 
 
+def tls_options(directory: Path) -> tuple[str, ...]:
+    """Return the options for a receiver with a certificate."""
+    tls = make_certificates(directory).good
+    return "--tls-cert", str(tls.certificate), "--tls-key", str(tls.key)
+
+
 def test_who_does_not_speak_tls_is_closed(tmp_path: Path) -> None:
-    tls = make_certificates(tmp_path).good
-    files = ("--tls-cert", str(tls.certificate), "--tls-key", str(tls.key))
-    options = (*files, "--handshake-timeout", "0.5")
+    options = (*tls_options(tmp_path), "--handshake-timeout", "0.5")
     with receiving(tmp_path, *options) as receiver, RawClient(receiver) as silent:
         assert silent.rest() == []
         wait_for_line(receiver, f"closed {silent.name}: its TLS handshake failed: ")
@@ -123,9 +127,7 @@ def test_who_does_not_speak_tls_is_closed(tmp_path: Path) -> None:
 
 def test_a_probe_that_only_connects_takes_no_line_from_others(tmp_path: Path) -> None:
     """A load balancer looks every few seconds."""
-    tls = make_certificates(tmp_path).good
-    files = ("--tls-cert", str(tls.certificate), "--tls-key", str(tls.key))
-    with receiving(tmp_path, *files) as receiver:
+    with receiving(tmp_path, *tls_options(tmp_path)) as receiver:
         for _ in range(20):
             RawClient(receiver).socket.close()
         with RawClient(receiver) as other:

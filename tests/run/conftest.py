@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,13 @@ class Runs:
         )
         assert returncode is None or ended.returncode == returncode, ended.stderr
         return ended
+
+    def installed(
+        self, source: str, *words: str, **more: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a Python program under `run --install`; `words` are of its interpreter."""
+        command = (sys.executable, *words, "-c", textwrap.dedent(source))
+        return self.command(*command, options=("--install", "--tag", "T"), **more)
 
     @property
     def environ(self) -> dict[str, str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,11 +12,6 @@ from logship._settings import Settings
 from logship.errors import SettingsError
 from tests.run.conftest import Runs
 from tests.support.programs import REPOSITORY
-
-
-def installed(runs: Runs, *words: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
-    """Run a command of Python, which is the text behind `-c` or more words, to its end."""
-    return runs.command(sys.executable, *words, options=("--install", "--tag", "T"), **more)
 
 
 def told(runs: Runs) -> list[tuple[str, str]]:
@@ -61,7 +54,8 @@ def test_a_program_and_its_children_ship_records_and_not_their_lines_too(
     """A child of multiprocessing drains at its end, also where its parent has not logged yet."""
     program = tmp_path / "program.py"
     program.write_text(START + MANY)
-    ended = installed(runs, "-W", "ignore", str(program))  # it forks while it has threads
+    words = (sys.executable, "-W", "ignore", str(program))  # it forks while it has threads
+    ended = runs.command(*words, options=("--install", "--tag", "T"))
     assert ended.returncode == 0, ended.stderr
     assert told(runs) == [
         ("INFO", "1 program"),
@@ -89,52 +83,48 @@ def test_a_program_behind_a_server_that_logs_first_is_configured_before_the_inst
     runs: Runs, configuration: str
 ) -> None:
     """As behind gunicorn, which logs its start and loads the program after that."""
-    ended = installed(
-        runs,
-        "-c",
-        "import logging.config\n"
-        "server = logging.getLogger('server')\n"
-        "server.propagate = False\n"
-        "server.setLevel('INFO')\n"
-        "server.info('starts')\n"
-        f"{configuration}\n"
-        "logging.warning('a')\n"
-        "logging.error('b')",
-    )
+    ended = runs.installed(f"""
+        import logging.config
+        server = logging.getLogger('server')
+        server.propagate = False
+        server.setLevel('INFO')
+        server.info('starts')
+        {configuration}
+        logging.warning('a')
+        logging.error('b')
+    """)
     assert told(runs) == [("ERROR", "b")]
     assert ended.stderr == b""
 
 
 def test_records_of_a_logger_that_keeps_them_are_shipped_if_loggers_names_it(runs: Runs) -> None:
-    source = (
-        "import logging\n"
-        "server = logging.getLogger('server')\n"
-        "server.propagate = False\n"
-        "server.warning('starts')"
-    )
-    installed(runs, "-c", source, LOGSHIP_LOGGERS="server")
+    source = """
+        import logging
+        server = logging.getLogger('server')
+        server.propagate = False
+        server.warning('starts')
+    """
+    runs.installed(source, LOGSHIP_LOGGERS="server")
     assert told(runs) == [("WARNING", "starts")]
 
 
 def test_run_alone_tells_of_variables_that_no_program_reads(runs: Runs) -> None:
-    ended = installed(runs, "-c", "import logging; logging.info('a')", LOGSHIP_TAGG="x")
+    ended = runs.installed("import logging; logging.info('a')", LOGSHIP_TAGG="x")
     told = b"logship run: these variables have no effect: LOGSHIP_TAGG (did you mean LOGSHIP_TAG?)"
     assert ended.stderr.splitlines() == [told]
     assert runs.messages == ["a"]
 
 
 def test_records_of_all_threads_arrive_that_log_first_at_the_same_time(runs: Runs) -> None:
-    installed(
-        runs,
-        "-c",
-        "import logging, threading\n"
-        "barrier = threading.Barrier(20)\n"
-        "def log(n):\n"
-        "    barrier.wait()\n"
-        "    logging.info('%d', n)\n"
-        "for n in range(20):\n"
-        "    threading.Thread(target=log, args=(n,)).start()\n",
-    )
+    runs.installed("""
+        import logging, threading
+        barrier = threading.Barrier(20)
+        def log(n):
+            barrier.wait()
+            logging.info('%d', n)
+        for n in range(20):
+            threading.Thread(target=log, args=(n,)).start()
+    """)
     assert sorted(runs.messages, key=int) == [str(n) for n in range(20)]
 
 
@@ -142,59 +132,53 @@ def test_a_record_that_is_logged_with_the_lock_of_logging_held_does_not_wait_for
     runs: Runs,
 ) -> None:
     """The thread with the first record needs that lock for `install()`."""
-    installed(
-        runs,
-        "-c",
-        "import logging, logging.config, sys, threading\n"
-        "def calls_of(thread):\n"
-        "    frame = sys._current_frames().get(thread.ident)\n"
-        "    while frame is not None:\n"
-        "        yield frame.f_code.co_name\n"
-        "        frame = frame.f_back\n"
-        "class Talks(logging.Handler):\n"
-        "    def __init__(self):\n"
-        "        super().__init__()\n"
-        "        logging.getLogger('a').warning('made')\n"
-        "first = threading.Thread(target=logging.getLogger('b').warning, args=('first',))\n"
-        "first.start()\n"
-        "while '_install_once' not in calls_of(first): pass\n"
-        "logging.config.dictConfig({'version': 1, 'handlers': {'talks': {'()': Talks}}})\n"
-        "first.join()\n"
-        "print('over')\n",
-    )
+    runs.installed("""
+        import logging, logging.config, sys, threading
+        def calls_of(thread):
+            frame = sys._current_frames().get(thread.ident)
+            while frame is not None:
+                yield frame.f_code.co_name
+                frame = frame.f_back
+        class Talks(logging.Handler):
+            def __init__(self):
+                super().__init__()
+                logging.getLogger('a').warning('made')
+        first = threading.Thread(target=logging.getLogger('b').warning, args=('first',))
+        first.start()
+        while first.is_alive() and '_install_once' not in calls_of(first): pass
+        logging.config.dictConfig({'version': 1, 'handlers': {'talks': {'()': Talks}}})
+        first.join()
+        print('over')
+    """)
     assert runs.messages[-1] == "over"
 
 
 def test_a_program_that_logs_nothing_has_no_client(runs: Runs) -> None:
-    installed(
-        runs,
-        "-c",
-        "import logging, os, sys, threading\n"
-        "logging.getLogger().debug('not a record')\n"
-        "print(os.listdir(os.environ['LOGSHIP_SPOOL_DIR']), threading.active_count())\n"
-        "print('logship._client' in sys.modules, logging.root.handlers)\n",
-    )
+    runs.installed("""
+        import logging, os, sys, threading
+        logging.getLogger().debug('not a record')
+        print(os.listdir(os.environ['LOGSHIP_SPOOL_DIR']), threading.active_count())
+        print('logship._client' in sys.modules, logging.root.handlers)
+    """)
     assert told(runs) == [("stdout", "False []"), ("stdout", "[] 1")]
 
 
 def test_a_signal_handler_may_raise_in_the_middle_of_the_first_record(runs: Runs) -> None:
-    ended = installed(
-        runs,
-        "-c",
-        "import logging, signal\n"
-        "def time_is_up(number, frame):\n"
-        "    raise TimeoutError\n"
-        "def add(handler):\n"
-        "    del logging.root.addHandler\n"
-        "    signal.raise_signal(signal.SIGALRM)\n"
-        "signal.signal(signal.SIGALRM, time_is_up)\n"
-        "logging.root.addHandler = add\n"
-        "log = logging.getLogger('application')\n"
-        "try:\n"
-        "    log.info('interrupted')\n"
-        "except TimeoutError:\n"
-        "    log.info('time is up')\n",
-    )
+    ended = runs.installed("""
+        import logging, signal
+        def time_is_up(number, frame):
+            raise TimeoutError
+        def add(handler):
+            del logging.root.addHandler
+            signal.raise_signal(signal.SIGALRM)
+        signal.signal(signal.SIGALRM, time_is_up)
+        logging.root.addHandler = add
+        log = logging.getLogger('application')
+        try:
+            log.info('interrupted')
+        except TimeoutError:
+            log.info('time is up')
+    """)
     assert ended.returncode == 0, ended.stderr
     assert told(runs) == [("INFO", "time is up")]
 
@@ -214,24 +198,22 @@ def test_a_program_that_installs_itself_is_left_to_it(runs: Runs) -> None:
     source = (
         "import logging, logship; logship.install(level='DEBUG', tag='own'); logging.debug('x')"
     )
-    assert installed(runs, "-c", source).returncode == 0
+    assert runs.installed(source).returncode == 0
     assert told(runs) == [("DEBUG", "x")]
     assert "own" in {each["tag"] for each in runs.receiver.records()}
 
 
 def test_a_configuration_without_the_root_logger_keeps_its_consoles(runs: Runs) -> None:
     """What does not propagate is a line, and once; a console of the root logger is not needed."""
-    installed(
-        runs,
-        "-c",
-        "import logging, logging.config\n"
-        "console = {'class': 'logging.StreamHandler'}\n"
-        "own = {'handlers': ['console'], 'propagate': False}\n"
-        "logging.config.dictConfig({'version': 1, 'handlers': {'console': console},\n"
-        "    'loggers': {'own': own}, 'root': {'handlers': ['console'], 'level': 'INFO'}})\n"
-        "logging.getLogger('own').warning('1')\n"
-        "logging.warning('2')\n",
-    )
+    runs.installed("""
+        import logging, logging.config
+        console = {'class': 'logging.StreamHandler'}
+        own = {'handlers': ['console'], 'propagate': False}
+        logging.config.dictConfig({'version': 1, 'handlers': {'console': console},
+            'loggers': {'own': own}, 'root': {'handlers': ['console'], 'level': 'INFO'}})
+        logging.getLogger('own').warning('1')
+        logging.warning('2')
+    """)
     assert told(runs) == [("stderr", "1"), ("WARNING", "2")]
 
 
@@ -240,11 +222,11 @@ def test_another_sitecustomize_is_imported_as_without_us(runs: Runs, tmp_path: P
     theirs.write_text("LOADED = True")
     source = "import logging, sitecustomize; print(sitecustomize.__file__, sitecustomize.LOADED)"
     path = f"{REPOSITORY}:{tmp_path}"
-    installed(runs, "-c", f"{source}; logging.info('x')", PYTHONPATH=path)
+    runs.installed(f"{source}; logging.info('x')", PYTHONPATH=path)
     assert told(runs)[0] == ("stdout", f"{theirs} True")
     assert ("INFO", "x") in told(runs)
     theirs.write_text("raise LookupError('theirs')")
-    installed(runs, "-c", "import logging; logging.info('y')", PYTHONPATH=path)
+    runs.installed("import logging; logging.info('y')", PYTHONPATH=path)
     assert ("stderr", "LookupError: theirs") in told(runs)
     assert ("INFO", "y") in told(runs)
 
@@ -296,9 +278,12 @@ def test_a_logship_without_its_dependencies_is_one_line_and_the_program_goes_on(
     ],
 )
 def test_where_install_refuses_the_lines_are_shipped(runs: Runs, before: str, why: str) -> None:
-    ended = installed(
-        runs, "-c", f"import logging, os, sys, types; {before}; logging.warning('x'); print('y')"
-    )
+    ended = runs.installed(f"""
+        import logging, os, sys, types
+        {before}
+        logging.warning('x')
+        print('y')
+    """)
     assert ended.returncode == 0
     (line,) = [each for each in runs.messages if "--install" in each]
     assert why in line
@@ -307,7 +292,7 @@ def test_where_install_refuses_the_lines_are_shipped(runs: Runs, before: str, wh
 
 @pytest.mark.parametrize("option", ["-I", "-E", "-S"])
 def test_a_python_that_does_not_look_at_us_is_as_without(runs: Runs, option: str) -> None:
-    installed(runs, option, "-c", "import logging; logging.warning('x')")
+    runs.installed("import logging; logging.warning('x')", option)
     assert told(runs) == [("stderr", "WARNING:root:x")]
 
 
@@ -316,7 +301,7 @@ def test_a_disabled_program_keeps_its_console(runs: Runs) -> None:
         "import os; os.environ['LOGSHIP_DISABLED'] = '1'\n"
         "import logging; logging.basicConfig(); logging.warning('x')"
     )
-    installed(runs, "-c", source)
+    runs.installed(source)
     assert told(runs) == [("stderr", "WARNING:root:x")]
 
 

@@ -9,12 +9,14 @@ import os
 import re
 import sysconfig
 import tracemalloc
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from logship._buffer.counters import DrainReport
 from logship._client import intake
 from logship._process import stopfile
 from logship._process.clock import StopClock
@@ -53,27 +55,30 @@ def test_a_line_that_finds_no_space_is_packed_at_most_twice(
         return pack(record, time_ns)
 
     monkeypatch.setattr(intake, "record_packer", lambda *_: noted)
-    settings = Settings(
-        endpoints="tcp://127.0.0.1:1",
-        tag="t",
+    report = shipped(
+        (b"%d" % number + b"x" * 100 for number in range(5000)),
         buffer_bytes_max=64 * 1024,
         chunk_bytes_max=8192,
         overflow=overflow,
         block_seconds_max=0.0,
-        last_resort="none",
     )
-    shipping = Shipping(settings, lambda: None, 0.0)
+    assert report.accepted == 5000
+    assert report.dropped > 4000
+    assert packed <= 2 * 5000
+
+
+def shipped(lines: Iterable[bytes], **settings: Any) -> DrainReport:
+    """Ship the lines of a command where there is no sidecar; return the report."""
+    settings = {"endpoints": "tcp://127.0.0.1:1", "tag": "t", "last_resort": "none", **settings}
+    shipping = Shipping(Settings(**settings), lambda: None, 0.0)
     try:
         inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
-        inlet.lines.extend((n, b"%d" % n + b"x" * 100) for n in range(5000))
+        inlet.lines.extend((0, text) for text in lines)
         shipping.ship(inlet, math.inf)
         assert not inlet.lines
-        counters = shipping.client.shipper.buffer.counters
-        assert counters.accepted == 5000
-        assert counters.dropped.total() > 4000
-        assert packed <= 2 * 5000
     finally:
-        shipping.client.close(timeout=0)
+        report = shipping.client.close(timeout=0)
+    return report
 
 
 def test_a_line_without_memory_for_its_record_is_refused_once_and_the_others_are_taken_once(
@@ -87,16 +92,7 @@ def test_a_line_without_memory_for_its_record_is_refused_once_and_the_others_are
         return pack(record, time_ns)
 
     monkeypatch.setattr(intake, "record_packer", lambda *_: packed)
-    settings = Settings(endpoints="tcp://127.0.0.1:1", tag="t", last_resort="none")
-    shipping = Shipping(settings, lambda: None, 0.0)
-    try:
-        inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
-        inlet.lines.extend((0, text) for text in (b"a", b"b", b"large", b"c", b"large"))
-        shipping.ship(inlet, math.inf)
-        assert not inlet.lines
-        report = shipping.client.close(timeout=0)
-    finally:
-        shipping.client.close(timeout=0)
+    report = shipped((b"a", b"b", b"large", b"c", b"large"))
     assert report.accepted == 3
     assert report.refused == 2
     outcome = Outcome(("cmd",), 0, 1.0, report._replace(acked=3), None, is_cut_off=False)
@@ -269,6 +265,14 @@ def test_a_container_without_a_directory_for_temporary_files_has_shared_memory(
     assert list(PrivateDirectory.take_over_abandoned(endpoints)) == [], "it is not abandoned"
 
 
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only place for temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
+    return tmp_path
+
+
 def test_any_depth_of_processes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a shell script that calls itself."""
     deepest = 5000
@@ -281,26 +285,22 @@ def test_any_depth_of_processes_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_directory_without_a_lock_is_not_left_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NFS has no locks where its daemon does not run, and no later `run` takes such a directory."""
 
     def no_locks(*_: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(OSError, match="No locks available"):
         PrivateDirectory.make(Settings().endpoints)
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
-def test_a_directory_without_a_note_of_its_endpoints_is_taken_over_by_any_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("temporary")
+def test_a_directory_without_a_note_of_its_endpoints_is_taken_over_by_any_run() -> None:
     """An older version has left it."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
     directory = PrivateDirectory.make(Settings().endpoints)
     (directory.spool / "quarantine").mkdir()
     assert not directory.remove(), "something is left on its spool"
@@ -311,12 +311,9 @@ def test_a_directory_without_a_note_of_its_endpoints_is_taken_over_by_any_run(
     assert taken.path == directory.path
 
 
-def test_secrets_stay_while_a_process_lives_and_go_before_its_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("temporary")
+def test_secrets_stay_while_a_process_lives_and_go_before_its_records() -> None:
     """A daemon that was left alone starts other processes, which read them."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
     endpoints = Settings().endpoints
     directory = PrivateDirectory.make(endpoints)
     secret = directory.keep_secret("a key")
@@ -333,10 +330,8 @@ def test_secrets_stay_while_a_process_lives_and_go_before_its_records(
 
 
 def test_only_directories_with_something_to_ship_count_as_taken_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
     begun: list[Path] = []
     monkeypatch.setattr(
         "logship._run.offspring.RecoveryThread", lambda _, spool, **__: begun.append(spool)
@@ -348,7 +343,7 @@ def test_only_directories_with_something_to_ship_count_as_taken_over(
         directory = PrivateDirectory.make(settings.endpoints)
         (directory.spool / name).mkdir()
         assert not directory.remove()
-        path = directory.path.rename(tmp_path / f"logship-run-{number}")
+        path = directory.path.rename(temporary / f"logship-run-{number}")
         spools.append(path / "spool")
     shipping: Any = SimpleNamespace(say=said.append, client=SimpleNamespace(last_resort=None))
     Offspring(settings, StopClock(1.0), shipping, lambda: None, None)

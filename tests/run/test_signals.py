@@ -9,7 +9,6 @@ import select
 import shlex
 import signal
 import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -50,27 +49,8 @@ PRINTS_UNTIL_SIGTERM = """
     sys.exit(9)
 """
 
-FORWARDED = [
-    int(each)
-    for each in (
-        signal.SIGHUP,
-        signal.SIGINT,
-        signal.SIGQUIT,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-        signal.SIGALRM,
-        signal.SIGTERM,
-        signal.SIGTSTP,
-        signal.SIGCONT,
-        signal.SIGURG,
-        signal.SIGWINCH,
-        signal.SIGIO,
-        signal.SIGPWR,
-        signal.SIGRTMIN,
-        signal.SIGRTMIN + 3,
-        signal.SIGRTMAX,
-    )
-]
+NAMES = "HUP INT QUIT USR1 USR2 ALRM TERM TSTP CONT URG WINCH IO PWR RTMIN RTMAX"
+FORWARDED = [int(signal.Signals[f"SIG{each}"]) for each in NAMES.split()] + [signal.SIGRTMIN + 3]
 
 
 def test_every_signal_that_can_be_passed_on_is(both: Runs) -> None:
@@ -302,6 +282,20 @@ def test_ignored_signals_stay_ignored_as_nohup_wants_it(runs: Runs) -> None:
     assert mask == 1 << (signal.SIGHUP - 1)  # and SIGPIPE, which Python ignores, is not
 
 
+def at_a_terminal(runs: Runs, *words: str) -> tuple[int, int]:
+    """Start a command at a new terminal; return its process and our end of the terminal."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update(PYTHONPATH=str(REPOSITORY), LOGSHIP_ENDPOINTS=runs.receiver.endpoint)
+        os.execvp(words[0], words)
+    return child, terminal
+
+
+def exit_code_of(child: int) -> int:
+    """Wait for the end of a child."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Path) -> None:
     """The command's group is the terminal's foreground; `run` gets its output all the same."""
     source = tmp_path / "interactive.py"
@@ -315,29 +309,22 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Pat
         "input()\n"
         "print('interrupted', len(count), flush=True)\n"
     )
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.update(PYTHONPATH=str(REPOSITORY), LOGSHIP_ENDPOINTS=runs.receiver.endpoint)
-        os.execv(sys.executable, [*LOGSHIP, "run", "--", sys.executable, str(source)])
+    child, terminal = at_a_terminal(runs, *LOGSHIP, "run", "--", sys.executable, str(source))
     try:
         os.write(terminal, b"some text\n")
         wait_until(lambda: "typed some text" in runs.messages, "the command has read a line", 40)
         os.write(terminal, b"\x03")
         wait_until(lambda: "once" in runs.messages, "it is interrupted", 40)
         os.write(terminal, b"\n")
-        _, status = os.waitpid(child, 0)
+        assert exit_code_of(child) == 0
     finally:
         os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 0
     assert runs.messages == ["typed some text", "once", "interrupted 1"]
 
 
 def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs) -> None:
     """Else the shell would wait for `run`, and the terminal would be of no use."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.update(PYTHONPATH=str(REPOSITORY), LOGSHIP_ENDPOINTS=runs.receiver.endpoint)
-        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+    child, terminal = at_a_terminal(runs, "bash", "--norc", "--noprofile", "-i")
     shown = b""
 
     def shows(text: bytes) -> bool:
@@ -356,29 +343,22 @@ def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs) -> None:
         os.write(terminal, b"fg\nafter\n")
         wait_until(lambda: "after" in runs.messages, "the command goes on", 40)
         os.write(terminal, b"\x04exit 7\n")
-        _, status = os.waitpid(child, 0)
+        assert exit_code_of(child) == 7
     finally:
         os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 7
     assert runs.messages == ["before", "after"]
 
 
 def test_output_is_passed_on_to_a_terminal_that_stops_background_writers(runs: Runs) -> None:
     """The command is its foreground, so `run` itself writes from the background."""
-    child, terminal = pty.fork()
-    if child == 0:
-        modes = termios.tcgetattr(0)
-        modes[3] |= termios.TOSTOP
-        termios.tcsetattr(0, termios.TCSANOW, modes)
-        os.environ.update(PYTHONPATH=str(REPOSITORY), LOGSHIP_ENDPOINTS=runs.receiver.endpoint)
-        os.execv(sys.executable, [*LOGSHIP, "run", "--tee", "--", "sh", "-c", "echo a line"])
+    script = 'stty tostop; exec "$@" run --tee -- echo "a line"'
+    child, terminal = at_a_terminal(runs, "sh", "-c", script, "sh", *LOGSHIP)
     shown = b""
     with contextlib.suppress(OSError):  # EIO once no process has it open
         while data := os.read(terminal, 4096):
             shown += data
     os.close(terminal)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert exit_code_of(child) == 0
     assert shown == b"a line\r\n"
 
 

@@ -13,6 +13,8 @@ import struct
 import threading
 from collections.abc import Callable
 
+from tests.support.servers import ReservedPort
+
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER with 0 s: the peer sees a reset, as when a sidecar is SIGKILLed with unread data."""
 
@@ -31,8 +33,8 @@ class Gate:
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
-        self._reserved = _bound_socket(0)
-        self.port: int = self._reserved.getsockname()[1]
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self.connections_taken = 0
         self._listener: socket.socket | None = None
         self._flowing = threading.Event()
@@ -103,9 +105,7 @@ class Gate:
     def _listen(self) -> None:
         if self._listener is not None:
             return
-        # A second socket on the reserved number: both allow it, and only one listens.
-        self._listener = _bound_socket(self.port)
-        self._listener.listen(64)
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
         self._run(self._take_connections, self._listener)
 
     def _stop_listening(self) -> None:
@@ -162,10 +162,3 @@ class Gate:
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
-
-
-def _bound_socket(port: int) -> socket.socket:
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind(("127.0.0.1", port))
-    return made

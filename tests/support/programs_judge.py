@@ -7,7 +7,6 @@ on stderr, or is named by number in a drain report.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.programs import Ended
+from tests.support.servers import json_objects
 from tests.support.waiting import wait_until
 
 Numbers = set[int]
@@ -217,7 +217,7 @@ class Output:
 
     def _lines_of(self, ended: Ended) -> Iterator[dict[str, Any]]:
         """Yield the lines of every stream of the program, control records too."""
-        lines = list(self._lines())
+        lines = list(json_objects(self.path))
         run = run_of(ended)
         own = [line for line in lines if run in json.dumps(line["record"])]
         streams = {stream_of(line["record"]) for line in [*own, *ended.spilled]}
@@ -226,11 +226,6 @@ class Output:
         for line in lines:
             if stream_of(line["record"]) in streams:
                 yield line
-
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        for line in self.path.read_text().split("\n"):
-            with contextlib.suppress(ValueError):  # torn by a kill, or still being written
-                yield json.loads(line)
 
     def until_arrived(self, marker: str) -> None:
         """Wait until the record `marker` is in the file."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from tests.support.commands import LOGSHIP
+from tests.support.servers import json_objects
 from tests.support.waiting import wait_until
 
 RECEIVE = [*LOGSHIP, "receive"]
@@ -89,7 +89,7 @@ class ReceiverProcess:
 
         A torn line, such as a kill in the middle of a write leaves, is left out.
         """
-        return list(self._decoded_lines())
+        return list(json_objects(self.out))
 
     def wait_for_records(self, count: int, seconds: float = 20.0) -> list[dict[str, Any]]:
         """Return the lines when there are at least `count`."""
@@ -122,14 +122,3 @@ class ReceiverProcess:
         ready = _READY.search(self.stderr(), said_before)
         assert ready, f"the receiver ended instead of listening: {self.stderr()[said_before:]}"
         return ready[1]
-
-    def _decoded_lines(self) -> Iterator[dict[str, Any]]:
-        if not self.out.exists():
-            return
-        for line in self.out.read_bytes().split(b"\n"):
-            try:
-                decoded = json.loads(line)
-            except ValueError:
-                continue  # torn, or empty
-            if isinstance(decoded, dict):
-                yield decoded

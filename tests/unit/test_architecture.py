@@ -333,12 +333,6 @@ def test_import_logship_pays_for_nothing_large() -> None:
     assert not loaded & large
 
 
-def test_the_client_needs_neither_prometheus_nor_click() -> None:
-    loaded = loaded_by("from logship import BackgroundClient, Client, Handler, install")
-    assert "logship._client.client" in loaded
-    assert not loaded & {"prometheus_client", "click", "logship._cli", "logship._receiver"}
-
-
 # A program whose sidecar answers, without spool, key, metrics and ECS, needs none of these to
 # start. They are named because a measured start would not show one more.
 NOT_AT_START = {

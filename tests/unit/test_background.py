@@ -66,7 +66,7 @@ def test_a_shorter_deadline_of_another_thread_holds(
     wait_until(lambda: client.intake_closed, "it is closing")
     report = client.close(timeout=0.2)
     assert patient.join() is report
-    assert report.spilled == 1
+    assert (report.accepted, report.acked) == (1, 0)
 
 
 def test_every_thread_is_started_by_the_one_that_makes_the_client(
@@ -95,13 +95,13 @@ def test_flush_while_another_thread_closes_never_hangs(
         sidecar.acks = acks
         client = a_background_client(sidecar, stderr)
         client.emit({"message": "hi"})
-        results = close_and_flush(client)
+        results = close_and_flush(client, timeout=20.0 if acks else 0.1)
         assert not [result for result in results if isinstance(result, Exception)]
         assert client.flush(20).all_acked is acks
 
 
-def close_and_flush(client: BackgroundClient) -> list[Any]:
-    close = functools.partial(client.close, timeout=0.1)
+def close_and_flush(client: BackgroundClient, timeout: float) -> list[Any]:
+    close = functools.partial(client.close, timeout=timeout)
     calls: list[Callable[[], Any]] = [close, client.flush, client.flush] * 2
     return in_threads(len(calls), lambda n: calls[n]())
 
@@ -192,7 +192,7 @@ def test_a_thread_that_hangs_in_close_does_not_hold_up_another_one(
         patch.setattr("logship._client.background.drive", hang)
         hanging = Later(client.close)
         assert hangs.wait(20)
-    report = Later(lambda: client.close(timeout=0.5)).join()
+    report = Later(lambda: client.close(timeout=2.0)).join()
     assert not hanging.is_done
     assert (report.accepted, report.spilled, report.unacked) == (1, 1, 0)
     assert len(stderr.json("drain report")) == 1

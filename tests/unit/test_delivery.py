@@ -208,11 +208,6 @@ def test_all_that_was_not_acked_is_sent_again_in_its_old_order_with_its_old_ids(
     assert sent(delivery.acked(4.0, ["c0"])) == ["c5"]
 
 
-def test_losing_an_idle_connection_warns_nobody() -> None:
-    delivery, _ = ready(Source())
-    assert delivery.connection_lost(1.0, "closed") == []
-
-
 def test_silence_ends_the_connection_and_is_counted_from_the_first_question() -> None:
     source = Source()
     delivery, _ = ready(source)
@@ -315,7 +310,7 @@ def test_a_connection_that_was_closed_because_it_was_idle_is_no_failure() -> Non
         assert delivery.silent_seconds(now + 1.0) == 1.0, "before, nothing was to be taken"
         assert delivery.timer(now) == [Connect(FIRST)]
         assert delivery.connected(now) == []
-    delivery.connection_lost(now + IDLE_SECONDS - 0.1, "closed too soon")
+    assert delivery.connection_lost(now + IDLE_SECONDS - 0.1, "closed too soon") == []
     assert delivery.endpoint == SECOND
 
 

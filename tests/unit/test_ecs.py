@@ -15,6 +15,7 @@ from logship._ecs.reader import TaskReader, read_task
 from logship._ecs.task import TaskContainer
 from logship._settings import TASK_METADATA_VARIABLE, Settings
 from tests.support.task_metadata import TASK_ARN, TASK_ID, TaskMetadata, container, task
+from tests.support.threads import Later
 from tests.support.waiting import wait_until
 
 OWN = container("app", mode="blocking")
@@ -88,11 +89,11 @@ def test_an_error_of_the_endpoint_is_no_task(status: int) -> None:
 
 
 def test_an_endpoint_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logship._ecs.reader.TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("logship._ecs.reader.TIMEOUT_SECONDS", 0.2)
     with TaskMetadata(OWN) as metadata:
         metadata.is_silent = True
-        assert read_task(metadata.environ) is None
-        assert metadata.was_asked.is_set()
+        assert Later(lambda: read_task(metadata.environ)).join() is None
+        assert metadata.was_asked.wait(30)
 
 
 @pytest.mark.parametrize(
@@ -110,14 +111,20 @@ def test_outside_of_ecs_nobody_is_asked_and_no_thread_begun() -> None:
     assert reader.is_over
 
 
+def a_reader_that_asks(metadata: TaskMetadata) -> TaskReader:
+    """Return a reader whose first request has come."""
+    reader = TaskReader(metadata.environ)
+    reader.start()
+    assert metadata.was_asked.wait(30)
+    return reader
+
+
 def test_a_child_reads_what_its_parent_had_only_begun_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with TaskMetadata(OWN) as metadata:
         metadata.is_silent = True
-        reader = TaskReader(metadata.environ)
-        reader.start()
-        assert metadata.was_asked.wait(30)
+        reader = a_reader_that_asks(metadata)
         metadata.is_silent = False
         in_child = os.getpid() + 1
         monkeypatch.setattr(os, "getpid", lambda: in_child)
@@ -130,9 +137,7 @@ def test_a_child_reads_what_its_parent_had_only_begun_to(
 def test_an_endpoint_that_fails_at_first_is_asked_again() -> None:
     with TaskMetadata(OWN) as metadata:
         metadata.status = 500
-        reader = TaskReader(metadata.environ)
-        reader.start()
-        assert metadata.was_asked.wait(30)
+        reader = a_reader_that_asks(metadata)
         assert not reader.is_over
         told = threading.Event()
         reader.when_over(told.set)
@@ -154,9 +159,7 @@ def test_a_client_that_waited_for_the_task_can_go_when_it_is_known() -> None:
     assert client_of(TaskReader({}))() is None
     with TaskMetadata(OWN) as metadata:
         metadata.is_silent = True
-        reader = TaskReader(metadata.environ)
-        reader.start()
-        assert metadata.was_asked.wait(30)
+        reader = a_reader_that_asks(metadata)
         client = client_of(reader)
         assert client() is not None
         metadata.is_silent = False
@@ -167,8 +170,7 @@ def test_one_that_goes_on_failing_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("logship._ecs.reader.TASK_SECONDS_MAX", 0.0)
     with TaskMetadata(OWN) as metadata:
         metadata.status = 500
-        reader = TaskReader(metadata.environ)
-        reader.start()
+        reader = a_reader_that_asks(metadata)
         wait_until(lambda: reader.is_over, "it is given up")
     assert reader.task is None
 

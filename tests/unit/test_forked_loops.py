@@ -33,8 +33,16 @@ def a_started_client(
     """Return a client that has sent a record, and its loop, which has stopped."""
     client = a_client(sidecar, stderr, ack_timeout_seconds=1.0)
     client.emit({"message": "of the parent"})
+
+    async def send() -> None:
+        client.start()
+        if sidecar.acks:
+            await client.flush(20)
+        else:
+            await until(lambda: sidecar.held_acks, "the chunk is on its way")
+
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(client.flush(20 if sidecar.acks else 0.1))
+    loop.run_until_complete(send())
     return client, loop
 
 

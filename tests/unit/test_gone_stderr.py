@@ -13,13 +13,12 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
 from logship._stderr.last_resort import LastResort
 from tests.support.commands import ran_python
-from tests.unit.test_lastresort import LINE, PIPE_BYTES, Interposed
+from tests.unit.test_lastresort import LINE, PIPE_BYTES
 
 
 class Stderr:
@@ -91,23 +90,6 @@ def test_a_volume_with_an_error_may_recover(
         resort = LastResort(descriptor=file.fileno())
         assert not resort.write_line(LINE)
         assert not resort.is_gone
-
-
-def test_a_signal_handler_s_exception_does_not_mean_that_stderr_is_gone(stderr: Stderr) -> None:
-    """It is an `OSError` too if a task has used up its time."""
-    resort = LastResort(descriptor=stderr.writing)
-    Interposed(resort, lambda: signal.raise_signal(signal.SIGUSR1))
-
-    def fail(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGUSR1, fail)
-    try:
-        with pytest.raises(TimeoutError):
-            resort.write_line(LINE)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert not resort.is_gone
 
 
 # -- it is redirected ------------------------------------------------------------------------------

@@ -313,8 +313,10 @@ def test_a_time_limit_passes_through_a_write(
         return len(data)
 
     monkeypatch.setattr(os, "write", write)
+    resort = LastResort(descriptor=pipe.writing)
     with pytest.raises(TimeoutError):
-        LastResort(descriptor=pipe.writing).write_line(LINE)
+        resort.write_line(LINE)
+    assert not resort.is_gone
 
 
 def test_a_time_limit_passes_through_a_wait_for_stderr(
@@ -324,9 +326,13 @@ def test_a_time_limit_passes_through_a_wait_for_stderr(
     while resort.write_line(LINE):
         pass
     later = threading.Timer(0.05, time_limit)
-    later.start()
-    with pytest.raises(TimeoutError):
+
+    def wait() -> None:
+        later.start()
         resort.wait_writable(60.0)
+
+    with pytest.raises(TimeoutError):
+        wait()
     later.join()
 
 
@@ -503,21 +509,29 @@ def test_the_report_goes_before_those_who_write_in_turn(pipe: Pipe) -> None:
     assert pipe.read() == b"report\n" + 2 * LINE
 
 
-def test_a_caller_that_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe: Pipe) -> None:
-    resort = LastResort(descriptor=pipe.writing, monotonic=Ticking())
-    seen: list[bytes] = []
-    resort.begin_spill(0.05)
+@pytest.mark.parametrize("everybody_waits", [False, True])
+def test_others_let_the_spill_go_first_for_a_bounded_time(
+    pipe: Pipe, everybody_waits: bool
+) -> None:
+    """At the very end those too that must not wait; before it, those that may."""
+    clock = Ticking()
+    resort = LastResort(descriptor=pipe.writing, monotonic=clock)
+    patience_seconds = 0.0 if everybody_waits else 1.0
+    resort.begin_spill(5.0, everybody_waits=everybody_waits)
     assert resort.write_in_turn(b"the spilling thread's own\n", patience_seconds=1.0)
-    assert resort.write_in_turn(b"may not wait\n")
-    seen.append(pipe.read())
+    if not everybody_waits:
+        assert Later(lambda: resort.write_in_turn(b"may not wait\n")).join() is True
+    assert len(pipe.read().splitlines()) == 1 + (not everybody_waits)
+    assert clock.seconds < 5.0
+    logged_at: list[float] = []
 
     def log() -> None:
-        assert resort.write_in_turn(b"may wait\n", patience_seconds=1.0)
-        seen.append(b"after 0.05 s" if resort._monotonic() > 0.05 else b"too soon")
+        assert resort.write_in_turn(b"waits\n", patience_seconds=patience_seconds)
+        logged_at.append(clock.seconds)
 
     assert Later(log).join() is None
-    assert seen == [b"the spilling thread's own\nmay not wait\n", b"after 0.05 s"]
-    resort.begin_spill(1e9)
+    assert logged_at.pop() > 5.0
+    resort.begin_spill(1e9, everybody_waits=everybody_waits)
     resort.end_spill()
     assert Later(log).join() is None  # it would wait for ever
 
@@ -542,23 +556,6 @@ def test_they_wait_as_long_as_the_spill_writes_and_no_longer_once_it_has_stalled
 
     assert Later(log).join() is None
     assert written_at + 5.0 < logged_at[0] < written_at + 8.0
-
-
-def test_at_the_very_end_those_let_the_spill_go_first_too_who_must_not_wait(pipe: Pipe) -> None:
-    clock = Ticking()
-    resort = LastResort(descriptor=pipe.writing, monotonic=clock)
-    resort.begin_spill(5.0, everybody_waits=True)
-    logged_at: list[float] = []
-
-    def log() -> None:
-        assert resort.write_in_turn(LINE)
-        logged_at.append(clock.seconds)
-
-    assert Later(log).join() is None
-    assert logged_at.pop() > 5.0
-    resort.begin_spill(1e9, everybody_waits=True)
-    resort.end_spill()
-    assert Later(log).join() is None  # it would wait for ever
 
 
 def test_who_logs_without_a_pause_does_not_keep_the_spill_from_writing(pipe: Pipe) -> None:

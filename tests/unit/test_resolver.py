@@ -56,6 +56,17 @@ async def test_an_address_of_one_link_keeps_its_zone(
     assert await resolver.resolve("sidecar", 7) == [(socket.AF_INET6, place)]
 
 
+async def test_the_address_that_worked_last_is_tried_first(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = ((socket.AF_INET, (f"127.0.0.{last}", 7)) for last in (1, 2))
+    found = [(family, socket.SOCK_STREAM, 0, "", place) for family, place in (first, second)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert await resolver.resolve("sidecar", 7) == [first, second]
+    resolver.remember("sidecar", 7, second)
+    assert await resolver.resolve("sidecar", 7) == [second, first]
+
+
 async def test_a_name_that_is_gone_keeps_its_last_good_address(
     resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import random
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +17,6 @@ import pytest
 import trustme
 
 from logship._delivery.credentials import tls_context, tls_source
-from logship._delivery.resolver import Resolver
 from logship._delivery.transport import Connection, SocketTransport, _StreamConnection
 from logship._settings import Endpoint, Settings
 from logship.errors import ConnectError, HandshakeError, SettingsError
@@ -287,34 +286,6 @@ def test_a_clients_certificate_that_cannot_be_used_is_an_error_at_the_start(tmp_
         tls_context(settings)
     names = "tls_cert (LOGSHIP_TLS_CERT), tls_key (LOGSHIP_TLS_KEY)"
     assert str(caught.value).startswith(f"{names}: cannot use {path} and {path}: ")
-
-
-# -- names -----------------------------------------------------------------------------------------
-
-FIRST, SECOND = ((socket.AF_INET, (f"127.0.0.{last}", 7)) for last in (1, 2))
-
-
-@pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
-    found = [(*each[:1], socket.SOCK_STREAM, 0, "", each[1]) for each in (FIRST, SECOND)]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    fresh = Resolver(20.0)
-    yield fresh
-    fresh.close()
-
-
-async def test_the_address_that_worked_last_is_tried_first(resolver: Resolver) -> None:
-    assert await resolver.resolve("sidecar", 7) == [FIRST, SECOND]
-    resolver.remember("sidecar", 7, SECOND)
-    assert await resolver.resolve("sidecar", 7) == [SECOND, FIRST]
-
-
-async def test_an_answer_that_is_no_longer_wanted_does_no_harm(resolver: Resolver) -> None:
-    asked = asyncio.ensure_future(resolver.resolve("sidecar", 7))
-    asyncio.get_running_loop().call_soon(asked.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await asked
-    assert await resolver.resolve("sidecar", 7) == [FIRST, SECOND]
 
 
 # -- where the TLS context of the next connection comes from ---------------------------------------
