@@ -5,12 +5,10 @@ on the emit path. The reports carry the promise: `accepted` equals the sum of wh
 spooled, spilled, dropped and left unacked, and everything that was not acked is named by number.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 from collections import Counter
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from logship._buffer.ranges import Ranges
 from logship._reasons import ON_PURPOSE, OVERFLOW
@@ -61,7 +59,7 @@ class Counters:
         """How many records were lost, or written to stderr instead."""
         return self.lost + self.spilled
 
-    def now(self) -> Counters:
+    def now(self) -> Self:
         """Return a copy of these numbers, in which what is undecided is not dropped."""
         now = copy.copy(self)
         now.dropped = self.dropped.copy()

@@ -3,8 +3,6 @@
 Each function computes what a change stores.
 """
 
-from __future__ import annotations
-
 from itertools import chain
 from typing import NamedTuple
 

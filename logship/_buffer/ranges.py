@@ -1,7 +1,5 @@
 """Ranges of numbers, and gaps: ranges with a reason. PURE."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from itertools import pairwise

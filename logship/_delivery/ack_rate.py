@@ -1,7 +1,5 @@
 """How fast a sidecar acknowledges while it has something to take. PURE."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 HALF_LIFE_SECONDS = 1.0
@@ -22,7 +20,7 @@ class Acked(NamedTuple):
     size: float = 0.0
     seconds: float = 0.0
 
-    def after(self, seconds: float) -> Acked:
+    def after(self, seconds: float) -> "Acked":
         """Return the same after so much time without an ack."""
         weight = 0.5 ** (max(0.0, seconds) / HALF_LIFE_SECONDS)
         return Acked(self.acks * weight, self.size * weight, self.seconds * weight + seconds)

@@ -8,10 +8,8 @@ a second copy. All of this is arithmetic on a few numbers, apart from threads an
 test can show every case.
 """
 
-from __future__ import annotations
-
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 SPILL_SECONDS_PER_BYTE = 5e-8
 """The least cost of a spill: 24 µs for a line of 480 bytes. Without a load it takes 12 µs."""
@@ -133,7 +131,7 @@ class DrainPlan(NamedTuple):
     @classmethod
     def until(
         cls, now_seconds: float, deadline_seconds: float, *, ends_process: bool = False
-    ) -> DrainPlan:
+    ) -> Self:
         """Return the plan of a drain with a deadline: a stop clock, or a caller's timeout."""
         budget = max(0.0, deadline_seconds - now_seconds)
         return cls(
@@ -144,7 +142,7 @@ class DrainPlan(NamedTuple):
         )
 
     @classmethod
-    def by_itself(cls, now_seconds: float, stall_seconds: float, seconds_max: float) -> DrainPlan:
+    def by_itself(cls, now_seconds: float, stall_seconds: float, seconds_max: float) -> Self:
         """Return the plan of a program that ends by itself: it goes on while acks come in."""
         return cls(
             started_seconds=now_seconds,

@@ -1,4 +1,4 @@
-"""Warnings about a task's definition, and the tag that FireLens routes. PURE."""
+"""What a task's definition means for a client in it, and what to change. PURE."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from logship._ecs.task import FIRELENS_DRIVER, Task, TaskContainer
-from logship._settings import Settings
 from logship._settings.environment import is_firelens_task
 
 
@@ -58,30 +57,3 @@ def is_firelens(environ: Mapping[str, str], task: Task | None) -> bool:
         return is_firelens_task(environ)
     is_named = bool(environ.get("FLUENT_HOST")) or task.own.log_driver == FIRELENS_DRIVER
     return is_named and task.routed_tag is not None
-
-
-def unrouted(tag: str) -> str:
-    """Return what happens to records with this tag. The caller appends the value to set."""
-    return (
-        f"the tag {tag!r} matches no output that FireLens makes, which acknowledges such records "
-        "and throws them away; set LOGSHIP_TAG"
-    )
-
-
-def default_tag(settings: Settings, task: Task | None) -> tuple[str | None, str]:
-    """Return the tag of records that name none, and a warning about it.
-
-    The tag is None if it cannot be known now. Then the setting's tag is used, and a recoverer of
-    the remaining records may know the right one.
-    """
-    tag = settings.tag
-    if not settings.firelens_tag:
-        return tag, ""
-    if task is None:
-        warning = f"the ECS task metadata do not answer, so that {unrouted(tag)}"
-        return None, f"{warning}=<container>-firelens-<any name>"
-    if task.firelens_tag is not None:
-        return task.firelens_tag, ""
-    if task.routed_tag is not None:
-        return tag, f"{unrouted(tag)}={task.routed_tag}"
-    return tag, ""  # no container here has FireLens' driver: a sidecar of another kind

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from logship._ecs.advice import default_tag
 from logship._ecs.reader import TASK_SECONDS_MAX, TaskReader
 from logship._settings import Settings
+
+if TYPE_CHECKING:
+    from logship._ecs.task import Task
 
 _DRAIN_SHARE = 0.15
 """The share of a drain's budget for which the tag is awaited. It is less than the share without an
@@ -72,3 +75,30 @@ class AwaitedTag:
         if self.is_over or self.deadline_seconds is None:
             return False
         return self._reader.is_over or now_seconds >= self.deadline_seconds
+
+
+def unrouted(tag: str) -> str:
+    """Return what happens to records with this tag. The caller appends the value to set."""
+    return (
+        f"the tag {tag!r} matches no output that FireLens makes, which acknowledges such records "
+        "and throws them away; set LOGSHIP_TAG"
+    )
+
+
+def default_tag(settings: Settings, task: Task | None) -> tuple[str | None, str]:
+    """Return the tag of records that name none, and a warning about it.
+
+    The tag is None if it cannot be known now. Then the setting's tag is used, and a recoverer of
+    the remaining records may know the right one.
+    """
+    tag = settings.tag
+    if not settings.firelens_tag:
+        return tag, ""
+    if task is None:
+        warning = f"the ECS task metadata do not answer, so that {unrouted(tag)}"
+        return None, f"{warning}=<container>-firelens-<any name>"
+    if task.firelens_tag is not None:
+        return task.firelens_tag, ""
+    if task.routed_tag is not None:
+        return tag, f"{unrouted(tag)}={task.routed_tag}"
+    return tag, ""  # no container here has FireLens' driver: a sidecar of another kind

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from logship._ecs.task import Task, task_of
 from logship._hooks.threads import OwnThread
 from logship._settings import TASK_METADATA_VARIABLE
+
+if TYPE_CHECKING:
+    from logship._ecs.task import Task
 
 TIMEOUT_SECONDS = 1.0
 """For each step of an answer. The endpoint is on the same host and takes milliseconds."""
@@ -31,6 +34,7 @@ def read_task(environ: Mapping[str, str]) -> Task | None:
         environ: As `os.environ`.
     """
     from logship._ecs.httpjson import get_json  # noqa: PLC0415 - only a program in a task pays for HTTP
+    from logship._ecs.task import task_of  # noqa: PLC0415 - as above
 
     base = environ.get(TASK_METADATA_VARIABLE, "")
     if not base:
@@ -78,7 +82,8 @@ class TaskReader:
         # module would stay locked for good.
         import tenacity  # noqa: F401, PLC0415 - only a program in a task pays for these
 
-        import logship._ecs.httpjson  # noqa: F401, PLC0415 - as above
+        import logship._ecs.httpjson  # noqa: PLC0415 - as above
+        import logship._ecs.task  # noqa: F401, PLC0415 - as above
 
         self._pid, self._has_ended, self._waiting = os.getpid(), False, []
         try:

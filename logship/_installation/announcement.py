@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from logship._client.background import BackgroundClient
-from logship._ecs.advice import is_firelens, stderr_risk, unrouted
+from logship._ecs.advice import is_firelens, stderr_risk
+from logship._ecs.awaited_tag import unrouted
 from logship._ecs.reader import task_reader
 from logship._ecs.task import Task
 from logship._settings import STOP_FILE_VARIABLE, program_name

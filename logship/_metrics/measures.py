@@ -1,7 +1,5 @@
 """What a measure is, and those of commands: clients have a table in a module of its own. PURE."""
 
-from __future__ import annotations
-
 import functools
 from enum import Enum
 from typing import NamedTuple

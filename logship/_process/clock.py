@@ -3,8 +3,6 @@
 A signal handler starts it, so it takes no lock: it is one attribute, assigned once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

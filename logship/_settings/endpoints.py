@@ -1,10 +1,8 @@
 """Where a sidecar listens."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
 from logship._settings.fields import Converter, NotAllowed, variable_name
@@ -37,7 +35,7 @@ class Endpoint(NamedTuple):
         return f"{self.scheme}://{host}:{self.port}"
 
     @classmethod
-    def parse(cls, text: str) -> Endpoint:
+    def parse(cls, text: str) -> Self:
         """Return the endpoint that `text` names.
 
         Raises:

@@ -1,7 +1,5 @@
 """One frozen value that holds every choice a user can make."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -63,7 +61,8 @@ _FOR_THE_BUFFER: Any = object()
 """Stands for the default chunk size until the buffer's size is known."""
 
 
-@dataclass(frozen=True, slots=True, init=False)
+# What a dataclass generates is compiled at each start of a program, and here is much to compile.
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Settings:
     """All settings of a client. Frozen; equal settings mean the same client.
 
@@ -224,7 +223,7 @@ class Settings:
     ecs_fields: bool = setting(Switch(), True)
     disabled: bool = setting(Switch(), False)
 
-    def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
+    def __init__(self, **settings: "Unpack[SettingsKeywords]") -> None:
         """Check every field, and then all of them together.
 
         Args:
@@ -255,6 +254,18 @@ class Settings:
         for name, value in right.items():
             object.__setattr__(self, name, value)
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether both choose the same."""
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        """Return a hash that goes with equality."""
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        """Return them as they are written."""
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
     @property
     def limits_floods(self) -> bool:
         """Whether some log calls may be kept back because there are many."""
@@ -272,7 +283,9 @@ class Settings:
         return self.metrics_port is not None or self.metrics_dir is not None
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str], **settings: Unpack[SettingsKeywords]) -> Settings:
+    def from_env(
+        cls, environ: Mapping[str, str], **settings: "Unpack[SettingsKeywords]"
+    ) -> "Settings":
         """Return the settings that `environ` and `settings` give; `settings` win.
 
         Args:

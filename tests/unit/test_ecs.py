@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from logship._ecs.advice import default_tag
-from logship._ecs.awaited_tag import AwaitedTag
+from logship._ecs.awaited_tag import AwaitedTag, default_tag
 from logship._ecs.reader import TaskReader, read_task
 from logship._ecs.task import TaskContainer
 from logship._settings import TASK_METADATA_VARIABLE, Settings

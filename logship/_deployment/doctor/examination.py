@@ -25,7 +25,7 @@ from logship._deployment.doctor.surroundings import (
     check_tag,
 )
 from logship._deployment.linting.shapes import count_or_none
-from logship._ecs.advice import default_tag
+from logship._ecs.awaited_tag import default_tag
 from logship._ecs.reader import read_task
 from logship._settings import Settings, memory_limit_bytes, variable_name
 from logship._settings.unknown import unknown_variables
