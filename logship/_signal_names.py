@@ -28,8 +28,9 @@ NEVER_SENT_ON = signals_named(
 NEVER_STOPS = NEVER_SENT_ON | signals_named("SIGTSTP", "SIGCONT")
 """Signals that cannot ask a process to end; the last two suspend and resume it."""
 
-_NUMBER = re.compile(r"[0-9]{1,3}")
-_FROM_REAL_TIME = re.compile(r"SIGRT(MIN|MAX)(?:([+-])([0-9]{1,2}))?")
+# Texts, because most programs never need them compiled.
+_NUMBER = r"[0-9]{1,3}"
+_FROM_REAL_TIME = r"SIGRT(MIN|MAX)(?:([+-])([0-9]{1,2}))?"
 
 
 def signal_name(signum: int) -> str:
@@ -47,7 +48,7 @@ def signal_number(text: str) -> int | None:
         The number, or None if this system has no such signal.
     """
     name = text.strip().upper()
-    if _NUMBER.fullmatch(name):
+    if re.fullmatch(_NUMBER, name):
         number = int(name)
     else:
         name = name if name.startswith("SIG") else f"SIG{name}"
@@ -56,7 +57,7 @@ def signal_number(text: str) -> int | None:
 
 
 def _real_time_number(name: str) -> int:
-    found = _FROM_REAL_TIME.fullmatch(name)
+    found = re.fullmatch(_FROM_REAL_TIME, name)
     base = None if found is None else getattr(signal, f"SIGRT{found[1]}", None)
     if found is None or base is None:
         return 0

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
 from logship import _system
-from logship._protocol.compression import compressor
 from logship._settings import Settings, full_name
 from logship.errors import SettingsError
 
@@ -107,6 +106,10 @@ def new_compressor(settings: Settings) -> Callable[[bytes | bytearray | memoryvi
     Raises:
         SettingsError: The method needs a package that is not installed.
     """
+    if settings.compress == "none":
+        return None
+    from logship._protocol.compression import compressor  # noqa: PLC0415 - few settings need it
+
     try:
         return compressor(settings.compress)
     except ImportError:

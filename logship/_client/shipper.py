@@ -41,7 +41,6 @@ from logship._ecs.reader import task_reader
 from logship._hooks.interruptions import is_from_outside
 from logship._hooks.preexec import is_about_to_exec, parents_stderr
 from logship._hooks.threads import refuse_subinterpreter
-from logship._metrics.emf import emf_line
 from logship._metrics.meter import Meter
 from logship._metrics.process import HERE, Process
 from logship._settings import Settings, program_name
@@ -387,7 +386,7 @@ class Shipper:
             always_report=bool(self.settings.report),
             monotonic=self._monotonic,
             is_over=functools.partial(self._process.drained, self.meter),
-            more=_emf_line if self.settings.report == "emf" else None,
+            more=_emf_writer() if self.settings.report == "emf" else None,
         )
 
     def shut(self) -> None:
@@ -430,5 +429,7 @@ class Shipper:
         self.closing = self._new_closing()
 
 
-def _emf_line(report: DrainReport) -> str:
-    return emf_line(report, program_name(), time.time_ns() // 1_000_000)
+def _emf_writer() -> Callable[[DrainReport], str]:
+    from logship._metrics.emf import emf_line  # noqa: PLC0415 - few settings need it
+
+    return lambda report: emf_line(report, program_name(), time.time_ns() // 1_000_000)

@@ -12,17 +12,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import queue
 import socket
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from logship._hooks.threads import OwnThread
 from logship._settings.addresses import packed_address
 
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+    Questions = SimpleQueue[Callable[[], None] | None]
+
 Address = tuple[socket.AddressFamily, tuple[Any, ...] | str]
-Questions = queue.SimpleQueue[Callable[[], None] | None]
 
 
 class Resolver:
@@ -85,7 +88,9 @@ class Resolver:
             OSError: The thread cannot be started.
         """
         if host not in self._questions:
-            questions: Questions = queue.SimpleQueue()
+            from queue import SimpleQueue  # noqa: PLC0415 - an address needs no thread
+
+            questions: Questions = SimpleQueue()
             try:
                 OwnThread(functools.partial(_answer, questions), "resolver").start()
             except RuntimeError as error:

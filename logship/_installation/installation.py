@@ -23,7 +23,6 @@ from logship._hooks import fork, registry, runtimes
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.late_imports import installing
 from logship._installation import parts
-from logship._installation.console import console_handler
 from logship._installation.handler import Handler
 from logship._installation.loggers import Loggers
 from logship._installation.surroundings import warn_of_basic_config, warn_of_surroundings
@@ -211,6 +210,8 @@ class Installation:
         if console is None:
             console = self._was_first and _is_terminal(sys.stderr)
         if console:
+            from logship._installation.console import console_handler  # noqa: PLC0415 - on terminals
+
             self._add_to_root(console_handler(self.client))
         self._add_to_root(self.handler)
 
