@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from itertools import product
 
 from logship._buffer.ranges import Gap
 
@@ -20,7 +21,7 @@ ROLLOVER_NUMBER = 9_000_000_000
 records that declare its gaps and its end."""
 
 _THOUSAND = 1000
-_LAST_DIGITS = tuple(b"%03d" % number for number in range(_THOUSAND))
+_LAST_DIGITS = tuple(map(bytes, product(b"0123456789", repeat=3)))  # from 000 to 999
 
 
 class Stream:

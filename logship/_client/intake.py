@@ -22,7 +22,7 @@ from logship._protocol.entries import CutEntry, readable_fields, record_packer
 from logship._protocol.readable import plain_value
 from logship._reasons import WITHHELD
 from logship._settings import RECORD_BYTES_MAX, Settings
-from logship._settings.choices import Redact
+from logship._settings.fields import Redact
 from logship._stderr.last_resort import LastResort
 from logship.errors import ClientClosed
 

@@ -74,4 +74,6 @@ class Warn(_Action):
         self.text = text
 
 
-Actions = list[Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn]
+Actions = list[
+    "Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn"
+]  # a text, because to make this type takes time

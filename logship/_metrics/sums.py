@@ -3,8 +3,6 @@
 Counters of dead processes stay, and their gauges vanish.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple

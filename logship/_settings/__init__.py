@@ -8,7 +8,6 @@ no `repr`, error or log shows them.
 
 from __future__ import annotations
 
-from logship._settings.choices import Compress, Overflow
 from logship._settings.defaults import (
     MIB,
     STOP_FILE_VARIABLE,
@@ -19,7 +18,7 @@ from logship._settings.defaults import (
     stop_timeout_for,
 )
 from logship._settings.endpoints import Endpoint
-from logship._settings.fields import full_name, variable_name
+from logship._settings.fields import Compress, Overflow, full_name, variable_name
 from logship._settings.secrecy import Secret
 from logship._settings.settings import (
     BUFFER_BYTES_MIN,

@@ -6,13 +6,21 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, field
 from string import ascii_letters
-from typing import Any
+from typing import Any, Literal
 
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
 from logship._settings.secrecy import Secret, SecretFile, is_secret
 from logship.errors import SettingsError
 
 TEXT_BYTES_MAX = 255
+
+Overflow = Literal["block", "drop_oldest", "drop_newest"]
+LastResort = Literal["stderr", "none"]
+Compress = Literal["none", "gzip", "zstd"]
+TimeFormat = Literal["iso", "epoch"]
+Fsync = Literal["never", "interval"]
+Report = bool | Literal["emf"]
+Redact = Callable[[Mapping[Any, Any]], Mapping[Any, Any] | None]
 
 _PREFIXES = (("k", 1), ("m", 2), ("g", 3))
 

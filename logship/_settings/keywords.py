@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from logship._settings.choices import (
+from logship._settings.endpoints import Endpoint
+from logship._settings.fields import (
     Compress,
     Fsync,
     LastResort,
@@ -18,7 +19,6 @@ from logship._settings.choices import (
     Report,
     TimeFormat,
 )
-from logship._settings.endpoints import Endpoint
 from logship._settings.secrecy import Secret
 
 Bytes = int | str

@@ -7,15 +7,6 @@ from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
-from logship._settings.choices import (
-    Compress,
-    Fsync,
-    LastResort,
-    Overflow,
-    Redact,
-    Report,
-    TimeFormat,
-)
 from logship._settings.conflicts import conflicts
 from logship._settings.defaults import (
     MIB,
@@ -30,12 +21,19 @@ from logship._settings.environment import is_firelens_task, values_from
 from logship._settings.fields import (
     Bytes,
     Choice,
+    Compress,
+    Fsync,
+    LastResort,
+    Overflow,
     PathOfKey,
+    Redact,
     Redaction,
+    Report,
     Seconds,
     SecretText,
     Switch,
     Text,
+    TimeFormat,
     WholeNumber,
     checked,
     setting,
