@@ -17,11 +17,10 @@ from collections.abc import Callable
 from itertools import chain
 
 from logship._buffer.changes import Changes
-from logship._buffer.chunk import Chunk, ChunkState, Storage, new_chunk_id
-from logship._buffer.halves import halves_of
+from logship._buffer.chunk import Chunk, ChunkState, Storage, halves_of, new_chunk_id
 from logship._buffer.inbox import Tag
 from logship._buffer.stream import Stream
-from logship._buffer.waiters import Waiters
+from logship._buffer.wakeups import Waiters
 
 ADOPTED_TAKEN_MAX = 2
 """How many adopted chunks are taken at a time while own ones wait, which must find room."""

@@ -19,8 +19,7 @@ from typing import TypeVar
 from logship._buffer.accumulator import HIGH_WATER_TAG, Accumulator
 from logship._buffer.inbox import Inbox, Item
 from logship._buffer.notes import Note, count_notes
-from logship._buffer.waiters import Waiters
-from logship._buffer.wakeups import ShipperState, Wakeups
+from logship._buffer.wakeups import ShipperState, Waiters, Wakeups
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 

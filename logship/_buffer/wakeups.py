@@ -1,4 +1,6 @@
-"""Whether the shipper must be woken: one state, set by the shipper when it rests.
+"""Who is woken: the shipper, and the calls that wait for space.
+
+Whether the shipper must be woken is one state, which the shipper sets when it rests.
 
 | the shipper | an entry waits | a chunk is sealed |
 |---|---|---|
@@ -15,8 +17,11 @@ first, and then looks at the state. So one of the two sees the other.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from enum import Enum, auto
+
+Callback = Callable[[], None]
 
 
 class ShipperState(Enum):
@@ -62,3 +67,40 @@ class Wakeups:
             self.shipper = ShipperState.ASLEEP  # the next entry wakes it
             if not isinstance(error, MemoryError):
                 raise
+
+
+class Waiters:
+    """Callbacks of calls that wait for space; each is called once, when bytes come free.
+
+    Attributes:
+        are_due: Whether bytes came free since they were last told.
+    """
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callback] = []
+        self.are_due: bool = False
+
+    def add(self, callback: Callback) -> Callback:
+        """Arrange for a call; return what takes the arrangement back."""
+        self._callbacks.append(callback)
+
+        def take_back() -> None:
+            with contextlib.suppress(ValueError):  # it was called
+                self._callbacks.remove(callback)
+
+        return take_back
+
+    def tell(self) -> None:
+        """Call all of them, outside the lock.
+
+        Each is called first and then forgotten, so that an exception in between loses none.
+        """
+        self.are_due = False
+        try:
+            for callback in self._callbacks[:]:
+                callback()
+                with contextlib.suppress(ValueError):  # it was taken back
+                    self._callbacks.remove(callback)
+        except BaseException:
+            self.are_due = True
+            raise

@@ -18,7 +18,6 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
 from logship._buffer.counters import DrainReport
 from logship._client.closing import Closing, drive
-from logship._client.high_water import HighWater
 from logship._client.intake import Intake
 from logship._client.parts import (
     constant_fields,
@@ -31,7 +30,7 @@ from logship._client.parts import (
 from logship._client.port import SocketPort
 from logship._client.pump import Pump
 from logship._client.schedule import LoopSchedule
-from logship._client.upkeep import SpoolUpkeep
+from logship._client.upkeep import HighWater, SpoolUpkeep
 from logship._delivery.credentials import tls_source
 from logship._delivery.delivery import Delivery
 from logship._delivery.drain import DrainPlan, Progress
@@ -44,7 +43,7 @@ from logship._hooks.threads import refuse_subinterpreter
 from logship._metrics.meter import Meter
 from logship._metrics.process import HERE, Process
 from logship._settings import Settings, program_name
-from logship._settings.addresses import is_loopback
+from logship._settings.endpoints import is_loopback
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill
 

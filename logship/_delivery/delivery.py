@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic
 
-from logship._delivery.ack_rate import AckRate
 from logship._delivery.actions import Actions, Connect, Disconnect, Quarantine, Release, Send, Warn
 from logship._delivery.attempts import Attempts
 from logship._delivery.chunks import Flight, HandleT, Source
-from logship._delivery.counters import DeliveryCounters
+from logship._delivery.counters import AckRate, DeliveryCounters
 from logship._delivery.poison import PoisonSearch, Verdict
 from logship._delivery.states import TRANSITIONS, Event, State
 from logship._settings import Endpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logship._delivery.ack_rate import AckRate
+from logship._delivery.counters import AckRate
 
 
 def a_rate(*, ack_seconds: float, size: int, acks: int) -> AckRate:

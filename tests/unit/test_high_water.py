@@ -10,7 +10,7 @@ from logship._audit.audit import Audit
 from logship._audit.verdict import Outcome
 from logship._buffer.accumulator import HIGH_WATER_TAG
 from logship._buffer.buffer import Buffer
-from logship._client.high_water import HighWater
+from logship._client.upkeep import HighWater
 from logship._reasons import QUARANTINED
 from logship.testing import Sidecar
 from tests.audit.lines import received
