@@ -24,6 +24,7 @@ from logship._hooks.interruptions import is_interruption
 from logship._hooks.late_imports import installing
 from logship._installation import parts
 from logship._installation.handler import Handler
+from logship._installation.loggers import Loggers
 from logship._installation.surroundings import warn_of_basic_config, warn_of_surroundings
 from logship._installation.uncaught import take_uncaught
 from logship._process import stopfile
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from logship._installation.announcement import TaskAnnouncement
     from logship._installation.floods import FloodControl
     from logship._installation.levels import LevelsFile
-    from logship._installation.loggers import Loggers
     from logship._settings.keywords import SettingsKeywords
 
 _REPLACED = (
@@ -76,13 +76,8 @@ class Installation:
         self.client = BackgroundClient(settings, **client_parts)
         self.handler = Handler(self.client, floods=_flood_control(settings))
         self._levels = _levels_file(self.client)
-        self._watched: list[Loggers | LevelsFile] = []
-        if settings.loggers:
-            from logship._installation.loggers import Loggers  # noqa: PLC0415 - few settings need it
-
-            self._watched.append(Loggers(self.handler, settings.loggers))
-        if self._levels is not None:
-            self._watched.append(self._levels)
+        loggers = Loggers(self.handler, settings.loggers) if settings.loggers else None
+        self._watched = [each for each in (loggers, self._levels) if each is not None]
         self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self.watchdog = Watchdog(self.client, self.clock, self._check)
         self._announcement = _announcement(self.client)

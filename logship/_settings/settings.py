@@ -40,6 +40,7 @@ from logship._settings.fields import (
 )
 from logship._settings.lists import DEFAULT_STOP_SIGNALS, Names, Pairs, Shares, StopSignals, Words
 from logship._settings.secrecy import Secret, read_secret
+from logship._spelling import nearest
 from logship.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -305,8 +306,6 @@ class Settings:
 
 
 def _no_such(name: str, names: list[str]) -> str:
-    from logship._spelling import nearest  # noqa: PLC0415 - only a mistake needs it
-
     meant = nearest(name, names)
     instead = f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"
     return f"{visible(name, QUOTED_CHARACTERS_MAX)}: no such setting; {instead}"

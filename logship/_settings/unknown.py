@@ -11,6 +11,7 @@ from logship._settings.defaults import STOP_FILE_VARIABLE
 from logship._settings.environment import file_variable
 from logship._settings.fields import converter_of, variable_name
 from logship._settings.settings import Settings
+from logship._spelling import nearest
 
 _PREFIX = variable_name("")
 _SHOWN_MAX = 10
@@ -65,8 +66,6 @@ def unknown_variables(environ: Mapping[str, str]) -> str:
 
 def meant_variable(variable: str, known: Iterable[str]) -> str | None:
     """Return the known variable that was probably meant, or None."""
-    from logship._spelling import nearest  # noqa: PLC0415 - only a mistake needs it
-
     names = [each.removeprefix(_PREFIX) for each in known]
     meant = nearest(variable.removeprefix(_PREFIX), names)
     return meant and f"{_PREFIX}{meant}"

@@ -349,8 +349,11 @@ NOT_AT_START = {
     ),
     *("logship._spool.storage", "logship._spool.orphans", "logship._spool.segments"),
     *("logship._metrics.outlet", "logship._metrics.pages", "logship._metrics.prometheus"),
+    *("logship._metrics.meter", "logship._metrics.sums", "logship._metrics.emf"),
     *("logship._protocol.handshake", "logship._protocol.messages", "logship._ecs.httpjson"),
-    *("logship._installation.announcement", "logship._recover", "logship._receiver"),
+    *("logship._protocol.compression", "logship._ecs.task", "logship._ecs.advice", "queue"),
+    *("logship._installation.announcement", "logship._installation.console"),
+    *("logship._recover", "logship._receiver"),
     *("logship._run", "logship._cli"),
 }
 
@@ -365,12 +368,34 @@ def test_a_start_and_the_first_record_import_nothing_that_few_need() -> None:
     assert not (loaded - base) & NOT_AT_START
 
 
-def test_the_exit_imports_nothing(port: int) -> None:
+def test_named_tuples_of_a_start_have_no_texts_as_annotations() -> None:
+    """Each would be compiled at each start of a program."""
+    loaded = loaded_by("import logship; logship.install(disabled=True)")
+    for module in filter(lambda each: f"logship.{each}" in loaded, modules()):
+        bases = {
+            getattr(base, "id", "")
+            for node in ast.walk(tree_of(module))
+            if isinstance(node, ast.ClassDef)
+            for base in node.bases
+        }
+        has_texts = "__future__.annotations" in {*imports_of(module)}
+        assert not (has_texts and "NamedTuple" in bases), module
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "endpoints='tcp://127.0.0.1:{port}'",
+        "endpoints='tcp://localhost:{port}', report='emf', compress='gzip', loggers='*', "
+        "firelens_tag=True, high_water_seconds=1, console=True",
+    ],
+)
+def test_the_exit_imports_nothing(port: int, options: str) -> None:
     program = (
         "import atexit, logging, sys; known = set()\n"
         "atexit.register(lambda: print(*({*sys.modules} - known)))  # behind our own exit hook\n"
         "import logship\n"
-        f"logship.install(endpoints='tcp://127.0.0.1:{port}', exit_stall_seconds=0.5)\n"
+        f"logship.install({options.format(port=port)}, exit_stall_seconds=0.5)\n"
         "known = {*sys.modules}\n"
         "logging.getLogger().info('the last words')"
     )

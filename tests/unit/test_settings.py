@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -608,6 +609,22 @@ def test_the_stop_timeout_is_the_orchestrators(environ: dict[str, str], seconds:
 
 
 # -- signals by name and by number -----------------------------------------------------------------
+
+
+def test_equal_settings_are_the_same_value() -> None:
+    """They are copied as a dataclass, and nothing changes them."""
+    chosen = Settings(tag="web", fields={"a": 1}, shared_key="key")
+    same = dataclasses.replace(Settings(fields={"a": 1}, shared_key="key"), tag="web")
+    assert chosen == same
+    assert hash(chosen) == hash(same)
+    assert chosen not in (dataclasses.replace(chosen, tag="job"), "web")
+    names = [field.name for field in dataclasses.fields(Settings)]
+    assert repr(chosen).startswith("Settings(endpoints=(Endpoint(scheme='tcp', host='127.0.0.1',")
+    assert [name for name in names if f"{name}=" not in repr(chosen)] == []
+    assert "shared_key=Secret('***')" in repr(chosen)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        chosen.tag = "job"  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(Settings(tag="web"))) == Settings(tag="web")
 
 
 @pytest.mark.parametrize(
