@@ -20,8 +20,9 @@ from logship import _system
 from logship.errors import UnsupportedRuntime
 
 _FAULTS = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
-_OF_FAULTS = {getattr(signal, each) for each in _FAULTS if hasattr(signal, each)}
-"""The kernel sends them to the thread that made the fault. `faulthandler` wants to see them."""
+_BLOCKED = signal.valid_signals() - {getattr(signal, each, None) for each in _FAULTS}
+"""All signals, except those that the kernel sends to the thread that made the fault: `faulthandler`
+wants to see them."""
 
 
 class OwnThread(threading.Thread):
@@ -51,7 +52,7 @@ class OwnThread(threading.Thread):
         application when the sidecar or the reader of stderr is gone.
         """
         if _system.IS_POSIX:
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _OF_FAULTS)
+            signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         super().run()
 
 
