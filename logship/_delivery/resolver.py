@@ -10,6 +10,7 @@ minute holds up no other name.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import functools
 import socket
@@ -90,6 +91,8 @@ class Resolver:
         if host not in self._questions:
             from queue import SimpleQueue  # noqa: PLC0415 - an address needs no thread
 
+            # Otherwise `socket` would import it in the new thread, where a fork may interrupt that.
+            codecs.lookup("idna")
             questions: Questions = SimpleQueue()
             try:
                 OwnThread(functools.partial(_answer, questions), "resolver").start()

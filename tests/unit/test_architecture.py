@@ -41,7 +41,6 @@ LAYERS: list[tuple[str, ...]] = [
     (
         "_client.pump",
         "_client.upkeep",
-        "_client.high_water",
         "_client.schedule",
         "_client.parts",
         "_client.flush",
@@ -349,7 +348,7 @@ NOT_AT_START = {
     ),
     *("logship._spool.storage", "logship._spool.orphans", "logship._spool.segments"),
     *("logship._metrics.outlet", "logship._metrics.pages", "logship._metrics.prometheus"),
-    *("logship._metrics.meter", "logship._metrics.sums", "logship._metrics.emf"),
+    "logship._metrics.emf",
     *("logship._protocol.handshake", "logship._protocol.messages", "logship._ecs.httpjson"),
     *("logship._protocol.compression", "logship._ecs.task", "logship._ecs.advice", "queue"),
     *("logship._installation.announcement", "logship._installation.console"),
