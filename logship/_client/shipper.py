@@ -43,7 +43,7 @@ from logship._hooks.threads import refuse_subinterpreter
 from logship._metrics.meter import Meter
 from logship._metrics.process import HERE, Process
 from logship._settings import Settings, program_name
-from logship._settings.endpoints import is_loopback
+from logship._settings.addresses import is_loopback
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill
 

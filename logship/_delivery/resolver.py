@@ -19,7 +19,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from logship._hooks.threads import OwnThread
-from logship._settings.endpoints import packed_address
+from logship._settings.addresses import packed_address
 
 if TYPE_CHECKING:
     from queue import SimpleQueue

@@ -15,7 +15,7 @@ from typing import Any
 
 from logship._protocol.handshake import ServerHandshake
 from logship._settings import Endpoint
-from logship._settings.endpoints import is_loopback
+from logship._settings.addresses import is_loopback
 from logship._settings.secrecy import is_secret, read_secret
 from logship.errors import SettingsError
 

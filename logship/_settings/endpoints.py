@@ -1,7 +1,6 @@
-"""Where a sidecar listens, and what an address says of itself, without asking the network."""
+"""Where a sidecar listens."""
 
 import re
-import socket
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
@@ -11,9 +10,6 @@ from logship.errors import SettingsError
 
 _CREDENTIALS = re.compile(r"@|%(?![\w.-]+\]:)")
 """A `%` is allowed before the zone of an IPv6 address, as in `[fe80::1%eth0]:24224`."""
-
-_FOUR_IN_SIX = bytes(10) + b"\xff\xff"
-_LOOPBACK_SIX = bytes(15) + b"\x01"
 
 
 class Endpoint(NamedTuple):
@@ -110,19 +106,3 @@ class Endpoints(Converter):
         if not endpoints:
             raise NotAllowed("at least one endpoint, such as tcp://127.0.0.1:24224")
         return endpoints
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether `host` spells out this machine, as far as that can be seen without asking."""
-    four, six = packed_address(socket.AF_INET, host), packed_address(socket.AF_INET6, host)
-    if six.startswith(_FOUR_IN_SIX):
-        four = six.removeprefix(_FOUR_IN_SIX)
-    return four[:1] == b"\x7f" or six == _LOOPBACK_SIX or host == "localhost"
-
-
-def packed_address(family: socket.AddressFamily, host: str) -> bytes:
-    """Return the bytes of a spelt out address, or none; `ipaddress` is a large import for that."""
-    try:
-        return socket.inet_pton(family, host.partition("%")[0])
-    except (OSError, ValueError):
-        return b""

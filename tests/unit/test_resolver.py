@@ -13,7 +13,7 @@ import pytest
 
 from logship._delivery.resolver import Resolver
 from logship._hooks.threads import OwnThread
-from logship._settings.endpoints import is_loopback
+from logship._settings.addresses import is_loopback
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from logship._deployment.linting.rules.servers import sends_metadata, why_blind
 from logship._ecs.httpjson import get_json
 from logship._ecs.task import Task
 from logship._settings import Endpoint, Settings
-from logship._settings.endpoints import is_loopback
+from logship._settings.addresses import is_loopback
 from logship.errors import ConnectError, HandshakeError
 
 MONITOR_VARIABLE = "LOGSHIP_SIDECAR_METRICS_PORT"
