@@ -153,7 +153,7 @@ class Chunk:
     def before_sending(self) -> None:
         """Do what must be done before the chunk first leaves; on the shipper's thread."""
 
-    def before_giving_up(self, part: Chunk, reason: str) -> None:
+    def before_giving_up(self, part: Chunk) -> None:
         """Do what must be done before a part of it, or itself, is given up; on that thread."""
 
     def after_settling(self) -> None:

@@ -44,7 +44,8 @@ class Inbox:
         Each tag's entries keep their order. Between tags there is none to keep.
 
         Args:
-            count: How many items to look at, if they are not very many; no more than there are.
+            count: How many items to look at, no more than there are. Of more than `RUN_MAX`, only
+                the first are looked at.
         """
         first = self.items[0]
         if count == 1:

@@ -89,7 +89,8 @@ class Admission:
             outcome = self._wait_and_offer(tag, body)
         elif self._policy == "drop_oldest":
             outcome = self._offer_in_place(self._buffer.drop_oldest, tag, body)
-            self._say_dropped()
+            if outcome is not Outcome.FULL:
+                self._say_dropped()
         return self._give_up(tag, body) if outcome is Outcome.FULL else outcome
 
     def _offer_in_place(self, drops: Callable[[], bool], tag: Tag, body: bytes) -> Outcome:

@@ -1,4 +1,4 @@
-"""Who is woken: the shipper, and the calls that wait for space.
+"""What wakes the shipper, and the calls that wait for space.
 
 Whether the shipper must be woken is one state, which the shipper sets when it rests.
 

@@ -74,6 +74,4 @@ class Warn(_Action):
         self.text = text
 
 
-Actions = list[
-    "Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn"
-]  # a text, because to make this type takes time
+Actions = list[Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn]

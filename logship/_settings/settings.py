@@ -59,7 +59,8 @@ _FOR_THE_BUFFER: Any = object()
 """Stands for the default chunk size until the buffer's size is known."""
 
 
-# What a dataclass generates is compiled at each start of a program, and here is much to compile.
+# A dataclass compiles the methods that it generates at each start of a program. For fifty fields
+# that takes long.
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class Settings:
     """All settings of a client. Frozen; equal settings mean the same client.

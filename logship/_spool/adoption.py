@@ -102,9 +102,8 @@ class AdoptedChunk(Chunk):
         self.located: LocatedChunk | None = located
         self.is_given_up: bool = False
 
-    def before_giving_up(self, part: Chunk, reason: str) -> None:
-        """Keep a part of it, or itself, in quarantine: there is no other reason yet."""
-        del reason
+    def before_giving_up(self, part: Chunk) -> None:
+        """Keep a part of it, or itself, in quarantine."""
         self.is_given_up = True
         self.adoption.quarantine(self, part)
 

@@ -118,6 +118,8 @@ class LastResort:
 
         While another call writes, the line is queued: perhaps nothing gives this warning again.
         """
+        if not self._is_due(kind, interval_seconds):
+            return  # a full buffer warns with each record that it drops
         line = f"logship: {visible(text)}\n".encode()
         is_done = self._alone(partial(self._put_warning, kind, line, interval_seconds), False)
         if not is_done and self._is_due(kind, interval_seconds) and not self._is_queue_full():

@@ -12,8 +12,9 @@ from logship._deployment.linting.model import Finding, Mistake, Platform, Severi
 DEPLOYMENTS = (Platform.ECS, Platform.KUBERNETES, Platform.COMPOSE)
 WITH_IMAGES = (*DEPLOYMENTS, Platform.DOCKERFILE)
 ENVIRONMENT = ("environment", "env", "ENV")
-"""The key of the variables, on each platform; so is the next one of the mounts."""
+"""The keys of a container's variables, one for each platform."""
 MOUNTS = ("mountPoints", "volumeMounts", "volumes")
+"""The keys of a container's mounts, one for each platform."""
 
 Check = Callable[[Unit], Iterator[Mistake]]
 
