@@ -11,45 +11,34 @@ from benchmarks.performance.results import Measured, Results
 
 def summary_of(results: Results) -> list[str]:
     """Return the figures that most readers look for, and where and with what they were taken."""
-    return [*glance_of(results), *_measured_on(results), *_versions(results)]
+    return [*glance_of(results), *_measured_on(results)]
 
 
 def _measured_on(results: Results) -> Iterator[str]:
-    """Name the machine and the day."""
-    for measured in results.values():
-        found = measured.conditions
-        day = found.get("started", "").partition("T")[0]
-        parts = [*_machine(found), found.get("python", ""), day]
-        if line := ", ".join(part for part in parts if part):
-            yield f"Measured on {line}."
-            return
-
-
-def _versions(results: Results) -> Iterator[str]:
-    """Name what was measured, and into which servers; by measure if not all had the same."""
+    """Name machine, versions and servers; by measure if not all had the same."""
     measures: dict[str, list[str]] = {}
     for name, measured in results.items():
-        measures.setdefault(_versions_of(measured), []).append(name)
-    for versions, names in measures.items():
-        if versions:
-            yield f"{', '.join(names)}: {versions}." if len(measures) > 1 else f"{versions}."
+        measures.setdefault(_surroundings(measured), []).append(name)
+    for found, names in measures.items():
+        if found:
+            yield f"{', '.join(names)}: {found}." if len(measures) > 1 else f"{found}."
 
 
-def _versions_of(measured: Measured) -> str:
+def _surroundings(measured: Measured) -> str:
     found = measured.conditions
     versions = [f"{name} {version}" for name, version in found.get("versions", {}).items()]
-    commit = [f"commit {found['commit']}"] if found.get("commit") else []
-    return ", ".join([*commit, *versions, *found.get("servers", {}).values()])
+    commit = f"commit {found['commit']}" if found.get("commit") else ""
+    servers = found.get("servers", {}).values()
+    parts = [*_machine(found), found.get("python", ""), commit, *versions, *servers]
+    return ", ".join(part for part in parts if part)
 
 
 def conditions_line(measured: Measured) -> str:
-    """Return effort, options and machine."""
+    """Return effort, options, how busy the machine was, and when."""
     found = measured.conditions
     loads = " / ".join(f"{load:g}" for load in found.get("load_average", ()))
     parts = [
         _options(found.get("options", {})),
-        found.get("python", ""),
-        *_machine(found),
         f"load average before it {loads}" if loads else "",
         found.get("started", "").replace("T", " ").removesuffix("+00:00"),
     ]

@@ -83,7 +83,7 @@ def _cells(figures: Figures, pid: int | str | None) -> tuple[str, ...]:
 
 
 def _short(command: str) -> str:
-    """Leave out the directories of the program and of its script, so that a narrow line has both."""
+    """Leave out the directories of the program and its script, so that a narrow line has both."""
     words = command.split(" ", 2)
     words[:2] = [word.rpartition("/")[2] if word[:1] == "/" else word for word in words[:2]]
     return " ".join(words)
