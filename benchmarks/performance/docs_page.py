@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.goals import HEADINGS, verdicts
 from benchmarks.performance.measures import MEASURES, SHOWN
 from benchmarks.performance.results import Measured, Results
-from benchmarks.performance.tables import grid_of
+from benchmarks.performance.tables import as_markdown, grid_of
 from benchmarks.performance.words import conditions_line, summary_of
 
 PAGE = Path("docs/performance.md")
@@ -47,7 +46,7 @@ def targets_of(results: Results) -> str:
     """Return the section with the targets."""
     words = {"not met": "**not met**"}
     rows = [[*each.cells, words.get(each.word, each.word)] for each in verdicts(results)]
-    return f"## Targets of the project\n\n{_table(HEADINGS, rows, names=1)}"
+    return f"## Targets of the project\n\n{as_markdown(HEADINGS, rows, names=1)}"
 
 
 def section_of(name: str, measured: Measured | None) -> str:
@@ -57,16 +56,5 @@ def section_of(name: str, measured: Measured | None) -> str:
         return f"## {measure.title}\n\nNot measured: `python -m benchmarks all --only {name}`."
     grid = grid_of(measure, measured)
     notes = "\n".join(f"- {note}" for note in measured.notes) or "No notes."
-    table = _table(grid.headings, grid.rows, grid.names)
+    table = as_markdown(grid.headings, grid.rows, grid.names)
     return "\n\n".join([f"## {measure.title}", table, notes, f"{conditions_line(measured)}."])
-
-
-def _table(headings: Sequence[str], rows: list[list[str]], names: int) -> str:
-    rule = [" --- " if number < names else " ---: " for number in range(len(headings))]
-    lines = [_row(headings), f"|{'|'.join(rule)}|", *map(_row, rows)]
-    return "\n".join(lines)
-
-
-def _row(cells: Sequence[str]) -> str:
-    escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
-    return f"| {' | '.join(escaped)} |"

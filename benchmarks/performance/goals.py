@@ -154,9 +154,9 @@ _SHARE = "shipper_cpu_share"
 
 _WAYS = (("logship", "one record a call"), (MANY, "100 records a call"))
 _SERVERS = (
-    (COUNTING, "the embedded receiver that only counts", 6.1, 10),
+    (COUNTING, "the counting receiver", 6.1, 10),
     ("fluent-bit", "Fluent Bit", 5.6, 10),
-    (EMBEDDED, "the embedded receiver, lines to /dev/null", 2.5, 4),
+    (EMBEDDED, "the receiver of lines", 2.5, 4),
 )
 """With the bounds for varied records."""
 
@@ -165,8 +165,7 @@ def _throughput_goals() -> list[Goal]:
     """Return the goals of throughput, each for both ways of handing varied records over."""
     against_peer = [
         Goal(
-            f"acked throughput into {said}, {way}, against fluent-logger's unacked rate into a raw "
-            "socket sink",
+            f"records/s into {said}, {way}, against fluent-logger into a raw socket sink",
             *(must, goal, HIGHER),
             _throughput(server, (_PEER, SINK), subject),
         )
@@ -175,7 +174,7 @@ def _throughput_goals() -> list[Goal]:
     ]
     into_fluentd = [
         Goal(
-            f"into Fluentd with a file buffer, {way}, against what it takes in from fluent-logger",
+            f"records/s into Fluentd, {way}, against fluent-logger into Fluentd",
             *(2.8, 4, HIGHER),
             _throughput("fluentd", (_PEER, ""), subject),
         )
@@ -183,7 +182,7 @@ def _throughput_goals() -> list[Goal]:
     ]
     against_ceiling = [
         Goal(
-            f"acked throughput into {said}, records of one shape, against the encode ceiling",
+            f"records/s of one shape into {said}, against the encode ceiling",
             *(0.45, 0.7, HIGHER),
             _ratio(
                 "throughput",
@@ -202,7 +201,7 @@ def _call_goals() -> list[Goal]:
     bounds = dict.fromkeys(OTHER_CASES, (1.6, 1.5)) | {PLAIN: (1.45, 1.35)}
     return [
         Goal(
-            f"a `logging` call ({case}), against a handler that does nothing",
+            f"a `logging` call ({case}), against a bare handler",
             *(*bounds[case], LOWER),
             _ratio("handler", Key("call_ns", "logship", case), Key("call_ns", NOTHING, case)),
         )
@@ -224,7 +223,7 @@ GOALS = (
     *_throughput_goals(),
     *_call_goals(),
     Goal(
-        "`emit` into a spool, against into memory, varied records",
+        "`emit` of varied records into a spool, against into memory",
         *(1.5, 1.3, LOWER),
         _ratio(
             "shapes",
@@ -244,29 +243,29 @@ GOALS = (
         _ratio("light", Key(_SHARE, "logship", ""), Key(_SHARE, _PEER, "")),
     ),
     Goal(
-        "emit p99.9 in a thread, sidecar black-holed, against healthy",
+        "p99.9 of `emit` in a thread, sidecar a black hole, against healthy",
         *(2, 1.2, LOWER),
         _latency("thread"),
     ),
     Goal(
-        "emit p99.9 on an event loop, sidecar black-holed, against healthy",
+        "p99.9 of `emit` on an event loop, sidecar a black hole, against healthy",
         *(2, 1.2, LOWER),
         _latency("loop"),
     ),
     Goal(
-        "a full buffer of 64 MiB into the embedded receiver, lines to /dev/null",
+        "drain of 64 MiB into the receiver of lines",
         *(1, 0.3, LOWER),
         _value("drain", Key("drain_seconds", "logship", EMBEDDED)),
         " s",
     ),
     Goal(
-        "the same into the embedded receiver that only counts",
+        "drain of 64 MiB into the counting receiver",
         *(1, 0.3, LOWER),
         _value("drain", Key("drain_seconds", "logship", COUNTING)),
         " s",
     ),
     Goal(
-        "(RSS full - RSS idle) against the bound, 400-character records",
+        "memory that a full buffer adds, against its bound",
         *(1.25, 1.1, LOWER),
         _value("memory", Key("rss_full_over_bound", "logship", "")),
     ),
@@ -286,7 +285,7 @@ GOALS = (
         " ms",
     ),
     Goal(
-        "`emit` from two threads against one, without a global lock",
+        "`emit` from two threads without a global lock, against from one",
         *(1.4, 1.8, HIGHER),
         _without_lock,
     ),

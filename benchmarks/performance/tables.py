@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -83,3 +83,15 @@ def as_table(measure: Measure, measured: Measured) -> Table:
     for row in grid.rows:
         table.add_row(*row)
     return table
+
+
+def as_markdown(headings: Sequence[str], rows: list[list[str]], names: int) -> str:
+    """Return a table for a page: columns of names on the left, then numbers."""
+    rule = [" --- " if number < names else " ---: " for number in range(len(headings))]
+    lines = [_row(headings), f"|{'|'.join(rule)}|", *map(_row, rows)]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
+    return f"| {' | '.join(escaped)} |"

@@ -78,8 +78,15 @@ def _cells(figures: Figures, pid: int | str | None) -> tuple[str, ...]:
         f"{figures.spilled:,}",
         f"{figures.spooled:,}",
         _sidecar(figures),
-        figures.command,
+        _short(figures.command),
     )
+
+
+def _short(command: str) -> str:
+    """Leave out the directories of the program and its script, so that a narrow line has both."""
+    words = command.split(" ", 2)
+    words[:2] = [word.rpartition("/")[2] if word[:1] == "/" else word for word in words[:2]]
+    return " ".join(words)
 
 
 def _sidecar(figures: Figures) -> str:
@@ -104,7 +111,10 @@ def _seconds(seconds: float | None) -> str:
         return "-"
     if seconds < 10:
         return f"{seconds:.1f}s"
-    return f"{seconds:.0f}s" if seconds < 120 else f"{seconds / 60:,.0f}m"
+    for unit, length in (("s", 1), ("m", 60), ("h", 3600)):
+        if seconds < 120 * length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds / 86400:,.0f}d"
 
 
 def _bytes(size: float) -> str:

@@ -103,7 +103,7 @@ def test_each_command_says_its_purpose_and_its_exit_codes(name: str) -> None:
 def test_the_documented_command_prints_a_script_that_the_shell_accepts(
     shell: str, check: str, tmp_path: Path
 ) -> None:
-    page = (REPOSITORY / "docs/command-line.md").read_text("utf-8")
+    page = (REPOSITORY / "docs/cli.md").read_text("utf-8")
     variable = re.search(rf"_LOGSHIP_COMPLETE=({shell}_source) logship", page)
     assert variable
     script = tmp_path / "script"

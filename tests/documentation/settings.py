@@ -10,7 +10,7 @@ from dataclasses import Field
 from typing import Any
 
 from logship._settings import Settings, variable_name
-from logship._settings.fields import NotAllowed, converter_of
+from logship._settings.fields import Bytes, NotAllowed, Seconds, converter_of
 from tests.documentation.limits import with_unit
 
 DEPENDS = {
@@ -26,6 +26,12 @@ DEPENDS = {
 
 FORMS = {"endpoints": "`tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:///PATH`, with commas between"}
 """What is allowed where an error does not say it in full."""
+
+KINDS = {
+    Bytes.kind_name: "bytes, or a size with a unit",
+    Seconds.kind_name: "seconds, or a duration with a unit",
+}
+"""Whose units the head of the page explains."""
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): ((?:.|\n {8})*)", re.MULTILINE)
 
@@ -59,7 +65,7 @@ def _default(each: Field[Any]) -> str:
 
 def _allowed(each: Field[Any]) -> str:
     """Return what the errors of the setting say is allowed."""
-    told = dict.fromkeys(_refusals(each))
+    told = dict.fromkeys(KINDS.get(text, text) for text in _refusals(each))
     return "; ".join(told).replace("True or False", "on or off (`1` or `0`)")
 
 

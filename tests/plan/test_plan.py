@@ -169,6 +169,8 @@ def test_no_price_is_invented() -> None:
     options = ("--rate", "300", "--destination", "splunk")
     assert planned(*options)["destinations"]["splunk"]["dollars_per_month"] is None
     assert "no list price known" in told(*options).output
+    every = told("--rate", "300").output
+    assert every.count("no list price known") == 2, "Firehose bills in steps; others share a row"
     own = planned(*options, "--price-per-gb", "2")["destinations"]["splunk"]
     assert own["dollars_per_month"] == pytest.approx(2 * own["gb_per_month"])
 

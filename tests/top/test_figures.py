@@ -93,6 +93,18 @@ def test_all_together_has_the_worst_buffer_and_counts_the_dead() -> None:
     assert [each.pid for each in view.processes or ()] == [1, 2]
 
 
+def test_a_line_has_the_names_of_program_and_script_and_a_short_time() -> None:
+    history = History()
+    command = "/venv/bin/python3 /venv/bin/gunicorn --chdir /srv/shop"
+    for seconds in (0.0, 1.0):
+        made = numbers(buffer_bytes=int(seconds), buffer_bytes_max=2_000_000)
+        reading = Reading(seconds, made, 4711, command)
+        view = history.view(Snapshot(seconds, reading, {"a": reading}))
+    row = [*view_as_lines(view, "/tmp/pages")][3]
+    assert row.endswith("  python3 gunicorn --chdir /srv/shop")
+    assert " 23d " in row
+
+
 @pytest.mark.parametrize("columns", [20, 80, 300])
 def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
     reading = Reading(1.0, numbers(buffer_bytes=3_000_000), 4711, "python\x1b[2J " + "x" * 500)

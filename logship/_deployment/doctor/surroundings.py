@@ -109,7 +109,7 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
         "LOGSHIP_BUFFER_BYTES_MAX, or a spool; a larger --burst measures better"
     )
     if drain <= budget:
-        return warning(name, text, advice)
+        return warning(name, f"{text}, and it takes more than half of them", advice)
     if settings.last_resort == "none":
         return failure(name, f"{text}; the rest is dropped", advice)
     return warning(name, f"{text}; the rest goes to stderr", advice)

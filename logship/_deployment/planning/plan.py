@@ -90,7 +90,8 @@ def _judge_memory(calculation: Calculation) -> Iterator[Verdict]:
 
 def _judge_sidecar(calculation: Calculation) -> Iterator[Verdict]:
     headroom, cores = calculation.headroom, calculation.deployment.cores
-    text = f"With {cores:g} vCPU the sidecar can pass on {headroom:,.1f} times the load"
+    times = f"{headroom:,.0f}" if headroom >= 10 else f"{headroom:.1f}"
+    text = f"With {cores:g} vCPU the sidecar can pass on {times} times the load"
     is_enough = headroom >= HEADROOM
     yield Verdict("sidecar", is_enough, f"{text}{'' if is_enough else f'; plan {HEADROOM:g}'}.")
     given, needed = calculation.deployment.sidecar_memory_bytes, calculation.sidecar_memory_bytes
