@@ -116,7 +116,7 @@ class Entrance:
 
     def _enter_soon(self, work: Callable[[Argument], T], argument: Argument) -> T | NotHeld:
         """Enter the section as soon as another thread leaves it, where this one may wait."""
-        if self._section.is_owned() or not may_wait_here():
+        if not may_wait_here():
             return NOT_HELD
         return self._section.enter(work, argument, LOCK_PATIENCE_SECONDS)
 

@@ -293,6 +293,17 @@ def test_linger_seals_what_has_waited_and_nothing_else() -> None:
     assert buffer.departure.next_deadline_seconds() == pytest.approx(clock() + 0.05)
 
 
+def test_an_open_chunk_grows_while_a_sealed_one_waits() -> None:
+    buffer = holding(5, chunk_bytes_max=4 * ENTRY_BYTES)
+    assert buffer.departure.next_deadline_seconds() is None
+    buffer.departure.seal_due(1e9)
+    offer_many(buffer, 2, first=6)
+    buffer.seal_all()
+    sink = Sink(buffer)
+    sink.take_all()
+    assert [chunk.entries for chunk in sink.taken] == [4, 3]
+
+
 # -- wake-ups --------------------------------------------------------------------------------------
 
 
