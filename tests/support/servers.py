@@ -15,7 +15,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import textwrap
 from abc import ABC, abstractmethod
@@ -25,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.commands import LOGSHIP
 from tests.support.waiting import wait_until
 
 START_SECONDS_MAX = 60.0
@@ -249,8 +249,7 @@ class EmbeddedReceiver(ServerProcess):
     def command(self) -> Sequence[str]:
         """Return the command; there is no configuration."""
         bind = self.endpoint.removeprefix("tcp://").removeprefix("tls://")
-        words = [sys.executable, "-c", "from logship._cli import main; main()", "receive"]
-        words += ["--bind", bind, "--out", str(self._out)]
+        words = [*LOGSHIP, "receive", "--bind", bind, "--out", str(self._out)]
         if self.tls is not None:
             words += ["--tls-cert", str(self.tls.certificate), "--tls-key", str(self.tls.key)]
             if self.tls.client_ca is not None:
