@@ -227,8 +227,9 @@ class Glance:
 
     The stamp that it finds is the outermost one, because no brace stands before it except those of
     a known head. The stamp is not inside a string, because there a backslash would stand before its
-    quotes. The line is whole, because only plain members follow up to its end. Every other line is
-    parsed, and so is a line with more keys of logship, because it may be a control record.
+    quotes. The line is whole, because only plain members follow up to its end, and it has none of
+    the zeros that a crash of the machine leaves in a file. Every other line is parsed, and so is a
+    line with more keys of logship, because it may be a control record.
     """
 
     def __init__(self, stamp_key: str) -> None:
@@ -243,7 +244,9 @@ class Glance:
     def stamp(self, line: bytes) -> re.Match[bytes] | None:
         """Return a match whose groups 1 and 2 are stream and number; None if it must be parsed."""
         at = line.rfind(self._key)
-        if at < 0 or line.count(b"logship_") != self._keys_of_ours or line.find(b"}", 0, at) >= 0:
+        if at < 0 or line.count(b"logship_") != self._keys_of_ours:
+            return None
+        if line.find(b"}", 0, at) >= 0 or 0 in line:
             return None
         head = _HEAD.match(line)
         tail = self._tail.fullmatch(line, at)

@@ -197,6 +197,16 @@ def test_a_torn_line_that_ends_inside_the_record_is_reported(line_format: Format
     assert isinstance(read(line[: len(line) - 3]), Unreadable)
 
 
+@pytest.mark.parametrize("line_format", FORMATS)
+def test_a_line_with_a_hole_is_never_a_record(line_format: Format) -> None:
+    """A machine that crashed leaves zeros, in one line or from one into another."""
+    one, two = line_format(record(2, text="x" * 99)), line_format(record(3, text="y" * 99))
+    for holed in (one.replace(b"x" * 50, bytes(50)), one[:-70] + bytes(50) + two[-70:]):
+        verdict = judged(line_format(record(1)), holed)
+        assert verdict.streams[0].delivered.count == 1, holed
+        assert verdict.unreadable == 1
+
+
 def test_a_torn_line_with_another_glued_to_it_is_reported() -> None:
     """The stamp in the second half may be a nested one of the first: it cannot be told."""
     torn = lines.received(record(1))[:-20] + lines.received(record(2))
