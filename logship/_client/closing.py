@@ -327,6 +327,7 @@ class Closing:
             self._hurried_for = plan
         now = self._monotonic()
         progress = self._client.progress()
+        plan = plan.limited(progress)
         step = Step.SPILL if self._client.broken else plan.step(now, progress)
         if now >= plan.deadline_seconds or step is Step.OVER:
             return None
