@@ -221,6 +221,14 @@ class DrainPlan(NamedTuple):
 
     def reason_to_spill(self, now_seconds: float, progress: Progress, records: int) -> str:
         """Return in one line how many of the waiting records go to stderr early, and why."""
+        if self.give_up_when_stalled:
+            waited = f"giving up on the sidecar after {now_seconds - self.started_seconds:.1f} s"
+            what = "what is left goes to stderr"
+            if not records:
+                what = "only control records are left, and go to stderr"
+            is_new = progress.last_ack_seconds is None
+            hint = " (is none meant to run here? set LOGSHIP_DISABLED=1)" if is_new else ""
+            return f"{waited}{progress.unanswered}; {what}{hint}"
         left, rate = self.deadline_seconds - now_seconds, progress.acked_bytes_per_second
         if not records:
             return f"{left:.1f} s are left: only control records wait; they are written to stderr"

@@ -165,7 +165,7 @@ class Stalled:
     def step_back(self) -> None:
         self.steps_back += 1
 
-    def begin_spill(self, _: float, *, everybody_waits: bool) -> None:
+    def begin_spill(self, *, everybody_waits: bool) -> None:
         pass
 
     def end_spill(self) -> None:
