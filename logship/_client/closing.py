@@ -321,10 +321,10 @@ class Closing:
         now = self._monotonic()
         progress = self._client.progress()
         plan = plan.limited(progress)
-        step = Step.SPILL if self._client.broken else plan.step(now, progress)
-        if now >= plan.deadline_seconds or step is Step.OVER:
+        step = plan.step(now, progress)
+        if step is Step.OVER:
             return None
-        if step is Step.WAIT:
+        if step is Step.WAIT and not self._client.broken:
             return plan.wait_seconds(now, progress)
         return self._spill_some(plan, now, progress)
 
