@@ -774,7 +774,7 @@ def test_the_newest_chunk_may_go_first(stderr: Stderr) -> None:
 
 def once_in_time() -> Callable[[], float]:
     """A clock by which there is time for one write."""
-    times = iter([0.0, 0.0])
+    times = iter([0.0, 0.0, 0.0])
     return lambda: next(times, 2.0)
 
 
