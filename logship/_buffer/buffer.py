@@ -343,6 +343,11 @@ class Buffer:
         return numbered + (0 if self._section.closed else len(self._section.inbox))
 
     @property
+    def only_ends_wait(self) -> bool:
+        """Whether no record waits, and no gap record: without the rest no number is missing."""
+        return not self.records_waiting and not any(chunk.gaps for chunk in self.unsettled())
+
+    @property
     def is_stuck(self) -> bool:
         """Whether entries wait that could not be numbered when the section was last entered."""
         return self._section.is_stuck

@@ -19,16 +19,18 @@ class Spilling:
         self._section = section
 
     def to_spill(self) -> list[Chunk]:
-        """Return the chunks that may be written to stderr: unsettled, not spooled, oldest first.
+        """Return the chunks that may be written to stderr and are not wholly there, oldest first.
 
-        None that is open, as long as intake is.
+        None that is settled or spooled, and none that is open, as long as intake is.
         """
 
         def to_spill() -> list[Chunk]:
             return [
                 each
                 for each in self._chunks.in_order()
-                if not each.spooled and (self._section.closing or each.state is not ChunkState.OPEN)
+                if each.spilled_entries < each.entries
+                and not each.spooled
+                and (self._section.closing or each.state is not ChunkState.OPEN)
             ]
 
         return self._section.exclusively(to_spill)

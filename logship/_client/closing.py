@@ -37,7 +37,6 @@ _LATE_SECONDS = 0.5
 hanging."""
 
 _SPILL_SLICE_SECONDS = 0.05
-_SPILL_FIRST_SECONDS_MAX = 1.0
 _REPORT_SECONDS_MIN = 0.1
 """So long a full stderr is tried for the report, past the deadline by so much at most. The
 application may be in the middle of a line of its own, and the reader of the pipe may have to wait
@@ -133,8 +132,12 @@ class Closing:
         if step is Step.OVER:
             return None
         if step is Step.SPILL and self._spill is not None:
-            if not self._is_ahead and not self._announce_ahead(plan, progress, reason):
-                return self._pause()
+            buffer = self._client.buffer
+            if not self._is_ahead and buffer.spilling.to_spill():
+                self._is_ahead = self._announce(plan, progress, buffer.report(reason, 0.0))
+                self._last_resort.step_back()  # the application's own lines are held up no longer
+                if not self._is_ahead:
+                    return self._pause()
             now = self._monotonic()
             wait_seconds = self._write_slice(
                 self._spill, now + _SPILL_SLICE_SECONDS, newest_first=plan.is_acking(progress)
@@ -142,16 +145,6 @@ class Closing:
             if wait_seconds is not None:
                 return wait_seconds
         return plan.wait_seconds_while_logging(now)
-
-    def _announce_ahead(self, plan: DrainPlan, progress: Progress, reason: str) -> bool:
-        """Do as `_announce` does, which names what is logged later in a second such line."""
-        if not self._client.buffer.spilling.to_spill():
-            return True
-        self._is_ahead = self._say_begins(self._client.buffer.report(reason, 0.0))
-        if self._is_ahead:
-            self._say_why(plan, self._monotonic(), progress)
-        self._last_resort.step_back()  # the application's own lines are not held up until then
-        return self._is_ahead
 
     def join(self, plan: DrainPlan, reason: str, *, alone: bool = False) -> None:
         """Let `plan` hold too, from any thread.
@@ -327,10 +320,11 @@ class Closing:
             self._hurried_for = plan
         now = self._monotonic()
         progress = self._client.progress()
-        step = Step.SPILL if self._client.broken else plan.step(now, progress)
-        if now >= plan.deadline_seconds or step is Step.OVER:
+        plan = plan.limited(progress)
+        step = plan.step(now, progress)
+        if step is Step.OVER:
             return None
-        if step is Step.WAIT:
+        if step is Step.WAIT and not self._client.broken:
             return plan.wait_seconds(now, progress)
         return self._spill_some(plan, now, progress)
 
@@ -338,14 +332,10 @@ class Closing:
         if self._spill is None:
             return self._after_spill()
         if not self._spilling and self._client.buffer.spilling.bytes_to_spill:
-            self._spilling = self._announce(progress)
+            self._spilling = self._announce(plan, progress, self._account())
             if not self._spilling:  # stderr is full; one that is gone holds up nothing
                 return self._after_spill() if self._last_resort.is_gone else self._pause()
-            if not plan.give_up_when_stalled:
-                self._say_why(plan, now, progress)
-            self._last_resort.begin_spill(
-                _SPILL_FIRST_SECONDS_MAX, everybody_waits=plan.has_only_the_reserve
-            )
+            self._last_resort.begin_spill(everybody_waits=plan.has_only_the_reserve)
         until = min(now + _SPILL_SLICE_SECONDS, plan.deadline_seconds)
         newest_first = plan.is_acking(progress)
         wait_seconds = self._write_slice(self._spill, until, newest_first=newest_first)
@@ -362,32 +352,20 @@ class Closing:
         is_over = self._plan.give_up_when_stalled or self._client.broken
         return None if is_over else _SPILL_SLICE_SECONDS
 
-    def _announce(self, progress: Progress) -> bool:
-        """Name every number that is not acked before the first record is written.
+    def _announce(self, plan: DrainPlan, progress: Progress, account: DrainReport) -> bool:
+        """Name every number that is not acked before the first record is written, and say why.
 
-        If the process is killed in the middle of the spill, this line is what remains.
+        If the process is killed in the middle of the spill, the first line is what remains.
+
+        Returns:
+            Whether stderr took that line.
         """
-        account = self._account()
-        if self._plan.give_up_when_stalled:
-            waited = self._monotonic() - self._plan.started_seconds
-            text = f"giving up on the sidecar after {waited:.1f} s{progress.unanswered}"
-            what = "what is left goes to stderr"
-            if not account.unacked:
-                what = "only control records are left, and go to stderr"
-            is_new = progress.last_ack_seconds is None
-            hint = " (is none meant to run here? set LOGSHIP_DISABLED=1)" if is_new else ""
-            self._last_resort.warn("give up", f"{text}; {what}{hint}")
-        return self._say_begins(account)
-
-    def _say_begins(self, account: DrainReport) -> bool:
-        """Say that a spill begins, and what is not acked so far; tell whether stderr took it."""
-        return self._last_resort.go_first(_line(account.to_json("spill begins")))
-
-    def _say_why(self, plan: DrainPlan, now: float, progress: Progress) -> None:
-        """Say how many records go to stderr before the deadline, and why."""
-        unacked = self._client.buffer.report("", 0.0).unacked
-        text = plan.reason_to_spill(now, progress, unacked)
-        self._last_resort.warn("spill", text)
+        if not self._last_resort.go_first(_line(account.to_json("spill begins"))):
+            return False
+        kind = "give up" if plan.give_up_when_stalled else "spill"
+        why = plan.reason_to_spill(self._monotonic(), progress, account.unacked)
+        self._last_resort.warn(kind, why)
+        return True
 
     def _account(self) -> DrainReport:
         seconds = self._monotonic() - self._plan.started_seconds

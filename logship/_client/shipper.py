@@ -304,6 +304,7 @@ class Shipper:
             ack_interval_seconds=delivery.ack_rate.interval_seconds,
             full_share=buffer.bytes_held / buffer.bytes_max,
             unanswered=self._port.unanswered,
+            only_ends=buffer.only_ends_wait,
         )
 
     def note_progress(self) -> None:

@@ -26,6 +26,10 @@ NEVER_CONNECTED_SECONDS = 3.0
 """How long a program that ends by itself waits for a sidecar that it has never reached, once it has
 tried all endpoints."""
 
+ENDS_SECONDS_MAX = 3.0
+"""How long end records are waited for, from the last ack on. Nothing of the application is lost
+with them, and a client looks for a sidecar that is gone four times a second."""
+
 EARLY_SPILL_SECONDS_MIN = 3.0
 EARLY_SPILL_SHARE = 0.2
 
@@ -92,6 +96,8 @@ class Progress(NamedTuple):
         acked_bytes_per_second: What the sidecar took lately, while it had something to take.
         ack_interval_seconds: The usual time between two acks.
         unanswered: What to tell of an attempt to connect that is under way; empty if none is.
+        only_ends: Whether neither a record waits nor a gap record: no number is missing without the
+            rest.
     """
 
     last_ack_seconds: float | None
@@ -103,6 +109,7 @@ class Progress(NamedTuple):
     acked_bytes_per_second: float = 0.0
     ack_interval_seconds: float = 0.0
     unanswered: str = ""
+    only_ends: bool = False
 
     @property
     def spill_seconds(self) -> float:
@@ -167,6 +174,13 @@ class DrainPlan(NamedTuple):
         share = CHECK_SHARE * (self.deadline_seconds - now_seconds)
         return min(max(CHECK_SECONDS_MIN, share), CHECK_SECONDS_MAX)
 
+    def limited(self, progress: Progress) -> Self:
+        """Return the plan of what waits now: a shorter one if that is only end records."""
+        if not progress.only_ends:
+            return self
+        ends = self._last_ack_seconds(progress) + ENDS_SECONDS_MAX
+        return self._replace(deadline_seconds=min(self.deadline_seconds, ends))
+
     def step(self, now_seconds: float, progress: Progress) -> Step:
         """Return what to do now, once intake is closed."""
         if now_seconds >= self.deadline_seconds:
@@ -185,8 +199,7 @@ class DrainPlan(NamedTuple):
         """Return when to begin the spill, if no further ack comes."""
         if self.has_only_the_reserve and self.is_silent(progress):
             return self.started_seconds
-        last = max(self.started_seconds, progress.last_ack_seconds or self.started_seconds)
-        stalled_at = last + self._patience_seconds(progress)
+        stalled_at = self._last_ack_seconds(progress) + self._patience_seconds(progress)
         ahead = self._ahead_seconds(progress)
         kept = max(self.reserve_seconds(progress), ahead)
         kept_acking = max(self.reserve_seconds(progress, RESERVE_SECONDS_MIN_ACKING), ahead)
@@ -208,6 +221,14 @@ class DrainPlan(NamedTuple):
 
     def reason_to_spill(self, now_seconds: float, progress: Progress, records: int) -> str:
         """Return in one line how many of the waiting records go to stderr early, and why."""
+        if self.give_up_when_stalled:
+            waited = f"giving up on the sidecar after {now_seconds - self.started_seconds:.1f} s"
+            what = "what is left goes to stderr"
+            if not records:
+                what = "only control records are left, and go to stderr"
+            is_new = progress.last_ack_seconds is None
+            hint = " (is none meant to run here? set LOGSHIP_DISABLED=1)" if is_new else ""
+            return f"{waited}{progress.unanswered}; {what}{hint}"
         left, rate = self.deadline_seconds - now_seconds, progress.acked_bytes_per_second
         if not records:
             return f"{left:.1f} s are left: only control records wait; they are written to stderr"
@@ -250,6 +271,10 @@ class DrainPlan(NamedTuple):
             return begins
         no_longer_acking = progress.last_ack_seconds + SILENCE_SECONDS_MIN
         return max(begins, min(no_longer_acking, self.deadline_seconds - kept_acking))
+
+    def _last_ack_seconds(self, progress: Progress) -> float:
+        """Return when the last ack of this drain came; when it began, if there was none."""
+        return max(self.started_seconds, progress.last_ack_seconds or self.started_seconds)
 
     def _ahead_seconds(self, progress: Progress) -> float:
         if self.give_up_when_stalled:  # no clock runs, and the spill ends this drain

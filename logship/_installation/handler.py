@@ -39,7 +39,9 @@ class Handler(logging.Handler):
     OpenTelemetry.
 
     Closing the handler does not close the client, because `dictConfig` closes handlers while the
-    program goes on.
+    program goes on. `flush` does nothing, so `logging.shutdown` waits for no ack: programs flush
+    handlers after each record, and `dictConfig` does so while it holds the lock of `logging`. To
+    wait for acks, as before `os._exit`, call `flush` of the client.
 
     Args:
         client: Where records go: a `BackgroundClient`, or a `Client` whose loop runs.

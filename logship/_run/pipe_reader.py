@@ -129,18 +129,19 @@ class Arrivals:
     first of them.
     """
 
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
+    _epoll: select.epoll | None = None
 
     def watch(self, inlets: Iterable[Inlet]) -> None:
         """Note from now on when these pipes get bytes."""
-        with contextlib.suppress(OSError):  # too many are watched: then the order is unknown
+        with contextlib.suppress(OSError):  # too many descriptors: then the order is unknown
+            self._epoll = select.epoll()
             for each in inlets:
                 self._epoll.register(each.descriptor, select.EPOLLIN | select.EPOLLET)
 
     def sort(self, inlets: list[Inlet]) -> None:
         """Sort the pipes: first those that had bytes at the last look already."""
-        arrived = [descriptor for descriptor, _ in self._epoll.poll(0)]
+        events = self._epoll.poll(0) if self._epoll is not None else ()
+        arrived = [descriptor for descriptor, _ in events]
         inlets.sort(key=lambda each: _place(each.descriptor, arrived))
 
 

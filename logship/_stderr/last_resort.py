@@ -43,6 +43,7 @@ before its line is written, while stderr takes lines."""
 _TURN_SECONDS = 0.02
 _PAUSE_SECONDS = 0.0005
 _YIELD_SECONDS = 0.005
+_SPILL_FIRST_SECONDS_MAX = 1.0
 
 T = TypeVar("T")
 
@@ -82,7 +83,6 @@ class LastResort:
         self._took_none = False  # whether stderr took no byte of the last write
         self._spiller = 0  # the thread that spills, while other threads wait for it
         self._spill_first_until: float | None = None
-        self._spill_first_seconds = 0.0
         self._everybody_waits = False
         self._ender = 0  # the thread that ends the process, and has stopped the others
         self._monotonic = monotonic
@@ -236,22 +236,20 @@ class LastResort:
         self._write_queue()
         return not self._queue and not self._pending
 
-    def begin_spill(self, seconds_max: float, *, everybody_waits: bool = False) -> None:
+    def begin_spill(self, *, everybody_waits: bool = False) -> None:
         """Make callers of `write_in_turn` that may wait do so until `end_spill`.
 
         Otherwise they would take the interpreter from this thread, which has more and older lines
-        to write than each of them.
+        to write than each of them. They wait for a second at most for a spill that writes nothing.
 
         Args:
-            seconds_max: How long they wait for a spill that writes nothing.
             everybody_waits: Whether all callers wait, also those that normally must not, such as an
                 event loop's thread. The process is about to end, and records would be lost
                 otherwise.
         """
         self._everybody_waits = everybody_waits
         self._spiller = threading.get_ident()
-        self._spill_first_seconds = seconds_max
-        self._spill_first_until = self._monotonic() + seconds_max
+        self._spill_first_until = self._monotonic() + _SPILL_FIRST_SECONDS_MAX
 
     def end_spill(self) -> None:
         """Let all threads write again."""
@@ -371,7 +369,7 @@ class LastResort:
     def _put_spilled(self, lines: Sequence[bytes]) -> int:
         begun = self._put_all(lines)
         if begun and self._spill_first_until is not None:
-            self._spill_first_until = self._monotonic() + self._spill_first_seconds
+            self._spill_first_until = self._monotonic() + _SPILL_FIRST_SECONDS_MAX
         return begun
 
     def _put(self, line: bytes) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -55,8 +54,6 @@ class Spill:
         self._monotonic = monotonic
         self.cost: SpillCost = SpillCost(monotonic)
         self._lock = SectionLock()
-        self._chunks: deque[Chunk] = deque()
-        self._seen: set[str] = set()
         self._lines_of: Chunk | None = None
         self._lines: Iterator[Line] = iter(())
         self._made: list[Line] = []  # from `_lines`, not yet written
@@ -84,14 +81,10 @@ class Spill:
         return is_done
 
     def _write_chunks(self, until_seconds: float, newest_first: bool) -> bool:
-        fresh = [each for each in self._spilling.to_spill() if each.id not in self._seen]
-        self._chunks.extend(fresh)
-        self._seen.update(each.id for each in fresh)
-        while self._chunks:
-            chunk = self._chunks[-1 if newest_first else 0]
-            if not self._spill_chunk(chunk, until_seconds):
+        while chunks := self._spilling.to_spill():
+            chunk = chunks[-1 if newest_first else 0]
+            if self._monotonic() >= until_seconds or not self._spill_chunk(chunk, until_seconds):
                 return False
-            (self._chunks.pop if newest_first else self._chunks.popleft)()
             if not self._last_resort.torn:
                 self._spilling.note_written(chunk)
         return True

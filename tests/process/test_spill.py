@@ -7,10 +7,12 @@ import os
 import select
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.process.conftest import Launch
+from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
 from tests.support.programs_judge import numbers_of
@@ -328,3 +330,36 @@ def test_overflow_while_running_goes_to_stderr_and_is_declared(
 
 def _is_gap(record: dict[str, object]) -> bool:
     return "logship_gap" in record
+
+
+@pytest.mark.parametrize("is_spooled", [False, True], ids=["memory", "spool"])
+@pytest.mark.parametrize("stops", [True, False], ids=["SIGTERM", "exit"])
+def test_where_all_records_were_acked_the_end_record_holds_up_no_end(
+    programs: Programs, gate: Gate, tmp_path: Path, stops: bool, is_spooled: bool
+) -> None:
+    """A record that waited would have an hour here. The end record is on stderr, or spooled."""
+    hour = {f"LOGSHIP_{name}_SECONDS": "3600" for name in ("STOP_TIMEOUT", "EXIT_STALL")}
+    spool = {"LOGSHIP_SPOOL_DIR": str(tmp_path / "spool")} if is_spooled else {}
+    gate.open()
+    program = programs.start(
+        """
+        client = logship.install(level="INFO")
+        log(times=10)
+        assert client.flush(timeout=30).all_acked
+        ready()
+        wait_for("its end")
+        """,
+        endpoint=gate.endpoint,
+        environ={**hour, "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "3600", **spool},
+    )
+    program.until_ready()
+    gate.shut()
+    ended = program.stopped(returncode=-signal.SIGTERM) if stops else program.finish("its end")
+    assert ended.reports == []
+    ended.verdict.assert_delivered_once(10)
+    if is_spooled:
+        assert ended.spilled == []
+        gate.open()
+        endpoint = {**os.environ, "LOGSHIP_ENDPOINTS": gate.endpoint}
+        ran(*LOGSHIP, "recover", "--spool", tmp_path / "spool", env=endpoint)
+    ended.verdict.assert_all_ended()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.run.conftest import Runs, broken, read_receipt
+from tests.support.commands import LOGSHIP, ran
 
 NOWHERE = "tcp://127.0.0.1:1"
 
@@ -55,6 +56,18 @@ def test_a_command_that_cannot_be_run_gives_126(both: Runs, tmp_path: Path) -> N
     ended = both.command(str(text), returncode=126)
     assert b"#!/bin/sh" in ended.stderr
     both.command(str(tmp_path), returncode=126)
+
+
+@pytest.mark.parametrize("files", [10, 11])
+def test_a_command_for_whose_output_no_descriptors_are_left_gives_126(
+    tmp_path: Path, files: int
+) -> None:
+    """Whichever file of `run` itself is the one too many, one line says so."""
+    limited = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
+    environ = {**os.environ, "LOGSHIP_ENDPOINTS": NOWHERE, "TMPDIR": str(tmp_path)}
+    ended = ran(*limited, *LOGSHIP, "run", "--", "true", code=126, env=environ)
+    assert "logship run: cannot run true: Too many open files\n" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_receipt_is_the_drain_report_and_replaces_an_older_one(

@@ -257,6 +257,7 @@ class SimulatedClient:
             silent_seconds=delivery.silent_seconds(self.history.clock.now),
             acked_bytes_per_second=delivery.ack_rate.bytes_per_second(self.history.clock.now),
             ack_interval_seconds=delivery.ack_rate.interval_seconds,
+            only_ends=self.buffer.only_ends_wait,
         )
 
     def hurry(self, plan: DrainPlan) -> None:

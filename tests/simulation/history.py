@@ -169,7 +169,8 @@ class History:
             named = _named_in(report) | left_out
             self.disk.estate.excused(client.life, given_up=named, untold=named)
         if self._final_since is not None:
-            self.judge.drained(client.life, report, client.held())
+            silent_seconds = self.clock.now - self.judge.progress_seconds
+            self.judge.drained(client.life, report, client.held(), silent_seconds)
 
     def client_closed(self, client: SimulatedClient) -> None:
         """A client is no more."""

@@ -307,6 +307,12 @@ def drain_ends_late(join: Any, self: Closing, plan: DrainPlan, reason: str) -> N
     join(self, plan._replace(deadline_seconds=plan.deadline_seconds + 1.0), reason)
 
 
+@_mutation(seed=227)
+def gaps_given_up_as_ends(patch: pytest.MonkeyPatch) -> None:
+    """A gap record is waited for no longer than an end record, which declares no loss."""
+    patch.setattr(Buffer, "only_ends_wait", property(lambda self: not self.records_waiting))
+
+
 # -- those that were found -------------------------------------------------------------------
 
 

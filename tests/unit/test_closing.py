@@ -41,6 +41,7 @@ class Shipper:
             self.buffer.spilling.bytes_to_spill,
             self.spill_seconds_per_byte,
             self.silent_seconds,
+            only_ends=self.buffer.only_ends_wait,
         )
 
     def hurry(self, plan: DrainPlan) -> None:
@@ -62,6 +63,12 @@ class End:
         )
         self.closing.join(plan, "test")
         self.steps = self.closing.steps()
+
+    def ack_all(self) -> None:
+        """Have the sidecar ack all that was logged so far; the end record comes later."""
+        self.shipper.buffer.seal_all()
+        self.shipper.sink.drain()
+        self.shipper.last_ack_seconds = self.clock()
 
     def walk(self) -> Iterator[float]:
         """Drive it, waiting as told; yield each wait."""
@@ -102,22 +109,39 @@ def test_a_program_that_ends_by_itself_does_not_wait_after_the_spill(
 @pytest.mark.parametrize(
     ("plan", "says"),
     [
-        (DrainPlan.until(0.0, 30.0), "24.0 s are left: only control records wait; they are"),
-        (DrainPlan.by_itself(0.0, 15.0, 120.0), "15.0 s; only control records are left, and go"),
+        (DrainPlan.until(0.0, 30.0), "0.5 s are left: only control records wait; they are"),
+        (DrainPlan.by_itself(0.0, 15.0, 120.0), "2.5 s; only control records are left, and go"),
     ],
 )
-def test_where_all_records_were_acked_it_does_not_speak_of_waiting_ones(
+def test_where_all_records_were_acked_the_end_record_is_given_up_soon(
     stderr: Stderr, plan: DrainPlan, says: str
 ) -> None:
+    """And nothing that is said speaks of waiting records."""
     end = End(stderr, plan=plan)
-    end.shipper.buffer.seal_all()
-    end.shipper.sink.drain()
-    end.shipper.last_ack_seconds = 0.0
-    end.run()
+    end.ack_all()
+    assert 2.5 <= end.run() < 3.1
     (spilled,) = stderr.json("spilled")
     assert spilled["record"]["logship_end"]
     (said,) = stderr.warnings()
     assert says in said
+
+
+def test_the_end_record_waits_for_no_stderr_that_takes_nothing(stderr: Stderr) -> None:
+    end = End(stderr, last_resort=Stalled())
+    end.ack_all()
+    assert end.run() < 3.2
+
+
+@pytest.mark.parametrize("is_dropped", [True, False])
+def test_gap_records_are_waited_for_as_records_are(stderr: Stderr, is_dropped: bool) -> None:
+    """Without them a loss would be one in silence."""
+    end = End(stderr)
+    end.ack_all()
+    if is_dropped:
+        assert end.shipper.buffer.number_and_drop("t", body(11))
+    else:
+        assert end.shipper.buffer.offer("t", body(11)) is Outcome.ACCEPTED
+    assert end.run() >= 30.0
 
 
 class Stalled:
@@ -141,7 +165,7 @@ class Stalled:
     def step_back(self) -> None:
         self.steps_back += 1
 
-    def begin_spill(self, _: float, *, everybody_waits: bool) -> None:
+    def begin_spill(self, *, everybody_waits: bool) -> None:
         pass
 
     def end_spill(self) -> None:

@@ -312,6 +312,25 @@ def test_of_a_program_that_ends_by_itself(
 
 
 @pytest.mark.parametrize(
+    ("budget", "last_ack", "ends"),
+    [
+        (30.0, None, 103.0),
+        (30.0, 50.0, 103.0),
+        (30.0, 110.0, 113.0),  # each end record that is acked gives time for the others
+        (30.0, 129.0, 130.0),
+        (1.0, None, 101.0),
+    ],
+)
+def test_end_records_alone_are_waited_for_three_seconds_from_the_last_ack_on(
+    budget: float, last_ack: float | None, ends: float
+) -> None:
+    plan = DrainPlan.until(100.0, 100.0 + budget)
+    now = Progress(last_ack, True, 100)
+    assert plan.limited(now) == plan
+    assert plan.limited(now._replace(only_ends=True)).deadline_seconds == ends
+
+
+@pytest.mark.parametrize(
     ("budget", "silent", "ends_process", "begins"),
     [(0.5, 0.3, True, 0.0), (0.5, 0.2, True, 0.25), (0.6, 0.3, True, 0.3), (0.5, 0.3, False, 0.25)],
     ids=["silent", "not silent", "more than the reserve", "closed by the application"],
