@@ -82,11 +82,13 @@ class Spill:
 
     def _write_chunks(self, until_seconds: float, newest_first: bool) -> bool:
         while chunks := self._spilling.to_spill():
-            chunk = chunks[-1 if newest_first else 0]
-            if self._monotonic() >= until_seconds or not self._spill_chunk(chunk, until_seconds):
-                return False
-            if not self._last_resort.torn:
-                self._spilling.note_written(chunk)
+            for chunk in reversed(chunks) if newest_first else chunks:
+                if self._monotonic() >= until_seconds:
+                    return False
+                if not self._spill_chunk(chunk, until_seconds):
+                    return False
+                if not self._last_resort.torn:
+                    self._spilling.note_written(chunk)
         return True
 
     def write_now(self, chunk: Chunk) -> None:
