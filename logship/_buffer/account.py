@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import chain
 
 from logship._buffer.accumulator import Accumulator
@@ -46,6 +46,9 @@ def report_of(section: Section, reason: str, seconds: float) -> DrainReport:
     waiting, streams = accumulator.chunks.in_order(), accumulator.streams
     counters = accumulator.counters
     ended = [each for each in streams.ended if each.unsettled or each.lost]  # the others are acked
+    by_stream: defaultdict[Stream, list[Chunk]] = defaultdict(list)
+    for chunk in waiting:
+        by_stream[chunk.stream].append(chunk)
     noted = Counter(name for name, _, _ in section.notes)
     spilled = sum(chunk.spilled_records for chunk in waiting)
     spooled = sum(chunk.records - chunk.spilled_records for chunk in waiting if chunk.spooled)
@@ -64,7 +67,7 @@ def report_of(section: Section, reason: str, seconds: float) -> DrainReport:
         refused_id=accumulator.refused_id,
         truncated=counters.truncated,
         streams=tuple(
-            _stream_report(stream, waiting) for stream in (*ended, *streams.open.values())
+            _stream_report(stream, by_stream[stream]) for stream in (*ended, *streams.open.values())
         ),
         withheld=counters.withheld,
     )
@@ -78,10 +81,9 @@ def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
     untold = [gap for gap in gaps if gap.reason in _UNTOLD]
     lost = merge_ranges([(gap.first, gap.last) for gap in stream.lost])
     for chunk in waiting:
-        if chunk.stream is stream:
-            chunk_spilled, chunk_unacked = chunk.split_ranges()
-            spilled.extend(chunk_spilled)
-            (spooled if chunk.spooled else unacked).extend(chunk_unacked)
+        chunk_spilled, chunk_unacked = chunk.split_ranges()
+        spilled.extend(chunk_spilled)
+        (spooled if chunk.spooled else unacked).extend(chunk_unacked)
     kept_back = [
         Gap(first, last, gap.reason)
         for gap in untold

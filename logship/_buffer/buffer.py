@@ -312,6 +312,10 @@ class Buffer:
         """What became of the records that were numbered, and of those that were refused."""
         return self._accumulator.counters
 
+    def not_delivered(self) -> int:
+        """Return how many records were lost, or written to stderr instead, at one moment."""
+        return self._section.exclusively(lambda: self.counters.not_delivered)
+
     @property
     def chunks_opened(self) -> int:
         """How many chunks were opened so far."""

@@ -50,14 +50,9 @@ class Counters:
         return sum(self.dropped[reason] for reason in ON_PURPOSE)
 
     @property
-    def lost(self) -> int:
-        """How many of the dropped records were not."""
-        return self.dropped.total() - self.withheld
-
-    @property
     def not_delivered(self) -> int:
-        """How many records were lost, or written to stderr instead."""
-        return self.lost + self.spilled
+        """How many records were dropped and not kept back, or written to stderr instead."""
+        return self.dropped.total() - self.withheld + self.spilled
 
     def now(self) -> Self:
         """Return a copy of these numbers, in which what is undecided is not dropped."""

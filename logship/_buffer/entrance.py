@@ -14,6 +14,7 @@ from typing import TypeVar
 from logship._buffer.inbox import Item, Tag
 from logship._buffer.section import LOCK_PATIENCE_SECONDS, NOT_HELD, NotHeld, Section
 from logship._buffer.wakeups import ShipperState
+from logship._hooks.interruptions import is_interruption
 from logship._hooks.threads import may_wait_here
 
 COMBINE_AT = 64
@@ -95,18 +96,20 @@ class Entrance:
         waiting = section.inbox.items
         if len(waiting) >= section.inbox_entries_max or len(body) > self._relaxed_body_bytes_max:
             return self._offer_with_care(tag, body)
-        item = (tag, body)
+        item, waits = (tag, body), False
         try:
             waiting.append(item)
+            waits = True
             if len(waiting) >= self._combine_at:
                 is_busy = section.enter(_nothing, None, 0.0) is NOT_HELD
                 if is_busy and self._keeps_at_once and self._enter_soon(_nothing, None) is NOT_HELD:
                     self._leave()
             elif section.wakeups.shipper is _ASLEEP:
                 section.wakeups.wake_now()
-        except BaseException:
+        except BaseException as error:
             section.wakeups.wake_now()
-            raise
+            if not waits or not isinstance(error, MemoryError) or is_interruption(error):
+                raise
         return self._settled(item) if section.closing else _ACCEPTED
 
     def _leave(self) -> None:

@@ -29,7 +29,7 @@ class Flush:
         self._may_wait = may_wait
         self._started_seconds = time.monotonic()
         self._timeout_seconds = math.inf if timeout_seconds is None else timeout_seconds
-        self._not_delivered = buffer.counters.not_delivered
+        self._not_delivered = buffer.not_delivered()
         self._target = buffer.seal_all()
         # A signal handler in the middle of the buffer may find records without numbers too.
         self._is_stuck = buffer.is_stuck or (buffer.is_held_here and buffer.records_waiting > 0)
@@ -43,7 +43,7 @@ class Flush:
 
     def report(self) -> FlushReport:
         """Return what has come of it."""
-        not_delivered = self._buffer.counters.not_delivered - self._not_delivered
+        not_delivered = self._buffer.not_delivered() - self._not_delivered
         return FlushReport(
             all_acked=self._is_settled and not self._is_stuck and not not_delivered,
             unacked=self._buffer.records_waiting,

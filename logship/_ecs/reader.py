@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from logship._hooks.threads import OwnThread
@@ -58,9 +59,8 @@ class TaskReader:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._pid = -1
-        self._has_ended = False
-        self._waiting: list[Callable[[], object]] = []
+        self._waiting: dict[int, list[Callable[[], object]]] = {}  # by the process that reads
+        self._ended: set[int] = set()  # in these processes
         self.task: Task | None = None
 
     @property
@@ -68,15 +68,16 @@ class TaskReader:
         """Whether `task` will not change any more: it is known, or no request is under way."""
         if self.task is not None or not self._environ.get(TASK_METADATA_VARIABLE):
             return True
-        return self._pid == os.getpid() and self._has_ended
+        return os.getpid() in self._ended
 
     def start(self) -> None:
-        """Begin to read, unless it has begun or this is not ECS.
+        """Begin to read, unless it has begun or this is not ECS; from any thread.
 
         A forked child uses the answer that its parent has read. If the parent was still reading at
         the fork, the child reads again, because it does not have the parent's thread.
         """
-        if self.is_over or self._pid == os.getpid():
+        process = os.getpid()
+        if self.is_over or process in self._waiting:
             return
         # Imported here and not in the thread: in a child that is forked during the import, the
         # module would stay locked for good.
@@ -85,20 +86,23 @@ class TaskReader:
         import logship._ecs.httpjson  # noqa: PLC0415 - as above
         import logship._ecs.task  # noqa: F401, PLC0415 - as above
 
-        self._pid, self._has_ended, self._waiting = os.getpid(), False, []
+        waiting: list[Callable[[], object]] = []
+        if self._waiting.setdefault(process, waiting) is not waiting:
+            return  # another thread was faster
         try:
-            OwnThread(self._read, "ecs").start()
+            OwnThread(partial(self._read, process), "ecs").start()
         except RuntimeError:  # at interpreter exit: no thread can begin
-            self._has_ended = True
+            self._ended.add(process)
 
     def when_over(self, callback: Callable[[], object]) -> None:
         """Call `callback` in any thread when reading is over; twice, if it is just ending."""
         if not self.is_over:
-            self._waiting.append(callback)
+            # None in a child that a signal handler has forked behind `start`.
+            self._waiting.get(os.getpid(), []).append(callback)
         if self.is_over:
             callback()
 
-    def _read(self) -> None:
+    def _read(self, process: int) -> None:
         try:
             import tenacity  # noqa: PLC0415 - loaded by `start`
 
@@ -110,8 +114,8 @@ class TaskReader:
             )
             self.task = until_known(read_task, self._environ)
         finally:
-            self._has_ended = True
-            waiting, self._waiting = self._waiting, []  # a client may be gone by then
+            self._ended.add(process)
+            waiting, self._waiting[process] = self._waiting[process], []  # a client may be gone
             for callback in waiting:
                 callback()
 

@@ -8,7 +8,6 @@ its memory alive.
 
 from __future__ import annotations
 
-import threading
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -50,6 +49,8 @@ _ACK_SLOTS = tuple(value for name, value in SLOTS if name == "ack_seconds" and v
 class Meter:
     """Reads one client's numbers, and keeps its counters when the client is gone.
 
+    Its `Process` reads one at a time. The end may be noted meanwhile, by any thread.
+
     Args:
         buffer, delivery: The client's. A meter does not keep them alive.
         spool, orphans: The client's, where it has any.
@@ -74,7 +75,6 @@ class Meter:
         self._unspooled: int = 0
         self._report: DrainReport | None = None
         self._published: Numbers = zeros()
-        self._lock = threading.RLock()
         self._in_use = False
 
     @property
@@ -99,37 +99,35 @@ class Meter:
 
     def drained(self, report: DrainReport) -> None:
         """Note the client's end; from now on its report is exported."""
-        with self._lock:
-            self._report = report
+        self._report = report
 
     def read(self) -> Numbers:
         """Return the numbers of this moment, or the last ones while the buffer is busy.
 
         After the client's end they are those of its report, also while the buffer is busy.
         """
-        with self._lock:
-            buffer, delivery = self._buffer(), self._delivery()
-            if buffer is None or delivery is None:
-                return self.remains()
-            account, is_over = buffer.account(), self._report is not None
-            if account is None and not is_over:
-                return self._published
-            numbers = self.remains() if account is None else self._numbers(account)
-            numbers[slot("stop_timeout_seconds")] = self._stop_timeout_seconds
-            if account is not None and not is_over:
-                self._fill_gauges(numbers, account, buffer, delivery)
-            return numbers
+        buffer, delivery = self._buffer(), self._delivery()
+        if buffer is None or delivery is None:
+            return self.remains()
+        report, account = self._report, buffer.account()
+        if account is None and report is None:
+            return self._published
+        numbers = self.remains() if account is None else self._numbers(account, report)
+        numbers[slot("stop_timeout_seconds")] = self._stop_timeout_seconds
+        if account is not None and report is None:
+            self._fill_gauges(numbers, account, buffer, delivery)
+        return numbers
 
     def remains(self) -> Numbers:
         """Return the numbers of a client that is gone; its undelivered records are lost."""
-        counters = self._counters
+        counters, report = self._counters, self._report
         settled = counters.acked + counters.spilled + counters.dropped.total()
         waiting = counters.accepted - settled
         account = Account(counters.now(), waiting, 0, self._unspooled, 0)
-        numbers = self._numbers(account)
-        return numbers if self._report is not None else ended(numbers)
+        numbers = self._numbers(account, report)
+        return numbers if report is not None else ended(numbers)
 
-    def _numbers(self, account: Account) -> Numbers:
+    def _numbers(self, account: Account, report: DrainReport | None) -> Numbers:
         """Return the numbers; no counter is lower than when it was read last."""
         self._unspooled = account.unspooled
         numbers = zeros()
@@ -138,17 +136,17 @@ class Meter:
             numbers[slot(f"{name}_total")] = getattr(self._shipped, name)
         for name in _OF_RECOVERY if self._recovered is not None else ():
             numbers[slot(f"recovery_{name}_total")] = getattr(self._recovered, name)
-        for name, value in self._records(account).items():
+        for name, value in self._records(account, report).items():
             numbers[slot(name)] = value
-        self._fill_labelled(numbers, account)
+        self._fill_labelled(numbers, account, report)
         for index in _NEVER_DOWN:
             numbers[index] = max(numbers[index], self._published[index])
         self._published = numbers
         return numbers
 
-    def _records(self, account: Account) -> dict[str, float]:
+    def _records(self, account: Account, report: DrainReport | None) -> dict[str, float]:
         """Return what became of records, according to the report if there is one."""
-        report, counters = self._report, account.counters
+        counters = account.counters
         told = counters if report is None else report
         names = ("accepted", "acked", "spilled", "truncated")
         numbers: dict[str, float] = {
@@ -168,7 +166,9 @@ class Meter:
             "drain_seconds": report.seconds,
         }
 
-    def _fill_labelled(self, numbers: Numbers, account: Account) -> None:
+    def _fill_labelled(
+        self, numbers: Numbers, account: Account, report: DrainReport | None
+    ) -> None:
         numbers[slot("connects_total", "ok")] = self._shipped.connected
         numbers[slot("connects_total", "failed")] = self._shipped.connect_failures
         for reason, dropped in account.counters.dropped.items():
@@ -180,10 +180,10 @@ class Meter:
         for value, acks in zip(_ACK_SLOTS, accumulate(self._shipped.acks_by_seconds), strict=True):
             numbers[slot("ack_seconds", value)] = acks
         numbers[slot("ack_seconds", "sum")] = self._shipped.ack_seconds
-        if self._report is not None:
-            is_long = self._report.seconds > self._stop_timeout_seconds / 2
+        if report is not None:
+            is_long = report.seconds > self._stop_timeout_seconds / 2
             numbers[slot("drains_total", "over_half" if is_long else "under_half")] = 1
-            for stream in self._report.streams:
+            for stream in report.streams:
                 numbers[slot("stream_ends_total", _where_end_is(stream))] += 1
 
     def _fill_gauges(

@@ -71,21 +71,26 @@ def plain_copy(
 
 def learn_names(fields: dict[str, Any]) -> None:
     """Remember the names in a record that was made readable, for the next like it."""
-    if len(NAMES) > _NAMES_MAX:
-        NAMES.clear()
+    known = NAMES  # before a name is judged: see `keep_out`
+    if len(known) > _NAMES_MAX:
+        known.clear()
     mappings = [fields]
     while mappings:
         mapping = mappings.pop()
         for name in filter(_is_ordinary, mapping):
-            NAMES[name] = None
+            known[name] = None
         mappings += [value for value in mapping.values() if type(value) is dict]
 
 
 def keep_out(names: Iterable[str]) -> None:
-    """Have records with such names take the longer way from now on."""
+    """Have records with such names take the longer way from now on.
+
+    All known names are forgotten with their dictionary: another thread may be about to put one of
+    these into it.
+    """
+    global NAMES  # noqa: PLW0603 - one for all packers, because to look into it must be cheap
     _KEPT_OUT.update(names)
-    for name in [*_KEPT_OUT]:
-        NAMES.pop(name, None)
+    NAMES = {}
 
 
 def _is_ordinary(name: str) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -17,6 +17,7 @@ from logship._buffer.counters import DrainReport
 from logship._buffer.overflow import Admission
 from logship._client.client import Client
 from logship._delivery.delivery import Delivery
+from logship._metrics import meter as meter_module
 from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import Kind
 from logship._metrics.meter import Meter
@@ -29,6 +30,7 @@ from tests.support.threads import Later
 from tests.unit.accounts import a_buffer, admit, body
 from tests.unit.clients import Stderr, a_client, until
 from tests.unit.conftest import stderr
+from tests.unit.interruptions import every_point
 
 __all__ = ["stderr"]
 
@@ -190,6 +192,25 @@ def test_after_the_end_a_busy_buffer_does_not_hide_the_report() -> None:
     assert_agrees(numbers, report)
     assert numbers["records_accepted_total"] == numbers["records_unacked_total"] == 1
     assert numbers["stop_timeout_seconds"] == 9.0
+
+
+def test_an_end_that_is_noted_in_the_middle_is_told_whole_or_not_at_all() -> None:
+    buffers: list[Buffer] = []  # which a meter does not keep alive
+    read: list[dict[str, float]] = []
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        buffers.append(buffer := a_buffer())
+        buffer.offer("t", body(1))
+        meter, report = a_meter(buffer), buffer.report("test", 0.5)
+        return lambda: read.append(named(meter.read())), lambda: meter.drained(report)
+
+    for run in every_point(prepare, step=7, room=meter_module.__file__):
+        run()
+        told = {"records_waiting", "records_unacked_total", "buffer_bytes", "drain_seconds"}
+        assert told & read[-1].keys() in (
+            {"records_waiting", "buffer_bytes"},
+            {"records_unacked_total", "drain_seconds"},
+        )
 
 
 # -- of real clients -------------------------------------------------------------------------------

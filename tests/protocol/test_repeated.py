@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logship._protocol import plain
 from logship._protocol.entries import record_packer
 from logship._protocol.repeated import Repeated
 from tests.protocol.stamping import TIME_NS, readable, stamped
 from tests.protocol.test_entries import names, values
+from tests.unit.interruptions import every_point
 
 # Names of constant fields take another way from then on, so no other test has names like these.
 own_names = st.one_of(st.sampled_from(["~a", "~b", "~c"]), names.map(lambda name: f"~{name}"))
@@ -44,6 +48,21 @@ def test_a_name_seen_before_stands_once_where_it_is_a_constant_now() -> None:
     packed = record_packer(constants={"~site": "ours"})(record, TIME_NS)
     assert packed.count(b"~site") == 1
     assert stamped(packed) == record
+
+
+def test_a_name_that_another_thread_learns_as_it_becomes_a_constant_stands_once() -> None:
+    packers: list[Any] = []
+    names = (f"~place {number}" for number in itertools.count())
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        name = next(names)
+        learn = functools.partial(readable, {name: 1})
+        return learn, lambda: packers.append((name, record_packer(constants={name: "ours"})))
+
+    for run in every_point(prepare, room=plain.__file__):
+        run()
+        name, pack = packers[-1]
+        assert pack({name: "theirs"}, TIME_NS).count(name.encode()) == 1
 
 
 def test_a_context_is_packed_once_for_each_packer() -> None:

@@ -6,19 +6,20 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
 
-from logship._buffer import entrance
+from logship._buffer import entrance, section
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
 from logship._buffer.stream import Stream
 from logship._protocol.entries import unpack_unstamped
-from tests.unit.accounts import Sink, a_buffer, body, check
+from tests.unit.accounts import Sink, a_buffer, body, check, drained
+from tests.unit.interruptions import every_point
 
 FAR_AWAY = 1 << 24
 BYTES_MAX = [pytest.param(100_000, id="with care"), pytest.param(FAR_AWAY, id="through the inbox")]
@@ -103,6 +104,25 @@ def test_for_want_of_memory_nothing_is_told() -> None:
     assert stuck.log(0) == [Outcome.ACCEPTED]
     assert stuck.buffer.is_stuck
     assert stuck.told == []
+
+
+def test_a_call_that_finds_no_memory_in_the_section_does_not_refuse_what_it_left() -> None:
+    """The record is delivered later, so it must not be counted as refused, or logged again."""
+    scenes: list[tuple[Buffer, list[Outcome]]] = []
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        outcomes: list[Outcome] = []
+        scenes.append((a_buffer(bytes_max=FAR_AWAY, combine_at=1), outcomes))
+        return lambda: outcomes.append(scenes[-1][0].offer("t", body(0))), find_none
+
+    def find_none() -> NoReturn:
+        raise MemoryError
+
+    for run in every_point(prepare, room=section.__file__):
+        run()
+        buffer, outcomes = scenes[-1]
+        assert outcomes == [Outcome.ACCEPTED]
+        assert [each["n"] for each in drained(buffer).acked] == [0]
 
 
 def test_a_bug_found_by_a_call_in_the_middle_is_told_after_the_section() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from logship._buffer import streams
+from logship._buffer import counters, section, streams
 from logship._buffer.accumulator import WITHHELD_INTERVAL_SECONDS
 from logship._buffer.buffer import Buffer
+from logship._client.flush import Flush
 from logship._reasons import OVERFLOW, RATE_LIMITED, SAMPLED, WITHHELD
 from logship.testing import ManualClock
+from tests.support.threads import Later
 from tests.unit.accounts import a_buffer, body, drained, gaps_in, numbers_in, stamp_of
+from tests.unit.interruptions import every_point
 
 pytestmark = pytest.mark.usefixtures("changes_are_made")
 
@@ -53,6 +57,27 @@ def test_what_is_kept_back_at_once_is_counted_together(buffer: Buffer) -> None:
     report = buffer.report("", 0.0)
     assert (report.accepted, report.withheld) == (9, 9)
     assert [(part.tag, part.accepted) for part in report.streams] == [("t", 5), ("u", 4)]
+
+
+def test_what_another_thread_keeps_back_during_a_flush_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At each point of the count, which must be one of one moment."""
+    monkeypatch.setattr(section, "LOCK_PATIENCE_SECONDS", 0.0)
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        buffer = a_buffer()
+        return lambda: flush(buffer), lambda: Later(lambda: keep_back(buffer)).join()
+
+    def flush(buffer: Buffer) -> None:
+        assert Flush(buffer, 0.0, lambda: True).report().all_acked
+
+    def keep_back(buffer: Buffer) -> None:
+        buffer.note(SAMPLED, 1, "t")
+        buffer.account()  # has it counted, where no other thread is in the section
+
+    for run in every_point(prepare, room=counters.__file__):
+        run()
 
 
 def test_withheld_records_are_counted_behind_others(buffer: Buffer) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from logship._ecs import reader as reader_module
 from logship._ecs.awaited_tag import AwaitedTag, default_tag
 from logship._ecs.reader import TaskReader, read_task
 from logship._ecs.task import TaskContainer
@@ -16,6 +18,7 @@ from logship._settings import TASK_METADATA_VARIABLE, Settings
 from tests.support.task_metadata import TASK_ARN, TASK_ID, TaskMetadata, container, task
 from tests.support.threads import Later
 from tests.support.waiting import wait_until
+from tests.unit.interruptions import every_point
 
 OWN = container("app", mode="blocking")
 
@@ -163,6 +166,29 @@ def test_a_client_that_waited_for_the_task_can_go_when_it_is_known() -> None:
         assert client() is not None
         metadata.is_silent = False
         wait_until(lambda: client() is None, "the client is gone")
+
+
+def test_clients_that_begin_at_the_same_moment_are_all_told() -> None:
+    readers: list[TaskReader] = []
+    wait_for: list[str] = []
+    told: list[str] = []
+
+    def wait(who: str) -> None:
+        wait_for.append(who)
+        readers[-1].start()
+        readers[-1].when_over(lambda: told.append(who))
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        readers.append(TaskReader(metadata.environ))
+        wait_for.clear()
+        told.clear()
+        return lambda: wait("one"), lambda: Later(lambda: wait("another")).join()
+
+    with TaskMetadata(OWN) as metadata:
+        for run in every_point(prepare, room=reader_module.__file__):
+            run()
+            wait_until(lambda: {*told} == {*wait_for}, "all are told")
+            assert readers[-1].task is not None
 
 
 def test_one_that_goes_on_failing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
