@@ -322,6 +322,36 @@ def test_rqs_work_horse_delivers_its_records(programs: Programs, by: str, fails:
     ended.verdict.assert_delivered_once(61)
 
 
+@pytest.mark.parametrize("records", [0, 20])
+def test_sigterm_ends_a_child_that_a_thread_has_forked(programs: Programs, records: int) -> None:
+    """Since Python 3.12 no handler runs in its bytecode: `Pool.terminate` waited for ever."""
+    ended = programs.start(f"""
+        logship.install(level="INFO")
+        log("in the parent")
+
+        def fork():
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                if {records}:
+                    log("in the child", times={records})
+                os.write(writing, b"x")
+                until = time.monotonic() + 10
+                while time.monotonic() < until:
+                    pass
+                os._exit(1)
+            os.read(reading, 1)
+            os.kill(child, signal.SIGTERM)
+            end_of(child)
+
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+    """).end(returncode=0)
+    assert ended.progress == ("child -15",)
+    ended.verdict.assert_delivered_once(records + 1)
+
+
 def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
     programs: Programs, black_hole: Gate
 ) -> None:
