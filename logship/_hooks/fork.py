@@ -203,7 +203,7 @@ def _register_with_celery(signals: Any) -> None:
 
 
 def _register_with_rq(_: Any) -> None:
-    """Replace `os._exit`: a job that imports `logship` runs in the middle of all that leads there."""
+    """Put a function around `os._exit`: `install` may be called in the middle of a job."""
     leave = os._exit
 
     @functools.wraps(leave)
