@@ -144,7 +144,7 @@ class StopSignals:
         """In a forked child: forget the signals of the parent.
 
         Where another thread than the main one has forked it, Python 3.12 and later run no handler
-        between bytecodes. A signal that comes just before a wait would be noticed never. So such a
+        between bytecodes. A signal that comes just before a wait would never be noticed. So such a
         child has the default disposition until it logs, and then has a watchdog.
         """
         self._clock.started = None
