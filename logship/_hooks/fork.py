@@ -8,7 +8,7 @@ Different kinds of child need different hooks:
 - A child of Celery's pool calls `os._exit` before its finalizers. Celery only sends its signal
   `worker_process_shutdown` there.
 - RQ's work horse calls `os._exit` when its job is over, and says so nowhere. So logship puts a
-  function around `Worker.perform_job`.
+  function around `os._exit`, which looks for RQ's own call.
 - Celery restarts itself at SIGHUP: an exit hook that it registers then makes the process another
   program by exec, before older exit hooks. Celery sends `worker_shutdown` before it exits.
 - uWSGI runs none of these hooks. So `Emitter` also checks a mark (see `fork_mark`).
@@ -202,20 +202,19 @@ def _register_with_celery(signals: Any) -> None:
     signals.worker_process_shutdown.connect(lambda **_: _end_child(), weak=False)
 
 
-def _register_with_rq(workers: Any) -> None:
-    perform_job = getattr(getattr(workers, "Worker", None), "perform_job", None)
-    if perform_job is None:
-        return  # a version of RQ that is made otherwise
+def _register_with_rq(_: Any) -> None:
+    """Put a function around `os._exit`: `install` may be called in the middle of a job."""
+    leave = os._exit
 
-    @functools.wraps(perform_job)
-    def perform_and_end(worker: Any, *arguments: Any, **options: Any) -> Any:
+    @functools.wraps(leave)
+    def end_and_leave(status: int) -> NoReturn:
         try:
-            return perform_job(worker, *arguments, **options)
-        finally:
-            if worker.is_horse:
+            if sys._getframe(1).f_code.co_name == "main_work_horse":
                 _end_child()
+        finally:
+            leave(status)
 
-    workers.Worker.perform_job = perform_and_end
+    os._exit = end_and_leave
 
 
 def _finalize_in_child() -> None:

@@ -13,7 +13,6 @@ import os
 import sys
 from typing import Any
 
-from logship._hooks import fork
 from logship._hooks.locking import SectionLock
 
 _WAIT_SECONDS_MAX = 5.0
@@ -46,8 +45,6 @@ class FirstRecord:
         self._is_over = False
         self._lock = SectionLock()
         self._lock.be_taken_by_forks()
-        # So that a child of multiprocessing drains at its end, also if only the child logs.
-        fork.at_multiprocessing_child_end(lambda: None)
 
     def __call__(self, *args: Any, **named: Any) -> logging.LogRecord:
         """Make a record."""

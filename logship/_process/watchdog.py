@@ -85,8 +85,10 @@ class Watchdog:
         with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
             self._thread.start()
         is_main = threading.current_thread() is threading.main_thread()
-        if self.signals is not None and self._self_pipe is not None and is_main:
-            self._self_pipe.listen_for_signals()
+        if self.signals is not None and is_main:
+            self.signals.take_again()
+            if self._self_pipe is not None:
+                self._self_pipe.listen_for_signals()
 
     def stop(self) -> None:
         """End the thread. If the stop clock runs, the client should be closed before."""

@@ -19,7 +19,6 @@ from types import FrameType
 
 from logship import _system
 from logship._buffer.counters import DrainReport
-from logship._delivery.drain import DrainPlan
 from logship._hooks.locking import Bell
 from logship._hooks.threads import OwnThread
 from logship._process.clock import Started, StopClock
@@ -46,7 +45,8 @@ class Pipe:
     def __init__(self, settings: Settings) -> None:
         self.is_input_broken: bool = False
         self._bell = Bell()
-        self._shipping = Shipping(settings, self._bell.ring, math.inf)
+        self._clock = StopClock(settings.stop_timeout_seconds)
+        self._shipping = Shipping(settings, self._clock, self._bell.ring, math.inf)
         self._client = self._shipping.client
         self._inlet = Inlet(
             _that_does_not_wait(_STDIN),
@@ -55,7 +55,6 @@ class Pipe:
             joiner=None,
             tee=None,
         )
-        self._clock = StopClock(settings.stop_timeout_seconds)
         self._stop_signals = settings.stop_signals_or_default
         self._is_ending = False
 
@@ -87,7 +86,7 @@ class Pipe:
 
     def _read(self) -> None:
         """Read the next bytes, unless none come for a moment; end it when its time is up."""
-        left = self._intake_ends_seconds() - time.monotonic()
+        left = self._shipping.intake_ends_seconds() - time.monotonic()
         try:
             if left <= 0.0:
                 self._read_the_rest()
@@ -115,23 +114,12 @@ class Pipe:
         if self._client.settings.disabled:
             self._inlet.lines.clear()
         while self._inlet.lines:
-            self._shipping.ship(self._inlet, self._intake_ends_seconds())
+            self._shipping.ship(self._inlet)
             if self._inlet.lines:
                 self._bell.wait(self._shipping.retry_seconds())
 
-    def _intake_ends_seconds(self) -> float:
-        """Return until when lines may be read and wait for space; infinity where no clock runs."""
-        deadline, started = self._clock.deadline_seconds, self._clock.started
-        if deadline is None or started is None:
-            return math.inf
-        return deadline - self._shipping.reserve_seconds(started.at_seconds, deadline)
-
     def _drain(self) -> DrainReport:
-        """Deliver the buffer; a second call, when the clock runs, may make it end sooner."""
-        deadline, started = self._clock.deadline_seconds, self._clock.started
-        if deadline is None or started is None:
-            return self._client.drain(self._client.shipper.plan(None), "end of input")
-        return self._client.drain(DrainPlan.until(time.monotonic(), deadline), started.reason)
+        return self._shipping.drain("end of input")
 
 
 def _that_does_not_wait(descriptor: int) -> int:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from logship._buffer.counters import DrainReport
-from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
 from logship._process import stopfile
 from logship._process.clock import Started, StopClock
@@ -90,7 +89,7 @@ class Supervisor:
         self._clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self._deadlines: Deadlines | None = None
         push_back_seconds = settings.block_seconds_max if settings.overflow == "block" else 0.0
-        self._shipping = Shipping(settings, signals.wake, push_back_seconds)
+        self._shipping = Shipping(settings, self._clock, signals.wake, push_back_seconds)
         if directory is None:
             self._shipping.say(why_none)
         if text := unknown_variables(options.environ):
@@ -171,7 +170,7 @@ class Supervisor:
         if not inlet.wants_bytes:
             return False
         read_bytes = inlet.read(now)
-        self._shipping.ship(inlet, self._intake_ends_seconds())
+        self._shipping.ship(inlet)
         return read_bytes == READ_BYTES
 
     def _see_to(self, inlet: Inlet, now: float) -> None:
@@ -182,7 +181,7 @@ class Supervisor:
                 left = inlet.tee.give_up()
                 self._shipping.say(f"{inlet.source} takes no more; {left} bytes not passed on")
         inlet.flush_due(now)
-        self._shipping.ship(inlet, self._intake_ends_seconds())
+        self._shipping.ship(inlet)
 
     def _wait(self) -> set[int]:
         """Wait for a signal, bytes, space or a time; return the descriptors that are ready."""
@@ -235,11 +234,10 @@ class Supervisor:
             self._is_refused = True
 
     def _start_clock(self, noted: Noted) -> None:
-        reason = signal_name(noted.signum)
-        self._clock.start(Started(noted.at_seconds, reason))
+        self._clock.start(Started(noted.at_seconds, signal_name(noted.signum)))
         end = self._clock.deadline_seconds
         assert end is not None
-        spill_seconds = self._shipping.reserve_seconds(noted.at_seconds, end)
+        spill_seconds = end - self._shipping.intake_ends_seconds()
         self._deadlines = Deadlines.share_out(noted.at_seconds, end, spill_seconds)
         self._shipping.client.shipper.stop_lingering()
         self._offspring.announce_stop(self._deadlines.clients_seconds)
@@ -252,14 +250,17 @@ class Supervisor:
 
     def _kill_if_due(self) -> None:
         """Kill a command that has used up its part of the stop timeout."""
-        if self._deadlines is None or self._death is not None or self._offspring.is_being_killed:
+        started = self._clock.started
+        if self._deadlines is None or started is None:
+            return
+        if self._death is not None or self._offspring.is_being_killed:
             return
         if time.monotonic() < self._deadlines.kill_seconds or self._command is None:
             return
         waited = self._deadlines.kill_seconds - self._deadlines.started_seconds
         self._shipping.say(
             f"{self._command.name} (process {self._command.pid}) has not ended {waited:.1f} s "
-            f"after {self._reason()}; it is killed, so that what it wrote can still be shipped"
+            f"after {started.reason}; it is killed, so that what it wrote can still be shipped"
         )
         self._offspring.is_being_killed = True
         self._send(self._command, signal.SIGKILL, whole_group=True)
@@ -343,7 +344,7 @@ class Supervisor:
                 self._turn()
             if inlet.has_ended or self._is_late or not inlet.read(now):
                 break
-            self._shipping.ship(inlet, self._intake_ends_seconds())  # a turn would wait before
+            self._shipping.ship(inlet)  # a turn would wait before
         has_ended = inlet.has_ended
         inlet.end()
         return has_ended
@@ -353,14 +354,8 @@ class Supervisor:
         """Whether half of the time is over in which records that find no space are written."""
         if self._deadlines is None:
             return False
-        return time.monotonic() >= (self._intake_ends_seconds() + self._deadlines.end_seconds) / 2
-
-    def _intake_ends_seconds(self) -> float:
-        """Return when there is no more time to wait for space in the buffer; infinity if never."""
-        if self._deadlines is None:
-            return math.inf
-        started, end = self._deadlines.started_seconds, self._deadlines.end_seconds
-        return end - self._shipping.reserve_seconds(started, end)
+        intake_ends_seconds = self._shipping.intake_ends_seconds()
+        return time.monotonic() >= (intake_ends_seconds + self._deadlines.end_seconds) / 2
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -368,7 +363,7 @@ class Supervisor:
         """Deliver all records, write the receipt, clean up; return the exit code of `run`."""
         command_seconds = time.monotonic() - started
         thread = self._drain_aside()
-        self._offspring.finish(self._plan())
+        self._offspring.finish(self._shipping.plan())
         had_clock = self._deadlines is not None
         while thread.is_alive() or not self._offspring.is_over:
             self._turn()
@@ -403,17 +398,9 @@ class Supervisor:
 
     def _drain(self) -> DrainReport:
         """Deliver the buffer, or return the report of what has done so."""
-        report = self._shipping.client.drain(self._plan(), self._reason())
+        report = self._shipping.drain("end of output")
         self._signals.wake()
         return report
-
-    def _plan(self) -> DrainPlan:
-        if self._deadlines is None:
-            return self._shipping.client.shipper.plan(None)
-        return DrainPlan.until(time.monotonic(), self._deadlines.end_seconds)
-
-    def _reason(self) -> str:
-        return "end of output" if self._clock.started is None else self._clock.started.reason
 
     def _tell_of_recovery(self, outcome: Outcome) -> None:
         recovery = outcome.recovery

@@ -1,4 +1,4 @@
-"""Puts lines into the buffer, as fast as the sidecar allows, for `run` and for `pipe`.
+"""Puts lines into the buffer, as fast as the sidecar allows, and delivers it: `run` and `pipe`.
 
 If the buffer is full, no more is read: the pipe fills and its writer waits, as it does for any slow
 reader. Under `run`, a dead sidecar must not stop the command forever. So there is one wait an
@@ -13,9 +13,11 @@ import os
 import time
 from collections.abc import Callable
 
+from logship._buffer.counters import DrainReport
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._installation.announcement import TaskAnnouncement
+from logship._process.clock import StopClock
 from logship._quoting import visible
 from logship._run.pipe_reader import Inlet
 from logship._settings import Settings
@@ -31,6 +33,7 @@ class Shipping:
 
     Args:
         settings: Of the client.
+        clock: The stop clock.
         wake: Wakes the main loop; called from the shipper's thread.
         push_back_seconds: How long lines wait for space in one outage.
 
@@ -40,10 +43,15 @@ class Shipping:
     """
 
     def __init__(
-        self, settings: Settings, wake: Callable[[], None], push_back_seconds: float
+        self,
+        settings: Settings,
+        clock: StopClock,
+        wake: Callable[[], None],
+        push_back_seconds: float,
     ) -> None:
         # This class waits for space itself, so that signals and children are handled meanwhile.
         self.client = BackgroundClient(dataclasses.replace(settings, block_seconds_max=0.0))
+        self._clock = clock
         self._push_back_seconds = push_back_seconds
         self._outage_ends_seconds: float | None = None
         self._waits = False
@@ -51,18 +59,13 @@ class Shipping:
         self.client.shipper.on_progress(self._on_progress)
         self.announcement = TaskAnnouncement(self.client, os.environ)
 
-    def ship(self, inlet: Inlet, give_up_seconds: float) -> None:
-        """Put the pipe's lines into the buffer if there is space, or if the wait is over.
-
-        Args:
-            inlet: The pipe.
-            give_up_seconds: When the wait for space ends, monotonic; infinity for never.
-        """
+    def ship(self, inlet: Inlet) -> None:
+        """Put the pipe's lines into the buffer if there is space, or if the wait is over."""
         while inlet.lines:
             try:
                 if self._put_now(inlet):
                     self._waits, self._outage_ends_seconds = False, None
-                elif self._may_wait(give_up_seconds):
+                elif self._may_wait():
                     self._waits = True
                     return
                 else:
@@ -77,10 +80,32 @@ class Shipping:
         """Return how long the main loop may wait at most: a moment if a record waits for space."""
         return _RETRY_SECONDS if self._waits else math.inf
 
-    def reserve_seconds(self, started_seconds: float, end_seconds: float) -> float:
-        """Return what writing to stderr what is in the buffer now would take, of so much time."""
-        plan = DrainPlan.until(started_seconds, end_seconds)
-        return plan.reserve_seconds(self.client.shipper.progress())
+    def intake_ends_seconds(self) -> float:
+        """Return until when lines may be read and wait for space; infinity where no clock runs.
+
+        From then on the time is needed to write to stderr what is in the buffer now.
+        """
+        deadline, started = self._clock.deadline_seconds, self._clock.started
+        if deadline is None or started is None:
+            return math.inf
+        plan = DrainPlan.until(started.at_seconds, deadline)
+        return deadline - plan.reserve_seconds(self.client.shipper.progress())
+
+    def plan(self) -> DrainPlan:
+        """Return how to deliver the buffer: until the deadline, if the clock runs."""
+        deadline = self._clock.deadline_seconds
+        if deadline is None:
+            return self.client.shipper.plan(None)
+        return DrainPlan.until(time.monotonic(), deadline)
+
+    def drain(self, end: str) -> DrainReport:
+        """Deliver the buffer; a second call, when the clock runs, may make it end sooner.
+
+        Args:
+            end: The reason in the report, if no clock runs.
+        """
+        started = self._clock.started
+        return self.client.drain(self.plan(), end if started is None else started.reason)
 
     def say(self, text: str) -> None:
         """Tell a person."""
@@ -98,11 +123,11 @@ class Shipping:
         if any(self.client.emit(record, time_ns=time) for time, record in inlet.records()):
             inlet.lines.popleft()
 
-    def _may_wait(self, give_up_seconds: float) -> bool:
+    def _may_wait(self) -> bool:
         now = time.monotonic()
         if self._outage_ends_seconds is None:
             self._outage_ends_seconds = now + self._push_back_seconds
-        until = min(self._outage_ends_seconds, give_up_seconds)
+        until = min(self._outage_ends_seconds, self.intake_ends_seconds())
         return now < until and not self.client.shipper.broken
 
     def _on_progress(self) -> None:

@@ -280,42 +280,76 @@ def test_multiprocessing_pool_workers_deliver_their_records(programs: Programs) 
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_rqs_work_horse_delivers_its_records(programs: Programs, fails: bool) -> None:
-    """A stand-in for RQ 3.0, whose worker forks for each job; the child leaves by `os._exit`."""
+@pytest.mark.parametrize("by", ["the worker", "the job"])
+def test_rqs_work_horse_delivers_its_records(programs: Programs, by: str, fails: bool) -> None:
+    """A stand-in for RQ, whose worker forks for each job; the child leaves by `os._exit`.
+
+    RQ imports a job's module in the work horse, and many call `install` in such a module.
+    """
     ended = programs.start(f"""
         class Worker:
-            is_horse = False
-
-            def work(self, job):
+            def fork_work_horse(self, job):
                 child = os.fork()
                 if child == 0:
-                    self.is_horse = True
-                    try:
-                        self.perform_job(job)
-                    except:
-                        os._exit(1)
-                    os._exit(0)
+                    self.main_work_horse(job)
                 end_of(child)
 
-            def perform_job(self, job):
-                job()
-                if {fails}:
-                    raise ValueError
+            def main_work_horse(self, job):
+                try:
+                    job()
+                except:
+                    os._exit(1)
+                os._exit(0)
 
-        class Mine(Worker):
-            def perform_job(self, job):
-                super().perform_job(job)
+        def install():
+            logship.install(level="INFO")
 
-        sys.modules["rq.worker"] = workers = types.ModuleType("rq.worker")
-        workers.Worker = Worker
-        logship.install(level="INFO")
+        def job():
+            install()
+            log("in the work horse", times=20)
+            if {fails}:
+                raise ValueError
+
+        sys.modules["rq.worker"] = types.ModuleType("rq.worker")
+        if {by == "the worker"}:
+            install()
         for _ in range(3):
-            Mine().work(lambda: log("in the work horse", times=20))
-        Worker().perform_job(lambda: log("in the worker itself")) if not {fails} else None
+            Worker().fork_work_horse(job)
+        install()
         log("in the worker")
     """).end(returncode=0)
     assert ended.progress == (f"child {int(fails)}",) * 3
-    ended.verdict.assert_delivered_once(61 + (not fails))
+    ended.verdict.assert_delivered_once(61)
+
+
+@pytest.mark.parametrize("records", [0, 20])
+def test_sigterm_ends_a_child_that_a_thread_has_forked(programs: Programs, records: int) -> None:
+    """Since Python 3.12 no handler runs in its bytecode: `Pool.terminate` waited for ever."""
+    ended = programs.start(f"""
+        logship.install(level="INFO")
+        log("in the parent")
+
+        def fork():
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                if {records}:
+                    log("in the child", times={records})
+                os.write(writing, b"x")
+                until = time.monotonic() + 10
+                while time.monotonic() < until:
+                    pass
+                os._exit(1)
+            os.read(reading, 1)
+            os.kill(child, signal.SIGTERM)
+            end_of(child)
+
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+    """).end(returncode=0)
+    assert ended.progress == ("child -15",)
+    ended.verdict.assert_delivered_once(records + 1)
 
 
 def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(

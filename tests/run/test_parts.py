@@ -70,11 +70,11 @@ def test_a_line_that_finds_no_space_is_packed_at_most_twice(
 def shipped(lines: Iterable[bytes], **settings: Any) -> DrainReport:
     """Ship the lines of a command where there is no sidecar; return the report."""
     settings = {"endpoints": "tcp://127.0.0.1:1", "tag": "t", "last_resort": "none", **settings}
-    shipping = Shipping(Settings(**settings), lambda: None, 0.0)
+    shipping = Shipping(Settings(**settings), StopClock(1.0), lambda: None, 0.0)
     try:
         inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
         inlet.lines.extend((0, text) for text in lines)
-        shipping.ship(inlet, math.inf)
+        shipping.ship(inlet)
         assert not inlet.lines
     finally:
         report = shipping.client.close(timeout=0)
