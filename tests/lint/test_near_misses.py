@@ -78,6 +78,46 @@ def test_a_sidecars_namespace_knows_the_sidecars_name(compose: Deployment) -> No
 
 
 @pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ("sidecar", {"container_name": "logs"}),
+        ("sidecar", {"hostname": "logs"}),
+        ("sidecar", {"networks": {"back": None, "default": {"aliases": ["logs"]}}}),
+        ("app", {"links": ["sidecar:logs"]}),
+    ],
+)
+def test_a_service_may_have_other_names(
+    compose: Deployment, part: str, names: dict[str, Any]
+) -> None:
+    for service in (compose.app, compose.sidecar):
+        del service["network_mode"]
+    compose.set_sidecar_variable("LOGSHIP_OUTPUT", "file")
+    compose.set_variable("LOGSHIP_ENDPOINTS", "tcp://logs:24224")
+    assert rules_of(compose) == set()
+    getattr(compose, part).update(names)
+    assert rules_of(compose) == {"sidecar-bind"}
+
+
+@pytest.mark.parametrize(
+    ("network", "rules"),
+    [
+        ("container:logs", set()),
+        ("container:database", set()),
+        ("${NETWORK}", set()),
+        ("bridge", {"endpoint-default"}),
+    ],
+)
+def test_the_network_of_a_container_may_have_a_sidecar(
+    compose: Deployment, network: str, rules: set[str]
+) -> None:
+    """The container is a service of the file, or of another one."""
+    del compose.sidecar["network_mode"]
+    compose.sidecar |= {"image": "logship-sidecar", "container_name": "logs"}
+    compose.app |= {"image": "app", "network_mode": network}
+    assert rules_of(compose) == rules
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         *(("network_mode", "service:sidecar"), ("pid", "service:sidecar")),

@@ -28,6 +28,7 @@ from logship._deployment.linting.shapes import (
     compose_bytes,
     configuration,
     is_on,
+    links,
     listing,
     mapping,
     seconds,
@@ -63,10 +64,16 @@ def read_compose(document: dict[str, Any]) -> Unit:
     marked, volumes = under(document, "services"), under(document, "volumes")
     services = _with_defaults(marked)
     configurations = tuple(_configurations(document))
-    networks = _networks(services)
+    aliases = _aliases(services)
+    networks = _networks(services, aliases)
     containers = tuple(
         _container(
-            str(name), under(services, name), volumes, networks[str(name)], _lines(marked, name)
+            str(name),
+            under(services, name),
+            volumes,
+            networks[str(name)],
+            aliases,
+            _lines(marked, name),
         )
         for name in services
         if not _PLACES.isdisjoint(under(services, name))
@@ -105,11 +112,26 @@ def _routes(
     return tuple(by_name[name] for name in names)
 
 
-def _networks(services: dict[str, Any]) -> dict[str, str]:
+def _aliases(services: dict[str, Any]) -> dict[str, str]:
+    """Return the services by their other names in their networks."""
+    found: dict[str, str] = {}
+    for name in services:
+        service = under(services, name)
+        names = [service.get("container_name"), service.get("hostname")]
+        networks = service.get("networks")
+        for each in networks if isinstance(networks, dict) else ():
+            names += listing(under(networks, each).get("aliases"), "aliases")
+        found |= dict.fromkeys(map(str, filter(None, names)), str(name))
+    return found
+
+
+def _networks(services: dict[str, Any], aliases: dict[str, str]) -> dict[str, str]:
     """Return the network namespace of each service: its own, another one's, or the host's."""
     own = {}
     for name in services:
         mode = str(under(services, name).get("network_mode"))
+        if (other := mode.removeprefix("container:")) != mode and other in aliases:
+            mode = f"service:{aliases[other]}"
         is_shared = mode == "host" or mode.startswith(("service:", "container:", "$"))
         own[str(name)] = mode if is_shared else f"service:{name}"
     return {name: own.get(mode.removeprefix("service:"), mode) for name, mode in own.items()}
@@ -120,6 +142,7 @@ def _container(
     service: dict[str, Any],
     volumes: dict[str, Any],
     network: str,
+    aliases: dict[str, str],
     lines: dict[str, int],
 ) -> Container:
     if service.get("extends"):
@@ -145,6 +168,7 @@ def _container(
         nofile_soft=_nofile(service),
         has_health_check=_has_health_check(service),
         network=network,
+        aliases=aliases | links(service.get("links")),
         lines=lines,
     )
 
@@ -234,8 +258,9 @@ def _implied(service: dict[str, Any]) -> Iterator[str]:
     """Yield the services that compose orders a service behind without `depends_on`."""
     modes = [str(service.get(key)) for key in _SHARED]
     yield from (each.removeprefix("service:") for each in modes if each.startswith("service:"))
-    for key in ("links", "volumes_from"):
-        yield from (str(each).partition(":")[0] for each in listing(service.get(key), key))
+    yield from links(service.get("links")).values()
+    for each in listing(service.get("volumes_from"), "volumes_from"):
+        yield str(each).partition(":")[0]
 
 
 def _memory(service: dict[str, Any]) -> int | None:

@@ -141,6 +141,7 @@ class Container:
         is_essential: Whether ECS stops the task when it ends.
         is_restarted: Whether ECS starts it again when it ends.
         network: Containers with the same one share loopback; None if the file does not say.
+        aliases: Containers by the names under which it reaches them, beside their own.
         ports: Those that it is declared to listen on.
         lines: Where its parts are in the file, by their keys; variables as `$NAME`, itself as "".
     """
@@ -171,6 +172,7 @@ class Container:
     is_essential: bool = True
     is_restarted: bool = False
     network: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[int, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)
 

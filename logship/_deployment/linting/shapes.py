@@ -100,6 +100,12 @@ def declared_ports(value: Any) -> tuple[int, ...]:
     return tuple(port for each in ports if (port := count_or_none(each)) is not None)
 
 
+def links(value: Any) -> dict[str, str]:
+    """Return the container of each link, by the name that the link gives it."""
+    parts = (str(each).partition(":") for each in listing(value, "links"))
+    return {alias or name: name for name, _, alias in parts}
+
+
 def variables(value: Any, what: str) -> dict[str, str | None]:
     """Return the value of each item's variable; None if it comes from elsewhere."""
     found: dict[str, str | None] = {}

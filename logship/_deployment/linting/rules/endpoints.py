@@ -17,11 +17,13 @@ _FIRELENS = ("FLUENT_HOST", "FLUENT_PORT")
 _KEYS = (f"${_VARIABLE}", *(f"${name}" for name in _FIRELENS), "environment", "env")
 _PORT = 24224
 _SIDECAR_PORT = "LOGSHIP_PORT"
+_FOR_OTHERS = ("host", "container:", "$")
+"""What a network begins with that containers outside of the file may share."""
 _AGGREGATOR_PORTS = ("LOGSHIP_AGGREGATOR_PORT", "LOGSHIP_AGGREGATOR_STANDBY_PORT")
 
 
 def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
-    """Yield host and port of each endpoint that a file shows."""
+    """Yield host and port of each endpoint that a file shows; a container by its own name."""
     for container in unit.senders:
         values = {name: container.value(name) for name in (_VARIABLE, *_FIRELENS)}
         given = {name: text for name, text in values.items() if text and "$" not in text}
@@ -30,7 +32,7 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
         settings = settings_from(*given.items())
         for each in settings.endpoints if settings else ():
             if each.host:
-                yield container, each.host, each.port
+                yield container, container.aliases.get(each.host, each.host), each.port
 
 
 @error(
@@ -93,7 +95,7 @@ def _endpoint_default(unit: Unit) -> Iterator[Mistake]:
 
 def _is_alone(unit: Unit, container: Container) -> bool:
     """Return whether no other container shares the network, and a sidecar is elsewhere."""
-    if container.network in (None, "host"):
+    if (container.network or "host").startswith(_FOR_OTHERS):
         return False
     others = [each for each in unit.containers if each.network == container.network]
     return len(others) == 1 and (unit.platform == Platform.ECS or any(unit.sidecars))
