@@ -430,8 +430,29 @@ def test_an_output_of_fluentd(text: str, rules: set[str]) -> None:
     ],
 )
 def test_a_buffer_of_fluentd(output: str, buffer: str, rules: set[str]) -> None:
-    text = f"<match **>\n@type {output}\n<buffer>\n{buffer}\n</buffer>\n</match>\n"
+    inside = f"retry_forever true\n{buffer}"
+    text = f"<match **>\n@type {output}\n<buffer>\n{inside}\n</buffer>\n</match>\n"
     assert {each.rule for each in judge("a.conf", FORWARD + text).findings} == rules
+
+
+@pytest.mark.parametrize(
+    ("output", "buffer", "rules"),
+    [
+        ("s3", "@type file", {"retry-limit"}),
+        ("of_our_own", "@type file_single\nretry_forever false", {"retry-limit"}),
+        ("s3", "@type file\nretry_forever", set()),
+        ("s3", "@type file\nretry_forever \"#{ENV['A']}\"", set()),
+        ("s3", "@type file\n@include limits.conf", set()),
+        ("s3\n<secondary>\n@type file\n</secondary>", "@type file", set()),
+        ("file", "@type file", set()),
+        ("stdout", "@type file", set()),
+    ],
+)
+def test_a_fluentd_gives_up_after_three_days(output: str, buffer: str, rules: set[str]) -> None:
+    text = f"<match **>\n@type {output}\n<buffer>\n{buffer}\n</buffer>\n</match>\n"
+    findings = judge("a.conf", FORWARD + text).findings
+    assert {each.rule for each in findings} == rules
+    assert all("72 hours" in each.effect for each in findings)
 
 
 @pytest.mark.parametrize(
@@ -973,7 +994,7 @@ def test_a_plain_sidecar_may_sleep_until_the_application_has_stopped(
     ],
 )
 def test_a_fluentd_that_forwards_waits_for_acks(option: str, rules: set[str]) -> None:
-    buffer = "<buffer>\n@type file\n</buffer>"
+    buffer = "<buffer>\n@type file\nretry_forever true\n</buffer>"
     text = f"{FORWARD}<match **>\n@type forward\n{option}\n{buffer}\n</match>\n"
     assert {each.rule for each in judge("a.conf", text).findings} == rules
 
