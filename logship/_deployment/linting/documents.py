@@ -26,7 +26,7 @@ from logship._deployment.linting.model import (
     ServerConfiguration,
     Unit,
 )
-from logship._deployment.linting.sections import is_fluentds
+from logship._deployment.linting.sections import is_fluentds, parse
 from logship._deployment.linting.shapes import UNKNOWN
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
@@ -60,7 +60,10 @@ def read_units(name: str, text: str) -> list[Unit]:
         lines = map(str.strip, text.splitlines())
         if all(not line or line.startswith("#") for line in lines):
             raise LintError("it is empty")
-        return [_configuration(name, text)]
+        unit = _configuration(name, text)
+        if cut := parse(unit.configurations[0]).cut:
+            raise LintError(f"<{cut.name:.60}> in line {cut.line} has no end")
+        return [unit]
     if PurePath(name).name in _KUSTOMIZATIONS:
         return []
     if is_dockerfile(name, text):

@@ -109,10 +109,12 @@ class Configuration(Section):
     Attributes:
         is_fluentd: Whether it is one of Fluentd, or a part of one.
         is_classic: Whether it is in the form with sections in brackets, and not in YAML.
+        cut: The innermost section at its end that has no end, without which Fluentd does not start.
     """
 
     is_fluentd: bool = False
     is_classic: bool = False
+    cut: Section | None = None
 
     @property
     def inputs(self) -> list[Section]:
@@ -217,16 +219,16 @@ def _fill(
             _fill(part, each, configuration, each.keys())
 
 
-def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
-    path = [whole]
+def _read_fluentd(found: Configuration, configuration: ServerConfiguration) -> None:
+    path: list[Section] = [found]
     for index, raw in enumerate(configuration.text.split("\n"), start=1):
         line, number = raw.strip(), configuration.line_of(index)
         if line.startswith("</"):
             if len(path) > 1 and path[-1].name == line[2:].partition(">")[0].strip():
                 path.pop()
-        elif found := _HEAD.match(line):
-            all_tags = "**" if found[1] == "match" else ""
-            section = Section(found[1], number, found[2].strip() or all_tags)
+        elif head := _HEAD.match(line):
+            all_tags = "**" if head[1] == "match" else ""
+            section = Section(head[1], number, head[2].strip() or all_tags)
             path[-1].sections.append(section)
             if len(path) <= DEPTH_MAX:
                 path.append(section)
@@ -237,6 +239,7 @@ def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
                     each.is_whole = False
             path[-1].read(name, rest.split(" #")[0].strip(), number)
     for each in path[1:]:
+        found.cut = each
         each.is_whole = False
 
 
