@@ -894,6 +894,15 @@ def test_the_init_image_of_aws_may_add_routes(ecs: Deployment, kind: str) -> Non
     assert "tag-route" not in rules_of(ecs)
 
 
+@pytest.mark.parametrize(("driver", "is_found"), [("awsfirelens", False), ("awslogs", True)])
+def test_fluent_bit_expands_the_options_of_its_driver(
+    ecs: Deployment, driver: str, *, is_found: bool
+) -> None:
+    options = {"log_group_name": "${ECS_CLUSTER}/app"}
+    ecs.app["logConfiguration"] = {"logDriver": driver, "options": options}
+    assert ("placeholder" in rules_of(ecs)) is is_found
+
+
 @pytest.mark.parametrize("name", ["catalog-router", "fluent-design"])
 def test_a_name_that_only_resembles_a_sidecars_is_an_applications(name: str) -> None:
     deployment = base("compose")
