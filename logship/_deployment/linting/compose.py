@@ -13,20 +13,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from logship._deployment.linting.marks import line_of, lines_of
-from logship._deployment.linting.model import (
-    Condition,
-    Container,
-    LintError,
-    Mount,
-    Platform,
-    ServerConfiguration,
-    Unit,
-    Volume,
-)
+from logship._deployment.linting.marks import LintError, line_of, lines_of
+from logship._deployment.linting.model import Condition, Container, Mount, Platform, Unit, Volume
+from logship._deployment.linting.sections import Configuration, parse_all
 from logship._deployment.linting.shapes import (
     compose_bytes,
-    configuration,
     is_on,
     links,
     listing,
@@ -63,7 +54,12 @@ def read_compose(document: dict[str, Any]) -> Unit:
         raise _unresolved("include")
     marked, volumes = under(document, "services"), under(document, "volumes")
     services = _with_defaults(marked)
-    configurations = tuple(_configurations(document))
+    configs = under(document, "configs")
+    configurations = parse_all(
+        (under(configs, name), "content", str(name))
+        for name in configs
+        if isinstance(under(configs, name).get("content"), str)
+    )
     aliases = _aliases(services)
     networks = _networks(services, aliases)
     containers = tuple(
@@ -95,8 +91,8 @@ def _unresolved(what: str) -> LintError:
 def _routes(
     services: dict[str, Any],
     containers: tuple[Container, ...],
-    configurations: tuple[ServerConfiguration, ...],
-) -> tuple[ServerConfiguration, ...]:
+    configurations: tuple[Configuration, ...],
+) -> tuple[Configuration, ...]:
     """Return the configurations of the only sidecar, if all that it gets are in sight."""
     sidecars = [each for each in containers if each.is_sidecar()]
     if len(sidecars) != 1 or any("/etc" in each.path for each in sidecars[0].mounts):
@@ -119,8 +115,9 @@ def _aliases(services: dict[str, Any]) -> dict[str, str]:
         service = under(services, name)
         names = [service.get("container_name"), service.get("hostname")]
         networks = service.get("networks")
-        for each in networks if isinstance(networks, dict) else ():
-            names += listing(under(networks, each).get("aliases"), "aliases")
+        if isinstance(networks, dict):
+            for each in networks:
+                names += listing(under(networks, each).get("aliases"), "aliases")
         found |= dict.fromkeys(map(str, filter(None, names)), str(name))
     return found
 
@@ -314,11 +311,3 @@ def _nofile(service: dict[str, Any]) -> int | None:
     nofile = limits.get("nofile")
     limit = _value(nofile, "soft") if isinstance(nofile, dict) else _value(limits, "nofile")
     return None if limit is None else whole(limit, "ulimits.nofile")
-
-
-def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
-    configs = under(document, "configs")
-    for name in configs:
-        config = under(configs, name)
-        if isinstance(content := config.get("content"), str):
-            yield configuration(config, "content", content, str(name))

@@ -14,18 +14,8 @@ from typing import Any
 
 from logship._deployment.linting import cloudformation, compose, ecs, kubernetes
 from logship._deployment.linting.dockerfile import is_dockerfile, read_dockerfile
-from logship._deployment.linting.marks import (
-    YAML_CHARACTERS_MAX,
-    parse_json,
-    parse_yaml,
-)
-from logship._deployment.linting.model import (
-    CONTAINERS_MAX,
-    LintError,
-    Platform,
-    ServerConfiguration,
-    Unit,
-)
+from logship._deployment.linting.marks import LintError, parse_json, parse_yaml
+from logship._deployment.linting.model import CONTAINERS_MAX, Platform, Unit
 from logship._deployment.linting.sections import is_fluentds, parse
 from logship._deployment.linting.shapes import UNKNOWN
 
@@ -61,7 +51,7 @@ def read_units(name: str, text: str) -> list[Unit]:
         if all(not line or line.startswith("#") for line in lines):
             raise LintError("it is empty")
         unit = _configuration(name, text)
-        if cut := parse(unit.configurations[0]).cut:
+        if cut := unit.configurations[0].cut:
             raise LintError(f"<{cut.name:.60}> in line {cut.line} has no end")
         return [unit]
     if PurePath(name).name in _KUSTOMIZATIONS:
@@ -72,8 +62,6 @@ def read_units(name: str, text: str) -> list[Unit]:
     for unit in units:
         if len(unit.containers) > CONTAINERS_MAX:
             raise LintError(f"{unit.name} has more than {CONTAINERS_MAX:,} containers")
-        if sum(len(each.text) for each in unit.configurations) > YAML_CHARACTERS_MAX:
-            raise LintError(f"{unit.name} has configurations of more than 1 MiB")
     return units
 
 
@@ -171,8 +159,4 @@ def _is_container_list(document: Any) -> bool:
 
 def _configuration(name: str, text: str) -> Unit:
     own = name.rpartition("/")[2]
-    return Unit(
-        platform=Platform.CONFIGURATION,
-        name=own,
-        configurations=(ServerConfiguration(name=own, text=text),),
-    )
+    return Unit(platform=Platform.CONFIGURATION, name=own, configurations=(parse(own, text),))

@@ -12,16 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from logship._deployment.linting.marks import lines_of
-from logship._deployment.linting.model import (
-    Condition,
-    Container,
-    LintError,
-    Mount,
-    Platform,
-    Unit,
-    Volume,
-)
+from logship._deployment.linting.marks import LintError, lines_of
+from logship._deployment.linting.model import Condition, Container, Mount, Platform, Unit, Volume
 from logship._deployment.linting.shapes import (
     UNKNOWN,
     compose_bytes,

@@ -11,8 +11,7 @@ import re
 import shlex
 from typing import Any, Final
 
-from logship._deployment.linting.marks import Marked, line_of
-from logship._deployment.linting.model import LintError, ServerConfiguration
+from logship._deployment.linting.marks import LintError, line_of
 
 COMMAND_CHARACTERS_MAX: Final = 16 * 1024
 """Of a command written as one text. To split a word costs its length squared."""
@@ -119,13 +118,6 @@ def variable_lines(value: Any) -> dict[str, int]:
     """Return the line of each item's variable, as `$NAME`."""
     found = {f"${each.get('name')}": line_of(each) for each in mappings(value, "variables")}
     return {name: line for name, line in found.items() if line}
-
-
-def configuration(parent: dict[str, Any], key: str, text: str, name: str) -> ServerConfiguration:
-    """Return the sidecar's configuration that a document has under a key."""
-    begins = parent.blocks.get(key) if isinstance(parent, Marked) else None
-    line = begins or line_of(parent, key) or 1
-    return ServerConfiguration(name=name, text=text, line=line, is_one_line=begins is None)
 
 
 def kubernetes_bytes(value: Any) -> int:

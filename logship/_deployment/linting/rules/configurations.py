@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from logship._deployment.linting.model import Mistake, Platform, ServerConfiguration, Unit
+from logship._deployment.linting.model import Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import error, note, warning
-from logship._deployment.linting.sections import ON, Configuration, Section, parse
+from logship._deployment.linting.sections import ON, Configuration, Section
 from logship._deployment.linting.shapes import bytes_or_none
 from logship._settings import MIB, RECORD_BYTES_MAX
 
@@ -37,14 +37,13 @@ _MEMORY_BYTES = (8 * MIB, 512 * MIB)
 _GRACE_SECONDS = 5
 
 
-def of_sidecars(unit: Unit) -> Iterator[ServerConfiguration]:
+def of_sidecars(unit: Unit) -> Iterator[Configuration]:
     """Yield the configurations that may be those of a sidecar of logship.
 
     One without inputs may be a part of the others, or of what is not in sight.
     """
-    parsed = [(each, parse(each)) for each in unit.configurations]
-    of_all = [each for _, found in parsed for each in found.inputs]
-    for each, found in parsed:
+    of_all = [each for found in unit.configurations for each in found.inputs]
+    for found in unit.configurations:
         inputs = found.inputs or of_all
         is_one = any(one.type in ("forward", "secure_forward") for one in inputs)
         if not inputs and found.is_fluentd:
@@ -52,15 +51,15 @@ def of_sidecars(unit: Unit) -> Iterator[ServerConfiguration]:
         elif not inputs:
             is_one = bool(found.all("outputs"))
         if is_one:
-            yield each
+            yield found
 
 
 def _fluentd(unit: Unit) -> list[Configuration]:
-    return [each for each in map(parse, unit.configurations) if each.is_fluentd]
+    return [each for each in unit.configurations if each.is_fluentd]
 
 
 def _fluent_bit(unit: Unit) -> list[Configuration]:
-    return [each for each in map(parse, unit.configurations) if not each.is_fluentd]
+    return [each for each in unit.configurations if not each.is_fluentd]
 
 
 def _buffers(unit: Unit) -> Iterator[tuple[Configuration, Section, Section]]:
@@ -154,7 +153,7 @@ def _forward_ack(unit: Unit) -> Iterator[Mistake]:
     which the rule does not see.
     """
     option = "require_ack_response"
-    for found in map(parse, unit.configurations):
+    for found in unit.configurations:
         for each in (*_outputs(found), *found.all("outputs")):
             is_elsewhere = not each.options.keys().isdisjoint(("upstream", "@include"))
             if each.type == "forward" and not _may_be_on(each, option) and not is_elsewhere:
@@ -257,7 +256,7 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
         elif limit < _CHUNK_BYTES:
             effect = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
             yield Mistake(whole.name, effect, whole.setting("chunk_limit_size", "8m"), line)
-    for found in map(parse, unit.configurations):
+    for found in unit.configurations:
         option, change = "chunk_size_limit", "remove chunk_size_limit"
         if not found.is_fluentd:
             option, change = "buffer_max_size", found.setting("buffer_max_size", "8M")

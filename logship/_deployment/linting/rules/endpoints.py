@@ -8,7 +8,6 @@ from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Role, Unit
 from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
-from logship._deployment.linting.sections import parse
 from logship._deployment.linting.shapes import count_or_none
 from logship._settings.unknown import setting_variables
 
@@ -158,11 +157,10 @@ def _port_of(unit: Unit, sidecar: Container, wanted: int) -> int | None:
 
 def _configured_port(unit: Unit) -> int | None:
     """Return the port of the only forward input; None if the configuration does not show it."""
-    configurations = [parse(each) for each in unit.routes]
-    inputs = [each for found in configurations for each in found.inputs if each.type == "forward"]
+    inputs = [each for found in unit.routes for each in found.inputs if each.type == "forward"]
     if len(inputs) != 1 or "unix_path" in inputs[0].options:
         return None
-    if not all(each.is_whole for each in (*configurations, *inputs)):
+    if not all(each.is_whole for each in (*unit.routes, *inputs)):
         return None
     return count_or_none(inputs[0].written.get("port", f"{_PORT}"))
 
