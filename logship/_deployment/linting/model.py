@@ -310,13 +310,9 @@ class Unit:
 
     def line_of(self, container: str, keys: tuple[str, ...]) -> int | None:
         """Return the line of the first of its keys that a container or the unit has, or its own."""
-        own = self._lines_by_name.get(container, {})
+        own = next((each.lines for each in self.containers if each.name == container), {})
         lines = (where.get(key) for where in (own, self.lines) for key in (*keys, ""))
         return next(filter(None, lines), None)
-
-    @functools.cached_property
-    def _lines_by_name(self) -> dict[str, Mapping[str, int]]:
-        return {each.name: each.lines for each in self.containers}
 
     @property
     def shows_logship(self) -> bool:
