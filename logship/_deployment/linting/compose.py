@@ -7,6 +7,7 @@ compose up` without the variable. A value with a variable that has no default is
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Iterator
@@ -52,8 +53,7 @@ def read_compose(document: dict[str, Any]) -> Unit:
     """
     if document.get("include"):
         raise _unresolved("include")
-    marked, volumes = under(document, "services"), under(document, "volumes")
-    services = _with_defaults(marked)
+    services, volumes = _with_defaults(under(document, "services")), under(document, "volumes")
     configs = under(document, "configs")
     configurations = parse_all(
         (under(configs, name), "content", str(name))
@@ -63,14 +63,7 @@ def read_compose(document: dict[str, Any]) -> Unit:
     aliases = _aliases(services)
     networks = _networks(services, aliases)
     containers = tuple(
-        _container(
-            str(name),
-            under(services, name),
-            volumes,
-            networks[str(name)],
-            aliases,
-            _lines(marked, name),
-        )
+        _container(name, services, volumes, networks, aliases)
         for name in services
         if not _PLACES.isdisjoint(under(services, name))
     )
@@ -135,13 +128,13 @@ def _networks(services: dict[str, Any], aliases: dict[str, str]) -> dict[str, st
 
 
 def _container(
-    name: str,
-    service: dict[str, Any],
+    key: str,
+    services: dict[str, Any],
     volumes: dict[str, Any],
-    network: str,
+    networks: dict[str, str],
     aliases: dict[str, str],
-    lines: dict[str, int],
 ) -> Container:
+    name, service = str(key), under(services, key)
     if service.get("extends"):
         raise _unresolved(f"{name}: extends")
     logging = mapping(service.get("logging"), f"{name}: logging")
@@ -164,9 +157,9 @@ def _container(
         has_more_mounts=bool(service.get("volumes_from")),
         nofile_soft=_nofile(service),
         has_health_check=_has_health_check(service),
-        network=network,
+        network=networks[name],
         aliases=aliases | links(service.get("links")),
-        lines=lines,
+        lines=_lines(services, key),
     )
 
 
@@ -223,7 +216,9 @@ def _filled(text: str) -> str | None:
 def _with_defaults(value: Any) -> Any:
     """Return a value of the file with the defaults of all variables that have one."""
     if isinstance(value, dict):
-        return {key: _with_defaults(each) for key, each in value.items()}
+        found = copy.copy(value)  # which has the lines of its keys
+        found.update({key: _with_defaults(each) for key, each in value.items()})
+        return found
     if isinstance(value, list):
         return [_with_defaults(each) for each in value]
     return _DEFAULT.sub(r"\1", value) if isinstance(value, str) else value
