@@ -13,7 +13,7 @@ import click
 from logship._cli.common import ending_with, show, show_text
 from logship._deployment.linting.documents import is_script
 from logship._deployment.linting.formats import as_github, as_json, as_sarif, as_text, explained
-from logship._deployment.linting.model import LintError
+from logship._deployment.linting.marks import LintError
 from logship._deployment.linting.report import FileReport, Ignored, judge, read_ignored
 from logship._deployment.linting.rules import RULES
 from logship._quoting import visible

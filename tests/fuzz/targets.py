@@ -24,7 +24,7 @@ from logship._audit.audit import Audit
 from logship._audit.sources import CannotRead, Source
 from logship._audit.text import verdict_as_json, verdict_as_text
 from logship._deployment.linting.formats import as_github, as_json, as_sarif, as_text
-from logship._deployment.linting.model import LintError
+from logship._deployment.linting.marks import LintError
 from logship._deployment.linting.report import judge
 from logship._metrics.page_format import parsed_page, parsed_sum, total_of
 from logship._protocol.entries import unpack_entries

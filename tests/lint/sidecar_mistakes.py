@@ -71,11 +71,17 @@ def _wait_for_its_end(deployment: Deployment) -> None:
 _do_not_wait = put("recoverer", dependsOn=[{"containerName": "sidecar", "condition": "START"}])
 
 
-def _bridge_by_name(deployment: Deployment) -> None:
+def _bridge_by_name(deployment: Deployment, name: str = "sidecar") -> None:
     deployment.document["networkMode"] = "bridge"
     for container in (deployment.app, deployment.recoverer):
         for each in container["environment"]:
-            each["value"] = each["value"].replace("127.0.0.1", "sidecar")
+            each["value"] = each["value"].replace("127.0.0.1", name)
+
+
+def _bridge_by_link(deployment: Deployment) -> None:
+    _bridge_by_name(deployment, "logs")
+    for container in (deployment.app, deployment.recoverer):
+        container["links"] = ["sidecar:logs"]
 
 
 def _bridge_by_default(deployment: Deployment) -> None:
@@ -223,6 +229,7 @@ MISTAKES = (
     Mistake("endpoint-loopback", "ecs", _without_a_network_mode),
     Mistake("endpoint-default", "ecs", _bridge_by_default),
     Mistake("sidecar-bind", "ecs", _bridge_by_name),
+    Mistake("sidecar-bind", "ecs", _bridge_by_link),
     Mistake("sidecar-buffer-size", "ecs", _small_memory_volume),
     Mistake("sidecar-essential", "ecs", _go_on_without),
     Mistake("sidecar-essential", "ecs", _go_on_without_as_text),

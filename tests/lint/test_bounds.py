@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship._deployment.linting.marks import YAML_CHARACTERS_MAX
-from logship._deployment.linting.model import LintError
+from logship._deployment.linting.marks import YAML_CHARACTERS_MAX, LintError
 from logship._deployment.linting.report import FINDINGS_MAX, FileReport, judge
 from logship._deployment.linting.shapes import COMMAND_CHARACTERS_MAX
 from tests.lint.deployments import HAS_YAML
@@ -262,6 +261,18 @@ def test_configurations_in_yaml_have_that_limit_together() -> None:
     items = [{"apiVersion": "v1", "kind": "ConfigMap", "data": {"a.yaml": inner}}] * 4
     error = judged(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}), "a.json")
     assert "configurations" in str(error)
+
+
+@needs_yaml
+def test_each_of_many_configurations_is_parsed_once() -> None:
+    inner = "pipeline: {inputs: [{name: forward}]}\nx: [" + "a," * 1_000 + "]"
+    maps = [{"kind": "ConfigMap", "data": {f"{each}.yaml": inner}} for each in range(20)]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": maps})
+    began = time.process_time()
+    report = judged(text, "a.json")
+    assert time.process_time() - began < 60e-6 * len(text) * slowness(), "PyYAML's pace is 20 µs"
+    assert isinstance(report, FileReport)
+    assert {each.rule for each in report.findings} == {"memory-buffer"}
 
 
 def test_a_finding_about_routes_does_not_repeat_all_of_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from typing import Any
 
@@ -55,6 +56,20 @@ def test_a_function_in_any_place_is_no_error(ecs: Deployment) -> None:
         target[last] = {"Ref": "P"}
         if last != "containerDefinitions":
             judge("template.json", template(definition))
+
+
+@pytest.mark.parametrize("function", ['{"Ref": "%s"}', '{"Fn::Sub": "${P}-%s"}'])
+def test_each_name_that_is_filled_in_is_another_one(ecs: Deployment, function: str) -> None:
+    document = ecs.document
+    names = [each["name"] for each in document["containerDefinitions"] + document["volumes"]]
+    name = re.compile(rf'("(?:Name|ContainerName|SourceVolume)": )"({"|".join(names)})"')
+
+    def filled_in() -> str:
+        return name.sub(lambda found: found[1] + function % found[2], template(document))
+
+    assert rules(filled_in()) == []
+    ecs.app["dependsOn"] = []
+    assert {*rules(filled_in())} == {"depends-on"}
 
 
 @pytest.mark.parametrize("name", ["LOGSHIP_TAG", "LOGSHIP_ENDPOINTS", "LOGSHIP_SPOOL_DIR"])

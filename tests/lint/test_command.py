@@ -304,6 +304,7 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.json", b'{"services": {}, "include": ["b"]}', "`docker compose config`"),
         ("a.conf", b"", "it is empty"),
         ("a.conf", b"# <source>\n\n", "it is empty"),
+        ("a.conf", b"<match **>\n<buffer>\n@type fi", "<buffer> in line 2 has no end"),
     ],
 )
 def test_what_cannot_be_judged_is_2_and_named(

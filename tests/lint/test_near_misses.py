@@ -78,6 +78,46 @@ def test_a_sidecars_namespace_knows_the_sidecars_name(compose: Deployment) -> No
 
 
 @pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ("sidecar", {"container_name": "logs"}),
+        ("sidecar", {"hostname": "logs"}),
+        ("sidecar", {"networks": {"back": None, "default": {"aliases": ["logs"]}}}),
+        ("app", {"links": ["sidecar:logs"]}),
+    ],
+)
+def test_a_service_may_have_other_names(
+    compose: Deployment, part: str, names: dict[str, Any]
+) -> None:
+    for service in (compose.app, compose.sidecar):
+        del service["network_mode"]
+    compose.set_sidecar_variable("LOGSHIP_OUTPUT", "file")
+    compose.set_variable("LOGSHIP_ENDPOINTS", "tcp://logs:24224")
+    assert rules_of(compose) == set()
+    getattr(compose, part).update(names)
+    assert rules_of(compose) == {"sidecar-bind"}
+
+
+@pytest.mark.parametrize(
+    ("network", "rules"),
+    [
+        ("container:logs", set()),
+        ("container:database", set()),
+        ("${NETWORK}", set()),
+        ("bridge", {"endpoint-default"}),
+    ],
+)
+def test_the_network_of_a_container_may_have_a_sidecar(
+    compose: Deployment, network: str, rules: set[str]
+) -> None:
+    """The container is a service of the file, or of another one."""
+    del compose.sidecar["network_mode"]
+    compose.sidecar |= {"image": "logship-sidecar", "container_name": "logs"}
+    compose.app |= {"image": "app", "network_mode": network}
+    assert rules_of(compose) == rules
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         *(("network_mode", "service:sidecar"), ("pid", "service:sidecar")),
@@ -390,8 +430,29 @@ def test_an_output_of_fluentd(text: str, rules: set[str]) -> None:
     ],
 )
 def test_a_buffer_of_fluentd(output: str, buffer: str, rules: set[str]) -> None:
-    text = f"<match **>\n@type {output}\n<buffer>\n{buffer}\n</buffer>\n</match>\n"
+    inside = f"retry_forever true\n{buffer}"
+    text = f"<match **>\n@type {output}\n<buffer>\n{inside}\n</buffer>\n</match>\n"
     assert {each.rule for each in judge("a.conf", FORWARD + text).findings} == rules
+
+
+@pytest.mark.parametrize(
+    ("output", "buffer", "rules"),
+    [
+        ("s3", "@type file", {"retry-limit"}),
+        ("of_our_own", "@type file_single\nretry_forever false", {"retry-limit"}),
+        ("s3", "@type file\nretry_forever", set()),
+        ("s3", "@type file\nretry_forever \"#{ENV['A']}\"", set()),
+        ("s3", "@type file\n@include limits.conf", set()),
+        ("s3\n<secondary>\n@type file\n</secondary>", "@type file", set()),
+        ("file", "@type file", set()),
+        ("stdout", "@type file", set()),
+    ],
+)
+def test_a_fluentd_gives_up_after_three_days(output: str, buffer: str, rules: set[str]) -> None:
+    text = f"<match **>\n@type {output}\n<buffer>\n{buffer}\n</buffer>\n</match>\n"
+    findings = judge("a.conf", FORWARD + text).findings
+    assert {each.rule for each in findings} == rules
+    assert all("72 hours" in each.effect for each in findings)
 
 
 @pytest.mark.parametrize(
@@ -833,6 +894,15 @@ def test_the_init_image_of_aws_may_add_routes(ecs: Deployment, kind: str) -> Non
     assert "tag-route" not in rules_of(ecs)
 
 
+@pytest.mark.parametrize(("driver", "is_found"), [("awsfirelens", False), ("awslogs", True)])
+def test_fluent_bit_expands_the_options_of_its_driver(
+    ecs: Deployment, driver: str, *, is_found: bool
+) -> None:
+    options = {"log_group_name": "${ECS_CLUSTER}/app"}
+    ecs.app["logConfiguration"] = {"logDriver": driver, "options": options}
+    assert ("placeholder" in rules_of(ecs)) is is_found
+
+
 @pytest.mark.parametrize("name", ["catalog-router", "fluent-design"])
 def test_a_name_that_only_resembles_a_sidecars_is_an_applications(name: str) -> None:
     deployment = base("compose")
@@ -933,7 +1003,7 @@ def test_a_plain_sidecar_may_sleep_until_the_application_has_stopped(
     ],
 )
 def test_a_fluentd_that_forwards_waits_for_acks(option: str, rules: set[str]) -> None:
-    buffer = "<buffer>\n@type file\n</buffer>"
+    buffer = "<buffer>\n@type file\nretry_forever true\n</buffer>"
     text = f"{FORWARD}<match **>\n@type forward\n{option}\n{buffer}\n</match>\n"
     assert {each.rule for each in judge("a.conf", text).findings} == rules
 

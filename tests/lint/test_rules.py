@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logship._deployment.linting.model import LintError
+from logship._deployment.linting.marks import LintError
 from logship._deployment.linting.report import NO_LOGSHIP, judge
 from logship._deployment.linting.rules import RULES
 from tests.lint.deployments import BASES, ROOT, Base, Deployment, base, places, rules_of

@@ -14,6 +14,9 @@ from logship._deployment.linting.marks import Marked
 from logship._deployment.linting.model import Unit
 from logship._deployment.linting.shapes import UNKNOWN, mapping, under
 
+_NAMES = ("name", "containerName", "sourceContainer", "sourceVolume")
+"""Keys of names by which containers and volumes are found."""
+
 
 def read_template(document: dict[str, Any]) -> Iterator[Unit]:
     """Yield the tasks of a template; a stack of an application may have none.
@@ -45,11 +48,20 @@ def _as_registered(value: Any) -> Any:
             return _as_registered(given[1])
         if str(name).startswith(("Ref", "Fn::")):
             return None if given == "AWS::NoValue" else UNKNOWN
-    found = Marked({_small(name): _as_registered(each) for name, each in value.items()})
+    found = Marked({_small(name): _under(name, each) for name, each in value.items()})
     if isinstance(value, Marked):
         found.line = value.line
         found.lines = {_small(name): line for name, line in value.lines.items()}
     return found
+
+
+def _under(key: object, value: Any) -> Any:
+    """Return what is under a key; an unknown name as it is written, since each is another one."""
+    found = _as_registered(value)
+    if found != UNKNOWN or _small(key) not in _NAMES or not isinstance(value, dict):
+        return found
+    ((_, given),) = value.items()
+    return f"${{{given!s:.100}}}"
 
 
 def _small(name: object) -> str:

@@ -7,27 +7,20 @@ compose up` without the variable. A value with a variable that has no default is
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from logship._deployment.linting.marks import line_of, lines_of
-from logship._deployment.linting.model import (
-    Condition,
-    Container,
-    LintError,
-    Mount,
-    Platform,
-    ServerConfiguration,
-    Unit,
-    Volume,
-)
+from logship._deployment.linting.marks import LintError, line_of, lines_of
+from logship._deployment.linting.model import Condition, Container, Mount, Platform, Unit, Volume
+from logship._deployment.linting.sections import Configuration, parse_all
 from logship._deployment.linting.shapes import (
     compose_bytes,
-    configuration,
     is_on,
+    links,
     listing,
     mapping,
     seconds,
@@ -60,14 +53,17 @@ def read_compose(document: dict[str, Any]) -> Unit:
     """
     if document.get("include"):
         raise _unresolved("include")
-    marked, volumes = under(document, "services"), under(document, "volumes")
-    services = _with_defaults(marked)
-    configurations = tuple(_configurations(document))
-    networks = _networks(services)
+    services, volumes = _with_defaults(under(document, "services")), under(document, "volumes")
+    configs = under(document, "configs")
+    configurations = parse_all(
+        (under(configs, name), "content", str(name))
+        for name in configs
+        if isinstance(under(configs, name).get("content"), str)
+    )
+    aliases = _aliases(services)
+    networks = _networks(services, aliases)
     containers = tuple(
-        _container(
-            str(name), under(services, name), volumes, networks[str(name)], _lines(marked, name)
-        )
+        _container(name, services, volumes, networks, aliases)
         for name in services
         if not _PLACES.isdisjoint(under(services, name))
     )
@@ -88,8 +84,8 @@ def _unresolved(what: str) -> LintError:
 def _routes(
     services: dict[str, Any],
     containers: tuple[Container, ...],
-    configurations: tuple[ServerConfiguration, ...],
-) -> tuple[ServerConfiguration, ...]:
+    configurations: tuple[Configuration, ...],
+) -> tuple[Configuration, ...]:
     """Return the configurations of the only sidecar, if all that it gets are in sight."""
     sidecars = [each for each in containers if each.is_sidecar()]
     if len(sidecars) != 1 or any("/etc" in each.path for each in sidecars[0].mounts):
@@ -105,23 +101,40 @@ def _routes(
     return tuple(by_name[name] for name in names)
 
 
-def _networks(services: dict[str, Any]) -> dict[str, str]:
+def _aliases(services: dict[str, Any]) -> dict[str, str]:
+    """Return the services by their other names in their networks."""
+    found: dict[str, str] = {}
+    for name in services:
+        service = under(services, name)
+        names = [service.get("container_name"), service.get("hostname")]
+        networks = service.get("networks")
+        if isinstance(networks, dict):
+            for each in networks:
+                names += listing(under(networks, each).get("aliases"), "aliases")
+        found |= dict.fromkeys(map(str, filter(None, names)), str(name))
+    return found
+
+
+def _networks(services: dict[str, Any], aliases: dict[str, str]) -> dict[str, str]:
     """Return the network namespace of each service: its own, another one's, or the host's."""
     own = {}
     for name in services:
         mode = str(under(services, name).get("network_mode"))
+        if (other := mode.removeprefix("container:")) != mode and other in aliases:
+            mode = f"service:{aliases[other]}"
         is_shared = mode == "host" or mode.startswith(("service:", "container:", "$"))
         own[str(name)] = mode if is_shared else f"service:{name}"
     return {name: own.get(mode.removeprefix("service:"), mode) for name, mode in own.items()}
 
 
 def _container(
-    name: str,
-    service: dict[str, Any],
+    key: str,
+    services: dict[str, Any],
     volumes: dict[str, Any],
-    network: str,
-    lines: dict[str, int],
+    networks: dict[str, str],
+    aliases: dict[str, str],
 ) -> Container:
+    name, service = str(key), under(services, key)
     if service.get("extends"):
         raise _unresolved(f"{name}: extends")
     logging = mapping(service.get("logging"), f"{name}: logging")
@@ -144,8 +157,9 @@ def _container(
         has_more_mounts=bool(service.get("volumes_from")),
         nofile_soft=_nofile(service),
         has_health_check=_has_health_check(service),
-        network=network,
-        lines=lines,
+        network=networks[name],
+        aliases=aliases | links(service.get("links")),
+        lines=_lines(services, key),
     )
 
 
@@ -202,7 +216,9 @@ def _filled(text: str) -> str | None:
 def _with_defaults(value: Any) -> Any:
     """Return a value of the file with the defaults of all variables that have one."""
     if isinstance(value, dict):
-        return {key: _with_defaults(each) for key, each in value.items()}
+        found = copy.copy(value)  # which has the lines of its keys
+        found.update({key: _with_defaults(each) for key, each in value.items()})
+        return found
     if isinstance(value, list):
         return [_with_defaults(each) for each in value]
     return _DEFAULT.sub(r"\1", value) if isinstance(value, str) else value
@@ -234,8 +250,9 @@ def _implied(service: dict[str, Any]) -> Iterator[str]:
     """Yield the services that compose orders a service behind without `depends_on`."""
     modes = [str(service.get(key)) for key in _SHARED]
     yield from (each.removeprefix("service:") for each in modes if each.startswith("service:"))
-    for key in ("links", "volumes_from"):
-        yield from (str(each).partition(":")[0] for each in listing(service.get(key), key))
+    yield from links(service.get("links")).values()
+    for each in listing(service.get("volumes_from"), "volumes_from"):
+        yield str(each).partition(":")[0]
 
 
 def _memory(service: dict[str, Any]) -> int | None:
@@ -289,11 +306,3 @@ def _nofile(service: dict[str, Any]) -> int | None:
     nofile = limits.get("nofile")
     limit = _value(nofile, "soft") if isinstance(nofile, dict) else _value(limits, "nofile")
     return None if limit is None else whole(limit, "ulimits.nofile")
-
-
-def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
-    configs = under(document, "configs")
-    for name in configs:
-        config = under(configs, name)
-        if isinstance(content := config.get("content"), str):
-            yield configuration(config, "content", content, str(name))

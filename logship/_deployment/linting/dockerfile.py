@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from logship._deployment.linting.model import Container, LintError, Platform, Unit
+from logship._deployment.linting.marks import LintError
+from logship._deployment.linting.model import Container, Platform, Unit
 from logship._deployment.linting.shapes import COMMAND_CHARACTERS_MAX
 
 _NAMES = re.compile(r"(?:.*\.)?(?:Dockerfile|Containerfile)(?:\..*)?", re.IGNORECASE)

@@ -14,19 +14,9 @@ from typing import Any
 
 from logship._deployment.linting import cloudformation, compose, ecs, kubernetes
 from logship._deployment.linting.dockerfile import is_dockerfile, read_dockerfile
-from logship._deployment.linting.marks import (
-    YAML_CHARACTERS_MAX,
-    parse_json,
-    parse_yaml,
-)
-from logship._deployment.linting.model import (
-    CONTAINERS_MAX,
-    LintError,
-    Platform,
-    ServerConfiguration,
-    Unit,
-)
-from logship._deployment.linting.sections import is_fluentds
+from logship._deployment.linting.marks import LintError, parse_json, parse_yaml
+from logship._deployment.linting.model import CONTAINERS_MAX, Platform, Unit
+from logship._deployment.linting.sections import is_fluentds, parse
 from logship._deployment.linting.shapes import UNKNOWN
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
@@ -60,7 +50,10 @@ def read_units(name: str, text: str) -> list[Unit]:
         lines = map(str.strip, text.splitlines())
         if all(not line or line.startswith("#") for line in lines):
             raise LintError("it is empty")
-        return [_configuration(name, text)]
+        unit = _configuration(name, text)
+        if cut := unit.configurations[0].cut:
+            raise LintError(f"<{cut.name:.60}> in line {cut.line} has no end")
+        return [unit]
     if PurePath(name).name in _KUSTOMIZATIONS:
         return []
     if is_dockerfile(name, text):
@@ -69,8 +62,6 @@ def read_units(name: str, text: str) -> list[Unit]:
     for unit in units:
         if len(unit.containers) > CONTAINERS_MAX:
             raise LintError(f"{unit.name} has more than {CONTAINERS_MAX:,} containers")
-        if sum(len(each.text) for each in unit.configurations) > YAML_CHARACTERS_MAX:
-            raise LintError(f"{unit.name} has configurations of more than 1 MiB")
     return units
 
 
@@ -168,8 +159,4 @@ def _is_container_list(document: Any) -> bool:
 
 def _configuration(name: str, text: str) -> Unit:
     own = name.rpartition("/")[2]
-    return Unit(
-        platform=Platform.CONFIGURATION,
-        name=own,
-        configurations=(ServerConfiguration(name=own, text=text),),
-    )
+    return Unit(platform=Platform.CONFIGURATION, name=own, configurations=(parse(own, text),))

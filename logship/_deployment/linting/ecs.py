@@ -12,21 +12,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from logship._deployment.linting.marks import lines_of
-from logship._deployment.linting.model import (
-    Condition,
-    Container,
-    LintError,
-    Mount,
-    Platform,
-    Unit,
-    Volume,
-)
+from logship._deployment.linting.marks import LintError, lines_of
+from logship._deployment.linting.model import Condition, Container, Mount, Platform, Unit, Volume
 from logship._deployment.linting.shapes import (
     UNKNOWN,
     compose_bytes,
     declared_ports,
     is_on,
+    links,
     listing,
     mappings,
     text_of,
@@ -195,6 +188,7 @@ def _container(
         is_essential=text_of(definition.get("essential")) != "false",
         is_restarted=is_on(under(definition, "restartPolicy").get("enabled")),
         network=network if network in _SHARED else network and f"{network} {name}",
+        aliases=links(definition.get("links")),
         ports=declared_ports(definition.get("portMappings")),
         lines=lines_of(definition) | variable_lines(definition.get("environment")),
     )
@@ -217,7 +211,7 @@ def _conditions(definition: dict[str, Any]) -> dict[str, Condition]:
 
 def _implied(definition: dict[str, Any]) -> Iterator[str]:
     """Yield the containers that ECS orders one behind without `dependsOn`."""
-    yield from (str(each).partition(":")[0] for each in listing(definition.get("links"), "links"))
+    yield from links(definition.get("links")).values()
     for each in mappings(definition.get("volumesFrom"), "volumesFrom"):
         yield str(each.get("sourceContainer"))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from logship._deployment.linting.marks import line_of, lines_of
@@ -19,12 +20,11 @@ from logship._deployment.linting.model import (
     Container,
     Mount,
     Platform,
-    ServerConfiguration,
     Unit,
     Volume,
 )
+from logship._deployment.linting.sections import Configuration, parse_all
 from logship._deployment.linting.shapes import (
-    configuration,
     declared_ports,
     kubernetes_bytes,
     mapping,
@@ -53,13 +53,14 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
     """
     objects = [each for document in documents for each in _objects(document)]
     config_maps = [each for each in objects if each.get("kind") == "ConfigMap"]
-    named = [(_name(each), tuple(_configurations(each))) for each in config_maps]
-    maps = dict(named)
+    named = [(_name(each), [*_configurations(each)]) for each in config_maps]
+    configurations = parse_all(place for _, places in named for place in places)
+    parsed = iter(configurations)
+    maps = {name: tuple(islice(parsed, len(places))) for name, places in named}
     services_in = functools.cache(functools.partial(_services, objects))
     for document in objects:
         for spec in _pods(document):
             yield _pod(document, spec, maps, services_in(_namespace(document)))
-    configurations = tuple(each for _, found in named for each in found)
     if configurations:
         yield Unit(platform=Platform.KUBERNETES, name="ConfigMap", configurations=configurations)
 
@@ -114,7 +115,7 @@ def _pods(value: Any) -> Iterator[dict[str, Any]]:
 def _pod(
     document: dict[str, Any],
     spec: dict[str, Any],
-    maps: dict[str, tuple[ServerConfiguration, ...]],
+    maps: dict[str, tuple[Configuration, ...]],
     services: dict[str, bool],
 ) -> Unit:
     grace = spec.get("terminationGracePeriodSeconds")
@@ -148,8 +149,8 @@ def _pod(
 def _routes(
     containers: list[Container],
     volumes: dict[str, dict[str, Any]],
-    maps: dict[str, tuple[ServerConfiguration, ...]],
-) -> tuple[ServerConfiguration, ...]:
+    maps: dict[str, tuple[Configuration, ...]],
+) -> tuple[Configuration, ...]:
     """Return the configurations of a pod's only sidecar, if all that it mounts are in sight."""
     sidecars = [each for each in containers if each.is_sidecar()]
     if len(sidecars) != 1:
@@ -251,8 +252,8 @@ def _kind(volume: dict[str, Any], empty: dict[str, Any]) -> Volume:
     return Volume.CLAIM
 
 
-def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
+def _configurations(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
     data = under(document, "data")
-    for name, text in data.items():
-        if isinstance(text, str) and str(name).endswith(_CONFIGURATION_ENDINGS):
-            yield configuration(data, name, text, str(name))
+    for key, text in data.items():
+        if isinstance(text, str) and str(key).endswith(_CONFIGURATION_ENDINGS):
+            yield data, key, str(key)

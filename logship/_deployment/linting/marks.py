@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from logship._deployment.linting.model import LintError
+from logship.errors import LogshipError
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"(\s*:)?|[{}]', re.DOTALL)
 
@@ -27,6 +27,10 @@ REPEATED_MAX: Final = 1_000_000
 NUMBER_CHARACTERS_MAX: Final = 18
 """A longer number is a text: it is no setting, to read `1:2:3…` costs its length squared, and
 numbers from 2**61 on can all have one hash."""
+
+
+class LintError(LogshipError):
+    """A file cannot be checked; the text names it and says why."""
 
 
 class Marked(dict[Any, Any]):

@@ -1,7 +1,7 @@
 """The common model of ECS, Kubernetes and compose, so that each rule is written once.
 
 A reader turns a file into `Unit`s: containers that start and stop together. A rule checks a unit
-and yields `Finding`s. This module knows no file format and does no I/O.
+and yields `Finding`s. This module knows no format of deployment files, and does no I/O.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
+from logship._deployment.linting.sections import Configuration
 from logship._deployment.linting.shell import last_command
-from logship.errors import LogshipError
 
 CONTAINERS_MAX: Final = 1000
 """In one unit: rules compare each container with all others."""
@@ -34,10 +34,6 @@ _OUTPUT_VARIABLES = {
 _OTHER_COMMAND = re.compile(r"\blogship\W+(audit|doctor|lint)\b")
 _SCRIPT = re.compile(r"""(?<=\s-c)\s+(['"])(.*?)\1""", re.DOTALL)
 """What a shell inside a shell is given; its commands count, unlike those in other quotes."""
-
-
-class LintError(LogshipError):
-    """A file cannot be checked; the text names it and says why."""
 
 
 class Platform(enum.StrEnum):
@@ -141,6 +137,7 @@ class Container:
         is_essential: Whether ECS stops the task when it ends.
         is_restarted: Whether ECS starts it again when it ends.
         network: Containers with the same one share loopback; None if the file does not say.
+        aliases: Containers by the names under which it reaches them, beside their own.
         ports: Those that it is declared to listen on.
         lines: Where its parts are in the file, by their keys; variables as `$NAME`, itself as "".
     """
@@ -171,6 +168,7 @@ class Container:
     is_essential: bool = True
     is_restarted: bool = False
     network: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[int, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)
 
@@ -262,27 +260,6 @@ class Container:
         return self.user.partition(":")[0] in ("0", "root")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfiguration:
-    """A configuration of Fluentd or Fluent Bit in the same file.
-
-    Attributes:
-        name: Its file, or its key in a ConfigMap.
-        text: As written.
-        line: The line of the file in which the text begins.
-        is_one_line: Whether all of it is in that line, as in JSON.
-    """
-
-    name: str
-    text: str
-    line: int = 1
-    is_one_line: bool = False
-
-    def line_of(self, line: int) -> int:
-        """Return the line in the file of a line of the text; both begin with 1."""
-        return self.line if self.is_one_line else self.line + line - 1
-
-
 def _of(*roles: Role) -> functools.cached_property[list[Container]]:
     """Return an attribute of `Unit`: its containers that have one of these roles."""
     return functools.cached_property(
@@ -318,8 +295,8 @@ class Unit:
     group: int | None = None
     is_spot: bool = False
     may_be_fargate: bool = False
-    configurations: tuple[ServerConfiguration, ...] = ()
-    routes: tuple[ServerConfiguration, ...] = ()
+    configurations: tuple[Configuration, ...] = ()
+    routes: tuple[Configuration, ...] = ()
     services: Mapping[str, bool] = field(default_factory=dict)
     named: Callable[[str], str | None] = lambda _: None
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -333,13 +310,9 @@ class Unit:
 
     def line_of(self, container: str, keys: tuple[str, ...]) -> int | None:
         """Return the line of the first of its keys that a container or the unit has, or its own."""
-        own = self._lines_by_name.get(container, {})
+        own = next((each.lines for each in self.containers if each.name == container), {})
         lines = (where.get(key) for where in (own, self.lines) for key in (*keys, ""))
         return next(filter(None, lines), None)
-
-    @functools.cached_property
-    def _lines_by_name(self) -> dict[str, Mapping[str, int]]:
-        return {each.name: each.lines for each in self.containers}
 
     @property
     def shows_logship(self) -> bool:

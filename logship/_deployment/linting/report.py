@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Final
 
 from logship._deployment.linting.documents import ignored_in, is_script, read_units
-from logship._deployment.linting.model import Finding, LintError, Platform, Unit
+from logship._deployment.linting.marks import LintError
+from logship._deployment.linting.model import Finding, Platform, Unit
 from logship._deployment.linting.rules import RULES, findings_of
 from logship._deployment.linting.rules.configurations import of_sidecars
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
-import functools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from logship._deployment.linting.marks import Marked, parse_yaml
-from logship._deployment.linting.model import LintError, ServerConfiguration
+from logship._deployment.linting.marks import (
+    YAML_CHARACTERS_MAX,
+    LintError,
+    Marked,
+    line_of,
+    parse_yaml,
+)
 from logship._deployment.linting.shapes import text_of
 
 _IS_FLUENTD = re.compile(
@@ -107,12 +111,16 @@ class Configuration(Section):
     """A whole configuration, by the name of its file; it has no section if it is another program's.
 
     Attributes:
+        text: As written.
         is_fluentd: Whether it is one of Fluentd, or a part of one.
         is_classic: Whether it is in the form with sections in brackets, and not in YAML.
+        cut: The innermost section at its end that has no end, without which Fluentd does not start.
     """
 
+    text: str = ""
     is_fluentd: bool = False
     is_classic: bool = False
+    cut: Section | None = None
 
     @property
     def inputs(self) -> list[Section]:
@@ -162,18 +170,39 @@ class Configuration(Section):
         return f'{option}: "{value}"' if value == "*" else f"{option}: {value}"
 
 
-@functools.lru_cache(maxsize=16)  # several rules ask for one, and YAML takes long to parse
-def parse(configuration: ServerConfiguration) -> Configuration:
+_Place = Callable[[int], int]
+"""Returns the line of the file in which a line of the text is; both begin with 1."""
+
+
+def parse_all(places: Iterable[tuple[dict[str, Any], str, str]]) -> tuple[Configuration, ...]:
+    """Return the configurations that a document has under keys of mappings, each with a name.
+
+    Raises:
+        LintError: They are too long.
+    """
+    given = [*places]
+    if sum(len(parent[key]) for parent, key, _ in given) > YAML_CHARACTERS_MAX:
+        raise LintError("it has configurations of more than 1 MiB")
+    return tuple(_parse_under(*each) for each in given)
+
+
+def _parse_under(parent: dict[str, Any], key: str, name: str) -> Configuration:
+    begins = parent.blocks.get(key) if isinstance(parent, Marked) else None
+    if begins is not None:
+        return parse(name, parent[key], lambda line: begins + line - 1)
+    return parse(name, parent[key], lambda _: line_of(parent, key) or 1)
+
+
+def parse(name: str, text: str, place: _Place = lambda line: line) -> Configuration:
     """Return what is in a text; lines that Fluentd would refuse are left out."""
-    text = configuration.text
-    found = Configuration(configuration.name, configuration.line)
+    found = Configuration(name, place(1), text=text)
     if _CLASSIC_HEAD.search(text):
         found.is_classic = True
         found.is_whole = not _CLASSIC_INCLUDE.search(text)
-        found.sections += _classic(configuration)
+        found.sections += _classic(text, place)
     elif _IS_FLUENTD.search(text):
         found.is_fluentd = found.is_classic = True
-        _read_fluentd(found, configuration)
+        _read_fluentd(found, place)
     else:
         documents = [each for each in _documents(text) if isinstance(each, Marked)]
         found.is_fluentd = any(map(is_fluentds, documents))
@@ -182,7 +211,7 @@ def parse(configuration: ServerConfiguration) -> Configuration:
         )
         for each in documents:
             keys = [key for key in each if found.is_fluentd or key in ("pipeline", "service")]
-            _fill(found, each, configuration, keys)
+            _fill(found, each, place, keys)
     return found
 
 
@@ -194,12 +223,10 @@ def is_fluentds(document: Any) -> bool:
     return all(isinstance(each, dict) and _SECTIONS.intersection(each) for each in listed)
 
 
-def _fill(
-    section: Section, content: Marked, configuration: ServerConfiguration, keys: Collection[Any]
-) -> None:
+def _fill(section: Section, content: Marked, place: _Place, keys: Collection[Any]) -> None:
     """Add options and sections in YAML; Fluentd's `config` lists sections by their kinds."""
     for option in keys:
-        line = configuration.line_of(content.lines.get(option, content.line))
+        line = place(content.lines.get(option, content.line))
         parts = content[option] if isinstance(content[option], list) else [content[option]]
         inner = [each for each in parts if isinstance(each, Marked)]
         if option in _ARGUMENTS:
@@ -211,22 +238,22 @@ def _fill(
         for each in inner:
             part = section
             if option != "config":
-                part = Section(str(option), configuration.line_of(each.line))
+                part = Section(str(option), place(each.line))
                 part.argument = "**" if option == "match" else ""
                 section.sections.append(part)
-            _fill(part, each, configuration, each.keys())
+            _fill(part, each, place, each.keys())
 
 
-def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
-    path = [whole]
-    for index, raw in enumerate(configuration.text.split("\n"), start=1):
-        line, number = raw.strip(), configuration.line_of(index)
+def _read_fluentd(found: Configuration, place: _Place) -> None:
+    path: list[Section] = [found]
+    for index, raw in enumerate(found.text.split("\n"), start=1):
+        line, number = raw.strip(), place(index)
         if line.startswith("</"):
             if len(path) > 1 and path[-1].name == line[2:].partition(">")[0].strip():
                 path.pop()
-        elif found := _HEAD.match(line):
-            all_tags = "**" if found[1] == "match" else ""
-            section = Section(found[1], number, found[2].strip() or all_tags)
+        elif head := _HEAD.match(line):
+            all_tags = "**" if head[1] == "match" else ""
+            section = Section(head[1], number, head[2].strip() or all_tags)
             path[-1].sections.append(section)
             if len(path) <= DEPTH_MAX:
                 path.append(section)
@@ -237,13 +264,14 @@ def _read_fluentd(whole: Section, configuration: ServerConfiguration) -> None:
                     each.is_whole = False
             path[-1].read(name, rest.split(" #")[0].strip(), number)
     for each in path[1:]:
+        found.cut = each
         each.is_whole = False
 
 
-def _classic(configuration: ServerConfiguration) -> Iterator[Section]:
+def _classic(text: str, place: _Place) -> Iterator[Section]:
     plugin = None
-    for index, raw in enumerate(configuration.text.split("\n"), start=1):
-        words, number = raw.strip().split(maxsplit=1), configuration.line_of(index)
+    for index, raw in enumerate(text.split("\n"), start=1):
+        words, number = raw.strip().split(maxsplit=1), place(index)
         if (head := _CLASSIC_HEAD.match(raw)) is not None:
             name = head[1].lower()
             plugin = Section(name if name == "service" else f"{name}s", number)

@@ -11,8 +11,7 @@ import re
 import shlex
 from typing import Any, Final
 
-from logship._deployment.linting.marks import Marked, line_of
-from logship._deployment.linting.model import LintError, ServerConfiguration
+from logship._deployment.linting.marks import LintError, line_of
 
 COMMAND_CHARACTERS_MAX: Final = 16 * 1024
 """Of a command written as one text. To split a word costs its length squared."""
@@ -100,6 +99,12 @@ def declared_ports(value: Any) -> tuple[int, ...]:
     return tuple(port for each in ports if (port := count_or_none(each)) is not None)
 
 
+def links(value: Any) -> dict[str, str]:
+    """Return the container of each link, by the name that the link gives it."""
+    parts = (str(each).partition(":") for each in listing(value, "links"))
+    return {alias or name: name for name, _, alias in parts}
+
+
 def variables(value: Any, what: str) -> dict[str, str | None]:
     """Return the value of each item's variable; None if it comes from elsewhere."""
     found: dict[str, str | None] = {}
@@ -113,13 +118,6 @@ def variable_lines(value: Any) -> dict[str, int]:
     """Return the line of each item's variable, as `$NAME`."""
     found = {f"${each.get('name')}": line_of(each) for each in mappings(value, "variables")}
     return {name: line for name, line in found.items() if line}
-
-
-def configuration(parent: dict[str, Any], key: str, text: str, name: str) -> ServerConfiguration:
-    """Return the sidecar's configuration that a document has under a key."""
-    begins = parent.blocks.get(key) if isinstance(parent, Marked) else None
-    line = begins or line_of(parent, key) or 1
-    return ServerConfiguration(name=name, text=text, line=line, is_one_line=begins is None)
 
 
 def kubernetes_bytes(value: Any) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from logship._deployment.linting.model import Mistake, Platform, ServerConfiguration, Unit
+from logship._deployment.linting.model import Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import error, note, warning
-from logship._deployment.linting.sections import ON, Configuration, Section, parse
+from logship._deployment.linting.sections import ON, Configuration, Section
 from logship._deployment.linting.shapes import bytes_or_none
 from logship._settings import MIB, RECORD_BYTES_MAX
 
@@ -21,6 +21,12 @@ _BUFFERED = re.compile(
 """Fluentd outputs that buffer in memory by default."""
 _FILE_BY_DEFAULT = ("file", "buffer", "logship_file")
 _NEVER_FAIL = ("stdout", "null", "counter", "flowcounter", "prometheus_exporter")
+_RETRY_LIMITS = ("retry_max_times", "retry_timeout", "retry_limit")
+_RETRIES_FOR_EVER = ("retry_forever", "disable_retry_limit")
+_AFTER_THREE_DAYS = (
+    "when the destination was unreachable for 72 hours, Fluentd deletes all acknowledged records "
+    "in the queue for it"
+)
 _FOR_EVER = ("no_limits", "false", "off")
 _TAKES_FOREVER_FOR_5 = "s3"
 _CHUNK_BYTES = 512 * 1024
@@ -31,14 +37,13 @@ _MEMORY_BYTES = (8 * MIB, 512 * MIB)
 _GRACE_SECONDS = 5
 
 
-def of_sidecars(unit: Unit) -> Iterator[ServerConfiguration]:
+def of_sidecars(unit: Unit) -> Iterator[Configuration]:
     """Yield the configurations that may be those of a sidecar of logship.
 
     One without inputs may be a part of the others, or of what is not in sight.
     """
-    parsed = [(each, parse(each)) for each in unit.configurations]
-    of_all = [each for _, found in parsed for each in found.inputs]
-    for each, found in parsed:
+    of_all = [each for found in unit.configurations for each in found.inputs]
+    for found in unit.configurations:
         inputs = found.inputs or of_all
         is_one = any(one.type in ("forward", "secure_forward") for one in inputs)
         if not inputs and found.is_fluentd:
@@ -46,15 +51,15 @@ def of_sidecars(unit: Unit) -> Iterator[ServerConfiguration]:
         elif not inputs:
             is_one = bool(found.all("outputs"))
         if is_one:
-            yield each
+            yield found
 
 
 def _fluentd(unit: Unit) -> list[Configuration]:
-    return [each for each in map(parse, unit.configurations) if each.is_fluentd]
+    return [each for each in unit.configurations if each.is_fluentd]
 
 
 def _fluent_bit(unit: Unit) -> list[Configuration]:
-    return [each for each in map(parse, unit.configurations) if not each.is_fluentd]
+    return [each for each in unit.configurations if not each.is_fluentd]
 
 
 def _buffers(unit: Unit) -> Iterator[tuple[Configuration, Section, Section]]:
@@ -98,12 +103,18 @@ def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
 
 
 def _is_in_memory(output: Section) -> bool:
-    buffer = output.first("buffer")
-    if any("@include" in each.options for each in (output, buffer) if each is not None):
+    if _includes(output):
         return False
     if kind := _buffer_type(output):
         return not kind.startswith(("file", "#{"))
-    return buffer is not None or _BUFFERED.fullmatch(output.type) is not None
+    has_one = output.first("buffer") is not None
+    return has_one or _BUFFERED.fullmatch(output.type) is not None
+
+
+def _includes(output: Section) -> bool:
+    """Return whether options of an output, or of its buffer, are in another file."""
+    buffer = output.first("buffer") or output
+    return "@include" in output.options or "@include" in buffer.options
 
 
 def _buffer_type(output: Section) -> str:
@@ -142,31 +153,36 @@ def _forward_ack(unit: Unit) -> Iterator[Mistake]:
     which the rule does not see.
     """
     option = "require_ack_response"
-    for found in map(parse, unit.configurations):
+    for found in unit.configurations:
         for each in (*_outputs(found), *found.all("outputs")):
-            given = each.options.get(option, "off")
-            is_set = given in ON or given.startswith(("$", "#{"))
             is_elsewhere = not each.options.keys().isdisjoint(("upstream", "@include"))
-            if each.type == "forward" and not is_set and not is_elsewhere:
+            if each.type == "forward" and not _may_be_on(each, option) and not is_elsewhere:
                 change = found.setting(option, "true")
                 yield Mistake(found.name, None, change, each.line_of(option))
 
 
 @error(
-    finds="an output that gives up a chunk after some attempts, without a second place for it",
+    finds="an output that gives up a chunk after a while, without a second place for it",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
     platforms=_PLATFORMS,
 )
 def _retry_limit(unit: Unit) -> Iterator[Mistake]:
-    """Fluentd deletes a chunk when `retry_max_times` or `retry_timeout` is over, unless there is a
-    <secondary>. Fluent Bit tries once more and deletes the chunk, unless `Retry_Limit` is
-    `no_limits`. Its output s3 takes that for 5 attempts, and needs a large number.
+    """Fluentd deletes all chunks in the queue when `retry_max_times` or `retry_timeout`, by default
+    72 hours, is over, unless `retry_forever` is on or there is a <secondary>. Fluent Bit tries once
+    more and deletes the chunk, unless `Retry_Limit` is `no_limits`. Its output s3 takes that for 5
+    attempts, and needs a large number.
     """
     for whole, output, buffer in _buffers(unit):
-        for option in ("retry_max_times", "retry_timeout", "retry_limit"):
-            if option in buffer.options and not _tries_on(output, buffer):
-                change = whole.setting("retry_forever", "true")
-                yield Mistake(whole.name, None, change, buffer.line_of(option))
+        is_endless = any(_may_be_on(buffer, each) for each in _RETRIES_FOR_EVER)
+        if is_endless or output.first("secondary"):
+            continue
+        change = whole.setting("retry_forever", "true")
+        limits = [each for each in _RETRY_LIMITS if each in buffer.options]
+        for option in limits:
+            yield Mistake(whole.name, None, change, buffer.line_of(option))
+        if not limits and _lasts_three_days(output):
+            line = buffer.line_of("retry_forever")
+            yield Mistake(whole.name, _AFTER_THREE_DAYS, change, line)
     for found in _fluent_bit(unit):
         for each in found.all("outputs"):
             limit = each.options.get("retry_limit", "1")
@@ -177,11 +193,15 @@ def _retry_limit(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(found.name, None, change, each.line_of("retry_limit"))
 
 
-def _tries_on(output: Section, buffer: Section) -> bool:
-    is_forever = any(
-        buffer.options.get(option) in ON for option in ("retry_forever", "disable_retry_limit")
-    )
-    return is_forever or output.first("secondary") is not None
+def _may_be_on(section: Section, option: str) -> bool:
+    given = section.options.get(option, "off")
+    return given in ON or given.startswith(("$", "#{"))
+
+
+def _lasts_three_days(output: Section) -> bool:
+    """Return whether all options of a buffer are in sight, and it may outlive an outage."""
+    is_remote = output.type not in (*_FILE_BY_DEFAULT, *_NEVER_FAIL)
+    return is_remote and _buffer_type(output).startswith("file") and not _includes(output)
 
 
 def _is_endless(output: str, limit: str) -> bool:
@@ -236,7 +256,7 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
         elif limit < _CHUNK_BYTES:
             effect = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
             yield Mistake(whole.name, effect, whole.setting("chunk_limit_size", "8m"), line)
-    for found in map(parse, unit.configurations):
+    for found in unit.configurations:
         option, change = "chunk_size_limit", "remove chunk_size_limit"
         if not found.is_fluentd:
             option, change = "buffer_max_size", found.setting("buffer_max_size", "8M")

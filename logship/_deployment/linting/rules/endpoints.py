@@ -8,7 +8,6 @@ from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Role, Unit
 from logship._deployment.linting.rules.rule import error, warning
 from logship._deployment.linting.rules.snippets import variable
-from logship._deployment.linting.sections import parse
 from logship._deployment.linting.shapes import count_or_none
 from logship._settings.unknown import setting_variables
 
@@ -17,11 +16,13 @@ _FIRELENS = ("FLUENT_HOST", "FLUENT_PORT")
 _KEYS = (f"${_VARIABLE}", *(f"${name}" for name in _FIRELENS), "environment", "env")
 _PORT = 24224
 _SIDECAR_PORT = "LOGSHIP_PORT"
+_FOR_OTHERS = ("host", "container:", "$")
+"""What a network begins with that containers outside of the file may share."""
 _AGGREGATOR_PORTS = ("LOGSHIP_AGGREGATOR_PORT", "LOGSHIP_AGGREGATOR_STANDBY_PORT")
 
 
 def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
-    """Yield host and port of each endpoint that a file shows."""
+    """Yield host and port of each endpoint that a file shows; a container by its own name."""
     for container in unit.senders:
         values = {name: container.value(name) for name in (_VARIABLE, *_FIRELENS)}
         given = {name: text for name, text in values.items() if text and "$" not in text}
@@ -30,7 +31,7 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
         settings = settings_from(*given.items())
         for each in settings.endpoints if settings else ():
             if each.host:
-                yield container, each.host, each.port
+                yield container, container.aliases.get(each.host, each.host), each.port
 
 
 @error(
@@ -93,7 +94,7 @@ def _endpoint_default(unit: Unit) -> Iterator[Mistake]:
 
 def _is_alone(unit: Unit, container: Container) -> bool:
     """Return whether no other container shares the network, and a sidecar is elsewhere."""
-    if container.network in (None, "host"):
+    if (container.network or "host").startswith(_FOR_OTHERS):
         return False
     others = [each for each in unit.containers if each.network == container.network]
     return len(others) == 1 and (unit.platform == Platform.ECS or any(unit.sidecars))
@@ -156,11 +157,10 @@ def _port_of(unit: Unit, sidecar: Container, wanted: int) -> int | None:
 
 def _configured_port(unit: Unit) -> int | None:
     """Return the port of the only forward input; None if the configuration does not show it."""
-    configurations = [parse(each) for each in unit.routes]
-    inputs = [each for found in configurations for each in found.inputs if each.type == "forward"]
+    inputs = [each for found in unit.routes for each in found.inputs if each.type == "forward"]
     if len(inputs) != 1 or "unix_path" in inputs[0].options:
         return None
-    if not all(each.is_whole for each in (*configurations, *inputs)):
+    if not all(each.is_whole for each in (*unit.routes, *inputs)):
         return None
     return count_or_none(inputs[0].written.get("port", f"{_PORT}"))
 

@@ -7,15 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 from logship._deployment.linting.commands import option_of
-from logship._deployment.linting.model import (
-    Container,
-    Mistake,
-    Platform,
-    Unit,
-)
+from logship._deployment.linting.model import Container, Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import DEPLOYMENTS, WITH_IMAGES, error, warning
 from logship._deployment.linting.rules.snippets import variable
-from logship._deployment.linting.sections import Configuration, matches, parse, takes
+from logship._deployment.linting.sections import Configuration, matches, takes
 
 _VERSION = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9}){1,2})")
 _CHECKED_SINCE = (5, 1)
@@ -46,7 +41,7 @@ def _tag_route(unit: Unit) -> Iterator[Mistake]:
         tag = option_of(container, "--tag") or container.value("LOGSHIP_TAG")
         if tag is None or "$" in tag:
             continue
-        if not _may_be_routed(list(map(parse, unit.routes)), tag):
+        if not _may_be_routed(unit.routes, tag):
             effect = (
                 f"no output in the sidecar's configuration matches {tag!r:.100}: its records are "
                 "acknowledged and thrown away"
@@ -54,7 +49,7 @@ def _tag_route(unit: Unit) -> Iterator[Mistake]:
             yield Mistake(container.name, effect, variable(unit, "LOGSHIP_TAG", "…"))
 
 
-def _may_be_routed(found: list[Configuration], tag: str) -> bool:
+def _may_be_routed(found: tuple[Configuration, ...], tag: str) -> bool:
     """Return whether an output takes a tag, or that cannot be told."""
     sources = [each for one in found for each in one.inputs if each.type == "forward"]
     if not sources or any(each.options.keys() & _NEW_TAGS for each in sources):
@@ -176,12 +171,11 @@ def _forward_metadata(unit: Unit) -> Iterator[Mistake]:
     """
     if _is_before_metadata(unit):
         return
-    for configuration in unit.configurations:
-        found = parse(configuration)
+    for found in unit.configurations:
         for output in found.all("outputs"):
             if _retains(output.options):
                 change = found.setting(_RETAIN, "false")
-                yield Mistake(configuration.name, None, change, output.line_of(_RETAIN))
+                yield Mistake(found.name, None, change, output.line_of(_RETAIN))
     for container in unit.containers:  # FireLens makes an output of these options
         options = {name.lower(): value.lower() for name, value in container.log_options.items()}
         if container.log_driver == "awsfirelens" and _retains(options):

@@ -14,7 +14,8 @@ from logship._deployment.linting.commands import (
     stop_signals,
 )
 from logship._deployment.linting.dockerfile import read_dockerfile
-from logship._deployment.linting.model import Container, LintError, Mistake, Platform, Unit
+from logship._deployment.linting.marks import LintError
+from logship._deployment.linting.model import Container, Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import error
 from logship._deployment.linting.rules.snippets import stop_signal, stop_time, variable
 from logship._signal_names import NEVER_STOPS, signal_name, signal_number

@@ -144,7 +144,7 @@ def _is_secret(name: str) -> bool:
 def _placeholder(unit: Unit) -> Iterator[Mistake]:
     """ECS and Kubernetes expand no `${NAME}`; Kubernetes expands `$(NAME)` in variables. So check
     the file that a tool such as `envsubst` has filled in. Commands and other variables are left
-    out, because the program may expand them.
+    out, because the program may expand them, and so does Fluent Bit with options of awsfirelens.
     """
     for container in unit.containers:
         found = dict.fromkeys(
@@ -160,7 +160,8 @@ def _placeholder(unit: Unit) -> Iterator[Mistake]:
 def _texts(container: Container) -> Iterator[str]:
     """Yield the texts that nothing expands once the file is registered or applied."""
     yield container.image
-    yield from container.log_options.values()
+    if container.log_driver != "awsfirelens":
+        yield from container.log_options.values()
     for name, value in container.environment.items():
         if name.startswith("LOGSHIP_"):
             yield value or ""
