@@ -295,9 +295,9 @@ async def a_close_that_waits(
 async def test_a_close_that_ends_sooner_holds_for_one_that_waits(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
-    client, first = await a_close_that_waits(sidecar, stderr, 20)
+    client, first = await a_close_that_waits(sidecar, stderr, 1000)
     report = await client.close(0.1)
-    assert (report.acked, report.seconds < 5.0) == (0, True)
+    assert (report.acked, report.seconds < 500) == (0, True)
     assert await first == report
 
 
@@ -305,10 +305,10 @@ async def test_a_close_that_ends_sooner_holds_for_one_in_another_loop(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
     client, first = await a_close_that_waits(sidecar, stderr, 0.3)
-    second = asyncio.to_thread(lambda: asyncio.run(client.close(20)))
+    second = asyncio.to_thread(lambda: asyncio.run(client.close(1000)))
     report, same = await asyncio.gather(first, second)
     assert same == report
-    assert (report.acked, report.seconds < 5.0) == (0, True)
+    assert (report.acked, report.seconds < 500) == (0, True)
 
 
 async def test_a_close_in_another_loop_ends_the_connection_where_it_is(
@@ -414,9 +414,9 @@ def test_shipping_goes_on_after_an_exception_anywhere_in_a_decision(
         client.emit({"message": "three"})
         loop.call_soon(loop.stop)
         loop.run_forever()
-        report = loop.run_until_complete(client.close(20))
+        report = loop.run_until_complete(client.close(60))
         assert report.all_acked
-        assert report.seconds < 5.0, "no ack timeout was waited for"
+        assert report.seconds < 20.0, "no ack timeout was waited for"
         assert set(messages(sidecar)) >= {"one", "three"}
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
