@@ -428,15 +428,6 @@ class SlowWrite:
         assert self.goes_on.wait(60)
 
 
-def test_a_call_waits_for_another_thread_in_the_middle_of_a_write(pipe: Pipe) -> None:
-    resort = LastResort(descriptor=pipe.writing)
-    slow = SlowWrite(resort, b"first\n")
-    threading.Timer(0.01, slow.goes_on.set).start()
-    assert resort.write_in_turn(b"second\n", patience_seconds=60.0)
-    assert pipe.read() == b"first\nsecond\n"
-    slow.thread.join()
-
-
 def test_a_thread_that_gets_no_processor_in_a_write_is_waited_for_again(pipe: Pipe) -> None:
     """Only a stderr that takes no bytes is not waited for; else the queue would overflow."""
     resort = LastResort(descriptor=pipe.writing)
