@@ -83,26 +83,17 @@ async def cancel_others() -> None:
     await asyncio.wait(others)
 
 
+@pytest.mark.parametrize("has_begun", [True, False], ids=["begun", "before its first step"])
 async def test_an_attempt_that_the_application_cancels_is_made_again(
-    sidecar: Sidecar, stderr: Stderr
+    client: Client, sidecar: Sidecar, stderr: Stderr, has_begun: bool
 ) -> None:
-    client, _ = await held_client(sidecar, stderr)
+    if has_begun:
+        client, _ = await held_client(sidecar, stderr)
+    client.start()
     await cancel_others()
     client.emit({"message": "after that"})
     assert (await client.flush(20)).all_acked
     assert messages(sidecar) == ["after that"]
-    assert "the attempt was cancelled" in stderr.warnings()[0]
-    await client.close()
-
-
-async def test_an_attempt_that_is_cancelled_before_its_first_step_is_made_again(
-    client: Client, stderr: Stderr
-) -> None:
-    client.start()
-    (attempt,) = asyncio.all_tasks() - {asyncio.current_task()}
-    attempt.cancel()
-    client.emit({"message": "after that"})
-    assert (await client.flush(20)).all_acked
     assert "the attempt was cancelled" in stderr.warnings()[0]
     await client.close()
 

@@ -129,37 +129,29 @@ def test_a_line_longer_than_the_pipe_comes_out_whole_over_time(pipe: Pipe) -> No
     assert not got.replace(line, b"").replace(LINE, b"")
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM])
 def test_a_pipe_that_cannot_be_opened_anew_is_written_with_care(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: Any) -> int:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "open", refuse)
-    resort = LastResort(descriptor=pipe.writing)
-    assert resort._write.descriptor == pipe.writing
-    assert resort.write_line(LINE)
-    pipe.fill()
-    assert not resort.write_line(LINE)
-    assert os.get_blocking(pipe.writing)
-
-
-@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM])
-def test_a_system_without_a_flag_for_each_write_is_written_to(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """An older kernel, or a filter of system calls, which often answers EPERM."""
+    """Also without a flag for each write.
+
+    An older kernel has none, and a filter of system calls often answers EPERM.
+    """
 
     def refuse(*_: object, **__: object) -> int:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "open", refuse)
-    monkeypatch.setattr(os, "pwritev", refuse)
-    monkeypatch.setattr(os, "RWF_NOWAIT", 8, raising=False)
+    if number != errno.EACCES:
+        monkeypatch.setattr(os, "pwritev", refuse)
+        monkeypatch.setattr(os, "RWF_NOWAIT", 8, raising=False)
     resort = LastResort(descriptor=pipe.writing)
     assert resort._write.descriptor == pipe.writing
     assert resort.write_line(LINE)
     assert pipe.read() == LINE
+    pipe.fill()
+    assert not resort.write_line(LINE)
+    assert os.get_blocking(pipe.writing)
 
 
 def _takes_a_flag_for_each_write() -> bool:
