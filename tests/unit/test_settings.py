@@ -303,7 +303,7 @@ def test_a_wrong_argument_is_an_error_that_names_it(name: str, value: Any) -> No
 def test_sizes_and_durations_have_units(name: str, text: str, value: float) -> None:
     from_environment = Settings.from_env({variable_name(name): text})
     assert getattr(from_environment, name) == value
-    assert Settings(**{name: text}) == from_environment
+    assert Settings(**dict[str, Any]({name: text})) == from_environment
 
 
 @pytest.mark.parametrize(
