@@ -35,10 +35,10 @@ if child:
 """
 
 
-def told(sidecar: Sidecar, ended: Ended) -> list[dict[str, Any]]:
+def told(ended: Ended) -> list[dict[str, Any]]:
     """Return the records of the program that name its task."""
-    lines = sidecar.output.verdict(ended).lines
-    return [line["record"] for line in lines if line["record"].get("logger") == "logship.ecs"]
+    records = [line["record"] for line in ended.verdict.lines]
+    return [each for each in records if each.get("logger") == "logship.ecs"]
 
 
 def end(program: Program) -> Ended:
@@ -63,11 +63,11 @@ def test_one_record_of_the_stream_names_task_and_container(
         program.until_ready()
         until_told(sidecar, name)
         ended = end(program)
-    (record,) = told(sidecar, ended)
+    (record,) = told(ended)
     assert record["ecs_task_arn"] == TASK_ARN
     assert record["container_name"] == name
     assert record["ecs_task_definition"] == "web:7"
-    sidecar.output.verdict(ended).assert_delivered_once()
+    ended.verdict.assert_delivered_once()
     assert ended.warnings == []
 
 
@@ -81,19 +81,19 @@ def test_each_process_of_a_program_tells_its_own_stream(
         program.let_go("fork")
         until_told(sidecar, name, times=2)
         ended = program.finish("end")
-    parents, childs = (stream_of(record) for record in told(sidecar, ended))
+    parents, childs = (stream_of(record) for record in told(ended))
     assert parents != childs
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()
     assert len(ended.warnings) == 1, "the child repeats the warning"
 
 
-def test_it_can_be_left_out(programs: Programs, sidecar: Sidecar) -> None:
+def test_it_can_be_left_out(programs: Programs) -> None:
     with TaskMetadata(container("app", mode="non-blocking")) as metadata:
         environ = {**metadata.environ, "LOGSHIP_ECS_FIELDS": "off"}
         program = programs.start(LOGS_UNTIL_TOLD, environ=environ)
         program.until_true(lambda: "drops in silence" in program.stderr, "the warning")
         ended = end(program)
-    assert told(sidecar, ended) == []
+    assert told(ended) == []
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,7 @@ def test_it_does_not_where_stderr_is_not_the_last_resort(programs: Programs) -> 
 
 
 @pytest.mark.parametrize("kind", ["silent", "garbage", "absent"])
-def test_metadata_that_do_not_come_change_nothing(
-    programs: Programs, sidecar: Sidecar, kind: str
-) -> None:
+def test_metadata_that_do_not_come_change_nothing(programs: Programs, kind: str) -> None:
     """The silent endpoint is closed only after the program has ended: it did not wait."""
     with TaskMetadata(OWN) as metadata:
         environ = dict(metadata.environ)
@@ -142,7 +140,7 @@ def test_metadata_that_do_not_come_change_nothing(
         program = programs.start(LOGS_UNTIL_TOLD, environ=environ)
         assert metadata.was_asked.wait(30)
         ended = end(program)
-    assert told(sidecar, ended) == []
+    assert told(ended) == []
     assert ended.stderr == ""
     assert ended.returncode == 0
-    sidecar.output.verdict(ended).assert_all_delivered()
+    ended.verdict.assert_all_delivered()

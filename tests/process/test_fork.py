@@ -203,9 +203,9 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
     """It still has the handlers of its parent, whose watchdog they would wake."""
     ended = programs.start("""
         def strike():
-            held = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            held = signum in signal.pthread_sigmask(signal.SIG_BLOCK, [])
             progress(f"held back {held}")
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signum)
 
         os.register_at_fork(after_in_child=strike)  # what is registered first runs first
         import logship
@@ -217,7 +217,7 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
         from logship._installation import installation
         watchdog = installation._installation.watchdog
         log("before the fork")
-        for _ in range(5):
+        for signum in (signal.SIGTERM, signal.SIGHUP) * 2:
             child = os.fork()
             if child == 0:
                 forever()
@@ -230,7 +230,8 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
         progress(f"held back {held}")
         log("after the fork")
     """).end(returncode=0)
-    assert ended.progress == (*("held back True", "child -15") * 5, "noted [99]", "held back False")
+    children = ("held back True", "child -15", "held back True", "child -1") * 2
+    assert ended.progress == (*children, "noted [99]", "held back False")
     _assert_a_stream_each(ended.verdict, processes=1, records=2)
 
 
@@ -352,41 +353,29 @@ def test_sigterm_ends_a_child_that_a_thread_has_forked(programs: Programs, recor
     ended.verdict.assert_delivered_once(records + 1)
 
 
+@pytest.mark.parametrize(
+    ("in_parent", "in_child", "method"),
+    [("install()", "pass", "fork"), ("pass", "install()", "fork"), ("pass", "install()", "spawn")],
+)
 def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
-    programs: Programs, black_hole: Gate
+    programs: Programs, black_hole: Gate, in_parent: str, in_child: str, method: str
 ) -> None:
-    """`child_drain_seconds`, then report and spill; the parent's budget is another."""
-    ended = programs.start(
-        """
-        logship.install(level="INFO", child_drain_seconds=0.5, exit_stall_seconds=0.5)
+    """`child_drain_seconds`, then report and spill; the parent's budget is another.
 
-        def child():
-            log("in the child", times=20)
-
-        if __name__ == "__main__":
-            process = multiprocessing.get_context("fork").Process(target=child)
-            process.start()
-            process.join()
-            progress(f"exitcode {process.exitcode}")
-        """,
-        endpoint=black_hole.endpoint,
-    ).end(returncode=0)
-    assert ended.progress == ("exitcode 0",)
-    ended.verdict.assert_nothing_lost(spilled=20)
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_so_is_that_of_a_child_that_installs_by_itself(
-    programs: Programs, black_hole: Gate, method: str
-) -> None:
-    """As hypercorn's workers do. Since 3.13 logship's exit hook may run before the finalizers."""
+    Hypercorn's workers install it by themselves. Since 3.13 logship's exit hook may run before the
+    finalizers then.
+    """
     ended = programs.start(
         f"""
-        def child():
+        def install():
             logship.install(level="INFO", child_drain_seconds=0.5, exit_stall_seconds=40.0)
+
+        def child():
+            {in_child}
             log("in the child", times=20)
 
         if __name__ == "__main__":
+            {in_parent}
             process = multiprocessing.get_context("{method}").Process(target=child)
             process.start()
             process.join()

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import select
 
-import pytest
-
 from tests.support.programs import Program, Programs
 from tests.support.programs_gate import Gate
 
 LOGS_WHILE_STDERR_GOES = """
-    {first}
     logship.install(level="INFO")
     log(times=10)
     progress("logged")
@@ -22,11 +19,11 @@ LOGS_WHILE_STDERR_GOES = """
 REDIRECTS = 'os.dup2(os.open(DIRECTORY / "stderr", os.O_WRONLY | os.O_APPEND), 2)'
 
 
-def start_and_leave(programs: Programs, gate: Gate, first: str, then: str) -> Program:
+def start_and_leave(programs: Programs, gate: Gate, then: str) -> Program:
     """Start the program, read its stderr until it has logged, and go."""
     reading, writing = os.pipe()
     program = programs.start(
-        LOGS_WHILE_STDERR_GOES.format(first=first, then=then),
+        LOGS_WHILE_STDERR_GOES.format(then=then),
         endpoint=gate.endpoint,
         stderr=writing,
     )
@@ -37,12 +34,9 @@ def start_and_leave(programs: Programs, gate: Gate, first: str, then: str) -> Pr
     return program
 
 
-@pytest.mark.parametrize("first", ["", "signal.signal(signal.SIGPIPE, signal.SIG_DFL)"])
-def test_it_neither_ends_a_program_nor_holds_its_exit_up(
-    programs: Programs, gate: Gate, first: str
-) -> None:
+def test_it_does_not_hold_the_exit_up(programs: Programs, gate: Gate) -> None:
     """By default a batch may drain for two minutes, but not without a sidecar."""
-    ended = start_and_leave(programs, gate, first, "").end(seconds_max=40)
+    ended = start_and_leave(programs, gate, "").end(seconds_max=40)
     assert ended.returncode == 0
     assert len(ended.ledger) == 20
 
@@ -50,7 +44,7 @@ def test_it_neither_ends_a_program_nor_holds_its_exit_up(
 def test_what_is_not_delivered_goes_where_stderr_was_redirected_to(
     programs: Programs, gate: Gate
 ) -> None:
-    ended = start_and_leave(programs, gate, "", REDIRECTS).end(returncode=0)
+    ended = start_and_leave(programs, gate, REDIRECTS).end(returncode=0)
     assert len(ended.reports) == 1
     ended.verdict.assert_nothing_lost(spilled=20)
 

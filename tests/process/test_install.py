@@ -252,19 +252,6 @@ def test_a_fork_waits_for_an_install_in_another_thread(programs: Programs) -> No
     ended.verdict.assert_delivered_once()
 
 
-def test_install_after_dict_config_puts_the_handler_back(programs: Programs) -> None:
-    """What the warning advises too: a program may have called it before as well."""
-    programs.start("""
-        import logging.config
-        logship.install(level="INFO")
-        log("before")
-        logging.config.dictConfig({"version": 1, "disable_existing_loggers": False,
-                                   "root": {"handlers": [], "level": "INFO"}})
-        logship.install(level="INFO")
-        log("after")
-    """).end(returncode=0).verdict.assert_delivered_once()
-
-
 def test_dict_config_that_removes_the_handler_is_warned_of_once(programs: Programs) -> None:
     """It flushes, closes and detaches root handlers: that must not close the client."""
     program = programs.start("""
@@ -287,14 +274,19 @@ def test_dict_config_that_removes_the_handler_is_warned_of_once(programs: Progra
     ended.verdict.assert_all_delivered(2)
 
 
-def test_a_handler_that_is_removed_again_after_another_install_is_warned_of_again(
+def test_another_install_puts_a_removed_handler_back_and_the_next_removal_is_warned_of_again(
     programs: Programs,
 ) -> None:
+    """What the warning advises too: a program may have called it before as well."""
     program = programs.start("""
+        import logging.config
+        root = {"handlers": [], "level": "INFO"}
         for word in ("first", "second"):
             logship.install(level="INFO")
             log(word)
-            logging.getLogger().removeHandler(logship.installed_handler())
+            logging.config.dictConfig(
+                {"version": 1, "disable_existing_loggers": False, "root": root}
+            )
             wait_for(f"{word} warning")
     """)
     program.until_true(lambda: program.stderr.count("was removed") == 1, "the first warning")

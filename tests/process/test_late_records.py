@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
 
 HOOK = """
@@ -37,19 +36,16 @@ DESTRUCTOR = """
         pytest.param(DESTRUCTOR, id="a destructor"),
     ],
 )
-def test_a_first_record_after_the_exit_hook_is_on_stderr(
-    programs: Programs, sidecar: Sidecar, program: str
-) -> None:
-    ended = programs.start(program, endpoint=sidecar.endpoint).end()
+def test_a_first_record_after_the_exit_hook_is_on_stderr(programs: Programs, program: str) -> None:
+    ended = programs.start(program).end()
     assert ended.returncode == 0
     lines = [line for line in ended.stderr.splitlines() if line.startswith("{")]
     assert [line for line in lines if '"late"' in line and '"refused"' in line] == lines
     assert len(lines) == 1
 
 
-def test_a_program_that_logs_nothing_says_nothing(programs: Programs, sidecar: Sidecar) -> None:
-    program = "import logship; logship.install(console=False)"
-    ended = programs.start(program, endpoint=sidecar.endpoint).end()
+def test_a_program_that_logs_nothing_says_nothing(programs: Programs) -> None:
+    ended = programs.start("logship.install(console=False)").end()
     assert (ended.returncode, ended.stderr) == (0, "")
 
 

@@ -263,35 +263,6 @@ def test_a_handler_that_logship_cannot_see_limits_the_exit_hook_if_its_signal_me
     program.end(returncode=0).verdict.assert_nothing_lost(spilled=spilled)
 
 
-def test_a_forked_child_is_stopped_by_itself(programs: Programs) -> None:
-    """Also by a signal that comes in the middle of the fork, before the child's own hooks."""
-    ended = programs.start("""
-        def strike_child_early():
-            if early:
-                os.kill(os.getpid(), signal.SIGHUP)
-
-        early = False
-        os.register_at_fork(after_in_child=strike_child_early)
-        import logship
-        logship.install(level="INFO", linger_seconds=5.0)
-        log("in the parent")
-        for early in (True, False):
-            reading, writing = os.pipe()
-            child = os.fork()
-            if child == 0:
-                log("in the child")
-                os.write(writing, b"logged")
-                forever()
-            if not early:
-                os.read(reading, 6)
-                os.kill(child, signal.SIGHUP)
-            progress(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
-        log("in the parent")
-    """).end(returncode=0)
-    assert ended.progress == ("-1", "-1")
-    ended.verdict.assert_all_delivered(3)
-
-
 def test_the_terminals_hangup_loses_nothing(programs: Programs) -> None:
     """The terminal is gone, and stderr with it, while the records are delivered."""
     terminal, slave = os.openpty()

@@ -26,7 +26,7 @@ SEEDS_MAX = 2000
 DISK_SEEDS_MAX = 6000
 """A chunk that cannot be read, and stays so, comes in one of 200 seeds with a spool."""
 
-EVENTS_MAX = 20_000
+EVENTS_MAX = 5_000
 LAST_DRAIN_SECONDS = 10_000.0
 
 

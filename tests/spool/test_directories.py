@@ -73,36 +73,27 @@ def test_a_life_is_its_processs_until_that_dies_whatever_its_forked_child_does(
         life.remove()
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_lock_whose_file_is_gone_proves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    life = ProcessDirectory.begin(tmp_path, os.urandom)
-    name, real_flock = life.name, fcntl.flock
-
-    def flock_after_the_owner_left(descriptor: int, operation: int) -> None:
-        life.remove()  # and the next one makes a life of the same name
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "lock").touch()
-        real_flock(descriptor, operation)
-
-    monkeypatch.setattr("fcntl.flock", flock_after_the_owner_left)
-    with pytest.raises(SpoolError, match="it was replaced while it was being locked"):
-        take_over(tmp_path, name)
-
-
-def test_a_directory_that_goes_while_it_is_locked_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
 ) -> None:
     life = ProcessDirectory.begin(tmp_path, os.urandom)
     name, real_flock = life.name, fcntl.flock
 
     def flock_after_the_owner_left(descriptor: int, operation: int) -> None:
         life.remove()
+        if is_replaced:  # the next one makes a life of the same name
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "lock").touch()
         real_flock(descriptor, operation)
 
     monkeypatch.setattr("fcntl.flock", flock_after_the_owner_left)
-    assert take_over(tmp_path, name) is NotTaken.GONE
-    assert take_over(tmp_path, name) is NotTaken.GONE
+    if is_replaced:
+        with pytest.raises(SpoolError, match="it was replaced while it was being locked"):
+            take_over(tmp_path, name)
+    else:
+        assert take_over(tmp_path, name) is NotTaken.GONE
+        assert take_over(tmp_path, name) is NotTaken.GONE
 
 
 def test_what_died_before_it_began_is_swept_away(tmp_path: Path) -> None:

@@ -109,19 +109,6 @@ def test_a_recovery_that_ends_closes_no_descriptors_that_are_the_programs(
         assert all(os.path.sameopenfile(each, numbers[0]) for each in numbers)
 
 
-def test_what_is_not_acked_at_the_end_stays_and_is_reported_as_spooled(tmp_path: Path) -> None:
-    storage, buffer = spooled(tmp_path)
-    for number in range(5):
-        assert offer(buffer, f"m{number}")
-    buffer.close_intake()
-    report = buffer.report("test", 0.0)
-    assert (report.accepted, report.spooled, report.unacked) == (5, 5, 0)
-    assert report.streams[0].spooled == [(1, 6)]
-    assert report.streams[0].unacked == []
-    storage.close()
-    assert len(recover(tmp_path).markers) == 5
-
-
 def test_files_stay_few_while_records_are_acked(tmp_path: Path) -> None:
     storage, buffer = spooled(tmp_path)
     for number in range(3000):

@@ -1,8 +1,6 @@
-"""Shows what a failing disk must not do: hold up a logging call, outlive a client, free a lock.
+"""Shows what a failing disk must not do: outlive a client, or free a lock.
 
 Nor may what keeps a recovery from its files for a moment end it for good.
-
-The simulation found the first two; here they are alone.
 """
 
 from __future__ import annotations
@@ -15,15 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from logship._buffer.buffer import Buffer
-from logship._buffer.overflow import Admission
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.storage import RETRY_SECONDS
 from logship.testing import ManualClock
 from tests.spool.recoveries import Sidecar, dead_life, descriptors_left, log_some, recover
 from tests.spool.spools import (
-    CHUNK_BYTES,
     SEGMENT_BYTES,
     Disk,
     buffer_on,
@@ -31,10 +26,7 @@ from tests.spool.spools import (
     spooled,
     storage_in,
 )
-from tests.support.packing import pack_record
-from tests.unit.accounts import admit, split
-
-DROPS_MAX = 20
+from tests.unit.accounts import split
 
 
 @pytest.fixture
@@ -42,36 +34,6 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = Disk(monkeypatch)
     disk.error = errno.ENOSPC
     return disk
-
-
-def test_dropping_the_oldest_comes_to_an_end_when_all_else_is_on_its_way(
-    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A gap record that is dropped is written again: it must not be dropped to make room."""
-    drops = 0
-    drop = Buffer.drop_oldest
-
-    def counted(self: Buffer) -> bool:
-        nonlocal drops
-        drops += 1
-        assert drops < DROPS_MAX, "it drops the same gap record for ever"
-        return drop(self)
-
-    monkeypatch.setattr(Buffer, "drop_oldest", counted)
-    assert disk.error is not None
-    buffer = buffer_on(storage_in(tmp_path, memory_bytes_max=4 * CHUNK_BYTES))
-    admission = Admission(buffer, policy="drop_oldest", block_seconds_max=0, last_resort=None)
-    while offer(buffer, "m", size=300):
-        pass
-    buffer.seal_all()
-    while buffer.departure.take() is not None:
-        pass
-    for size in range(400, 0, -1):
-        drops = 0
-        admit(admission, "tag", pack_record({"message": "m", "pad": "x" * size}, 1))
-    report = buffer.report("test", 0.0)
-    assert report.accepted == report.unacked + report.dropped
-    assert report.dropped > 0
 
 
 def test_a_record_that_comes_just_when_the_spool_works_again_is_on_it(

@@ -83,26 +83,17 @@ async def cancel_others() -> None:
     await asyncio.wait(others)
 
 
+@pytest.mark.parametrize("has_begun", [True, False], ids=["begun", "before its first step"])
 async def test_an_attempt_that_the_application_cancels_is_made_again(
-    sidecar: Sidecar, stderr: Stderr
+    client: Client, sidecar: Sidecar, stderr: Stderr, has_begun: bool
 ) -> None:
-    client, _ = await held_client(sidecar, stderr)
+    if has_begun:
+        client, _ = await held_client(sidecar, stderr)
+    client.start()
     await cancel_others()
     client.emit({"message": "after that"})
     assert (await client.flush(20)).all_acked
     assert messages(sidecar) == ["after that"]
-    assert "the attempt was cancelled" in stderr.warnings()[0]
-    await client.close()
-
-
-async def test_an_attempt_that_is_cancelled_before_its_first_step_is_made_again(
-    client: Client, stderr: Stderr
-) -> None:
-    client.start()
-    (attempt,) = asyncio.all_tasks() - {asyncio.current_task()}
-    attempt.cancel()
-    client.emit({"message": "after that"})
-    assert (await client.flush(20)).all_acked
     assert "the attempt was cancelled" in stderr.warnings()[0]
     await client.close()
 
@@ -295,9 +286,9 @@ async def a_close_that_waits(
 async def test_a_close_that_ends_sooner_holds_for_one_that_waits(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
-    client, first = await a_close_that_waits(sidecar, stderr, 20)
+    client, first = await a_close_that_waits(sidecar, stderr, 1000)
     report = await client.close(0.1)
-    assert (report.acked, report.seconds < 5.0) == (0, True)
+    assert (report.acked, report.seconds < 500) == (0, True)
     assert await first == report
 
 
@@ -305,10 +296,10 @@ async def test_a_close_that_ends_sooner_holds_for_one_in_another_loop(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
     client, first = await a_close_that_waits(sidecar, stderr, 0.3)
-    second = asyncio.to_thread(lambda: asyncio.run(client.close(20)))
+    second = asyncio.to_thread(lambda: asyncio.run(client.close(1000)))
     report, same = await asyncio.gather(first, second)
     assert same == report
-    assert (report.acked, report.seconds < 5.0) == (0, True)
+    assert (report.acked, report.seconds < 500) == (0, True)
 
 
 async def test_a_close_in_another_loop_ends_the_connection_where_it_is(
@@ -414,9 +405,9 @@ def test_shipping_goes_on_after_an_exception_anywhere_in_a_decision(
         client.emit({"message": "three"})
         loop.call_soon(loop.stop)
         loop.run_forever()
-        report = loop.run_until_complete(client.close(20))
+        report = loop.run_until_complete(client.close(60))
         assert report.all_acked
-        assert report.seconds < 5.0, "no ack timeout was waited for"
+        assert report.seconds < 20.0, "no ack timeout was waited for"
         assert set(messages(sidecar)) >= {"one", "three"}
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()

@@ -218,27 +218,15 @@ def test_only_so_many_wait_in_the_inbox(held: Callable[[Buffer], HeldLock]) -> N
     assert lock.waited == [LOCK_PATIENCE_SECONDS]
 
 
-def test_near_the_bound_a_call_waits_a_little_and_then_wakes_the_shipper(
-    held: Callable[[Buffer], HeldLock],
-) -> None:
-    wakes = Wakes()
-    buffer = a_buffer(wake=wakes)
-    buffer.offer("t", body(1))
-    before = wakes.count
-    lock = held(buffer)
-    assert buffer.offer("t", body(2)) is Outcome.ACCEPTED
-    assert lock.waited == [LOCK_PATIENCE_SECONDS]
-    assert wakes.count == before + 1
-
-
-@pytest.mark.parametrize("has_place", [True, False])
-def test_where_records_must_outlive_the_process_a_call_waits_a_little_and_wakes_the_shipper(
-    held: Callable[[Buffer], HeldLock], *, has_place: bool
+@pytest.mark.parametrize("where", ["near the bound", "a spool", "a spool that may be full"])
+def test_a_call_waits_a_little_and_then_wakes_the_shipper(
+    held: Callable[[Buffer], HeldLock], where: str
 ) -> None:
     storage = MemoryStorage(os.urandom, 1000)
-    storage.outlives_process, storage.has_place = True, has_place
+    storage.outlives_process, storage.has_place = where != "near the bound", where == "a spool"
     wakes = Wakes()
-    buffer = a_buffer(wake=wakes, bytes_max=FAR_AWAY, storage=storage)
+    bytes_max = FAR_AWAY if storage.outlives_process else 100_000
+    buffer = a_buffer(wake=wakes, bytes_max=bytes_max, storage=storage)
     assert buffer.offer("t", body(0)) is Outcome.ACCEPTED
     assert buffer.departure.next_deadline_seconds() is not None  # it would come only then
     before = wakes.count
@@ -246,7 +234,7 @@ def test_where_records_must_outlive_the_process_a_call_waits_a_little_and_wakes_
     assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
     assert lock.waited == [LOCK_PATIENCE_SECONDS]
     assert wakes.count == before + 1
-    assert buffer.unspooled == 1
+    assert buffer.unspooled == storage.outlives_process
 
 
 def test_one_call_combines_once_and_leaves_the_rest_to_the_shipper() -> None:

@@ -42,6 +42,11 @@ class Storage(MemoryStorage):
             raise error
 
 
+def handle_signal(number: int, frame: FrameType) -> NoReturn:
+    """Be a handler of the application that raises."""
+    raise TimeoutError(number, frame)
+
+
 class Stuck:
     """A buffer whose storage raises, until told otherwise.
 
@@ -224,9 +229,6 @@ def test_a_change_that_failed_is_made_before_the_next_one(monkeypatch: pytest.Mo
 
 
 def test_what_a_signal_handler_raises_passes() -> None:
-    def handle_signal(number: int, frame: FrameType) -> NoReturn:
-        raise TimeoutError(number, frame)
-
     stuck = Stuck(ValueError("a bug"), bytes_max=FAR_AWAY, combine_at=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -241,9 +243,6 @@ def test_what_a_signal_handler_raises_passes() -> None:
 
 def test_it_passes_from_a_change_that_is_finished_too() -> None:
     """A bug comes first, in the middle of the change; the handler raises in its second attempt."""
-
-    def handle_signal(number: int, frame: FrameType) -> NoReturn:
-        raise TimeoutError(number, frame)
 
     def errors() -> Iterator[Exception]:
         yield ValueError("a bug")

@@ -322,7 +322,7 @@ async def test_a_stopping_client_looks_often_for_a_sidecar_that_is_away(
     client.shipper.shut()
 
 
-@pytest.mark.parametrize("seconds", [None, 2.0])
+@pytest.mark.parametrize("seconds", [None, 0.5])
 async def test_a_client_that_ends_before_its_attempt_to_connect_says_what_that_waits_for(
     stderr: Stderr, seconds: float | None
 ) -> None:

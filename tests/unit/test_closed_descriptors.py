@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from logship import _system
 from logship._metrics.outlet import Outlet
 from logship._metrics.process import Process
 from logship._metrics.prometheus import CountsCollector, Endpoint
@@ -169,14 +168,3 @@ def test_the_watchdog_waits_beside_any_number_of_descriptors() -> None:
     pipe.wake(15)
     assert pipe.wait(10.0) == b"\x0f"
     pipe.close()
-
-
-@pytest.mark.usefixtures("many_descriptors")
-def test_a_pipe_with_a_high_number_is_waited_for() -> None:
-    reading, writing = os.pipe()
-    assert reading > HIGH
-    assert not _system.wait_readable(reading, 0.0)
-    os.write(writing, b"x")
-    assert _system.wait_readable(reading, 10.0)
-    os.close(reading)
-    os.close(writing)

@@ -127,22 +127,13 @@ CALLS: dict[Event, Callable[[Delivery[Handle]], Any]] = {
 TOLERANT = {Event.WANTED, Event.RETRY, Event.CLOSE}  # asked when nothing is known to have happened
 
 
-@pytest.mark.parametrize(("state", "event"), TRANSITIONS, ids=str)
-def test_every_transition_of_the_table(state: State, event: Event) -> None:
-    delivery = in_state(state)
-    CALLS[event](delivery)
-    assert delivery.state is TRANSITIONS[state, event]
-
-
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", Event)
 def test_what_is_not_in_the_table_cannot_happen(state: State, event: Event) -> None:
-    if (state, event) in TRANSITIONS:
-        return
     delivery = in_state(state)
-    if event in TOLERANT:
+    if (state, event) in TRANSITIONS or event in TOLERANT:
         CALLS[event](delivery)
-        assert delivery.state is state
+        assert delivery.state is TRANSITIONS.get((state, event), state)
     else:
         with pytest.raises(KeyError, match=f"{state.name}.*{event.name}"):
             CALLS[event](delivery)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -53,21 +53,21 @@ def test_all_loggers_can_be_meant(handler: Kept) -> None:
     assert handler.messages == ["shop", "other"]
 
 
-def test_no_record_comes_twice_when_a_logger_propagates_again(handler: Kept) -> None:
-    logging.getLogger("shop").propagate = False
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda shop: setattr(shop, "propagate", True), id="it propagates again"),
+        pytest.param(lambda shop: shop.handlers.clear(), id="its handlers are removed"),
+    ],
+)
+def test_each_record_comes_once_after(
+    handler: Kept, change: Callable[[logging.Logger], None]
+) -> None:
+    shop = logging.getLogger("shop")
+    shop.propagate = False
     loggers = Loggers(handler, ("shop",))
     loggers.check()
-    logging.getLogger("shop").propagate = True
-    loggers.check()
-    log("shop")
-    assert handler.messages == ["shop"]
-
-
-def test_a_handler_that_was_removed_is_put_back(handler: Kept) -> None:
-    logging.getLogger("shop").propagate = False
-    loggers = Loggers(handler, ("shop",))
-    loggers.check()
-    logging.getLogger("shop").handlers.clear()
+    change(shop)
     loggers.check()
     log("shop")
     assert handler.messages == ["shop"]

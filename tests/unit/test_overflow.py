@@ -75,13 +75,6 @@ def test_drop_oldest_makes_room(buffer: Buffer) -> None:
     check(buffer, [])
 
 
-def test_drop_oldest_loses_the_newest_where_all_is_on_its_way(buffer: Buffer) -> None:
-    buffer.seal_all()
-    Sink(buffer).take_all()
-    assert not admit(admission(buffer, "drop_oldest"), "t", body(99))
-    assert outcome_of(buffer)[0] == 1
-
-
 def test_block_diverts_to_the_last_resort_what_found_no_place() -> None:
     buffer, lines = full_buffer(), Lines(room=2)
     block = admission(buffer, "block", lines)

@@ -189,6 +189,9 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("metrics_port", "65536", "0 to 65535"),
         ("metrics_port", "9100.5", "whole number"),
         ("metrics_host", "a\nb", "printable"),
+        ("spool_bytes_max", "1024", "at least"),
+        ("spool_dir", "a\nb", "printable"),
+        ("spool_fsync", "always", "interval"),
         ("tag", "a\nb", "printable"),
         ("stamp_key", "k" * 256, "1 to 255 bytes"),
         ("redact", "card", "passwords, headers"),
@@ -277,41 +280,30 @@ def test_a_wrong_argument_is_an_error_that_names_it(name: str, value: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "bytes_max"),
+    ("name", "text", "value"),
     [
-        ("70000", 70_000),
-        (" 256k ", 256_000),
-        ("256 kB", 256_000),
-        ("64KiB", 64 << 10),
-        ("64MB", 64_000_000),
-        ("64M", 64_000_000),
-        ("64mib", 64 << 20),
-        ("2G", 2_000_000_000),
-        ("2GB", 2_000_000_000),
-        ("2GiB", 2 << 30),
+        ("buffer_bytes_max", "70000", 70_000),
+        ("buffer_bytes_max", " 256k ", 256_000),
+        ("buffer_bytes_max", "256 kB", 256_000),
+        ("buffer_bytes_max", "64KiB", 64 << 10),
+        ("buffer_bytes_max", "64MB", 64_000_000),
+        ("buffer_bytes_max", "64M", 64_000_000),
+        ("buffer_bytes_max", "64mib", 64 << 20),
+        ("buffer_bytes_max", "2G", 2_000_000_000),
+        ("buffer_bytes_max", "2GB", 2_000_000_000),
+        ("buffer_bytes_max", "2GiB", 2 << 30),
+        ("linger_seconds", "700ms", 0.7),
+        ("linger_seconds", "0.5ms", 0.0005),
+        ("linger_seconds", "2s", 2.0),
+        ("linger_seconds", "0.1m", 6.0),
+        ("linger_seconds", ".01H", 36.0),
+        ("linger_seconds", "1e-3", 0.001),
     ],
 )
-def test_sizes_have_units(text: str, bytes_max: int) -> None:
-    from_environment = Settings.from_env({"LOGSHIP_BUFFER_BYTES_MAX": text})
-    assert from_environment.buffer_bytes_max == bytes_max
-    assert Settings(buffer_bytes_max=text) == from_environment
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("700ms", 0.7),
-        ("0.5ms", 0.0005),
-        ("2s", 2.0),
-        ("0.1m", 6.0),
-        (".01H", 36.0),
-        ("1e-3", 0.001),
-    ],
-)
-def test_durations_have_units(text: str, seconds: float) -> None:
-    from_environment = Settings.from_env({"LOGSHIP_LINGER_SECONDS": text})
-    assert from_environment.linger_seconds == seconds
-    assert Settings(linger_seconds=text) == from_environment
+def test_sizes_and_durations_have_units(name: str, text: str, value: float) -> None:
+    from_environment = Settings.from_env({variable_name(name): text})
+    assert getattr(from_environment, name) == value
+    assert Settings(**dict[str, Any]({name: text})) == from_environment
 
 
 @pytest.mark.parametrize(

@@ -164,17 +164,6 @@ def test_merged_ranges_are_apart(ranges: list[tuple[int, int]]) -> None:
 
 
 @QUICK
-@given(st.text(min_size=1, max_size=80), st.integers(1, 9_999_999_999))
-def test_every_stamp_of_a_key_has_the_same_length(key: str, number: int) -> None:
-    key = key.encode("utf-8", "ignore").decode() or "k"
-    if len(key.encode()) > 255:
-        return
-    stream = Stream("t", key, bytes)
-    assert len(stream.stamp_of(number)) == stamp_bytes(key)
-    assert stream.stamp_of(number).endswith(b"%s:%010d" % (stream.id.encode(), number))
-
-
-@QUICK
 @given(st.integers(1, 9_000_000_000), st.integers(1, 3000))
 @example(1, 1)
 @example(1, 2)
@@ -198,11 +187,6 @@ def test_an_end_is_left_once_where_there_are_stamps(
         seen.append(stream.next_number)
     assert seen == next_numbers
     assert stream.accepted == 0
-
-
-def test_a_stream_has_its_own_tag_for_good_unless_more_is_said() -> None:
-    stream = Stream("t", "k", bytes)
-    assert (stream.key, stream.tag, stream.is_provisional) == ("t", "t", False)
 
 
 def test_no_stamp_no_bytes() -> None:

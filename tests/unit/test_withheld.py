@@ -80,17 +80,6 @@ def test_one_warning_says_why_and_shows_no_secret(
     assert SECRET not in str(stderr.lines())
 
 
-def test_a_client_that_ships_nothing_else_declares_what_it_withheld(
-    sidecar: Sidecar, stderr: Stderr
-) -> None:
-    client = a_background_client(sidecar, stderr, redact=returns_nothing)
-    for number in range(2000):
-        client.emit(secret(number), tag="tag of its own")
-    assert client.used
-    assert client.close(timeout=10).withheld == 2000
-    assert gaps(sidecar) == [[1, 2000, WITHHELD]]
-
-
 def test_a_closed_client_refuses_what_it_would_withhold(sidecar: Sidecar, stderr: Stderr) -> None:
     client = a_background_client(sidecar, stderr, redact=returns_nothing)
     client.close(timeout=10)
