@@ -169,7 +169,7 @@ class History:
             named = _named_in(report) | left_out
             self.disk.estate.excused(client.life, given_up=named, untold=named)
         if self._final_since is not None:
-            silent_seconds = self.clock.now - self.judge.progress_seconds
+            silent_seconds = self.clock.now - self.judge.acked_seconds
             self.judge.drained(client.life, report, client.held(), silent_seconds)
 
     def client_closed(self, client: SimulatedClient) -> None:

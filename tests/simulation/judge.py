@@ -133,7 +133,8 @@ class Judge:
     """One history's judge.
 
     Attributes:
-        progress_seconds: When an ack reached the client last, or a server refused a chunk.
+        acked_seconds: When an ack reached the client last.
+        progress_seconds: The same, or when a server refused a chunk.
         refusals: How often a server refused a chunk for what is in it.
         innocents: Records that were quarantined on good evidence, and were not poison.
         unproven: Poison that was left at the end, for want of anything to compare it with.
@@ -141,7 +142,7 @@ class Judge:
     """
 
     def __init__(self, options: Options) -> None:
-        self.progress_seconds = 0.0
+        self.acked_seconds = self.progress_seconds = 0.0
         self.refusals = 0
         self.innocents = 0
         self.unproven = 0
@@ -294,7 +295,7 @@ class Judge:
                 other.overtaken_seconds = now
         del link.outstanding[chunk_id]
         link.acks += 1
-        link.quiet_since = self.progress_seconds = now
+        link.quiet_since = self.acked_seconds = self.progress_seconds = now
         life = link.life
         life.struck.pop(chunk_id, None)
         if life.struck:
@@ -580,7 +581,7 @@ class Judge:
             left: What is still in its buffer; poison may be, if nothing else was there to show
                 that the server takes other records. And end records may be, which were not acked
                 in time, if nothing else is.
-            silent_seconds: For how long no ack has come, and no refusal.
+            silent_seconds: For how long no ack has come.
         """
         gives_up_ends = silent_seconds >= _ENDS_SECONDS and all(map(_is_end, left))
         for frame in left:

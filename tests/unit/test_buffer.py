@@ -522,6 +522,16 @@ def test_gap_records_alone_are_never_dropped() -> None:
     assert not buffer.drop_oldest()
 
 
+def test_what_is_wholly_on_stderr_is_not_spilled_again() -> None:
+    buffer = holding(4)
+    buffer.seal_all()
+    (chunk,) = buffer.unsettled()
+    buffer.spilling.note_spilled(chunk, 3, 3)
+    assert buffer.spilling.to_spill() == [chunk]
+    buffer.spilling.note_spilled(chunk, 4, 4)
+    assert buffer.spilling.to_spill() == []
+
+
 # -- split and quarantine --------------------------------------------------------------------------
 
 

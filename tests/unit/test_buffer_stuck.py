@@ -130,6 +130,17 @@ def test_a_call_that_finds_no_memory_in_the_section_does_not_refuse_what_it_left
         assert [each["n"] for each in drained(buffer).acked] == [0]
 
 
+def test_a_record_that_there_is_no_memory_to_append_is_not_accepted() -> None:
+    class Full(list[Any]):
+        def append(self, item: Any) -> NoReturn:
+            raise MemoryError(item)
+
+    buffer = a_buffer(bytes_max=FAR_AWAY)
+    buffer._section.inbox.items = Full()
+    with pytest.raises(MemoryError):
+        buffer.offer("t", body(0))
+
+
 def test_a_bug_found_by_a_call_in_the_middle_is_told_after_the_section() -> None:
     stuck = Stuck(ValueError("a bug"), combine_at=1, bytes_max=FAR_AWAY)
     told_inside: list[int] = []
