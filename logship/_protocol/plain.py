@@ -85,12 +85,12 @@ def learn_names(fields: dict[str, Any]) -> None:
 def keep_out(names: Iterable[str]) -> None:
     """Have records with such names take the longer way from now on.
 
-    All known names are forgotten with their dictionary: another thread may be about to put one of
-    these into it.
+    The known names move to another dictionary: another thread may be about to put one of these into
+    the old one.
     """
     global NAMES  # noqa: PLW0603 - one for all packers, because to look into it must be cheap
     _KEPT_OUT.update(names)
-    NAMES = {}
+    NAMES = dict.fromkeys(filter(_is_ordinary, [*NAMES]))
 
 
 def _is_ordinary(name: str) -> bool:

@@ -138,7 +138,10 @@ class PrivateDirectory:
 
     def _has_living(self) -> bool:
         """Tell whether a process with a directory on the spool lives; a doubt is a yes."""
-        found = self.spool.glob("*")
+        try:
+            found = list(self.spool.glob("*"))
+        except OSError:  # before Python 3.13
+            return True
         return not all(
             is_free(each / LOCK) for each in found if PROCESS_DIRECTORY_NAME.fullmatch(each.name)
         )
