@@ -36,6 +36,7 @@ class Shipping:
         clock: The stop clock.
         wake: Wakes the main loop; called from the shipper's thread.
         push_back_seconds: How long lines wait for space in one outage.
+        rest_seconds: How long it takes to read what has come by the time at which intake ends.
 
     Attributes:
         client: The client.
@@ -48,11 +49,13 @@ class Shipping:
         clock: StopClock,
         wake: Callable[[], None],
         push_back_seconds: float,
+        rest_seconds: float = 0.0,
     ) -> None:
         # This class waits for space itself, so that signals and children are handled meanwhile.
         self.client = BackgroundClient(dataclasses.replace(settings, block_seconds_max=0.0))
         self._clock = clock
         self._push_back_seconds = push_back_seconds
+        self._rest_seconds = rest_seconds
         self._outage_ends_seconds: float | None = None
         self._waits = False
         self._wake = wake
@@ -83,13 +86,15 @@ class Shipping:
     def intake_ends_seconds(self) -> float:
         """Return until when lines may be read and wait for space; infinity where no clock runs.
 
-        From then on the time is needed to write to stderr what is in the buffer now.
+        From then on the time is needed to read the rest, and to write to stderr what is in the
+        buffer now.
         """
         deadline, started = self._clock.deadline_seconds, self._clock.started
         if deadline is None or started is None:
             return math.inf
         plan = DrainPlan.until(started.at_seconds, deadline)
-        return deadline - plan.reserve_seconds(self.client.shipper.progress())
+        reserve_seconds = plan.reserve_seconds(self.client.shipper.progress())
+        return deadline - reserve_seconds - self._rest_seconds
 
     def plan(self) -> DrainPlan:
         """Return how to deliver the buffer: until the deadline, if the clock runs."""
