@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable
@@ -115,6 +116,30 @@ def test_an_end_that_there_was_no_memory_for_is_made_by_the_next_call() -> None:
     sink = ended(buffer)
     assert [record["n"] for record in sink.acked if "n" in record] == [1]
     assert sink.acked[-1]["logship_end"] is True
+
+
+def test_a_call_on_an_event_loop_does_not_wait_for_the_section(
+    monkeypatch: pytest.MonkeyPatch, buffer: Buffer
+) -> None:
+    monkeypatch.setattr(entrance, "LOCK_PATIENCE_SECONDS", 3600.0)
+    is_inside, may_leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        is_inside.set()
+        may_leave.wait()
+
+    async def log() -> Outcome:
+        return buffer.offer("t", body(1))
+
+    holder = threading.Thread(target=buffer.exclusively, args=(stay,))
+    holder.start()
+    is_inside.wait()
+    try:
+        assert asyncio.run(log()) is Outcome.ACCEPTED
+    finally:
+        may_leave.set()
+        holder.join()
+    assert numbers_in(buffer) == [1]
 
 
 def test_sealing_in_the_middle_of_the_section_seals_nothing(buffer: Buffer) -> None:

@@ -17,6 +17,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
 from logship._buffer.stream import Stream
+from logship._hooks.locking import SectionLock
 from logship._protocol.entries import unpack_unstamped
 from tests.unit.accounts import Sink, a_buffer, body, check, drained
 from tests.unit.interruptions import every_point
@@ -139,6 +140,17 @@ def test_a_record_that_there_is_no_memory_to_append_is_not_accepted() -> None:
     buffer._section.inbox.items = Full()
     with pytest.raises(MemoryError):
         buffer.offer("t", body(0))
+
+
+def test_a_record_that_there_is_no_memory_to_number_waits() -> None:
+    def attempt(self: SectionLock, *_: object) -> NoReturn:
+        raise MemoryError(self)
+
+    buffer = a_buffer(bytes_max=FAR_AWAY, combine_at=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SectionLock, "attempt", attempt)
+        assert buffer.offer("t", body(0)) is Outcome.ACCEPTED
+    assert [each["n"] for each in drained(buffer).acked] == [0]
 
 
 def test_a_bug_found_by_a_call_in_the_middle_is_told_after_the_section() -> None:
