@@ -64,11 +64,12 @@ class Shipping:
 
     def ship(self, inlet: Inlet) -> None:
         """Put the pipe's lines into the buffer if there is space, or if the wait is over."""
+        ends_seconds = self.intake_ends_seconds()  # once: it looks at all chunks
         while inlet.lines:
             try:
                 if self._put_now(inlet):
                     self._waits, self._outage_ends_seconds = False, None
-                elif self._may_wait():
+                elif self._may_wait(ends_seconds):
                     self._waits = True
                     return
                 else:
@@ -128,11 +129,11 @@ class Shipping:
         if any(self.client.emit(record, time_ns=time) for time, record in inlet.records()):
             inlet.lines.popleft()
 
-    def _may_wait(self) -> bool:
+    def _may_wait(self, ends_seconds: float) -> bool:
         now = time.monotonic()
         if self._outage_ends_seconds is None:
             self._outage_ends_seconds = now + self._push_back_seconds
-        until = min(self._outage_ends_seconds, self.intake_ends_seconds())
+        until = min(self._outage_ends_seconds, ends_seconds)
         return now < until and not self.client.shipper.broken
 
     def _on_progress(self) -> None:
