@@ -250,6 +250,18 @@ def test_bad_usage_is_refused_before_the_command_starts(
     assert not started.exists()
 
 
+@pytest.mark.parametrize("descriptors", [4, 5, 9])
+def test_without_descriptors_for_the_command_it_says_so(runs: Runs, descriptors: int) -> None:
+    """Too few for a pipe, for an import, for a look into its own directory."""
+    script = 'ulimit -n "$0"; exec "$@"'
+    environ = {**runs.environ, "TMPDIR": str(runs.programs.directory)}
+    words = ("sh", "-c", script, str(descriptors), *LOGSHIP, "run", "--", "echo", "text")
+    ended = ran(*words, env=environ, code=126)
+    assert "logship run: cannot run echo: Too many open files\n" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "kept for a person" not in ended.stderr
+
+
 def test_no_command_at_all_is_an_error_that_shows_what_to_type(runs: Runs) -> None:
     for words in ((), ("",)):
         ended = runs.command(*words, returncode=2)
