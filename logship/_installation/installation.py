@@ -265,9 +265,22 @@ class Installation:
                 raise
             self.client.last_resort.warn_of_bug("a look at the loggers", error)
 
+    def _may_get_records_of(self, handler: logging.Handler) -> bool:
+        """Return whether this is our handler, or one of `logging.handlers` that passes records on.
+
+        A `QueueHandler` knows its listener only where `dictConfig` made both, since Python 3.12.
+        Without that it counts as one that passes records to our handler.
+        """
+        listener = getattr(handler, "listener", None)
+        if listener is not None:
+            return self.handler in listener.handlers
+        is_queue = hasattr(handler, "enqueue")
+        return is_queue or self.handler in (handler, getattr(handler, "target", None))
+
     def _check_handler(self) -> None:
         """Warn if the handler was taken off the root logger; once, until `install` puts it back."""
-        if self._warned_of_removal or self.handler in logging.getLogger().handlers:
+        handlers = logging.getLogger().handlers
+        if self._warned_of_removal or any(map(self._may_get_records_of, handlers)):
             return
         self._warned_of_removal = True
         self.client.last_resort.warn(
