@@ -49,6 +49,15 @@ _children_told: set[int] = set()
 _is_ending = False
 """Whether this process is about to end, and no child of it may begin any more."""
 
+
+def _begin_nothing() -> None:
+    """Do what a child does without `install`."""
+
+
+begin_child: Callable[[], None] = _begin_nothing
+"""Called in a forked child before the signals that were held back take effect; `install` sets
+it."""
+
 _masks: dict[int, set[int]] = {}
 """The signals that a forking thread had blocked before, by the thread's identifier. The thread has
 the same identifier in the child."""
@@ -64,13 +73,17 @@ def register() -> None:
     os.register_at_fork(
         before=_register_with_makers_of_children, after_in_child=_after_fork_in_child
     )
-    os.register_at_fork(
-        before=_hold_signals_back, after_in_parent=_let_signals_in, after_in_child=_let_signals_in
-    )
 
 
 def hold_back(signals: Iterable[int]) -> None:
-    """Block these signals in a forked child until the fork hooks have run."""
+    """Block these signals in a forked child until the fork hooks have run.
+
+    The hooks for that are registered now, so that in a child they run behind those of asyncio.
+    """
+    if not _held_back and _system.IS_POSIX:
+        os.register_at_fork(
+            before=_hold_signals_back, after_in_parent=_let_signals_in, after_in_child=_begin_child
+        )
     _held_back.update(signals)
 
 
@@ -164,6 +177,13 @@ def _hold_signals_back() -> None:
         # Noted before a signal is blocked, because a handler may raise after any call.
         _masks.setdefault(threading.get_ident(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         signal.pthread_sigmask(signal.SIG_BLOCK, _held_back)
+
+
+def _begin_child() -> None:
+    try:
+        begin_child()
+    finally:
+        _let_signals_in()
 
 
 def _let_signals_in() -> None:

@@ -47,6 +47,7 @@ _REPLACED = (
     (signal, "signal"),
     (signal, "getsignal"),
     (registry, "stop_deadline_seconds"),
+    (fork, "begin_child"),
 )
 """Functions that an installation replaces by its own."""
 
@@ -164,6 +165,7 @@ class Installation:
         for module, name in _REPLACED:
             self._undo.callback(setattr, module, name, getattr(module, name))
         registry.stop_deadline_seconds = lambda: self.clock.deadline_seconds
+        fork.begin_child = self.watchdog.begin_child
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
