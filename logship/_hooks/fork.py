@@ -40,7 +40,6 @@ from logship._hooks.preexec import frame_of
 
 _STOPPED_SECONDS = 1.0
 
-_child_ends: set[Callable[[], None]] = set()
 _registered_with: set[str] = set()
 _held_back: set[int] = set()
 _children_told: set[int] = set()
@@ -50,13 +49,16 @@ _is_ending = False
 """Whether this process is about to end, and no child of it may begin any more."""
 
 
-def _begin_nothing() -> None:
-    """Do what a child does without `install`."""
+def _do_nothing() -> None:
+    """Do what a child of a process without `install` does."""
 
 
-begin_child: Callable[[], None] = _begin_nothing
+begin_child: Callable[[], None] = _do_nothing
 """Called in a forked child before the signals that were held back take effect; `install` sets
 it."""
+
+end_child: Callable[[], None] = _do_nothing
+"""Called when a child ends that multiprocessing, Celery or RQ made; `install` sets it."""
 
 _masks: dict[int, set[int]] = {}
 """The signals that a forking thread had blocked before, by the thread's identifier. The thread has
@@ -71,7 +73,7 @@ def register() -> None:
     for lock in late_imports.TAKEN_BY_FORKS:
         lock.be_taken_by_forks()
     os.register_at_fork(
-        before=_register_with_makers_of_children, after_in_child=_after_fork_in_child
+        before=register_with_makers_of_children, after_in_child=_after_fork_in_child
     )
 
 
@@ -87,15 +89,18 @@ def hold_back(signals: Iterable[int]) -> None:
     _held_back.update(signals)
 
 
-def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
-    """Call `end` when a child of this process ends that multiprocessing, Celery or RQ made."""
-    _child_ends.add(end)
-    _register_with_makers_of_children()
-
-
-def forget_child_end(end: Callable[[], None]) -> None:
-    """Take back `at_multiprocessing_child_end`."""
-    _child_ends.discard(end)
+def register_with_makers_of_children() -> None:
+    """Register with multiprocessing, Celery and RQ if the application has imported them."""
+    if end_child is _do_nothing:
+        return
+    for module, register_with in (
+        ("multiprocessing.util", _register_with_multiprocessing),
+        ("celery.signals", _register_with_celery),
+        ("rq.worker", _register_with_rq),
+    ):
+        if module in sys.modules and module not in _registered_with:
+            register_with(sys.modules[module])
+            _registered_with.add(module)
 
 
 def dependent_children() -> list[Any]:
@@ -196,20 +201,6 @@ def _let_signals_in() -> None:
             _masks.pop(thread, None)
 
 
-def _register_with_makers_of_children() -> None:
-    """Register with multiprocessing, Celery and RQ if the application has imported them."""
-    if not _child_ends:
-        return
-    for module, register_with in (
-        ("multiprocessing.util", _register_with_multiprocessing),
-        ("celery.signals", _register_with_celery),
-        ("rq.worker", _register_with_rq),
-    ):
-        if module in sys.modules and module not in _registered_with:
-            register_with(sys.modules[module])
-            _registered_with.add(module)
-
-
 def _register_with_multiprocessing(util: Any) -> None:
     util.register_after_fork(_finalize_in_child, operator.call)
     if is_multiprocessing_child():
@@ -245,5 +236,4 @@ def _finalize_in_child() -> None:
 
 
 def _end_child() -> None:
-    for end in _child_ends:
-        end()
+    end_child()

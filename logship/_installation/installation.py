@@ -48,6 +48,7 @@ _REPLACED = (
     (signal, "getsignal"),
     (registry, "stop_deadline_seconds"),
     (fork, "begin_child"),
+    (fork, "end_child"),
 )
 """Functions that an installation replaces by its own."""
 
@@ -161,11 +162,10 @@ class Installation:
         return DrainPlan.until(now, min(ends)) if ends else self.client.plan_by_progress()
 
     def _take_over(self) -> None:
-        self._take_exit_and_forks()
         for module, name in _REPLACED:
             self._undo.callback(setattr, module, name, getattr(module, name))
+        self._take_exit_and_forks()
         registry.stop_deadline_seconds = lambda: self.clock.deadline_seconds
-        fork.begin_child = self.watchdog.begin_child
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
@@ -193,9 +193,9 @@ class Installation:
         self._undo.callback(registry.discard, self)
         registry.add(self, ends_last=True)
         self.client.when_begun_anew = self._begin_in_child
-        end_child = functools.partial(self.end_at_exit, is_child=True)
-        self._undo.callback(fork.forget_child_end, end_child)
-        fork.at_multiprocessing_child_end(end_child)
+        fork.begin_child = self.watchdog.begin_child
+        fork.end_child = functools.partial(self.end_at_exit, is_child=True)
+        fork.register_with_makers_of_children()
 
     def _register_client(self) -> None:
         registry.add(self.client)
