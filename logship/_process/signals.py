@@ -125,8 +125,9 @@ class StopSignals:
             if not self.was_replaced(signum):
                 is_default = self._found[signum] is signal.SIG_DFL
                 is_deadly = is_default and signum not in self._changed
-                if is_deadly and not (self._client.is_of_this_process or self._is_used()):
-                    exits.die_by(signum)  # a child that has logged nothing
+                has_duties = self._client.is_of_this_process or fork.dependent_children()
+                if is_deadly and not has_duties:  # a child that has logged nothing
+                    exits.die_by(signum)
                 self._came(signum, is_deadly=is_deadly)
         elif signum in self._sure and get_handler(signum) is signal.default_int_handler:
             self._came(signum, is_deadly=False)
