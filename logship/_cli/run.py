@@ -247,5 +247,7 @@ def _become(words: tuple[str, ...]) -> NoReturn:
 def _end_without(words: tuple[str, ...], error: OSError) -> NoReturn:
     """End with a line and an exit code of a shell, because CMD cannot be run."""
     with ending_with(sys.stderr):
-        click.echo(f"logship run: cannot run {visible(words[0])}: {error.strerror}", err=True)
+        click.echo(
+            f"logship run: cannot run {visible(words[0])}: {error.strerror or error}", err=True
+        )
     sys.exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE)
