@@ -129,7 +129,7 @@ class DrainReport(NamedTuple):
             after its report may refuse more, and then a correction follows.
         refused_lines: How many of the refused records logship had to write to stderr, numbered from
             1, because a logging call returns nothing. The calls that refused the others raised an
-            error or returned False.
+            error or returned False, or the end of the process has stopped them in the middle.
         refused_unwritten: How many of those lines stderr did not take, or would have had to take
             faster than the settings allow.
         refused_id: The id in these lines.

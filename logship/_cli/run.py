@@ -31,6 +31,7 @@ from logship.errors import SettingsError
 
 if TYPE_CHECKING:
     from logship._run.receipt import Receipt
+    from logship._run.run import Supervisor
 
 
 SETTINGS = ("tag", "stop_timeout_seconds", "block_seconds_max", "metrics_port", "fields", "redact")
@@ -194,6 +195,25 @@ def command(
             "there is no command; give it after --: logship run -- php batch.php"
         )
     _system.open_standard_streams()
+    try:
+        supervisor = _supervisor(words, install, mapping, options)
+    except OSError as error:  # too few descriptors, perhaps even for an import
+        _end_without(words, error)
+    exit_code = supervisor.run()
+    # All is done. A thread that wakes while the interpreter ends is ended by glibc, which opens
+    # libgcc for that and aborts the process where there is none, as beside a program in C.
+    os._exit(exit_code)
+
+
+def _supervisor(
+    words: tuple[str, ...], install: bool, mapping: dict[int, int], options: dict[str, Any]
+) -> Supervisor:
+    """Return what runs CMD; where logship is disabled, become CMD instead.
+
+    Raises:
+        OSError: This process lacks something that it needs, such as descriptors.
+        SettingsError: A setting is wrong.
+    """
     signals = Signals(mapping)
     signals.take()  # before the slow imports: without handlers, PID 1 ignores signals
     from logship._run.installing import environment_with_install  # noqa: PLC0415 - asyncio and all
@@ -214,20 +234,20 @@ def command(
             name: given[name] for name in ("fields", "redact") if name in given
         }
         environ = environment_with_install(environ, settings, chosen)
-    supervisor = Supervisor(settings, Options(command=words, environ=environ, **options), signals)
-    exit_code = supervisor.run()
-    # All is done. A thread that wakes while the interpreter ends is ended by glibc, which opens
-    # libgcc for that and aborts the process where there is none, as beside a program in C.
-    os._exit(exit_code)
+    return Supervisor(settings, Options(command=words, environ=environ, **options), signals)
 
 
 def _become(words: tuple[str, ...]) -> NoReturn:
     """Become CMD: no records are shipped, so no supervisor is needed."""
     for signum in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(signum, signal.SIG_DFL)  # Python ignores them, and CMD would inherit that
-    try:
-        os.execvp(words[0], words)  # noqa: S606 - the user's own command
-    except OSError as error:
-        with ending_with(sys.stderr):
-            click.echo(f"logship run: cannot run {visible(words[0])}: {error.strerror}", err=True)
-        sys.exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE)
+    os.execvp(words[0], words)  # noqa: S606 - the user's own command
+
+
+def _end_without(words: tuple[str, ...], error: OSError) -> NoReturn:
+    """End with a line and an exit code of a shell, because CMD cannot be run."""
+    with ending_with(sys.stderr):
+        click.echo(
+            f"logship run: cannot run {visible(words[0])}: {error.strerror or error}", err=True
+        )
+    sys.exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE)

@@ -40,7 +40,6 @@ from logship._hooks.preexec import frame_of
 
 _STOPPED_SECONDS = 1.0
 
-_child_ends: set[Callable[[], None]] = set()
 _registered_with: set[str] = set()
 _held_back: set[int] = set()
 _children_told: set[int] = set()
@@ -48,6 +47,18 @@ _children_told: set[int] = set()
 
 _is_ending = False
 """Whether this process is about to end, and no child of it may begin any more."""
+
+
+def _do_nothing() -> None:
+    """Do what a child of a process without `install` does."""
+
+
+begin_child: Callable[[], None] = _do_nothing
+"""Called in a forked child before the signals that were held back take effect; `install` sets
+it."""
+
+end_child: Callable[[], None] = _do_nothing
+"""Called when a child ends that multiprocessing, Celery or RQ made; `install` sets it."""
 
 _masks: dict[int, set[int]] = {}
 """The signals that a forking thread had blocked before, by the thread's identifier. The thread has
@@ -62,27 +73,34 @@ def register() -> None:
     for lock in late_imports.TAKEN_BY_FORKS:
         lock.be_taken_by_forks()
     os.register_at_fork(
-        before=_register_with_makers_of_children, after_in_child=_after_fork_in_child
-    )
-    os.register_at_fork(
-        before=_hold_signals_back, after_in_parent=_let_signals_in, after_in_child=_let_signals_in
+        before=register_with_makers_of_children, after_in_child=_after_fork_in_child
     )
 
 
 def hold_back(signals: Iterable[int]) -> None:
-    """Block these signals in a forked child until the fork hooks have run."""
+    """Block these signals in a forked child until the fork hooks have run.
+
+    The hooks for that are registered now, so that in a child they run behind those of asyncio.
+    """
+    if not _held_back and _system.IS_POSIX:
+        os.register_at_fork(
+            before=_hold_signals_back, after_in_parent=_let_signals_in, after_in_child=_begin_child
+        )
     _held_back.update(signals)
 
 
-def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
-    """Call `end` when a child of this process ends that multiprocessing, Celery or RQ made."""
-    _child_ends.add(end)
-    _register_with_makers_of_children()
-
-
-def forget_child_end(end: Callable[[], None]) -> None:
-    """Take back `at_multiprocessing_child_end`."""
-    _child_ends.discard(end)
+def register_with_makers_of_children() -> None:
+    """Register with multiprocessing, Celery and RQ if the application has imported them."""
+    if end_child is _do_nothing:
+        return
+    for module, register_with in (
+        ("multiprocessing.util", _register_with_multiprocessing),
+        ("celery.signals", _register_with_celery),
+        ("rq.worker", _register_with_rq),
+    ):
+        if module in sys.modules and module not in _registered_with:
+            register_with(sys.modules[module])
+            _registered_with.add(module)
 
 
 def dependent_children() -> list[Any]:
@@ -166,6 +184,13 @@ def _hold_signals_back() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _held_back)
 
 
+def _begin_child() -> None:
+    try:
+        begin_child()
+    finally:
+        _let_signals_in()
+
+
 def _let_signals_in() -> None:
     """Restore the mask from before the fork; signals that came meanwhile take effect here."""
     thread = threading.get_ident()
@@ -174,20 +199,6 @@ def _let_signals_in() -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, _masks[thread])
         finally:
             _masks.pop(thread, None)
-
-
-def _register_with_makers_of_children() -> None:
-    """Register with multiprocessing, Celery and RQ if the application has imported them."""
-    if not _child_ends:
-        return
-    for module, register_with in (
-        ("multiprocessing.util", _register_with_multiprocessing),
-        ("celery.signals", _register_with_celery),
-        ("rq.worker", _register_with_rq),
-    ):
-        if module in sys.modules and module not in _registered_with:
-            register_with(sys.modules[module])
-            _registered_with.add(module)
 
 
 def _register_with_multiprocessing(util: Any) -> None:
@@ -225,5 +236,4 @@ def _finalize_in_child() -> None:
 
 
 def _end_child() -> None:
-    for end in _child_ends:
-        end()
+    end_child()

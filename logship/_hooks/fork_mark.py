@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Protocol
 
 _WIPE_ON_FORK = 18  # MADV_WIPEONFORK, not in the module mmap
 
 
-class Mark(Protocol):
-    """The return value of `fork_mark`."""
+class _ProcessId:
+    def __init__(self) -> None:
+        self._process_id = os.getpid()
 
     def __getitem__(self, index: int) -> int:
-        """The byte at 0 is not zero in the process that made the page, and zero in its children."""
+        return int(self._process_id == os.getpid())
+
+
+Mark = mmap.mmap | _ProcessId
+"""What is at 0 is not zero in the process that made the mark, and zero in its children."""
 
 
 def fork_mark() -> Mark:
@@ -30,11 +34,3 @@ def fork_mark() -> Mark:
     except (OSError, AttributeError):  # an older kernel, a sandbox's, or another system
         return _ProcessId()
     return page
-
-
-class _ProcessId:
-    def __init__(self) -> None:
-        self._process_id = os.getpid()
-
-    def __getitem__(self, index: int) -> int:
-        return int(self._process_id == os.getpid())

@@ -36,23 +36,16 @@ def is_uwsgi() -> bool:
 
 def patched_by_greenlets() -> Iterator[str]:
     """Yield why there is no thread: logship's loop would be one more greenlet."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and (
-        monkey.is_module_patched("threading") or monkey.is_module_patched("socket")
+    for library, module, question, threads in (
+        ("gevent", "gevent.monkey", "is_module_patched", "threading"),
+        ("eventlet", "eventlet.patcher", "is_monkey_patched", "thread"),
     ):
-        yield _patched_text("gevent")
-    patcher = sys.modules.get("eventlet.patcher")
-    if patcher is not None and (
-        patcher.is_monkey_patched("thread") or patcher.is_monkey_patched("socket")
-    ):
-        yield _patched_text("eventlet")
-
-
-def _patched_text(library: str) -> str:
-    return (
-        f"{library} has patched this program, so logship cannot have a thread of its own "
-        "in it; log to stdout and start the program under `logship run -- CMD …` instead"
-    )
+        is_patched = getattr(sys.modules.get(module), question, lambda _: False)
+        if is_patched(threads) or is_patched("socket"):
+            yield (
+                f"{library} has patched this program, so logship cannot have a thread of its own "
+                "in it; log to stdout and start the program under `logship run -- CMD …` instead"
+            )
 
 
 def _impossible_under_uwsgi(is_spooled: bool) -> Iterator[str]:

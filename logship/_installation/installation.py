@@ -47,6 +47,8 @@ _REPLACED = (
     (signal, "signal"),
     (signal, "getsignal"),
     (registry, "stop_deadline_seconds"),
+    (fork, "begin_child"),
+    (fork, "end_child"),
 )
 """Functions that an installation replaces by its own."""
 
@@ -160,9 +162,9 @@ class Installation:
         return DrainPlan.until(now, min(ends)) if ends else self.client.plan_by_progress()
 
     def _take_over(self) -> None:
-        self._take_exit_and_forks()
         for module, name in _REPLACED:
             self._undo.callback(setattr, module, name, getattr(module, name))
+        self._take_exit_and_forks()
         registry.stop_deadline_seconds = lambda: self.clock.deadline_seconds
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
@@ -191,9 +193,9 @@ class Installation:
         self._undo.callback(registry.discard, self)
         registry.add(self, ends_last=True)
         self.client.when_begun_anew = self._begin_in_child
-        end_child = functools.partial(self.end_at_exit, is_child=True)
-        self._undo.callback(fork.forget_child_end, end_child)
-        fork.at_multiprocessing_child_end(end_child)
+        fork.begin_child = self.watchdog.begin_child
+        fork.end_child = functools.partial(self.end_at_exit, is_child=True)
+        fork.register_with_makers_of_children()
 
     def _register_client(self) -> None:
         registry.add(self.client)
@@ -265,9 +267,22 @@ class Installation:
                 raise
             self.client.last_resort.warn_of_bug("a look at the loggers", error)
 
+    def _may_get_records_of(self, handler: logging.Handler) -> bool:
+        """Return whether this is our handler, or one of `logging.handlers` that passes records on.
+
+        A `QueueHandler` knows its listener only where `dictConfig` made both, since Python 3.12.
+        Without that it counts as one that passes records to our handler.
+        """
+        listener = getattr(handler, "listener", None)
+        if listener is not None:
+            return self.handler in listener.handlers
+        is_queue = hasattr(handler, "enqueue")
+        return is_queue or self.handler in (handler, getattr(handler, "target", None))
+
     def _check_handler(self) -> None:
         """Warn if the handler was taken off the root logger; once, until `install` puts it back."""
-        if self._warned_of_removal or self.handler in logging.getLogger().handlers:
+        handlers = logging.getLogger().handlers
+        if self._warned_of_removal or any(map(self._may_get_records_of, handlers)):
             return
         self._warned_of_removal = True
         self.client.last_resort.warn(

@@ -40,8 +40,6 @@ _UNSURE = signals_named("SIGHUP", "SIGQUIT")
 """By default a handler for one of these is left alone: it may read a configuration again, or print
 stacks."""
 
-_FIRST_MAIN_THREAD = threading.main_thread()
-
 _STOPPED_SECONDS = 1.0
 """How long the main thread is stopped before it goes on for a moment; each time twice as long."""
 
@@ -126,7 +124,11 @@ class StopSignals:
         if signum in self._found:
             if not self.was_replaced(signum):
                 is_default = self._found[signum] is signal.SIG_DFL
-                self._came(signum, is_deadly=is_default and signum not in self._changed)
+                is_deadly = is_default and signum not in self._changed
+                has_duties = self._client.is_of_this_process or fork.dependent_children()
+                if is_deadly and not has_duties:  # a child that has logged nothing
+                    exits.die_by(signum)
+                self._came(signum, is_deadly=is_deadly)
         elif signum in self._sure and get_handler(signum) is signal.default_int_handler:
             self._came(signum, is_deadly=False)
 
@@ -141,21 +143,11 @@ class StopSignals:
             signal.pthread_kill(main, signum)
 
     def forget(self) -> None:
-        """In a forked child: forget the signals of the parent.
-
-        Where another thread than the main one has forked it, Python 3.12 and later run no handler
-        between bytecodes. A signal that comes just before a wait would never be noticed. So such a
-        child has the default disposition until it logs, and then has a watchdog.
-        """
+        """In a forked child: forget the signals of the parent."""
         self._clock.started = None
         self.dies_by = None
         self._is_over = self._is_stopped = False
-        if threading.main_thread() is not _FIRST_MAIN_THREAD:
-            self._replace(self._on_signal, signal.SIG_DFL)
-
-    def take_again(self) -> None:
-        """Take the signals that `forget` gave back; in the main thread."""
-        self._replace(signal.SIG_DFL, self._on_signal)
+        self._changed.clear()  # no signal is older than the child
 
     def restore(self) -> None:
         """Give the signals back to the handlers that were found; in the main thread.
@@ -204,12 +196,6 @@ class StopSignals:
         """Do what `signal.getsignal` does; logship's handler is not shown."""
         current = get_handler(signalnum)
         return self._found[signalnum] if current == self._on_signal else current
-
-    def _replace(self, current: Disposition, new: Disposition) -> None:
-        """Set another handler for the signals that end the program."""
-        for signum, found in self._found.items():
-            if found is signal.SIG_DFL and get_handler(signum) == current:
-                set_handler(signum, new)
 
     def _take(self, signum: int, disposition: Disposition) -> bool:
         """Set logship's handler in front of a disposition; return whether that was right."""

@@ -26,6 +26,8 @@ from logship._process.clock import StopClock
 from logship._process.self_pipe import SelfPipe
 from logship._process.signals import StopSignals
 
+_FIRST_MAIN_THREAD = threading.main_thread()
+
 _CHECK_SECONDS = 1.0
 _CHECK_SECONDS_ASLEEP = 0.2
 """How long the thread sleeps while nothing can wake it, for want of descriptors."""
@@ -67,6 +69,7 @@ class Watchdog:
         self._clock = clock
         self._check = check
         self._thread: OwnThread | None = None
+        self._process = 0  # which has started it
         self._interrupted = False
         self._is_stopped = False
         self._self_pipe: SelfPipe | None = None
@@ -77,18 +80,18 @@ class Watchdog:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Start the thread; in a forked child, start it again."""
-        self._interrupted = self._is_stopped = False
-        self._close_self_pipe()  # the parent's, where no hook of fork did, as under uWSGI
-        self._make_self_pipe()
-        self._thread = OwnThread(self._run, "watchdog")
-        with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
-            self._thread.start()
+        """Start the thread, unless it runs; in a forked child, start it again."""
+        if self._process != os.getpid() or not self.is_watching:
+            self._process = os.getpid()
+            self._interrupted = self._is_stopped = False
+            self._close_self_pipe()  # the parent's, where no hook of fork did, as under uWSGI
+            self._make_self_pipe()
+            self._thread = OwnThread(self._run, "watchdog")
+            with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
+                self._thread.start()
         is_main = threading.current_thread() is threading.main_thread()
-        if self.signals is not None and is_main:
-            self.signals.take_again()
-            if self._self_pipe is not None:
-                self._self_pipe.listen_for_signals()
+        if self.signals is not None and is_main and self._self_pipe is not None:
+            self._self_pipe.listen_for_signals()
 
     def stop(self) -> None:
         """End the thread. If the stop clock runs, the client should be closed before."""
@@ -103,6 +106,17 @@ class Watchdog:
         self._close_self_pipe()
         if self.signals is not None:
             self.signals.forget()
+
+    def begin_child(self) -> None:
+        """In a forked child: start the thread at once if it is needed before the first record.
+
+        Where another thread than the main one has forked the child, Python 3.12 and later run no
+        handler between bytecodes, and one that is due just before a wait never. So the handler in C
+        must wake the thread. Where a fork hook of the application has logged, the thread runs
+        already, and asyncio's hook has had it woken no more.
+        """
+        if self.signals is not None and threading.main_thread() is not _FIRST_MAIN_THREAD:
+            self.start()
 
     def end_at_exit(self) -> None:
         """At interpreter exit: end the thread if nothing can wake it, for want of descriptors.
@@ -160,11 +174,12 @@ class Watchdog:
 
     def _run(self) -> None:
         try:
-            while self._clock.started is None and not self._interrupted:
+            while not self._is_due:
                 self._wait(_CHECK_SECONDS)
                 if self._is_stopped:
                     return
-                self._check()
+                if self._client.is_of_this_process:
+                    self._check()
             self._stop()
         except Exception as error:  # noqa: BLE001 - a bug in here must not keep a process alive
             self._client.last_resort.warn_of_bug("the watchdog", error)
@@ -173,6 +188,12 @@ class Watchdog:
             with contextlib.suppress(Exception):
                 self._drain(self._plan())
         self._end()
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether the stop begins. A child that has logged nothing has only to die by a signal."""
+        is_told = self._clock.started is not None or self._interrupted
+        return self._dies_by is not None or (is_told and self._client.is_of_this_process)
 
     def _stop(self) -> None:
         self._client.shipper.stop_lingering()

@@ -5,6 +5,10 @@ environment, working directory. It is the leader of a separate process group. Ot
 a terminal would reach it twice, from the terminal and from `run`, and for many programs the second
 one means "at once". So at a terminal its group becomes the foreground group. A Ctrl-Z then stops
 the command alone, and the shell waits for `run`, so `run` stops with it.
+
+In a pipeline the reader of `run` may need the terminal, as a pager does. So the command's group
+becomes the foreground group only when the command uses the terminal. Until then the keys' signals
+reach `run` and its reader, and `run` passes them on.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import fcntl
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +28,9 @@ from logship._run.statuses import NOT_EXECUTABLE, NOT_FOUND
 from logship.errors import LogshipError
 
 _JOB_CONTROL = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
+
+_OF_KEYS = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP})
+"""The signals that a terminal sends to all processes of its foreground group."""
 
 _PIPE_MODE = 0o666
 """Programs that gave up root open /dev/stdout by name; the pipe's own mode would refuse them."""
@@ -78,7 +86,7 @@ class Command:
         os.close(stderr)
         self.pid = self._process.pid
         self._process.returncode = 0  # only the reaper waits for it
-        self._has_terminal = _lend_terminal(self.pid)
+        self._has_terminal = not _is_read() and _lend_terminal(self.pid)
 
     def signal(self, signum: int, *, whole_group: bool) -> None:
         """Send it a signal. Call it before the reaping: another process may get its number.
@@ -87,7 +95,7 @@ class Command:
             PermissionError: It belongs to another user, and we may not signal those.
         """
         with contextlib.suppress(ProcessLookupError):
-            if whole_group:
+            if whole_group or (signum in _OF_KEYS and _is_foreground()):
                 os.killpg(self.pid, signum)
             else:
                 os.kill(self.pid, signum)
@@ -100,15 +108,19 @@ class Command:
         """If a Ctrl-Z has stopped the command, stop `run` too, until the shell continues it.
 
         Call it in the main thread, before the reaping. Without a shell the kernel stops no process
-        of our group, and the command goes on at once.
+        of our group, and the command goes on at once. The kernel has also stopped a command that
+        uses the terminal and does not have it.
         """
-        if not self._has_terminal:
+        if not os.isatty(0):
             return
         try:
             stopped = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG)
         except ChildProcessError:  # it has ended
             return
         if stopped is None or stopped.si_status not in _JOB_CONTROL:
+            return
+        if stopped.si_status != signal.SIGTSTP and not self._has_terminal:
+            self.take_terminal()
             return
         self.leave_terminal()
         handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
@@ -125,20 +137,33 @@ class Command:
                     os.tcsetpgrp(0, os.getpgrp())
 
 
+def _is_read() -> bool:
+    """Return whether another program reads what `run` passes on."""
+    return stat.S_ISFIFO(os.fstat(1).st_mode)
+
+
+def _is_foreground() -> bool:
+    """Return whether `run` is the foreground of a terminal that is standard input."""
+    with contextlib.suppress(OSError):
+        return os.tcgetpgrp(0) == os.getpgrp()
+    return False
+
+
 def _lend_terminal(group: int) -> bool:
     """Make `group` the foreground of a terminal that is standard input, if `run` is that now.
 
     Returns:
         Whether `group` is the foreground.
     """
+    if not _is_foreground():
+        return False
     with contextlib.suppress(OSError):
-        if os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp():
-            # The kernel would stop a background process that takes the terminal back, and after
-            # `stty tostop` also one that writes to it.
-            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-            os.tcsetpgrp(0, group)
-            os.killpg(group, signal.SIGCONT)  # it may have read too early, and been stopped
-            return True
+        # The kernel would stop a background process that takes the terminal back, and after
+        # `stty tostop` also one that writes to it.
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.tcsetpgrp(0, group)
+        os.killpg(group, signal.SIGCONT)  # it may have read too early, and been stopped
+        return True
     return False
 
 

@@ -175,7 +175,7 @@ class Offspring:
                 f"something is left on the spool {directory.spool}; "
                 f"ship it with: logship recover --spool {directory.spool}"
             )
-        else:
+        elif directory.has_records():
             self._shipping.say(
                 f"what could not be shipped is kept for a person: {directory.spool / QUARANTINE}"
             )

@@ -129,22 +129,27 @@ class PrivateDirectory:
     def has_processes(self) -> bool:
         """Tell whether something on the spool can be shipped; a doubt is a yes."""
         try:
-            names = [each.name for each in self.spool.iterdir()]
+            return bool(self._processes())
         except FileNotFoundError:
             return False
         except OSError:
             return True
-        return any(map(PROCESS_DIRECTORY_NAME.fullmatch, names))
 
     def _has_living(self) -> bool:
         """Tell whether a process with a directory on the spool lives; a doubt is a yes."""
         try:
-            found = list(self.spool.glob("*"))
-        except OSError:  # before Python 3.13
+            return not all(is_free(each / LOCK) for each in self._processes())
+        except OSError:
             return True
-        return not all(
-            is_free(each / LOCK) for each in found if PROCESS_DIRECTORY_NAME.fullmatch(each.name)
-        )
+
+    def _processes(self) -> list[Path]:
+        """Return the directories of processes on the spool.
+
+        Raises:
+            OSError: It cannot be listed.
+        """
+        found = self.spool.iterdir()
+        return [each for each in found if PROCESS_DIRECTORY_NAME.fullmatch(each.name)]
 
     def remove(self) -> bool:
         """Remove it, unless something is left on the spool; tell whether it is gone.

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import time
 from typing import Any, Self, TypeGuard
 
+from logship import _system
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
 from logship.errors import SettingsError
 
 SECRET_BYTES_MAX = 64 * 1024
 """The size of a file with a secret."""
+
+_PIPE_SECONDS_MAX = 10.0
+"""How long a pipe may take: a command may ask a server for the secret. A pipe without a writer must
+not keep a program from its start."""
 
 
 def is_secret(value: Any) -> TypeGuard[str]:
@@ -25,7 +32,7 @@ def is_secret(value: Any) -> TypeGuard[str]:
 
 
 def read_secret(path: str) -> str:
-    """Return the secret in a file, without the line ends around it.
+    """Return the secret in a file or a pipe, without the line ends around it.
 
     A relative path of a file that is not there is not shown: it may be the secret itself.
 
@@ -34,8 +41,7 @@ def read_secret(path: str) -> str:
     """
     shown = visible(path, QUOTED_CHARACTERS_MAX)
     try:
-        with open(path, "rb") as file:
-            data = file.read(SECRET_BYTES_MAX + 1)
+        data = _bytes_of(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         named = shown if os.path.isabs(path) else "the file"
@@ -49,6 +55,28 @@ def read_secret(path: str) -> str:
     if not text:
         raise SettingsError(f"{shown} is empty")
     return text
+
+
+def _bytes_of(path: str) -> bytes:
+    """Return what is in a file, or what a pipe such as `<(command)` brings until its end.
+
+    Raises:
+        OSError: It cannot be read, or a pipe has not ended in time.
+    """
+    until_seconds, data = time.monotonic() + _PIPE_SECONDS_MAX, b""
+    flags = os.O_RDONLY | _system.O_BINARY | _system.O_CLOEXEC | _system.O_NONBLOCK
+    with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, flags)) as file:
+        while len(data) <= SECRET_BYTES_MAX:
+            is_ready = not _system.IS_POSIX or _system.wait_readable(
+                file.fileno(), until_seconds - time.monotonic()
+            )
+            if not is_ready:
+                raise TimeoutError(errno.ETIMEDOUT, f"no end within {_PIPE_SECONDS_MAX:g} s")
+            piece = file.read(SECRET_BYTES_MAX + 1 - len(data))
+            if piece == b"":
+                break
+            data += piece or b""  # None where another process was faster
+    return data
 
 
 class Secret:

@@ -323,19 +323,38 @@ def test_rqs_work_horse_delivers_its_records(programs: Programs, by: str, fails:
     ended.verdict.assert_delivered_once(61)
 
 
-@pytest.mark.parametrize("records", [0, 20])
-def test_sigterm_ends_a_child_that_a_thread_has_forked(programs: Programs, records: int) -> None:
+@pytest.mark.parametrize(
+    ("in_hook", "in_child", "records"),
+    [
+        ("None", "pass", 0),
+        ("None", "log(times=20)", 20),
+        ("None", "in_thread(lambda: log(times=20))", 20),
+        ("log(times=20)", "pass", 20),
+    ],
+    ids=["nothing", "the thread", "another thread", "a fork hook"],
+)
+@pytest.mark.parametrize("before", ["pass", "signal.signal(signal.SIGTERM, signal.SIG_DFL)"])
+def test_sigterm_ends_a_child_that_a_thread_has_forked(
+    programs: Programs, before: str, in_hook: str, in_child: str, records: int
+) -> None:
     """Since Python 3.12 no handler runs in its bytecode: `Pool.terminate` waited for ever."""
     ended = programs.start(f"""
+        import logship
+        os.register_at_fork(after_in_child=lambda: {in_hook})
         logship.install(level="INFO")
+        {before}
         log("in the parent")
+
+        def in_thread(work):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
 
         def fork():
             reading, writing = os.pipe()
             child = os.fork()
             if child == 0:
-                if {records}:
-                    log("in the child", times={records})
+                {in_child}
                 os.write(writing, b"x")
                 until = time.monotonic() + 10
                 while time.monotonic() < until:
@@ -345,9 +364,7 @@ def test_sigterm_ends_a_child_that_a_thread_has_forked(programs: Programs, recor
             os.kill(child, signal.SIGTERM)
             end_of(child)
 
-        thread = threading.Thread(target=fork)
-        thread.start()
-        thread.join()
+        in_thread(fork)
     """).end(returncode=0)
     assert ended.progress == ("child -15",)
     ended.verdict.assert_delivered_once(records + 1)

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -312,6 +313,61 @@ def test_dict_config_that_names_the_handler_keeps_it(programs: Programs) -> None
     """).end(returncode=0)
     assert ended.warnings == []
     ended.verdict.assert_delivered_once()
+
+
+BY_HAND = """
+    records = queue.SimpleQueue()
+    listener = logging.handlers.QueueListener(records, logship.installed_handler())
+    root.handlers[:] = [logging.handlers.QueueHandler(records)]
+"""
+IN_MEMORY = """
+    listener = logging.handlers.MemoryHandler(2, target=logship.installed_handler())
+    listener.start, listener.stop = (lambda: None), listener.flush
+    root.handlers[:] = [listener]
+"""
+BY_DICT_CONFIG = """
+    logging.config.dictConfig({{
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {{
+            "logship": {{"()": "logship.installed_handler"}},
+            "other": {{"class": "logging.NullHandler"}},
+            "queue": {{"class": "logging.handlers.QueueHandler", "handlers": ["{handler}"]}},
+        }},
+        "root": {{"handlers": ["queue"], "level": "INFO"}},
+    }})
+    listener = root.handlers[0].listener
+"""
+SINCE_3_12 = pytest.mark.skipif(sys.version_info < (3, 12), reason="no listener in dictConfig")
+
+
+@pytest.mark.parametrize(
+    ("configure", "warnings"),
+    [
+        (BY_HAND, 0),
+        (IN_MEMORY, 0),
+        pytest.param(BY_DICT_CONFIG.format(handler="logship"), 0, marks=SINCE_3_12),
+        pytest.param(BY_DICT_CONFIG.format(handler="other"), 1, marks=SINCE_3_12),
+    ],
+    ids=["by hand", "in memory", "by dictConfig", "without the handler"],
+)
+def test_a_handler_behind_another_one_is_not_missing(
+    programs: Programs, configure: str, warnings: int
+) -> None:
+    source = """
+        import atexit, logging.config, logging.handlers, queue
+        logship.install(level="INFO")
+        root = logging.getLogger()
+    """
+    end = """
+        listener.start()
+        atexit.register(listener.stop)
+        log(times=5)
+    """
+    ended = programs.start(source, configure, end).end(returncode=0)
+    assert ["was removed" in each for each in ended.warnings] == [True] * warnings
+    if not warnings:
+        ended.verdict.assert_all_delivered(5)
 
 
 def test_basic_config_afterwards_has_no_effect_and_that_is_told(programs: Programs) -> None:

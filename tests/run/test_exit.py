@@ -58,7 +58,7 @@ def test_a_command_that_cannot_be_run_gives_126(both: Runs, tmp_path: Path) -> N
     both.command(str(tmp_path), returncode=126)
 
 
-@pytest.mark.parametrize("files", [10, 11])
+@pytest.mark.parametrize("files", [4, 5, 9, 10, 11])
 def test_a_command_for_whose_output_no_descriptors_are_left_gives_126(
     tmp_path: Path, files: int
 ) -> None:
@@ -68,6 +68,7 @@ def test_a_command_for_whose_output_no_descriptors_are_left_gives_126(
     ended = ran(*limited, *LOGSHIP, "run", "--", "true", code=126, env=environ)
     assert "logship run: cannot run true: Too many open files\n" in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert "kept for a person" not in ended.stderr, "nothing was left"
 
 
 def test_the_receipt_is_the_drain_report_and_replaces_an_older_one(

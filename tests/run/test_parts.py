@@ -23,7 +23,6 @@ from logship._process.clock import StopClock
 from logship._protocol import entries
 from logship._run import multiline
 from logship._run.clients import environment_for
-from logship._run.command import CannotStart, Command
 from logship._run.deadlines import Deadlines
 from logship._run.lines import LINE_BYTES_MAX, LineSplitter
 from logship._run.multiline import LineJoiner
@@ -33,7 +32,7 @@ from logship._run.private_directory import PrivateDirectory
 from logship._run.processes import descendants
 from logship._run.receipt import Outcome
 from logship._run.shipping import Shipping
-from logship._run.statuses import NOT_EXECUTABLE, Death, OomWatch
+from logship._run.statuses import Death, OomWatch
 from logship._settings import STOP_FILE_VARIABLE, Endpoint, Overflow, Settings
 from logship._spool.directories import LOCK
 from logship._spool.volumes import filesystem_of
@@ -173,18 +172,6 @@ def test_each_has_a_part_of_the_stop_timeout(timeout_seconds: float, spill_secon
     assert ours <= timeout_seconds / 2
     assert ours >= min(timeout_seconds / 2, 2 * spill_seconds)
     assert ours >= min(5.0, timeout_seconds / 4)
-
-
-def test_a_command_without_descriptors_for_its_output_cannot_be_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fails() -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(os, "pipe", fails)
-    with pytest.raises(CannotStart, match="cannot run true: Too many open files") as raised:
-        Command(["true"], {})
-    assert raised.value.exit_code == NOT_EXECUTABLE
 
 
 def test_deaths_in_words_and_numbers() -> None:

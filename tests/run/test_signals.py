@@ -322,10 +322,11 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Pat
     assert runs.messages == ["typed some text", "once", "interrupted 1"]
 
 
-def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs) -> None:
+@pytest.mark.parametrize("reader", ["", " | cat"])
+def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs, reader: str) -> None:
     """Else the shell would wait for `run`, and the terminal would be of no use."""
     child, terminal = at_a_terminal(runs, "bash", "--norc", "--noprofile", "-i")
-    shown = b""
+    run, shown = shlex.join([*LOGSHIP, "run", "--", "cat"]), b""
 
     def shows(text: bytes) -> bool:
         nonlocal shown
@@ -334,7 +335,7 @@ def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs) -> None:
         return text in shown
 
     try:
-        os.write(terminal, f"{shlex.join([*LOGSHIP, 'run', '--', 'cat'])}\nbefore\n".encode())
+        os.write(terminal, f"{run}{reader}\nbefore\n".encode())
         wait_until(lambda: "before" in runs.messages, "the command has read a line", 40)
         os.write(terminal, b"\x1a")
         wait_until(lambda: shows(b"Stopped"), "the shell notices that it stopped", 40)
@@ -347,6 +348,27 @@ def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs) -> None:
     finally:
         os.close(terminal)
     assert runs.messages == ["before", "after"]
+
+
+def test_a_pager_behind_run_has_the_terminal_and_ctrl_c_ends_the_command(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """The kernel stopped the pager, because the terminal was the command's alone."""
+    keys = tmp_path / "keys"
+    pager = f"trap : INT; read line; read key < /dev/tty; echo $line $key > {keys}; cat > /dev/null"
+    command = "(trap 'echo interrupted; exit' INT; echo a line; while :; do sleep 0.05; done); :"
+    run = shlex.join([*LOGSHIP, "run", "--tee", "--", "sh", "-c", command])
+    child, terminal = at_a_terminal(runs, "bash", "--norc", "--noprofile", "-i")
+    try:
+        os.write(terminal, f"{run} | sh -c {shlex.quote(pager)}\n".encode())
+        wait_until(lambda: "a line" in runs.messages, "the command has begun", 40)
+        os.write(terminal, b"q\n")
+        wait_until(lambda: keys.exists() and keys.read_text() == "a line q\n", "it reads a key", 40)
+        os.write(terminal, b"\x03exit 7\n")
+        assert exit_code_of(child) == 7
+    finally:
+        os.close(terminal)
+    assert runs.messages == ["a line", "interrupted"], "the shell's child gets the signal too"
 
 
 def test_output_is_passed_on_to_a_terminal_that_stops_background_writers(runs: Runs) -> None:

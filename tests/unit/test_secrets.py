@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from logship._receiver.access import AccessOptions
-from logship._settings import Endpoint, Secret, Settings
+from logship._settings import Endpoint, Secret, Settings, secrecy
 from logship.errors import SettingsError
 from tests.support.threads import Later
 
@@ -74,6 +74,23 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     writer.join()
     assert settings.shared_key is not None
     assert settings.shared_key.reveal() == "key"
+
+
+@pytest.mark.parametrize("writes", [b"", b"ke"])
+def test_a_pipe_that_does_not_end_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: bytes
+) -> None:
+    """It kept `doctor` and the program from their start for ever."""
+    monkeypatch.setattr(secrecy, "_PIPE_SECONDS_MAX", 0.1)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR) if writes else None
+    if writer is not None:
+        os.write(writer, writes)
+    with pytest.raises(SettingsError, match=r"PASSWORD_FILE: cannot read .*pipe: no end within"):
+        Settings.from_env({"LOGSHIP_PASSWORD_FILE": str(path)})
+    if writer is not None:
+        os.close(writer)
 
 
 def test_neither_repr_nor_copies_nor_pickles_show_a_secret(tmp_path: Path) -> None:
