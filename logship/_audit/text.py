@@ -129,8 +129,7 @@ def _incomplete(verdict: Verdict) -> str:
 
 
 def _badness(stream: StreamVerdict) -> tuple[object, ...]:
-    missing = stream.spilled.count + stream.declared_count
-    return (-stream.lost.count, not stream.problems, -missing, stream.proof is not None)
+    return (-stream.lost.count, not stream.problems, -stream.absent, stream.proof is not None)
 
 
 def _table(streams: Iterable[StreamVerdict]) -> Iterator[str]:

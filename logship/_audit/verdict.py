@@ -58,6 +58,8 @@ class StreamVerdict:
         spilled: Numbers that only a spilled copy in the files still holds.
         spilled_too: How many spilled copies were delivered as well.
         declared: Ranges that did not arrive and were declared.
+        absent: How many of the spilled and declared numbers are, or may be, those of records of the
+            application that were not kept back on purpose.
         lost: Numbers that did not arrive and were not declared.
         beyond: Numbers in the output after `last`, and after the last one that a report knows.
         refused: Records of its tag that the client is known to have refused. An end record counts
@@ -77,6 +79,7 @@ class StreamVerdict:
     spilled: Ranges
     spilled_too: int
     declared: tuple[Declared, ...]
+    absent: int
     lost: Ranges
     beyond: Ranges
     refused: int
@@ -101,7 +104,7 @@ class StreamVerdict:
         is_unclear = self.refused > 0 and not self.reported  # was the application told?
         if self.proof is None or is_unclear:
             return Outcome.UNPROVEN
-        return Outcome.DECLARED if self.spilled or self.declared_count else Outcome.COMPLETE
+        return Outcome.DECLARED if self.absent else Outcome.COMPLETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,8 @@ def judge(stream: Stream) -> StreamVerdict:
     missing = Ranges.up_to(last) - stream.delivered
     spilled = missing & stream.spilled
     declared, lost = _split_declared(stream, missing - spilled)
+    control = _control_numbers(stream)
+    kept_back = Ranges((each.first, each.last) for each in declared if each.is_on_purpose)
     return StreamVerdict(
         stream=stream.name,
         tag=(report and report.tag) or stream.tag,
@@ -166,12 +171,19 @@ def judge(stream: Stream) -> StreamVerdict:
         spilled=spilled,
         spilled_too=(stream.spilled & stream.delivered).count,
         declared=declared,
+        absent=(missing - lost - kept_back - control).count,
         lost=lost,
         beyond=(stream.delivered | stream.spilled) - Ranges.up_to(max(last, reported)),
         refused=max([*(end.refused or 0 for end in stream.ends), report.refused if report else 0]),
         reported=reported,
         problems=tuple(dict.fromkeys(_problems(stream))),
     )
+
+
+def _control_numbers(stream: Stream) -> Ranges:
+    """Return the numbers that are known to be those of control records."""
+    end = stream.report.end if stream.report else None
+    return stream.control | Ranges([(end, end)] if end else [])
 
 
 def _last_number(stream: Stream) -> tuple[int, str | None]:
@@ -299,9 +311,7 @@ def _count_problem(stream: Stream, source: str, accepted: int, last: int) -> Ite
     A missing number may belong to a gap record, so with holes the count is only bounded.
     """
     numbers = Ranges.up_to(last)
-    control = stream.control
-    if stream.report and stream.report.end:
-        control = control | Ranges([(stream.report.end, stream.report.end)])
+    control = _control_numbers(stream)
     seen = (stream.delivered | stream.spilled) & numbers
     known = (seen - control).count
     unknown = (numbers - seen - control).count

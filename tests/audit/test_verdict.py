@@ -57,6 +57,20 @@ def test_a_stream_that_accepted_nothing_needs_no_line(last: int) -> None:
     assert not verdict.streams[0].lost
 
 
+@pytest.mark.parametrize(
+    "on_stderr",
+    [
+        spilled(end(3, 2)),
+        report(stream_report(3, 2, end=3, unacked=[(3, 3)])),
+        report(stream_report(3, 2, end=3, spilled=[(3, 3)])),
+    ],
+)
+def test_a_stream_is_complete_if_only_its_end_record_went_to_stderr(on_stderr: bytes) -> None:
+    stream = judge_one(numbered(1, 2), on_stderr)
+    assert (stream.outcome, stream.last, stream.records) == (Outcome.COMPLETE, 3, 2)
+    assert judge_one(numbered(1), spilled(record(2)), on_stderr).outcome is Outcome.DECLARED
+
+
 # --- declared -------------------------------------------------------------------------------------
 
 
@@ -98,9 +112,9 @@ def test_what_settings_kept_back_is_counted_apart_and_is_no_loss(reason: str) ->
     assert any(f"declared by gap record, {reason}: 3-5" in line for line in rest)
     told = judge_one(
         numbered(1),
-        report(stream_report(4, 3, end=4, dropped=[(2, 3, reason)], unacked=[(4, 4)])),
+        report(stream_report(5, 4, end=5, dropped=[(2, 3, reason)], unacked=[(4, 5)])),
     )
-    assert (told.outcome, told.kept_back_count, told.declared_count) == (Outcome.DECLARED, 2, 1)
+    assert (told.outcome, told.kept_back_count, told.declared_count) == (Outcome.DECLARED, 2, 2)
 
 
 def test_a_number_declared_twice_is_counted_once_and_the_gap_record_is_named() -> None:
