@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import chain, pairwise
 from typing import Final
 
 from logship._audit.evidence import Refusals, Stream
 from logship._audit.ranges import Ranges
-from logship._audit.reports import NUMBER_MAX, REPORT_SOURCES, Declared, StreamReport
+from logship._audit.reports import REPORT_SOURCES, Declared, StreamReport
 
 ENDS_MAX: Final = 2
 """Different end records of one stream that can be true: its own and a recoverer's."""
 
-_BEHIND_ALL: Final = (NUMBER_MAX + 1, 0, 0)
+REASONS_MAX: Final = 50
+"""Several times the reasons that logship gives. What has another one is shown under `OTHER`, since
+each reason is compared with all missing numbers."""
+
+OTHER: Final = "other reasons"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,45 +210,29 @@ def _last_number(stream: Stream) -> tuple[int, str | None]:
 
 def _split_declared(stream: Stream, missing: Ranges) -> tuple[tuple[Declared, ...], Ranges]:
     """Divide the missing numbers into declared ones, gap records first, and all others."""
-    claims = _claims(stream)
-    declared = tuple(
-        Declared(first, last, reason, by)
-        for (reason, by), numbers in zip(claims, _without_overlaps(claims.values()), strict=True)
-        for first, last in numbers & missing
-    )
-    return declared, missing - Ranges(chain.from_iterable(claims.values()))
+    declared: list[Declared] = []
+    for (reason, by), numbers in _claims(stream).items():
+        claimed = numbers & missing
+        declared += (Declared(first, last, reason, by) for first, last in claimed)
+        missing = missing - claimed
+    return tuple(declared), missing
 
 
 def _claims(stream: Stream) -> dict[tuple[str, str], Ranges]:
     """Return the declared numbers, by their reason and by what declared them."""
-    claims = {(reason, "gap record"): stream.gaps[reason] for reason in sorted(stream.gaps)}
+    claims: dict[tuple[str, str], Ranges] = {}
+
+    def put(reason: str, by: str, ranges: Iterable[tuple[int, int]]) -> None:
+        is_one_too_many = (reason, by) not in claims and len(claims) >= REASONS_MAX
+        known = claims.setdefault((OTHER if is_one_too_many else reason, by), Ranges())
+        for first, last in ranges:
+            known.add_range(first, last)
+
+    for reason in sorted(stream.gaps):
+        put(reason, "gap record", stream.gaps[reason])
     for item in stream.report.declared if stream.report else ():
-        numbers = claims.setdefault((item.reason, item.by), Ranges())
-        numbers.add_range(item.first, item.last)
+        put(item.reason, item.by, [(item.first, item.last)])
     return claims
-
-
-def _without_overlaps(sets: Collection[Ranges]) -> Iterator[Ranges]:
-    """Yield the sets without those numbers that an earlier set has.
-
-    It goes through all ranges once, from the lowest number to the highest. To take each set away
-    from all later ones would cost their number squared.
-    """
-    begins = sorted((first, rank, last) for rank, each in enumerate(sets) for first, last in each)
-    kept: list[list[tuple[int, int]]] = [[] for _ in sets]
-    begun: list[tuple[int, int]] = []  # a heap of rank and last number
-    number = 0
-    for (first, rank, last), (following, _, _) in pairwise([*begins, _BEHIND_ALL]):
-        heappush(begun, (rank, last))
-        number = max(number, first)
-        while begun and number < following:
-            best, end = begun[0]
-            if end < number:
-                heappop(begun)
-            else:
-                kept[best].append((number, min(end, following - 1)))
-                number = kept[best][-1][1] + 1
-    yield from map(Ranges, kept)
 
 
 def _problems(stream: Stream) -> Iterator[str]:
