@@ -47,16 +47,6 @@ class Declared:
     reason: str
     by: str
 
-    @property
-    def count(self) -> int:
-        """How many numbers it declares."""
-        return self.last - self.first + 1
-
-    @property
-    def is_on_purpose(self) -> bool:
-        """Whether settings of the application kept these records back: that is not a loss."""
-        return self.reason.removeprefix("dropped: ") in ON_PURPOSE
-
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:

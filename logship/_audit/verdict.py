@@ -9,7 +9,7 @@ from typing import Final
 
 from logship._audit.evidence import Refusals, Stream
 from logship._audit.ranges import Ranges
-from logship._audit.reports import REPORT_SOURCES, Declared, StreamReport
+from logship._audit.reports import ON_PURPOSE, REPORT_SOURCES, StreamReport
 
 ENDS_MAX: Final = 2
 """Different end records of one stream that can be true: its own and a recoverer's."""
@@ -19,6 +19,10 @@ REASONS_MAX: Final = 50
 each reason is compared with all missing numbers."""
 
 OTHER: Final = "other reasons"
+
+
+Claims = dict[tuple[str, str], Ranges]
+"""Numbers that are declared as not delivered, by their reason and by what declares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class StreamVerdict:
         duplicates: Lines that repeat a number delivered before.
         spilled: Numbers that only a spilled copy in the files still holds.
         spilled_too: How many spilled copies were delivered as well.
-        declared: Ranges that did not arrive and were declared.
+        declared: Numbers that did not arrive and were declared.
         absent: How many of the spilled and declared numbers are, or may be, those of records of the
             application that were not kept back on purpose.
         lost: Numbers that did not arrive and were not declared.
@@ -80,7 +84,7 @@ class StreamVerdict:
     duplicates: int
     spilled: Ranges
     spilled_too: int
-    declared: tuple[Declared, ...]
+    declared: Claims
     absent: int
     lost: Ranges
     beyond: Ranges
@@ -91,12 +95,13 @@ class StreamVerdict:
     @property
     def declared_count(self) -> int:
         """How many numbers are declared as missing, including spilled ones without a copy."""
-        return sum(item.count for item in self.declared if not item.is_on_purpose)
+        declared = sum(numbers.count for numbers in self.declared.values())
+        return declared - self.kept_back_count
 
     @property
     def kept_back_count(self) -> int:
         """How many numbers are declared as those of records that were kept back on purpose."""
-        return sum(item.count for item in self.declared if item.is_on_purpose)
+        return _kept_back(self.declared).count
 
     @property
     def outcome(self) -> Outcome:
@@ -161,7 +166,6 @@ def judge(stream: Stream) -> StreamVerdict:
     spilled = missing & stream.spilled
     declared, lost = _split_declared(stream, missing - spilled)
     control = _control_numbers(stream)
-    kept_back = Ranges((each.first, each.last) for each in declared if each.is_on_purpose)
     return StreamVerdict(
         stream=stream.name,
         tag=(report and report.tag) or stream.tag,
@@ -173,7 +177,7 @@ def judge(stream: Stream) -> StreamVerdict:
         spilled=spilled,
         spilled_too=(stream.spilled & stream.delivered).count,
         declared=declared,
-        absent=(missing - lost - kept_back - control).count,
+        absent=(missing - lost - _kept_back(declared) - control).count,
         lost=lost,
         beyond=(stream.delivered | stream.spilled) - Ranges.up_to(max(last, reported)),
         refused=max([*(end.refused or 0 for end in stream.ends), report.refused if report else 0]),
@@ -208,19 +212,28 @@ def _last_number(stream: Stream) -> tuple[int, str | None]:
     return report.last if report.accepted else 0, report.source
 
 
-def _split_declared(stream: Stream, missing: Ranges) -> tuple[tuple[Declared, ...], Ranges]:
+def _split_declared(stream: Stream, missing: Ranges) -> tuple[Claims, Ranges]:
     """Divide the missing numbers into declared ones, gap records first, and all others."""
-    declared: list[Declared] = []
-    for (reason, by), numbers in _claims(stream).items():
-        claimed = numbers & missing
-        declared += (Declared(first, last, reason, by) for first, last in claimed)
-        missing = missing - claimed
-    return tuple(declared), missing
+    declared: Claims = {}
+    for claim, numbers in _claims(stream).items():
+        if claimed := numbers & missing:
+            declared[claim] = claimed
+            missing = missing - claimed
+    return declared, missing
 
 
-def _claims(stream: Stream) -> dict[tuple[str, str], Ranges]:
-    """Return the declared numbers, by their reason and by what declared them."""
-    claims: dict[tuple[str, str], Ranges] = {}
+def _kept_back(declared: Claims) -> Ranges:
+    """Return the numbers of records that settings of the application kept back: no loss."""
+    return Ranges.union(
+        numbers
+        for (reason, _), numbers in declared.items()
+        if reason.removeprefix("dropped: ") in ON_PURPOSE
+    )
+
+
+def _claims(stream: Stream) -> Claims:
+    """Return all that is declared."""
+    claims: Claims = {}
 
     def put(reason: str, by: str, ranges: Iterable[tuple[int, int]]) -> None:
         is_one_too_many = (reason, by) not in claims and len(claims) >= REASONS_MAX
