@@ -243,8 +243,9 @@ def _claims(stream: Stream) -> Claims:
 
     for reason in sorted(stream.gaps):
         put(reason, "gap record", stream.gaps[reason])
-    for item in stream.report.declared if stream.report else ():
-        put(item.reason, item.by, [(item.first, item.last)])
+    if report := stream.report:
+        for first, last, reason in report.declared:
+            put(reason, report.source, [(first, last)])
     return claims
 
 

@@ -22,7 +22,7 @@ from logship._audit.outputs import Moved, Output, Part, Position
 from logship._audit.sources import CannotRead
 from logship._audit.verdict import Outcome, StreamVerdict, judge
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of a state."""
 
 

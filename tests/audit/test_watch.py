@@ -345,7 +345,7 @@ def test_an_output_that_is_no_longer_named_no_longer_counts() -> None:
     assert watched.resumed("out.log").look() == (3, 0, 0)
 
 
-@pytest.mark.parametrize("change", [{"version": 3}, {"stamp_key": "id"}, {"outputs": 7}])
+@pytest.mark.parametrize("change", [{"version": 2}, {"stamp_key": "id"}, {"outputs": 7}])
 def test_the_state_of_another_watch_is_refused(change: dict[str, Any]) -> None:
     state = {**Watched("out.log*").watch.state(), **change}
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
