@@ -72,7 +72,7 @@ class Stream:
 
     def _take_gap(self, found: Stamped) -> None:
         self.control.add(found.number)
-        gap = read_range(found.record[GAP_KEY], "", "gap record")
+        gap = read_range(found.record[GAP_KEY])
         if gap is None:
             self._take_problem(f"gap record {found.number} does not say which numbers it is for")
         else:
@@ -185,7 +185,7 @@ class Stream:
         stream.gaps = {reason: Ranges(pairs) for reason, pairs in fields.get("gaps", {}).items()}
         stream.ends = {EndRecord(**end) for end in fields.get("ends", ())}
         if report := fields.get("report"):
-            declared = tuple(Declared(**each) for each in report["declared"])
+            declared = tuple(Declared(*each) for each in report["declared"])
             stream.report = StreamReport(**{**report, "declared": declared})
         return stream
 

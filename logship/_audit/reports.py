@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from logship.errors import LogshipError
 
@@ -38,24 +38,12 @@ ON_PURPOSE: Final = ("withheld", "sampled", "rate-limited")
 """Reasons of records that settings keep back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """Numbers that a gap record or a report declares as not delivered; `by` names which of them."""
+class Declared(NamedTuple):
+    """Numbers that a gap record or a report declares as not delivered."""
 
     first: int
     last: int
     reason: str
-    by: str
-
-    @property
-    def count(self) -> int:
-        """How many numbers it declares."""
-        return self.last - self.first + 1
-
-    @property
-    def is_on_purpose(self) -> bool:
-        """Whether settings of the application kept these records back: that is not a loss."""
-        return self.reason.removeprefix("dropped: ") in ON_PURPOSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,35 +145,34 @@ def _read_stream_report(stream: object, source: str) -> StreamReport:
         end=None if stream.get("end") is None else _count(stream, "end"),
         accepted=_count(stream, "accepted"),
         refused=_count(stream, "refused"),
-        declared=tuple(_read_declared(stream, source)),
+        declared=tuple(_read_declared(stream)),
     )
 
 
-def _read_declared(stream: Mapping[str, object], source: str) -> Iterator[Declared]:
+def _read_declared(stream: Mapping[str, object]) -> Iterator[Declared]:
     for name in ("spilled", "dropped", "unacked", "spooled"):
         ranges = stream.get(name, [])
         if not isinstance(ranges, list):
             raise UnreadableReport(f"a drain report's {name} is not a list of ranges")
         for item in ranges:
-            if (declared := read_range(item, name, source)) is None:
+            if (declared := read_range(item, name)) is None:
                 raise UnreadableReport(f"a drain report's {name} holds {item!r:.60}, not a range")
             yield declared
 
 
-def read_range(item: object, name: str, by: str) -> Declared | None:
+def read_range(item: object, name: str = "") -> Declared | None:
     """Return what `[first, last]` or `[first, last, reason]` declares; None if it is neither.
 
     Args:
         item: As it stands in the report or gap record.
         name: What the reason begins with, or nothing.
-        by: Where the item stands.
     """
     match item:
         case [bool(), _, *_] | [_, bool(), *_]:
             return None
         case [int(first), int(last), *rest] if 1 <= first <= last <= NUMBER_MAX and len(rest) <= 1:
             reason = str(rest[0]) if rest else ""
-            return Declared(first, last, ": ".join(filter(None, (name, reason))), by)
+            return Declared(first, last, ": ".join(filter(None, (name, reason))))
     return None
 
 

@@ -42,6 +42,7 @@ SEEMS_EXPECTED: Final = re.compile(
     rb'logship\\*":\s?\\*"(?:drain report|spill begins|report correction|refused)'
 )
 """Matches also inside a string, where quotes are escaped. A report that matches must be read."""
+ASK_AGAIN: Final = "was it rotated meanwhile? Then ask again"
 
 Opened = Callable[[], AbstractContextManager[BinaryIO]]
 
@@ -53,6 +54,7 @@ class Source:
         name: Of a file, or `-` for standard input.
         start: Where in a plain file a line begins, to be the first that is read.
         opened: Opens what is no file, or a file that must be looked at first.
+        size: How many bytes the input has at least. If it has fewer, it was cut.
 
     Attributes:
         note: After reading, what is odd about a file that could be read; None if nothing is.
@@ -60,21 +62,27 @@ class Source:
         is_packed: Whether it is gzip.
     """
 
-    def __init__(self, name: str, start: int = 0, opened: Opened | None = None) -> None:
+    def __init__(
+        self, name: str, start: int = 0, opened: Opened | None = None, size: int = 0
+    ) -> None:
         self.name = "standard input" if name == "-" else name
         self.note: str | None = None
         self.position = self._start = start
         self.is_packed = False
         self._opened: Opened = opened or partial(_opened, name)
+        self._size = size
+        self._bytes_read = 0
         self._rest = b""
 
     def batches(self) -> Iterator[list[bytes]]:
         """Yield lines without their ends, and what follows the last end of line.
 
         Raises:
-            CannotRead: The input cannot be opened, read or unpacked, or is not text.
+            CannotRead: The input cannot be opened, read or unpacked, is not text, or was cut.
         """
         yield from self.whole_lines()
+        if self._bytes_read < self._size:
+            raise CannotRead(f"cannot read {self.name}: it was cut meanwhile; {ASK_AGAIN}")
         if self._rest:
             yield [self._rest]
 
@@ -91,7 +99,7 @@ class Source:
             raise CannotRead(f"cannot read {self.name}: {error.strerror or error}") from error
 
     def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
-        blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
+        blocks = self._blocks(file)
         if self._start:  # in the middle of a plain file
             file.seek(self._start)
             return blocks
@@ -103,6 +111,11 @@ class Source:
         self.is_packed = first.startswith(GZIP_MAGIC)
         every = chain([first], blocks)
         return self._gunzipped(every) if self.is_packed else every
+
+    def _blocks(self, file: BinaryIO) -> Iterator[bytes]:
+        while block := file.read(BLOCK_BYTES):
+            self._bytes_read += len(block)
+            yield block
 
     def _gunzipped(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """Unpack one member after the other, and keep what a cut-off last member holds.

@@ -10,7 +10,6 @@ from typing import Final
 
 from logship._audit.evidence import Refusals
 from logship._audit.ranges import Ranges
-from logship._audit.reports import Declared
 from logship._audit.verdict import Outcome, StreamVerdict, Verdict
 
 RANGES_SHOWN_MAX: Final = 10
@@ -129,8 +128,7 @@ def _incomplete(verdict: Verdict) -> str:
 
 
 def _badness(stream: StreamVerdict) -> tuple[object, ...]:
-    missing = stream.spilled.count + stream.declared_count
-    return (-stream.lost.count, not stream.problems, -missing, stream.proof is not None)
+    return (-stream.lost.count, not stream.problems, -stream.absent, stream.proof is not None)
 
 
 def _table(streams: Iterable[StreamVerdict]) -> Iterator[str]:
@@ -164,8 +162,8 @@ def _details(stream: StreamVerdict) -> Iterator[str]:
         yield f"{name} LOST: {_ranges(stream.lost)}{_acked_and_lost(stream)}"
     if stream.spilled:
         yield f"{name} spilled, the copies are here: {_ranges(stream.spilled)}"
-    for (reason, by), ranges in _by_reason(stream.declared).items():
-        yield f"{name} declared by {by}, {_short(reason) or 'no reason'}: {_ranges(ranges)}"
+    for (reason, by), numbers in stream.declared.items():
+        yield f"{name} declared by {by}, {_short(reason) or 'no reason'}: {_ranges(numbers)}"
     if stream.beyond:
         yield f"{name} numbers after the end: {_ranges(stream.beyond)}"
     if stream.spilled_too:
@@ -196,14 +194,6 @@ def _acked_and_lost(stream: StreamVerdict) -> str:
     if stream.lost.highest > stream.reported:
         return ""
     return " (acked, says its report: look at what the sidecar did after its ack)"
-
-
-def _by_reason(declared: Iterable[Declared]) -> dict[tuple[str, str], Ranges]:
-    groups: dict[tuple[str, str], Ranges] = {}
-    for item in declared:
-        ranges = groups.setdefault((item.reason, item.by), Ranges())
-        ranges.add_range(item.first, item.last)
-    return groups
 
 
 def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
@@ -295,7 +285,11 @@ def _stream_as_json(stream: StreamVerdict) -> dict[str, object]:
         "duplicates": stream.duplicates,
         "spilled": list(stream.spilled),
         "spilled_and_delivered": stream.spilled_too,
-        "declared": [[item.first, item.last, item.reason, item.by] for item in stream.declared],
+        "declared": [
+            [first, last, *claim]
+            for claim, numbers in stream.declared.items()
+            for first, last in numbers
+        ],
         "lost": list(stream.lost),
         "beyond": list(stream.beyond),
         "refused": stream.refused,

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import chain, pairwise
 from typing import Final
 
 from logship._audit.evidence import Refusals, Stream
 from logship._audit.ranges import Ranges
-from logship._audit.reports import NUMBER_MAX, REPORT_SOURCES, Declared, StreamReport
+from logship._audit.reports import ON_PURPOSE, REPORT_SOURCES, StreamReport
 
 ENDS_MAX: Final = 2
 """Different end records of one stream that can be true: its own and a recoverer's."""
 
-_BEHIND_ALL: Final = (NUMBER_MAX + 1, 0, 0)
+REASONS_MAX: Final = 50
+"""Several times the reasons that logship gives. What has another one is shown under `OTHER`, since
+each reason is compared with all missing numbers."""
+
+OTHER: Final = "other reasons"
+
+
+Claims = dict[tuple[str, str], Ranges]
+"""Numbers that are declared as not delivered, by their reason and by what declares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,9 @@ class StreamVerdict:
         duplicates: Lines that repeat a number delivered before.
         spilled: Numbers that only a spilled copy in the files still holds.
         spilled_too: How many spilled copies were delivered as well.
-        declared: Ranges that did not arrive and were declared.
+        declared: Numbers that did not arrive and were declared.
+        absent: How many of the spilled and declared numbers are, or may be, those of records of the
+            application that were not kept back on purpose.
         lost: Numbers that did not arrive and were not declared.
         beyond: Numbers in the output after `last`, and after the last one that a report knows.
         refused: Records of its tag that the client is known to have refused. An end record counts
@@ -76,7 +84,8 @@ class StreamVerdict:
     duplicates: int
     spilled: Ranges
     spilled_too: int
-    declared: tuple[Declared, ...]
+    declared: Claims
+    absent: int
     lost: Ranges
     beyond: Ranges
     refused: int
@@ -86,12 +95,13 @@ class StreamVerdict:
     @property
     def declared_count(self) -> int:
         """How many numbers are declared as missing, including spilled ones without a copy."""
-        return sum(item.count for item in self.declared if not item.is_on_purpose)
+        declared = sum(numbers.count for numbers in self.declared.values())
+        return declared - self.kept_back_count
 
     @property
     def kept_back_count(self) -> int:
         """How many numbers are declared as those of records that were kept back on purpose."""
-        return sum(item.count for item in self.declared if item.is_on_purpose)
+        return _kept_back(self.declared).count
 
     @property
     def outcome(self) -> Outcome:
@@ -101,7 +111,7 @@ class StreamVerdict:
         is_unclear = self.refused > 0 and not self.reported  # was the application told?
         if self.proof is None or is_unclear:
             return Outcome.UNPROVEN
-        return Outcome.DECLARED if self.spilled or self.declared_count else Outcome.COMPLETE
+        return Outcome.DECLARED if self.absent else Outcome.COMPLETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +165,7 @@ def judge(stream: Stream) -> StreamVerdict:
     missing = Ranges.up_to(last) - stream.delivered
     spilled = missing & stream.spilled
     declared, lost = _split_declared(stream, missing - spilled)
+    control = _control_numbers(stream)
     return StreamVerdict(
         stream=stream.name,
         tag=(report and report.tag) or stream.tag,
@@ -166,12 +177,19 @@ def judge(stream: Stream) -> StreamVerdict:
         spilled=spilled,
         spilled_too=(stream.spilled & stream.delivered).count,
         declared=declared,
+        absent=(missing - lost - _kept_back(declared) - control).count,
         lost=lost,
         beyond=(stream.delivered | stream.spilled) - Ranges.up_to(max(last, reported)),
         refused=max([*(end.refused or 0 for end in stream.ends), report.refused if report else 0]),
         reported=reported,
         problems=tuple(dict.fromkeys(_problems(stream))),
     )
+
+
+def _control_numbers(stream: Stream) -> Ranges:
+    """Return the numbers that are known to be those of control records."""
+    end = stream.report.end if stream.report else None
+    return stream.control | Ranges([(end, end)] if end else [])
 
 
 def _last_number(stream: Stream) -> tuple[int, str | None]:
@@ -194,47 +212,41 @@ def _last_number(stream: Stream) -> tuple[int, str | None]:
     return report.last if report.accepted else 0, report.source
 
 
-def _split_declared(stream: Stream, missing: Ranges) -> tuple[tuple[Declared, ...], Ranges]:
+def _split_declared(stream: Stream, missing: Ranges) -> tuple[Claims, Ranges]:
     """Divide the missing numbers into declared ones, gap records first, and all others."""
-    claims = _claims(stream)
-    declared = tuple(
-        Declared(first, last, reason, by)
-        for (reason, by), numbers in zip(claims, _without_overlaps(claims.values()), strict=True)
-        for first, last in numbers & missing
+    declared: Claims = {}
+    for claim, numbers in _claims(stream).items():
+        if claimed := numbers & missing:
+            declared[claim] = claimed
+            missing = missing - claimed
+    return declared, missing
+
+
+def _kept_back(declared: Claims) -> Ranges:
+    """Return the numbers of records that settings of the application kept back: no loss."""
+    return Ranges.union(
+        numbers
+        for (reason, _), numbers in declared.items()
+        if reason.removeprefix("dropped: ") in ON_PURPOSE
     )
-    return declared, missing - Ranges(chain.from_iterable(claims.values()))
 
 
-def _claims(stream: Stream) -> dict[tuple[str, str], Ranges]:
-    """Return the declared numbers, by their reason and by what declared them."""
-    claims = {(reason, "gap record"): stream.gaps[reason] for reason in sorted(stream.gaps)}
-    for item in stream.report.declared if stream.report else ():
-        numbers = claims.setdefault((item.reason, item.by), Ranges())
-        numbers.add_range(item.first, item.last)
+def _claims(stream: Stream) -> Claims:
+    """Return all that is declared."""
+    claims: Claims = {}
+
+    def put(reason: str, by: str, ranges: Iterable[tuple[int, int]]) -> None:
+        is_one_too_many = (reason, by) not in claims and len(claims) >= REASONS_MAX
+        known = claims.setdefault((OTHER if is_one_too_many else reason, by), Ranges())
+        for first, last in ranges:
+            known.add_range(first, last)
+
+    for reason in sorted(stream.gaps):
+        put(reason, "gap record", stream.gaps[reason])
+    if report := stream.report:
+        for first, last, reason in report.declared:
+            put(reason, report.source, [(first, last)])
     return claims
-
-
-def _without_overlaps(sets: Collection[Ranges]) -> Iterator[Ranges]:
-    """Yield the sets without those numbers that an earlier set has.
-
-    It goes through all ranges once, from the lowest number to the highest. To take each set away
-    from all later ones would cost their number squared.
-    """
-    begins = sorted((first, rank, last) for rank, each in enumerate(sets) for first, last in each)
-    kept: list[list[tuple[int, int]]] = [[] for _ in sets]
-    begun: list[tuple[int, int]] = []  # a heap of rank and last number
-    number = 0
-    for (first, rank, last), (following, _, _) in pairwise([*begins, _BEHIND_ALL]):
-        heappush(begun, (rank, last))
-        number = max(number, first)
-        while begun and number < following:
-            best, end = begun[0]
-            if end < number:
-                heappop(begun)
-            else:
-                kept[best].append((number, min(end, following - 1)))
-                number = kept[best][-1][1] + 1
-    yield from map(Ranges, kept)
 
 
 def _problems(stream: Stream) -> Iterator[str]:
@@ -299,9 +311,7 @@ def _count_problem(stream: Stream, source: str, accepted: int, last: int) -> Ite
     A missing number may belong to a gap record, so with holes the count is only bounded.
     """
     numbers = Ranges.up_to(last)
-    control = stream.control
-    if stream.report and stream.report.end:
-        control = control | Ranges([(stream.report.end, stream.report.end)])
+    control = _control_numbers(stream)
     seen = (stream.delivered | stream.spilled) & numbers
     known = (seen - control).count
     unknown = (numbers - seen - control).count

@@ -22,7 +22,7 @@ from logship._audit.outputs import Moved, Output, Part, Position
 from logship._audit.sources import CannotRead
 from logship._audit.verdict import Outcome, StreamVerdict, judge
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of a state."""
 
 
@@ -87,16 +87,17 @@ class Settled:
 
     Attributes:
         counts: What all of them add to the figures.
-        texts: The evidence about each of them that is not complete, as JSON.
+        texts: The evidence about each of them of which more may arrive, as JSON.
     """
 
     counts: Counts = Counts()
     texts: dict[str, str] = field(default_factory=dict)
 
     def put(self, stream: Stream, verdict: StreamVerdict) -> None:
-        """Settle a stream. A complete one gets no more records: it is only counted."""
+        """Settle a stream. One of which all has arrived gets no more: it is only counted."""
         self.counts = Counts(*map(add, self.counts, Counts.of(verdict)))
-        if verdict.outcome is not Outcome.COMPLETE:
+        is_awaited = verdict.spilled or verdict.declared_count
+        if verdict.outcome is not Outcome.COMPLETE or is_awaited:
             self.texts[stream.name] = json.dumps(stream.stored(), separators=(",", ":"))
 
     def take(self, names: set[str]) -> Iterator[Stream]:

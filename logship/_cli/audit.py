@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 import sys
 import traceback
@@ -15,7 +16,7 @@ import click
 from logship._audit.audit import Audit
 from logship._audit.destinations import is_address, output_of
 from logship._audit.lines import STAMP_KEY
-from logship._audit.sources import CannotRead, Source, expected_in
+from logship._audit.sources import ASK_AGAIN, CannotRead, Source, expected_in
 from logship._audit.text import verdict_as_json, verdict_as_text
 from logship._audit.verdict import Outcome
 from logship._cli.common import FiniteRange, NamedPath, ending_with, only_given, show, show_text
@@ -25,8 +26,6 @@ INPUT = NamedPath(readable=False, allow_dash=True)
 """Any name: the audit itself says what is wrong with it. Shells complete file names."""
 
 SECONDS = FiniteRange(0.0, min_open=True)
-
-ASK_AGAIN = "was it rotated meanwhile? Then ask again"
 
 COLOURS = {
     "complete:": "green",
@@ -76,15 +75,24 @@ def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> dict[ob
 def _identity(name: str, if_missing: str) -> object:
     if name == "-" or is_address(name):
         return name
-    path = Path(name)
+    status = _status(name, if_missing)
+    if stat.S_ISDIR(status.st_mode):
+        raise click.UsageError(
+            f"{name} is a directory; name the files in it, as {Path(name)}/*.log"
+        )
+    return (status.st_dev, status.st_ino)
+
+
+def _status(name: str, if_missing: str) -> os.stat_result:
     try:
-        status = path.stat()
+        return Path(name).stat()
     except OSError as error:
         hint = f"; {if_missing}" if isinstance(error, FileNotFoundError) else ""
         raise CannotRead(f"cannot read {name}: {error.strerror}{hint}") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise click.UsageError(f"{name} is a directory; name the files in it, as {path}/*.log")
-    return (status.st_dev, status.st_ino)
+
+
+def _source(name: str) -> Source:
+    return Source(name, size=0 if name == "-" else _status(name, ASK_AGAIN).st_size)
 
 
 @click.command(short_help="Prove from the sidecar's output files that no record is missing.")
@@ -197,7 +205,7 @@ def command(
 
 
 def _feed_files(audit: Audit, named: Mapping[object, str]) -> list[str]:
-    sources = {name: Source(name) for name in named.values() if not is_address(name)}
+    sources = {name: _source(name) for name in named.values() if not is_address(name)}
     for identity, name in named.items():
         if _identity(name, ASK_AGAIN) != identity:
             raise CannotRead(f"cannot read {name}: it is another file by now; {ASK_AGAIN}")
@@ -220,7 +228,7 @@ def _feed(audit: Audit, name: str, batches: Iterable[list[bytes]]) -> None:
 
 
 def _feed_reports(audit: Audit, names: Iterable[str]) -> list[str]:
-    sources = [Source(name) for name in names]
+    sources = [_source(name) for name in names]
     for source in sources:
         found = None
         for found in expected_in(source, audit.stamp_key):

@@ -210,8 +210,8 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         "Streams whose client ended, by what became of their end record.",
         "spooled: the next process with this spool_dir ships it, or `logship recover`. unproven: "
         "the sidecar has not acknowledged it, so its output does not prove the stream's tail "
-        "complete; the drain report on stderr does. Killed processes are in "
-        "processes_ended_total.",
+        "complete; what is on stderr may: the drain report, or a copy of the end record. Killed "
+        "processes are in processes_ended_total.",
         "result",
         STREAM_ENDS,
     ),

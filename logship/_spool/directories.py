@@ -159,12 +159,16 @@ class ProcessDirectory:
         return cls(name, parent, directory, lock)
 
     @classmethod
-    def take_over(cls, parent: int, name: str) -> ProcessDirectory | NotTaken:
+    def take_over(
+        cls, parent: int, name: str, *, only_looks: bool = False
+    ) -> ProcessDirectory | NotTaken:
         """Lock the process directory `name`. If that succeeds, its process is dead.
 
         Args:
             parent: A descriptor of the spool's directory; it is duplicated.
             name: The name as it was listed.
+            only_looks: Whether it is opened without the lock: its process may be alive, and nothing
+                may be changed.
 
         Raises:
             SpoolError: It cannot be locked, and that says nothing about its process: the volume
@@ -180,7 +184,8 @@ class ProcessDirectory:
                 opened.callback(close, lock)
                 if not stat.S_ISREG(os.fstat(lock).st_mode):
                     raise SpoolError(f"{name}: its lock is not a regular file")
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not only_looks:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not _is_at(lock, LOCK, directory) or not _is_at(directory, name, parent):
                     raise FileNotFoundError("it was replaced while it was being locked")
                 taken = cls(name, os.dup(parent), directory, lock)

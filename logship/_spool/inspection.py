@@ -38,17 +38,23 @@ def _inspect(parent: int, name: str) -> dict[str, object] | None:
     """Return what is to be said of a directory; None where it has been removed meanwhile."""
     try:
         directory = ProcessDirectory.take_over(parent, name)
+        if is_locked := directory is NotTaken.LOCKED:
+            directory = ProcessDirectory.take_over(parent, name, only_looks=True)
     except SpoolError as error:
         return {"state": "refused", "reason": str(error)}
     if not isinstance(directory, ProcessDirectory):
-        is_locked = directory is NotTaken.LOCKED
-        return {"state": "alive or being recovered"} if is_locked else None
+        return None
     try:
-        return {"state": "dead", **_contents(directory)}
+        contents = _contents(directory)
     except OSError as error:
+        if is_locked:  # a file has just been removed
+            return {"state": "alive or being recovered"}
         return {"state": "refused", "reason": str(error)}
     finally:
         directory.leave()
+    if is_locked:  # what is just being written may look damaged
+        return {"state": "alive or being recovered", **contents, "damages": []}
+    return {"state": "dead", **contents}
 
 
 def _contents(directory: ProcessDirectory) -> dict[str, object]:

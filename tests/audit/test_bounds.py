@@ -15,7 +15,7 @@ from logship._audit.evidence import Stream
 from logship._audit.ranges import Ranges
 from logship._audit.sources import Source
 from logship._audit.text import verdict_as_text
-from logship._audit.verdict import Outcome
+from logship._audit.verdict import OTHER, REASONS_MAX, Outcome
 from tests.audit.asking import audit, judged
 from tests.audit.lines import (
     ONE,
@@ -122,7 +122,7 @@ def seconds_of_claims(count: int) -> float:
     began = time.process_time()
     [verdict] = audit.verdict().streams
     seconds = time.process_time() - began
-    assert len(verdict.declared) == count - 1
+    assert verdict.declared_count == count - 1
     return seconds
 
 
@@ -226,6 +226,13 @@ def test_all_that_a_cut_off_member_holds_is_read(tmp_path: Path) -> None:
         lengths.append(sum(len(line) for lines in Source(str(file)).batches() for line in lines))
     assert lengths == sorted(lengths)
     assert lengths[-1] == 600_000
+
+
+def test_more_reasons_than_logship_has_are_shown_as_one() -> None:
+    [stream] = judged(reasons(REASONS_MAX + 10)).streams
+    assert stream.declared_count == REASONS_MAX + 10
+    assert len(stream.declared) == REASONS_MAX + 1
+    assert stream.declared[OTHER, "gap record"].count == 10
 
 
 def test_more_end_records_than_can_be_true_contradict_each_other() -> None:

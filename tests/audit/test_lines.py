@@ -327,10 +327,9 @@ def test_a_report_is_read_wherever_a_stderr_ends_up(write: Format, source: str) 
         found = read(carried)
         assert isinstance(found, Report)
         assert found.problem is None
-        assert found.streams[0].declared == (
-            Declared(2, 3, "spilled", source),
-            Declared(4, 5, "dropped: x", source),
-        )
+        [stream] = found.streams
+        assert stream.source == source
+        assert stream.declared == (Declared(2, 3, "spilled"), Declared(4, 5, "dropped: x"))
 
 
 @pytest.mark.parametrize(

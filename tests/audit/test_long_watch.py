@@ -94,6 +94,13 @@ def test_a_declared_record_may_still_arrive_when_nothing_else_is_left_of_its_str
     assert watched.look() == (2, 0, 0)
 
 
+def test_an_end_record_that_went_to_stderr_may_still_arrive_when_nothing_else_is_left() -> None:
+    watched = watched_and_removed(received(record(1)), spilled(end(2, 1)))
+    assert watched.watch.verdicts == {}
+    write(NEXT, [received(end(2, 1))])
+    assert watched.look() == (1, 0, 0)
+
+
 def test_the_figures_are_those_of_an_audit_of_all_lines_that_ever_were() -> None:
     """Each line comes when all that is known of its stream was settled, or not, as it falls."""
     chance = random.Random(11)

@@ -90,7 +90,7 @@ def test_every_number_is_sorted_as_plain_sets_sort_it(
         assert judged.duplicates == known.delivered.total() - len(known.delivered)
         assert judged.records == len(set(known.delivered) - known.control)
         assert numbers_in(judged.spilled) == missing & known.copies
-        declared = [number for item in judged.declared for number in span((item.first, item.last))]
+        declared = [each for numbers in judged.declared.values() for each in numbers_in(numbers)]
         assert sorted(declared) == sorted((missing - known.copies) & known.declared)
         assert numbers_in(judged.lost) == missing - known.copies - known.declared
         seen = set(known.delivered) | known.copies

@@ -10,7 +10,6 @@ import pytest
 
 from logship import _reasons
 from logship._audit.audit import Audit
-from logship._audit.reports import Declared
 from logship._audit.text import verdict_as_text
 from logship._audit.verdict import Outcome, StreamVerdict
 from tests.audit.asking import judged
@@ -37,6 +36,10 @@ def judge_one(*lines: bytes | Iterable[bytes]) -> StreamVerdict:
     return stream
 
 
+def declared_of(stream: StreamVerdict) -> dict[tuple[str, str], list[tuple[int, int]]]:
+    return {claim: list(numbers) for claim, numbers in stream.declared.items()}
+
+
 # --- complete -------------------------------------------------------------------------------------
 
 
@@ -55,6 +58,20 @@ def test_a_stream_that_accepted_nothing_needs_no_line(last: int) -> None:
     verdict = judged(report(stream_report(last, 0, end=last or None)))
     assert verdict.outcome is Outcome.COMPLETE
     assert not verdict.streams[0].lost
+
+
+@pytest.mark.parametrize(
+    "on_stderr",
+    [
+        spilled(end(3, 2)),
+        report(stream_report(3, 2, end=3, unacked=[(3, 3)])),
+        report(stream_report(3, 2, end=3, spilled=[(3, 3)])),
+    ],
+)
+def test_a_stream_is_complete_if_only_its_end_record_went_to_stderr(on_stderr: bytes) -> None:
+    stream = judge_one(numbered(1, 2), on_stderr)
+    assert (stream.outcome, stream.last, stream.records) == (Outcome.COMPLETE, 3, 2)
+    assert judge_one(numbered(1), spilled(record(2)), on_stderr).outcome is Outcome.DECLARED
 
 
 # --- declared -------------------------------------------------------------------------------------
@@ -76,13 +93,12 @@ def test_all_that_a_report_names_is_declared_with_its_reason() -> None:
         ),
     )
     assert stream.outcome is Outcome.DECLARED
-    assert {(d.first, d.last, d.reason) for d in stream.declared} == {
-        (2, 3, "spilled"),
-        (4, 5, "dropped: overflow"),
-        (6, 6, "dropped: quarantined"),
-        (7, 8, "unacked"),
-        (12, 12, "unacked"),
-        (9, 11, "spooled"),
+    assert declared_of(stream) == {
+        ("spilled", "drain report"): [(2, 3)],
+        ("dropped: overflow", "drain report"): [(4, 5)],
+        ("dropped: quarantined", "drain report"): [(6, 6)],
+        ("unacked", "drain report"): [(7, 8), (12, 12)],
+        ("spooled", "drain report"): [(9, 11)],
     }
     assert not stream.lost
 
@@ -98,22 +114,22 @@ def test_what_settings_kept_back_is_counted_apart_and_is_no_loss(reason: str) ->
     assert any(f"declared by gap record, {reason}: 3-5" in line for line in rest)
     told = judge_one(
         numbered(1),
-        report(stream_report(4, 3, end=4, dropped=[(2, 3, reason)], unacked=[(4, 4)])),
+        report(stream_report(5, 4, end=5, dropped=[(2, 3, reason)], unacked=[(4, 5)])),
     )
-    assert (told.outcome, told.kept_back_count, told.declared_count) == (Outcome.DECLARED, 2, 1)
+    assert (told.outcome, told.kept_back_count, told.declared_count) == (Outcome.DECLARED, 2, 2)
 
 
 def test_a_number_declared_twice_is_counted_once_and_the_gap_record_is_named() -> None:
     stream = judge_one(numbered(1), received(gap(4, 2, 3)), report(
         stream_report(4, 3, dropped=[(2, 3, "overflow")])))  # fmt: skip
-    assert stream.declared == (Declared(2, 3, "overflow", "gap record"),)
+    assert declared_of(stream) == {("overflow", "gap record"): [(2, 3)]}
 
 
 def test_a_control_record_that_was_spilled_still_speaks() -> None:
     stream = judge_one(numbered(1), spilled(gap(4, 2, 3)), spilled(end(5, 3)))
     assert stream.outcome is Outcome.DECLARED
     assert (stream.proof, stream.last, list(stream.spilled)) == ("end record", 5, [(4, 5)])
-    assert [(d.first, d.last) for d in stream.declared] == [(2, 3)]
+    assert declared_of(stream) == {("overflow", "gap record"): [(2, 3)]}
 
 
 # --- unproven -------------------------------------------------------------------------------------
@@ -126,7 +142,7 @@ def test_of_several_reports_on_a_stream_the_last_counts() -> None:
     assert list(judge_one(numbered(1, 2), early, late).lost) == [(3, 5)]
     longer = report(stream_report(7, 7, unacked=[(6, 7)]))
     stream = judge_one(numbered(1, 2, 3, 4, 5), longer, early)
-    assert (stream.last, stream.declared) == (7, (Declared(6, 7, "unacked", "drain report"),))
+    assert (stream.last, declared_of(stream)) == (7, {("unacked", "drain report"): [(6, 7)]})
 
 
 def test_a_process_killed_in_the_middle_of_its_spill_has_named_what_was_left() -> None:
@@ -135,7 +151,7 @@ def test_a_process_killed_in_the_middle_of_its_spill_has_named_what_was_left() -
     stream = judge_one(numbered(1, 2), begins, spilled(record(3)), spilled(record(4))[:-9])
     assert (stream.outcome, stream.proof) == (Outcome.DECLARED, "spill's first line")
     assert list(stream.spilled) == [(3, 3)]
-    assert stream.declared == (Declared(4, 6, "unacked", "spill's first line"),)
+    assert declared_of(stream) == {("unacked", "spill's first line"): [(4, 6)]}
 
 
 def test_a_spill_that_began_while_records_were_accepted_proves_no_end() -> None:
@@ -154,7 +170,7 @@ def test_the_drain_report_counts_more_than_the_line_before_its_spill() -> None:
     for lines in ([begins, ends], [ends, begins]):
         stream = judge_one(numbered(1, 2), lines)
         assert list(stream.lost) == [(3, 3)]
-        assert stream.declared == (Declared(4, 4, "spilled", "drain report"),)
+        assert declared_of(stream) == {("spilled", "drain report"): [(4, 4)]}
 
 
 def test_a_correction_counts_more_than_the_report_that_it_corrects() -> None:

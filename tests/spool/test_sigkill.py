@@ -158,7 +158,8 @@ def test_a_dry_run_says_what_is_there(spools: Spools) -> None:
     application = spools.start_application(3_000, endpoint=NOWHERE)
     spools.wait_for_ledger(300)
     _, alive = spools.recover("--dry-run")
-    assert alive["state"].startswith("alive")
+    assert (alive["state"], alive["damages"]) == ("alive or being recovered", [])
+    assert alive["entries"] >= 300
     kill(application)
     before = {each: each.read_bytes() for each in spools.spool.glob("*/*")}
     code, life = spools.recover("--dry-run")

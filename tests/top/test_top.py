@@ -149,16 +149,13 @@ def test_without_a_terminal_it_prints_once(workers: Workers) -> None:
     assert re.search(r"(?m)^ *all .* 2 of 2$", text)
 
 
-def test_a_terminal_is_drawn_again_until_ctrl_c(workers: Workers) -> None:
-    assert b"logship top:" in drawn_on_a_terminal(workers)[0]
-
-
-def drawn_on_a_terminal(workers: Workers, **environ: str) -> list[bytes]:
-    """Return the first two views that the command draws before Ctrl-C ends it."""
+def test_a_low_terminal_is_drawn_again_until_ctrl_c_and_shows_the_row_of_all(
+    workers: Workers,
+) -> None:
     workers.until_all_is_acked()
     terminal, side = pty.openpty()
     words = [*TOP, "--interval", "0.2", "--metrics-dir", str(workers.directory)]
-    env = {**os.environ, "TERM": "xterm", **environ}
+    env = {**os.environ, "TERM": "xterm", "LINES": "5", "COLUMNS": "200"}
     watching = subprocess.Popen(words, stdout=side, stderr=side, stdin=side, env=env)
     os.close(side)
     drawn = b""
@@ -167,12 +164,9 @@ def drawn_on_a_terminal(workers: Workers, **environ: str) -> list[bytes]:
     watching.send_signal(signal.SIGINT)
     assert watching.wait(20) == 0
     os.close(terminal)
-    return drawn.split(b"\x1b[H\x1b[J")[1:3]
-
-
-def test_a_low_terminal_shows_the_row_of_all(workers: Workers) -> None:
-    rows = drawn_on_a_terminal(workers, LINES="5", COLUMNS="200")[0].splitlines()
+    rows = drawn.split(b"\x1b[H\x1b[J")[1].splitlines()
     assert len(rows) == 4
+    assert b"logship top:" in rows[0]
     assert rows[-1].split()[0] == b"all"
 
 
