@@ -112,6 +112,17 @@ def test_a_better_command_is_offered(compose: Deployment, script: str, better: s
     assert found.change == f"command: {better}"
 
 
+def test_what_one_rule_raises_another_does_not_shorten(kubernetes: Deployment) -> None:
+    del kubernetes.pod["terminationGracePeriodSeconds"]
+    kubernetes.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "45")
+    kubernetes.app["command"] = ["gunicorn", "app:app"]
+    found = judge("pod.json", kubernetes.text).findings
+    assert {each.rule: each.change for each in found} == {
+        "stop-timeout-setting": "terminationGracePeriodSeconds: 55",  # with 5 s of the preStop hook
+        "graceful-timeout": "gunicorn --graceful-timeout 45 …",
+    }
+
+
 def test_a_setting_of_run_is_the_stop_timeout(compose: Deployment) -> None:
     """What stands on the command line is what holds, whatever the environment says."""
     compose.app["command"] = ["logship", "run", "--stop-timeout", "60", "--", "app"]

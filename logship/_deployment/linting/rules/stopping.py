@@ -179,9 +179,10 @@ def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
             )
         else:
             continue
-        wanted = min(believed, given)
+        # On Kubernetes `stop-timeout-setting` raises what is given to what logship believes.
+        wanted = believed if unit.platform == Platform.KUBERNETES else min(believed, given)
         change = f"gunicorn --graceful-timeout {wanted:g} …"
-        if believed > given:
+        if believed > wanted:
             change += f", and {variable(unit, _SETTING, f'{given:g}')}"
         yield Mistake(container.name, effect, change)
 
