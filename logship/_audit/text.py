@@ -205,6 +205,11 @@ def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
             yield f"  {place.source}, line {place.line:,}: {place.why}"
     if verdict.streams and not any(stream.delivered for stream in verdict.streams):
         yield "note: nothing stamped was delivered at all; are these the right files and stamp key?"
+    if any(stream.lost.highest > stream.reported for stream in verdict.streams if stream.lost):
+        yield (
+            "note: no report answers for a LOST stream. The stderr of its process may have one, or "
+            "the records themselves: give it as a FILE too"
+        )
     if any(stream.proof is None for stream in verdict.streams):
         yield (
             "note: nothing here shows how an UNPROVEN stream ended. Its process may be alive, or "

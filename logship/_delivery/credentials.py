@@ -75,7 +75,8 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 def _cannot_use(files: dict[str, str | None], error: Exception) -> SettingsError:
     given = {full_name(name): path for name, path in files.items() if path is not None}
     paths = " and ".join(given.values())
-    return SettingsError(f"{', '.join(given)}: cannot use {paths}: {error}")
+    reason = getattr(error, "strerror", None) or error
+    return SettingsError(f"{', '.join(given)}: cannot use {paths}: {reason}")
 
 
 def handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None:

@@ -32,6 +32,7 @@ from logship._process.clock import Started, StopClock
 from logship._process.signals import StopSignals
 from logship._process.watchdog import Watchdog
 from logship._settings import TASK_METADATA_VARIABLE, Settings
+from logship._spelling import nearest
 from logship.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -435,9 +436,9 @@ def _check_level(level: int | str | None) -> None:
         if level is not None:
             logging.Logger("logship").setLevel(level)
     except (TypeError, ValueError):
-        raise SettingsError(
-            f"level: {level!r} is not allowed; give a number, or a name such as INFO"
-        ) from None
+        meant = nearest(str(level).upper(), logging.getLevelNamesMapping())
+        advice = f"did you mean {meant}?" if meant else "give a number, or a name such as INFO"
+        raise SettingsError(f"level: {level!r} is not allowed; {advice}") from None
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -73,5 +73,5 @@ def _thread_text() -> str:
         return ""
     return (
         "install() was not called in the main thread, which alone can handle signals: SIGTERM ends "
-        "this program at once, and its last records are not delivered"
+        "this program at once, and its last records are not delivered; call it in the main thread"
     )

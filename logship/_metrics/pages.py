@@ -115,7 +115,11 @@ class Pages:
             found = os.fstat(self._directory)
             self._opened[self._directory] = found.st_dev, found.st_ino
         except OSError as error:
-            advice = f"; {_FOR_SEVERAL_USERS}" if isinstance(error, PermissionError) else ""
+            advice = ""
+            if isinstance(error, PermissionError):
+                advice = f"; {_FOR_SEVERAL_USERS}"
+            elif isinstance(error, FileNotFoundError):
+                advice = "; the directory above it must exist"
             raise PagesError(f"{path}: {error.strerror}{advice}") from error
         self._owner = found.st_uid
         is_sticky = found.st_mode & stat.S_ISVTX  # then the permissions of others do no harm

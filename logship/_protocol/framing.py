@@ -14,6 +14,8 @@ from logship.errors import ProtocolError
 _NIL = 0xC0
 _ARRAY_16 = 0xDC
 _ITEMS = range(2, 5)
+_TLS_BEGINS = (b"\x16\x03", b"\x15\x03")
+"""A handshake, an alert."""
 """How many items a message with records has."""
 
 _TEXT_HEAD_BYTES = {
@@ -150,6 +152,8 @@ class Framer:
         if count not in self._items_allowed:
             begins, allowed = bytes(data[:8]), self._items_allowed
             wanted = f"an array of {allowed.start} to {allowed.stop - 1} items"
+            if begins.startswith(_TLS_BEGINS):
+                wanted += "; the peer speaks TLS, and this side does not"
             raise ProtocolError(f"a message begins with {begins!r}, not {wanted}")
 
     def _begin_item(self) -> bool:

@@ -182,5 +182,6 @@ def _tls_context(options: AccessOptions) -> ssl.SSLContext:
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as error:
         files = filter(None, (options.tls_cert, options.tls_key, options.tls_client_ca))
-        raise SettingsError(f"cannot use {', '.join(files)} for TLS: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"cannot use {', '.join(files)} for TLS: {reason}") from None
     return context

@@ -62,7 +62,7 @@ class Listener:
         try:
             self.socket = _open_tcp(bind) if self._path is None else _open_unix(self._path)
         except (OSError, UnicodeError) as error:  # UnicodeError: it cannot be a host's name
-            reason = getattr(error, "strerror", None) or error
+            reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0]
             raise ListenError(f"cannot listen on {bind}: {reason}; give another --bind") from error
         self.bind = bind
         if self._path is None:

@@ -283,7 +283,7 @@ class Receiver:
             return  # it went without a word, as the probe of a load balancer does
         except OSError as error:
             self.counts.refused += 1
-            self.complaints.say(f"closed {peer}: its TLS handshake failed: {error!r:.200}")
+            self.complaints.say(f"closed {peer}: {_why_no_tls(error)}")
             return
         await connection.ended
 
@@ -423,6 +423,12 @@ class Connection(asyncio.Protocol):
 def _named(address: Any) -> str:
     """Name a client by its address; that of a unix socket is a path, which the client chooses."""
     return "{}:{}".format(*address) if isinstance(address, tuple) else "a client"
+
+
+def _why_no_tls(error: OSError) -> str:
+    if getattr(error, "reason", "") in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+        return "it does not speak TLS; its endpoint must be tls://"
+    return f"its TLS handshake failed: {error!r:.200}"
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -208,8 +208,15 @@ class Number(Converter):
             raise NotAllowed("a smaller one", shown) from None
         number, least, most = self.kinds[-1](value), self._least, self._most
         if number < least or (most is not None and number > most):
-            raise NotAllowed(f"at least {least}" if most is None else f"{least} to {most}")
+            shown = self._shown(least)
+            raise NotAllowed(
+                f"at least {shown}" if most is None else f"{shown} to {self._shown(most)}"
+            )
         return number
+
+    def _shown(self, bound: float) -> str:
+        """Return a bound as a person would write it."""
+        return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 class WholeNumber(Number):
@@ -241,6 +248,12 @@ class Bytes(WholeNumber):
         **{f"{prefix}{end}": 1000**power for prefix, power in _PREFIXES for end in ("", "b")},
         **{f"{prefix}ib": 1024**power for prefix, power in _PREFIXES},
     }
+
+    def _shown(self, bound: float) -> str:
+        for unit, factor in (("MiB", 1024**2), ("KiB", 1024), ("MB", 1000**2)):
+            if bound and bound % factor == 0:
+                return f"{bound // factor}{unit}"
+        return str(bound)
 
 
 class Redaction(Converter):

@@ -94,10 +94,12 @@ def open_spool_directory(path: Path, *, any_owner: bool = False) -> int:
         hint = "; it must be a directory, not a link" if is_other else ""
         raise SpoolError(f"{path}: {error.strerror}{hint}") from error
     owner = os.fstat(descriptor).st_uid
-    if owner in (0, os.geteuid()) or (any_owner and os.geteuid() == 0):
+    user = os.geteuid()
+    if owner in (0, user) or (any_owner and user == 0):
         return descriptor
     os.close(descriptor)
-    raise SpoolError(f"{path}: belongs to user {owner}, not to {os.geteuid()} or root")
+    wanted = f"user {user} or root" if user else "root"
+    raise SpoolError(f"{path}: belongs to user {owner}, and must belong to {wanted}")
 
 
 class NotTaken(Enum):

@@ -233,7 +233,8 @@ class Orphans(Recovery):
         except Exception as error:  # whatever it is, it is named
             if is_interruption(error):
                 raise
-            self._refuse("", f"cannot be read: {_named(error)}; what is there is kept")
+            why = _named(error).removeprefix(f"{self.path}: ")
+            self._refuse("", f"cannot be read: {why}; what is there is kept")
         return None
 
     def _oldest_in(self, parent: int) -> ProcessDirectory | None:

@@ -20,6 +20,7 @@ from typing import Any
 from logship._buffer.chunk import Chunk, ChunkState, Storage, new_chunk_id
 from logship._buffer.stream import Stream
 from logship._protocol.readable import well_formed
+from logship._settings import MIB
 from logship._spool import format as layout
 from logship._spool.directories import SpoolError
 from logship._spool.mapped import (
@@ -335,8 +336,8 @@ class SpoolStorage(Storage):
             return
         self._trouble = True
         text = (
-            f"the spool cannot be written ({reason}); records are held in "
-            f"memory, up to {self._memory_bytes_max:,} bytes, and would be lost with the process"
+            f"the spool cannot be written ({reason}); records are held in memory, "
+            f"up to {self._memory_bytes_max / MIB:.4g} MiB, and would be lost with the process"
         )
         self.news.append(("spool", text))
 

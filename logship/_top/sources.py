@@ -95,7 +95,8 @@ def read_endpoint(url: str) -> Read:
                 text = answer.read(_ANSWER_BYTES_MAX).decode("utf-8", "replace")
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            raise SourceError(f"cannot read {url}: {reason}") from None
+            text = getattr(reason, "strerror", None) or reason
+            raise SourceError(f"cannot read {url}: {text}") from None
         values = dict(_samples_in(text))
         if ("records_accepted_total", "") not in values:
             raise SourceError(f"{url} serves no numbers of logship's clients")

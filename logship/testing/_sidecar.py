@@ -108,7 +108,8 @@ class Sidecar:
         records = self.records
         last = "".join(f"\n  {each}" for each in records[-SHOWN_MAX:]) or " none"
         came = f"connections: {self.connects}; records: {len(records)}"
-        return f"not within {seconds:g} s; {came}, the last ones:{last}"
+        hint = "" if self.connects else "; was logship.install() called in the test?"
+        return f"not within {seconds:g} s; {came}, the last ones:{last}{hint}"
 
     def say(self, data: bytes) -> None:
         """Send any bytes to every connected client."""

@@ -296,6 +296,8 @@ def test_losses_come_first_with_their_ranges() -> None:
         f"{TWO} declared by gap record, overflow: 4-6\n"
         "\n"
         "read: 109 lines, 0 of them without a stamp; 0 reports\n"
+        "note: no report answers for a LOST stream. The stderr of its process may have one, or the "
+        "records themselves: give it as a FILE too\n"
     )
 
 

@@ -136,7 +136,7 @@ def test_a_setting_whose_mistake_is_noticed_late_is_wrong_usage(
     variables = {"LOGSHIP_ENDPOINTS": "tls://127.0.0.1:1", "LOGSHIP_TLS_CA": "/missing"}
     options = {"env": os.environ | variables, "stdin": subprocess.DEVNULL, "cwd": tmp_path}
     ended = ran(SCRIPT, *words, code=2, **options)
-    assert "Error: tls_ca (LOGSHIP_TLS_CA): cannot use /missing" in ended.stderr
+    assert "Error: tls_ca (LOGSHIP_TLS_CA): cannot use /missing: No such file" in ended.stderr
 
 
 @pytest.mark.parametrize("words", [["pipe"], ["recover", "--spool", "."]])

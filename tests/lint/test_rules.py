@@ -112,6 +112,20 @@ def test_a_better_command_is_offered(compose: Deployment, script: str, better: s
     assert found.change == f"command: {better}"
 
 
+def test_the_changes_of_a_pod_agree_and_suffice(kubernetes: Deployment) -> None:
+    del kubernetes.pod["terminationGracePeriodSeconds"]
+    kubernetes.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "45")
+    kubernetes.app["command"] = ["gunicorn", "app:app"]
+    found = judge("pod.json", kubernetes.text).findings
+    assert {each.rule: each.change for each in found} == {
+        "stop-timeout-setting": "terminationGracePeriodSeconds: 65",
+        "graceful-timeout": "gunicorn --graceful-timeout 45 …",
+    }
+    kubernetes.pod["terminationGracePeriodSeconds"] = 65
+    kubernetes.app["command"] = ["gunicorn", "--graceful-timeout", "45", "app:app"]
+    assert not rules_of(kubernetes)
+
+
 def test_a_setting_of_run_is_the_stop_timeout(compose: Deployment) -> None:
     """What stands on the command line is what holds, whatever the environment says."""
     compose.app["command"] = ["logship", "run", "--stop-timeout", "60", "--", "app"]

@@ -92,6 +92,7 @@ BELOW = {
     "shell-entrypoint": "ENTRYPOINT migrate && python app.py",
     "npm-entrypoint": 'ENTRYPOINT ["npm", "run", "start"]',
     "script-entrypoint": 'ENTRYPOINT ["./start.sh"]',
+    "other-package": "RUN pip install logship",
     "last-resort-none": "ENV LOGSHIP_LAST_RESORT=none",
     "unknown-setting": "ENV LOGSHIP_TAGG web",
     "disabled": "ENV\tLOGSHIP_DISABLED\t1",
@@ -157,6 +158,25 @@ def test_a_stop_signal_is_compared_with_the_setting(
 )
 def test_what_a_dockerfile_starts(text: str, rules: set[str]) -> None:
     assert {each.rule for each in judge("Dockerfile", text).findings} == rules
+
+
+@pytest.mark.parametrize(
+    ("command", "count"),
+    [
+        ("pip install --no-cache-dir 'logship==1.0' flask", 1),
+        ("apt-get update && /venv/bin/python -m pip install Logship[x]", 1),
+        ("uv pip install \\\n  logship", 1),
+        ("pip install logship-forward", 0),
+        ("pip install ./logship /tmp/logship_forward-0.1.0-py3-none-any.whl", 0),
+        ("pip install git+https://example.com/logship", 0),
+        ("cd logship && pip install .", 0),
+        ("logship lint", 0),
+    ],
+)
+def test_the_package_of_another_project_is_found_in_each_stage(command: str, count: int) -> None:
+    text = f"FROM a AS b\nRUN {command}\nFROM a\nCOPY --from=b /venv /venv\n"
+    found = judge("Dockerfile", text).findings
+    assert [(each.rule, each.line) for each in found] == [("other-package", 2)] * count
 
 
 @pytest.mark.parametrize(

@@ -537,5 +537,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PagesError, match=str(tmp_path / "file" / "pages")):
         Pages(tmp_path / "file" / "pages")
+    with pytest.raises(PagesError, match=r"No such file .*; the directory above it must exist"):
+        Pages(tmp_path / "missing" / "pages")
     with pytest.raises(PagesError, match="Not a directory"):
         Pages(tmp_path / "file")

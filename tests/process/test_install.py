@@ -138,12 +138,16 @@ def test_a_level_of_a_second_install_is_the_root_loggers(
         logging.debug("shown")
         logship.install(tag="levels.second")
         logging.debug("still shown")
-        try:
-            logship.install(level="LOUD", tag="levels.second")
-        except logship.SettingsError as error:
-            print(error)
+        for level in ("LOUD", "debug"):
+            try:
+                logship.install(level=level, tag="levels.second")
+            except logship.SettingsError as error:
+                print(error)
     """).end(returncode=0)
-    assert "LOUD" in ended.stdout
+    assert ended.stdout.splitlines() == [
+        "level: 'LOUD' is not allowed; give a number, or a name such as INFO",
+        "level: 'debug' is not allowed; did you mean DEBUG?",
+    ]
     lines = [json.loads(line) for line in sidecar.output.path.read_text().splitlines()]
     records = [each["record"] for each in lines if each["tag"] == "levels.second"]
     assert [each["message"] for each in records if "level" in each] == ["shown", "still shown"]

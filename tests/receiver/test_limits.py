@@ -133,7 +133,9 @@ def test_a_probe_that_only_connects_takes_no_line_from_others(tmp_path: Path) ->
         with RawClient(receiver) as other:
             other.send(b"no TLS")
             assert other.rest() == []
-            wait_for_line(receiver, f"closed {other.name}: its TLS handshake failed: ")
+            wait_for_line(
+                receiver, f"closed {other.name}: it does not speak TLS; its endpoint must be tls://"
+            )
         assert receiver.stderr().count("closed ") == 1
 
 

@@ -263,7 +263,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     [
         (
             ["--bind", "{taken}", "--out", "/dev/null"],
-            "cannot listen on tcp://{taken}: Address already in use",
+            "cannot listen on tcp://{taken}: Address already in use; give another --bind",
         ),
         (["--out", "/missing/out"], "cannot open /missing/out for writing: No such file or dir"),
         (["--bind", "here"], "'here'; give HOST:PORT, tcp://HOST:PORT or unix:///PATH"),

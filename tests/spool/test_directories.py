@@ -251,7 +251,7 @@ def test_a_fifo_in_the_place_of_a_segment_does_not_hang_a_recoverer(tmp_path: Pa
 @needs_root
 def test_a_foreign_directory_is_not_used(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, 12345)
-    with pytest.raises(SpoolError, match="belongs to user 12345"):
+    with pytest.raises(SpoolError, match="belongs to user 12345, and must belong to root"):
         open_spool_directory(tmp_path)
     os.close(open_spool_directory(tmp_path, any_owner=True))  # for root that recovers
 

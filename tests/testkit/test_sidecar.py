@@ -216,6 +216,11 @@ def test_a_wait_in_vain_says_what_came(sidecar: SocketSidecar, client: Backgroun
         sidecar.wait_for(2, timeout_seconds=0.01)
 
 
+def test_a_wait_without_a_client_asks_for_install(sidecar: SocketSidecar) -> None:
+    with pytest.raises(AssertionError, match=r"connections: 0.*; was logship.install\(\) called"):
+        sidecar.wait_for(1, timeout_seconds=0.01)
+
+
 def test_its_end_ends_connections() -> None:
     with SocketSidecar() as sidecar:
         client = socket.create_connection(address_of(sidecar))

@@ -296,8 +296,8 @@ def _why_insecure(error: ConnectError) -> str:
     if isinstance(cause, HandshakeError):
         return "LOGSHIP_SHARED_KEY (and the user) must equal the sidecar's shared_key (and user)"
     return (
-        "it accepted the connection and then did not answer: does it speak the forward protocol on "
-        "this port, and do TLS and the shared key match these settings?"
+        "does it speak the forward protocol on this port, and do TLS and the shared key match "
+        "these settings?"
     )
 
 

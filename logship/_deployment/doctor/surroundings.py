@@ -96,8 +96,8 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     budget = drain_budget_seconds(stop, settings.buffer_bytes_max, has_spool=has_spool)
     text = (
         f"full {'spools' if has_spool else 'buffers'} ({size(held)}) drain in {drain:.1f} s "
-        f"at the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are "
-        "left for it"
+        f"at the measured {bytes_per_second / MIB:.1f} MiB/s; of the stop timeout of {stop:g} s, "
+        f"{budget:.1f} s are left for it"
     )
     if drain <= budget * _STOP_SHARE_WANTED:
         return Result(name, text)

@@ -33,6 +33,9 @@ _TAKES_HEREDOC = re.compile(r"\s*(RUN|COPY|ADD)\b", re.IGNORECASE)
 _PAIR = re.compile(r"""([\w.-]+)=((?:"(?:[^"\\]|\\.)*+"|'[^']*+'|\\.|[^\s"'\\])*+)""", re.DOTALL)
 _REFERENCE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?-([^}$]*))?\})")
 _QUOTES = re.compile(r"""["']|\\(?=["' ])""")
+_INSTALLER = re.compile(r"(?:.*/)?(?:pip[\d.]*|pipx|uv|poetry|pdm)")
+_OTHER_PACKAGE = re.compile(r"""["']?logship(?:[\[=<>~!;].*|["']?)""", re.IGNORECASE)
+"""Of another project: a file, a path and `logship-forward` are not meant."""
 
 _OTHERS = (".dockerignore", ".yaml", ".yml", ".json", ".conf")
 
@@ -139,13 +142,15 @@ def read_dockerfile(name: str, text: str) -> Unit:
     """
     last = _last_stage(text)
     own = name.rpartition("/")[2]
+    lines = _lines_of_other_package(text)
     container = Container(
         name=own,
         image=last.image,
         words=last.entrypoint + (() if last.is_shell_form else last.command),
         environment=last.environment,
         stop_signal=last.stop_signal,
-        lines=last.lines,
+        installs_other_package=bool(lines),
+        lines=last.lines | lines,
     )
     return Unit(
         platform=Platform.DOCKERFILE, name=own, containers=(container,), lines={"": last.lines[""]}
@@ -178,6 +183,22 @@ def _begun(rest: str, line: int, before: _Stage, stages: dict[str, _Stage]) -> _
     if len(words) == 3 and words[1].upper() == "AS":
         stages[words[2].lower()] = stage
     return stage
+
+
+def _lines_of_other_package(text: str) -> dict[str, int]:
+    """Return the line of the first RUN of any stage that installs another project's `logship`."""
+    for line, instruction in _logical_lines(text):
+        name, _, script = instruction.partition(" ")
+        if name.upper() == "RUN" and any(map(_installs_other, re.split(r"[;&|]", script))):
+            return {"RUN": line}
+    return {}
+
+
+def _installs_other(command: str) -> bool:
+    words = command.split()
+    if "install" not in words and "add" not in words:
+        return False
+    return any(map(_INSTALLER.fullmatch, words)) and any(map(_OTHER_PACKAGE.fullmatch, words))
 
 
 def _instructions(text: str) -> Iterator[tuple[int, str, str]]:

@@ -121,6 +121,7 @@ class Container:
             the file does not show it.
         stop_signal: What the platform sends, as written; None for the image's own.
         dockerfile: The Dockerfile that it is built from as it is, by its path; else empty.
+        installs_other_package: Whether a Dockerfile installs another project's `logship` for it.
         pre_stop_seconds: The part of that time that a hook uses before the stop signal.
         memory_bytes: Its limit, or its task's.
         log_driver: Of its own stdout and stderr; None for the platform's default.
@@ -152,6 +153,7 @@ class Container:
     stop_seconds: float = 30.0
     stop_signal: str | None = None
     dockerfile: str = ""
+    installs_other_package: bool = False
     pre_stop_seconds: float = 0.0
     memory_bytes: int | None = None
     log_driver: str | None = None

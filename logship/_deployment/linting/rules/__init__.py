@@ -10,6 +10,7 @@ from logship._deployment.linting.rules import (
     endpoints,
     entrypoints,
     ordering,
+    packages,
     resources,
     servers,
     sidecars,
@@ -21,7 +22,7 @@ from logship._deployment.linting.rules.rule import Rule
 
 _MODULES = (
     *(ordering, stopping, entrypoints, stderr, endpoints, servers, sidecars, configurations),
-    *(resources, variables),
+    *(resources, packages, variables),
 )
 
 RULES: dict[str, Rule] = {

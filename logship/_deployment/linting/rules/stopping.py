@@ -77,7 +77,8 @@ def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
             if not unit.may_be_fargate or believed <= FARGATE_STOP_SECONDS_MAX:
                 change = f"{stop_time(unit, believed)}, or {change}"
             if unit.platform == Platform.KUBERNETES:
-                change = stop_time(unit, believed + container.pre_stop_seconds + _SIDECAR_SECONDS)
+                own = believed + container.pre_stop_seconds + _SIDECAR_SECONDS
+                change = stop_time(unit, max(own, _pod_seconds(unit)))
             yield Mistake(container.name, effect, change)
         elif unit.platform != Platform.KUBERNETES and given - believed > max(5.0, 0.2 * given):
             effect = (
@@ -137,12 +138,9 @@ def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
     """Compare one pod's grace period with the sum of the stops in it."""
     if not unit.applications or not any(each.is_native_sidecar for each in unit.sidecars):
         return
-    believed = {each.name: stop_setting_seconds(unit, each) or 0.0 for each in unit.senders}
-    first = max(each.pre_stop_seconds + believed[each.name] for each in unit.applications)
-    if first > grace_seconds:
+    if _applications_seconds(unit) > grace_seconds:
         return  # then it is the setting that is wrong
-    recoverers = [each.name for each in unit.recoverers if each.is_native_sidecar]
-    needed = first + sum(believed[name] for name in recoverers) + _SIDECAR_SECONDS
+    needed = _pod_seconds(unit)
     if needed > grace_seconds:
         effect = (
             f"preStop, application and recoverer may take {needed - _SIDECAR_SECONDS:g} s of the "
@@ -150,6 +148,21 @@ def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
             "it acknowledged"
         )
         yield Mistake(unit.name, effect, stop_time(unit, needed))
+
+
+def _applications_seconds(unit: Unit) -> float:
+    stops = (
+        each.pre_stop_seconds + (stop_setting_seconds(unit, each) or 0.0)
+        for each in unit.applications
+    )
+    return max(stops, default=0.0)
+
+
+def _pod_seconds(unit: Unit) -> float:
+    """Return the grace period that a pod's applications, recoverers and sidecar need."""
+    recoverers = (each for each in unit.recoverers if each.is_native_sidecar)
+    recovery = sum(stop_setting_seconds(unit, each) or 0.0 for each in recoverers)
+    return _applications_seconds(unit) + recovery + _SIDECAR_SECONDS
 
 
 @error(
@@ -179,9 +192,10 @@ def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
             )
         else:
             continue
-        wanted = min(believed, given)
+        # On Kubernetes `stop-timeout-setting` raises what is given to what logship believes.
+        wanted = believed if unit.platform == Platform.KUBERNETES else min(believed, given)
         change = f"gunicorn --graceful-timeout {wanted:g} …"
-        if believed > given:
+        if believed > wanted:
             change += f", and {variable(unit, _SETTING, f'{given:g}')}"
         yield Mistake(container.name, effect, change)
 
