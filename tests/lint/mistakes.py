@@ -243,13 +243,15 @@ FORWARD_OUTPUT = """\
 
 _compose_memory_buffer = put("document", configs={"fluent.conf": {"content": MEMORY_BY_DEFAULT}})
 _compose_forwards = put("document", configs={"fluent-bit.conf": {"content": FORWARD_OUTPUT}})
-_firelens_forwards = put(
-    "app",
-    logConfiguration={
-        "logDriver": "awsfirelens",
-        "options": {"Name": "forward", "Host": "aggregator"},
-    },
-)
+
+
+def _firelens_output(**options: str) -> Make:
+    """Make a mistake: let FireLens make an output that is right but for these options."""
+    right = {"Host": "aggregator", "Retry_Limit": "no_limits", "Require_ack_response": "On"}
+    right["Retain_metadata_in_forward_mode"] = "Off"
+    kind = {} if "@type" in options else {"Name": "forward"}
+    options = {name: text for name, text in {**right, **kind, **options}.items() if text}
+    return put("app", logConfiguration={"logDriver": "awsfirelens", "options": options})
 
 
 def _bind_mount(deployment: Deployment) -> None:
@@ -282,7 +284,26 @@ APPLICATION_MISTAKES = (
     Mistake("tag-route", "ecs", _tag_of_another, ("stderr-driver",)),
     Mistake("blind-ack", "ecs", _aws_image),
     Mistake("blind-ack", "ecs", _old_fluent_bit),
-    Mistake("forward-metadata", "ecs", _firelens_forwards, ("stderr-driver",)),
+    *(
+        Mistake(rule, "ecs", _firelens_output(**options), ("stderr-driver",))
+        for rule, options in (
+            ("forward-metadata", {"Retain_metadata_in_forward_mode": ""}),
+            ("forward-ack", {"Require_ack_response": ""}),
+            ("retry-limit", {"Retry_Limit": ""}),
+            ("retry-limit", {"Retry_Limit": "5"}),
+            ("retry-limit", {"Retry_Limit": "", "retry_limit": "5"}),
+            ("retry-limit", {"@type": "s3", "retry_max_times": "5"}),
+            ("buffer-limit", {"storage.total_limit_size": "100M"}),
+            (
+                "buffer-overflow",
+                {
+                    "@type": "s3",
+                    "Retry_Limit": "",
+                    "buffer_queue_full_action": "drop_oldest_chunk",
+                },
+            ),
+        )
+    ),
     Mistake("spool-volume", "ecs", put("app", mountPoints=[])),
     Mistake("spool-volume", "ecs", _read_only),
     Mistake("spool-volume", "ecs", _network_volume),

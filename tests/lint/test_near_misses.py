@@ -99,6 +99,51 @@ def test_a_service_may_have_other_names(
 
 
 @pytest.mark.parametrize(
+    ("of_app", "of_sidecar", "rules"),
+    [
+        (["front"], ["back"], {"endpoint-name"}),
+        (["front"], None, {"endpoint-name"}),
+        ([], {"back": None}, {"endpoint-name"}),
+        (["front", "back"], {"back": {}}, set()),
+        (["default"], [], set()),
+        (["back"], ["same"], set()),
+        (["front"], ["unknown"], set()),
+    ],
+)
+def test_a_name_resolves_in_the_networks_of_both_services(
+    compose: Deployment, of_app: Any, of_sidecar: Any, rules: set[str]
+) -> None:
+    networks = {"same": {"name": "back"}, "unknown": {"name": "${NETWORK}"}}
+    compose.document["networks"] = {"front": None, "back": None, **networks}
+    for service, names in ((compose.app, of_app), (compose.sidecar, of_sidecar)):
+        del service["network_mode"]
+        service["networks"] = names
+    compose.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
+    assert rules_of(compose) == rules
+
+
+def test_the_networks_to_add_are_shown(compose: Deployment) -> None:
+    del compose.app["network_mode"]
+    compose.app["networks"] = ["front"]
+    compose.document["services"]["database"]["networks"] = ["back"]
+    compose.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
+    (found,) = judge("a.json", compose.text).findings
+    assert (found.rule, found.change) == ("endpoint-name", "networks: [back, front]")
+
+
+def test_a_name_that_two_services_have_may_be_that_of_either(compose: Deployment) -> None:
+    services = compose.document["services"]
+    services["database"]["networks"] = ["front"]
+    services["other"] = {"image": "app", "hostname": "logs", "networks": ["back"]}
+    del compose.app["network_mode"]
+    compose.app["networks"] = ["front"]
+    compose.set_variable("LOGSHIP_ENDPOINTS", "tcp://logs:24224")
+    assert rules_of(compose) == {"endpoint-name"}
+    services["database"]["hostname"] = "logs"
+    assert not rules_of(compose)
+
+
+@pytest.mark.parametrize(
     ("network", "rules"),
     [
         ("container:logs", set()),
@@ -892,6 +937,23 @@ def test_the_init_image_of_aws_may_add_routes(ecs: Deployment, kind: str) -> Non
     assert "tag-route" in rules_of(ecs)
     ecs.set_sidecar_variable(f"aws_fluent_bit_init_{kind}_1", "x")
     assert "tag-route" not in rules_of(ecs)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"log-driver-buffer-limit": "2097152"},
+        {"Name": "http", "Retry_Limit": "${RETRIES}"},
+        {"Name": "s3", "retry_limit": "1000000000"},
+        {"@type": "forward", "require_ack_response": "true", "retry_forever": "true"},
+    ],
+)
+def test_an_output_of_firelens_that_is_right_or_not_known(
+    ecs: Deployment, options: dict[str, str]
+) -> None:
+    ecs.app["logConfiguration"] = {"logDriver": "awsfirelens", "options": options}
+    assert rules_of(ecs) == {"stderr-driver"}
 
 
 @pytest.mark.parametrize(("driver", "is_found"), [("awsfirelens", False), ("awslogs", True)])

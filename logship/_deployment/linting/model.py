@@ -125,6 +125,7 @@ class Container:
         memory_bytes: Its limit, or its task's.
         log_driver: Of its own stdout and stderr; None for the platform's default.
         log_options: Of that driver.
+        output: What FireLens makes of them for the sidecar; None if it makes none.
         user: As written, `10001:10001`; `non-root` if no more is said; None for the image's user.
         mounts: Its volumes.
         has_more_mounts: Whether it has those of another container too, which are not followed.
@@ -137,6 +138,7 @@ class Container:
         is_essential: Whether ECS stops the task when it ends.
         is_restarted: Whether ECS starts it again when it ends.
         network: Containers with the same one share loopback; None if the file does not say.
+        joined: The networks in which others find it by its name; None if the file does not say.
         aliases: Containers by the names under which it reaches them, beside their own.
         ports: Those that it is declared to listen on.
         lines: Where its parts are in the file, by their keys; variables as `$NAME`, itself as "".
@@ -156,6 +158,7 @@ class Container:
     memory_bytes: int | None = None
     log_driver: str | None = None
     log_options: Mapping[str, str] = field(default_factory=dict)
+    output: Configuration | None = None
     user: str | None = None
     mounts: tuple[Mount, ...] = ()
     has_more_mounts: bool = False
@@ -168,6 +171,7 @@ class Container:
     is_essential: bool = True
     is_restarted: bool = False
     network: str | None = None
+    joined: frozenset[str] | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[int, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)

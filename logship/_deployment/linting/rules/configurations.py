@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 from logship._deployment.linting.model import Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import error, note, warning
-from logship._deployment.linting.sections import ON, Configuration, Section
+from logship._deployment.linting.sections import ON, Configuration, Section, Syntax
 from logship._deployment.linting.shapes import bytes_or_none
 from logship._settings import MIB, RECORD_BYTES_MAX
 
 _PLATFORMS = (Platform.KUBERNETES, Platform.COMPOSE, Platform.CONFIGURATION)
+_WITH_FIRELENS = (Platform.ECS, *_PLATFORMS)
+"""Where an output's options are judged: FireLens makes one of those of a container's log driver."""
 _BUFFERED = re.compile(
     r"forward|s3|(rd)?kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
     r"datadog|splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3|"
@@ -90,7 +92,7 @@ def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
         for output in _outputs(whole):
             if _is_in_memory(output):
                 change = "buffer: { $type: file, path: … }"
-                if whole.is_classic:
+                if whole.syntax is Syntax.SECTIONS:
                     change = "<buffer> @type file / path … </buffer>"
                 yield Mistake(whole.name, None, change, output.line)
     for found in _fluent_bit(unit):
@@ -127,7 +129,7 @@ def _buffer_type(output: Section) -> str:
 @error(
     finds="a full buffer of Fluentd that throws away its oldest chunk",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
-    platforms=_PLATFORMS,
+    platforms=_WITH_FIRELENS,
 )
 def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     """`overflow_action drop_oldest_chunk` deletes records that logship counts as delivered. With
@@ -144,7 +146,7 @@ def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="an output forward that waits for no ack of the aggregator",
     effect="the aggregator or the connection ends, and acknowledged records are lost",
-    platforms=_PLATFORMS,
+    platforms=_WITH_FIRELENS,
 )
 def _forward_ack(unit: Unit) -> Iterator[Mistake]:
     """Without `require_ack_response`, which is off by default, Fluentd and Fluent Bit delete a
@@ -164,7 +166,7 @@ def _forward_ack(unit: Unit) -> Iterator[Mistake]:
 @error(
     finds="an output that gives up a chunk after a while, without a second place for it",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
-    platforms=_PLATFORMS,
+    platforms=_WITH_FIRELENS,
 )
 def _retry_limit(unit: Unit) -> Iterator[Mistake]:
     """Fluentd deletes all chunks in the queue when `retry_max_times` or `retry_timeout`, by default
@@ -213,7 +215,7 @@ def _is_endless(output: str, limit: str) -> bool:
 @error(
     finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
-    platforms=_PLATFORMS,
+    platforms=_WITH_FIRELENS,
 )
 def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
     """Above `storage.total_limit_size` Fluent Bit deletes the oldest chunks of the output and goes

@@ -35,14 +35,18 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
 
 
 @error(
-    finds="an endpoint that names a container which can only be reached on loopback",
+    finds=(
+        "an endpoint that names a container which can only be reached on loopback, or which is in "
+        "no network of the application"
+    ),
     effect="the name does not resolve, no record arrives, and all go to stderr",
     keys=_KEYS,
 )
 def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
     """The containers of a pod, of an ECS task with `awsvpc` (always so on Fargate), and of compose
     services with `network_mode: service:…` share one network namespace. Their names do not resolve
-    there: they reach each other on 127.0.0.1.
+    there: they reach each other on 127.0.0.1. In compose a name resolves only in the networks that
+    both services are in.
     """
     by_name = {each.name: each for each in unit.containers}
     for container, host, port in _tcp_endpoints(unit):
@@ -52,6 +56,11 @@ def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
         if other.network is not None and other.network == container.network != f"service:{host}":
             change = variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
             yield Mistake(container.name, None, change)
+        elif container.joined and other.joined and container.joined.isdisjoint(other.joined):
+            names = ", ".join(sorted({*container.joined, min(other.joined)}))
+            yield Mistake(
+                container.name, None, f"networks: [{names}]", container.lines.get("networks")
+            )
 
 
 @error(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of
 from logship._deployment.linting.model import Container, Mistake, Platform, Unit
@@ -173,13 +173,9 @@ def _forward_metadata(unit: Unit) -> Iterator[Mistake]:
         return
     for found in unit.configurations:
         for output in found.all("outputs"):
-            if _retains(output.options):
+            if output.type == "forward" and output.options.get(_RETAIN) not in _FALSE:
                 change = found.setting(_RETAIN, "false")
                 yield Mistake(found.name, None, change, output.line_of(_RETAIN))
-    for container in unit.containers:  # FireLens makes an output of these options
-        options = {name.lower(): value.lower() for name, value in container.log_options.items()}
-        if container.log_driver == "awsfirelens" and _retains(options):
-            yield Mistake(container.name, None, f'"options": {{ "{_RETAIN}": "false" }}')
 
 
 def _is_before_metadata(unit: Unit) -> bool:
@@ -189,7 +185,3 @@ def _is_before_metadata(unit: Unit) -> bool:
     return bool(versions) and all(
         _numbers(each) is not None and not sends_metadata(each) for each in versions
     )
-
-
-def _retains(output: Mapping[str, str]) -> bool:
-    return output.get("name") == "forward" and output.get(_RETAIN) not in _FALSE
