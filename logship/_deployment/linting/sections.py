@@ -137,6 +137,16 @@ class Configuration(Section):
         return self.all("source" if self.is_fluentd else "inputs")
 
     @property
+    def outputs(self) -> list[Section]:
+        """The outputs of Fluent Bit."""
+        return self.all("outputs")
+
+    @property
+    def outputs_of_fluentd(self) -> list[Section]:
+        """The outputs of Fluentd, and those to which one of them copies records."""
+        return self.all("match") + self.all("store")
+
+    @property
     def service(self) -> Section | None:
         """The service of Fluent Bit, if it has one."""
         return next(reversed(self.all("service")), None)
@@ -163,7 +173,7 @@ class Configuration(Section):
 
         An input may name outputs. The only output gets those of the only input if it has no Match.
         """
-        outputs = self.all("outputs")
+        outputs = self.outputs
         is_only_one = len(outputs) == 1 and (len(self.inputs) == 1 or not self.is_whole)
         if is_only_one and not outputs[0].has_match:
             return True
