@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from logship._deployment.linting.report import judge
-from tests.lint.deployments import Deployment, base, places
-from tests.lint.mistakes import put
+from tests.lint.deployments import Deployment, base, change, places
 
 
 def rules(text: str) -> list[str]:
@@ -43,7 +42,7 @@ def capital(value: Any) -> Any:
     ],
 )
 def test_a_value_that_is_filled_in_is_no_finding(ecs: Deployment, part: str, key: str) -> None:
-    put(part, **{key: {"Fn::Join": ["", ["a", {"Ref": "P"}]]}})(ecs)
+    change(ecs, {f"{part}.{key}": {"Fn::Join": ["", ["a", {"Ref": "P"}]]}})
     assert rules(template(ecs.document)) == []
 
 

@@ -14,7 +14,7 @@ from logship._deployment.linting.rules import RULES
 from logship._deployment.linting.rules.sidecars import NEEDED, OUTPUTS, VARIABLES
 from tests.lint.deployments import ROOT, base, rules_of, template_text
 from tests.lint.edits import CONFIGURATIONS, DOCKERFILES, Edit
-from tests.lint.sidecar_mistakes import MISTAKES
+from tests.lint.mistakes import MISTAKES
 
 TEMPLATES = sorted(
     str(each.relative_to(ROOT))
@@ -178,7 +178,7 @@ def test_what_is_no_secret_or_stands_elsewhere(value: str) -> None:
 
 
 def test_every_rule_has_a_mistake_in_a_test_for_each_kind_of_file() -> None:
-    seeded = {(each.rule, each.platform) for each in MISTAKES}
+    seeded = {(each.rules[0], each.platform) for each in MISTAKES}
     seeded |= {
         (each.rule, platform)
         for each in CONFIGURATIONS

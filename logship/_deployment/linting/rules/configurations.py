@@ -282,8 +282,9 @@ def _match_nothing(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     one input and one output, or an input names the output in its `routes`. Fluentd sends a record
     to the first <match> that fits, so a <match> after `<match **>` gets none.
     """
+    has_direct_routes = found.has_direct_routes
     for each in found.outputs:
-        if not found.has_direct_routes and not each.has_match:
+        if not has_direct_routes and not each.has_match:
             yield Mistake(found.setting("match", "*"), line=each.line_of("name"))
     for parent in (found, *found.all("label"), *found.all("worker")):
         yield from _behind_all(parent)
