@@ -48,15 +48,51 @@ class Case:
         return change(base.make(), self.changes)
 
 
+@dataclass(frozen=True)
+class Edit:
+    """A mistake in a template of `sidecar/`.
+
+    Attributes:
+        rule: The rule that must find it.
+        path: The template.
+        old: What is there.
+        new: What stands there after it.
+    """
+
+    rule: str
+    path: str
+    old: str
+    new: str
+
+    @property
+    def name(self) -> str:
+        """What pytest calls it."""
+        return f"{self.rule}-{self.path.rpartition('/')[2]}-{self.new.strip()[:30]}"
+
+
 def cases_of(file: str) -> Iterator[Case]:
-    """Yield the cases of a table beside this module."""
+    """Yield the cases of a table."""
+    for name, group, line in _lines(file):
+        yield _case(name, group, line)
+
+
+def edits() -> Iterator[Edit]:
+    """Yield those of `edits.txt`."""
+    for _, group, line in _lines("edits.txt"):
+        path, _, old = group.partition(": ")
+        rule, _, new = line.strip().partition(": ")
+        yield Edit(rule, path, json.loads(old), json.loads(new))
+
+
+def _lines(file: str) -> Iterator[tuple[str, str, str]]:
+    """Yield each indented line of a file beside this module, with a name and its group's line."""
     text = (Path(__file__).parent / file).read_text().replace("\\\n", " ")
     group = ""
     for number, line in enumerate(text.splitlines(), start=1):
         if line.lstrip().startswith("#"):
             continue
         if line.startswith(" "):
-            yield _case(f"{number}-{line.strip():.60}", group, line)
+            yield f"{number}-{line.strip():.60}", group, line
         elif line:
             group = line
 
@@ -79,9 +115,7 @@ def _is_named(base: Base, name: str) -> bool:
     """Return whether a base has a platform and a name; `PLATFORM/*` stands for all of it."""
     platform, _, own = name.partition("/")
     firsts = {each.platform: each.name for each in reversed(BASES)}
-    return (base.platform == platform and own in ("*", base.name)) or (
-        not own and base.platform == platform and base.name == firsts[platform]
-    )
+    return base.platform == platform and (own or firsts[platform]) in ("*", base.name)
 
 
 def _changes(text: str) -> Iterator[tuple[str, Any]]:
