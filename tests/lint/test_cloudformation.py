@@ -98,3 +98,12 @@ def test_a_network_filesystem_is_known_by_the_templates_name_for_it(ecs: Deploym
     for volume in ecs.document["volumes"]:
         volume["EFSVolumeConfiguration"] = {"FilesystemId": {"Ref": "P"}}
     assert "spool-volume" in rules(template(ecs.document))
+
+
+@pytest.mark.parametrize(("limit", "is_found"), [("5", True), ("no_limits", False)])
+def test_the_options_of_a_log_driver_keep_their_names(
+    ecs: Deployment, limit: str, *, is_found: bool
+) -> None:
+    options = {"Name": "http", "Retry_Limit": limit}
+    ecs.app["logConfiguration"] = {"logDriver": "awsfirelens", "options": options}
+    assert ("retry-limit" in rules(template(ecs.document))) is is_found

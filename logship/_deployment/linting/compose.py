@@ -130,21 +130,20 @@ def _namespaces(services: dict[str, Any], aliases: dict[str, str]) -> dict[str, 
 
 
 def _joined(services: dict[str, Any], networks: dict[str, Any]) -> dict[str, frozenset[str]]:
-    """Return the networks of each service that has a network namespace of its own.
+    """Return the networks of each service that has a network namespace of its own, by their keys.
 
-    Two keys may name one network, so each is followed by its name if it has one.
+    Of several keys that name the same network, it is the first one.
     """
-    keys: dict[str, str] = {}
-    for key in networks:
-        keys.setdefault(str(under(networks, key).get("name", key)), str(key))
+    names = {str(key): str(under(networks, key).get("name", key)) for key in networks}
+    keys = {name: key for key, name in reversed(names.items())}
     found = {}
     for name in services:
         service = under(services, name)
         given = service.get("networks")
-        listed = [*given] if isinstance(given, dict) else listing(given, "networks")
-        names = {str(under(networks, each).get("name", each)) for each in listed or ["default"]}
-        if "network_mode" not in service and not any("$" in each for each in names):
-            found[f"service:{name}"] = frozenset(keys.get(each, each) for each in names)
+        listed = given if isinstance(given, dict) else listing(given, "networks")
+        joined = {names.get(each, each) for each in map(str, listed or ["default"])}
+        if service.get("network_mode") is None and not any("$" in each for each in joined):
+            found[f"service:{name}"] = frozenset(keys.get(each, each) for each in joined)
     return found
 
 
