@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,14 +52,6 @@ class Deployment:
         """The pod of a Kubernetes deployment."""
         return pod_of(self.document)
 
-    def set_sidecar_variable(self, name: str, value: str) -> None:
-        """Set an environment variable of the sidecar."""
-        if self.platform == "compose":
-            environment = self.sidecar.setdefault("environment", {})
-            environment[name] = value
-        else:
-            self.sidecar.setdefault(self._key, []).append({"name": name, "value": value})
-
     def variable(self, name: str) -> str:
         """Return an environment variable of the application."""
         if self.platform == "compose":
@@ -67,13 +59,15 @@ class Deployment:
         (value,) = [each["value"] for each in self.app[self._key] if each["name"] == name]
         return str(value)
 
-    def set_variable(self, name: str, value: str) -> None:
-        """Set an environment variable of the application."""
+    def set_variable(self, name: str, value: Any, part: str = "app") -> None:
+        """Set an environment variable of a part, or remove it."""
+        container = getattr(self, part)
         if self.platform == "compose":
-            self.app["environment"][name] = value
+            _put(container, ["environment", name], value)
             return
-        others = [each for each in self.app[self._key] if each["name"] != name]
-        self.app[self._key] = [*others, {"name": name, "value": value}]
+        others = [each for each in container.get(self._key, ()) if each["name"] != name]
+        added = [] if value is GONE else [{"name": name, "value": value}]
+        container[self._key] = [*others, *added]
 
     @property
     def stop_seconds(self) -> str:
@@ -83,6 +77,51 @@ class Deployment:
     @property
     def _key(self) -> str:
         return "environment" if self.platform == "ecs" else "env"
+
+
+GONE: Any = object()
+"""A value that removes a key."""
+
+
+def change(deployment: Deployment, changes: Mapping[str, Any]) -> Deployment:
+    """Give places of a deployment other values.
+
+    A place is a part, or several with commas, and keys behind it: `app.mountPoints.0.readOnly`. A
+    key that is missing is made, `*` stands for each item of a list, `+` for a new one, and `$NAME`
+    for an environment variable.
+    """
+    for place, value in changes.items():
+        parts, *keys = place.split(".")
+        for part in parts.split(","):
+            if keys[0].startswith("$"):
+                deployment.set_variable(keys[0][1:], value, part)
+            else:
+                _put(getattr(deployment, part), keys, value)
+    return deployment
+
+
+def _put(target: Any, keys: list[str], value: Any) -> None:
+    key, *rest = keys
+    if key == "*":
+        for each in target:
+            _put(each, rest, value)
+    elif key == "+":
+        target.append(deepcopy(value))
+    elif isinstance(target, list):
+        _put_at(target, int(key), rest, value)
+    else:
+        if rest and not isinstance(target.get(key), dict | list):
+            target[key] = [] if rest == ["+"] else {}
+        _put_at(target, key, rest, value)
+
+
+def _put_at(target: Any, key: Any, rest: list[str], value: Any) -> None:
+    if rest:
+        _put(target[key], rest, value)
+    elif value is not GONE:
+        target[key] = deepcopy(value)
+    elif key in target:
+        del target[key]
 
 
 def pod_of(document: Document) -> Document:

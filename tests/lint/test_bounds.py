@@ -86,6 +86,7 @@ HUGE = "9" * 5_000
         compose(command=f"app --stop-timeout {HUGE}", environment={"LOGSHIP_TAG": "web"}),
         compose(image=f"fluent-bit:{HUGE}.{HUGE}"),
         compose(environment={"LOGSHIP_BUFFER_BYTES_MAX": "²"}, mem_limit="64m"),
+        compose(networks=[{"front": 1}, ["front"], None]),
         compose(depends_on=[{"fluentd": {"condition": "service_healthy"}}, ["fluentd"]]),
         '{"apiVersion":"v1","kind":"List","items":[' * 400 + "]}" * 400,
         pytest.param("services: {app: {mem_limit: 0x" + "f" * 9_000 + "}}", marks=needs_yaml),

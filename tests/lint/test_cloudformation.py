@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from logship._deployment.linting.report import judge
-from tests.lint.deployments import Deployment, base, places
-from tests.lint.mistakes import put
+from tests.lint.deployments import Deployment, base, change, places
 
 
 def rules(text: str) -> list[str]:
@@ -43,7 +42,7 @@ def capital(value: Any) -> Any:
     ],
 )
 def test_a_value_that_is_filled_in_is_no_finding(ecs: Deployment, part: str, key: str) -> None:
-    put(part, **{key: {"Fn::Join": ["", ["a", {"Ref": "P"}]]}})(ecs)
+    change(ecs, {f"{part}.{key}": {"Fn::Join": ["", ["a", {"Ref": "P"}]]}})
     assert rules(template(ecs.document)) == []
 
 
@@ -99,3 +98,12 @@ def test_a_network_filesystem_is_known_by_the_templates_name_for_it(ecs: Deploym
     for volume in ecs.document["volumes"]:
         volume["EFSVolumeConfiguration"] = {"FilesystemId": {"Ref": "P"}}
     assert "spool-volume" in rules(template(ecs.document))
+
+
+@pytest.mark.parametrize(("limit", "is_found"), [("5", True), ("no_limits", False)])
+def test_the_options_of_a_log_driver_keep_their_names(
+    ecs: Deployment, limit: str, *, is_found: bool
+) -> None:
+    options = {"Name": "http", "Retry_Limit": limit}
+    ecs.app["logConfiguration"] = {"logDriver": "awsfirelens", "options": options}
+    assert ("retry-limit" in rules(template(ecs.document))) is is_found

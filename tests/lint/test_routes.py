@@ -6,7 +6,7 @@ import pytest
 
 from logship._deployment.linting.report import judge
 from tests.lint.deployments import HAS_YAML, Deployment, base, rules_of
-from tests.lint.sidecar_mistakes import ROUTED, route_another_tag, route_nowhere
+from tests.lint.mistakes import ROUTED, route_another_tag, route_nowhere
 
 
 def test_routes_are_compared_only_if_all_of_them_are_in_sight(compose: Deployment) -> None:

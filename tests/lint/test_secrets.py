@@ -52,6 +52,13 @@ TEXTS = {
     "items of compose in ECS": ecs(environment=[f"LOGSHIP_PASSWORD={HIDDEN}"]),
     "variables of compose in a pod": pod(env={"LOGSHIP_PASSWORD": HIDDEN}),
     "options of a log driver": compose(logging={"options": [f"splunk-token={HIDDEN}"]}),
+    "options of an output of FireLens": ecs(
+        environment=[{"name": "LOGSHIP_TAG", "value": "web"}],
+        logConfiguration={
+            "logDriver": "awsfirelens",
+            "options": {"Name": "splunk", "Splunk_Token": HIDDEN, "Retry_Limit": "2"},
+        },
+    ),
     "a quote without an end": compose(command=f"LOGSHIP_PASSWORD={HIDDEN} 'app"),
     "a command of a shell": compose(
         environment={"LOGSHIP_TAG": "web"}, command=["sh", "-c", f"PASSWORD={HIDDEN} app; b"]

@@ -13,9 +13,11 @@ from logship._deployment.linting.report import judge
 from logship._deployment.linting.rules import RULES
 from logship._deployment.linting.rules.sidecars import NEEDED, OUTPUTS, VARIABLES
 from tests.lint.deployments import ROOT, base, rules_of, template_text
-from tests.lint.edits import CONFIGURATIONS, DOCKERFILES, Edit
-from tests.lint.sidecar_mistakes import MISTAKES
+from tests.lint.mistakes import MISTAKES
+from tests.lint.tables import Edit, edits
 
+EDITS = list(edits())
+CONFIGURATIONS = [each for each in EDITS if not each.path.endswith("Dockerfile")]
 TEMPLATES = sorted(
     str(each.relative_to(ROOT))
     for pattern in (
@@ -48,7 +50,7 @@ def line_of(edit: Edit) -> int:
     return edited(edit).count("\n", 0, template_text(edit.path).index(edit.old)) + 1
 
 
-@pytest.mark.parametrize("edit", [*CONFIGURATIONS, *DOCKERFILES], ids=lambda edit: edit.name)
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
 def test_a_mistake_in_a_template_is_found_near_its_line(edit: Edit) -> None:
     found = judge(edit.path, edited(edit)).findings
     assert {each.rule for each in found} == {edit.rule}
@@ -198,13 +200,14 @@ def test_what_is_no_secret_or_stands_elsewhere(value: str) -> None:
 
 
 def test_every_rule_has_a_mistake_in_a_test_for_each_kind_of_file() -> None:
-    seeded = {(each.rule, each.platform) for each in MISTAKES}
+    seeded = {(each.rules[0], each.platform) for each in MISTAKES}
     seeded |= {
         (each.rule, platform)
         for each in CONFIGURATIONS
         for platform in ("kubernetes", "compose", Platform.CONFIGURATION)
     }
-    seeded |= {(each.rule, Platform.DOCKERFILE) for each in DOCKERFILES}
+    dockerfiles = [each for each in EDITS if each not in CONFIGURATIONS]
+    seeded |= {(each.rule, Platform.DOCKERFILE) for each in dockerfiles}
     seeded |= {(rule, Platform.DOCKERFILE) for rule in BELOW}
     wanted = {(rule.name, platform) for rule in RULES.values() for platform in rule.platforms}
     assert wanted <= seeded

@@ -61,9 +61,10 @@ def read_compose(document: dict[str, Any]) -> Unit:
         if isinstance(under(configs, name).get("content"), str)
     )
     aliases = _aliases(services)
-    networks = _networks(services, aliases)
+    namespaces = _namespaces(services, aliases)
+    joined = _joined(services, under(document, "networks"))
     containers = tuple(
-        _container(name, services, volumes, networks, aliases)
+        _container(name, services, volumes, namespaces, joined, aliases)
         for name in services
         if not _PLACES.isdisjoint(under(services, name))
     )
@@ -102,8 +103,8 @@ def _routes(
 
 
 def _aliases(services: dict[str, Any]) -> dict[str, str]:
-    """Return the services by their other names in their networks."""
-    found: dict[str, str] = {}
+    """Return the services by their other names in their networks, unless two have the same."""
+    found: dict[str, set[str]] = {}
     for name in services:
         service = under(services, name)
         names = [service.get("container_name"), service.get("hostname")]
@@ -111,11 +112,12 @@ def _aliases(services: dict[str, Any]) -> dict[str, str]:
         if isinstance(networks, dict):
             for each in networks:
                 names += listing(under(networks, each).get("aliases"), "aliases")
-        found |= dict.fromkeys(map(str, filter(None, names)), str(name))
-    return found
+        for each in filter(None, names):
+            found.setdefault(str(each), set()).add(str(name))
+    return {alias: owners.pop() for alias, owners in found.items() if len(owners) == 1}
 
 
-def _networks(services: dict[str, Any], aliases: dict[str, str]) -> dict[str, str]:
+def _namespaces(services: dict[str, Any], aliases: dict[str, str]) -> dict[str, str]:
     """Return the network namespace of each service: its own, another one's, or the host's."""
     own = {}
     for name in services:
@@ -127,11 +129,30 @@ def _networks(services: dict[str, Any], aliases: dict[str, str]) -> dict[str, st
     return {name: own.get(mode.removeprefix("service:"), mode) for name, mode in own.items()}
 
 
+def _joined(services: dict[str, Any], networks: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """Return the networks of each service that has a network namespace of its own, by their keys.
+
+    Of several keys that name the same network, it is the first one.
+    """
+    names = {str(key): str(under(networks, key).get("name", key)) for key in networks}
+    keys = {name: key for key, name in reversed(names.items())}
+    found = {}
+    for name in services:
+        service = under(services, name)
+        given = service.get("networks")
+        listed = given if isinstance(given, dict) else listing(given, "networks")
+        joined = {names.get(each, each) for each in map(str, listed or ["default"])}
+        if service.get("network_mode") is None and not any("$" in each for each in joined):
+            found[f"service:{name}"] = frozenset(keys.get(each, each) for each in joined)
+    return found
+
+
 def _container(
     key: str,
     services: dict[str, Any],
     volumes: dict[str, Any],
-    networks: dict[str, str],
+    namespaces: dict[str, str],
+    joined: dict[str, frozenset[str]],
     aliases: dict[str, str],
 ) -> Container:
     name, service = str(key), under(services, key)
@@ -157,7 +178,8 @@ def _container(
         has_more_mounts=bool(service.get("volumes_from")),
         nofile_soft=_nofile(service),
         has_health_check=_has_health_check(service),
-        network=networks[name],
+        network=namespaces[name],
+        joined=joined.get(namespaces[name]),
         aliases=aliases | links(service.get("links")),
         lines=_lines(services, key),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from logship._deployment.linting.marks import LintError, lines_of
 from logship._deployment.linting.model import Condition, Container, Mount, Platform, Unit, Volume
+from logship._deployment.linting.sections import output_of_options
 from logship._deployment.linting.shapes import (
     UNKNOWN,
     compose_bytes,
@@ -21,6 +22,7 @@ from logship._deployment.linting.shapes import (
     is_on,
     links,
     listing,
+    mapping,
     mappings,
     text_of,
     texts,
@@ -156,7 +158,7 @@ def _container(
 ) -> Container:
     name = str(definition.get("name", "container"))
     logging = under(definition, "logConfiguration")
-    driver = logging.get("logDriver")
+    driver, options = logging.get("logDriver"), mapping(logging.get("options"), f"{name}: options")
     firelens = under(definition, "firelensConfiguration")
     environment = variables(definition.get("environment"), "environment")
     environment = {key: None if each == UNKNOWN else each for key, each in environment.items()}
@@ -176,7 +178,8 @@ def _container(
         stop_seconds=_stop_seconds(definition.get("stopTimeout"), name),
         memory_bytes=_mebibytes(definition["memory"]) if definition.get("memory") else task_bytes,
         log_driver=None if driver is None else str(driver),
-        log_options=texts(logging.get("options"), f"{name}: options"),
+        log_options=texts(options, f"{name}: options"),
+        output=output_of_options(name, options) if driver == "awsfirelens" else None,
         user=None if definition.get("user") in (None, "", UNKNOWN) else str(definition["user"]),
         mounts=tuple(_mounts(definition, volumes)),
         has_more_mounts=bool(definition.get("volumesFrom")),

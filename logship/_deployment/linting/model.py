@@ -10,7 +10,7 @@ import enum
 import functools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
@@ -126,6 +126,7 @@ class Container:
         memory_bytes: Its limit, or its task's.
         log_driver: Of its own stdout and stderr; None for the platform's default.
         log_options: Of that driver.
+        output: What FireLens makes of them for the sidecar; None if it makes none.
         user: As written, `10001:10001`; `non-root` if no more is said; None for the image's user.
         mounts: Its volumes.
         has_more_mounts: Whether it has those of another container too, which are not followed.
@@ -138,6 +139,7 @@ class Container:
         is_essential: Whether ECS stops the task when it ends.
         is_restarted: Whether ECS starts it again when it ends.
         network: Containers with the same one share loopback; None if the file does not say.
+        joined: The networks in which others find it by its name; None if the file does not say.
         aliases: Containers by the names under which it reaches them, beside their own.
         ports: Those that it is declared to listen on.
         lines: Where its parts are in the file, by their keys; variables as `$NAME`, itself as "".
@@ -158,6 +160,7 @@ class Container:
     memory_bytes: int | None = None
     log_driver: str | None = None
     log_options: Mapping[str, str] = field(default_factory=dict)
+    output: Configuration | None = None
     user: str | None = None
     mounts: tuple[Mount, ...] = ()
     has_more_mounts: bool = False
@@ -170,6 +173,7 @@ class Container:
     is_essential: bool = True
     is_restarted: bool = False
     network: str | None = None
+    joined: frozenset[str] | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[int, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -188,6 +192,11 @@ class Container:
     def is_logships(self) -> bool:
         """Whether it is a sidecar of logship's own, with its variables."""
         return self._has_output or bool(_OURS.search(self.image))
+
+    @property
+    def has_own_variables(self) -> bool:
+        """Whether it shows that the variables of logship's own sidecars are its own."""
+        return self.is_logships or self._is_set_up
 
     @property
     def is_fluent_bit(self) -> bool:
@@ -219,8 +228,11 @@ class Container:
         """Whether it shows that it ships with logship."""
         if self.is_sidecar() or self.recovers:
             return False
-        named = any(name.startswith("LOGSHIP_") for name in self.environment)
-        return named or self.recovers_or_runs
+        return self._is_set_up or self.recovers_or_runs
+
+    @property
+    def _is_set_up(self) -> bool:
+        return any(name.startswith("LOGSHIP_") for name in self.environment)
 
     @property
     def _has_output(self) -> bool:
@@ -310,9 +322,28 @@ class Unit:
     helpers = _of(Role.RECOVERER, Role.SIDECAR)
     of_logship = _of(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR)
 
+    @functools.cached_property
+    def with_last_resort(self) -> list[Container]:
+        """The senders that write to stderr what they can neither deliver nor keep."""
+        return [each for each in self.senders if each.value("LOGSHIP_LAST_RESORT") != "none"]
+
+    @functools.cached_property
+    def own_sidecars(self) -> list[Container]:
+        """The sidecars of logship's own, whose variables and directories are known."""
+        return [
+            each
+            for each in self.sidecars
+            if each.has_own_variables and not each.receives and not each.is_firelens
+        ]
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, Container]:
+        """Its containers by their names."""
+        return {each.name: each for each in self.containers}
+
     def line_of(self, container: str, keys: tuple[str, ...]) -> int | None:
         """Return the line of the first of its keys that a container or the unit has, or its own."""
-        own = next((each.lines for each in self.containers if each.name == container), {})
+        own = self.by_name[container].lines if container in self.by_name else {}
         lines = (where.get(key) for where in (own, self.lines) for key in (*keys, ""))
         return next(filter(None, lines), None)
 
@@ -369,7 +400,7 @@ class Unit:
     @functools.cached_property
     def in_order(self) -> list[Container]:
         """The containers, each behind those that it depends on; none if that is impossible."""
-        by_name = {each.name: each for each in self.containers}
+        by_name = self.by_name
         graph = {name: each.depends_on.keys() & by_name for name, each in by_name.items()}
         try:
             return [by_name[name] for name in TopologicalSorter(graph).static_order()]
@@ -393,15 +424,18 @@ class Mistake:
     """What a rule yields.
 
     Attributes:
-        container: Its container; the unit's name if it concerns all of them.
-        effect: What will happen because of it, in one sentence; None for what the rule says.
         change: The lines to write instead.
-        line: Its line in the file; None for that of the container's keys that the rule is about.
+        effect: What will happen because of it, in one sentence; empty for what the rule says.
+        of: The name of its container; empty for the part of the unit that the check was given.
+        key: The container's key or variable that is wrong, before those that the rule is about.
+        line: Its line in the file; None for that of the keys.
     """
 
-    container: str
-    effect: str | None
     change: str
+    effect: str = ""
+    _: KW_ONLY
+    of: str = ""
+    key: str = ""
     line: int | None = None
 
 

@@ -109,7 +109,8 @@ def _judged(units: list[Unit]) -> Iterator[Unit]:
     shows = any(each.shows_logship or each.platform == Platform.DOCKERFILE for each in units)
     for unit in units:
         containers = unit.containers if shows else ()
-        configurations = tuple(of_sidecars(unit))
+        made = filter(None, (each.output for each in containers))
+        configurations = (*of_sidecars(unit), *made)
         if containers or configurations:
             yield dataclasses.replace(unit, containers=containers, configurations=configurations)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import fnmatch
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -106,6 +107,14 @@ class Section:
         return found
 
 
+class Syntax(enum.Enum):
+    """How a configuration is written."""
+
+    SECTIONS = "sections in brackets"
+    YAML = "YAML"
+    OPTIONS = "options of the log driver awsfirelens"
+
+
 @dataclass(slots=True)
 class Configuration(Section):
     """A whole configuration, by the name of its file; it has no section if it is another program's.
@@ -113,19 +122,29 @@ class Configuration(Section):
     Attributes:
         text: As written.
         is_fluentd: Whether it is one of Fluentd, or a part of one.
-        is_classic: Whether it is in the form with sections in brackets, and not in YAML.
+        syntax: How it is written.
         cut: The innermost section at its end that has no end, without which Fluentd does not start.
     """
 
     text: str = ""
     is_fluentd: bool = False
-    is_classic: bool = False
+    syntax: Syntax = Syntax.YAML
     cut: Section | None = None
 
     @property
     def inputs(self) -> list[Section]:
         """Its sources, or its inputs."""
         return self.all("source" if self.is_fluentd else "inputs")
+
+    @property
+    def outputs(self) -> list[Section]:
+        """The outputs of Fluent Bit."""
+        return self.all("outputs")
+
+    @property
+    def outputs_of_fluentd(self) -> list[Section]:
+        """The outputs of Fluentd, and those to which one of them copies records."""
+        return self.all("match") + self.all("store")
 
     @property
     def service(self) -> Section | None:
@@ -154,7 +173,7 @@ class Configuration(Section):
 
         An input may name outputs. The only output gets those of the only input if it has no Match.
         """
-        outputs = self.all("outputs")
+        outputs = self.outputs
         is_only_one = len(outputs) == 1 and (len(self.inputs) == 1 or not self.is_whole)
         if is_only_one and not outputs[0].has_match:
             return True
@@ -165,8 +184,10 @@ class Configuration(Section):
 
         In the form with sections, quotes would be a part of the value.
         """
-        if self.is_classic:
+        if self.syntax is Syntax.SECTIONS:
             return f"{option} {value}"
+        if self.syntax is Syntax.OPTIONS:
+            return f'"options": {{ "{option}": "{value}" }}'
         return f'{option}: "{value}"' if value == "*" else f"{option}: {value}"
 
 
@@ -197,11 +218,11 @@ def parse(name: str, text: str, place: _Place = lambda line: line) -> Configurat
     """Return what is in a text; lines that Fluentd would refuse are left out."""
     found = Configuration(name, place(1), text=text)
     if _CLASSIC_HEAD.search(text):
-        found.is_classic = True
+        found.syntax = Syntax.SECTIONS
         found.is_whole = not _CLASSIC_INCLUDE.search(text)
         found.sections += _classic(text, place)
     elif _IS_FLUENTD.search(text):
-        found.is_fluentd = found.is_classic = True
+        found.is_fluentd, found.syntax = True, Syntax.SECTIONS
         _read_fluentd(found, place)
     else:
         documents = [each for each in _documents(text) if isinstance(each, Marked)]
@@ -213,6 +234,23 @@ def parse(name: str, text: str, place: _Place = lambda line: line) -> Configurat
             keys = [key for key in each if found.is_fluentd or key in ("pipeline", "service")]
             _fill(found, each, place, keys)
     return found
+
+
+def output_of_options(name: str, options: dict[str, Any]) -> Configuration | None:
+    """Return the output that FireLens makes of a container's options; None if they name none.
+
+    Args:
+        name: The container's.
+        options: Of its log driver.
+    """
+    line = line_of(options) or 0
+    found = Configuration(name, line, syntax=Syntax.OPTIONS, is_whole=False)
+    found.is_fluentd = "@type" in options
+    output = Section("match" if found.is_fluentd else "outputs", line)
+    found.sections.append(output)
+    for option, value in options.items():
+        output.read(str(option), text_of(value), line_of(options, option) or 0)
+    return found if output.type else None
 
 
 def is_fluentds(document: Any) -> bool:

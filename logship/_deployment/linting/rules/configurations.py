@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 
 from logship._deployment.linting.model import Mistake, Platform, Unit
-from logship._deployment.linting.rules.rule import error, note, warning
-from logship._deployment.linting.sections import ON, Configuration, Section
+from logship._deployment.linting.rules.rule import configurations
+from logship._deployment.linting.sections import ON, Configuration, Section, Syntax
 from logship._deployment.linting.shapes import bytes_or_none
 from logship._settings import MIB, RECORD_BYTES_MAX
 
 _PLATFORMS = (Platform.KUBERNETES, Platform.COMPOSE, Platform.CONFIGURATION)
+_WITH_FIRELENS = (Platform.ECS, *_PLATFORMS)
+"""Where an output's options are judged: FireLens makes one of those of a container's log driver."""
 _BUFFERED = re.compile(
     r"forward|s3|(rd)?kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
     r"datadog|splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3|"
@@ -49,57 +51,42 @@ def of_sidecars(unit: Unit) -> Iterator[Configuration]:
         if not inputs and found.is_fluentd:
             is_one = "@include" not in found.options
         elif not inputs:
-            is_one = bool(found.all("outputs"))
+            is_one = bool(found.outputs)
         if is_one:
             yield found
 
 
-def _fluentd(unit: Unit) -> list[Configuration]:
-    return [each for each in unit.configurations if each.is_fluentd]
+def _buffers(whole: Configuration) -> Iterator[tuple[Section, Section]]:
+    """Yield the outputs of Fluentd with their buffers; a part that is included into one as both."""
+    for output in whole.outputs_of_fluentd:
+        yield output, output.first("buffer") or output
+    if whole.is_fluentd and not whole.sections:
+        yield whole, whole
 
 
-def _fluent_bit(unit: Unit) -> list[Configuration]:
-    return [each for each in unit.configurations if not each.is_fluentd]
-
-
-def _buffers(unit: Unit) -> Iterator[tuple[Configuration, Section, Section]]:
-    """Yield the outputs that have a buffer, and the part that is included into one as both."""
-    for whole in _fluentd(unit):
-        for output in _outputs(whole):
-            yield whole, output, output.first("buffer") or output
-        if not whole.sections:
-            yield whole, whole, whole
-
-
-def _outputs(whole: Section) -> list[Section]:
-    return whole.all("match") + whole.all("store")
-
-
-@error(
+@configurations.error(
     finds="a sidecar that keeps what it acknowledged in memory",
     effect="the sidecar is killed, and the records that it acknowledged are lost",
     platforms=_PLATFORMS,
 )
-def _memory_buffer(unit: Unit) -> Iterator[Mistake]:
+def _memory_buffer(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     """Fluentd and Fluent Bit acknowledge a chunk when it is in the buffer. A client never sends an
     acknowledged record again, so a buffer in memory loses it when the sidecar is killed or runs out
     of memory. Most outputs of Fluentd, and the forward input of Fluent Bit, keep their buffer in
     memory unless they are told otherwise.
     """
-    for whole in _fluentd(unit):
-        for output in _outputs(whole):
-            if _is_in_memory(output):
-                change = "buffer: { $type: file, path: … }"
-                if whole.is_classic:
-                    change = "<buffer> @type file / path … </buffer>"
-                yield Mistake(whole.name, None, change, output.line)
-    for found in _fluent_bit(unit):
-        for each in found.inputs:
-            if each.type == "forward" and found.is_in_memory(each):
-                change = found.setting("storage.type", "filesystem")
-                if found.lacks_storage:
-                    change += f", and in the service {found.setting('storage.path', '…')}"
-                yield Mistake(found.name, None, change, each.line_of("storage.type"))
+    for output in found.outputs_of_fluentd:
+        if _is_in_memory(output):
+            change = "buffer: { $type: file, path: … }"
+            if found.syntax is Syntax.SECTIONS:
+                change = "<buffer> @type file / path … </buffer>"
+            yield Mistake(change, line=output.line)
+    for each in found.inputs:
+        if each.type == "forward" and not found.is_fluentd and found.is_in_memory(each):
+            change = found.setting("storage.type", "filesystem")
+            if found.lacks_storage:
+                change += f", and in the service {found.setting('storage.path', '…')}"
+            yield Mistake(change, line=each.line_of("storage.type"))
 
 
 def _is_in_memory(output: Section) -> bool:
@@ -124,73 +111,67 @@ def _buffer_type(output: Section) -> str:
     return given or ("file" if output.type in _FILE_BY_DEFAULT else "")
 
 
-@error(
+@configurations.error(
     finds="a full buffer of Fluentd that throws away its oldest chunk",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
-    platforms=_PLATFORMS,
+    platforms=_WITH_FIRELENS,
 )
-def _buffer_overflow(unit: Unit) -> Iterator[Mistake]:
+def _buffer_overflow(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     """`overflow_action drop_oldest_chunk` deletes records that logship counts as delivered. With
     `block` or `throw_exception` Fluentd acknowledges no more chunks, and logship's own buffer and
     spool take over.
     """
-    for whole, _, buffer in _buffers(unit):
+    for _, buffer in _buffers(found):
         for option in ("overflow_action", "buffer_queue_full_action"):
             if buffer.options.get(option) == "drop_oldest_chunk":
-                change = whole.setting(option, "block")
-                yield Mistake(whole.name, None, change, buffer.line_of(option))
+                yield Mistake(found.setting(option, "block"), line=buffer.line_of(option))
 
 
-@error(
+@configurations.error(
     finds="an output forward that waits for no ack of the aggregator",
     effect="the aggregator or the connection ends, and acknowledged records are lost",
-    platforms=_PLATFORMS,
+    platforms=_WITH_FIRELENS,
 )
-def _forward_ack(unit: Unit) -> Iterator[Mistake]:
+def _forward_ack(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     """Without `require_ack_response`, which is off by default, Fluentd and Fluent Bit delete a
     chunk as soon as its bytes are in the socket. What the aggregator has not read by then is lost
     with the connection. With `upstream` Fluent Bit takes the option from the file with the nodes,
     which the rule does not see.
     """
     option = "require_ack_response"
-    for found in unit.configurations:
-        for each in (*_outputs(found), *found.all("outputs")):
-            is_elsewhere = not each.options.keys().isdisjoint(("upstream", "@include"))
-            if each.type == "forward" and not _may_be_on(each, option) and not is_elsewhere:
-                change = found.setting(option, "true")
-                yield Mistake(found.name, None, change, each.line_of(option))
+    for each in (*found.outputs_of_fluentd, *found.outputs):
+        is_elsewhere = not each.options.keys().isdisjoint(("upstream", "@include"))
+        if each.type == "forward" and not _may_be_on(each, option) and not is_elsewhere:
+            yield Mistake(found.setting(option, "true"), line=each.line_of(option))
 
 
-@error(
+@configurations.error(
     finds="an output that gives up a chunk after a while, without a second place for it",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
-    platforms=_PLATFORMS,
+    platforms=_WITH_FIRELENS,
 )
-def _retry_limit(unit: Unit) -> Iterator[Mistake]:
+def _retry_limit(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     """Fluentd deletes all chunks in the queue when `retry_max_times` or `retry_timeout`, by default
     72 hours, is over, unless `retry_forever` is on or there is a <secondary>. Fluent Bit tries once
     more and deletes the chunk, unless `Retry_Limit` is `no_limits`. Its output s3 takes that for 5
     attempts, and needs a large number.
     """
-    for whole, output, buffer in _buffers(unit):
+    for output, buffer in _buffers(found):
         is_endless = any(_may_be_on(buffer, each) for each in _RETRIES_FOR_EVER)
         if is_endless or output.first("secondary"):
             continue
-        change = whole.setting("retry_forever", "true")
+        change = found.setting("retry_forever", "true")
         limits = [each for each in _RETRY_LIMITS if each in buffer.options]
         for option in limits:
-            yield Mistake(whole.name, None, change, buffer.line_of(option))
+            yield Mistake(change, line=buffer.line_of(option))
         if not limits and _lasts_three_days(output):
-            line = buffer.line_of("retry_forever")
-            yield Mistake(whole.name, _AFTER_THREE_DAYS, change, line)
-    for found in _fluent_bit(unit):
-        for each in found.all("outputs"):
-            limit = each.options.get("retry_limit", "1")
-            if each.type in _NEVER_FAIL or _is_endless(each.type, limit):
-                continue
+            yield Mistake(change, _AFTER_THREE_DAYS, line=buffer.line_of("retry_forever"))
+    for each in found.outputs:
+        limit = each.options.get("retry_limit", "1")
+        if each.type not in _NEVER_FAIL and not _is_endless(each.type, limit):
             right = "1000000000" if each.type == _TAKES_FOREVER_FOR_5 else "no_limits"
             change = found.setting("retry_limit", right)
-            yield Mistake(found.name, None, change, each.line_of("retry_limit"))
+            yield Mistake(change, line=each.line_of("retry_limit"))
 
 
 def _may_be_on(section: Section, option: str) -> bool:
@@ -210,36 +191,35 @@ def _is_endless(output: str, limit: str) -> bool:
     return is_large or "$" in limit or (limit in _FOR_EVER and output != _TAKES_FOREVER_FOR_5)
 
 
-@error(
+@configurations.error(
     finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
     effect="the destination is unreachable for a while, and acknowledged records are lost",
-    platforms=_PLATFORMS,
+    platforms=_WITH_FIRELENS,
 )
-def _buffer_limit(unit: Unit) -> Iterator[Mistake]:
+def _buffer_limit(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     """Above `storage.total_limit_size` Fluent Bit deletes the oldest chunks of the output and goes
     on acknowledging. No bound makes it wait: give the volume space, and watch it.
     """
-    for found in _fluent_bit(unit):
-        for each in found.all("outputs"):
-            option = "storage.total_limit_size"
-            if option in each.options and each.options[option] not in _FOR_EVER:
-                yield Mistake(found.name, None, f"remove {option}", each.line_of(option))
+    for each in found.outputs:
+        option = "storage.total_limit_size"
+        if option in each.options and each.options[option] not in _FOR_EVER:
+            yield Mistake(f"remove {option}", line=each.line_of(option))
 
 
-@warning(
+@configurations.warning(
     finds=("a chunk limit that is too small for logship's records, or larger than the buffer"),
     effect=(
         "long records are refused again and again, and end on stderr; or the buffer is full at once"
     ),
     platforms=_PLATFORMS,
 )
-def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
+def _chunk_limit(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     """A record of logship has at most 5 MB, and its chunks have 512 KiB or one record. Fluentd
     refuses a record above `chunk_limit_size`. A chunk above the input's `chunk_size_limit`, or
     above Fluent Bit's `buffer_max_size`, is dropped without an ack, so logship sends it again. If
     `chunk_limit_size` is above `total_limit_size`, the buffer is full before its first chunk is.
     """
-    for whole, output, buffer in _buffers(unit):
+    for output, buffer in _buffers(found):
         line = buffer.line_of("chunk_limit_size")
         in_files = _buffer_type(output).startswith("file")
         chunk_bytes, total_bytes = _FILE_BYTES if in_files else _MEMORY_BYTES
@@ -247,30 +227,30 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
         total = bytes_or_none(buffer.options.get("total_limit_size", f"{total_bytes}"))
         if limit is None or total is None:
             continue
+        effect = ""
         if limit > total:
             effect = (
                 f"the buffer holds {total:,} bytes and a chunk {limit:,}: it is full before a "
                 "chunk is, and the input has to wait"
             )
-            yield Mistake(whole.name, effect, whole.setting("chunk_limit_size", "8m"), line)
         elif limit < _CHUNK_BYTES:
             effect = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
-            yield Mistake(whole.name, effect, whole.setting("chunk_limit_size", "8m"), line)
-    for found in unit.configurations:
-        option, change = "chunk_size_limit", "remove chunk_size_limit"
-        if not found.is_fluentd:
-            option, change = "buffer_max_size", found.setting("buffer_max_size", "8M")
-        for each in found.inputs:
-            limit = bytes_or_none(each.options.get(option, ""))
-            if each.type == "forward" and limit is not None and limit < RECORD_BYTES_MAX:
-                effect = (
-                    f"a chunk above {limit:,} bytes is dropped without an ack, and logship sends "
-                    "it again and again; a record may have 5,000,000"
-                )
-                yield Mistake(found.name, effect, change, each.line_of(option))
+        if effect:
+            yield Mistake(found.setting("chunk_limit_size", "8m"), effect, line=line)
+    option, change = "chunk_size_limit", "remove chunk_size_limit"
+    if not found.is_fluentd:
+        option, change = "buffer_max_size", found.setting("buffer_max_size", "8M")
+    for each in found.inputs:
+        limit = bytes_or_none(each.options.get(option, ""))
+        if each.type == "forward" and limit is not None and limit < RECORD_BYTES_MAX:
+            effect = (
+                f"a chunk above {limit:,} bytes is dropped without an ack, and logship sends "
+                "it again and again; a record may have 5,000,000"
+            )
+            yield Mistake(change, effect, line=each.line_of(option))
 
 
-@note(
+@configurations.note(
     finds="a Fluent Bit with only the default grace period at its end",
     effect=(
         "the sidecar stops, and records that it acknowledged stay in its files, or end with the "
@@ -278,43 +258,39 @@ def _chunk_limit(unit: Unit) -> Iterator[Mistake]:
     ),
     platforms=_PLATFORMS,
 )
-def _fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
+def _fluent_bit_grace(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     """After SIGTERM Fluent Bit delivers for `grace` seconds, 5 by default, even if the container's
     stop timeout is longer. The rest stays in the files of its buffer. On Fargate these files end
     with the task.
     """
-    for found in _fluent_bit(unit):
-        service = found.service
-        if service is None or not found.inputs:  # another part may have it
-            continue
-        given = service.options.get("grace", f"{_GRACE_SECONDS}")
-        if given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= _GRACE_SECONDS:
-            line = service.line_of("grace")
-            yield Mistake(found.name, None, found.setting("grace", "30"), line)
+    service = found.service
+    if found.is_fluentd or service is None or not found.inputs:  # another part may have it
+        return
+    given = service.options.get("grace", f"{_GRACE_SECONDS}")
+    if given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= _GRACE_SECONDS:
+        line = service.line_of("grace")
+        yield Mistake(found.setting("grace", "30"), line=line)
 
 
-@error(
+@configurations.error(
     finds="an output that no record reaches",
     effect="all records are acknowledged and thrown away, or go to another output",
     platforms=_PLATFORMS,
 )
-def _match_nothing(unit: Unit) -> Iterator[Mistake]:
+def _match_nothing(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     """Fluent Bit sends nothing to an output without `Match` or `Match_Regex`, unless there is only
     one input and one output, or an input names the output in its `routes`. Fluentd sends a record
     to the first <match> that fits, so a <match> after `<match **>` gets none.
     """
-    for found in _fluent_bit(unit):
-        if found.has_direct_routes:
-            continue
-        for each in found.all("outputs"):
-            if not each.has_match:
-                yield Mistake(found.name, None, found.setting("match", "*"), each.line_of("name"))
-    for whole in _fluentd(unit):
-        for parent in (whole, *whole.all("label"), *whole.all("worker")):
-            yield from _behind_all(whole.name, parent)
+    has_direct_routes = found.has_direct_routes
+    for each in found.outputs:
+        if not has_direct_routes and not each.has_match:
+            yield Mistake(found.setting("match", "*"), line=each.line_of("name"))
+    for parent in (found, *found.all("label"), *found.all("worker")):
+        yield from _behind_all(parent)
 
 
-def _behind_all(name: str, parent: Section) -> Iterator[Mistake]:
+def _behind_all(parent: Section) -> Iterator[Mistake]:
     takes_all = None
     for each in parent.sections:
         if each.name == "match" and takes_all is not None:
@@ -322,7 +298,6 @@ def _behind_all(name: str, parent: Section) -> Iterator[Mistake]:
                 f"<match **> in line {takes_all.line} takes every record, so "
                 f"<match {each.argument:.60}> gets none"
             )
-            change = "move <match **> to the end"
-            yield Mistake(name, effect, change, each.line)
+            yield Mistake("move <match **> to the end", effect, line=each.line)
         elif each.name == "match" and "**" in each.argument.split():
             takes_all = each

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Role, Unit
-from logship._deployment.linting.rules.rule import error, warning
+from logship._deployment.linting.rules.rule import error, of_logship, senders
 from logship._deployment.linting.rules.snippets import variable
 from logship._deployment.linting.shapes import count_or_none
 from logship._settings.unknown import setting_variables
@@ -21,56 +21,61 @@ _FOR_OTHERS = ("host", "container:", "$")
 _AGGREGATOR_PORTS = ("LOGSHIP_AGGREGATOR_PORT", "LOGSHIP_AGGREGATOR_STANDBY_PORT")
 
 
-def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
+def _tcp_endpoints(container: Container) -> Iterator[tuple[str, int]]:
     """Yield host and port of each endpoint that a file shows; a container by its own name."""
-    for container in unit.senders:
-        values = {name: container.value(name) for name in (_VARIABLE, *_FIRELENS)}
-        given = {name: text for name, text in values.items() if text and "$" not in text}
-        if not given.keys() & {_VARIABLE, _FIRELENS[0]}:
-            continue
-        settings = settings_from(*given.items())
-        for each in settings.endpoints if settings else ():
-            if each.host:
-                yield container, container.aliases.get(each.host, each.host), each.port
+    values = {name: container.value(name) for name in (_VARIABLE, *_FIRELENS)}
+    given = {name: text for name, text in values.items() if text and "$" not in text}
+    if not given.keys() & {_VARIABLE, _FIRELENS[0]}:
+        return
+    settings = settings_from(*given.items())
+    for each in settings.endpoints if settings else ():
+        if each.host:
+            yield container.aliases.get(each.host, each.host), each.port
 
 
-@error(
-    finds="an endpoint that names a container which can only be reached on loopback",
+@senders.error(
+    finds=(
+        "an endpoint that names a container which can only be reached on loopback, or which is in "
+        "no network of the application"
+    ),
     effect="the name does not resolve, no record arrives, and all go to stderr",
     keys=_KEYS,
 )
-def _endpoint_name(unit: Unit) -> Iterator[Mistake]:
+def _endpoint_name(unit: Unit, container: Container) -> Iterator[Mistake]:
     """The containers of a pod, of an ECS task with `awsvpc` (always so on Fargate), and of compose
     services with `network_mode: service:…` share one network namespace. Their names do not resolve
-    there: they reach each other on 127.0.0.1.
+    there: they reach each other on 127.0.0.1. In compose a name resolves only in the networks that
+    both services are in.
     """
-    by_name = {each.name: each for each in unit.containers}
-    for container, host, port in _tcp_endpoints(unit):
-        other = by_name.get(host)
+    for host, port in _tcp_endpoints(container):
+        other = unit.by_name.get(host)
         if other is None or other is container or host in unit.services:
             continue
         if other.network is not None and other.network == container.network != f"service:{host}":
             change = variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
-            yield Mistake(container.name, None, change)
+            yield Mistake(change)
+        elif container.joined and other.joined and container.joined.isdisjoint(other.joined):
+            names = ", ".join(sorted({*container.joined, min(other.joined)}))
+            yield Mistake(f"networks: [{names}]", key="networks")
 
 
-@error(
+@senders.error(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="an endpoint on loopback where no sidecar shares the network namespace",
     effect="it is the container itself and not a sidecar: no record arrives, and all go to stderr",
     keys=_KEYS,
 )
-def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
+def _endpoint_loopback(unit: Unit, container: Container) -> Iterator[Mistake]:
     """In compose each service has a network namespace of its own, and so has each container of an
     ECS task with `bridge`, the mode of a definition that names none: loopback leads back to the
     application. The name of the service, or an ECS link, leads to the sidecar.
     """
-    for container, host, port in _tcp_endpoints(unit):
+    for host, port in _tcp_endpoints(container):
         if host in LOOPBACK and _is_alone(unit, container):
-            yield Mistake(container.name, None, _by_name(unit, port))
+            yield Mistake(_by_name(unit, port))
 
 
-@warning(
+@senders.warning(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="no `LOGSHIP_ENDPOINTS` where no sidecar shares the network namespace",
     effect=(
@@ -79,17 +84,16 @@ def _endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     ),
     keys=_KEYS,
 )
-def _endpoint_default(unit: Unit) -> Iterator[Mistake]:
+def _endpoint_default(unit: Unit, container: Container) -> Iterator[Mistake]:
     """The default is `tcp://127.0.0.1:24224`. In compose each service has a network namespace of
     its own, and so has each container of an ECS task with `bridge`: loopback leads back to the
     application. The file does not show what the image sets.
     """
     # ECS sets `FLUENT_HOST` for the log driver awsfirelens.
-    for container in unit.senders:
-        if container.log_driver == "awsfirelens" or not _is_alone(unit, container):
-            continue
-        if all(container.is_empty(name) for name in (_VARIABLE, _FIRELENS[0])):
-            yield Mistake(container.name, None, _by_name(unit, _PORT))
+    if container.log_driver == "awsfirelens" or not _is_alone(unit, container):
+        return
+    if all(container.is_empty(name) for name in (_VARIABLE, _FIRELENS[0])):
+        yield Mistake(_by_name(unit, _PORT))
 
 
 def _is_alone(unit: Unit, container: Container) -> bool:
@@ -105,17 +109,17 @@ def _by_name(unit: Unit, port: int) -> str:
     return variable(unit, _VARIABLE, f"tcp://{name}:{port}")
 
 
-@error(
+@senders.error(
     finds="an endpoint with a port on which no sidecar listens",
     effect="the connection is refused, no record arrives, and all go to stderr",
     keys=_KEYS,
 )
-def _endpoint_port(unit: Unit) -> Iterator[Mistake]:
+def _endpoint_port(unit: Unit, container: Container) -> Iterator[Mistake]:
     """logship's sidecars listen on `LOGSHIP_PORT`, by default 24224. So does the sidecar that
     FireLens makes, and `logship receive` unless `--bind` says otherwise. For other sidecars the
     rule knows the port if all of their configuration is in the same file, or if 24224 is declared.
     """
-    for container, host, port in _tcp_endpoints(unit):
+    for host, port in _tcp_endpoints(container):
         reached = [each for each in unit.sidecars if _leads_to(container, host, each)]
         ports = [_port_of(unit, each, port) for each in reached]
         if not ports or None in ports or port in ports:
@@ -128,7 +132,7 @@ def _endpoint_port(unit: Unit) -> Iterator[Mistake]:
             "and all records go to stderr"
         )
         right = f"tcp://{f'[{host}]' if ':' in host else host}:{ports[0]}"
-        yield Mistake(container.name, effect, variable(unit, _VARIABLE, right))
+        yield Mistake(variable(unit, _VARIABLE, right), effect)
 
 
 def _leads_to(container: Container, host: str, sidecar: Container) -> bool:
@@ -175,7 +179,7 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
     """logship's sidecars listen on 127.0.0.1, because the containers of a task share it. A
     container with another network namespace reaches them only if `LOGSHIP_BIND` is 0.0.0.0.
     """
-    endpoints = [*_tcp_endpoints(unit)]
+    endpoints = [(each, *one) for each in unit.senders for one in _tcp_endpoints(each)]
     for sidecar in unit.sidecars:
         is_default = sidecar.is_unset("LOGSHIP_BIND")
         bind = LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
@@ -184,15 +188,15 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
             for each, host, _ in endpoints
         )
         if is_wanted and sidecar.is_logships and not sidecar.receives and bind in LOOPBACK:
-            yield Mistake(sidecar.name, None, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
+            yield Mistake(variable(unit, "LOGSHIP_BIND", "0.0.0.0"), of=sidecar.name)  # noqa: S104 - an advice
 
 
-@error(
+@of_logship.error(
     finds="a Service whose variables Kubernetes injects under names of logship",
     effect="the container does not start, or reaches no destination: its port is a URL",
     platforms=(Platform.KUBERNETES,),
 )
-def _service_links(unit: Unit) -> Iterator[Mistake]:
+def _service_links(unit: Unit, container: Container) -> Iterator[Mistake]:
     """For each Service in the namespace that has a cluster IP Kubernetes sets variables in all
     pods: a Service named `logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`, `logship-metrics` sets
     `LOGSHIP_METRICS_PORT`, and `logship-aggregator` sets `LOGSHIP_AGGREGATOR_PORT`. The sidecar or
@@ -200,22 +204,21 @@ def _service_links(unit: Unit) -> Iterator[Mistake]:
     Variables that the pod sets itself win, and `enableServiceLinks: false` keeps out the others.
     logship ignores a `FLUENT_PORT` in this form.
     """
-    for container in unit.of_logship:
-        names = setting_variables()
-        if unit.role(container) is Role.SIDECAR:
-            names = [_SIDECAR_PORT] if container.is_logships else []
-            is_forwarding = (container.value("LOGSHIP_OUTPUT") or "").startswith("aggregator")
-            if is_forwarding and not container.is_fluent_bit:  # that takes a URL for the default
-                names += _AGGREGATOR_PORTS
-        for name in names:
-            service = name.removesuffix("_PORT").lower().replace("_", "-")
-            is_set = name.endswith("_PORT") and unit.services.get(service, False)
-            is_copied = name == _SIDECAR_PORT and "://" in (container.value(name) or "")
-            if is_copied or (is_set and container.is_unset(name)):
-                effect = (
-                    f"{name} is tcp://…, as Kubernetes sets it for a Service named {service}, and "
-                    f"not a port number: {container.name} does not start, or reaches nothing"
-                )
-                right = variable(unit, name, f"{_PORT}" if name == _SIDECAR_PORT else "…")
-                change = f"enableServiceLinks: false, or {right}"
-                yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))
+    names = setting_variables()
+    if unit.role(container) is Role.SIDECAR:
+        names = [_SIDECAR_PORT] if container.is_logships else []
+        is_forwarding = (container.value("LOGSHIP_OUTPUT") or "").startswith("aggregator")
+        if is_forwarding and not container.is_fluent_bit:  # that takes a URL for the default
+            names += _AGGREGATOR_PORTS
+    for name in names:
+        service = name.removesuffix("_PORT").lower().replace("_", "-")
+        is_set = name.endswith("_PORT") and unit.services.get(service, False)
+        is_copied = name == _SIDECAR_PORT and "://" in (container.value(name) or "")
+        if is_copied or (is_set and container.is_unset(name)):
+            effect = (
+                f"{name} is tcp://…, as Kubernetes sets it for a Service named {service}, and "
+                f"not a port number: {container.name} does not start, or reaches nothing"
+            )
+            right = variable(unit, name, f"{_PORT}" if name == _SIDECAR_PORT else "…")
+            change = f"enableServiceLinks: false, or {right}"
+            yield Mistake(change, effect, key=f"${name}")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from logship._deployment.linting.commands import stop_setting_seconds
 from logship._deployment.linting.model import Condition, Container, Mistake, Platform, Role, Unit
-from logship._deployment.linting.rules.rule import error, note
+from logship._deployment.linting.rules.rule import error, helpers, senders
+from logship._deployment.linting.rules.snippets import form, quoted
 
 _KEYS = ("dependsOn", "depends_on")
 _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
@@ -54,12 +55,12 @@ def _missing(unit: Unit, container: Container, other: Container) -> Mistake:
             f"{container.name}, so both get SIGTERM at the same moment and the last records meet a "
             "closed port; a Job whose plain sidecar runs on never completes"
         )
-        return Mistake(container.name, effect, _native(other))
+        return Mistake(_native(other), effect, of=container.name)
     lost = "the last records meet a closed port"
     if unit.role(other) is Role.RECOVERER:
         lost = "what the application leaves on its spool stays there"
     effect = f"{other.name} gets SIGTERM together with {container.name} and ends first, and {lost}"
-    return Mistake(container.name, effect, _depends(unit, other))
+    return Mistake(_depends(unit, other), effect, of=container.name)
 
 
 def _native(container: Container) -> str:
@@ -73,10 +74,12 @@ def _depends(unit: Unit, other: Container) -> str:
     """
     is_recoverer = unit.role(other) is Role.RECOVERER
     condition = "service_started" if is_recoverer else "service_healthy"
-    change = f"depends_on: {{ {other.name}: {{ condition: {condition} }} }}"
-    if unit.platform == Platform.ECS:
-        condition = "START" if is_recoverer else "HEALTHY"
-        change = f'"dependsOn": [{{ "containerName": "{other.name}", "condition": "{condition}" }}]'
+    of_ecs = "START" if is_recoverer else "HEALTHY"
+    change = form(
+        unit,
+        f"depends_on: {{ {other.name}: {{ condition: {condition} }} }}",
+        ecs=f'"dependsOn": [{{ "containerName": "{other.name}", "condition": "{of_ecs}" }}]',
+    )
     has_check = is_recoverer or other.has_health_check
     if has_check is None:  # then the image's counts
         has_check = other.is_logships
@@ -88,10 +91,11 @@ def _health_check(unit: Unit, container: Container) -> str:
     words = ["…"]
     if container.is_logships:
         words = _FLUENT_BIT_CHECK if container.is_fluent_bit else ["logship-healthcheck"]
-    quoted = ", ".join(f'"{each}"' for each in ("CMD", *words))
-    if unit.platform == Platform.ECS:
-        return f'in {container.name}: "healthCheck": {{ "command": [{quoted}] }}'
-    return f"in {container.name}: healthcheck: {{ test: [{quoted}] }}"
+    test = f"[{quoted('CMD', *words)}]"
+    check = form(
+        unit, f"healthcheck: {{ test: {test} }}", ecs=f'"healthCheck": {{ "command": {test} }}'
+    )
+    return f"in {container.name}: {check}"
 
 
 @error(
@@ -109,47 +113,42 @@ def _depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
     for container in unit.helpers:
         over = applications | (recoverers if unit.role(container) is Role.SIDECAR else set())
         for name in sorted(unit.needs(container) & over):
-            word = (
-                "dependsOn"
-                if unit.platform == Platform.ECS
-                else "depends_on, network_mode or links"
-            )
+            word = form(unit, "depends_on, network_mode or links", ecs="dependsOn")
             change = f"remove {name} from {word} of {container.name}; in {name}: "
-            change += _depends(unit, container)
-            yield Mistake(container.name, None, change)
+            yield Mistake(change + _depends(unit, container), of=container.name)
 
 
-@error(
+@senders.error(
     finds="a container that waits for the health of another one that has no health check",
     effect="the application never starts",
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
-def _depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
+def _depends_on_unchecked(unit: Unit, container: Container) -> Iterator[Mistake]:
     """ECS looks only at the `healthCheck` of the task definition, not at the HEALTHCHECK of the
     image. Compose looks at both, but not at a health check that is switched off.
     """
-    for container, other in _waiting(unit, Condition.HEALTHY):
+    for other in _waited_for(unit, container, Condition.HEALTHY):
         if other.has_health_check is False:
-            yield Mistake(container.name, None, _health_check(unit, other))
+            yield Mistake(_health_check(unit, other))
 
 
-@error(
+@senders.error(
     finds="an application or recoverer that waits for the end of its sidecar",
     effect="the application never starts",
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
-def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
+def _depends_on_completed(unit: Unit, container: Container) -> Iterator[Mistake]:
     """A sidecar runs until it is stopped, so the conditions COMPLETE, SUCCESS and
     `service_completed_successfully` are never met.
     """
-    for container, other in _waiting(unit, Condition.COMPLETED):
+    for other in _waited_for(unit, container, Condition.COMPLETED):
         if unit.role(other) is Role.SIDECAR:
-            yield Mistake(container.name, None, _depends(unit, other))
+            yield Mistake(_depends(unit, other))
 
 
-@note(
+@senders.note(
     finds="an application or recoverer that starts before its sidecar listens",
     effect=(
         "the first records wait in the buffer; those of a program that ends at once go to stderr"
@@ -157,36 +156,34 @@ def _depends_on_completed(unit: Unit) -> Iterator[Mistake]:
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=_KEYS,
 )
-def _depends_on_started(unit: Unit) -> Iterator[Mistake]:
+def _depends_on_started(unit: Unit, container: Container) -> Iterator[Mistake]:
     """The condition START, and compose's short form `depends_on: [sidecar]`, wait for the start of
     the process and not for its port. logship connects again, so a program that keeps running loses
     nothing. A program that ends before it has reached a sidecar waits only 3 s.
     """
-    for container, other in _waiting(unit, Condition.STARTED):
+    for other in _waited_for(unit, container, Condition.STARTED):
         if unit.role(other) is Role.SIDECAR and not other.is_firelens:
-            yield Mistake(container.name, None, _depends(unit, other))
+            yield Mistake(_depends(unit, other))
 
 
-def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, Container]]:
-    by_name = {each.name: each for each in unit.containers}
-    for container in unit.senders:
-        for name, given in container.depends_on.items():
-            if given is condition and name in by_name:
-                yield container, by_name[name]
+def _waited_for(unit: Unit, container: Container, condition: Condition) -> Iterator[Container]:
+    """Yield the containers of which a container waits for this condition."""
+    for name, given in container.depends_on.items():
+        if given is condition and name in unit.by_name:
+            yield unit.by_name[name]
 
 
-@error(
+@helpers.error(
     finds="a sidecar or recoverer as init container without `restartPolicy: Always`",
     effect="the pod waits forever in its init phase, and the application never starts",
     platforms=(Platform.KUBERNETES,),
 )
-def _init_sidecar(unit: Unit) -> Iterator[Mistake]:
+def _init_sidecar(unit: Unit, container: Container) -> Iterator[Mistake]:
     """Kubernetes runs init containers one after the other, each to its end, before it starts the
     main containers. Only `restartPolicy: Always` makes an init container a native sidecar.
     """
-    for container in unit.helpers:
-        if _blocks(container):
-            yield Mistake(container.name, None, _native(container))
+    if _blocks(container):
+        yield Mistake(_native(container))
 
 
 def _blocks(container: Container) -> bool:

@@ -9,7 +9,7 @@ from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, size
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
 from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules import snippets
-from logship._deployment.linting.rules.rule import MOUNTS, error, warning
+from logship._deployment.linting.rules.rule import MOUNTS, applications, error, of_logship, senders
 from logship._settings import buffer_bytes_for
 
 _NOFILE_MIN = 4096
@@ -17,7 +17,7 @@ _CHANGES_OWNER = re.compile(r"\bch(own|mod)\b")
 _MOUNTS = (*MOUNTS, "$LOGSHIP_SPOOL_DIR")
 
 
-@error(
+@senders.error(
     finds=(
         "a spool that is on no volume, a read-only, network or too small one, or one at which no "
         "recoverer looks"
@@ -28,18 +28,17 @@ _MOUNTS = (*MOUNTS, "$LOGSHIP_SPOOL_DIR")
     ),
     keys=_MOUNTS,
 )
-def _spool_volume(unit: Unit) -> Iterator[Mistake]:
+def _spool_volume(unit: Unit, container: Container) -> Iterator[Mistake]:
     """The spool must outlive its process, so that a recoverer can ship it. A container's own layer
     ends with it. Locks and mapped files are not reliable on network filesystems. A pod whose
     emptyDir exceeds its `sizeLimit` is evicted without a grace period.
     """
-    for container in unit.senders:
-        path = _spool_path(container)
-        if path and (why := _why_no_spool(unit, container, path)):
-            change = f"{snippets.mount(unit, 'spool', path)}, in application and recoverer"
-            if unit.platform == Platform.KUBERNETES:
-                change += "; volumes: [{ name: spool, emptyDir: {} }]"
-            yield Mistake(container.name, why, change)
+    path = _spool_path(container)
+    if path and (why := _why_no_spool(unit, container, path)):
+        change = f"{snippets.mount(unit, 'spool', path)}, in application and recoverer"
+        if unit.platform == Platform.KUBERNETES:
+            change += "; volumes: [{ name: spool, emptyDir: {} }]"
+        yield Mistake(change, why)
 
 
 def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
@@ -95,7 +94,7 @@ def _spool_owner(unit: Unit) -> Iterator[Mistake]:
                 f"{mount.path} belongs to root and the container runs as {container.user}: the "
                 "spool cannot be written, and records are only in memory"
             )
-            yield Mistake(container.name, effect, _owned(unit, container))
+            yield Mistake(_owned(unit, container), effect, of=container.name)
     yield from _strangers(unit)
 
 
@@ -122,58 +121,54 @@ def _strangers(unit: Unit) -> Iterator[Mistake]:
                     f"{recoverer.name} runs as {users[0]} and {other.name} as {users[1]}: logship "
                     "opens no spool of another user, so records of a killed process stay there"
                 )
-                yield Mistake(recoverer.name, effect, _same_user(unit, other))
+                yield Mistake(_same_user(unit, other), effect, of=recoverer.name)
 
 
-@error(
+@applications.error(
     finds="buffers of all workers, and a spool in memory, above half of the memory limit",
     effect="the sidecar is gone, buffers fill, and the container is killed for its memory",
     keys=("$LOGSHIP_BUFFER_BYTES_MAX", "memory", "mem_limit", "deploy", "resources"),
 )
-def _memory_sum(unit: Unit) -> Iterator[Mistake]:
+def _memory_sum(unit: Unit, container: Container) -> Iterator[Mistake]:
     """Each process has its own buffer of `LOGSHIP_BUFFER_BYTES_MAX`. Files of a spool in memory
     count as memory of the container.
     """
-    for container in unit.applications:
-        limit = container.memory_bytes
-        settings = settings_with(container, "buffer_bytes_max")
-        if not limit or settings is None:
-            continue
-        workers = workers_of(container)
-        is_default = container.is_empty("LOGSHIP_BUFFER_BYTES_MAX")
-        each = buffer_bytes_for(limit) if is_default else settings.buffer_bytes_max
-        mount = _spool_mount(container)
+    limit = container.memory_bytes
+    settings = settings_with(container, "buffer_bytes_max")
+    if not limit or settings is None:
+        return
+    workers = workers_of(container)
+    is_default = container.is_empty("LOGSHIP_BUFFER_BYTES_MAX")
+    each = buffer_bytes_for(limit) if is_default else settings.buffer_bytes_max
+    mount = _spool_mount(container)
+    if mount is not None and mount.kind is Volume.MEMORY:
+        each += _spool_bytes(container)  # its pages are memory of the container
+    if workers * each > limit * MEMORY_SHARE_MAX:
+        effect = (
+            f"{workers} x {size(each)} of buffers in a container of {size(limit)}: "
+            "when the sidecar is gone they fill up, and the container is killed for its "
+            "memory, with all records in it"
+        )
+        fair = fair_buffer_bytes(limit, workers)
+        change = snippets.variable(unit, "LOGSHIP_BUFFER_BYTES_MAX", str(fair))
         if mount is not None and mount.kind is Volume.MEMORY:
-            each += _spool_bytes(container)  # its pages are memory of the container
-        if workers * each > limit * MEMORY_SHARE_MAX:
-            effect = (
-                f"{workers} x {size(each)} of buffers in a container of {size(limit)}: "
-                "when the sidecar is gone they fill up, and the container is killed for its "
-                "memory, with all records in it"
-            )
-            fair = fair_buffer_bytes(limit, workers)
-            change = snippets.variable(unit, "LOGSHIP_BUFFER_BYTES_MAX", str(fair))
-            if mount is not None and mount.kind is Volume.MEMORY:
-                change += ", and a spool that is not in memory"
-            yield Mistake(container.name, effect, change)
+            change += ", and a spool that is not in memory"
+        yield Mistake(change, effect)
 
 
-@warning(
+@of_logship.warning(
     finds="a limit of fewer than 4,096 open files",
     effect='"Too many open files", and no new connection to the sidecar',
     platforms=(Platform.ECS, Platform.COMPOSE),
     keys=("ulimits",),
 )
-def _nofile(unit: Unit) -> Iterator[Mistake]:
+def _nofile(unit: Unit, container: Container) -> Iterator[Mistake]:
     """Connections, files and the spool's segments take descriptors from the same limit."""
-    for container in unit.of_logship:
-        limit = container.nofile_soft
-        if limit is None or not 0 <= limit < _NOFILE_MIN:  # -1 is no limit
-            continue
-        change = "ulimits: { nofile: 65535 }"
-        if unit.platform == Platform.ECS:
-            change = '"ulimits": [{ "name": "nofile", "softLimit": 65535, "hardLimit": 65535 }]'
-        yield Mistake(container.name, None, change)
+    limit = container.nofile_soft
+    if limit is None or not 0 <= limit < _NOFILE_MIN:  # -1 is no limit
+        return
+    ecs = '"ulimits": [{ "name": "nofile", "softLimit": 65535, "hardLimit": 65535 }]'
+    yield Mistake(snippets.form(unit, "ulimits: { nofile: 65535 }", ecs=ecs))
 
 
 def _spool_path(container: Container) -> str | None:
@@ -193,21 +188,21 @@ def _spool_bytes(container: Container) -> int:
 
 
 def _owned(unit: Unit, container: Container) -> str:
-    if unit.platform == Platform.KUBERNETES:
-        return "volumes: [{ name: spool, emptyDir: {} }], or securityContext: { fsGroup: 10001 }"
-    if unit.platform == Platform.ECS:
-        return (
-            '"volumes": [{ "name": "spool" }] without "sourcePath", and an image that owns the '
-            f"directory as {container.user} and declares it a VOLUME"
-        )
-    return (
-        f"volumes: [spool:…], a named volume, and an image that owns the path as {container.user}"
+    owner = f"as {container.user}"
+    return snippets.form(
+        unit,
+        f"volumes: [spool:…], a named volume, and an image that owns the path {owner}",
+        ecs='"volumes": [{ "name": "spool" }] without "sourcePath", and an image that owns the '
+        f"directory {owner} and declares it a VOLUME",
+        kubernetes="volumes: [{ name: spool, emptyDir: {} }], or securityContext: "
+        "{ fsGroup: 10001 }",
     )
 
 
 def _same_user(unit: Unit, other: Container) -> str:
-    if unit.platform == Platform.ECS:
-        return f'"user": "{other.user}"'
-    if unit.platform == Platform.KUBERNETES:
-        return f"securityContext: {{ runAsUser: {other.user} }}"
-    return f'user: "{other.user}"'
+    return snippets.form(
+        unit,
+        f'user: "{other.user}"',
+        ecs=f'"user": "{other.user}"',
+        kubernetes=f"securityContext: {{ runAsUser: {other.user} }}",
+    )

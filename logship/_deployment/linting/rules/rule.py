@@ -16,7 +16,8 @@ ENVIRONMENT = ("environment", "env", "ENV")
 MOUNTS = ("mountPoints", "volumeMounts", "volumes")
 """The keys of a container's mounts, one for each platform."""
 
-Check = Callable[[Unit], Iterator[Mistake]]
+Check = Callable[..., Iterator[Mistake]]
+"""Is given a unit, and one of its parts if the rule names those that it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Rule:
         finds: What it finds, in one line.
         effect: What happens because of it, in one line.
         why: The facts behind it, in a few sentences: the docstring of the check.
+        of: The attribute of a unit that has the parts to check one by one; empty for all at once.
         platforms: The platforms that it checks.
         keys: The keys of a container or pod that it is about; the first one there gives the line.
     """
@@ -41,6 +43,7 @@ class Rule:
     finds: str
     effect: str
     why: str
+    of: str = ""
     platforms: tuple[Platform, ...] = DEPLOYMENTS
     keys: tuple[str, ...] = ()
 
@@ -48,10 +51,19 @@ class Rule:
         """Yield what it finds in a unit."""
         if unit.platform not in self.platforms:
             return
-        for each in self.check(unit):
-            line = each.line or unit.line_of(each.container, self.keys)
+        if not self.of:
+            yield from self._findings(unit, unit.name, self.check(unit))
+            return
+        for part in getattr(unit, self.of):
+            yield from self._findings(unit, part.name, self.check(unit, part))
+
+    def _findings(self, unit: Unit, name: str, mistakes: Iterator[Mistake]) -> Iterator[Finding]:
+        for each in mistakes:
+            container = each.of or name
+            keys = (each.key, *self.keys) if each.key else self.keys
+            line = each.line or unit.line_of(container, keys)
             effect = each.effect or self.effect
-            yield Finding(self.name, self.severity, each.container, effect, each.change, line)
+            yield Finding(self.name, self.severity, container, effect, each.change, line)
 
 
 def _rule(severity: Severity, **said: Any) -> Callable[[Check], Rule]:
@@ -67,3 +79,23 @@ def _rule(severity: Severity, **said: Any) -> Callable[[Check], Rule]:
 error = functools.partial(_rule, Severity.ERROR)
 warning = functools.partial(_rule, Severity.WARNING)
 note = functools.partial(_rule, Severity.NOTE)
+
+
+class Each:
+    """Makes rules that check one part of a unit after the other."""
+
+    def __init__(self, of: str) -> None:
+        self.error = functools.partial(error, of=of)
+        self.warning = functools.partial(warning, of=of)
+        self.note = functools.partial(note, of=of)
+
+
+applications = Each("applications")
+configurations = Each("configurations")
+containers = Each("containers")
+helpers = Each("helpers")
+of_logship = Each("of_logship")
+own_sidecars = Each("own_sidecars")
+senders = Each("senders")
+sidecars = Each("sidecars")
+with_last_resort = Each("with_last_resort")

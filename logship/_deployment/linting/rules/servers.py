@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of
 from logship._deployment.linting.model import Container, Mistake, Platform, Unit
-from logship._deployment.linting.rules.rule import DEPLOYMENTS, WITH_IMAGES, error, warning
-from logship._deployment.linting.rules.snippets import variable
+from logship._deployment.linting.rules.rule import (
+    DEPLOYMENTS,
+    WITH_IMAGES,
+    configurations,
+    containers,
+    error,
+)
+from logship._deployment.linting.rules.snippets import form, variable
 from logship._deployment.linting.sections import Configuration, matches, takes
 
 _VERSION = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9}){1,2})")
@@ -46,7 +52,7 @@ def _tag_route(unit: Unit) -> Iterator[Mistake]:
                 f"no output in the sidecar's configuration matches {tag!r:.100}: its records are "
                 "acknowledged and thrown away"
             )
-            yield Mistake(container.name, effect, variable(unit, "LOGSHIP_TAG", "…"))
+            yield Mistake(variable(unit, "LOGSHIP_TAG", "…"), effect, of=container.name)
 
 
 def _may_be_routed(found: tuple[Configuration, ...], tag: str) -> bool:
@@ -62,7 +68,7 @@ def _may_be_routed(found: tuple[Configuration, ...], tag: str) -> bool:
         outputs = dataclasses.replace(each, sections=sections).all("match")
         answers += [matches(one.argument, tag) for one in outputs]
         rewriting = [one for one in each.all("filters") if one.type == "rewrite_tag"]
-        answers += [takes(one, tag) for one in (*each.all("outputs"), *rewriting)]
+        answers += [takes(one, tag) for one in (*each.outputs, *rewriting)]
     return any(answers) or not answers
 
 
@@ -76,7 +82,7 @@ def _by_firelens(unit: Unit) -> Iterator[Mistake]:
                 f"remove firelensConfiguration from {each.name}, and give it a configuration of "
                 "its own, with an output that matches the tag"
             )
-            yield Mistake(each.name, effect, change)
+            yield Mistake(change, effect, of=each.name)
         return
     if not routers or any(each.has_own_configuration for each in routers):
         return  # the routes of an own configuration are not visible here
@@ -91,7 +97,7 @@ def _by_firelens(unit: Unit) -> Iterator[Mistake]:
             f"({', '.join(shown)}): {tag!r} matches no output, is acknowledged and thrown away"
         )
         change = variable(unit, "LOGSHIP_TAG", f"{routed[0]}-firelens-logship")
-        yield Mistake(container.name, effect, change)
+        yield Mistake(change, effect, of=container.name)
 
 
 def _tag(container: Container) -> str | None:
@@ -103,28 +109,25 @@ def _tag(container: Container) -> str | None:
     return f"{container.name}-firelens-" if is_told else "the program's name"
 
 
-@error(
+@containers.error(
     finds="a sidecar that acknowledges what it throws away",
     effect="records are lost that logship counts as delivered",
     platforms=WITH_IMAGES,
     keys=("image",),
 )
-def _blind_ack(unit: Unit) -> Iterator[Mistake]:
+def _blind_ack(unit: Unit, container: Container) -> Iterator[Mistake]:
     """Fluent Bit before 5.1 also acknowledges records that it could not keep (observed from 1.9 to
     5.0). Both AWS images of Fluent Bit are older (1.9.10 and 5.0.9).
     """
-    for container in unit.containers:
-        what = why_blind(container.image)
-        if what is None:
-            continue
-        effect = (
-            f"{what} may also acknowledge records that it throws away; logship counts these lost "
-            "records as delivered"
-        )
-        word = {Platform.ECS: '"image": ', Platform.DOCKERFILE: "FROM "}.get(
-            unit.platform, "image: "
-        )
-        yield Mistake(container.name, effect, f'{word}"fluent/fluent-bit:5.1.1"')
+    what = why_blind(container.image)
+    if what is None:
+        return
+    effect = (
+        f"{what} may also acknowledge records that it throws away; logship counts these lost "
+        "records as delivered"
+    )
+    word = form(unit, "image: ", ecs='"image": ', dockerfile="FROM ")
+    yield Mistake(f'{word}"fluent/fluent-bit:5.1.1"', effect)
 
 
 def why_blind(image: str) -> str | None:
@@ -155,7 +158,7 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     return None if found is None else tuple(map(int, found[1].split(".")))
 
 
-@warning(
+@configurations.warning(
     finds=(
         "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
     ),
@@ -163,23 +166,16 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     platforms=(*DEPLOYMENTS, Platform.CONFIGURATION),
     keys=("logConfiguration",),
 )
-def _forward_metadata(unit: Unit) -> Iterator[Mistake]:
+def _forward_metadata(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     """From 5.0.5 on, Fluent Bit forwards metadata beside each time, and Fluentd up to 1.19.3
     acknowledges these records and skips them. The rule cannot know what listens at the other end:
     newer versions of Fluentd, Fluent Bit and `logship receive` take metadata. There is no finding
     if the file shows images of Fluent Bit before 5.0.5 only, which do not have the option.
     """
-    if _is_before_metadata(unit):
-        return
-    for found in unit.configurations:
-        for output in found.all("outputs"):
-            if _retains(output.options):
-                change = found.setting(_RETAIN, "false")
-                yield Mistake(found.name, None, change, output.line_of(_RETAIN))
-    for container in unit.containers:  # FireLens makes an output of these options
-        options = {name.lower(): value.lower() for name, value in container.log_options.items()}
-        if container.log_driver == "awsfirelens" and _retains(options):
-            yield Mistake(container.name, None, f'"options": {{ "{_RETAIN}": "false" }}')
+    for output in found.outputs:
+        forwards = output.type == "forward" and output.options.get(_RETAIN) not in _FALSE
+        if forwards and not _is_before_metadata(unit):
+            yield Mistake(found.setting(_RETAIN, "false"), line=output.line_of(_RETAIN))
 
 
 def _is_before_metadata(unit: Unit) -> bool:
@@ -189,7 +185,3 @@ def _is_before_metadata(unit: Unit) -> bool:
     return bool(versions) and all(
         _numbers(each) is not None and not sends_metadata(each) for each in versions
     )
-
-
-def _retains(output: Mapping[str, str]) -> bool:
-    return output.get("name") == "forward" and output.get(_RETAIN) not in _FALSE

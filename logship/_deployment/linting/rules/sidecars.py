@@ -14,7 +14,13 @@ from logship._deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship._deployment.linting.rules.rule import ENVIRONMENT, MOUNTS, WITH_IMAGES, error, warning
+from logship._deployment.linting.rules.rule import (
+    ENVIRONMENT,
+    MOUNTS,
+    WITH_IMAGES,
+    own_sidecars,
+    sidecars,
+)
 from logship._deployment.linting.rules.snippets import mount, variable
 from logship._deployment.linting.rules.variables import without_effect
 from logship._deployment.linting.shapes import bytes_or_none, number_or_none
@@ -70,111 +76,92 @@ _BUFFER_DIR = "LOGSHIP_BUFFER_DIR"
 _BUFFER_DIRECTORIES = ("/fluentd/buffer", "/fluent-bit/buffer")
 
 
-def _of_logship(unit: Unit) -> Iterator[Container]:
-    """Yield the sidecars of logship's own, whose variables and directories are known."""
-    for container in unit.sidecars:
-        if not container.receives and not container.is_firelens and _has_own_variables(container):
-            yield container
-
-
-def _has_own_variables(container: Container) -> bool:
-    named = any(name.startswith("LOGSHIP_") for name in container.environment)
-    return container.is_logships or named
-
-
-@error(
+@own_sidecars.error(
     finds="a `LOGSHIP_OUTPUT` that the sidecar does not have",
     effect="the sidecar does not start",
     platforms=WITH_IMAGES,
     keys=("$LOGSHIP_OUTPUT", *ENVIRONMENT),
 )
-def _unknown_output(unit: Unit) -> Iterator[Mistake]:
+def _unknown_output(unit: Unit, container: Container) -> Iterator[Mistake]:
     """A sidecar of logship has an output for each file in its directory `outputs`, and refuses
     others.
     """
-    for container in _of_logship(unit):
-        given = container.value("LOGSHIP_OUTPUT")
-        if given is None or given in OUTPUTS or "$" in given:
-            continue
-        near = nearest(given.lower(), OUTPUTS) or "file"
-        effect = f"LOGSHIP_OUTPUT is not one of {', '.join(OUTPUTS)}, so the sidecar does not start"
-        yield Mistake(container.name, effect, variable(unit, "LOGSHIP_OUTPUT", near))
+    given = container.value("LOGSHIP_OUTPUT")
+    if given is None or given in OUTPUTS or "$" in given:
+        return
+    near = nearest(given.lower(), OUTPUTS) or "file"
+    effect = f"LOGSHIP_OUTPUT is not one of {', '.join(OUTPUTS)}, so the sidecar does not start"
+    yield Mistake(variable(unit, "LOGSHIP_OUTPUT", near), effect)
 
 
-@error(
+@own_sidecars.error(
     finds="a sidecar whose `LOGSHIP_OUTPUT` needs a variable that is missing or empty",
     effect="the sidecar does not start, or no record reaches the destination",
     keys=("$LOGSHIP_OUTPUT", *ENVIRONMENT),
 )
-def _output_variable(unit: Unit) -> Iterator[Mistake]:
+def _output_variable(unit: Unit, container: Container) -> Iterator[Mistake]:
     """A bucket, a stream or an address has no default. `envsubst` replaces a variable that is not
     set by nothing, and reports no error. docs/destinations lists what each output needs.
     """
-    for container in _of_logship(unit):
-        output = container.value("LOGSHIP_OUTPUT")
-        for name in NEEDED.get(output or "", ()):
-            if container.is_empty(name):
-                effect = f"LOGSHIP_OUTPUT={output} needs {name}, which is missing or empty"
-                line = container.lines.get(f"${name}")
-                yield Mistake(container.name, effect, variable(unit, name, "…"), line)
+    output = container.value("LOGSHIP_OUTPUT")
+    for name in NEEDED.get(output or "", ()):
+        if container.is_empty(name):
+            effect = f"LOGSHIP_OUTPUT={output} needs {name}, which is missing or empty"
+            yield Mistake(variable(unit, name, "…"), effect, key=f"${name}")
 
 
-@error(
+@own_sidecars.error(
     finds="an aggregator that is the sidecar itself",
     effect="no record reaches an aggregator, and the application counts all of them as delivered",
     keys=("$LOGSHIP_AGGREGATOR_HOST", *ENVIRONMENT),
 )
-def _own_aggregator(unit: Unit) -> Iterator[Mistake]:
+def _own_aggregator(unit: Unit, container: Container) -> Iterator[Mistake]:
     """Fluentd acknowledges the chunks that it sends to itself, and drops their records as
     duplicates. Fluent Bit sends them to itself forever.
     """
-    for container in _of_logship(unit):
-        if not (container.value("LOGSHIP_OUTPUT") or "").startswith("aggregator"):
-            continue
-        own_port = container.value("LOGSHIP_PORT") or _PORT
-        for server in ("LOGSHIP_AGGREGATOR", "LOGSHIP_AGGREGATOR_STANDBY"):
-            host = container.value(f"{server}_HOST") or ""
-            port = container.value(f"{server}_PORT") or _PORT
-            if host in LOOPBACK and port == own_port:
-                effect = f"{server}_HOST={host} with port {port} is {container.name} itself"
-                line = container.lines.get(f"${server}_HOST")
-                yield Mistake(container.name, effect, variable(unit, f"{server}_HOST", "…"), line)
+    if not (container.value("LOGSHIP_OUTPUT") or "").startswith("aggregator"):
+        return
+    own_port = container.value("LOGSHIP_PORT") or _PORT
+    for server in ("LOGSHIP_AGGREGATOR", "LOGSHIP_AGGREGATOR_STANDBY"):
+        host = container.value(f"{server}_HOST") or ""
+        port = container.value(f"{server}_PORT") or _PORT
+        if host in LOOPBACK and port == own_port:
+            effect = f"{server}_HOST={host} with port {port} is {container.name} itself"
+            yield Mistake(variable(unit, f"{server}_HOST", "…"), effect, key=f"${server}_HOST")
 
 
-@warning(
+@own_sidecars.warning(
     finds="a `LOGSHIP_*` variable of a sidecar that it does not read",
     effect="the variable has no effect, and the default applies",
     platforms=WITH_IMAGES,
     keys=ENVIRONMENT,
 )
-def _sidecar_variable(unit: Unit) -> Iterator[Mistake]:
+def _sidecar_variable(unit: Unit, container: Container) -> Iterator[Mistake]:
     """logship's sidecars read other variables than the application does. The configurations in
     `sidecar/` list them.
     """
-    for container in _of_logship(unit):
-        yield from without_effect(container, VARIABLES)
+    yield from without_effect(container, VARIABLES)
 
 
-@warning(
+@sidecars.warning(
     finds="a sidecar whose buffer is not on a volume",
     effect="the sidecar's container ends, and records that it acknowledged end with it",
     keys=MOUNTS,
 )
-def _sidecar_volume(unit: Unit) -> Iterator[Mistake]:
+def _sidecar_volume(unit: Unit, container: Container) -> Iterator[Mistake]:
     """A container's own layer ends with the container. The buffer holds what was acknowledged, so
     no client sends it again. logship's sidecars keep it in `/fluentd/buffer` and
     `/fluent-bit/buffer`.
     """
-    for container in unit.sidecars:
-        if container.receives or _buffer_mount(container) is not None:
-            continue
-        if container.has_more_mounts:
-            continue
-        is_hidden = not container.is_unset(_BUFFER_DIR) and container.value(_BUFFER_DIR) is None
-        if is_hidden and container.mounts:  # one may be for it
-            continue
-        change = mount(unit, "sidecar-buffer", _buffer_directories(container)[0])
-        yield Mistake(container.name, None, change)
+    if container.receives or _buffer_mount(container) is not None:
+        return
+    if container.has_more_mounts:
+        return
+    is_hidden = not container.is_unset(_BUFFER_DIR) and container.value(_BUFFER_DIR) is None
+    if is_hidden and container.mounts:  # one may be for it
+        return
+    change = mount(unit, "sidecar-buffer", _buffer_directories(container)[0])
+    yield Mistake(change)
 
 
 def _buffer_directories(container: Container) -> tuple[str, ...]:
@@ -186,40 +173,39 @@ def _buffer_directories(container: Container) -> tuple[str, ...]:
 
 def _buffer_mount(container: Container) -> Mount | None:
     """Return the mount for the buffer; of sidecars that are not logship's, any that it may be."""
-    if _has_own_variables(container):
+    if container.has_own_variables:
         found = [container.mount_of(each) for each in _buffer_directories(container)]
         return next(filter(None, found), None)
     return next((each for each in container.mounts if not each.read_only), None)
 
 
-@error(
+@own_sidecars.error(
     finds="a sidecar whose volume or memory is smaller than its buffer",
     effect=(
         "the pod is evicted, or the sidecar is killed for its memory, before the buffer is full"
     ),
     keys=("$LOGSHIP_BUFFER_SIZE", *MOUNTS),
 )
-def _sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
+def _sidecar_buffer_size(unit: Unit, container: Container) -> Iterator[Mistake]:
     """A pod whose emptyDir exceeds its `sizeLimit` is evicted without a grace period. Files in a
     volume in memory count as memory of the container. The buffer of logship's Fluentd sidecar grows
     to `LOGSHIP_BUFFER_SIZE`, by default 1g.
     """
-    for container in _of_logship(unit):
-        place = _buffer_mount(container)
-        wanted = _buffer_bytes(container)
-        if place is None or wanted is None:
-            continue
-        limits = [(place.bytes_max, "the volume's sizeLimit")]
-        if place.kind is Volume.MEMORY:
-            limits.append((container.memory_bytes, "the container's memory, in which it is,"))
-        for limit, what in limits:
-            if limit is not None and wanted > limit:
-                effect = (
-                    f"the buffer may grow to {size(wanted)}, and {what} is {size(limit)}: before "
-                    "it is full the sidecar is killed or evicted"
-                )
-                change = variable(unit, "LOGSHIP_BUFFER_SIZE", f"{limit // 2 // MIB}m")
-                yield Mistake(container.name, effect, change)
+    place = _buffer_mount(container)
+    wanted = _buffer_bytes(container)
+    if place is None or wanted is None:
+        return
+    limits = [(place.bytes_max, "the volume's sizeLimit")]
+    if place.kind is Volume.MEMORY:
+        limits.append((container.memory_bytes, "the container's memory, in which it is,"))
+    for limit, what in limits:
+        if limit is not None and wanted > limit:
+            effect = (
+                f"the buffer may grow to {size(wanted)}, and {what} is {size(limit)}: before "
+                "it is full the sidecar is killed or evicted"
+            )
+            change = variable(unit, "LOGSHIP_BUFFER_SIZE", f"{limit // 2 // MIB}m")
+            yield Mistake(change, effect)
 
 
 def _buffer_bytes(container: Container) -> int | None:
@@ -231,44 +217,39 @@ def _buffer_bytes(container: Container) -> int | None:
     return bytes_or_none(container.value("LOGSHIP_BUFFER_SIZE") or "")
 
 
-@warning(
+@sidecars.warning(
     finds="a sidecar that may end while the task continues without it",
     effect="the sidecar is gone, and all records go to stderr until the next deployment",
     platforms=(Platform.ECS,),
     keys=("essential",),
 )
-def _sidecar_essential(unit: Unit) -> Iterator[Mistake]:
+def _sidecar_essential(unit: Unit, container: Container) -> Iterator[Mistake]:
     """ECS starts a container again only if it has a `restartPolicy`, and only if it has run for
     `restartAttemptPeriod` seconds. When an essential container ends, ECS replaces the task of a
     service. In a batch, a sidecar that is not essential and has a `restartPolicy` is right.
     """
     is_service = any(each.ports for each in unit.applications)
-    for container in unit.sidecars:
-        if container.is_essential or (container.is_restarted and not is_service):
-            continue
-        yield Mistake(container.name, None, '"essential": true')
+    if not container.is_essential and (is_service or not container.is_restarted):
+        yield Mistake('"essential": true')
 
 
-@warning(
+@own_sidecars.warning(
     finds="a Fluent Bit whose grace period is longer than its container's stop timeout",
     effect="SIGKILL ends the sidecar while it still delivers",
     keys=("$LOGSHIP_GRACE_SECONDS", *ENVIRONMENT),
 )
-def _sidecar_grace(unit: Unit) -> Iterator[Mistake]:
+def _sidecar_grace(unit: Unit, container: Container) -> Iterator[Mistake]:
     """Fluent Bit delivers for `LOGSHIP_GRACE_SECONDS` after SIGTERM, by default for 30 s. SIGKILL
     comes when the container's stop timeout is over; Kubernetes counts one grace period for the
     whole pod.
     """
-    for container in _of_logship(unit):
-        grace = number_or_none(container.value("LOGSHIP_GRACE_SECONDS"))
-        if container.is_fluent_bit and container.is_unset("LOGSHIP_GRACE_SECONDS"):
-            grace = _GRACE_SECONDS if container.is_logships else None
-        if grace is not None and grace >= container.stop_seconds:
-            effect = (
-                f"Fluent Bit delivers for {grace:g} s after SIGTERM, and SIGKILL comes after "
-                f"{container.stop_seconds:g} s"
-            )
-            fair = max(1, int(container.stop_seconds * 0.8))
-            yield Mistake(
-                container.name, effect, variable(unit, "LOGSHIP_GRACE_SECONDS", f"{fair}")
-            )
+    grace = number_or_none(container.value("LOGSHIP_GRACE_SECONDS"))
+    if container.is_fluent_bit and container.is_unset("LOGSHIP_GRACE_SECONDS"):
+        grace = _GRACE_SECONDS if container.is_logships else None
+    if grace is not None and grace >= container.stop_seconds:
+        effect = (
+            f"Fluent Bit delivers for {grace:g} s after SIGTERM, and SIGKILL comes after "
+            f"{container.stop_seconds:g} s"
+        )
+        fair = max(1, int(container.stop_seconds * 0.8))
+        yield Mistake(variable(unit, "LOGSHIP_GRACE_SECONDS", f"{fair}"), effect)

@@ -16,7 +16,7 @@ from logship._deployment.linting.commands import (
 from logship._deployment.linting.dockerfile import read_dockerfile
 from logship._deployment.linting.marks import LintError
 from logship._deployment.linting.model import Container, Mistake, Platform, Unit
-from logship._deployment.linting.rules.rule import error
+from logship._deployment.linting.rules.rule import applications, containers, error, senders
 from logship._deployment.linting.rules.snippets import stop_signal, stop_time, variable
 from logship._signal_names import NEVER_STOPS, signal_name, signal_number
 
@@ -35,22 +35,19 @@ _Chain = tuple[float, tuple[Container, ...]]
 _NO_CHAIN: _Chain = (0.0, ())
 
 
-@error(
+@containers.error(
     finds="a `stopTimeout` above Fargate's 120 s",
     effect="SIGKILL comes sooner than the file says",
     platforms=(Platform.ECS,),
     keys=_KEYS,
 )
-def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
+def _stop_timeout_limit(unit: Unit, container: Container) -> Iterator[Mistake]:
     """Fargate gives a container at most 120 s between SIGTERM and SIGKILL."""
-    if not unit.may_be_fargate:
-        return
-    for container in unit.containers:
-        if container.stop_seconds > FARGATE_STOP_SECONDS_MAX:
-            yield Mistake(container.name, None, '"stopTimeout": 120')
+    if unit.may_be_fargate and container.stop_seconds > FARGATE_STOP_SECONDS_MAX:
+        yield Mistake('"stopTimeout": 120')
 
 
-@error(
+@senders.error(
     finds="a stop timeout that differs from the one that logship assumes",
     effect=(
         "SIGKILL ends the drain without a report; or records go to stderr that the sidecar would "
@@ -58,34 +55,33 @@ def _stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
     ),
     keys=(f"${_SETTING}", *_KEYS),
 )
-def _stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
+def _stop_timeout_setting(unit: Unit, container: Container) -> Iterator[Mistake]:
     """No platform tells a process its stop timeout, so `LOGSHIP_STOP_TIMEOUT_SECONDS` must be the
     same number. Without it logship assumes 30 s under ECS and Kubernetes, else 9 s. Docker gives 10
     s, ECS and Kubernetes 30 s, unless the file says otherwise.
     """
-    for container in unit.senders:
-        believed = stop_setting_seconds(unit, container)
-        given = _given_seconds(unit, container)
-        if believed is None:
-            continue
-        if believed > given:
-            effect = (
-                f"logship assumes {believed:g} s, but SIGKILL comes after {given:g} s, and records "
-                "still in the buffer are lost without a report"
-            )
-            change = variable(unit, _SETTING, f"{given:g}")
-            if not unit.may_be_fargate or believed <= FARGATE_STOP_SECONDS_MAX:
-                change = f"{stop_time(unit, believed)}, or {change}"
-            if unit.platform == Platform.KUBERNETES:
-                own = believed + container.pre_stop_seconds + _SIDECAR_SECONDS
-                change = stop_time(unit, max(own, _pod_seconds(unit)))
-            yield Mistake(container.name, effect, change)
-        elif unit.platform != Platform.KUBERNETES and given - believed > max(5.0, 0.2 * given):
-            effect = (
-                f"logship stops waiting after {believed:g} s and writes to stderr what the sidecar "
-                f"would have taken in the other {given - believed:g} s"
-            )
-            yield Mistake(container.name, effect, variable(unit, _SETTING, f"{given:g}"))
+    believed = stop_setting_seconds(unit, container)
+    given = _given_seconds(unit, container)
+    if believed is None:
+        return
+    if believed > given:
+        effect = (
+            f"logship assumes {believed:g} s, but SIGKILL comes after {given:g} s, and records "
+            "still in the buffer are lost without a report"
+        )
+        change = variable(unit, _SETTING, f"{given:g}")
+        if not unit.may_be_fargate or believed <= FARGATE_STOP_SECONDS_MAX:
+            change = f"{stop_time(unit, believed)}, or {change}"
+        if unit.platform == Platform.KUBERNETES:
+            own = believed + container.pre_stop_seconds + _SIDECAR_SECONDS
+            change = stop_time(unit, max(own, _pod_seconds(unit)))
+        yield Mistake(change, effect)
+    elif unit.platform != Platform.KUBERNETES and given - believed > max(5.0, 0.2 * given):
+        effect = (
+            f"logship stops waiting after {believed:g} s and writes to stderr what the sidecar "
+            f"would have taken in the other {given - believed:g} s"
+        )
+        yield Mistake(variable(unit, _SETTING, f"{given:g}"), effect)
 
 
 def _given_seconds(unit: Unit, container: Container) -> float:
@@ -122,7 +118,7 @@ def _spot(unit: Unit) -> Iterator[Mistake]:
             f"{needed:g} s), and SIGKILL ends the last one, the sidecar, with the records of all"
         )
         change = f'"stopTimeout" of {", ".join(each.name for each in chain)}: together at most 120'
-        yield Mistake(unit.name, effect, change)
+        yield Mistake(change, effect, of=unit.name)
 
 
 def _longest_chain(unit: Unit) -> _Chain:
@@ -147,7 +143,7 @@ def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
             f"pod's {grace_seconds:g} s, and the sidecar is killed before it has written out what "
             "it acknowledged"
         )
-        yield Mistake(unit.name, effect, stop_time(unit, needed))
+        yield Mistake(stop_time(unit, needed), effect, of=unit.name)
 
 
 def _applications_seconds(unit: Unit) -> float:
@@ -165,65 +161,63 @@ def _pod_seconds(unit: Unit) -> float:
     return _applications_seconds(unit) + recovery + _SIDECAR_SECONDS
 
 
-@error(
+@applications.error(
     finds="a gunicorn that kills its workers, or is killed itself, before logship has drained",
     effect="workers are killed in the middle of their drain",
     keys=("command", "args", "$GUNICORN_CMD_ARGS", *_KEYS),
 )
-def _graceful_timeout(unit: Unit) -> Iterator[Mistake]:
+def _graceful_timeout(unit: Unit, container: Container) -> Iterator[Mistake]:
     """gunicorn waits 30 s for its workers, or `--graceful-timeout`, and then kills them. The order
     is `LOGSHIP_STOP_TIMEOUT_SECONDS` ≤ `--graceful-timeout` ≤ the container's stop timeout.
     """
-    for container in unit.applications:
-        seconds = gunicorn_seconds(container)
-        believed = stop_setting_seconds(unit, container)
-        if seconds is None or believed is None:
-            continue
-        given = _given_seconds(unit, container)
-        if seconds > given:
-            effect = (
-                f"gunicorn waits {seconds:g} s for its workers, the container has {given:g} s, and "
-                "SIGKILL ends workers in the middle of their drain"
-            )
-        elif seconds < believed:
-            effect = (
-                f"gunicorn kills its workers after {seconds:g} s, while logship drains for up to "
-                f"{believed:g} s; records still in their buffers are lost without a report"
-            )
-        else:
-            continue
-        # On Kubernetes `stop-timeout-setting` raises what is given to what logship believes.
-        wanted = believed if unit.platform == Platform.KUBERNETES else min(believed, given)
-        change = f"gunicorn --graceful-timeout {wanted:g} …"
-        if believed > wanted:
-            change += f", and {variable(unit, _SETTING, f'{given:g}')}"
-        yield Mistake(container.name, effect, change)
+    seconds = gunicorn_seconds(container)
+    believed = stop_setting_seconds(unit, container)
+    if seconds is None or believed is None:
+        return
+    given = _given_seconds(unit, container)
+    if seconds > given:
+        effect = (
+            f"gunicorn waits {seconds:g} s for its workers, the container has {given:g} s, and "
+            "SIGKILL ends workers in the middle of their drain"
+        )
+    elif seconds < believed:
+        effect = (
+            f"gunicorn kills its workers after {seconds:g} s, while logship drains for up to "
+            f"{believed:g} s; records still in their buffers are lost without a report"
+        )
+    else:
+        return
+    # On Kubernetes `stop-timeout-setting` raises what is given to what logship believes.
+    wanted = believed if unit.platform == Platform.KUBERNETES else min(believed, given)
+    change = f"gunicorn --graceful-timeout {wanted:g} …"
+    if believed > wanted:
+        change += f", and {variable(unit, _SETTING, f'{given:g}')}"
+    yield Mistake(change, effect)
 
 
-@error(
+@senders.error(
     finds="a stop signal that is not among `stop_signals`",
     effect="the signal ends the program with records in its buffer, without a report",
     platforms=(Platform.KUBERNETES, Platform.COMPOSE, Platform.DOCKERFILE),
     keys=("stop_signal", "lifecycle", "STOPSIGNAL", f"${_STOP_SIGNALS}"),
 )
-def _stop_signal(unit: Unit) -> Iterator[Mistake]:
+def _stop_signal(unit: Unit, container: Container) -> Iterator[Mistake]:
     """The platform stops a container with the image's STOPSIGNAL, or with the signal that its file
     names; an ECS task definition names none. logship heeds the signals in `LOGSHIP_STOP_SIGNALS`,
     by default HUP, INT, QUIT and TERM. If a service of a compose file sets that variable, it must
     name the STOPSIGNAL of the image that it builds.
     """
     # A name that this system does not know is left to the platform, which refuses most of them.
-    for container in unit.senders:
-        signum = signal_number(_sent(unit, container) or "")
-        believed = stop_signals(container)
-        if signum is None or believed is None or signum in believed:
-            continue
-        name = signal_name(signum)
-        effect = (
-            f"the platform stops it with {name}, which is not among LOGSHIP_STOP_SIGNALS, so "
-            "records still in the buffer are lost without a report"
-        )
-        yield Mistake(container.name, effect, _other_signal(unit, signum, believed))
+    signum = signal_number(_sent(unit, container) or "")
+    believed = stop_signals(container)
+    if signum is None or believed is None or signum in believed:
+        return
+    name = signal_name(signum)
+    effect = (
+        f"the platform stops it with {name}, which is not among LOGSHIP_STOP_SIGNALS, so "
+        "records still in the buffer are lost without a report"
+    )
+    yield Mistake(_other_signal(unit, signum, believed), effect)
 
 
 def _sent(unit: Unit, container: Container) -> str | None:

@@ -9,8 +9,15 @@ from typing import Any
 
 from logship._deployment.linting.commands import settings_with
 from logship._deployment.linting.model import Container, Mistake, Platform, Unit
-from logship._deployment.linting.rules.rule import ENVIRONMENT, WITH_IMAGES, error, note, warning
-from logship._deployment.linting.rules.snippets import shown_name, variable
+from logship._deployment.linting.rules.rule import (
+    ENVIRONMENT,
+    WITH_IMAGES,
+    containers,
+    of_logship,
+    senders,
+    warning,
+)
+from logship._deployment.linting.rules.snippets import form, shown_name, variable
 from logship._redaction import REDACTED, redactor
 from logship._settings import STOP_FILE_VARIABLE, Settings, variable_name
 from logship._settings.environment import file_variable
@@ -52,26 +59,24 @@ def without_effect(container: Container, known: Collection[str]) -> Iterator[Mis
             shown, meant = shown_name(name), meant_variable(name, known)
             effect = f"{shown} has no effect, and the default applies"
             change = f"rename {shown} to {meant}" if meant else f"remove {shown}"
-            yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))
+            yield Mistake(change, effect, of=container.name, key=f"${name}")
 
 
-@error(
+@senders.error(
     finds="a `LOGSHIP_*` value that logship refuses",
     effect="the program does not start",
     keys=ENVIRONMENT,
 )
-def _wrong_setting(unit: Unit) -> Iterator[Mistake]:
+def _wrong_setting(unit: Unit, container: Container) -> Iterator[Mistake]:
     """logship checks all settings when it is installed, and raises an error if one is wrong."""
-    for container in unit.senders:
-        try:
-            _check(container)
-        except SettingsError as error:
-            for mistake in error.mistakes:
-                name = next((each for each in setting_variables() if f"({each})" in mistake), None)
-                effect = f"the program does not start: {mistake}"
-                change = variable(unit, name, "…") if name else "see docs/settings"
-                line = container.lines.get(f"${name}")
-                yield Mistake(container.name, effect, change, line)
+    try:
+        _check(container)
+    except SettingsError as error:
+        for mistake in error.mistakes:
+            name = next((each for each in setting_variables() if f"({each})" in mistake), None)
+            effect = f"the program does not start: {mistake}"
+            change = variable(unit, name, "…") if name else "see docs/settings"
+            yield Mistake(change, effect, key=f"${name}")
 
 
 def _check(container: Container) -> None:
@@ -92,41 +97,39 @@ def _check(container: Container) -> None:
     Settings.from_env(known, **unknown)
 
 
-@warning(
+@senders.warning(
     finds="a `LOGSHIP_DISABLED` that is set",
     effect="logship does nothing, and ships no record",
     platforms=WITH_IMAGES,
     keys=("$LOGSHIP_DISABLED",),
 )
-def _disabled(unit: Unit) -> Iterator[Mistake]:
+def _disabled(unit: Unit, container: Container) -> Iterator[Mistake]:
     """`LOGSHIP_DISABLED=1` makes every part of logship a no-op. It is meant for tests."""
-    for container in unit.senders:
-        settings = settings_with(container, "disabled")
-        if settings is not None and settings.disabled:
-            yield Mistake(container.name, None, "remove LOGSHIP_DISABLED")
+    settings = settings_with(container, "disabled")
+    if settings is not None and settings.disabled:
+        yield Mistake("remove LOGSHIP_DISABLED")
 
 
-@warning(
+@of_logship.warning(
     finds="a secret in plain text in the environment",
     effect="the key can be read in the file, and in the description of the task",
     platforms=WITH_IMAGES,
     keys=ENVIRONMENT,
 )
-def _plain_secret(unit: Unit) -> Iterator[Mistake]:
+def _plain_secret(unit: Unit, container: Container) -> Iterator[Mistake]:
     """A task definition, a manifest and an image are read by many. Use `secrets` on ECS,
     `secretKeyRef` on Kubernetes, `secrets` of compose with `LOGSHIP_SHARED_KEY_FILE` or the like. A
     secret is known by the variable's name, by the same list as `LOGSHIP_REDACT=fields`, and
     LOGSHIP_*_SHARED_KEY.
     """
     # The values are not shown.
-    for container in unit.of_logship:
-        for name, value in container.environment.items():
-            is_harmless = not value or value.startswith(_REFERENCES) or value.lower() in _SWITCHES
-            if _is_secret(name) and not is_harmless:
-                shown = shown_name(name)
-                effect = f"{shown} is in this file in plain text"
-                change = f"take {shown} from a secret store, or name a file in {shown}_FILE"
-                yield Mistake(container.name, effect, change, container.lines.get(f"${name}"))
+    for name, value in container.environment.items():
+        is_harmless = not value or value.startswith(_REFERENCES) or value.lower() in _SWITCHES
+        if _is_secret(name) and not is_harmless:
+            shown = shown_name(name)
+            effect = f"{shown} is in this file in plain text"
+            change = f"take {shown} from a secret store, or name a file in {shown}_FILE"
+            yield Mistake(change, effect, key=f"${name}")
 
 
 def _is_secret(name: str) -> bool:
@@ -135,26 +138,23 @@ def _is_secret(name: str) -> bool:
     return bool(_redacted({name: "x"})[name] == REDACTED)
 
 
-@note(
+@containers.note(
     finds="a `${NAME}` in an image, a `LOGSHIP_*` variable or an option of the log driver",
     effect="the container gets the text `${NAME}` itself, unless a tool fills it in",
     platforms=(Platform.ECS, Platform.KUBERNETES),
     keys=("image", "environment", "env"),
 )
-def _placeholder(unit: Unit) -> Iterator[Mistake]:
+def _placeholder(unit: Unit, container: Container) -> Iterator[Mistake]:
     """ECS and Kubernetes expand no `${NAME}`; Kubernetes expands `$(NAME)` in variables. So check
     the file that a tool such as `envsubst` has filled in. Commands and other variables are left
     out, because the program may expand them, and so does Fluent Bit with options of awsfirelens.
     """
-    for container in unit.containers:
-        found = dict.fromkeys(
-            name for text in _texts(container) for name in _PLACEHOLDER.findall(text)
-        )
-        if found:
-            names = ", ".join(found)
-            effect = f"nothing expands {names} in this file: the container gets this text itself"
-            change = "fill it in, as with envsubst, and check the result"
-            yield Mistake(container.name, effect, change)
+    found = dict.fromkeys(name for text in _texts(container) for name in _PLACEHOLDER.findall(text))
+    if found:
+        names = ", ".join(found)
+        effect = f"nothing expands {names} in this file: the container gets this text itself"
+        change = "fill it in, as with envsubst, and check the result"
+        yield Mistake(change, effect)
 
 
 def _texts(container: Container) -> Iterator[str]:
@@ -167,17 +167,15 @@ def _texts(container: Container) -> Iterator[str]:
             yield value or ""
 
 
-@error(
+@containers.error(
     finds="a container whose image is empty",
     effect="the file is refused, or the container does not start",
     platforms=(Platform.ECS, Platform.KUBERNETES),
     keys=("image",),
 )
-def _empty_image(unit: Unit) -> Iterator[Mistake]:
+def _empty_image(unit: Unit, container: Container) -> Iterator[Mistake]:
     """`envsubst` replaces a variable that is not set by nothing, and reports no error. In YAML an
     image without a value is null.
     """
-    for container in unit.containers:
-        if container.image_is_empty:
-            quote = '"image": "…"' if unit.platform == Platform.ECS else "image: …"
-            yield Mistake(container.name, None, quote)
+    if container.image_is_empty:
+        yield Mistake(form(unit, "image: …", ecs='"image": "…"'))
