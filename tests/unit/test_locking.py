@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from logship._hooks.locking import SectionLock
+from tests.support.raising import raising
 from tests.support.threads import Later
 
 STORM_RAISES = 3_000
@@ -99,12 +100,8 @@ def test_it_waits_for_another_thread(lock: SectionLock) -> None:
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, KeyboardInterrupt])
 def test_what_the_work_raises_passes_and_leaves_the_lock_free(error: type[BaseException]) -> None:
     lock = SectionLock()
-
-    def fail() -> None:
-        raise error("of the work")
-
     with pytest.raises(error, match="of the work"):
-        lock.run(fail, None)
+        lock.run(raising(error("of the work")), None)
     assert is_free_for_others(lock)
 
 
@@ -173,7 +170,7 @@ def test_a_handler_that_raises_at_any_moment_never_leaves_it_owned(
 
 
 def interrupted_on_line(lock: SectionLock, count: int) -> bool:
-    """Run a call with a tracer that raises on its so-manieth line; tell whether there is such a line."""
+    """Run a call with a tracer that raises on this line of it; tell whether there are so many."""
     left = count
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
