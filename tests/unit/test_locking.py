@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from logship._hooks import locking
 from logship._hooks.locking import SectionLock
 from tests.support.raising import raising
 from tests.support.threads import Later
@@ -72,7 +73,10 @@ def test_a_call_in_the_middle_of_another_may_hold_it_too(lock: SectionLock) -> N
     assert is_free_for_others(lock)
 
 
-def test_a_fork_waits_for_another_thread_only_so_long(lock: SectionLock) -> None:
+def test_a_fork_waits_for_another_thread_only_so_long(
+    lock: SectionLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locking, "_FORK_WAITS_SECONDS_MAX", 0.05)
     with held_elsewhere(lock):
         lock.before_fork()
         lock.after_fork_in_parent()
