@@ -474,6 +474,21 @@ def test_ctrl_c_in_an_attempt_to_connect_is_not_the_last_attempt(
     loop.close()
 
 
+def test_ctrl_c_in_a_turn_passes_to_the_application(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: pump.Pump) -> None:
+        monkeypatch.undo()
+        interrupted_by_ctrl_c()
+
+    monkeypatch.setattr(pump.Pump, "turn", interrupted)
+    client.emit({"message": "hello"})
+    with asyncio.Runner() as runner:
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(client.flush(20))
+        assert runner.run(client.close(20)).all_acked
+
+
 def test_a_client_ships_on_a_loop_that_is_none_of_asyncios(stderr: Stderr) -> None:
     uvloop = pytest.importorskip("uvloop")
     texts = [f"{number} {'x' * 10_000}" for number in range(100)]
