@@ -11,6 +11,7 @@ import pytest
 
 from logship._metrics.outlet import environ_for_children, pages_directory
 from logship._settings import Settings
+from tests.support.raising import raising
 
 OWN = str(Path(tempfile.gettempdir()) / f"logship-metrics-{os.geteuid()}-9100")
 
@@ -38,10 +39,8 @@ def test_where_pages_lie(settings: dict[str, Any], directory: str | None) -> Non
 def test_without_a_place_for_temporary_files_each_process_is_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail() -> str:
-        raise FileNotFoundError(2, "No usable temporary directory found")
-
-    monkeypatch.setattr(tempfile, "gettempdir", fail)
+    missing = FileNotFoundError(2, "No usable temporary directory found")
+    monkeypatch.setattr(tempfile, "gettempdir", raising(missing))
     chosen = Settings(metrics_port=9100)
     assert pages_directory(chosen) is None
     assert environ_for_children(chosen) == {}

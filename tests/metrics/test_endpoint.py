@@ -39,6 +39,7 @@ from tests.process.conftest import Sidecar
 from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Program, Programs
 from tests.support.prometheus import Prometheus, why_no_prometheus, why_no_promtool
+from tests.support.raising import raising
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.threads import Later
 from tests.support.waiting import wait_until
@@ -459,11 +460,9 @@ def test_slow_requests_have_others_wait_and_do_not_keep_them_out(
 
 
 def test_without_a_thread_nothing_listens(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", start)
+        no_thread = RuntimeError("can't start new thread")
+        patched.setattr(threading.Thread, "start", raising(no_thread))
         with pytest.raises(OSError, match="can't start new thread"):
             Endpoint("127.0.0.1", port, CountsCollector(Counts()))
     assert Endpoint("127.0.0.1", port, CountsCollector(Counts())).port == port

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from logship._metrics.prometheus import TotalCollector
 from logship._metrics.sums import LAYOUT, SLOTS, Total, slot, zeros
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
+from tests.support.raising import raising
 from tests.support.threads import Later, in_threads
 
 ACCEPTED, WAITING = slot("records_accepted_total"), slot("records_waiting")
@@ -220,9 +221,13 @@ def test_a_child_that_is_forked_in_the_middle_of_a_fold_hinders_no_other(
         os.waitpid(child, 0)
 
 
-@pytest.mark.parametrize("step", ["before the sum", "behind the sum", "between the removals"])
+@pytest.mark.parametrize(
+    "removals_max",
+    [None, 0, 1],
+    ids=["before the sum", "behind the sum", "between the removals"],
+)
 def test_a_fold_that_dies_in_the_middle_neither_loses_nor_doubles(
-    pages: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch, step: str
+    pages: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch, removals_max: int | None
 ) -> None:
     owners.kill(owners.start(1))
     for pid in [owners.start(accepted) for accepted in (10, 100, 1000)]:
@@ -232,38 +237,23 @@ def test_a_fold_that_dies_in_the_middle_neither_loses_nor_doubles(
     class Died(BaseException):
         pass
 
-    def die(*_: object) -> None:
-        raise Died
-
-    def remove_one(self: Pages, name: str) -> None:
+    def unlink(_: Pages, name: str) -> None:
         if name.startswith("page-"):
-            if removals:
+            if len(removals) == removals_max:
                 raise Died
             removals.append(name)
         (pages / name).unlink(missing_ok=True)
 
     with monkeypatch.context() as patched:
-        if step == "before the sum":
-            patched.setattr(Pages, "_write_sum", die)
-        elif step == "behind the sum":
-            patched.setattr(Pages, "_unlink", die_at_pages(die))
+        if removals_max is None:
+            patched.setattr(Pages, "_write_sum", raising(Died))
         else:
-            patched.setattr(Pages, "_unlink", remove_one)
+            patched.setattr(Pages, "_unlink", unlink)
         with pytest.raises(Died):
             Pages(pages, KEY).fold()
     for _ in range(3):
         assert accepted_in(pages) == 1111
     assert names(pages, "page-") == []
-
-
-def die_at_pages(die: Callable[[], None]) -> Callable[[Pages, str], None]:
-    """Return an `_unlink` that dies at a page, and does nothing for other files."""
-
-    def unlink(self: Pages, name: str) -> None:
-        if name.startswith("page-"):
-            die()
-
-    return unlink
 
 
 def test_a_folder_that_stands_still_stops_no_scraper(pages: Path, owners: Owners) -> None:

@@ -31,6 +31,7 @@ from logship._protocol.entries import (
 from logship.errors import ProtocolError
 from tests.protocol.stamping import STAMP, STAMP_VALUE, TIME_NS, readable, stamped, stamped_at_time
 from tests.support.packing import pack_record
+from tests.support.raising import raising
 from tests.support.threads import in_threads
 
 HEAD = "92 d700 6553f100 075bcd15"  # an array of two; EventTime 1700000000 s, 123456789 ns
@@ -597,10 +598,7 @@ def test_what_is_no_run_of_entries_is_a_protocol_error(payload: str, fault: str)
 def test_what_there_is_no_memory_to_cut_is_an_entry_that_says_so(
     fault: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
-        raise fault
-
-    monkeypatch.setattr(entries, "cut_texts", fail)
+    monkeypatch.setattr(entries, "cut_texts", raising(fault))
     fields = stamped(pack_at_most(ENTRY_BYTES_MIN, {"message": "x" * 1000}))
     assert fields["logship_truncated"] is True
     assert "no stack or memory left" in fields["message"]

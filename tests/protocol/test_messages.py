@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import contextlib
 import gzip
 import json
 import sys
@@ -288,15 +287,3 @@ valid_frames = [
 def test_any_split_of_the_bytes_reads_the_same(frames: list[bytes], cuts: list[int]) -> None:
     sent = b"".join(frames)
     assert read(*pieces(sent, cuts)) == [message for frame in frames for message in read(frame)]
-
-
-@given(st.sampled_from(valid_frames), st.data())
-def test_mutated_frames_raise_protocol_errors_and_nothing_else(
-    frame: bytes, data: st.DataObject
-) -> None:
-    mutated = bytearray(frame)
-    for _ in range(data.draw(st.integers(1, 6))):
-        mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(ProtocolError):
-        for message in MessageReader(payload_lines).feed(bytes(mutated)):
-            assert len(message.lines.splitlines()) == message.records

@@ -92,14 +92,6 @@ def test_garbage_ends_its_connection_and_no_other(receiver: ReceiverProcess) -> 
     assert "20 more lines like these were left out" in receiver.stderr()
 
 
-def test_a_browser_and_a_tls_client_are_sent_away(receiver: ReceiverProcess) -> None:
-    for greeting in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00"):
-        with RawClient(receiver) as client:
-            client.send(greeting)
-            assert client.rest() == []
-    assert "a message begins with b'GET / HT'" in receiver.stderr()
-
-
 def test_a_client_that_goes_in_the_middle_of_a_message(receiver: ReceiverProcess) -> None:
     with RawClient(receiver) as client:
         client.send(frame("id", {"n": 1}) + frame("half", {"n": 2})[:-3])

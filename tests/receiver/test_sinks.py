@@ -7,11 +7,11 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
+from tests.support.raising import raising
 
 
 def test_a_torn_last_line_costs_no_other(tmp_path: Path) -> None:
@@ -48,13 +48,10 @@ def test_a_file_that_cannot_be_read_may_be_torn(
     path.write_bytes(b"whole\n")
     with monkeypatch.context() as patch:
         if not is_readable:
-            patch.setattr(Path, "open", refuse)
+            refused = PermissionError(errno.EACCES, "Permission denied")
+            patch.setattr(Path, "open", raising(refused))
         LineSink.open(path).write(b"new\n")
     assert path.read_bytes() == (b"whole\nnew\n" if is_readable else b"whole\n\nnew\n")
-
-
-def refuse(*_: object) -> NoReturn:
-    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_a_new_file_is_not_for_everybody(tmp_path: Path) -> None:
@@ -97,13 +94,9 @@ def test_a_file_that_another_machine_has_removed_is_an_error(
 ) -> None:
     """As NFS tells it: without one, the receiver would close its connections without a word."""
     sink = LineSink.open(tmp_path / "out")
-
-    def tell_of_nfs(_: int) -> NoReturn:
-        raise OSError(errno.ESTALE, "Stale file handle")
-
     fault = "cannot write to .*/out: Stale file handle"
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fstat", tell_of_nfs)
+        patch.setattr(os, "fstat", raising(OSError(errno.ESTALE, "Stale file handle")))
         with pytest.raises(OutputError, match=fault):
             sink.write(b"line\n")
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -31,6 +31,15 @@ from tests.unit.interruptions import Interruption, every_point
 @pytest.fixture
 def client(sidecar: Sidecar, stderr: Stderr) -> Client:
     return a_client(sidecar, stderr)
+
+
+@pytest.fixture
+def quick_collections() -> Iterator[None]:
+    """Collect only what comes from now on, not what all tests before have left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class HeldTransport(MemoryTransport):
@@ -261,7 +270,7 @@ def test_a_close_whose_loop_was_closed_is_finished_by_the_next(
     client.emit({"message": "hello"})
     loop = asyncio.new_event_loop()
     with pytest.raises(TimeoutError):
-        loop.run_until_complete(asyncio.wait_for(client.close(2.0), 0.05))
+        loop.run_until_complete(asyncio.wait_for(client.close(0.5), 0.05))
     loop.close()
     wait_until(lambda: not client.shipper.closing.seconds_left(), "the close is late")
     sidecar.acks = True
@@ -354,6 +363,7 @@ def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("quick_collections")
 def test_a_loop_that_is_closed_in_any_turn_of_an_attempt_is_no_error(stderr: Stderr) -> None:
     with SocketSidecar() as sidecar:
         client = a_client(sidecar, stderr)
@@ -462,6 +472,21 @@ def test_ctrl_c_in_an_attempt_to_connect_is_not_the_last_attempt(
         loop.run_until_complete(client.flush(20))
     assert loop.run_until_complete(client.close(20)).all_acked
     loop.close()
+
+
+def test_ctrl_c_in_a_turn_passes_to_the_application(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: pump.Pump) -> None:
+        monkeypatch.undo()
+        interrupted_by_ctrl_c()
+
+    monkeypatch.setattr(pump.Pump, "turn", interrupted)
+    client.emit({"message": "hello"})
+    with asyncio.Runner() as runner:
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(client.flush(20))
+        assert runner.run(client.close(20)).all_acked
 
 
 def test_a_client_ships_on_a_loop_that_is_none_of_asyncios(stderr: Stderr) -> None:

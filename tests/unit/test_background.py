@@ -25,6 +25,7 @@ from logship._delivery.drain import DrainPlan, Step
 from logship._hooks.threads import OwnThread, is_own
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
+from tests.support.raising import raising
 from tests.support.threads import Later, in_threads
 from tests.support.waiting import wait_until
 from tests.unit.clients import (
@@ -406,10 +407,7 @@ def test_a_client_is_busy_where_a_handler_interrupts_the_start_of_a_thread(
 def test_without_a_thread_records_are_spilled_at_the_end(
     sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", raising(RuntimeError("can't start new thread")))
     client = a_background_client(sidecar, stderr)
     monkeypatch.undo()
     assert client.emit({"message": "hi"})
@@ -431,10 +429,7 @@ def test_with_a_lasting_bug_in_the_shipper_close_lets_senders_go(
     wait_until(waits_for_space(client), "it waits")
     wait_until(lambda: bool(sidecar.held_acks), "chunks are on their way")
 
-    def broken(*_: Any) -> Any:
-        raise ZeroDivisionError("a bug")
-
-    client.shipper.delivery.acked = broken  # type: ignore[method-assign,assignment]
+    client.shipper.delivery.acked = raising(ZeroDivisionError("a bug"))  # type: ignore[method-assign]
     sidecar.release_acks()
     wait_until(lambda: client.shipper.delivery.counters.shipper_restarts > 0, "it failed")
     report = client.close(timeout=2)
@@ -455,15 +450,6 @@ def test_a_disabled_client_starts_nothing(sidecar: Sidecar, stderr: Stderr) -> N
 # -- when its event loop fails ---------------------------------------------------------------------
 
 
-def failing(number: int) -> Any:
-    """Return a function that raises the error of this number."""
-
-    def fail(*_: Any, **__: Any) -> Any:
-        raise OSError(number, os.strerror(number))
-
-    return fail
-
-
 def test_calls_that_wait_for_a_loop_are_let_go_when_it_fails(
     sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -476,7 +462,7 @@ def test_calls_that_wait_for_a_loop_are_let_go_when_it_fails(
     waiting = Later(client.flush)
     wait_until(lambda: bool(sidecar.held_acks), "the chunk is on its way")
     select = selectors.DefaultSelector.select
-    fail = failing(errno.EINVAL)
+    fail = raising(OSError(errno.EINVAL, os.strerror(errno.EINVAL)))
     monkeypatch.setattr(
         selectors.DefaultSelector, "select", lambda *args: fail() if is_own() else select(*args)
     )

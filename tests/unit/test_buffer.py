@@ -19,6 +19,7 @@ from logship._buffer.inbox import Run, Tag
 from logship._buffer.ranges import merge_ranges
 from logship._reasons import QUARANTINED
 from logship.testing import ManualClock
+from tests.support.raising import raising
 from tests.support.strict_msgpack import decode_all
 from tests.unit.accounts import (
     Sink,
@@ -716,7 +717,7 @@ def test_a_number_is_dropped_beside_a_chunk_that_was_opened_in_vain() -> None:
     )
     run: Run = ("t", body(1)), [body(1)]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(MemoryChunk, "write", _fail)
+        patched.setattr(MemoryChunk, "write", raising(MemoryError))
         with pytest.raises(MemoryError):
             held.append(run, lambda *_: None)
     (empty,) = held.chunks.open.values()
@@ -728,7 +729,3 @@ def test_a_number_is_dropped_beside_a_chunk_that_was_opened_in_vain() -> None:
     (chunk,) = held.chunks.open.values()
     assert empty.entries == 0
     assert chunk.ranges() == [(2, 3)], "the gap's record, and the entry"
-
-
-def _fail(*_: object) -> None:
-    raise MemoryError

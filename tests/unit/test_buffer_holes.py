@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,9 +15,8 @@ import pytest
 from logship._buffer import entrance, section
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
-from logship._client.client import Client
 from logship._installation.handler import Handler
-from logship.testing import MemoryTransport, Sidecar
+from logship.testing import Sidecar
 from tests.support.waiting import wait_until
 from tests.unit.accounts import a_buffer, body
 from tests.unit.clients import (
@@ -27,8 +24,6 @@ from tests.unit.clients import (
     a_background_client,
     a_client,
     messages,
-    quick_settings,
-    until,
 )
 from tests.unit.interruptions import Interruption
 from tests.unit.test_buffer_rare import Middle, numbers_in
@@ -61,40 +56,6 @@ def test_without_memory_the_bound_holds() -> None:
     assert outcomes[-1] is Outcome.FULL
     assert numbers_in(buffer) == accepted
     assert buffer.bytes_held <= 100_000
-
-
-async def test_a_handler_that_raises_in_the_loops_thread_does_not_end_shipping(
-    stderr: Stderr,
-) -> None:
-    sidecar, is_armed = Sidecar(), False
-
-    def monotonic() -> float:
-        nonlocal is_armed
-        if is_armed:
-            is_armed = False
-            signal.raise_signal(signal.SIGUSR1)
-        return time.monotonic()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        raise Interruption
-
-    before = signal.signal(signal.SIGUSR1, on_signal)
-    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    client = Client(
-        quick_settings(),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort(), "monotonic": monotonic},
-    )
-    client.start()
-    await client.flush(5)
-    client.emit({"message": "here"})
-    is_armed = True
-    await until(lambda: not is_armed, "the handler raises")
-    signal.signal(signal.SIGUSR1, before)
-    broken = client.shipper.broken
-    await client.close(5)
-    assert not broken
-    assert messages(sidecar) == ["here"]
 
 
 def test_what_a_handler_raises_passes_after_it_has_unregistered_itself(stderr: Stderr) -> None:

@@ -19,6 +19,7 @@ from logship._buffer.entrance import Outcome
 from logship._buffer.stream import Stream
 from logship._hooks.locking import SectionLock
 from logship._protocol.entries import unpack_unstamped
+from tests.support.raising import raising
 from tests.unit.accounts import Sink, a_buffer, body, check, drained
 from tests.unit.interruptions import every_point
 
@@ -119,10 +120,7 @@ def test_a_call_that_finds_no_memory_in_the_section_does_not_refuse_what_it_left
     def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
         outcomes: list[Outcome] = []
         scenes.append((a_buffer(bytes_max=FAR_AWAY, combine_at=1), outcomes))
-        return lambda: outcomes.append(scenes[-1][0].offer("t", body(0))), find_none
-
-    def find_none() -> NoReturn:
-        raise MemoryError
+        return lambda: outcomes.append(scenes[-1][0].offer("t", body(0))), raising(MemoryError)
 
     for run in every_point(prepare, room=section.__file__):
         run()
@@ -143,12 +141,9 @@ def test_a_record_that_there_is_no_memory_to_append_is_not_accepted() -> None:
 
 
 def test_a_record_that_there_is_no_memory_to_number_waits() -> None:
-    def attempt(self: SectionLock, *_: object) -> NoReturn:
-        raise MemoryError(self)
-
     buffer = a_buffer(bytes_max=FAR_AWAY, combine_at=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SectionLock, "attempt", attempt)
+        patch.setattr(SectionLock, "attempt", raising(MemoryError))
         assert buffer.offer("t", body(0)) is Outcome.ACCEPTED
     assert [each["n"] for each in drained(buffer).acked] == [0]
 

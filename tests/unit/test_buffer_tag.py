@@ -12,8 +12,9 @@ from logship._buffer import accumulator
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship.testing import ManualClock
+from tests.support.raising import raising
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, drained
-from tests.unit.interruptions import every_point
+from tests.unit.interruptions import Interruption, every_point
 
 TAG = "app-firelens-5f0c"
 
@@ -168,14 +169,6 @@ def test_the_oldest_may_be_dropped_while_it_waits(buffer: Buffer) -> None:
     assert any("logship_gap" in record for record in sink.acked)
 
 
-class SignalRaised(BaseException):
-    """What a signal handler may raise anywhere."""
-
-
-def stop() -> None:
-    raise SignalRaised
-
-
 @pytest.mark.parametrize("tag", [TAG, None])
 def test_interrupted_anywhere_it_can_be_done_again(tag: str | None) -> None:
     scenes: list[Buffer] = []
@@ -184,10 +177,10 @@ def test_interrupted_anywhere_it_can_be_done_again(tag: str | None) -> None:
         buffer = awaiting()
         offer(buffer, 40)
         scenes.append(buffer)
-        return lambda: buffer.resolve_tag(tag), stop
+        return lambda: buffer.resolve_tag(tag), raising(Interruption)
 
     for run in every_point(prepare):
-        with contextlib.suppress(SignalRaised):
+        with contextlib.suppress(Interruption):
             run()
         buffer = scenes[-1]
         buffer.resolve_tag(tag)

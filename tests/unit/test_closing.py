@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from logship._buffer.buffer import Buffer
-from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
+from logship._buffer.chunk import MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
 from logship._client.closing import Closing
 from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship._protocol.entries import unpack_unstamped
 from logship._stderr.spill import Spill
 from logship.testing import ManualClock
+from tests.support.raising import raising
 from tests.unit.accounts import Sink, a_buffer, body
 from tests.unit.clients import Stderr
 
@@ -369,11 +370,7 @@ def test_cut_short_it_says_what_it_knows(stderr: Stderr) -> None:
 @pytest.fixture
 def no_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no chunk be opened, so that all records stay in the inbox."""
-
-    def open_chunk(*_: object) -> Chunk:
-        raise MemoryError
-
-    monkeypatch.setattr(MemoryStorage, "open_chunk", open_chunk)
+    monkeypatch.setattr(MemoryStorage, "open_chunk", raising(MemoryError))
 
 
 def counts_of_refused(report: dict[str, Any]) -> tuple[int, int, int]:

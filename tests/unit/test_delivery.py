@@ -1,22 +1,22 @@
-"""The table of states, and what delivery promises whatever the network does."""
+"""The table of states, and delivery's decisions one by one.
+
+What it promises whatever the network does is in `tests/simulation`.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from logship._delivery.actions import Connect, Disconnect, Quarantine, Release, Send, Warn
+from logship._delivery.actions import Connect, Disconnect, Release, Send, Warn
 from logship._delivery.attempts import UNANSWERED_FAILURES, UNANSWERED_SECONDS
 from logship._delivery.delivery import IDLE_SECONDS, Delivery
 from logship._delivery.states import TRANSITIONS, Event, State
 from logship._settings import Endpoint
-from tests.unit.accounts import QUICK
 
 FIRST, SECOND = (Endpoint("tcp", "127.0.0.1", port, "") for port in (1, 2))
 ACK_TIMEOUT_SECONDS = 90.0
@@ -25,10 +25,9 @@ RETURN_SECONDS = 60.0
 
 @dataclass(eq=False)
 class Handle:
-    """A chunk as delivery sees it; `records` tells how often it can be split."""
+    """A chunk as delivery sees it."""
 
     id: str
-    records: list[int] = field(default_factory=list)
     size: int = 1000
 
     def __repr__(self) -> str:
@@ -36,7 +35,7 @@ class Handle:
 
 
 class Source:
-    """The buffer as delivery sees it."""
+    """The buffer as delivery sees it; each chunk is a single record, which cannot be split."""
 
     def __init__(self, *chunks: Handle) -> None:
         self.chunks = deque(chunks)
@@ -47,16 +46,12 @@ class Source:
     def has_sealed(self) -> bool:
         return bool(self.chunks)
 
-    def split(self, chunk: Any) -> tuple[Handle, Handle] | None:
-        if len(chunk.records) < 2:
-            return None
-        middle = len(chunk.records) // 2
-        parts = (chunk.records[:middle], chunk.records[middle:])
-        return (Handle(f"{chunk.id}l", parts[0]), Handle(f"{chunk.id}r", parts[1]))
+    def split(self, chunk: Any) -> None:
+        return None
 
 
 def handles(count: int) -> list[Handle]:
-    return [Handle(f"c{number}", [number]) for number in range(count)]
+    return [Handle(f"c{number}") for number in range(count)]
 
 
 def a_delivery(
@@ -145,6 +140,7 @@ def test_what_is_not_in_the_table_cannot_happen(state: State, event: Event) -> N
 def test_the_window_is_never_exceeded_and_an_ack_makes_room_in_it() -> None:
     delivery, first = ready(Source(*handles(5)), window=3)
     assert first == ["c0", "c1", "c2"]
+    assert repr(delivery) == "<Delivery READY inflight=3 resend=0 failures=0>"
     assert delivery.inflight_chunks == 3
     assert not delivery.can_send
     assert delivery.chunks_ready(0.0) == []
@@ -174,6 +170,9 @@ def test_nothing_is_sent_while_the_connection_takes_nothing() -> None:
     assert sent(delivery.acked(1.0, ["c0"])) == []
     assert sent(delivery.chunks_ready(1.0)) == []
     assert sent(delivery.set_writable(2.0, True)) == ["c1"]
+    delivery.set_writable(3.0, False)
+    delivery.connection_lost(4.0, "reset")
+    assert connected_again(delivery) == ["c1"], "a new one takes bytes"
 
 
 def test_idle_delivery_connects_when_there_is_something_to_send() -> None:
@@ -434,118 +433,3 @@ def test_an_action_is_a_value_and_reads_as_it_is_written() -> None:
         Disconnect(),
         Warn("lost", "text"),
     }
-
-
-# -- whatever the network does ---------------------------------------------------------------------
-
-EVENTS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["chunk", "connect", "fail", "lose", "ack", "ack any", "tick", "block", "unblock"]
-        ),
-        st.integers(0, 10),
-    ),
-    max_size=80,
-)
-
-
-class Network:
-    """Performs delivery's actions, and checks each of them against what was promised."""
-
-    def __init__(self, window: int) -> None:
-        self.now = 0.0
-        self.source = Source()
-        self.window = window
-        self.delivery = a_delivery(self.source, window=window)
-        self.made = 0
-        self.outstanding: list[str] = []  # on this connection
-        self.acked: set[str] = set()
-        self.released: list[str] = []
-        self.first_sends: list[int] = []
-        self.perform(self.delivery.start())
-
-    def perform(self, actions: Any) -> None:
-        for action in actions:
-            match action:
-                case Send(chunk):
-                    self._sends(chunk)
-                case Release(chunk):
-                    assert chunk.id in self.acked, "released without an ack"
-                    assert chunk.id not in self.released, "released twice"
-                    self.released.append(chunk.id)
-                case Quarantine(_):
-                    raise AssertionError("an innocent record was quarantined")
-                case Disconnect():
-                    self.outstanding.clear()
-
-    def _sends(self, chunk: Handle) -> None:
-        assert self.delivery.state is State.READY
-        assert chunk.id not in self.released, "sent after it was acked"
-        assert chunk.id not in self.outstanding, "sent twice on one connection"
-        self.outstanding.append(chunk.id)
-        assert len(self.outstanding) <= self.window
-        for record in chunk.records:
-            if record not in self.first_sends:
-                self.first_sends.append(record)
-
-    def step(self, what: str, choice: int) -> None:
-        delivery, state = self.delivery, self.delivery.state
-        self.now += 0.01
-        if what == "chunk":
-            records = [self.made * 2, self.made * 2 + 1]
-            self.source.chunks.append(Handle(f"c{self.made}", records))
-            self.made += 1
-            self.perform(delivery.chunks_ready(self.now))
-        elif what == "connect" and state is State.CONNECTING:
-            self.perform(delivery.connected(self.now))
-        elif what == "fail" and state is State.CONNECTING:
-            self.perform(delivery.connect_failed(self.now, "refused"))
-        elif what == "lose" and state is State.READY:
-            self.outstanding.clear()
-            self.perform(delivery.connection_lost(self.now, "reset"))
-        elif what.startswith("ack") and self.outstanding:
-            place = choice % len(self.outstanding) if what == "ack any" else 0
-            self.ack(self.outstanding.pop(place))
-        elif what == "tick":
-            self.now += choice
-            self.perform(delivery.timer(self.now))
-        elif what in ("block", "unblock") and state is State.READY:
-            self.perform(delivery.set_writable(self.now, what == "unblock"))
-
-    def ack(self, chunk_id: str) -> None:
-        self.acked.add(chunk_id)
-        self.perform(self.delivery.acked(self.now, [chunk_id, chunk_id]))
-
-    def heal(self) -> None:
-        """From now on all is well; count the steps until everything is delivered."""
-        for _ in range(2000):
-            if not (self.outstanding or self.source.chunks) and self._nothing_waits():
-                return
-            deadline = self.delivery.next_deadline_seconds()
-            if self.delivery.state is State.CONNECTING:
-                self.perform(self.delivery.connected(self.now))
-                self.perform(self.delivery.set_writable(self.now, True))
-            elif self.outstanding:
-                self.ack(self.outstanding.pop(0))
-            elif deadline is not None:
-                self.now = max(self.now, deadline)
-                self.perform(self.delivery.timer(self.now))
-            else:
-                self.perform(self.delivery.set_writable(self.now, True))
-        raise AssertionError(f"it does not drain: {self.delivery!r}")
-
-    def _nothing_waits(self) -> bool:
-        return self.delivery.inflight_chunks == 0 and "resend=0" in repr(self.delivery)
-
-
-@QUICK
-@given(EVENTS, st.integers(1, 4))
-def test_whatever_the_network_does(events: list[tuple[str, int]], window: int) -> None:
-    """Nothing released without its ack, first sends in order, and when all heals it drains."""
-    network = Network(window)
-    for what, choice in events:
-        network.step(what, choice)
-    network.heal()
-    assert sorted(network.first_sends) == [*range(2 * network.made)]
-    assert network.first_sends == sorted(network.first_sends)
-    assert set(network.released) == network.acked

@@ -68,63 +68,63 @@ LINE_BYTES = 480
 
 
 @pytest.mark.parametrize(
-    ("left", "lines", "silent", "step"),
+    ("budget", "left", "lines", "silent", "ack_age", "step"),
     [
         # Two seconds (1.8) and a sidecar that takes everything: half a second is kept.
-        (1.8, 10_000, 0.0, Step.WAIT),
-        (0.51, 1000, 0.0, Step.WAIT),
-        (0.5, 1000, 0.0, Step.OVER),
+        (1.8, 1.8, 10_000, 0.0, None, Step.WAIT),
+        (1.8, 0.51, 1000, 0.0, None, Step.WAIT),
+        (1.8, 0.5, 1000, 0.0, None, Step.OVER),
         # It takes something, and there is more than it may take: the spill begins, intake is open.
-        (1.5, 15_000, 0.0, Step.WAIT),
-        (1.4, 15_000, 0.0, Step.SPILL),
-        (0.6, 15_000, 0.0, Step.SPILL),
-        (0.7, 31_000, 0.0, Step.OVER),
+        (1.8, 1.5, 15_000, 0.0, None, Step.WAIT),
+        (1.8, 1.4, 15_000, 0.0, None, Step.SPILL),
+        (1.8, 0.6, 15_000, 0.0, None, Step.SPILL),
+        (1.8, 0.7, 31_000, 0.0, None, Step.OVER),
         # It takes so little that half of the time would not do: half is kept all the same.
-        (1.0, 75_000, 0.0, Step.SPILL),
-        (0.9, 75_000, 0.0, Step.OVER),
+        (1.8, 1.0, 75_000, 0.0, None, Step.SPILL),
+        (1.8, 0.9, 75_000, 0.0, None, Step.OVER),
         # It is gone: the spill begins when a tenth of what is left would do for it ...
-        (1.8, 7_000, 0.29, Step.WAIT),
-        (1.8, 7_000, 0.3, Step.WAIT),
-        (1.6, 7_000, 0.3, Step.SPILL),
-        (1.6, 7_000, float("inf"), Step.SPILL),
+        (1.8, 1.8, 7_000, 0.29, None, Step.WAIT),
+        (1.8, 1.8, 7_000, 0.3, None, Step.WAIT),
+        (1.8, 1.6, 7_000, 0.3, None, Step.SPILL),
+        (1.8, 1.6, 7_000, float("inf"), None, Step.SPILL),
         # ... and intake closes when half would, less a moment, whatever half of all the time is.
-        (1.8, 31_000, 1.0, Step.SPILL),
-        (1.7, 31_000, 1.0, Step.OVER),
-        (0.6, 7_000, 1.0, Step.SPILL),
-        (0.58, 7_000, 1.0, Step.OVER),
+        (1.8, 1.8, 31_000, 1.0, None, Step.SPILL),
+        (1.8, 1.7, 31_000, 1.0, None, Step.OVER),
+        (1.8, 0.6, 7_000, 1.0, None, Step.SPILL),
+        (1.8, 0.58, 7_000, 1.0, None, Step.OVER),
         # What is on stderr is no reason to close.
-        (0.6, 0, 1.0, Step.WAIT),
-        (0.5, 0, 1.0, Step.OVER),
-        (0.0, 0, 0.0, Step.OVER),
+        (1.8, 0.6, 0, 1.0, None, Step.WAIT),
+        (1.8, 0.5, 0, 1.0, None, Step.OVER),
+        (1.8, 0.0, 0, 0.0, None, Step.OVER),
+        # Acks come in: the application may log until three tenths before the deadline.
+        (1.8, 0.45, 1000, 0.0, 0.1, Step.WAIT),
+        (1.8, 0.31, 1000, 0.0, 0.29, Step.WAIT),
+        (1.8, 0.3, 1000, 0.0, 0.01, Step.OVER),
+        # They came in, and do not any more.
+        (1.8, 0.45, 1000, 0.0, 0.31, Step.OVER),
+        # What is not acked takes longer than that: as without acks.
+        (1.8, 0.45, 20_000, 0.0, 0.1, Step.OVER),
+        (1.8, 0.49, 20_000, 0.0, 0.1, Step.SPILL),
+        (1.8, 0.6, 31_000, 0.0, 0.1, Step.OVER),
+        # Thirty seconds: a pause of a twentieth is a sidecar's own affair.
+        (29.0, 29.0, 100_000, 1.4, None, Step.WAIT),
+        (29.0, 29.0, 100_000, 1.5, None, Step.WAIT),
+        (29.0, 24.0, 100_000, 1.5, None, Step.SPILL),
+        (29.0, 5.1, 100_000, 1.5, None, Step.SPILL),
+        (29.0, 5.0, 100_000, 1.5, None, Step.OVER),
+        (29.0, 5.0, 100_000, 1.4, None, Step.SPILL),
+        (29.0, 2.4, 100_000, 1.4, None, Step.OVER),
+        (29.0, 20.0, 300, float("inf"), None, Step.WAIT),  # an ordinary service spills none ahead
     ],
 )
-def test_while_the_application_logs_its_last_two_seconds(
-    left: float, lines: int, silent: float, step: Step
+def test_while_the_application_logs(
+    budget: float, left: float, lines: int, silent: float, ack_age: float | None, step: Step
 ) -> None:
-    plan = DrainPlan.until(100.0, 101.8)
-    now = Progress(None, True, lines * LINE_BYTES, silent_seconds=silent)
-    assert plan.step_while_logging(101.8 - left + 1e-9, now) is step
-
-
-@pytest.mark.parametrize(
-    ("left", "lines", "silent", "step"),
-    [
-        (29.0, 100_000, 1.4, Step.WAIT),  # a pause of a twentieth is a sidecar's own affair
-        (29.0, 100_000, 1.5, Step.WAIT),
-        (24.0, 100_000, 1.5, Step.SPILL),
-        (5.1, 100_000, 1.5, Step.SPILL),
-        (5.0, 100_000, 1.5, Step.OVER),
-        (5.0, 100_000, 1.4, Step.SPILL),
-        (2.4, 100_000, 1.4, Step.OVER),
-        (20.0, 300, float("inf"), Step.WAIT),  # an ordinary service spills nothing ahead
-    ],
-)
-def test_while_the_application_logs_in_thirty_seconds(
-    left: float, lines: int, silent: float, step: Step
-) -> None:
-    plan = DrainPlan.until(100.0, 129.0)
-    now = Progress(None, True, lines * LINE_BYTES, silent_seconds=silent)
-    assert plan.step_while_logging(129.0 - left + 1e-9, now) is step
+    plan = DrainPlan.until(100.0, 100.0 + budget)
+    now_seconds = 100.0 + budget - left + 1e-9
+    last_ack = None if ack_age is None else now_seconds - ack_age
+    now = Progress(last_ack, True, lines * LINE_BYTES, silent_seconds=silent)
+    assert plan.step_while_logging(now_seconds, now) is step
 
 
 @QUICK
@@ -176,30 +176,6 @@ def test_a_program_that_ends_by_itself_never_spills_ahead_of_need() -> None:
     now = Progress(None, True, 24_000, 0.002, silent_seconds=float("inf"))
     assert 2 * now.spill_seconds < 120.0 < 10 * now.spill_seconds
     assert plan.step(0.0, now) is Step.WAIT
-
-
-@pytest.mark.parametrize(
-    ("left", "lines", "ack_age", "step"),
-    [
-        # Acks come in: the application may log until three tenths before the deadline.
-        (0.45, 1000, 0.1, Step.WAIT),
-        (0.31, 1000, 0.29, Step.WAIT),
-        (0.3, 1000, 0.01, Step.OVER),
-        # They came in, and do not any more.
-        (0.45, 1000, 0.31, Step.OVER),
-        # What is not acked takes longer than that: as without acks.
-        (0.45, 20_000, 0.1, Step.OVER),
-        (0.49, 20_000, 0.1, Step.SPILL),
-        (0.6, 31_000, 0.1, Step.OVER),
-    ],
-)
-def test_the_application_may_log_for_longer_while_acks_come_in(
-    left: float, lines: int, ack_age: float, step: Step
-) -> None:
-    plan = DrainPlan.until(0.0, 1.8)
-    now_seconds = 1.8 - left
-    now = Progress(now_seconds - ack_age, True, lines * LINE_BYTES)
-    assert plan.step_while_logging(now_seconds, now) is step
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from logship._hooks.threads import OwnThread
 from logship._installation.handler import Handler
 from logship._stderr.last_resort import LastResort
 from logship.testing import Sidecar
+from tests.support.raising import raising
 from tests.support.threads import Later
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_background_client, messages
@@ -53,7 +54,7 @@ def test_an_exception_anywhere_in_a_close_leaves_the_rest_to_the_next_one(stderr
         clients[:] = [a_background_client(sidecars[0], stderr)]
         sidecars[0].acks = False
         assert clients[0].emit({"message": "one"})
-        return lambda: clients[0].close(timeout=0.0), interrupted
+        return lambda: clients[0].close(timeout=0.0), raising(KeyboardInterrupt)
 
     for run in every_point(prepare, room=background.__file__):
         with contextlib.suppress(KeyboardInterrupt):
@@ -66,10 +67,6 @@ def test_an_exception_anywhere_in_a_close_leaves_the_rest_to_the_next_one(stderr
         assert client._thread is not None
         client._thread.join(20)
         assert not client._thread.is_alive()
-
-
-def interrupted() -> None:
-    raise KeyboardInterrupt
 
 
 def on_the_shippers_thread(client: BackgroundClient, call: Callable[[], Any]) -> Any:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 import random
+import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, UserDict
 from collections.abc import Iterator
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import FrameType, ModuleType, SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 
@@ -26,6 +27,7 @@ from logship.testing import Sidecar
 from tests.support.threads import in_threads
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_background_client, a_client
+from tests.unit.interruptions import Interruption
 
 TIME_NS = 1_700_000_000_123_456_789
 
@@ -162,6 +164,30 @@ def test_odd_records_and_odd_contexts_meet(sidecar: Sidecar, settings: dict[str,
     found = fields_of(sidecar)
     assert [each.get("message") for each in found] == ["text", None, "m"]
     assert all("object" in each["request"] and each["app_logship_end"] == 1 for each in found)
+
+
+def handle_signal(number: int, frame: FrameType) -> NoReturn:
+    """Be a handler of the application that raises."""
+    raise Interruption(number, frame)
+
+
+class Interrupted(UserDict[str, Any]):
+    """A mapping that a signal interrupts while it is read for the first time."""
+
+    was_read = False
+
+    def __iter__(self) -> Iterator[str]:
+        if not self.was_read:
+            self.was_read = True
+            handle_signal(signal.SIGALRM, sys._getframe())
+        return super().__iter__()
+
+
+def test_what_a_handler_raises_in_a_record_of_a_context_passes(sidecar: Sidecar) -> None:
+    client = a_background_client(sidecar, rename={"level": "severity"})
+    with logship.context(request=1), pytest.raises(Interruption):
+        client.emit(Interrupted())
+    client.close(timeout=10)
 
 
 def test_a_field_of_a_context_may_have_any_name() -> None:

@@ -22,6 +22,7 @@ from logship._installation.levels import LevelsFile
 from logship._reasons import RATE_LIMITED, SAMPLED
 from logship.testing import Sidecar
 from tests.support.memory import traced_memory
+from tests.support.raising import raising
 from tests.support.threads import in_threads
 from tests.unit.accounts import gaps_in
 from tests.unit.clients import a_background_client, quick_settings
@@ -302,13 +303,9 @@ def test_a_file_that_can_be_read_again_need_not_change(
     levels: Levels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`chmod` changes neither its size nor its time."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
     levels.path.write_text("tests.floods.e=WARNING\n")
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", refuse)
+        patched.setattr(Path, "open", raising(PermissionError(errno.EACCES, "Permission denied")))
         levels.check()
     levels.check()
     levels.check()

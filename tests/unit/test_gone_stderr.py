@@ -18,6 +18,7 @@ import pytest
 
 from logship._stderr.last_resort import LastResort
 from tests.support.commands import ran_python
+from tests.support.raising import raising
 from tests.unit.test_lastresort import LINE, PIPE_BYTES
 
 
@@ -82,11 +83,8 @@ def test_a_terminal_is_gone_with_its_window() -> None:
 def test_a_volume_with_an_error_may_recover(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> int:
-        raise OSError(errno.EIO, "an error of the volume")
-
     with (tmp_path / "stderr").open("wb") as file, monkeypatch.context() as patch:
-        patch.setattr(os, "write", fail)
+        patch.setattr(os, "write", raising(OSError(errno.EIO, "an error of the volume")))
         resort = LastResort(descriptor=file.fileno())
         assert not resort.write_line(LINE)
         assert not resort.is_gone

@@ -29,6 +29,7 @@ from logship._stderr.spill import Spill, SpillCost
 from logship._stderr.writers import nonblocking_writer
 from logship.testing import ManualClock
 from tests.support.commands import ran_python
+from tests.support.raising import raising
 from tests.support.threads import Later
 from tests.unit.accounts import a_buffer, body, taken
 from tests.unit.clients import Stderr
@@ -137,10 +138,7 @@ def test_a_pipe_that_cannot_be_opened_anew_is_written_with_care(
 
     An older kernel has none, and a filter of system calls often answers EPERM.
     """
-
-    def refuse(*_: object, **__: object) -> int:
-        raise OSError(number, os.strerror(number))
-
+    refuse = raising(OSError(number, os.strerror(number)))
     monkeypatch.setattr(os, "open", refuse)
     if number != errno.EACCES:
         monkeypatch.setattr(os, "pwritev", refuse)
@@ -170,12 +168,8 @@ def test_a_pipe_that_another_process_fills_after_the_poll_is_not_waited_for(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`gosu` leaves a pipe of root to an application of another user, with all its workers."""
-
-    def refuse(*_: object) -> int:
-        raise PermissionError
-
     pipe.fill()
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "open", raising(PermissionError))
     monkeypatch.setattr(select, "poll", Ready)
     assert nonblocking_writer(pipe.writing)(LINE) == 0
     assert os.get_blocking(pipe.writing)
@@ -271,11 +265,7 @@ def test_a_writer_is_not_re_entered(pipe: Pipe) -> None:
 
 def test_an_exception_in_the_middle_of_a_write_does_not_silence_it(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing)
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    interposed = Interposed(resort, interrupt)
+    interposed = Interposed(resort, raising(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         resort.write_line(LINE)
     with pytest.raises(KeyboardInterrupt):
@@ -866,12 +856,9 @@ def test_a_socket_for_messages_gets_the_lines_of_a_write_in_one(kind: str) -> No
 
 
 def test_a_socket_without_a_descriptor_for_its_duplicate(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: int) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        monkeypatch.setattr(os, "dup", fail)
+        monkeypatch.setattr(os, "dup", raising(OSError(errno.EMFILE, os.strerror(errno.EMFILE))))
         assert LastResort(descriptor=theirs.fileno()).write_line(LINE)
         assert ours.recv(1000) == LINE
 
@@ -923,7 +910,7 @@ def test_a_line_behind_an_interrupted_write_can_be_read() -> None:
     def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
         scene = Scene()
         scenes.append(scene)
-        return lambda: scene.write(FIRST), interrupt
+        return lambda: scene.write(FIRST), raising(Interruption)
 
     for run in every_point(prepare, room=STDERR_ROOM):
         scene = scenes[-1]
@@ -935,8 +922,3 @@ def test_a_line_behind_an_interrupted_write_can_be_read() -> None:
         assert FIRST in lines
         assert lines[-1] == SECOND
         scene.pipe.close()
-
-
-def interrupt() -> None:
-    """Do what a signal handler may do."""
-    raise Interruption

@@ -14,6 +14,7 @@ import pytest
 from logship._delivery.resolver import Resolver
 from logship._hooks.threads import OwnThread
 from logship._settings.addresses import is_loopback
+from tests.support.raising import raising
 
 
 @pytest.fixture
@@ -35,11 +36,8 @@ async def test_what_cannot_be_a_name_is_an_error_and_the_next_is_answered(
 async def test_a_look_up_that_finds_no_memory_is_an_error_and_the_next_is_answered(
     resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: Any, **__: Any) -> None:
-        raise MemoryError
-
     with monkeypatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", fails)
+        patch.setattr(socket, "getaddrinfo", raising(MemoryError))
         async with asyncio.timeout(20):
             with pytest.raises(OSError, match="MemoryError"):
                 await resolver.resolve("sidecar", 7)
@@ -70,11 +68,9 @@ async def test_the_address_that_worked_last_is_tried_first(
 async def test_a_name_that_is_gone_keeps_its_last_good_address(
     resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(*_: Any, **__: Any) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
+    gone = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     resolver.remember("sidecar", 7, (socket.AF_INET, ("127.0.0.1", 7)))
-    monkeypatch.setattr(socket, "getaddrinfo", gone)
+    monkeypatch.setattr(socket, "getaddrinfo", raising(gone))
     assert await resolver.resolve("sidecar", 7) == [(socket.AF_INET, ("127.0.0.1", 7))]
     for host, port in (("elsewhere", 7), ("sidecar", 8)):
         with pytest.raises(socket.gaierror):
@@ -143,12 +139,8 @@ async def test_a_thread_that_cannot_be_started_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The container has as many as it may, for now."""
-
-    def fails(_: OwnThread) -> None:
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as patch:
-        patch.setattr(OwnThread, "start", fails)
+        patch.setattr(OwnThread, "start", raising(RuntimeError("can't start new thread")))
         resolver = Resolver(20.0, ["localhost"])
         with pytest.raises(OSError, match="localhost: can't start new thread"):
             await resolver.resolve("localhost", 1)
@@ -165,19 +157,12 @@ def test_only_names_have_threads_and_they_start_with_the_resolver() -> None:
 # -- addresses, and which of them are this machine -------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "localhost"]
-)
-def test_loopback(host: str) -> None:
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["10.0.0.1", "::", "fe80::1%lo", "::ffff:10.0.0.1", "127.0.0.1.example", "127.1", "", "a\0b"],
-)
-def test_not_loopback(host: str) -> None:
-    assert not is_loopback(host)
+def test_which_hosts_are_this_machine() -> None:
+    for host in ("127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "localhost"):
+        assert is_loopback(host), host
+    others = ("10.0.0.1", "::", "fe80::1%lo", "::ffff:10.0.0.1", "127.0.0.1.example", "127.1")
+    for host in (*others, "", "a\0b"):
+        assert not is_loopback(host), host
 
 
 @pytest.mark.parametrize(
@@ -187,9 +172,6 @@ def test_not_loopback(host: str) -> None:
 def test_an_address_is_not_looked_up(
     monkeypatch: pytest.MonkeyPatch, host: str, family: socket.AddressFamily
 ) -> None:
-    def look_up(*_: object, **__: object) -> None:
-        raise OSError("it was looked up")
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", raising(OSError("it was looked up")))
     with contextlib.closing(Resolver(20.0)) as resolver:
         assert asyncio.run(resolver.resolve(host, 24224)) == [(family, (host, 24224))]

@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import trustme
@@ -20,6 +20,7 @@ from logship._delivery.credentials import tls_context, tls_source
 from logship._delivery.transport import Connection, SocketTransport, _StreamConnection
 from logship._settings import Endpoint, Settings
 from logship.errors import ConnectError, HandshakeError, SettingsError
+from tests.support.raising import raising
 from tests.unit.clients import Events
 
 SMALL, LARGE = 100, 700_000
@@ -135,9 +136,7 @@ async def test_an_aborted_connection_says_nothing_more() -> None:
 async def test_a_connection_that_asyncio_cannot_take_over_is_closed(
     listener: socket.socket, transport: SocketTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(*_: Any, **__: Any) -> NoReturn:
-        raise OSError(errno.EMFILE, "asyncio has other words for it")
-
+    fail = raising(OSError(errno.EMFILE, "asyncio has other words for it"))
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", fail)
     with pytest.raises(ConnectError, match="Too many open files"):
         await transport.connect(endpoint_of(listener), Events())
@@ -236,10 +235,8 @@ async def test_a_forked_child_closes_the_parents_sockets(
 async def test_a_name_that_is_not_found_is_said(
     transport: SocketTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look_up(*_: object, **__: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    not_found = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    monkeypatch.setattr(socket, "getaddrinfo", raising(not_found))
     with pytest.raises(ConnectError, match="tcp://sidecar:24224: Name or service not known"):
         await transport.connect(Endpoint("tcp", "sidecar", 24224, ""), Events())
 
