@@ -44,8 +44,7 @@ class Chunk:
         capacity: The bytes that it may hold; it is sealed before it grows beyond them.
         size: Bytes of entries that are committed.
         entries: Committed entries, the control records among them.
-        controls: How many of them are not the application's: gap, end and high-water records, and
-            all entries of a chunk of another process.
+        controls: How many of them are not the application's: gap, end and high-water records.
         first: Number of the first entry.
         holes: Numbers from `first` on that were given out meanwhile and are not in this chunk.
         gaps: What the gap records in this chunk declare.
@@ -107,6 +106,11 @@ class Chunk:
         return self.entries - self.controls
 
     @property
+    def own_records(self) -> int:
+        """How many of them are part of this process's account: none of a dead process."""
+        return 0 if self.adopted else self.records
+
+    @property
     def last(self) -> int:
         """The highest number that is in the chunk, or among its holes."""
         return self.first + self.entries - 1 + sum(end - begin + 1 for begin, end in self.holes)
@@ -132,7 +136,7 @@ class Chunk:
 
         None of a stream in which no gap can be declared any more. And none of control records
         alone: gap records would be written again before the next entry, so that dropping until
-        that finds room would never come to an end.
+        that finds room would never come to an end. It holds for adopted chunks too.
         """
         is_waiting = self.state in (ChunkState.OPEN, ChunkState.SEALED)
         return is_waiting and self.records > 0 and self.stream.can_declare
@@ -362,7 +366,7 @@ def _fill(half: HalfChunk, size: int, numbers: list[int], spilled_entries: int) 
     half.advance(size, len(numbers))
     records = [record for _, record in unpack_entries(half.data)]
     are_logged = [not is_control(record) for record in records]
-    half.controls = half.entries - (0 if half.adopted else sum(are_logged))
+    half.controls = half.entries - sum(are_logged)
     half.first = numbers[0]
     half.holes = holes_between(numbers)
     half.gaps = [gap for gap in map(gap_in, records) if gap is not None]

@@ -156,7 +156,7 @@ def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
 @_around(Adoption, "_last_words", seed=182)
 def gap_behind_an_end_record(words: Any, self: Adoption, dead: object) -> object:
     """A stream that ended by itself gets gap records behind its end."""
-    dead.ended = False  # type: ignore[attr-defined]
+    dead.end = None  # type: ignore[attr-defined]
     return words(self, dead)
 
 
@@ -266,8 +266,10 @@ def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(UnspooledChunk, "advance", MemoryChunk.advance)
 
 
-@_around(OrphanStream, "__post_init__", seed=1608)
-def acked_chunks_show_nothing(init: Any, self: OrphanStream) -> None:
+@_around(OrphanStream, "__init__", seed=1608)
+def acked_chunks_show_nothing(
+    init: Any, self: OrphanStream, *arguments: Any, is_provisional: bool
+) -> None:
     """A stream without a slot is forgotten with the segments of its acked chunks."""
-    init(self)
+    init(self, *arguments, is_provisional=is_provisional)
     self.shown_by_chunks = False
