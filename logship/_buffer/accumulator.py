@@ -170,6 +170,7 @@ class Accumulator:
 
         def note() -> None:
             stream.undeclared = undeclared
+            chunk.whole.is_given_up = True
             count()
 
         self.chunks.settle(chunk, note)

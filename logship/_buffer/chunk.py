@@ -55,6 +55,7 @@ class Chunk:
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
         parts: How many chunks are left of it: itself, or what it was split into; 0 at its end.
+        is_given_up: Whether a part of it, or itself, was given up.
         adopted: Whether it is of another process, which is dead; none of our own account.
     """
 
@@ -66,6 +67,7 @@ class Chunk:
         "gaps",
         "holes",
         "id",
+        "is_given_up",
         "opened_seconds",
         "parts",
         "serial",
@@ -94,6 +96,7 @@ class Chunk:
         self.spilled_entries: int = 0
         self.spilled_records: int = 0
         self.parts: int = 1
+        self.is_given_up: bool = False
 
     def __repr__(self) -> str:
         """Return the chunk's identity and state; tests and debuggers read it."""
@@ -157,7 +160,7 @@ class Chunk:
     def before_sending(self) -> None:
         """Do what must be done before the chunk first leaves; on the shipper's thread."""
 
-    def before_giving_up(self, part: Chunk) -> None:
+    def before_giving_up(self, part: Chunk, reason: str) -> None:
         """Do what must be done before a part of it, or itself, is given up; on that thread."""
 
     def after_settling(self) -> None:

@@ -8,8 +8,9 @@ Nothing is stored when a chunk is sent. These are all the ways in which one ends
 | what ends it | what is stored, in this order | where |
 |---|---|---|
 | the server has acked it | its stream's slot, then its mark `ACKED`; its segment may go | `end` |
-| a record of it is given up | a copy of it; it stays until its directory goes | `quarantine` |
-| a control record alone is | nothing, and the directory stays | `quarantine` |
+| no server takes a record of it | a copy; it stays until its directory goes | `quarantine` |
+| no server takes a control record | nothing, and the directory stays | `quarantine` |
+| it is given up for another reason | nothing; it stays until its directory goes | - |
 | it is damaged | a copy of it, then its mark `QUARANTINED` | `_keep_damaged` |
 | it cannot be read, or not copied | nothing, and the directory stays | `Orphan.is_kept` |
 | it was recovery's own, and is acked | its stream's slot, if it has the end | `end` |
@@ -35,16 +36,12 @@ from logship._buffer.ranges import (
 )
 from logship._buffer.stream import NUMBER_MAX
 from logship._hooks.interruptions import is_interruption
-from logship._protocol.entries import (
-    END_KEY,
-    is_control,
-    pack_control,
-    unpack_entries,
-)
+from logship._protocol.entries import END_KEY, is_control, pack_control, unpack_entries
+from logship._reasons import QUARANTINED
+from logship._spool import format as layout
 from logship._spool.chunks import FoundChunk, Payload, read_payload
 from logship._spool.directories import ProcessDirectory
 from logship._spool.files import FileBytes
-from logship._spool.format import ACKED, QUARANTINED
 from logship._spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
 from logship._spool.progress import Recovery, RecoveryState
 from logship._spool.survey import survey
@@ -60,13 +57,12 @@ class AdoptedChunk(Chunk):
 
     Attributes:
         data: Its payload.
-        payload: What that holds.
+        end: The number of its stream's end record, if that is in it.
         adoption: The recovery that is told when the chunk is settled or given up.
         located: Its place on the spool; None for the control records that recovery writes.
-        is_given_up: Whether a record of it was given up.
     """
 
-    __slots__ = ("adoption", "data", "is_given_up", "located", "payload")
+    __slots__ = ("adoption", "data", "end", "located")
 
     stream: OrphanStream
     spooled = True
@@ -96,15 +92,14 @@ class AdoptedChunk(Chunk):
         self.holes: Ranges = holes_between(numbers)
         self.gaps: list[Gap] = [*payload.gaps]
         self.state = ChunkState.SEALED
-        self.payload: Payload = payload
+        self.end: int | None = payload.end
         self.adoption: Adoption = adoption
         self.located: LocatedChunk | None = located
-        self.is_given_up: bool = False
 
-    def before_giving_up(self, part: Chunk) -> None:
-        """Keep a part of it, or itself, in quarantine."""
-        self.is_given_up = True
-        self.adoption.quarantine(self, part)
+    def before_giving_up(self, part: Chunk, reason: str) -> None:
+        """Keep a part of it, or itself, in quarantine, where no server takes it."""
+        if reason == QUARANTINED:
+            self.adoption.quarantine(self, part)
 
     def after_settling(self) -> None:
         """Have it marked, if nothing of it is left."""
@@ -156,20 +151,20 @@ class Adoption(Orphan):
             return
         self.on_their_way -= 1
         self.is_waiting = self.is_waiting and self.on_their_way > 0
-        located, payload, stream = chunk.located, chunk.payload, chunk.stream
-        is_told_again = located is None and payload.end is None
+        located, stream = chunk.located, chunk.stream
+        is_told_again = located is None and chunk.end is None
         if chunk.is_given_up or is_told_again:
             return
-        stream.note_acked(payload)
-        self.records_acked += payload.records
-        self.counters.records_acked += payload.records
+        stream.note_acked(chunk, chunk.end)
+        self.records_acked += chunk.records
+        self.counters.records_acked += chunk.records
         self.counters.chunks_acked += located is not None
         try:
             is_stored = self.store_slot(stream)
             if located is None:
                 return
             if is_stored:
-                self.mark(located, ACKED)
+                self.mark(located, layout.ACKED)
             if not stream.shown_by_chunks:
                 self.holds[located.segment] -= 1
                 self.unlink_if_done(located.segment)
@@ -290,7 +285,7 @@ class Adoption(Orphan):
         if kept is Kept.ON_THE_SPOOL:
             return  # the next recoverer tries again
         self.streams[chunk.identity.stream].note_damaged(first, last)
-        self.mark(located, QUARANTINED, last - first)
+        self.mark(located, layout.QUARANTINED, last - first)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -299,7 +294,7 @@ class Adoption(Orphan):
             for chunk in self._last_words(stream):
                 self.on_their_way += 1
                 yield chunk
-                if chunk.payload.end is None:  # a stream's end is told when its gaps are
+                if chunk.end is None:  # a stream's end is told when its gaps are
                     yield from self._wait_for_acks()
                 if stream.is_untold:
                     break

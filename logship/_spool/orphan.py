@@ -17,6 +17,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
+from logship._buffer.chunk import Chunk
 from logship._buffer.ranges import Gap, merge_gaps
 from logship._buffer.stream import Stream
 from logship._reasons import DAMAGED
@@ -71,18 +72,14 @@ class OrphanStream(Stream):
         is_cut: Whether its newest chunk is missing, so that its last number is unknown.
     """
 
-    def __init__(
-        self, tag: str, stamp_key: str | None, raw_id: bytes, *, is_provisional: bool
-    ) -> None:
-        super().__init__(tag, stamp_key, lambda _: raw_id, is_provisional=is_provisional)
-        self.slot: int | None = None
-        self.noted_next: int = 1
-        self.noted_end: int = 0
-        self.opened: int = 0
-        self.shown_by_chunks: bool = True
-        self.expected_next: int = 1
-        self.is_untold: bool = False
-        self.is_cut: bool = False
+    slot: int | None = None
+    noted_next: int = 1
+    noted_end: int = 0
+    opened: int = 0
+    shown_by_chunks: bool = True
+    expected_next: int = 1
+    is_untold: bool = False
+    is_cut: bool = False
 
     def begin_with(self, found: FoundStream, *, shown_by_chunks: bool) -> None:
         """Begin with what its slot says."""
@@ -101,11 +98,11 @@ class OrphanStream(Stream):
         is_over = self.end is not None or self.is_untold or self.is_cut
         return not is_over and self.next_number > 1 and self.has_stamps
 
-    def note_acked(self, payload: Payload) -> None:
-        """Note what an acked chunk has shown, for its slot to show from now on."""
-        self.noted_next = max(self.noted_next, payload.numbers[-1] + 1)
-        self.noted_end = payload.end or self.noted_end
-        if payload.numbers[0] == self.opened:
+    def note_acked(self, chunk: Chunk, end: int | None) -> None:
+        """Note what an acked chunk, perhaps with its end, has shown: its slot is to show it."""
+        self.noted_next = max(self.noted_next, chunk.last + 1)
+        self.noted_end = end or self.noted_end
+        if chunk.first == self.opened:
             self.opened = 0
 
     def note_read(self, payload: Payload) -> None:

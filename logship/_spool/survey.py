@@ -255,5 +255,5 @@ def stream_of(
         key = None if stamp_key is None else stamp_key.decode()
     except ValueError:
         return None
-    stream = OrphanStream(text_of(tag), key, raw, is_provisional=is_provisional)
+    stream = OrphanStream(text_of(tag), key, lambda _: raw, is_provisional=is_provisional)
     return stream if stream.id == stream_id else None

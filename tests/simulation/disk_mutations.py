@@ -256,7 +256,7 @@ def named_after_it_is_marked(patch: pytest.MonkeyPatch) -> None:
 def shipped_end_not_noted(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
     """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
     if chunk.located is not None:
-        chunk.payload = chunk.payload._replace(end=None)
+        chunk.end = None
     end(self, chunk)
 
 
@@ -266,10 +266,7 @@ def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(UnspooledChunk, "advance", MemoryChunk.advance)
 
 
-@_around(OrphanStream, "__init__", seed=1608)
-def acked_chunks_show_nothing(
-    init: Any, self: OrphanStream, *arguments: Any, is_provisional: bool
-) -> None:
+@_mutation(seed=1608)
+def acked_chunks_show_nothing(patch: pytest.MonkeyPatch) -> None:
     """A stream without a slot is forgotten with the segments of its acked chunks."""
-    init(self, *arguments, is_provisional=is_provisional)
-    self.shown_by_chunks = False
+    patch.setattr(OrphanStream, "shown_by_chunks", False)

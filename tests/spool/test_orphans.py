@@ -690,6 +690,22 @@ def test_what_a_chunk_declared_is_declared_again_where_it_is_given_up(tmp_path: 
     assert list(tmp_path.iterdir()) == [tmp_path / "quarantine"]
 
 
+def test_what_is_given_up_for_another_reason_is_declared_and_not_quarantined(
+    tmp_path: Path,
+) -> None:
+    dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
+    first, second = Sidecar(Orphans(tmp_path)), Sidecar(Orphans(tmp_path))
+    a_buffer().give_up(next_chunk(first.orphans), OVERFLOW)
+    first.orphans.close()
+    chunk = next_chunk(second.orphans)  # it has no mark
+    assert chunk.may_be_dropped
+    a_buffer().give_up(chunk, OVERFLOW)
+    second.take_in()
+    assert gaps_in(second.controls) == [[1, 1, OVERFLOW]]
+    assert second.orphans.counters.notes == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_chunk_and_its_halves_are_as_old_as_its_header_says(tmp_path: Path) -> None:
     dead_life(tmp_path, lambda buffer: log_some(buffer, 6), time_ns=lambda: 5 * 10**9)
     orphans = Orphans(tmp_path, monotonic=lambda: 100.0, time_ns=lambda: 35 * 10**9)

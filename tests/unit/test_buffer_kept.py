@@ -249,8 +249,8 @@ class AdoptedChunk(MemoryChunk):
         super().__init__(stream, 0, name, 7.0)
         self.told: list[object] = []
 
-    def before_giving_up(self, part: Chunk) -> None:
-        self.told.append((part, self.parts))
+    def before_giving_up(self, part: Chunk, reason: str) -> None:
+        self.told.append((part, reason, self.parts))
 
     def after_settling(self) -> None:
         self.told.append(self.parts)
@@ -329,7 +329,7 @@ def test_an_adopted_chunk_is_told_how_each_part_of_it_ends(buffer: Buffer) -> No
     given_up, acked = split(buffer, chunk)
     buffer.give_up(given_up, QUARANTINED)
     buffer.release(acked)
-    assert chunk.told == [(given_up, 2), 1, 0]
+    assert chunk.told == [(given_up, QUARANTINED, 2), 1, 0]
     assert buffer.adopted == []
     assert not buffer.counters.dropped.total()
     assert chunk.stream.undeclared == [(1, 1, QUARANTINED)]
