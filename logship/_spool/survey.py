@@ -172,7 +172,7 @@ def _note_chunk(orphan: Orphan, name: str, data: FileBytes, chunk: FoundChunk) -
         return
     is_needed = stream.shown_by_chunks
     if chunk.state == ACKED and is_needed:
-        _note_acked(stream, chunk, data)
+        _note_payload(stream, chunk, data)
         if is_new and stream.end is not None and first == 1:
             del orphan.streams[chunk.identity.stream]  # that was all of it
             is_needed = False
@@ -210,8 +210,8 @@ def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
     return known
 
 
-def _note_acked(stream: OrphanStream, chunk: FoundChunk, data: FileBytes) -> None:
-    """Note how far a stream that only chunks show had come when a recoverer before us died."""
+def _note_payload(stream: OrphanStream, chunk: FoundChunk, data: FileBytes) -> None:
+    """Note how far a chunk shows that its stream had come, and whether it has the end."""
     payload = read_payload(chunk, data[chunk.payload_at : chunk.payload_end])
     if isinstance(payload, Payload) and payload.numbers:
         stream.note_read(payload)
