@@ -276,6 +276,20 @@ def test_numbers_behind_a_dropped_one_are_declared_with_a_damaged_chunk(
     assert min(int(each[KEY][13:]) for each in sidecar.controls) > 12  # no number is given twice
 
 
+def test_a_mark_is_declared_where_only_chunks_show_how_records_are_stamped(tmp_path: Path) -> None:
+    """The header of the streams is damaged, and a recoverer died behind a damaged chunk's mark."""
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 6))
+    streams, segment = life / "streams", min(life.glob("segment-*"))
+    streams.write_bytes(streams.read_bytes().replace(b"LGSPSTR", b"?GSPSTR"))
+    segment.write_bytes(segment.read_bytes().replace(b":0000000001", b":000000000x", 1))
+    orphans = Orphans(tmp_path)
+    next_chunk(orphans)  # of another stream
+    orphans.close()
+    sidecar = recover(tmp_path)
+    assert gaps_in(sidecar.controls) == [[1, 2, "damaged"]]
+    assert not life.exists()
+
+
 def test_a_refused_record_s_chunk_is_shipped_again_where_the_directory_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
