@@ -19,10 +19,10 @@ from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
 from logship._buffer.losses import Numbered, left_to_declare, lost, spilled_after_all
-from logship._buffer.ranges import Gap, extended, merge_gaps
+from logship._buffer.ranges import Gap, extended, gap_record, merge_gaps
 from logship._buffer.stream import ROLLOVER_NUMBER, Stream, new_stream_id, stamp_bytes
 from logship._buffer.streams import Streams
-from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
+from logship._protocol.entries import END_KEY, HIGH_WATER_KEY, pack_control
 from logship._reasons import OVERFLOW, SPILLED
 
 HIGH_WATER_TAG = "logship.highwater"
@@ -144,7 +144,7 @@ class Accumulator:
         """Free a chunk that the sidecar acked, and count its records as acked."""
         if chunk.is_settled:
             return
-        acked = self.counters.acked + chunk.records
+        acked = self.counters.acked + chunk.own_records
 
         def count() -> None:
             self.counters.acked = acked
@@ -165,11 +165,12 @@ class Accumulator:
             reason = SPILLED
         stream = chunk.stream
         gaps = [Gap(first, last, reason) for first, last in chunk.ranges()]
-        count = lost(self.counters, stream, gaps, reason, chunk.records)
+        count = lost(self.counters, stream, gaps, reason, chunk.own_records)
         undeclared = left_to_declare(chunk, gaps)
 
         def note() -> None:
             stream.undeclared = undeclared
+            chunk.whole.is_given_up = True
             count()
 
         self.chunks.settle(chunk, note)
@@ -312,13 +313,11 @@ class Accumulator:
             stream.undeclared = []
         while stream.undeclared:
             gap, *left = stream.undeclared
-            text = "logship: records will not arrive"
-            fields: dict[str, object] = {"message": text, GAP_KEY: list(gap)}
 
             def note(left: list[Gap] = left) -> None:
                 stream.undeclared = left
 
-            self._append_control(stream, fields, note, gap)
+            self._append_control(stream, gap_record(gap), note, gap)
 
     def _append_control(
         self,

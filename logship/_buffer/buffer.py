@@ -253,7 +253,7 @@ class Buffer:
             reason: Why; see `logship._reasons`. What can be written to stderr is written before
                 this is called: from here on any producer may declare the gap, with its reason.
         """
-        chunk.whole.before_giving_up(chunk)
+        chunk.whole.before_giving_up(chunk, reason)
         self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
         chunk.whole.after_settling()
 

@@ -44,8 +44,7 @@ class Chunk:
         capacity: The bytes that it may hold; it is sealed before it grows beyond them.
         size: Bytes of entries that are committed.
         entries: Committed entries, the control records among them.
-        controls: How many of them are not the application's: gap, end and high-water records, and
-            all entries of a chunk of another process.
+        controls: How many of them are not the application's: gap, end and high-water records.
         first: Number of the first entry.
         holes: Numbers from `first` on that were given out meanwhile and are not in this chunk.
         gaps: What the gap records in this chunk declare.
@@ -56,6 +55,7 @@ class Chunk:
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
         parts: How many chunks are left of it: itself, or what it was split into; 0 at its end.
+        is_given_up: Whether a part of it, or itself, was given up.
         adopted: Whether it is of another process, which is dead; none of our own account.
     """
 
@@ -67,6 +67,7 @@ class Chunk:
         "gaps",
         "holes",
         "id",
+        "is_given_up",
         "opened_seconds",
         "parts",
         "serial",
@@ -95,6 +96,7 @@ class Chunk:
         self.spilled_entries: int = 0
         self.spilled_records: int = 0
         self.parts: int = 1
+        self.is_given_up: bool = False
 
     def __repr__(self) -> str:
         """Return the chunk's identity and state; tests and debuggers read it."""
@@ -105,6 +107,11 @@ class Chunk:
     def records(self) -> int:
         """How many committed entries the application logged."""
         return self.entries - self.controls
+
+    @property
+    def own_records(self) -> int:
+        """How many of them are part of this process's account: none of a dead process."""
+        return 0 if self.adopted else self.records
 
     @property
     def last(self) -> int:
@@ -132,7 +139,7 @@ class Chunk:
 
         None of a stream in which no gap can be declared any more. And none of control records
         alone: gap records would be written again before the next entry, so that dropping until
-        that finds room would never come to an end.
+        that finds room would never come to an end. It holds for adopted chunks too.
         """
         is_waiting = self.state in (ChunkState.OPEN, ChunkState.SEALED)
         return is_waiting and self.records > 0 and self.stream.can_declare
@@ -153,7 +160,7 @@ class Chunk:
     def before_sending(self) -> None:
         """Do what must be done before the chunk first leaves; on the shipper's thread."""
 
-    def before_giving_up(self, part: Chunk) -> None:
+    def before_giving_up(self, part: Chunk, reason: str) -> None:
         """Do what must be done before a part of it, or itself, is given up; on that thread."""
 
     def after_settling(self) -> None:
@@ -362,7 +369,7 @@ def _fill(half: HalfChunk, size: int, numbers: list[int], spilled_entries: int) 
     half.advance(size, len(numbers))
     records = [record for _, record in unpack_entries(half.data)]
     are_logged = [not is_control(record) for record in records]
-    half.controls = half.entries - (0 if half.adopted else sum(are_logged))
+    half.controls = half.entries - sum(are_logged)
     half.first = numbers[0]
     half.holes = holes_between(numbers)
     half.gaps = [gap for gap in map(gap_in, records) if gap is not None]

@@ -38,6 +38,11 @@ def gap_in(record: Mapping[Any, Any]) -> Gap | None:
     return None
 
 
+def gap_record(gap: Gap) -> dict[str, object]:
+    """Return the record that declares a gap."""
+    return {"message": "logship: records will not arrive", GAP_KEY: list(gap)}
+
+
 def merge_ranges(ranges: Ranges) -> Ranges:
     """Return `ranges` in ascending order with neighbours and overlaps made one."""
     merged: Ranges = []

@@ -73,6 +73,10 @@ class Stream:
         self.stated: int = 0
         self.end: int | None = None
         self.unsettled: int = 0
+        self.have_stamps(stamp_key)
+
+    def have_stamps(self, stamp_key: str | None) -> None:
+        """Have its records stamped in this field, or not at all."""
         self._stamp_start = _stamp_start(stamp_key, self.id)
 
     def stamped(self, bodies: Sequence[bytes]) -> bytes:
@@ -112,10 +116,6 @@ class Stream:
     def has_stamps(self) -> bool:
         """Whether its records have stamps."""
         return bool(self._stamp_start)
-
-    def stamp_of(self, number: int) -> bytes:
-        """Return the end of an entry with this number: its stamp, or nothing without stamps."""
-        return self._stamp_start + b"%010d" % number if self._stamp_start else b""
 
     def leave_end(self) -> None:
         """Leave the end record, which has the next number, to a recoverer."""

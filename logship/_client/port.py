@@ -122,7 +122,7 @@ class SocketPort:
 
         A record of a dead process goes into the quarantine directory.
         """
-        if chunk.records:  # else it is one of our own, or of a dead process
+        if chunk.own_records:
             stamp = f"{chunk.stream.id}:{chunk.first:010d}"
             text = f"the sidecar does not take record {stamp} ({chunk.size} bytes)"
             self._last_resort.warn("quarantine", f"{text}; it is quarantined")

@@ -8,8 +8,9 @@ Nothing is stored when a chunk is sent. These are all the ways in which one ends
 | what ends it | what is stored, in this order | where |
 |---|---|---|
 | the server has acked it | its stream's slot, then its mark `ACKED`; its segment may go | `end` |
-| a record of it is given up | a copy of it; it stays until its directory goes | `quarantine` |
-| a control record alone is | nothing, and the directory stays | `quarantine` |
+| no server takes a record of it | a copy; it stays until its directory goes | `quarantine` |
+| no server takes a control record | nothing, and the directory stays | `quarantine` |
+| it is given up for another reason | nothing; it stays until its directory goes | - |
 | it is damaged | a copy of it, then its mark `QUARANTINED` | `_keep_damaged` |
 | it cannot be read, or not copied | nothing, and the directory stays | `Orphan.is_kept` |
 | it was recovery's own, and is acked | its stream's slot, if it has the end | `end` |
@@ -28,23 +29,19 @@ from logship._buffer.chunk import Chunk, ChunkState, new_chunk_id
 from logship._buffer.ranges import (
     Gap,
     Ranges,
+    gap_record,
     holes_between,
     merge_ranges,
     subtract_ranges,
 )
-from logship._buffer.stream import NUMBER_MAX, Stream
+from logship._buffer.stream import NUMBER_MAX
 from logship._hooks.interruptions import is_interruption
-from logship._protocol.entries import (
-    END_KEY,
-    GAP_KEY,
-    is_control,
-    pack_control,
-    unpack_entries,
-)
+from logship._protocol.entries import END_KEY, is_control, pack_control, unpack_entries
+from logship._reasons import QUARANTINED
+from logship._spool import format as layout
 from logship._spool.chunks import FoundChunk, Payload, read_payload
 from logship._spool.directories import ProcessDirectory
 from logship._spool.files import FileBytes
-from logship._spool.format import ACKED, QUARANTINED
 from logship._spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
 from logship._spool.progress import Recovery, RecoveryState
 from logship._spool.survey import survey
@@ -58,25 +55,23 @@ Steps = Generator["AdoptedChunk | RecoveryState", None, None]
 class AdoptedChunk(Chunk):
     """A chunk of a dead process.
 
-    It is not part of this process's account: `records` is 0.
-
     Attributes:
         data: Its payload.
-        payload: What that holds.
+        end: The number of its stream's end record, if that is in it.
         adoption: The recovery that is told when the chunk is settled or given up.
         located: Its place on the spool; None for the control records that recovery writes.
-        is_given_up: Whether a record of it was given up.
     """
 
-    __slots__ = ("adoption", "data", "is_given_up", "located", "payload")
+    __slots__ = ("adoption", "data", "end", "located")
 
+    stream: OrphanStream
     spooled = True
     adopted = True
 
     def __init__(
         self,
         adoption: Adoption,
-        stream: Stream,
+        stream: OrphanStream,
         data: bytes,
         payload: Payload,
         located: LocatedChunk | None = None,
@@ -92,20 +87,19 @@ class AdoptedChunk(Chunk):
         self.data: bytes = data
         self.size: int = len(data)
         self.entries: int = len(numbers)
-        self.controls: int = self.entries
+        self.controls: int = self.entries - payload.records
         self.first: int = numbers[0]
         self.holes: Ranges = holes_between(numbers)
         self.gaps: list[Gap] = [*payload.gaps]
         self.state = ChunkState.SEALED
-        self.payload: Payload = payload
+        self.end: int | None = payload.end
         self.adoption: Adoption = adoption
         self.located: LocatedChunk | None = located
-        self.is_given_up: bool = False
 
-    def before_giving_up(self, part: Chunk) -> None:
-        """Keep a part of it, or itself, in quarantine."""
-        self.is_given_up = True
-        self.adoption.quarantine(self, part)
+    def before_giving_up(self, part: Chunk, reason: str) -> None:
+        """Keep a part of it, or itself, in quarantine, where no server takes it."""
+        if reason == QUARANTINED:
+            self.adoption.quarantine(self, part)
 
     def after_settling(self) -> None:
         """Have it marked, if nothing of it is left."""
@@ -157,21 +151,20 @@ class Adoption(Orphan):
             return
         self.on_their_way -= 1
         self.is_waiting = self.is_waiting and self.on_their_way > 0
-        located, payload = chunk.located, chunk.payload
-        stream = self.streams[chunk.stream.id]
-        is_told_again = located is None and payload.end is None
+        located, stream = chunk.located, chunk.stream
+        is_told_again = located is None and chunk.end is None
         if chunk.is_given_up or is_told_again:
             return
-        stream.note_acked(payload)
-        self.records_acked += payload.records
-        self.counters.records_acked += payload.records
+        stream.note_acked(chunk, chunk.end)
+        self.records_acked += chunk.records
+        self.counters.records_acked += chunk.records
         self.counters.chunks_acked += located is not None
         try:
             is_stored = self.store_slot(stream)
             if located is None:
                 return
             if is_stored:
-                self.mark(located, ACKED)
+                self.mark(located, layout.ACKED)
             if not stream.shown_by_chunks:
                 self.holds[located.segment] -= 1
                 self.unlink_if_done(located.segment)
@@ -192,8 +185,8 @@ class Adoption(Orphan):
         """
         if self.is_over:
             return
-        stream, data = self.streams[whole.stream.id], bytes(part.data)
-        stamp = f"{whole.stream.id}:{part.first:010d}"
+        stream, data = whole.stream, bytes(part.data)
+        stamp = f"{stream.id}:{part.first:010d}"
         text = f"the sidecar does not take record {stamp}, recovered from {self.name}"
         try:
             self.counters.quarantined += 1
@@ -203,7 +196,7 @@ class Adoption(Orphan):
                 stream.is_untold = self.is_worth_a_retry = True
                 outcome = "it declares gaps or the end, and is sent again later"
             else:
-                kept = self.keep(f"{whole.stream.id}-{part.first:010d}.entry", lambda: data)
+                kept = self.keep(f"{stream.id}-{part.first:010d}.entry", lambda: data)
                 outcome = f"it {kept.value}"
             told = f"{text}; {outcome}"
         except Exception as error:  # the living must not suffer for the dead
@@ -251,12 +244,11 @@ class Adoption(Orphan):
         stream = self.streams[chunk.identity.stream]
         if self._name_missing(stream, payload.numbers):
             yield RecoveryState.WORKING
-        stream.ended = stream.ended or payload.end is not None
-        stream.note_given(payload.numbers[-1])
+        stream.note_read(payload)
         self.counters.chunks += 1
         self.counters.records += payload.records
         self.on_their_way += 1
-        yield AdoptedChunk(self, stream.stream, payload_bytes, payload, located)
+        yield AdoptedChunk(self, stream, payload_bytes, payload, located)
 
     def _name_missing(self, stream: OrphanStream, numbers: list[int]) -> bool:
         """Name the numbers before this chunk's that were never acked, and are in no chunk.
@@ -269,13 +261,13 @@ class Adoption(Orphan):
         """
         expected, first = stream.expected_next, numbers[0]
         stream.expected_next = max(expected, numbers[-1] + 1)
-        is_known = stream.slot is not None and stream.stream.has_stamps
+        is_known = stream.slot is not None and stream.has_stamps
         if not is_known or self.is_damaged or first <= expected:
             return False
-        declared = merge_ranges([(gap.first, gap.last) for gap in stream.stream.undeclared])
+        declared = merge_ranges([(gap.first, gap.last) for gap in stream.undeclared])
         missing = subtract_ranges([(expected, first - 1)], declared)
         for begin, end in missing:
-            self.miss_segment(stream.stream.id, f"numbers {begin} to {end}, never acked")
+            self.miss_segment(stream.id, f"numbers {begin} to {end}, never acked")
         return bool(missing)
 
     def _keep_damaged(self, located: LocatedChunk, data: FileBytes, reason: str) -> Steps:
@@ -293,7 +285,7 @@ class Adoption(Orphan):
         if kept is Kept.ON_THE_SPOOL:
             return  # the next recoverer tries again
         self.streams[chunk.identity.stream].note_damaged(first, last)
-        self.mark(located, QUARANTINED, last - first)
+        self.mark(located, layout.QUARANTINED, last - first)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -302,7 +294,7 @@ class Adoption(Orphan):
             for chunk in self._last_words(stream):
                 self.on_their_way += 1
                 yield chunk
-                if chunk.payload.end is None:  # a stream's end is told when its gaps are
+                if chunk.end is None:  # a stream's end is told when its gaps are
                     yield from self._wait_for_acks()
                 if stream.is_untold:
                     break
@@ -315,25 +307,22 @@ class Adoption(Orphan):
         """
         if not stream.can_declare:
             return []
-        known, begin = stream.stream, stream.next_number
-        text = "logship: records will not arrive"
-        records: list[dict[str, object]] = [
-            {"message": text, GAP_KEY: list(gap)} for gap in known.undeclared
-        ]
+        records = [gap_record(each) for each in stream.undeclared]
         records.append({"message": "logship: stream closed", END_KEY: "recovered"})
-        end = begin + len(records) - 1
+        end = stream.next_number + len(records) - 1
         if end > NUMBER_MAX:
             return []
         chunks = []
-        for first in range(begin, end + 1, _CONTROLS_MAX):
-            numbers = list(range(first, min(first + _CONTROLS_MAX, end + 1)))
-            entries = [
-                pack_control(records[number - begin], self.recovery.time_ns())
-                + known.stamp_of(number)
-                for number in numbers
+        for at in range(0, len(records), _CONTROLS_MAX):
+            bodies = [
+                pack_control(each, self.recovery.time_ns())
+                for each in records[at : at + _CONTROLS_MAX]
             ]
+            numbers = [stream.next_number + each for each in range(len(bodies))]
+            data = stream.stamped(bodies)
+            stream.note_given(numbers[-1])
             payload = Payload(numbers, 0, end if numbers[-1] == end else None)
-            chunks.append(AdoptedChunk(self, known, b"".join(entries), payload))
+            chunks.append(AdoptedChunk(self, stream, data, payload))
         return chunks
 
     def _remove(self) -> None:

@@ -14,10 +14,10 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from logship._buffer.chunk import Chunk
 from logship._buffer.ranges import Gap, merge_gaps
 from logship._buffer.stream import Stream
 from logship._reasons import DAMAGED
@@ -28,6 +28,7 @@ from logship._spool.directories import STREAMS, ProcessDirectory
 from logship._spool.files import FileBytes
 from logship._spool.progress import Recovery, RecoveryCounters
 from logship._spool.quarantine import QuarantineFull
+from logship._spool.slots import FoundStream
 
 _WORD = struct.Struct("=Q")
 _LOST_MAX = 0xFFFFFFFF
@@ -52,43 +53,40 @@ class LocatedChunk(NamedTuple):
     last: int
 
 
-@dataclass(slots=True, eq=False)
-class OrphanStream:
-    """What is known of a stream of a dead process.
+class OrphanStream(Stream):
+    """A stream of a dead process, as far as its spool was read.
+
+    `next_number` is one more than the highest number that is known, and `end` the number of the end
+    record that its process wrote, or a recoverer whose end record was acked.
 
     Attributes:
-        stream: Its tag, id and stamps.
         slot: Index of its slot in the file `streams`, or None.
         noted_next: All numbers below were given out, as its slot says; each number from there on
             that was given out must be on the spool.
-        end: The number of its end record, once that was acked; else 0.
+        noted_end: The number of its end record, once that was acked, as its slot says; else 0.
         opened: The first number of its newest chunk, which must be on the spool; 0 for none.
         shown_by_chunks: Whether only chunks show how far it came, or how its records are stamped.
-        ended: Whether its end record was acked, or is on the spool.
-        next_number: All numbers below were given out, as far as is known.
         expected_next: The number that the next chunk begins with at the latest, unless a segment is
             missing.
         is_untold: Whether no server took a record that declares one of its gaps, or its end.
         is_cut: Whether its newest chunk is missing, so that its last number is unknown.
     """
 
-    stream: Stream
     slot: int | None = None
     noted_next: int = 1
-    end: int = 0
+    noted_end: int = 0
     opened: int = 0
     shown_by_chunks: bool = True
-    ended: bool = field(init=False)
-    next_number: int = field(init=False)
-    expected_next: int = field(init=False)
+    expected_next: int = 1
     is_untold: bool = False
-    is_cut: bool = field(init=False)
+    is_cut: bool = False
 
-    def __post_init__(self) -> None:
-        """Begin with what the slot says."""
-        self.next_number = self.expected_next = self.noted_next
-        self.ended = self.end != 0
-        self.is_cut = self.opened > 0
+    def begin_with(self, found: FoundStream, *, shown_by_chunks: bool) -> None:
+        """Begin with what its slot says."""
+        self.slot, self.opened, self.is_cut = found.slot, found.opened, found.opened > 0
+        self.next_number = self.expected_next = self.noted_next = found.next_number
+        self.noted_end, self.end = found.end, found.end or None
+        self.shown_by_chunks = shown_by_chunks
 
     @property
     def can_declare(self) -> bool:
@@ -97,15 +95,20 @@ class OrphanStream:
         Not where it has ended or has no records or no stamps, where its last number is not known,
         and where no server took such a record.
         """
-        is_over = self.ended or self.is_untold or self.is_cut
-        return not is_over and self.next_number > 1 and self.stream.has_stamps
+        is_over = self.end is not None or self.is_untold or self.is_cut
+        return not is_over and self.next_number > 1 and self.has_stamps
 
-    def note_acked(self, payload: Payload) -> None:
-        """Note what an acked chunk has shown, for its slot to show from now on."""
-        self.noted_next = max(self.noted_next, payload.numbers[-1] + 1)
-        self.end = payload.end or self.end
-        if payload.numbers[0] == self.opened:
+    def note_acked(self, chunk: Chunk, end: int | None) -> None:
+        """Note what an acked chunk, perhaps with its end, has shown: its slot is to show it."""
+        self.noted_next = max(self.noted_next, chunk.last + 1)
+        self.noted_end = end or self.noted_end
+        if chunk.first == self.opened:
             self.opened = 0
+
+    def note_read(self, payload: Payload) -> None:
+        """Note what a chunk shows that is on the spool."""
+        self.end = payload.end or self.end
+        self.note_given(payload.numbers[-1])
 
     def note_given(self, last: int) -> None:
         """Note that all numbers up to `last` were given out."""
@@ -113,8 +116,7 @@ class OrphanStream:
 
     def note_damaged(self, first: int, last: int) -> None:
         """Note numbers that are lost with a chunk; the last words of the stream declare them."""
-        gap = Gap(first, last, DAMAGED)
-        self.stream.undeclared = merge_gaps(self.stream.undeclared, [gap])
+        self.undeclared = merge_gaps(self.undeclared, [Gap(first, last, DAMAGED)])
         self.note_given(last)
 
 
@@ -182,7 +184,7 @@ class Orphan:
         """
         if stream.slot is None:
             return self.knows_slots
-        words = layout.SLOT_WORDS.pack(stream.noted_next, stream.end, stream.opened)
+        words = layout.SLOT_WORDS.pack(stream.noted_next, stream.noted_end, stream.opened)
         return self._store(STREAMS, words, layout.slot_at(stream.slot))
 
     def unlink_if_done(self, segment: str) -> None:

@@ -6,10 +6,10 @@ whatever is damaged is named first and kept in quarantine in a later step.
 
 from __future__ import annotations
 
+import contextlib
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 
-from logship._buffer.stream import Stream
 from logship._quoting import quoted
 from logship._spool.chunks import Contents, FoundChunk, Payload, read_payload
 from logship._spool.directories import STREAMS
@@ -73,15 +73,9 @@ def _read_streams(orphan: Orphan) -> bool:
     for found in contents.streams:
         stream = stream_of(found.stream, found.tag, key, is_provisional=found.is_provisional)
         known = orphan.streams.get(found.stream)
-        if stream is not None and (known is None or known.stream.is_provisional):
-            orphan.streams[found.stream] = OrphanStream(
-                stream,
-                found.slot,
-                found.next_number,
-                found.end,
-                found.opened,
-                not contents.has_header,
-            )
+        if stream is not None and (known is None or known.is_provisional):
+            stream.begin_with(found, shown_by_chunks=not contents.has_header)
+            orphan.streams[found.stream] = stream
     return True
 
 
@@ -99,13 +93,12 @@ def _name_missing(orphan: Orphan) -> None:
 
 def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
     """Give the tag that is known here to streams whose process died before it knew it."""
-    for each in orphan.streams.values():
-        stream = each.stream
+    for stream in orphan.streams.values():
         if not stream.is_provisional:
             continue
         if default_tag is not None:
             stream.tag = default_tag
-        elif each.next_number > 1 and not each.ended:
+        elif stream.next_number > 1 and stream.end is None:
             orphan.say(
                 f"the tag of stream {stream.id} was never known; "
                 f"it is shipped as {quoted(stream.tag)}"
@@ -114,10 +107,11 @@ def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
 
 def _learn_stamps(orphan: Orphan) -> None:
     """Take the key of the stamps from chunks, where it could not be read beside the slots."""
-    for each in orphan.streams.values():
-        known = each.stream
-        if not known.has_stamps and orphan.stamp_key is not None:
-            each.stream = stream_of(known.id, known.tag.encode(), orphan.stamp_key) or known
+    with contextlib.suppress(ValueError):  # it is no text
+        key = None if orphan.stamp_key is None else orphan.stamp_key.decode()
+        for stream in orphan.streams.values():
+            if not stream.has_stamps:
+                stream.have_stamps(key)
 
 
 # -- chunks -----------------------------------------------------------------------------------
@@ -178,8 +172,8 @@ def _note_chunk(orphan: Orphan, name: str, data: FileBytes, chunk: FoundChunk) -
         return
     is_needed = stream.shown_by_chunks
     if chunk.state == ACKED and is_needed:
-        _note_acked(stream, chunk, data)
-        if is_new and stream.ended and first == 1:
+        _note_payload(stream, chunk, data)
+        if is_new and stream.end is not None and first == 1:
             del orphan.streams[chunk.identity.stream]  # that was all of it
             is_needed = False
     elif chunk.state == QUARANTINED:
@@ -199,29 +193,28 @@ def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
     identity = chunk.identity
     known = orphan.streams.get(identity.stream)
     if known is None:
-        stream = stream_of(
+        known = stream_of(
             identity.stream,
             identity.tag,
             identity.stamp_key,
             is_provisional=identity.is_provisional,
         )
-        if stream is None:
+        if known is None:
             return None
-        known = orphan.streams[identity.stream] = OrphanStream(stream)
-    if known.stream.is_provisional and not identity.is_provisional:
-        known.stream.tag, known.stream.is_provisional = text_of(identity.tag), False
+        orphan.streams[identity.stream] = known
+    if known.is_provisional and not identity.is_provisional:
+        known.tag, known.is_provisional = text_of(identity.tag), False
     orphan.stamp_key = orphan.stamp_key or identity.stamp_key
     known.is_cut = known.is_cut and identity.first != known.opened
     known.note_given(identity.first + min(chunk.entries, chunk.size) - 1)
     return known
 
 
-def _note_acked(stream: OrphanStream, chunk: FoundChunk, data: FileBytes) -> None:
-    """Note how far a stream that only chunks show had come when a recoverer before us died."""
+def _note_payload(stream: OrphanStream, chunk: FoundChunk, data: FileBytes) -> None:
+    """Note how far a chunk shows that its stream had come, and whether it has the end."""
     payload = read_payload(chunk, data[chunk.payload_at : chunk.payload_end])
     if isinstance(payload, Payload) and payload.numbers:
-        stream.ended = stream.ended or payload.end is not None
-        stream.note_given(payload.numbers[-1])
+        stream.note_read(payload)
 
 
 def _in_order(orphan: Orphan) -> list[LocatedChunk]:
@@ -254,13 +247,13 @@ def text_of(tag: bytes) -> str:
 
 
 def stream_of(
-    stream_id: str, tag: bytes, stamp_key: bytes | None, *, is_provisional: bool = False
-) -> Stream | None:
+    stream_id: str, tag: bytes, stamp_key: bytes | None, *, is_provisional: bool
+) -> OrphanStream | None:
     """Return the stream with this id, or None where it is not an id of a stream."""
     try:
         raw = urlsafe_b64decode(stream_id)
-        key = None if stamp_key is None else stamp_key.decode("utf-8")
+        key = None if stamp_key is None else stamp_key.decode()
     except ValueError:
         return None
-    stream = Stream(text_of(tag), key, lambda _: raw, is_provisional=is_provisional)
+    stream = OrphanStream(text_of(tag), key, lambda _: raw, is_provisional=is_provisional)
     return stream if stream.id == stream_id else None

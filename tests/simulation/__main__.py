@@ -11,6 +11,7 @@ import time
 
 from tests.simulation.campaign import SEEDS_FOR_EVERY_FAULT, Tally, replay, run_campaign
 from tests.simulation.options import Forced, Options
+from tests.simulation.test_mutations import ALL_MUTATIONS, telling_seed
 
 
 def main() -> int:
@@ -31,12 +32,22 @@ def main() -> int:
         metavar="NAME=VALUE",
         help="an option of every history, in the place of the drawn one (options.py); repeatable",
     )
+    parser.add_argument(
+        "--mutation",
+        choices=ALL_MUTATIONS,
+        metavar="NAME",
+        help="print the seed that shows this mistake (mutations.py, disk_mutations.py)",
+    )
     arguments = parser.parse_args()
     forced = dict(arguments.force)
     if arguments.seed is not None:
         _, lines = replay(arguments.seed, forced)
         print("\n".join(lines), flush=True)
         return int(lines[-1] != "it is well")
+    if arguments.mutation is not None:
+        telling = telling_seed(ALL_MUTATIONS[arguments.mutation])
+        print("no seed shows it" if telling is None else f"seed {telling} shows it", flush=True)
+        return int(telling is None)
     started, tally = time.monotonic(), Tally()
     try:
         for part in run_campaign(arguments.first, arguments.seeds, arguments.workers, forced):

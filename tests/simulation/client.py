@@ -499,7 +499,7 @@ class SimulatedClient:
         self.history.judge.quarantined(self.life, self.link, chunk.id, self.history.clock.now)
         fault = "poison recovered" if chunk.adopted else "poison spooled"
         self.history.fired[fault] += self._disk is not None
-        if chunk.records and self.spill is not None:
+        if chunk.own_records and self.spill is not None:
             self.spill.write_now(chunk)
         with self._recovering(chunk):
             self.buffer.give_up(chunk, QUARANTINED)

@@ -156,7 +156,7 @@ def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
 @_around(Adoption, "_last_words", seed=182)
 def gap_behind_an_end_record(words: Any, self: Adoption, dead: object) -> object:
     """A stream that ended by itself gets gap records behind its end."""
-    dead.ended = False  # type: ignore[attr-defined]
+    dead.end = None  # type: ignore[attr-defined]
     return words(self, dead)
 
 
@@ -256,7 +256,7 @@ def named_after_it_is_marked(patch: pytest.MonkeyPatch) -> None:
 def shipped_end_not_noted(end: Any, self: Adoption, chunk: AdoptedChunk) -> None:
     """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
     if chunk.located is not None:
-        chunk.payload = chunk.payload._replace(end=None)
+        chunk.end = None
     end(self, chunk)
 
 
@@ -266,8 +266,7 @@ def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(UnspooledChunk, "advance", MemoryChunk.advance)
 
 
-@_around(OrphanStream, "__post_init__", seed=1608)
-def acked_chunks_show_nothing(init: Any, self: OrphanStream) -> None:
+@_mutation(seed=1608)
+def acked_chunks_show_nothing(patch: pytest.MonkeyPatch) -> None:
     """A stream without a slot is forgotten with the segments of its acked chunks."""
-    init(self)
-    self.shown_by_chunks = False
+    patch.setattr(OrphanStream, "shown_by_chunks", False)

@@ -26,18 +26,25 @@ SEEDS_MAX = 2000
 DISK_SEEDS_MAX = 6000
 """A chunk that cannot be read, and stays so, comes in one of 200 seeds with a spool."""
 
+ALL_MUTATIONS = {str(each): each for each in (*MUTATIONS, *DISK_MUTATIONS)}
+
 EVENTS_MAX = 5_000
 LAST_DRAIN_SECONDS = 10_000.0
 
 
-@pytest.mark.parametrize("mutation", [*MUTATIONS, *DISK_MUTATIONS], ids=str)
+@pytest.mark.parametrize("mutation", ALL_MUTATIONS.values(), ids=str)
 def test_a_mistake_is_caught(
     mutation: Mutation, record_property: Callable[[str, object], None]
 ) -> None:
     """If its seed shows it no more, another one is looked for; note that one instead."""
-    telling = next(filter(lambda seed: shows(mutation, seed), seeds_for(mutation)), None)
+    telling = telling_seed(mutation)
     assert telling is not None, f"not caught: {mutation.put_in.__doc__}"
     record_property("seed", telling)
+
+
+def telling_seed(mutation: Mutation) -> int | None:
+    """Return the first seed whose history shows the mistake; None if none of them does."""
+    return next(filter(lambda seed: shows(mutation, seed), seeds_for(mutation)), None)
 
 
 def seeds_for(mutation: Mutation) -> Iterator[int]:

@@ -276,6 +276,20 @@ def test_numbers_behind_a_dropped_one_are_declared_with_a_damaged_chunk(
     assert min(int(each[KEY][13:]) for each in sidecar.controls) > 12  # no number is given twice
 
 
+def test_a_mark_is_declared_where_only_chunks_show_how_records_are_stamped(tmp_path: Path) -> None:
+    """The header of the streams is damaged, and a recoverer died behind a damaged chunk's mark."""
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 6))
+    streams, segment = life / "streams", min(life.glob("segment-*"))
+    streams.write_bytes(streams.read_bytes().replace(b"LGSPSTR", b"?GSPSTR"))
+    segment.write_bytes(segment.read_bytes().replace(b":0000000001", b":000000000x", 1))
+    orphans = Orphans(tmp_path)
+    next_chunk(orphans)  # of another stream
+    orphans.close()
+    sidecar = recover(tmp_path)
+    assert gaps_in(sidecar.controls) == [[1, 2, "damaged"]]
+    assert not life.exists()
+
+
 def test_a_refused_record_s_chunk_is_shipped_again_where_the_directory_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -688,6 +702,22 @@ def test_what_a_chunk_declared_is_declared_again_where_it_is_given_up(tmp_path: 
     sidecar.take_in()
     assert gaps_in(sidecar.controls) == [[1, 1, OVERFLOW], [2, 4, QUARANTINED]]
     assert list(tmp_path.iterdir()) == [tmp_path / "quarantine"]
+
+
+def test_what_is_given_up_for_another_reason_is_declared_and_not_quarantined(
+    tmp_path: Path,
+) -> None:
+    dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
+    first, second = Sidecar(Orphans(tmp_path)), Sidecar(Orphans(tmp_path))
+    a_buffer().give_up(next_chunk(first.orphans), OVERFLOW)
+    first.orphans.close()
+    chunk = next_chunk(second.orphans)  # it has no mark
+    assert chunk.may_be_dropped
+    a_buffer().give_up(chunk, OVERFLOW)
+    second.take_in()
+    assert gaps_in(second.controls) == [[1, 1, OVERFLOW]]
+    assert second.orphans.counters.notes == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_chunk_and_its_halves_are_as_old_as_its_header_says(tmp_path: Path) -> None:

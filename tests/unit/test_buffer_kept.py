@@ -249,8 +249,8 @@ class AdoptedChunk(MemoryChunk):
         super().__init__(stream, 0, name, 7.0)
         self.told: list[object] = []
 
-    def before_giving_up(self, part: Chunk) -> None:
-        self.told.append((part, self.parts))
+    def before_giving_up(self, part: Chunk, reason: str) -> None:
+        self.told.append((part, reason, self.parts))
 
     def after_settling(self) -> None:
         self.told.append(self.parts)
@@ -262,7 +262,6 @@ def an_adopted_chunk(buffer: Buffer, name: str, count: int = 2) -> AdoptedChunk:
     data = b"".join(stream.stamped([body(n)]) for n in range(1, count + 1))
     chunk.write(data)
     chunk.advance(len(data), count)
-    chunk.controls = count
     chunk.state = ChunkState.SEALED
     buffer.adopt(chunk)
     return chunk
@@ -311,7 +310,7 @@ def test_adopted_chunks_are_none_of_our_account(buffer: Buffer) -> None:
         assert isinstance(half, HalfChunk)
         assert half.adopted
         assert half.spooled
-        assert half.records == 0
+        assert (half.records, half.own_records) == (2, 0)
         assert half.state is ChunkState.TAKEN
     assert [r["n"] for half in halves for r in entries_of(half.data)] == [1, 2, 3, 4]
     buffer.release(halves[0])
@@ -330,7 +329,7 @@ def test_an_adopted_chunk_is_told_how_each_part_of_it_ends(buffer: Buffer) -> No
     given_up, acked = split(buffer, chunk)
     buffer.give_up(given_up, QUARANTINED)
     buffer.release(acked)
-    assert chunk.told == [(given_up, 2), 1, 0]
+    assert chunk.told == [(given_up, QUARANTINED, 2), 1, 0]
     assert buffer.adopted == []
     assert not buffer.counters.dropped.total()
     assert chunk.stream.undeclared == [(1, 1, QUARANTINED)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgpack
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -171,7 +172,8 @@ def test_merged_ranges_are_apart(ranges: list[tuple[int, int]]) -> None:
 def test_entries_are_stamped_with_the_numbers_that_follow(number: int, count: int) -> None:
     stream = Stream("t", "k", bytes)
     stream.next_number = number
-    expected = [b"body" + stream.stamp_of(number + at) for at in range(count)]
+    stamps = [f"{stream.id}:{each:010d}" for each in range(number, number + count)]
+    expected = [b"body" + msgpack.packb("k") + msgpack.packb(each) for each in stamps]
     assert stream.stamped([b"body"] * count) == b"".join(expected)
 
 
@@ -190,6 +192,5 @@ def test_an_end_is_left_once_where_there_are_stamps(
 
 
 def test_no_stamp_no_bytes() -> None:
-    assert Stream("t", None, bytes).stamp_of(1) == b""
     assert Stream("t", None, bytes).stamped([b"one", b"two"]) == b"onetwo"
     assert stamp_bytes(None) == 0
