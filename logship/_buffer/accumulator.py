@@ -18,7 +18,7 @@ from logship._buffer.chunk import Chunk, Storage
 from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
-from logship._buffer.losses import Numbered, left_to_declare, lost, spilled_after_all
+from logship._buffer.losses import Numbered, left_to_declare, lost
 from logship._buffer.ranges import Gap, extended, merge_gaps
 from logship._buffer.stream import ROLLOVER_NUMBER, Stream, new_stream_id, stamp_bytes
 from logship._buffer.streams import Streams
@@ -125,10 +125,6 @@ class Accumulator:
 
         self._number_gap(stream, 1, OVERFLOW, note)
         return Numbered(stream, number, entry)
-
-    def dropped_was_spilled(self, numbered: Numbered) -> None:
-        """Count a dropped record as spilled: it reached stderr after all."""
-        self.changes.commit(spilled_after_all(self.counters, numbered))
 
     def number_refused(self) -> str:
         """Return what the next line of a refused record is known by, in the form of a stamp.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from logship._buffer.chunk import Chunk
-from logship._buffer.chunks import Chunks
 from logship._buffer.section import Section
 from logship._buffer.streams import Streams
 from logship._buffer.wakeups import ShipperState
@@ -42,7 +41,7 @@ class Departure:
         """
 
         def rest() -> float | None:
-            section, open_chunks = self._section, self._chunks.open
+            section, open_chunks = self._section, self._section.chunks.open
             section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
             patience_seconds = self._patience_seconds()
             if patience_seconds is None:
@@ -65,12 +64,13 @@ class Departure:
             patience_seconds = self._patience_seconds()
             if patience_seconds is None:
                 return
-            for chunk in list(self._chunks.open.values()):
+            chunks = self._section.chunks
+            for chunk in list(chunks.open.values()):
                 if self._streams.is_held(chunk):
                     continue
                 if chunk.opened_seconds + patience_seconds > now_seconds:
                     break
-                self._chunks.seal(chunk)
+                chunks.seal(chunk)
 
         self._section.exclusively(seal)
 
@@ -83,21 +83,16 @@ class Departure:
         """
 
         def take() -> Chunk | None:
-            chunk = self._next_sealed() or self._next_adopted()
+            chunk = self._next()
             if chunk is not None:
-                self._chunks.take(chunk)
+                self._section.chunks.take(chunk)
             return chunk
 
         return self._section.exclusively(take)
 
     def has_sealed(self) -> bool:
         """Tell whether `take` would return a chunk."""
-        chunks = self._chunks
-        if self._streams.awaits_tag and chunks.sealed:
-            has_own = self._section.exclusively(lambda: self._next_sealed() is not None)
-        else:
-            has_own = bool(chunks.sealed)
-        return has_own or self._next_adopted() is not None
+        return self._section.exclusively(self._next) is not None
 
     def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
         """Replace a chunk that a server does not take by two halves with ids of their own.
@@ -105,11 +100,7 @@ class Departure:
         Returns:
             The halves, taken as the chunk was; None if it holds a single entry.
         """
-        return self._section.exclusively(lambda: self._chunks.split(chunk))
-
-    @property
-    def _chunks(self) -> Chunks:
-        return self._section.accumulator.chunks
+        return self._section.exclusively(lambda: self._section.chunks.split(chunk))
 
     @property
     def _streams(self) -> Streams:
@@ -124,10 +115,14 @@ class Departure:
         """
         return self.linger_seconds if self._next_sealed() is None else None
 
+    def _next(self) -> Chunk | None:
+        """Return the chunk that goes next, if one may go."""
+        return self._next_sealed() or self._next_adopted()
+
     def _next_sealed(self) -> Chunk | None:
         """Return the oldest sealed chunk that may go."""
-        return self._streams.first_to_go(self._chunks.sealed.values())
+        return self._streams.first_to_go(self._section.chunks.sealed.values())
 
     def _next_adopted(self) -> Chunk | None:
         """Return the adopted chunk to take next; none while we are closing."""
-        return None if self._section.closing else self._chunks.next_adopted()
+        return None if self._section.closing else self._section.chunks.next_adopted()

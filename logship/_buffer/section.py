@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from enum import Enum, auto
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from logship._buffer.accumulator import HIGH_WATER_TAG, Accumulator
+from logship._buffer.chunks import Chunks
 from logship._buffer.inbox import Inbox, Item
 from logship._buffer.notes import Note, count_notes
 from logship._buffer.wakeups import ShipperState, Waiters, Wakeups
@@ -39,15 +39,6 @@ _NO_LIMIT = -1.0
 T = TypeVar("T")
 Argument = TypeVar("Argument")
 _ASLEEP = ShipperState.ASLEEP
-
-
-class NotHeld(Enum):
-    """What a section answers that could not be entered."""
-
-    NOT_HELD = auto()
-
-
-NOT_HELD = NotHeld.NOT_HELD
 
 
 class Section:
@@ -93,9 +84,14 @@ class Section:
         self._lock = SectionLock()
 
     @property
+    def chunks(self) -> Chunks:
+        """Where entries are kept, once they are numbered."""
+        return self.accumulator.chunks
+
+    @property
     def waiters(self) -> Waiters:
         """Calls that wait for space."""
-        return self.accumulator.chunks.waiters
+        return self.chunks.waiters
 
     def is_owned(self) -> bool:
         """Tell whether this thread is inside: a call that interrupted the section asks."""
@@ -110,18 +106,16 @@ class Section:
         if self._lock.is_owned():
             self.accumulator.changes.finish()
             return work()
-        result = self.enter(operator.call, work, _NO_LIMIT)
-        assert result is not NOT_HELD
-        return result
+        return cast("T", self.enter(operator.call, work, _NO_LIMIT))
 
     def if_soon_free(self, work: Callable[[], T], otherwise: T) -> T:
         """Do something in the section; return `otherwise` where it cannot be entered soon."""
         result = self.enter(operator.call, work, LOCK_PATIENCE_SECONDS)
-        return otherwise if result is NOT_HELD else result
+        return otherwise if result is None else result
 
     def enter(
         self, work: Callable[[Argument], T], argument: Argument, patience_seconds: float
-    ) -> T | NotHeld:
+    ) -> T | None:
         """Do something in the section, and tell outside of it what happened.
 
         Args:
@@ -130,15 +124,15 @@ class Section:
             patience_seconds: How long to wait for another thread; -1 waits without a bound.
 
         Returns:
-            What `work` returned; `NOT_HELD` where the section could not be entered, which is so
-            for a re-entered call too.
+            What `work` returned; None where the section could not be entered, which is so for a
+            re-entered call too.
         """
         lock = self._lock
         if lock.is_owned():
-            return NOT_HELD
+            return None
         try:
-            result = lock.attempt(self._do, (work, argument), NOT_HELD, patience_seconds)
-            chunks = self.accumulator.chunks
+            result = lock.attempt(self._do, (work, argument), None, patience_seconds)
+            chunks = self.chunks
             if chunks.has_news or chunks.waiters.are_due or self.wakeups.shipper is _ASLEEP:
                 self._tell()
             if (bug := self._bug) is not None:
@@ -268,7 +262,7 @@ class Section:
 
     def _tell(self) -> None:
         """Tell the shipper, and the calls that wait for space, what happened in the section."""
-        chunks = self.accumulator.chunks
+        chunks = self.chunks
         if chunks.has_news:
             chunks.has_news = False
             self.wakeups.chunk_sealed()
