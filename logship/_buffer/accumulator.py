@@ -35,14 +35,7 @@ WITHHELD_INTERVAL_SECONDS = 60.0
 class Accumulator:
     """What the buffer holds.
 
-    Args:
-        chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
-        stamp_key: The field of the stamp, or None for records without stamps.
-        awaited_tag: What the default tag is until it is known; None where nothing is awaited.
-        storage: Where chunks lie.
-        monotonic: Seconds, for the time of opening.
-        time_ns: Nanoseconds since the epoch, for control records.
-        random_bytes: As `os.urandom`, for streams' and chunks' ids.
+    The arguments are those of `Buffer`.
 
     Attributes:
         changes: The commits.

@@ -95,11 +95,7 @@ class Departure:
         return self._section.exclusively(self._next) is not None
 
     def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
-        """Replace a chunk that a server does not take by two halves with ids of their own.
-
-        Returns:
-            The halves, taken as the chunk was; None if it holds a single entry.
-        """
+        """See `Chunks.split`."""
         return self._section.exclusively(lambda: self._section.chunks.split(chunk))
 
     @property

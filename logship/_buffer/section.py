@@ -12,16 +12,18 @@ on, the entries stay in the inbox, and the next call that enters tries again.
 from __future__ import annotations
 
 import operator
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import TypeVar, cast
 
 from logship._buffer.accumulator import HIGH_WATER_TAG, Accumulator
 from logship._buffer.chunks import Chunks
-from logship._buffer.inbox import Inbox, Item
-from logship._buffer.notes import Note, count_notes
+from logship._buffer.inbox import Inbox, Item, Tag
+from logship._buffer.stream import Stream
 from logship._buffer.wakeups import ShipperState, Waiters, Wakeups
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
+from logship._reasons import ON_PURPOSE
 
 LOCK_PATIENCE_SECONDS = 0.02
 """So long a producer waits for the lock. Its holder may be in a garbage collection that runs an
@@ -35,6 +37,13 @@ machine that was seen to take 1.5 seconds. A call that has waited in vain report
 refused, and the record may be delivered all the same."""
 
 _NO_LIMIT = -1.0
+
+Note = tuple[str, Tag, float]
+"""A count that waits to be made: a counter's name or a reason of `ON_PURPOSE`, a tag, and how much.
+
+`counter += 1` is three steps, between which another thread or a signal handler may come. To append
+a note is one.
+"""
 
 T = TypeVar("T")
 Argument = TypeVar("Argument")
@@ -270,3 +279,59 @@ class Section:
             self.wakeups.entry_waits()
         if self.waiters.are_due:
             self.waiters.tell()
+
+
+def count_notes(notes: list[Note], accumulator: Accumulator, *, closed: bool) -> None:
+    """Advance the counters by what was noted; in the critical section.
+
+    Args:
+        notes: What is not counted yet. What is counted is removed.
+        accumulator: Whose counters, and those of whose streams.
+        closed: Whether intake has ended: what was withheld gets no number then, and is refused.
+    """
+    taken = notes[:]
+    counters = accumulator.counters
+    withheld, others = _sort(taken, accumulator, closed=closed)
+    values = {name: getattr(counters, name) for name, _, _ in others}
+    refused: Counter[Stream] = Counter()
+    for name, tag, amount in others:
+        values[name] += amount
+        if name == "refused" and tag in accumulator.streams.open:
+            refused[accumulator.streams.open[tag]] += int(amount)
+    refusals = {stream: stream.refused + count for stream, count in refused.items()}
+    by_reason = sum(withheld.values(), Counter[str]())
+    kept_back = {stream: count + Counter(stream.withheld) for stream, count in withheld.items()}
+    accepted, dropped = counters.accepted + by_reason.total(), counters.dropped + by_reason
+
+    def change() -> None:
+        for name, value in values.items():
+            setattr(counters, name, value)
+        for stream, count in refusals.items():
+            stream.refused = count
+        for stream, by_reason in kept_back.items():
+            stream.withheld = by_reason
+        counters.accepted, counters.dropped = accepted, dropped
+        if notes and notes[0] is taken[0]:
+            del notes[: len(taken)]
+
+    accumulator.changes.commit(change)
+
+
+def _sort(
+    notes: list[Note], accumulator: Accumulator, *, closed: bool
+) -> tuple[dict[Stream, Counter[str]], list[Note]]:
+    """Return what was withheld, by stream and reason, and the other notes.
+
+    What gets no number any more is refused.
+    """
+    withheld: dict[Stream, Counter[str]] = defaultdict(Counter)
+    others: list[Note] = []
+    for note in notes:
+        name, tag, amount = note
+        if name not in ON_PURPOSE:
+            others.append(note)
+        elif closed or not accumulator.streams.has_place(tag):
+            others.append(("refused", tag, amount))
+        else:
+            withheld[accumulator.stream(tag)][name] += int(amount)
+    return withheld, others

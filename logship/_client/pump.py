@@ -52,7 +52,7 @@ class Port(Protocol):
 class Schedule(Protocol):
     """Calls back later, in the thread of the pump."""
 
-    def soon(self, callback: Callable[[], None]) -> None:
+    def soon(self, callback: Callable[[], None]) -> object:
         """Call back once the caller is done."""
 
     def at(self, seconds: float, callback: Callable[[], None]) -> Cancel:
