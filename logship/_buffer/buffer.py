@@ -25,6 +25,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -275,9 +276,9 @@ class Buffer:
         if not self._section.is_owned():
             self._section.exclusively(_nothing)
 
-    def refuse_rest(self) -> list[Item]:
-        """Count what could not be numbered as refused, and hand it over; intake is closed."""
-        return self._section.exclusively(self._section.refuse_rest)
+    def refuse_rest(self, refused: deque[Item]) -> None:
+        """Count what could not be numbered as refused, and append it; intake is closed."""
+        self._section.exclusively(lambda: self._section.refuse_rest(refused))
 
     def after_fork_in_child(self, *, refuses: bool) -> None:
         """In a forked child: begin anew in memory, and keep nothing of the parent's.

@@ -12,7 +12,7 @@ on, the entries stay in the inbox, and the next call that enters tries again.
 from __future__ import annotations
 
 import operator
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -167,19 +167,24 @@ class Section:
             self.is_stuck = True
             self._go_on_after(error)
 
-    def refuse_rest(self) -> list[Item]:
+    def refuse_rest(self, refused: deque[Item]) -> None:
         """Give up what could not be numbered: count it as refused; inside the section.
 
         Once intake has ended, all that was promised is numbered. An item that came later belongs to
         its call, which is about to withdraw it.
+
+        Args:
+            refused: Where those go.
         """
         if self.closed:
-            return []
-        items = self.inbox.items
+            return
+        items, notes = self.inbox.items, self.notes
         rest = items[: self.inbox.forget_withdrawn()]
-        self.notes.extend(("refused", tag, 1) for tag, _ in rest)
-        del items[: len(rest)]
-        return rest
+        count, counts = len(rest), [("refused", tag, 1.0) for tag, _ in rest]
+        # No call from here on: the interpreter runs signal handlers behind calls.
+        refused += rest
+        notes += counts
+        del items[:count]
 
     def begin_anew(self, accumulator: Accumulator, *, refuses: bool) -> None:
         """In a forked child: keep nothing of the parent's, whose threads may hold the lock.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -62,10 +63,9 @@ def _always_settled(self: Section, item: Item) -> bool:
     return True
 
 
-def _refuse_what_its_call_will_withdraw(self: Section) -> list[Item]:
-    rest = self.inbox.items[:]
+def _refuse_what_its_call_will_withdraw(self: Section, refused: deque[Item]) -> None:
+    refused += self.inbox.items
     del self.inbox.items[:]
-    return rest
 
 
 def _wakes_nobody(self: Wakeups) -> None:
