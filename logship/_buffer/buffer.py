@@ -203,11 +203,7 @@ class Buffer:
         return self._section.exclusively(self._section.chunks.seal_all)
 
     def resolve_tag(self, tag: str | None) -> None:
-        """Let those chunks go that wait for the default tag. May be called again.
-
-        Args:
-            tag: That; None where it will not be known, and the provisional one has to do.
-        """
+        """See `Streams.resolve_tag`."""
         tag_known = self._section.chunks.storage.tag_known
         streams = self._accumulator.streams
         self._section.exclusively(lambda: streams.resolve_tag(tag, tag_known))

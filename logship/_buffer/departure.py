@@ -75,11 +75,10 @@ class Departure:
         self._section.exclusively(seal)
 
     def take(self) -> Chunk | None:
-        """Hand the oldest sealed chunk to delivery, or return None if there is none.
+        """Hand the oldest sealed chunk to delivery, an adopted one only if no own one is sealed.
 
-        An adopted chunk is handed over only if no own chunk is sealed. While own chunks are
-        unsettled, at most `ADOPTED_TAKEN_MAX` adopted ones are taken, so that own chunks find room
-        in the window.
+        Returns:
+            The chunk; None if there is none.
         """
 
         def take() -> Chunk | None:

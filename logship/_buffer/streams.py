@@ -26,10 +26,8 @@ class Streams:
     """Open streams and ended ones.
 
     Args:
-        stamp_key: The field of the stamp, or None for records without stamps.
-        awaited_tag: What the default tag is until it is known; None where nothing is awaited.
+        stamp_key, awaited_tag, random_bytes: As of `Buffer`.
         changes: The commits.
-        random_bytes: As `os.urandom`, for streams' ids.
 
     Attributes:
         open: Open streams by key, the oldest first.
