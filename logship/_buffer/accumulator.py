@@ -20,8 +20,7 @@ from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
 from logship._buffer.losses import Numbered, left_to_declare, lost
 from logship._buffer.ranges import Gap, extended, merge_gaps
-from logship._buffer.stream import ROLLOVER_NUMBER, Stream, new_stream_id, stamp_bytes
-from logship._buffer.streams import Streams
+from logship._buffer.stream import ROLLOVER_NUMBER, Stream, Streams, new_stream_id, stamp_bytes
 from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
 from logship._reasons import OVERFLOW, SPILLED
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from logship._buffer.chunk import Chunk
 from logship._buffer.section import Section
-from logship._buffer.streams import Streams
 from logship._buffer.wakeups import ShipperState
 
 _HELD_SECONDS_MIN = 0.005
@@ -46,7 +45,7 @@ class Departure:
             patience_seconds = self._patience_seconds()
             if patience_seconds is None:
                 return None
-            oldest = self._streams.first_to_go(open_chunks.values())
+            oldest = self._first_to_go(open_chunks.values())
             if oldest is not None:
                 return oldest.opened_seconds + patience_seconds
             if not open_chunks and not len(section.inbox):
@@ -66,7 +65,7 @@ class Departure:
                 return
             chunks = self._section.chunks
             for chunk in list(chunks.open.values()):
-                if self._streams.is_held(chunk):
+                if self._is_held(chunk):
                     continue
                 if chunk.opened_seconds + patience_seconds > now_seconds:
                     break
@@ -97,10 +96,6 @@ class Departure:
         """See `Chunks.split`."""
         return self._section.exclusively(lambda: self._section.chunks.split(chunk))
 
-    @property
-    def _streams(self) -> Streams:
-        return self._section.accumulator.streams
-
     def _patience_seconds(self) -> float | None:
         """Return how long an open chunk waits for more entries; None for as long as it has room.
 
@@ -116,8 +111,20 @@ class Departure:
 
     def _next_sealed(self) -> Chunk | None:
         """Return the oldest sealed chunk that may go."""
-        return self._streams.first_to_go(self._section.chunks.sealed.values())
+        return self._first_to_go(self._section.chunks.sealed.values())
 
     def _next_adopted(self) -> Chunk | None:
         """Return the adopted chunk to take next; none while we are closing."""
         return None if self._section.closing else self._section.chunks.next_adopted()
+
+    def _is_held(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk waits until its tag is known."""
+        return self._section.accumulator.streams.awaits_tag and chunk.stream.key is None
+
+    def _first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
+        """Return the first that does not wait until its tag is known."""
+        # No generator: what a signal handler raises while one is closed goes nowhere.
+        for chunk in chunks:
+            if not self._is_held(chunk):
+                return chunk
+        return None
