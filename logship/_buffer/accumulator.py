@@ -18,10 +18,9 @@ from logship._buffer.chunk import Chunk, Storage
 from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
-from logship._buffer.losses import Numbered, left_to_declare, lost, spilled_after_all
+from logship._buffer.losses import Numbered, left_to_declare, lost
 from logship._buffer.ranges import Gap, extended, gap_record, merge_gaps
-from logship._buffer.stream import ROLLOVER_NUMBER, Stream, new_stream_id, stamp_bytes
-from logship._buffer.streams import Streams
+from logship._buffer.stream import ROLLOVER_NUMBER, Stream, Streams, new_stream_id, stamp_bytes
 from logship._protocol.entries import END_KEY, HIGH_WATER_KEY, pack_control
 from logship._reasons import OVERFLOW, SPILLED
 
@@ -35,14 +34,7 @@ WITHHELD_INTERVAL_SECONDS = 60.0
 class Accumulator:
     """What the buffer holds.
 
-    Args:
-        chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
-        stamp_key: The field of the stamp, or None for records without stamps.
-        awaited_tag: What the default tag is until it is known; None where nothing is awaited.
-        storage: Where chunks lie.
-        monotonic: Seconds, for the time of opening.
-        time_ns: Nanoseconds since the epoch, for control records.
-        random_bytes: As `os.urandom`, for streams' and chunks' ids.
+    The arguments are those of `Buffer`.
 
     Attributes:
         changes: The commits.
@@ -125,10 +117,6 @@ class Accumulator:
 
         self._number_gap(stream, 1, OVERFLOW, note)
         return Numbered(stream, number, entry)
-
-    def dropped_was_spilled(self, numbered: Numbered) -> None:
-        """Count a dropped record as spilled: it reached stderr after all."""
-        self.changes.commit(spilled_after_all(self.counters, numbered))
 
     def number_refused(self) -> str:
         """Return what the next line of a refused record is known by, in the form of a stamp.

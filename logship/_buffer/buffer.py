@@ -25,18 +25,18 @@ from __future__ import annotations
 import functools
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from logship._buffer.account import account_of, report_of
 from logship._buffer.accumulator import Accumulator
 from logship._buffer.chunk import Chunk, MemoryStorage, Storage
-from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Account, Counters, DrainReport
 from logship._buffer.departure import Departure
 from logship._buffer.entrance import COMBINE_AT, INBOX_MAX, Entrance, Outcome
 from logship._buffer.inbox import Item, Tag
-from logship._buffer.losses import Numbered
+from logship._buffer.losses import Numbered, spilled_after_all
 from logship._buffer.section import Section
 from logship._buffer.spilling import Spilling
 from logship._reasons import OVERFLOW
@@ -146,7 +146,11 @@ class Buffer:
 
     def dropped_was_spilled(self, numbered: Numbered) -> None:
         """Count a dropped record as spilled: it reached stderr after all."""
-        self._section.if_soon_free(lambda: self._accumulator.dropped_was_spilled(numbered), None)
+
+        def count() -> None:
+            self._accumulator.changes.commit(spilled_after_all(self.counters, numbered))
+
+        self._section.if_soon_free(count, None)
 
     def drop_oldest(self) -> bool:
         """Drop the oldest chunk that is not on its way, and declare its numbers.
@@ -156,7 +160,7 @@ class Buffer:
         """
 
         def drop() -> bool:
-            chunk = self._chunks.first_droppable()
+            chunk = self._section.chunks.first_droppable()
             if chunk is None:
                 return False
             self._accumulator.give_up(chunk, OVERFLOW)
@@ -195,23 +199,19 @@ class Buffer:
         A re-entered call seals nothing.
         """
         if self._section.is_owned():
-            return self._chunks.opened_count
-        return self._section.exclusively(self._chunks.seal_all)
+            return self._section.chunks.opened_count
+        return self._section.exclusively(self._section.chunks.seal_all)
 
     def resolve_tag(self, tag: str | None) -> None:
-        """Let those chunks go that wait for the default tag. May be called again.
-
-        Args:
-            tag: That; None where it will not be known, and the provisional one has to do.
-        """
-        tag_known = self._chunks.storage.tag_known
+        """See `Streams.resolve_tag`."""
+        tag_known = self._section.chunks.storage.tag_known
         streams = self._accumulator.streams
         self._section.exclusively(lambda: streams.resolve_tag(tag, tag_known))
         self._section.wakeups.wake_now()
 
     def adopt(self, chunk: Chunk) -> None:
         """Ship a chunk of a dead process too."""
-        self._section.exclusively(lambda: self._chunks.adopt(chunk))
+        self._section.exclusively(lambda: self._section.chunks.adopt(chunk))
 
     def exclusively(self, work: Callable[[], T]) -> T:
         """Do something quick in the critical section; see `Section.exclusively`."""
@@ -235,8 +235,8 @@ class Buffer:
         """Return the highest serial such that all chunks up to it are acked or dropped."""
 
         def settled() -> int:
-            serials = [chunk.serial for chunk in self._chunks.unsettled.values()]
-            return min(serials) - 1 if serials else self._chunks.opened_count
+            serials = [chunk.serial for chunk in self._section.chunks.unsettled.values()]
+            return min(serials) - 1 if serials else self._section.chunks.opened_count
 
         return self._section.exclusively(settled)
 
@@ -272,9 +272,9 @@ class Buffer:
         if not self._section.is_owned():
             self._section.exclusively(_nothing)
 
-    def refuse_rest(self) -> list[Item]:
-        """Count what could not be numbered as refused, and hand it over; intake is closed."""
-        return self._section.exclusively(self._section.refuse_rest)
+    def refuse_rest(self, refused: deque[Item]) -> None:
+        """Count what could not be numbered as refused, and append it; intake is closed."""
+        self._section.exclusively(lambda: self._section.refuse_rest(refused))
 
     def after_fork_in_child(self, *, refuses: bool) -> None:
         """In a forked child: begin anew in memory, and keep nothing of the parent's.
@@ -319,12 +319,12 @@ class Buffer:
     @property
     def chunks_opened(self) -> int:
         """How many chunks were opened so far."""
-        return self._chunks.opened_count
+        return self._section.chunks.opened_count
 
     @property
     def adopted(self) -> list[Chunk]:
         """Chunks of dead processes that are not settled."""
-        return list(self._chunks.adopted.values())
+        return list(self._section.chunks.adopted.values())
 
     @property
     def bytes_held(self) -> int:
@@ -336,7 +336,7 @@ class Buffer:
     @property
     def unspooled(self) -> int:
         """Records that are in memory though there is a spool; those that wait for it count too."""
-        storage = self._chunks.storage
+        storage = self._section.chunks.storage
         waits = storage.outlives_process and not self._section.closed
         return storage.unspooled + (len(self._section.inbox) if waits else 0)
 
@@ -358,7 +358,7 @@ class Buffer:
 
     def unsettled(self) -> list[Chunk]:
         """Return every chunk that is neither acked nor dropped, oldest first."""
-        return self._section.exclusively(self._chunks.in_order)
+        return self._section.exclusively(self._section.chunks.in_order)
 
     def account(self) -> Account | None:
         """Return the numbers that metrics are made of, in whatever thread wants to know.
@@ -378,10 +378,6 @@ class Buffer:
     @property
     def _accumulator(self) -> Accumulator:
         return self._section.accumulator
-
-    @property
-    def _chunks(self) -> Chunks:
-        return self._section.accumulator.chunks
 
 
 def _nothing() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from logship._buffer.chunk import Chunk
-from logship._buffer.chunks import Chunks
 from logship._buffer.section import Section
-from logship._buffer.streams import Streams
 from logship._buffer.wakeups import ShipperState
 
 _HELD_SECONDS_MIN = 0.005
@@ -42,12 +40,12 @@ class Departure:
         """
 
         def rest() -> float | None:
-            section, open_chunks = self._section, self._chunks.open
+            section, open_chunks = self._section, self._section.chunks.open
             section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
             patience_seconds = self._patience_seconds()
             if patience_seconds is None:
                 return None
-            oldest = self._streams.first_to_go(open_chunks.values())
+            oldest = self._first_to_go(open_chunks.values())
             if oldest is not None:
                 return oldest.opened_seconds + patience_seconds
             if not open_chunks and not len(section.inbox):
@@ -65,55 +63,38 @@ class Departure:
             patience_seconds = self._patience_seconds()
             if patience_seconds is None:
                 return
-            for chunk in list(self._chunks.open.values()):
-                if self._streams.is_held(chunk):
+            chunks = self._section.chunks
+            for chunk in list(chunks.open.values()):
+                if self._is_held(chunk):
                     continue
                 if chunk.opened_seconds + patience_seconds > now_seconds:
                     break
-                self._chunks.seal(chunk)
+                chunks.seal(chunk)
 
         self._section.exclusively(seal)
 
     def take(self) -> Chunk | None:
-        """Hand the oldest sealed chunk to delivery, or return None if there is none.
+        """Hand the oldest sealed chunk to delivery, an adopted one only if no own one is sealed.
 
-        An adopted chunk is handed over only if no own chunk is sealed. While own chunks are
-        unsettled, at most `ADOPTED_TAKEN_MAX` adopted ones are taken, so that own chunks find room
-        in the window.
+        Returns:
+            The chunk; None if there is none.
         """
 
         def take() -> Chunk | None:
-            chunk = self._next_sealed() or self._next_adopted()
+            chunk = self._next()
             if chunk is not None:
-                self._chunks.take(chunk)
+                self._section.chunks.take(chunk)
             return chunk
 
         return self._section.exclusively(take)
 
     def has_sealed(self) -> bool:
         """Tell whether `take` would return a chunk."""
-        chunks = self._chunks
-        if self._streams.awaits_tag and chunks.sealed:
-            has_own = self._section.exclusively(lambda: self._next_sealed() is not None)
-        else:
-            has_own = bool(chunks.sealed)
-        return has_own or self._next_adopted() is not None
+        return self._section.exclusively(self._next) is not None
 
     def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
-        """Replace a chunk that a server does not take by two halves with ids of their own.
-
-        Returns:
-            The halves, taken as the chunk was; None if it holds a single entry.
-        """
-        return self._section.exclusively(lambda: self._chunks.split(chunk))
-
-    @property
-    def _chunks(self) -> Chunks:
-        return self._section.accumulator.chunks
-
-    @property
-    def _streams(self) -> Streams:
-        return self._section.accumulator.streams
+        """See `Chunks.split`."""
+        return self._section.exclusively(lambda: self._section.chunks.split(chunk))
 
     def _patience_seconds(self) -> float | None:
         """Return how long an open chunk waits for more entries; None for as long as it has room.
@@ -124,10 +105,26 @@ class Departure:
         """
         return self.linger_seconds if self._next_sealed() is None else None
 
+    def _next(self) -> Chunk | None:
+        """Return the chunk that goes next, if one may go."""
+        return self._next_sealed() or self._next_adopted()
+
     def _next_sealed(self) -> Chunk | None:
         """Return the oldest sealed chunk that may go."""
-        return self._streams.first_to_go(self._chunks.sealed.values())
+        return self._first_to_go(self._section.chunks.sealed.values())
 
     def _next_adopted(self) -> Chunk | None:
         """Return the adopted chunk to take next; none while we are closing."""
-        return None if self._section.closing else self._chunks.next_adopted()
+        return None if self._section.closing else self._section.chunks.next_adopted()
+
+    def _is_held(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk waits until its tag is known."""
+        return self._section.accumulator.streams.awaits_tag and chunk.stream.key is None
+
+    def _first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
+        """Return the first that does not wait until its tag is known."""
+        # No generator: what a signal handler raises while one is closed goes nowhere.
+        for chunk in chunks:
+            if not self._is_held(chunk):
+                return chunk
+        return None

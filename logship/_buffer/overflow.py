@@ -23,14 +23,11 @@ from logship._stderr.spill import spilled_lines
 
 
 class _Outage:
-    """A time without space; it is over when space was freed, or intake has closed.
-
-    Args:
-        wait_ends_seconds: Until then senders wait, monotonic.
+    """A time without space.
 
     Attributes:
-        wait_ends_seconds: As given.
-        is_over: Whether it is over.
+        wait_ends_seconds: Until then senders wait, monotonic.
+        is_over: Whether space was freed, or intake has closed.
     """
 
     def __init__(self, wait_ends_seconds: float) -> None:

@@ -12,16 +12,18 @@ on, the entries stay in the inbox, and the next call that enters tries again.
 from __future__ import annotations
 
 import operator
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from enum import Enum, auto
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from logship._buffer.accumulator import HIGH_WATER_TAG, Accumulator
-from logship._buffer.inbox import Inbox, Item
-from logship._buffer.notes import Note, count_notes
+from logship._buffer.chunks import Chunks
+from logship._buffer.inbox import Inbox, Item, Tag
+from logship._buffer.stream import Stream
 from logship._buffer.wakeups import ShipperState, Waiters, Wakeups
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
+from logship._reasons import ON_PURPOSE
 
 LOCK_PATIENCE_SECONDS = 0.02
 """So long a producer waits for the lock. Its holder may be in a garbage collection that runs an
@@ -36,18 +38,16 @@ refused, and the record may be delivered all the same."""
 
 _NO_LIMIT = -1.0
 
+Note = tuple[str, Tag, float]
+"""A count that waits to be made: a counter's name or a reason of `ON_PURPOSE`, a tag, and how much.
+
+`counter += 1` is three steps, between which another thread or a signal handler may come. To append
+a note is one.
+"""
+
 T = TypeVar("T")
 Argument = TypeVar("Argument")
 _ASLEEP = ShipperState.ASLEEP
-
-
-class NotHeld(Enum):
-    """What a section answers that could not be entered."""
-
-    NOT_HELD = auto()
-
-
-NOT_HELD = NotHeld.NOT_HELD
 
 
 class Section:
@@ -93,9 +93,14 @@ class Section:
         self._lock = SectionLock()
 
     @property
+    def chunks(self) -> Chunks:
+        """Where entries are kept, once they are numbered."""
+        return self.accumulator.chunks
+
+    @property
     def waiters(self) -> Waiters:
         """Calls that wait for space."""
-        return self.accumulator.chunks.waiters
+        return self.chunks.waiters
 
     def is_owned(self) -> bool:
         """Tell whether this thread is inside: a call that interrupted the section asks."""
@@ -110,35 +115,34 @@ class Section:
         if self._lock.is_owned():
             self.accumulator.changes.finish()
             return work()
-        result = self.enter(operator.call, work, _NO_LIMIT)
-        assert result is not NOT_HELD
-        return result
+        return cast("T", self.enter(operator.call, work, _NO_LIMIT))
 
     def if_soon_free(self, work: Callable[[], T], otherwise: T) -> T:
         """Do something in the section; return `otherwise` where it cannot be entered soon."""
         result = self.enter(operator.call, work, LOCK_PATIENCE_SECONDS)
-        return otherwise if result is NOT_HELD else result
+        return otherwise if result is None else result
 
     def enter(
         self, work: Callable[[Argument], T], argument: Argument, patience_seconds: float
-    ) -> T | NotHeld:
+    ) -> T | None:
         """Do something in the section, and tell outside of it what happened.
 
         Args:
-            work: Called at most once.
+            work: Called at most once. Where the section may not be entered, what it returns must
+                not be None, or the caller must not ask.
             argument: What `work` is given.
             patience_seconds: How long to wait for another thread; -1 waits without a bound.
 
         Returns:
-            What `work` returned; `NOT_HELD` where the section could not be entered, which is so
-            for a re-entered call too.
+            What `work` returned; None where the section could not be entered, which is so for a
+            re-entered call too.
         """
         lock = self._lock
         if lock.is_owned():
-            return NOT_HELD
+            return None
         try:
-            result = lock.attempt(self._do, (work, argument), NOT_HELD, patience_seconds)
-            chunks = self.accumulator.chunks
+            result = lock.attempt(self._do, (work, argument), None, patience_seconds)
+            chunks = self.chunks
             if chunks.has_news or chunks.waiters.are_due or self.wakeups.shipper is _ASLEEP:
                 self._tell()
             if (bug := self._bug) is not None:
@@ -164,19 +168,24 @@ class Section:
             self.is_stuck = True
             self._go_on_after(error)
 
-    def refuse_rest(self) -> list[Item]:
+    def refuse_rest(self, refused: deque[Item]) -> None:
         """Give up what could not be numbered: count it as refused; inside the section.
 
         Once intake has ended, all that was promised is numbered. An item that came later belongs to
         its call, which is about to withdraw it.
+
+        Args:
+            refused: Where those go.
         """
         if self.closed:
-            return []
-        items = self.inbox.items
+            return
+        items, notes = self.inbox.items, self.notes
         rest = items[: self.inbox.forget_withdrawn()]
-        self.notes.extend(("refused", tag, 1) for tag, _ in rest)
-        del items[: len(rest)]
-        return rest
+        count, counts = len(rest), [("refused", tag, 1.0) for tag, _ in rest]
+        # No call from here on: the interpreter runs signal handlers behind calls.
+        refused += rest
+        notes += counts
+        del items[:count]
 
     def begin_anew(self, accumulator: Accumulator, *, refuses: bool) -> None:
         """In a forked child: keep nothing of the parent's, whose threads may hold the lock.
@@ -268,7 +277,7 @@ class Section:
 
     def _tell(self) -> None:
         """Tell the shipper, and the calls that wait for space, what happened in the section."""
-        chunks = self.accumulator.chunks
+        chunks = self.chunks
         if chunks.has_news:
             chunks.has_news = False
             self.wakeups.chunk_sealed()
@@ -276,3 +285,59 @@ class Section:
             self.wakeups.entry_waits()
         if self.waiters.are_due:
             self.waiters.tell()
+
+
+def count_notes(notes: list[Note], accumulator: Accumulator, *, closed: bool) -> None:
+    """Advance the counters by what was noted; in the critical section.
+
+    Args:
+        notes: What is not counted yet. What is counted is removed.
+        accumulator: Whose counters, and those of whose streams.
+        closed: Whether intake has ended: what was withheld gets no number then, and is refused.
+    """
+    taken = notes[:]
+    counters = accumulator.counters
+    withheld, others = _sort(taken, accumulator, closed=closed)
+    values = {name: getattr(counters, name) for name, _, _ in others}
+    refused: Counter[Stream] = Counter()
+    for name, tag, amount in others:
+        values[name] += amount
+        if name == "refused" and tag in accumulator.streams.open:
+            refused[accumulator.streams.open[tag]] += int(amount)
+    refusals = {stream: stream.refused + count for stream, count in refused.items()}
+    by_reason = sum(withheld.values(), Counter[str]())
+    kept_back = {stream: count + Counter(stream.withheld) for stream, count in withheld.items()}
+    accepted, dropped = counters.accepted + by_reason.total(), counters.dropped + by_reason
+
+    def change() -> None:
+        for name, value in values.items():
+            setattr(counters, name, value)
+        for stream, count in refusals.items():
+            stream.refused = count
+        for stream, by_reason in kept_back.items():
+            stream.withheld = by_reason
+        counters.accepted, counters.dropped = accepted, dropped
+        if notes and notes[0] is taken[0]:
+            del notes[: len(taken)]
+
+    accumulator.changes.commit(change)
+
+
+def _sort(
+    notes: list[Note], accumulator: Accumulator, *, closed: bool
+) -> tuple[dict[Stream, Counter[str]], list[Note]]:
+    """Return what was withheld, by stream and reason, and the other notes.
+
+    What gets no number any more is refused.
+    """
+    withheld: dict[Stream, Counter[str]] = defaultdict(Counter)
+    others: list[Note] = []
+    for note in notes:
+        name, tag, amount = note
+        if name not in ON_PURPOSE:
+            others.append(note)
+        elif closed or not accumulator.streams.has_place(tag):
+            others.append(("refused", tag, amount))
+        else:
+            withheld[accumulator.stream(tag)][name] += int(amount)
+    return withheld, others

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from logship._buffer.chunk import Chunk, ChunkState
-from logship._buffer.chunks import Chunks
 from logship._buffer.section import Section
 from logship._reasons import OVERFLOW
 
@@ -27,7 +26,7 @@ class Spilling:
         def to_spill() -> list[Chunk]:
             return [
                 each
-                for each in self._chunks.in_order()
+                for each in self._section.chunks.in_order()
                 if each.spilled_entries < each.entries
                 and not each.spooled
                 and (self._section.closing or each.state is not ChunkState.OPEN)
@@ -38,7 +37,7 @@ class Spilling:
     @property
     def bytes_to_spill(self) -> int:
         """Bytes of entries that would die with the process: neither spooled nor on stderr."""
-        unsettled = self._section.exclusively(self._chunks.in_order)
+        unsettled = self._section.exclusively(self._section.chunks.in_order)
         waiting = (chunk for chunk in unsettled if not chunk.spooled and chunk.entries)
         return sum(each.size - each.size * each.spilled_entries // each.entries for each in waiting)
 
@@ -58,7 +57,8 @@ class Spilling:
         """
 
         def note() -> None:
-            self._chunks.wholly_spilled = [*self._chunks.wholly_spilled, chunk]
+            chunks = self._section.chunks
+            chunks.wholly_spilled = [*chunks.wholly_spilled, chunk]
             self._section.waiters.are_due = True
 
         self._section.exclusively(note)
@@ -69,16 +69,12 @@ class Spilling:
         Returns:
             Whether there was one.
         """
-        return bool(self._chunks.wholly_spilled) and self._section.if_soon_free(
+        return bool(self._section.chunks.wholly_spilled) and self._section.if_soon_free(
             self._drop_spilled, False
         )
 
-    @property
-    def _chunks(self) -> Chunks:
-        return self._section.accumulator.chunks
-
     def _drop_spilled(self) -> bool:
-        chunks = self._chunks
+        chunks = self._section.chunks
         while chunks.wholly_spilled:
             chunk = chunks.wholly_spilled[0]
             if chunk.may_be_dropped:

@@ -153,8 +153,9 @@ class Client(Emitter):
             shipper.closing.join(shipper.plan(timeout), reason, alone=alone)
             shipper.note_progress()  # a call before this one looks at the new plan now
             self.start()
-            self._closing = task or loop.create_task(self._close(shipper))
-            await asyncio.shield(self._closing)
+            # Another loop may put a task of its own there meanwhile.
+            self._closing = task = task or loop.create_task(self._close(shipper))
+            await asyncio.shield(task)
         assert shipper.closing.report is not None
         return shipper.closing.report
 

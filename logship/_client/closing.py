@@ -283,7 +283,7 @@ class Closing:
     def _refuse_rest(self) -> Iterator[bytes]:
         """Yield a line for each record that has a place and could not be numbered."""
         buffer = self._client.buffer
-        self._unnumbered += buffer.refuse_rest()
+        buffer.refuse_rest(self._unnumbered)
         while self._unnumbered:
             self._number = self._number or buffer.number_refused()
             line = self._refused_line(*self._unnumbered[0])

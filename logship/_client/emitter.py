@@ -230,11 +230,15 @@ class Emitter:
         Other threads, and signal handlers in the middle of this, may do the same. The first shipper
         in the list is the one.
         """
+        mark = fork_mark()
         shipper = Shipper(self.settings, **self._parts)
-        mine = (shipper, shipper.new_intake(), fork_mark())
+        mine = (shipper, shipper.new_intake(), mark)
         self._begun.append(mine)
-        first = next(each for each in self._begun if each[2][0])  # not of a parent
-        if self._lock.hold(lambda: self._take_over(first, mine)):
+        first = next((each for each in self._begun if each[2][0]), None)  # not of a parent
+        if first is None:  # a signal handler in the middle has forked
+            shipper.after_fork_in_child()
+            self._begin_anew()
+        elif self._lock.hold(lambda: self._take_over(first, mine)):
             self.when_begun_anew()
 
     def _take_over(self, first: _Begun, mine: _Begun) -> bool:

@@ -52,7 +52,7 @@ class Port(Protocol):
 class Schedule(Protocol):
     """Calls back later, in the thread of the pump."""
 
-    def soon(self, callback: Callable[[], None]) -> None:
+    def soon(self, callback: Callable[[], None]) -> object:
         """Call back once the caller is done."""
 
     def at(self, seconds: float, callback: Callable[[], None]) -> Cancel:
@@ -134,7 +134,7 @@ class Pump:
         due_seconds = self._due_seconds()
         if due_seconds < self._timer_seconds and not self.is_stopped:
             self._set_timer(due_seconds)
-        if self._buffer.departure.has_sealed() and self._delivery.can_send:
+        if self._delivery.can_send and self._buffer.departure.has_sealed():
             self._schedule.soon(self.turn)  # sealed between the last look and now
 
     def cancel_timer(self) -> None:

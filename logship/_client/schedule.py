@@ -7,7 +7,6 @@ a request. Each has an empty context of its own, since one that is entered canno
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 from collections.abc import Callable
 
@@ -49,13 +48,7 @@ class LoopSchedule:
         self.loop = asyncio.get_running_loop()
         return True
 
-    def soon(self, callback: Callable[[], None]) -> None:
-        """Call back once the caller, which runs on the loop, is done."""
-        if self.loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self.loop.call_soon(self.guarded, callback, context=contextvars.Context())
-
-    def from_any_thread(self, callback: Callable[[], None]) -> bool:
+    def soon(self, callback: Callable[[], None]) -> bool:
         """Call back soon; from any thread. Return whether there is a loop that is not closed."""
         if self.loop is not None:
             try:
@@ -82,7 +75,7 @@ class LoopSchedule:
         if loop is None or not loop.is_running() or loop is asyncio.get_running_loop():
             callback()
         else:
-            self.from_any_thread(callback)
+            self.soon(callback)
 
     def at(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back at this time (monotonic seconds); return what takes it back."""

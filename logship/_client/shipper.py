@@ -246,7 +246,7 @@ class Shipper:
             False where no loop hears it, and the next producer is to try again.
         """
         schedule = self._schedule
-        is_heard = schedule.from_any_thread(self._pump.turn) or not self.follows_loops
+        is_heard = schedule.soon(self._pump.turn) or not self.follows_loops
         return is_heard or schedule.soon_here(self.start)
 
     # -- what is due in a turn (pump.Upkeep) -------------------------------------------------------
@@ -351,7 +351,7 @@ class Shipper:
         The stop clock runs. From any thread.
         """
         self._hardly_linger()
-        self._schedule.from_any_thread(self._pump.look_often)
+        self._schedule.soon(self._pump.look_often)
 
     def hurry(self, plan: DrainPlan) -> None:
         """Send what there is at once, and wait less for everything. From any thread."""
@@ -360,7 +360,7 @@ class Shipper:
         self._drain_plan = plan
         now = self._monotonic()
         self._awaited_tag.limit(now, plan.deadline_seconds - now)
-        self._schedule.from_any_thread(self._hurry)
+        self._schedule.soon(self._hurry)
 
     def _hurry(self) -> None:
         assert self._drain_plan is not None

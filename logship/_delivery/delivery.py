@@ -303,7 +303,7 @@ class Delivery(Generic[HandleT]):
         if self._resend:
             self.counters.chunks_resent += 1
             return self._resend.popleft()
-        chunk = self._source.take() if self._source.has_sealed() else None
+        chunk = self._source.take()
         if chunk is None and self._aside and not self._inflight:
             self._restore([])  # the probe is gone: it was dropped for want of space
             return self._next_chunk()

@@ -7,7 +7,7 @@ is kept.
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,7 +101,7 @@ class Scene:
 
     def _end(self) -> None:
         self.buffer.close_intake()
-        self.buffer.refuse_rest()
+        self.buffer.refuse_rest(deque())
 
     def _ship(self) -> None:
         """Be the shipper for one turn, and rest."""

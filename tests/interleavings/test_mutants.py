@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from logship._buffer.changes import Change, Changes
 from logship._buffer.entrance import Entrance, Outcome
 from logship._buffer.inbox import Inbox, Item
-from logship._buffer.section import NOT_HELD, Section
+from logship._buffer.section import Section
 from logship._buffer.wakeups import ShipperState, Wakeups
 from tests.interleavings.exploring import Depth, explore_scene
 
@@ -38,8 +39,8 @@ def _remove_all(self: Inbox, first: Item, count: int) -> None:
 def _enter_that_releases_first(
     self: Section, work: Callable[[Any], Any], argument: Any, patience: float
 ) -> Any:
-    if self._lock.run(lambda: True, NOT_HELD, patience) is NOT_HELD:
-        return NOT_HELD
+    if not self._lock.run(lambda: True, False, patience):
+        return None
     result = self._do((work, argument))
     self._tell()
     return result
@@ -62,10 +63,9 @@ def _always_settled(self: Section, item: Item) -> bool:
     return True
 
 
-def _refuse_what_its_call_will_withdraw(self: Section) -> list[Item]:
-    rest = self.inbox.items[:]
+def _refuse_what_its_call_will_withdraw(self: Section, refused: deque[Item]) -> None:
+    refused += self.inbox.items
     del self.inbox.items[:]
-    return rest
 
 
 def _wakes_nobody(self: Wakeups) -> None:

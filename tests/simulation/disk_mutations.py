@@ -223,7 +223,7 @@ def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
     """Two records that no server takes are all that may be on the way: nothing passes them."""
 
     def next_adopted(self: Departure) -> Chunk | None:
-        chunks = self._chunks.adopted.values()
+        chunks = self._section.chunks.adopted.values()
         taken = sum(each.state is ChunkState.TAKEN for each in chunks)
         if self._section.closing or taken >= ADOPTED_TAKEN_MAX:
             return None

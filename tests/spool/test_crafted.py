@@ -151,7 +151,7 @@ def test_more_streams_than_are_held_come_in_several_recoveries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Most have no slot, so that their chunks must show that they ended, until they are acked."""
-    monkeypatch.setattr("logship._buffer.streams.STREAMS_MAX", 4)
+    monkeypatch.setattr("logship._buffer.stream.STREAMS_MAX", 4)
     monkeypatch.setattr("logship._spool.format.SLOTS", 4)
     monkeypatch.setattr(survey, "CHUNKS_MAX", 20)
 

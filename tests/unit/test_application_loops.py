@@ -311,6 +311,25 @@ async def test_a_close_that_ends_sooner_holds_for_one_in_another_loop(
     assert (report.acked, report.seconds < 500) == (0, True)
 
 
+async def test_of_two_loops_that_close_at_once_each_waits_for_its_own_task(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = a_client(sidecar, stderr)
+    client.emit({"message": "hello"})
+    have_tasks = threading.Barrier(2)
+
+    def set_attribute(own: Client, name: str, value: object) -> None:
+        object.__setattr__(own, name, value)
+        if name == "_closing":
+            have_tasks.wait(20)
+
+    monkeypatch.setattr(Client, "__setattr__", set_attribute, raising=False)
+    calls = [asyncio.to_thread(lambda: asyncio.run(client.close(20))) for _ in range(2)]
+    report, same = await asyncio.gather(*calls)
+    assert same == report
+    assert report.all_acked
+
+
 async def test_a_close_in_another_loop_ends_the_connection_where_it_is(
     sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from logship._buffer import accumulator, streams
+from logship._buffer import accumulator, stream
 from logship._buffer.accumulator import Accumulator
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
@@ -165,7 +165,7 @@ def test_no_record_is_numbered_where_the_next_stream_must_begin(
 
 
 def test_more_tags_than_streams_end_the_oldest_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 3)
     buffer = a_buffer()
     sink = Sink(buffer)
     for number in range(10):
@@ -183,7 +183,7 @@ def test_more_tags_than_streams_end_the_oldest_stream(monkeypatch: pytest.Monkey
 def test_ended_streams_are_kept_while_there_is_something_to_report(
     buffer: Buffer, is_lost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "STREAMS_MAX", 1)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 1)
     buffer.offer("first", body(1))
     if is_lost:
         buffer.number_and_drop("first", body(2))
@@ -198,7 +198,7 @@ def test_a_full_buffer_and_ever_new_tags_do_not_grow_the_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Tags made of user data while the sidecar is down: nothing may be kept for each of them."""
-    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 3)
     buffer = full_buffer()
     for number in range(100):
         assert buffer.offer(f"tag {number}", body(number)) is Outcome.FULL
@@ -576,7 +576,7 @@ def test_what_a_half_declares_is_declared_again_if_it_is_given_up() -> None:
 def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
     buffer: Buffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "STREAMS_MAX", 1)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 1)
     sink = Sink(buffer)
     offer_many(buffer, 2, "first")
     whole = taken(buffer)

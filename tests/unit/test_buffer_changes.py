@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logship._buffer import streams
+from logship._buffer import stream
 from tests.unit.accounts import check_declared, make_changes_twice
 from tests.unit.test_buffer_interrupted import Scene, Stage, each_scene, quarantine
 
@@ -14,7 +14,7 @@ from tests.unit.test_buffer_interrupted import Scene, Stage, each_scene, quarant
 def test_a_change_that_is_made_twice_is_as_if_made_once(
     scene: Scene, bytes_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 3)
     make_changes_twice(monkeypatch)
     stage = Stage(scene, bytes_max)
     stage.call()

@@ -19,7 +19,7 @@ from types import FrameType
 
 import pytest
 
-from logship._buffer import streams
+from logship._buffer import stream
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import ChunkState
 from logship._buffer.entrance import COMBINE_AT, Outcome
@@ -158,7 +158,7 @@ SHARES = 8
 
 @pytest.fixture(autouse=True)
 def few_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 3)
 
 
 @pytest.fixture(params=[100_000, 1 << 24], ids=["with care", "through the inbox"])

@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ from logship._buffer import entrance, section
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
+from logship._buffer.inbox import Item
 from logship._buffer.stream import Stream
 from logship._hooks.locking import SectionLock
 from logship._protocol.entries import unpack_unstamped
@@ -67,6 +69,12 @@ class Stuck:
 
     def log(self, *numbers: int) -> list[Outcome]:
         return [self.buffer.offer("t", body(number)) for number in numbers]
+
+    def refused(self) -> list[Item]:
+        """Give up what could not be numbered; return it."""
+        rest: deque[Item] = deque()
+        self.buffer.refuse_rest(rest)
+        return [*rest]
 
     def delivered(self) -> list[int]:
         """Deliver everything; return which records that were."""
@@ -189,11 +197,11 @@ def test_the_end_hands_over_what_could_not_be_numbered(bytes_max: int, error: Ex
     for each in bodies:
         assert stuck.buffer.offer("t", each) is Outcome.ACCEPTED
     stuck.buffer.close_intake()
-    rest = stuck.buffer.refuse_rest()
+    rest = stuck.refused()
     assert rest == [("t", each) for each in bodies]
     read = [unpack_unstamped(each, stuck.buffer.stamp_key)[1]["n"] for _, each in rest]
     assert read == list(range(10))
-    assert stuck.buffer.refuse_rest() == []
+    assert stuck.refused() == []
     assert stuck.buffer.report("", 0.0).refused == 10
     stuck.storage.error = None
     assert stuck.delivered() == []
@@ -207,7 +215,7 @@ def test_an_end_record_counts_what_was_handed_over() -> None:
     stuck.storage.error = ValueError("a bug")
     stuck.log(1, 2)
     stuck.buffer.close_intake()
-    assert len(stuck.buffer.refuse_rest()) == 2
+    assert len(stuck.refused()) == 2
     stuck.storage.error = None
     sink = Sink(stuck.buffer)
     sink.drain()
@@ -282,5 +290,5 @@ def test_a_change_that_always_fails_lets_nothing_else_be_changed() -> None:
     with pytest.raises(RuntimeError, match=r"^the change before this one is not finished$"):
         stuck.buffer.number_and_drop("t", body(3))
     stuck.buffer.close_intake()
-    assert len(stuck.buffer.refuse_rest()) == 3
+    assert len(stuck.refused()) == 3
     assert stuck.buffer.report("", 0.0).refused == 3

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from logship._buffer import counters, section, streams
+from logship._buffer import counters, section, stream
 from logship._buffer.accumulator import WITHHELD_INTERVAL_SECONDS
 from logship._buffer.buffer import Buffer
 from logship._client.flush import Flush
@@ -172,7 +172,7 @@ def test_what_is_kept_back_after_the_end_is_refused(buffer: Buffer) -> None:
 
 
 def test_withheld_records_of_too_many_tags_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 3)
     buffer = a_buffer()
     for number in range(5):
         buffer.note(WITHHELD, 2, f"tag {number}")

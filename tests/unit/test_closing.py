@@ -18,6 +18,7 @@ from logship.testing import ManualClock
 from tests.support.raising import raising
 from tests.unit.accounts import Sink, a_buffer, body
 from tests.unit.clients import Stderr
+from tests.unit.interruptions import Interruption
 
 
 class Shipper:
@@ -426,6 +427,27 @@ def test_an_entry_that_cannot_be_read_is_counted_and_holds_up_none(
     (report,) = stderr.json("drain report")
     assert counts_of_refused(report) == (10, 10, 1)
     assert len(stderr.warnings()) == 1
+
+
+@pytest.mark.usefixtures("no_chunks")
+def test_a_handler_that_raises_while_they_are_handed_over_loses_none(stderr: Stderr) -> None:
+    """Its exception comes when they are out of the inbox, on the way out of the section."""
+    end = End(stderr)
+    buffer, left = end.shipper.buffer, [Interruption()]
+
+    def be_interrupted() -> None:
+        if buffer.bytes_held:
+            buffer.when_space(be_interrupted)
+        elif left:
+            raise left.pop()
+
+    buffer.when_space(be_interrupted)
+    with pytest.raises(Interruption):
+        end.run()
+    end.closing.cut_short()
+    assert refused_numbers(stderr) == [*range(1, 11)]
+    (report,) = stderr.json("drain report")
+    assert counts_of_refused(report) == (10, 10, 0)
 
 
 def test_end_records_that_waited_for_them_are_delivered(

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from logship._buffer.entrance import Outcome
 from logship._client import background
 from logship._client.background import BackgroundClient
 from logship._client.closing import Closing
+from logship._client.intake import Intake
 from logship._client.shipper import Shipper
 from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
@@ -257,6 +259,36 @@ def logs_in_the_middle(client: BackgroundClient, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Shipper, "after_fork_in_child", hook_and_signal)
     client.emit({"message": "first"})
     return client.close(timeout=0.2).accepted
+
+
+def test_a_handler_that_forks_while_a_child_begins_anew_shares_no_spool(
+    sidecar: Sidecar, stderr: Stderr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = a_background_client(sidecar, stderr, spool_dir=str(tmp_path))
+    child = os.fork()
+    if child == 0:
+        os._exit(forks_in_the_middle(client, tmp_path, monkeypatch))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    client.close(timeout=20)
+
+
+def forks_in_the_middle(
+    client: BackgroundClient, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> int:
+    """Return how many process directories a grandchild sees, its own among them."""
+    new_intake = Shipper.new_intake
+    grandchildren: list[int] = []
+
+    def fork_first(shipper: Shipper) -> Intake:
+        monkeypatch.setattr(Shipper, "new_intake", new_intake)
+        grandchildren.append(os.fork())
+        return new_intake(shipper)
+
+    monkeypatch.setattr(Shipper, "new_intake", fork_first)
+    is_accepted = client.emit({"message": "first"})
+    if grandchildren == [0]:
+        os._exit(is_accepted and sum(each.is_dir() for each in spool.iterdir()))
+    return os.waitstatus_to_exitcode(os.waitpid(grandchildren[0], 0)[1])
 
 
 # -- several threads that end one client -----------------------------------------------------------

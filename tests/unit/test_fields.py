@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import sys
-import time
 from collections import Counter, UserDict
 from collections.abc import Iterator
 from types import FrameType, ModuleType, SimpleNamespace
@@ -20,7 +19,7 @@ import logship
 from logship._client.identity import identity_fields, task_fields
 from logship._ecs.task import Task, TaskContainer
 from logship._installation.handler import Handler, severity_number
-from logship._installation.tracing import LOOK_INTERVAL_NS, CurrentSpan
+from logship._installation.tracing import add_span
 from logship._protocol import plain
 from logship._protocol.entries import TRUNCATED_KEY
 from logship.testing import Sidecar
@@ -410,10 +409,7 @@ def _enter_span(module: ModuleType, *, is_valid: bool = True) -> None:
 
 def _fields(**given: Any) -> dict[str, Any]:
     fields = dict(given)
-    span = CurrentSpan()
-    span.look()
-    if span.trace is not None:
-        span.add_to(fields)
+    add_span(fields)
     return fields
 
 
@@ -441,15 +437,3 @@ def test_what_the_application_gave_stands(opentelemetry: ModuleType) -> None:
 def test_a_module_that_is_half_imported_is_no_error(opentelemetry: ModuleType) -> None:
     del opentelemetry
     assert _fields() == {}
-
-
-def test_it_is_looked_for_again_until_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
-    span = CurrentSpan()
-    before_ns = time.time_ns()
-    span.look()
-    assert before_ns <= span.due_ns - LOOK_INTERVAL_NS <= time.time_ns()
-    monkeypatch.setitem(sys.modules, "opentelemetry.trace", ModuleType("opentelemetry.trace"))
-    span.look()
-    assert span.trace is not None
-    assert span.due_ns > 1 << 63

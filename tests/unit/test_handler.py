@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -67,6 +68,22 @@ def test_another_message_key_and_tag(client: Recorder) -> None:
     )
     assert client.records[0]["log"] == "hi"
     assert client.tags == ["route"]
+
+
+def test_a_span_is_found_after_the_clock_was_set_back(
+    logger: logging.Logger, client: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application imports OpenTelemetry after its first record."""
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    logger.info("before")
+    context = SimpleNamespace(trace_id=0xABC, span_id=0xDEF, is_valid=True)
+    span = SimpleNamespace(get_span_context=lambda: context)
+    trace = SimpleNamespace(get_current_span=lambda: span)
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", cast(ModuleType, trace))
+    record = logger.makeRecord("app.part", logging.INFO, "", 1, "in a span", (), None)
+    record.created -= 3600.0
+    logger.handle(record)
+    assert ["trace_id" in each for each in client.records] == [False, True]
 
 
 @pytest.mark.parametrize("extra", [{"shop": "north"}, {"shop": "north", "order": 4711}])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logship._buffer import losses, streams
+from logship._buffer import losses, stream
 from logship._buffer.buffer import Buffer
 from logship._buffer.ranges import GAPS_MAX
 from logship._reasons import OVERFLOW
@@ -74,8 +74,8 @@ def test_the_newest_half_stays_of_too_many_gaps(gaps: int, kept: int) -> None:
 def test_ended_streams_that_are_not_known_to_the_end_are_all_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
-    monkeypatch.setattr(streams, "ENDED_MAX", 10)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 3)
+    monkeypatch.setattr(stream, "ENDED_MAX", 10)
     buffer = a_buffer()
     tags = [f"tag {number}" for number in range(40)]
     for number, tag in enumerate(tags):
@@ -90,8 +90,8 @@ def test_ended_streams_that_are_not_known_to_the_end_are_all_kept(
 def test_the_newest_half_stays_of_too_many_ended_streams(
     ended: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "STREAMS_MAX", 1)
-    monkeypatch.setattr(streams, "ENDED_MAX", 10)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 1)
+    monkeypatch.setattr(stream, "ENDED_MAX", 10)
     buffer = a_buffer()
     sink = Sink(buffer)
     for number in range(ended + 1):

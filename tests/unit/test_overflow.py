@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship._buffer import overflow, streams
+from logship._buffer import overflow, stream
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship._buffer.overflow import Admission, offer_or_wait
@@ -125,7 +125,7 @@ def test_what_became_of_a_record_that_found_no_place(
     assert chosen.admit_after(Outcome.FULL, "t", body(98)) is Outcome.FULL
     assert chosen.admit_after(Outcome.ACCEPTED, "t", body(99)) is Outcome.ACCEPTED
     assert outcome_of(buffer)[0] + outcome_of(buffer)[1] == 1
-    monkeypatch.setattr(streams, "STREAMS_MAX", 1)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 1)
     assert chosen.admit_after(Outcome.FULL, "one tag too many", body(99)) is Outcome.REFUSED
     assert buffer.report("", 0.0).refused == 1
     check(buffer, [])

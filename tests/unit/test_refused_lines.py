@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship._buffer import streams
+from logship._buffer import stream
 from logship._client.background import BackgroundClient
 from logship._installation.handler import Handler
 from logship._stderr.last_resort import LastResort
@@ -49,7 +49,7 @@ def client(
     request: pytest.FixtureRequest, resort: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[BackgroundClient]:
     """A client whose buffer is full for ever, and which can number records of one tag only."""
-    monkeypatch.setattr(streams, "STREAMS_MAX", 1)
+    monkeypatch.setattr(stream, "STREAMS_MAX", 1)
     sidecar = Sidecar()
     sidecar.acks = False
     settings = {"inflight_chunks_max": 100, "chunk_bytes_max": 1024}
