@@ -8,12 +8,11 @@ space would stop every other thread, an event loop's among them. Nothing here ne
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from logship._hooks.interruptions import is_interruption
-from logship._installation.tracing import SPANS_MODULE, add_span
+from logship._installation.tracing import CurrentSpan
 
 if TYPE_CHECKING:
     from logship._client.emitter import Emitter
@@ -73,6 +72,7 @@ class Handler(logging.Handler):
         self._floods = floods
         # Of arguments without their message no rule can tell whether they are secrets.
         self._shows_arguments = client.settings.redact is None
+        self._span = CurrentSpan()
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit the record, without the handler's lock; see `logging.Handler.handle`."""
@@ -93,6 +93,8 @@ class Handler(logging.Handler):
             time_ns = int(record.created * 1_000_000) * 1000
         except (AttributeError, TypeError, ValueError, OverflowError):  # it was made by hand
             time_ns = time.time_ns()
+        if not self._span.looked_ns <= time_ns < self._span.due_ns:
+            self._span.look(time_ns)
         try:
             fields = self.fields(record)
         except Exception as error:
@@ -155,8 +157,8 @@ class Handler(logging.Handler):
         attributes = record.__dict__  # a filter may have removed some, such as `taskName`
         if len(attributes) != _OWN_COUNT or next(reversed(attributes)) != _LAST_OWN:
             _add_extra(fields, attributes)
-        if SPANS_MODULE in sys.modules:
-            add_span(fields)
+        if self._span.trace is not None:
+            self._span.add_to(fields)
         if self._floods is not None and (count := self._floods.kept_back_before(record)):
             fields.setdefault(KEPT_BACK_KEY, count)
         return fields

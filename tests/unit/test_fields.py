@@ -19,7 +19,7 @@ import logship
 from logship._client.identity import identity_fields, task_fields
 from logship._ecs.task import Task, TaskContainer
 from logship._installation.handler import Handler, severity_number
-from logship._installation.tracing import add_span
+from logship._installation.tracing import CurrentSpan
 from logship._protocol import plain
 from logship._protocol.entries import TRUNCATED_KEY
 from logship.testing import Sidecar
@@ -409,7 +409,10 @@ def _enter_span(module: ModuleType, *, is_valid: bool = True) -> None:
 
 def _fields(**given: Any) -> dict[str, Any]:
     fields = dict(given)
-    add_span(fields)
+    span = CurrentSpan()
+    span.look(0)
+    if span.trace is not None:
+        span.add_to(fields)
     return fields
 
 
