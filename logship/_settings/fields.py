@@ -216,7 +216,7 @@ class Number(Converter):
 
     def _shown(self, bound: float) -> str:
         """Return a bound as a person would write it."""
-        return str(bound) if isinstance(bound, int) else f"{bound:g}"
+        return str(bound) if isinstance(bound, int) else f"{bound:.15g}"
 
 
 class WholeNumber(Number):

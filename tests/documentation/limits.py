@@ -80,7 +80,7 @@ LIMITS = [
         "a refused record is counted as unwritten",
     ),
     Limit("settings.settings:RECORD_BYTES_MAX", "a record, packed", "it is cut, and says so"),
-    Limit("buffer.streams:STREAMS_MAX", "open streams of a client", "the first one is ended"),
+    Limit("buffer.stream:STREAMS_MAX", "open streams of a client", "the first one is ended"),
     Limit("settings.secrecy:SECRET_BYTES_MAX", "a file with a key or with users", "an error"),
     Limit("spool.files:FILE_BYTES_MAX", "a file of a spool", "it is named, and not read"),
     Limit("spool.chunks:PAYLOAD_BYTES_MAX", "the payload of a chunk on a spool", "it is damage"),

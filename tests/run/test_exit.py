@@ -58,11 +58,14 @@ def test_a_command_that_cannot_be_run_gives_126(both: Runs, tmp_path: Path) -> N
     both.command(str(tmp_path), returncode=126)
 
 
-@pytest.mark.parametrize("files", [4, 5, 9, 10, 11])
+@pytest.mark.parametrize("files", [5, 9, 10, 11])
 def test_a_command_for_whose_output_no_descriptors_are_left_gives_126(
     tmp_path: Path, files: int
 ) -> None:
-    """Whichever file of `run` itself is the one too many, one line says so."""
+    """Whichever file of `run` itself is the one too many, one line says so.
+
+    With four, an interpreter does not start everywhere.
+    """
     limited = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
     environ = {**os.environ, "LOGSHIP_ENDPOINTS": NOWHERE, "TMPDIR": str(tmp_path)}
     ended = ran(*limited, *LOGSHIP, "run", "--", "true", code=126, env=environ)
