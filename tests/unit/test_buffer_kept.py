@@ -326,13 +326,15 @@ def test_adopted_chunks_are_none_of_our_account(buffer: Buffer) -> None:
 def test_an_adopted_chunk_is_told_how_each_part_of_it_ends(buffer: Buffer) -> None:
     chunk = an_adopted_chunk(buffer, "adopted")
     assert buffer.departure.take() is chunk
-    given_up, acked = split(buffer, chunk)
-    buffer.give_up(given_up, QUARANTINED)
+    acked, given_up = split(buffer, chunk)
     buffer.release(acked)
-    assert chunk.told == [(given_up, QUARANTINED, 2), 1, 0]
+    assert not chunk.is_given_up
+    buffer.give_up(given_up, QUARANTINED)
+    assert chunk.is_given_up
+    assert chunk.told == [1, (given_up, QUARANTINED, 1), 0]
     assert buffer.adopted == []
     assert not buffer.counters.dropped.total()
-    assert chunk.stream.undeclared == [(1, 1, QUARANTINED)]
+    assert chunk.stream.undeclared == [(2, 2, QUARANTINED)]
 
 
 def test_halves_are_as_old_as_their_whole(buffer: Buffer) -> None:
