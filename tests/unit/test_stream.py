@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import msgpack
 import pytest
@@ -194,3 +195,10 @@ def test_an_end_is_left_once_where_there_are_stamps(
 def test_no_stamp_no_bytes() -> None:
     assert Stream("t", None, bytes).stamped([b"one", b"two"]) == b"onetwo"
     assert stamp_bytes(None) == 0
+
+
+def test_a_stream_has_its_tag_unless_that_is_awaited() -> None:
+    stream = Stream("web", None, os.urandom)
+    assert (stream.tag, stream.key, stream.is_provisional) == ("web", "web", False)
+    awaited = Stream("app", None, os.urandom, is_awaited=True, is_provisional=True)
+    assert (awaited.tag, awaited.key, awaited.is_provisional) == ("app", None, True)
