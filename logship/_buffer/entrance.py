@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from logship._buffer.inbox import Item, Tag
-from logship._buffer.section import LOCK_PATIENCE_SECONDS, Section
+from logship._buffer.section import LOCK_PATIENCE_SECONDS, NOT_HELD, NotHeld, Section
 from logship._buffer.wakeups import ShipperState
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.threads import may_wait_here
@@ -101,8 +101,8 @@ class Entrance:
             waiting.append(item)
             waits = True
             if len(waiting) >= self._combine_at:
-                was_in = section.enter(_was_in, None, 0.0)
-                if not was_in and self._keeps_at_once and not self._enter_soon(_was_in, None):
+                is_busy = section.enter(_nothing, None, 0.0) is NOT_HELD
+                if is_busy and self._keeps_at_once and self._enter_soon(_nothing, None) is NOT_HELD:
                     self._leave()
             elif section.wakeups.shipper is _ASLEEP:
                 section.wakeups.wake_now()
@@ -117,10 +117,10 @@ class Entrance:
         if not self._section.is_owned():
             self._section.wakeups.wake_now()  # the holder may have looked for the last time
 
-    def _enter_soon(self, work: Callable[[Argument], T], argument: Argument) -> T | None:
+    def _enter_soon(self, work: Callable[[Argument], T], argument: Argument) -> T | NotHeld:
         """Enter the section as soon as another thread leaves it, where this one may wait."""
         if not may_wait_here():
-            return None
+            return NOT_HELD
         return self._section.enter(work, argument, LOCK_PATIENCE_SECONDS)
 
     def _offer_with_care(self, tag: Tag, body: bytes) -> Outcome:
@@ -129,8 +129,10 @@ class Entrance:
         if section.closed:
             return self.refuse(tag)
         item = (tag, body)
-        outcome = section.enter(self._admit, item, 0.0) or self._enter_soon(self._admit, item)
-        return outcome or self._promise(item)
+        outcome = section.enter(self._admit, item, 0.0)
+        if outcome is NOT_HELD:
+            outcome = self._enter_soon(self._admit, item)
+        return self._promise(item) if outcome is NOT_HELD else outcome
 
     def _admit(self, item: Item) -> Outcome:
         """Number an entry and keep it, if there is space; inside the section."""
@@ -184,8 +186,8 @@ class Entrance:
         """
         self._section.notes.append((counter, tag, amount))
         if len(self._section.notes) >= INBOX_MAX:
-            self._section.enter(_was_in, None, 0.0)
+            self._section.enter(_nothing, None, 0.0)
 
 
-def _was_in(_: None) -> bool:
-    return True
+def _nothing(_: None) -> None:
+    pass

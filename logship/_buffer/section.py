@@ -14,7 +14,8 @@ from __future__ import annotations
 import operator
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from typing import TypeVar, cast
+from enum import Enum, auto
+from typing import TypeVar
 
 from logship._buffer.accumulator import HIGH_WATER_TAG, Accumulator
 from logship._buffer.chunks import Chunks
@@ -48,6 +49,15 @@ a note is one.
 T = TypeVar("T")
 Argument = TypeVar("Argument")
 _ASLEEP = ShipperState.ASLEEP
+
+
+class NotHeld(Enum):
+    """What a section answers that could not be entered."""
+
+    NOT_HELD = auto()
+
+
+NOT_HELD = NotHeld.NOT_HELD
 
 
 class Section:
@@ -115,33 +125,34 @@ class Section:
         if self._lock.is_owned():
             self.accumulator.changes.finish()
             return work()
-        return cast("T", self.enter(operator.call, work, _NO_LIMIT))
+        result = self.enter(operator.call, work, _NO_LIMIT)
+        assert result is not NOT_HELD
+        return result
 
     def if_soon_free(self, work: Callable[[], T], otherwise: T) -> T:
         """Do something in the section; return `otherwise` where it cannot be entered soon."""
         result = self.enter(operator.call, work, LOCK_PATIENCE_SECONDS)
-        return otherwise if result is None else result
+        return otherwise if result is NOT_HELD else result
 
     def enter(
         self, work: Callable[[Argument], T], argument: Argument, patience_seconds: float
-    ) -> T | None:
+    ) -> T | NotHeld:
         """Do something in the section, and tell outside of it what happened.
 
         Args:
-            work: Called at most once. Where the section may not be entered, what it returns must
-                not be None, or the caller must not ask.
+            work: Called at most once.
             argument: What `work` is given.
             patience_seconds: How long to wait for another thread; -1 waits without a bound.
 
         Returns:
-            What `work` returned; None where the section could not be entered, which is so for a
-            re-entered call too.
+            What `work` returned; `NOT_HELD` where the section could not be entered, which is so
+            for a re-entered call too.
         """
         lock = self._lock
         if lock.is_owned():
-            return None
+            return NOT_HELD
         try:
-            result = lock.attempt(self._do, (work, argument), None, patience_seconds)
+            result = lock.attempt(self._do, (work, argument), NOT_HELD, patience_seconds)
             chunks = self.chunks
             if chunks.has_news or chunks.waiters.are_due or self.wakeups.shipper is _ASLEEP:
                 self._tell()
@@ -182,7 +193,8 @@ class Section:
         items, notes = self.inbox.items, self.notes
         rest = items[: self.inbox.forget_withdrawn()]
         count, counts = len(rest), [("refused", tag, 1.0) for tag, _ in rest]
-        # No call from here on: the interpreter runs signal handlers behind calls.
+        # No change of `changes`: after a bug, none can be made any more. In this order, an
+        # interruption may have an entry told of twice, and none is lost.
         refused += rest
         notes += counts
         del items[:count]

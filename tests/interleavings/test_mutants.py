@@ -12,7 +12,7 @@ import pytest
 from logship._buffer.changes import Change, Changes
 from logship._buffer.entrance import Entrance, Outcome
 from logship._buffer.inbox import Inbox, Item
-from logship._buffer.section import Section
+from logship._buffer.section import NOT_HELD, Section
 from logship._buffer.wakeups import ShipperState, Wakeups
 from tests.interleavings.exploring import Depth, explore_scene
 
@@ -39,8 +39,8 @@ def _remove_all(self: Inbox, first: Item, count: int) -> None:
 def _enter_that_releases_first(
     self: Section, work: Callable[[Any], Any], argument: Any, patience: float
 ) -> Any:
-    if not self._lock.run(lambda: True, False, patience):
-        return None
+    if self._lock.run(lambda: True, NOT_HELD, patience) is NOT_HELD:
+        return NOT_HELD
     result = self._do((work, argument))
     self._tell()
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -23,7 +24,7 @@ from logship._hooks.locking import SectionLock
 from logship._protocol.entries import unpack_unstamped
 from tests.support.raising import raising
 from tests.unit.accounts import Sink, a_buffer, body, check, drained
-from tests.unit.interruptions import every_point
+from tests.unit.interruptions import Interruption, every_point
 
 FAR_AWAY = 1 << 24
 BYTES_MAX = [pytest.param(100_000, id="with care"), pytest.param(FAR_AWAY, id="through the inbox")]
@@ -292,3 +293,23 @@ def test_a_change_that_always_fails_lets_nothing_else_be_changed() -> None:
     stuck.buffer.close_intake()
     assert len(stuck.refused()) == 3
     assert stuck.buffer.report("", 0.0).refused == 3
+
+
+def test_a_hand_over_that_is_interrupted_anywhere_loses_no_entry() -> None:
+    stuck = Stuck(ValueError("a bug"))
+    rest: deque[Item] = deque()
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        nonlocal stuck
+        stuck = Stuck(ValueError("a bug"))
+        stuck.log(0, 1, 2)
+        rest.clear()
+        return lambda: stuck.buffer.refuse_rest(rest), raising(Interruption)
+
+    for run in every_point(prepare):
+        with contextlib.suppress(Interruption):
+            run()
+        stuck.buffer.refuse_rest(rest)
+        assert {unpack_unstamped(each, "logship_id")[1]["n"] for _, each in rest} == {0, 1, 2}
+        assert not stuck.buffer.records_waiting
+        assert stuck.buffer.counters.refused >= 3
