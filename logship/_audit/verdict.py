@@ -11,9 +11,6 @@ from logship._audit.evidence import Refusals, Stream
 from logship._audit.ranges import Ranges
 from logship._audit.reports import ON_PURPOSE, REPORT_SOURCES, StreamReport
 
-ENDS_MAX: Final = 2
-"""Different end records of one stream that can be true: its own and a recoverer's."""
-
 REASONS_MAX: Final = 50
 """Several times the reasons that logship gives. What has another one is shown under `OTHER`, since
 each reason is compared with all missing numbers."""
@@ -67,7 +64,7 @@ class StreamVerdict:
         absent: How many of the spilled and declared numbers are, or may be, those of records of the
             application that were not kept back on purpose.
         lost: Numbers that did not arrive and were not declared.
-        beyond: Numbers in the output after `last`, and after the last one that a report knows.
+        beyond: Numbers of records after `last`, and after the last one that a report knows.
         refused: Records of its tag that the client is known to have refused. An end record counts
             those before it, so a later report counts more.
         reported: The last number that a drain report answers for, 0 without a report. A number that
@@ -179,11 +176,16 @@ def judge(stream: Stream) -> StreamVerdict:
         declared=declared,
         absent=(missing - lost - _kept_back(declared) - control).count,
         lost=lost,
-        beyond=(stream.delivered | stream.spilled) - Ranges.up_to(max(last, reported)),
+        beyond=_records(stream) - Ranges.up_to(max(last, reported)),
         refused=max([*(end.refused or 0 for end in stream.ends), report.refused if report else 0]),
         reported=reported,
         problems=tuple(dict.fromkeys(_problems(stream))),
     )
+
+
+def _records(stream: Stream) -> Ranges:
+    """Return the numbers of the records that are in the files, without control records."""
+    return (stream.delivered | stream.spilled) - stream.control
 
 
 def _control_numbers(stream: Stream) -> Ranges:
@@ -258,36 +260,32 @@ def _problems(stream: Stream) -> Iterator[str]:
         yield from _report_problems(stream, report)
         if stream.highest <= report.last:  # else records were numbered while it was written
             yield from _count_problem(stream, report.source, report.accepted, report.last)
-    ends = sorted(stream.ends, key=lambda item: item.number)
-    if len(ends) > ENDS_MAX:
-        yield f"has {len(ends)} end records that differ: at most {ENDS_MAX} can be true"
-        return  # to compare each of them with all numbers would cost the input's length squared
-    for end in ends:
-        if end.accepted is not None:
-            yield from _count_problem(stream, "end record", end.accepted, end.number)
 
 
 def _end_problems(stream: Stream) -> Iterator[str]:
-    numbers = sorted({end.number for end in stream.ends})
-    if len(numbers) == ENDS_MAX and _is_ended_again(stream, numbers[0]):
-        numbers = numbers[1:]
-    if len(numbers) > 1:
-        yield f"has end records {' and '.join(map(str, numbers))}: only one can be the end"
-    elif numbers and stream.highest > numbers[0]:
-        yield f"goes on to {stream.highest} after its end record {numbers[0]}"
+    """Yield what contradicts the end records. A recoverer may write any number of them."""
+    own = [end for end in stream.ends if not end.recovered]
+    first = min((end.number for end in stream.ends), default=0)
+    if len(own) > 1:
+        yield f"has {len(own)} end records of its own that differ: only one can be the end"
+        return  # to compare each of them with all numbers would cost the input's length squared
+    for end in own:
+        if end.number != first:
+            yield f"was ended at {first} by a recovery, and has an end record {end.number}"
+        if end.accepted is not None:
+            yield from _count_problem(stream, "end record", end.accepted, end.number)
+    if first and (behind := _records_behind(stream, first)):
+        yield f"goes on to {behind} after its end record {first}"
 
 
-def _is_ended_again(stream: Stream, end: int) -> bool:
-    """Return whether only the end record of a recoverer follows the stream's own end.
+def _records_behind(stream: Stream, end: int) -> int:
+    """Return the highest number of a record behind an end record, or 0 where there is none.
 
-    A process that sends its end record from memory, or spills it, leaves no trace of that record on
-    its spool. The recoverer cannot know of it, and writes another one.
+    Control records may follow it. A recoverer declares gaps there, and ends the stream once more.
+    So it does where the process sent its end record from memory, of which no word is on the spool.
     """
-    others = [each for each in stream.ends if (each.number, each.recovered) != (end, False)]
-    if len(others) != 1 or not others[0].recovered or others[0].number < end:
-        return False
-    behind = Ranges([(end + 1, others[0].number)])
-    return not (stream.delivered | stream.spilled) & (behind - stream.control)
+    highest = max(_records(stream).highest, stream.stated)
+    return highest if highest > end else 0
 
 
 def _report_problems(stream: Stream, report: StreamReport) -> Iterator[str]:
@@ -297,11 +295,12 @@ def _report_problems(stream: Stream, report: StreamReport) -> Iterator[str]:
         return
     if report.end != report.last:
         yield f"has numbers up to {report.last} after the end {report.end} in its {report.source}"
-    if _is_ended_again(stream, report.end):
-        return
-    if stream.highest > report.last:
-        yield f"goes on to {stream.highest} after the end {report.end} in its {report.source}"
-    if stream.ends and report.end not in {end.number for end in stream.ends}:
+    if behind := _records_behind(stream, report.end):
+        yield f"goes on to {behind} after the end {report.end} in its {report.source}"
+    if any(
+        end.number != report.end and not (end.recovered and end.number > report.end)
+        for end in stream.ends
+    ):
         yield f"has an end record that its {report.source} does not know: it says {report.end}"
 
 

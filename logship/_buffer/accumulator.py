@@ -163,6 +163,20 @@ class Accumulator:
 
         self.chunks.settle(chunk, note)
 
+    def declare_gaps(self, stream: Stream) -> None:
+        """Write a gap record for each range of numbers that will not arrive, if one may follow."""
+        if not stream.can_declare:
+            return
+        if self._stamp_key is None:
+            stream.undeclared = []
+        while stream.undeclared:
+            gap, *left = stream.undeclared
+
+            def note(left: list[Gap] = left) -> None:
+                stream.undeclared = left
+
+            self._append_control(stream, gap_record(gap), note, gap)
+
     # -- high-water records -----------------------------------------------------------------------
 
     @property
@@ -186,7 +200,7 @@ class Accumulator:
                 each.stated = number
 
         stream = self.stream(HIGH_WATER_TAG)
-        self._declare_gaps(stream)
+        self.declare_gaps(stream)
         stamps = [f"{each.id}:{number:010d}" for each, number in grown.items()]
         text = "logship: highest numbers"
         fields: dict[str, object] = {"message": text, HIGH_WATER_KEY: stamps}
@@ -203,7 +217,7 @@ class Accumulator:
         """
         if stream.can_declare:
             self._number_withheld(stream)
-            self._declare_gaps(stream)
+        self.declare_gaps(stream)
         if stream.end is None and self._stamp_key is not None:
             fields = {
                 "message": "logship: stream closed",
@@ -252,7 +266,7 @@ class Accumulator:
         stream = self.stream(tag)
         if stream.withheld and self._monotonic() >= stream.withheld_due_seconds:
             self._number_withheld(stream)
-        self._declare_gaps(stream)
+        self.declare_gaps(stream)
         return self._chunk_for(stream, size)
 
     def _number_withheld(self, stream: Stream) -> None:
@@ -294,18 +308,6 @@ class Accumulator:
             then()
 
         self.changes.commit(change)
-
-    def _declare_gaps(self, stream: Stream) -> None:
-        """Write a gap record for each range of numbers that will not arrive."""
-        if self._stamp_key is None:
-            stream.undeclared = []
-        while stream.undeclared:
-            gap, *left = stream.undeclared
-
-            def note(left: list[Gap] = left) -> None:
-                stream.undeclared = left
-
-            self._append_control(stream, gap_record(gap), note, gap)
 
     def _append_control(
         self,

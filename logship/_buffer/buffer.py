@@ -246,7 +246,11 @@ class Buffer:
         chunk.whole.after_settling()
 
     def give_up(self, chunk: Chunk, reason: str) -> None:
-        """Free a chunk that delivery has forgotten: its numbers are gaps from now on.
+        """Free a chunk that delivery has forgotten, and declare its numbers as a gap.
+
+        The gap is declared at once, because a kill may come before the next record. Where that is
+        not possible, the next entry of the stream declares it, or the last words of a dead
+        process's stream.
 
         Args:
             chunk: Which; of this process, or of a dead one.
@@ -256,6 +260,8 @@ class Buffer:
         chunk.whole.before_giving_up(chunk, reason)
         self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
         chunk.whole.after_settling()
+        if not chunk.adopted:
+            self._section.exclusively(lambda: self._accumulator.declare_gaps(chunk.stream))
 
     def tell_waiters(self) -> None:
         """Tell the calls that wait for space: things have changed, though no space came free."""

@@ -11,7 +11,7 @@ Nothing is stored when a chunk is sent. These are all the ways in which one ends
 | no server takes a record of it | a copy; it stays until its directory goes | `quarantine` |
 | no server takes a control record | nothing, and the directory stays | `quarantine` |
 | it is given up for another reason | nothing; it stays until its directory goes | - |
-| it is damaged | a copy of it, then its mark `QUARANTINED` | `_keep_damaged` |
+| it is damaged | a copy of it, its stream's slot, its mark `QUARANTINED` | `_keep_damaged` |
 | it cannot be read, or not copied | nothing, and the directory stays | `Orphan.is_kept` |
 | it was recovery's own, and is acked | its stream's slot, if it has the end | `end` |
 
@@ -244,7 +244,7 @@ class Adoption(Orphan):
         stream = self.streams[chunk.identity.stream]
         if self._name_missing(stream, payload.numbers):
             yield RecoveryState.WORKING
-        stream.note_read(payload)
+        stream.note_given(payload.numbers[-1])
         self.counters.chunks += 1
         self.counters.records += payload.records
         self.on_their_way += 1
@@ -284,8 +284,10 @@ class Adoption(Orphan):
         yield RecoveryState.WORKING
         if kept is Kept.ON_THE_SPOOL:
             return  # the next recoverer tries again
-        self.streams[chunk.identity.stream].note_damaged(first, last)
-        self.mark(located, layout.QUARANTINED, last - first)
+        stream = self.streams[chunk.identity.stream]
+        stream.note_damaged(first, last)
+        if self.store_slot(stream):
+            self.mark(located, layout.QUARANTINED, last - first)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -301,17 +303,20 @@ class Adoption(Orphan):
         yield from self._wait_for_acks()
 
     def _last_words(self, stream: OrphanStream) -> list[AdoptedChunk]:
-        """Return the chunks that declare a stream's gaps and end it.
+        """Return the chunks that declare a stream's gaps and end it, also where it had ended.
 
-        None where it cannot declare anything, and where there are too few numbers left.
+        None where there is nothing to tell or nothing can be told, and where there are too few
+        numbers left.
         """
-        if not stream.can_declare:
+        is_told = stream.noted_end and not stream.undeclared
+        if is_told or not stream.can_declare:
             return []
         records = [gap_record(each) for each in stream.undeclared]
         records.append({"message": "logship: stream closed", END_KEY: "recovered"})
         end = stream.next_number + len(records) - 1
         if end > NUMBER_MAX:
             return []
+        stream.undeclared = []
         chunks = []
         for at in range(0, len(records), _CONTROLS_MAX):
             bodies = [

@@ -23,7 +23,7 @@ from logship._buffer.stream import Stream
 from logship._reasons import DAMAGED
 from logship._spool import format as layout
 from logship._spool import quarantine
-from logship._spool.chunks import FoundChunk, Payload
+from logship._spool.chunks import FoundChunk
 from logship._spool.directories import STREAMS, ProcessDirectory
 from logship._spool.files import FileBytes
 from logship._spool.progress import Recovery, RecoveryCounters
@@ -56,14 +56,15 @@ class LocatedChunk(NamedTuple):
 class OrphanStream(Stream):
     """A stream of a dead process, as far as its spool was read.
 
-    `next_number` is one more than the highest number that is known, and `end` the number of the end
-    record that its process wrote, or a recoverer whose end record was acked.
+    `next_number` is one more than the highest number that is known. `end` is not used: gap records
+    may follow the end record of a dead process's stream, and another end record behind them.
 
     Attributes:
         slot: Index of its slot in the file `streams`, or None.
         noted_next: All numbers below were given out, as its slot says; each number from there on
             that was given out must be on the spool.
-        noted_end: The number of its end record, once that was acked, as its slot says; else 0.
+        noted_end: The number of its last end record, as its slot says; 0 as long as that was not
+            acked, or a gap before it was not declared.
         opened: The first number of its newest chunk, which must be on the spool; 0 for none.
         shown_by_chunks: Whether only chunks show how far it came, or how its records are stamped.
         expected_next: The number that the next chunk begins with at the latest, unless a segment is
@@ -85,30 +86,25 @@ class OrphanStream(Stream):
         """Begin with what its slot says."""
         self.slot, self.opened, self.is_cut = found.slot, found.opened, found.opened > 0
         self.next_number = self.expected_next = self.noted_next = found.next_number
-        self.noted_end, self.end = found.end, found.end or None
+        self.noted_end = found.end
         self.shown_by_chunks = shown_by_chunks
 
     @property
     def can_declare(self) -> bool:
         """Whether gap records and an end record may follow what is known of it.
 
-        Not where it has ended or has no records or no stamps, where its last number is not known,
-        and where no server took such a record.
+        Not where it has no records or no stamps, where its last number is not known, and where no
+        server took such a record.
         """
-        is_over = self.end is not None or self.is_untold or self.is_cut
-        return not is_over and self.next_number > 1 and self.has_stamps
+        return not (self.is_untold or self.is_cut) and self.next_number > 1 and self.has_stamps
 
     def note_acked(self, chunk: Chunk, end: int | None) -> None:
         """Note what an acked chunk, perhaps with its end, has shown: its slot is to show it."""
         self.noted_next = max(self.noted_next, chunk.last + 1)
-        self.noted_end = end or self.noted_end
+        if end is not None and not self.undeclared:
+            self.noted_end = end
         if chunk.first == self.opened:
             self.opened = 0
-
-    def note_read(self, payload: Payload) -> None:
-        """Note what a chunk shows that is on the spool."""
-        self.end = payload.end or self.end
-        self.note_given(payload.numbers[-1])
 
     def note_given(self, last: int) -> None:
         """Note that all numbers up to `last` were given out."""
@@ -116,6 +112,7 @@ class OrphanStream(Stream):
 
     def note_damaged(self, first: int, last: int) -> None:
         """Note numbers that are lost with a chunk; the last words of the stream declare them."""
+        self.noted_end = 0
         self.undeclared = merge_gaps(self.undeclared, [Gap(first, last, DAMAGED)])
         self.note_given(last)
 

@@ -98,7 +98,7 @@ def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
             continue
         if default_tag is not None:
             stream.tag = default_tag
-        elif stream.next_number > 1 and stream.end is None:
+        elif stream.next_number > 1 and not stream.noted_end:
             orphan.say(
                 f"the tag of stream {stream.id} was never known; "
                 f"it is shipped as {quoted(stream.tag)}"
@@ -173,11 +173,12 @@ def _note_chunk(orphan: Orphan, name: str, data: FileBytes, chunk: FoundChunk) -
     is_needed = stream.shown_by_chunks
     if chunk.state == ACKED and is_needed:
         _note_payload(stream, chunk, data)
-        if is_new and stream.end is not None and first == 1:
+        if is_new and stream.noted_end and first == 1:
             del orphan.streams[chunk.identity.stream]  # that was all of it
             is_needed = False
     elif chunk.state == QUARANTINED:
-        stream.note_damaged(first, first + chunk.checksum)
+        if is_needed or not stream.noted_end:  # else its slot says that the gap is declared
+            stream.note_damaged(first, first + chunk.checksum)
         is_needed = True
     elif chunk.state != ACKED and chunk.entries:
         orphan.chunks.append(LocatedChunk(name, chunk, 0))
@@ -211,10 +212,11 @@ def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
 
 
 def _note_payload(stream: OrphanStream, chunk: FoundChunk, data: FileBytes) -> None:
-    """Note how far a chunk shows that its stream had come, and whether it has the end."""
+    """Note how far an acked chunk shows that its stream had come, and whether it has the end."""
     payload = read_payload(chunk, data[chunk.payload_at : chunk.payload_end])
     if isinstance(payload, Payload) and payload.numbers:
-        stream.note_read(payload)
+        stream.note_given(payload.numbers[-1])
+        stream.noted_end = payload.end or stream.noted_end
 
 
 def _in_order(orphan: Orphan) -> list[LocatedChunk]:

@@ -240,7 +240,7 @@ def test_more_end_records_than_can_be_true_contradict_each_other() -> None:
     ends = [plain(end(2, 1, refused=each)) for each in (0, 1, 2)]
     verdict = judged(plain(record(1)), ends, plain(record(1, TWO)), plain(end(2, 1, TWO)))
     assert {each.stream: each.problems for each in verdict.streams} == {
-        ONE: ("has 3 end records that differ: at most 2 can be true",),
+        ONE: ("has 3 end records of its own that differ: only one can be the end",),
         TWO: (),
     }
 

@@ -210,14 +210,28 @@ def problems_of(*lines: bytes | Iterable[bytes]) -> list[str]:
     return list(stream.problems)
 
 
-def test_two_end_records_that_no_recoverer_explains() -> None:
-    """A record behind the first, a second by the process itself, a first by a recoverer."""
+def test_end_records_that_contradict_each_other() -> None:
+    """A record behind one, two by the process itself, and one of its own behind a recoverer's."""
     own, again = received(end(2, 1)), received(end(4, 2, kind="recovered"))
-    expected = "has end records 2 and 4: only one can be the end"
-    assert expected in problems_of(numbered(1, 3), own, again)
-    assert expected in problems_of(numbered(1), received(gap(3, 5, 5)), own, received(end(4, 1)))
-    first = received(end(2, 1, kind="recovered"))
-    assert expected in problems_of(numbered(1), received(gap(3, 5, 5)), first, again)
+    assert "goes on to 3 after its end record 2" in problems_of(numbered(1, 3), own, again)
+    two = problems_of(numbered(1), received(gap(3, 5, 5)), own, received(end(4, 1)))
+    assert "has 2 end records of its own that differ: only one can be the end" in two
+    late = problems_of(numbered(1, 2), received(gap(3, 5, 5)), again, received(end(5, 2)))
+    assert late == ["was ended at 4 by a recovery, and has an end record 5"]
+
+
+def test_gap_records_may_follow_an_end_record() -> None:
+    """What a recoverer gives up before an end record is declared behind it, as often as needed."""
+    lines = [
+        *numbered(1, 3),
+        *map(received, (end(4, 3), gap(5, 2, 2), end(6, 3, kind="recovered"))),
+    ]
+    stream = judge_one(lines)
+    assert (stream.outcome, stream.last, list(stream.lost)) == (Outcome.DECLARED, 6, [])
+    lines += map(received, (gap(7, 2, 2), end(8, 3, kind="recovered")))
+    assert judge_one(lines).problems == ()
+    assert judge_one(lines, report(stream_report(4, 3, end=4, spooled=[(2, 2)]))).problems == ()
+    assert problems_of(lines, received(record(9))) == ["goes on to 9 after its end record 4"]
 
 
 def test_the_same_end_record_twice_is_a_duplicate() -> None:

@@ -153,11 +153,12 @@ def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SpoolStorage, "close", closed)
 
 
-@_around(Adoption, "_last_words", seed=182)
-def gap_behind_an_end_record(words: Any, self: Adoption, dead: object) -> object:
-    """A stream that ended by itself gets gap records behind its end."""
-    dead.end = None  # type: ignore[attr-defined]
-    return words(self, dead)
+@_around(OrphanStream, "note_acked", seed=16941)
+def gaps_end_with_the_stream(note: Any, self: OrphanStream, chunk: Chunk, end: int | None) -> None:
+    """When a stream's own end record is acked, the gaps before it count as declared."""
+    note(self, chunk, end)
+    if end is not None:
+        self.undeclared, self.noted_end = [], end
 
 
 # -- of the file with the slots --------------------------------------------------------------

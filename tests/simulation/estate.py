@@ -62,10 +62,11 @@ class Estate:
         self._lives: dict[str, Life] = {}
         self._arrived: defaultdict[Stamp, set[int]] = defaultdict(set)
         self._declared: dict[Stamp, str] = {}
-        self._closed: set[str] = set()
-        self._ends: defaultdict[str, set[int]] = defaultdict(set)
+        self._own_ends: defaultdict[str, set[int]] = defaultdict(set)
         self._recovered_ends: defaultdict[str, set[int]] = defaultdict(set)
         self._last: defaultdict[str, int] = defaultdict(int)
+        self._last_record: defaultdict[str, int] = defaultdict(int)
+        self._last_gap: defaultdict[str, int] = defaultdict(int)
         self._said: list[str] = []
         self._troubled: set[str] = set()
         self._unmarked: set[str] = set()
@@ -87,13 +88,14 @@ class Estate:
         for number, serial in zip(frame.numbers, frame.serials, strict=True):
             if serial != NO_SERIAL:
                 self._arrived[frame.stream, number].add(serial)
-        self._last[frame.stream] = max(self._last[frame.stream], frame.numbers[-1])
+                _raise_to(self._last_record, frame.stream, number)
+        last = frame.numbers[-1]
+        _raise_to(self._last, frame.stream, last)
+        if frame.gaps:
+            _raise_to(self._last_gap, frame.stream, last)
         if frame.end is not None:
-            self._ends[frame.stream].add(frame.numbers[-1])
-            if frame.end["logship_end"] is True:
-                self._closed.add(frame.stream)  # by its own process
-            else:
-                self._recovered_ends[frame.stream].add(frame.numbers[-1])
+            is_own = frame.end["logship_end"] is True
+            (self._own_ends if is_own else self._recovered_ends)[frame.stream].add(last)
         for first, last, reason in frame.gaps:
             for number in range(first, last + 1):
                 self._declared[frame.stream, number] = reason
@@ -211,7 +213,7 @@ class Estate:
         It has one end, unless a mark could not be stored either: then nothing says that it ended.
         """
         for stream in sorted(heir.waiting):
-            if not self._ends[stream]:
+            if not self._own_ends[stream] | self._recovered_ends[stream]:
                 raise Violation(f"{stream} was recovered, and its end was not told")
             is_marked = self._unmarked.isdisjoint(heir.directories)
             if len(self._recovered_ends[stream]) > 1 and is_marked:
@@ -222,15 +224,14 @@ class Estate:
     def _to_declare(self, heir: Heir, noted: dict[str, dict[Stamp, str]]) -> dict[Stamp, str]:
         """Return what the next recoverer declares, when nothing holds it up any longer.
 
-        That may be a record that no server takes, or a bad sector.
-
-        It ends no stream again, and so declares nothing of one that was ended.
+        That may be a record that no server takes, or a bad sector. A recoverer that has ended a
+        stream has declared all of its gaps.
         """
         return {
             (stream, number): reason
             for directory in heir.directories
             for (stream, number), reason in noted.get(directory, {}).items()
-            if not self._ends[stream]
+            if not self._recovered_ends[stream]
         }
 
     def _check_not_ended(self, heir: Heir, stays: set[Stamp], kept: bytes) -> None:
@@ -258,24 +259,23 @@ class Estate:
                 raise Violation(f"said of what was not damaged: {text}")
 
     def _check_ends(self, heir: Heir) -> None:
-        """A stream has one end, after any number of recoveries, and no record follows it."""
-        for stream in sorted({stream for stream, _ in heir.accepted} | heir.waiting):
-            ends, last = self._ends[stream] - self.ends_in_memory(heir, stream), self._last[stream]
-            if len(ends) > 1 or (ends and last not in ends):
-                raise Violation(f"{stream} goes on to {last}, its end records are {sorted(ends)}")
+        """A stream has one end of its own, no record follows an end, and an end is the last.
 
-    def ends_in_memory(self, heir: Heir, stream: str) -> set[int]:
-        """Return the end record that a process sent from memory and ended before the ack, if any.
-
-        The process was killed, or reported the number as lost. The record is not on the spool, so
-        a recoverer cannot know whether the server has it, and ends the stream once more.
+        It is ended again behind a gap, or where its own end record was sent from memory.
         """
-        unknown = heir.at_risk | heir.given_up
-        return {
-            number
-            for number in self._ends[stream] - self._recovered_ends[stream]
-            if (stream, number) in unknown and self._recovered_ends[stream]
-        }
+        in_memory = heir.at_risk | heir.given_up
+        for stream in sorted({stream for stream, _ in heir.accepted} | heir.waiting):
+            own, again = self._own_ends[stream], self._recovered_ends[stream]
+            ends, last = own | again, self._last[stream]
+            if len(own) > 1 or (
+                ends and (self._last_record[stream] > min(ends) or last not in ends)
+            ):
+                raise Violation(f"{stream} goes on to {last}, its end records are {sorted(ends)}")
+            known = {end for end in own if (stream, end) not in in_memory}
+            if again and known and self._last_gap[stream] < max(known):
+                raise Violation(
+                    f"{stream} ended at {known}, and was ended again at {sorted(again)}"
+                )
 
     def _settle(
         self, number: int, heir: Heir, stays: set[Stamp], kept: bytes, to_declare: dict[Stamp, str]
@@ -299,10 +299,9 @@ class Estate:
                 f"which had counted {heir.unspooled} as unspooled"
             )
         lost = undeclared - forgotten
-        unexplained = {stamp for stamp in lost if stamp[0] not in self._closed or not heir.damages}
-        if unexplained and not heir.damages & _UNREADABLE:
+        if lost and not heir.damages & _UNREADABLE:
             raise Violation(
-                f"life {number}: accepted, spooled and lost: {_some(unexplained)}, {heir.damages}"
+                f"life {number}: accepted, spooled and lost: {_some(lost)}, {heir.damages}"
             )
         if heir.hit is not None and not lost | broken <= heir.hit:
             raise Violation(f"life {number}: one chunk was damaged, others are lost: {_some(lost)}")
@@ -315,12 +314,10 @@ class Estate:
     def _refused_without_a_gap(self, missing: set[Stamp], kept: bytes) -> set[Stamp]:
         """Return what is in the quarantine, of streams in which no gap can declare it.
 
-        Nothing may follow the end of a stream that ended by itself. And no recoverer gives out
-        numbers in a stream whose newest chunk is damaged, since they may have been given before.
+        No recoverer gives out numbers in a stream whose newest chunk is damaged, since they may
+        have been given before.
         """
-        closed = {
-            stamp for stamp in missing if stamp[0] in self._closed or not self._ends[stamp[0]]
-        }
+        closed = {stamp for stamp in missing if not self._recovered_ends[stamp[0]]}
         bodies = {
             stamp: self._bodies[serial]
             for heir in self._heirs.values()
@@ -366,3 +363,7 @@ class Estate:
 def _some(stamps: set[Stamp]) -> str:
     first = ", ".join(f"{stream}:{number}" for stream, number in sorted(stamps)[:5])
     return f"{len(stamps)} records ({first})"
+
+
+def _raise_to(numbers: defaultdict[str, int], stream: str, number: int) -> None:
+    numbers[stream] = max(numbers[stream], number)

@@ -228,7 +228,7 @@ def number_used_twice(number_and_drop: Any, self: Accumulator, tag: Tag, body: b
     return result
 
 
-@_around(Accumulator, "_declare_gaps", seed=3)
+@_around(Accumulator, "declare_gaps", seed=3)
 def gap_not_declared(declare: Any, self: Accumulator, stream: Stream) -> None:
     """What was lost is counted, and the stream says nothing of it."""
     stream.undeclared = []

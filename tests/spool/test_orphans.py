@@ -293,7 +293,7 @@ def test_a_mark_is_declared_where_only_chunks_show_how_records_are_stamped(tmp_p
 def test_a_refused_record_s_chunk_is_shipped_again_where_the_directory_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the same chunk, and its stream is not ended once more."""
+    """It is the same chunk. Its stream is ended behind the gap, and not once more."""
 
     def fill(buffer: Buffer) -> None:
         assert offer(buffer, "poison")
@@ -309,7 +309,9 @@ def test_a_refused_record_s_chunk_is_shipped_again_where_the_directory_stays(
     assert life.exists()
     sidecar = recover(tmp_path)
     assert sidecar.markers == ["poison", "good"]
-    assert [*sidecar.records[1:], *sidecar.controls] == first
+    *shipped, gap, end = first
+    assert (gap["logship_gap"], end["logship_end"]) == ([1, 1, "quarantined"], "recovered")
+    assert [*sidecar.records[1:], *sidecar.controls] == shipped
     assert not life.exists()
 
 

@@ -14,7 +14,7 @@ from logship._buffer.buffer import Buffer
 from logship._protocol.entries import unpack_entries
 from logship._reasons import QUARANTINED
 from logship._spool import quarantine
-from logship._spool.adoption import AdoptedChunk
+from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import COMMIT_AT
 from logship._spool.orphan import Kept, Orphan
@@ -23,19 +23,33 @@ from logship._spool.progress import RecoveryState
 from logship._spool.quarantine import QuarantineFull
 from logship.testing import ManualClock
 from tests.spool.programs import spools_in
-from tests.spool.recoveries import STEPS_MAX, Sidecar, dead_life, log_some, recover, ship
-from tests.spool.spools import KEY, a_buffer, read_segment
-from tests.unit.accounts import gaps_in, is_control
+from tests.spool.recoveries import (
+    STEPS_MAX,
+    Sidecar,
+    dead_life,
+    log_some,
+    next_chunk,
+    recover,
+    ship,
+)
+from tests.spool.spools import KEY, a_buffer, offer, read_segment
+from tests.unit.accounts import gaps_in, is_control, taken
 
 
-def damage_all(life: Path) -> int:
-    """Make the commit word of every chunk nonsense; return how many chunks there are."""
+def damage_all(life: Path, first_max: int = 1 << 32) -> int:
+    """Make the commit word of every chunk nonsense; return how many chunks there are.
+
+    Args:
+        life: A process directory.
+        first_max: Only of chunks that begin with at most this number.
+    """
     count = 0
     for segment in life.glob("segment-*"):
         data = bytearray(segment.read_bytes())
         for chunk in read_segment(bytes(data), bytes.fromhex(life.name)).chunks:
-            struct.pack_into("=Q", data, chunk.offset + COMMIT_AT, 7 << 32 | 77)
-            count += 1
+            if chunk.identity.first <= first_max:
+                struct.pack_into("=Q", data, chunk.offset + COMMIT_AT, 7 << 32 | 77)
+                count += 1
         segment.write_bytes(data)
     return count
 
@@ -111,6 +125,99 @@ def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes
         assert declared >= set(range(1, 13))  # what a damaged word claims is declared too
         assert mine[-1]["logship_end"] == "recovered"
     assert not life.exists()
+
+
+def log_and_end(buffer: Buffer) -> None:
+    """Fill three chunks of one stream; its end record is in the last one."""
+    for number in range(3):
+        assert offer(buffer, f"m{number}")
+        if number < 2:
+            buffer.seal_all()
+    buffer.close_intake()
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 2, 3])
+@pytest.mark.parametrize("is_acked", [True, False])
+def test_damage_before_an_end_record_is_declared_behind_it(
+    tmp_path: Path, chunks: int, *, is_acked: bool
+) -> None:
+    """Also where the first recoverer dies, in between or when it has declared the gap."""
+    life = dead_life(tmp_path, log_and_end)
+    damage_all(life, first_max=1)
+    first = Sidecar(Orphans(tmp_path))
+    if chunks:
+        first.take_in(chunks)
+    if is_acked:
+        first.ack_all()
+    first.orphans.close()
+    second = recover(tmp_path)
+    controls = [*first.controls, *second.controls]
+    ends = {int(each[KEY][13:]): each["logship_end"] for each in controls if "logship_end" in each}
+    assert [ends[number] for number in sorted(ends)] == [True, "recovered"]
+    assert set(map(tuple, gaps_in(controls))) == {(1, 1, "damaged")}
+    assert {each["message"] for each in first.records + second.records} == {"m1", "m2"}
+    assert not life.exists()
+
+
+def test_a_gap_that_was_declared_behind_an_end_record_is_not_declared_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its directory could not be removed, and what was acked says so."""
+    damage_all(dead_life(tmp_path, log_and_end), first_max=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(ProcessDirectory, "remove", _cannot_be_removed)
+        assert gaps_in(recover(tmp_path).controls)
+    assert recover(tmp_path).controls == []
+
+
+def test_a_gap_is_declared_though_the_end_record_came_before_it_was_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first recoverer had no room for a copy, and the second one died when it had made it."""
+    life = dead_life(tmp_path, log_and_end)
+    damage_all(life, first_max=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(ProcessDirectory, "keep", _no_room)
+        assert [each["logship_end"] for each in recover(tmp_path).controls] == [True]
+    with monkeypatch.context() as patch:
+        patch.setattr(Adoption, "_end_streams", lambda _: iter(()))
+        patch.setattr(ProcessDirectory, "remove", _cannot_be_removed)
+        assert recover(tmp_path).controls == []
+    assert [each for each, _, _ in gaps_in(recover(tmp_path).controls)] == [1]
+    assert not life.exists()
+
+
+def test_a_gap_outlives_a_kill_before_the_next_record(tmp_path: Path) -> None:
+    def give_up_the_only_record(buffer: Buffer) -> None:
+        assert offer(buffer, "poison")
+        buffer.give_up(taken(buffer), QUARANTINED)
+
+    dead_life(tmp_path, give_up_the_only_record)
+    assert gaps_in(recover(tmp_path).controls) == [[1, 1, "quarantined"]]
+
+
+def test_a_gap_is_declared_though_the_end_record_was_acked_before(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, log_and_end)
+    sidecar, buffer = Sidecar(Orphans(tmp_path)), a_buffer()
+    chunks = [next_chunk(sidecar.orphans) for _ in range(3)]
+    for chunk in chunks:
+        buffer.adopt(chunk)
+        assert buffer.departure.take() is chunk
+    buffer.release(chunks[2])
+    buffer.release(chunks[1])
+    buffer.give_up(chunks[0], QUARANTINED)
+    sidecar.take_in()
+    assert gaps_in(sidecar.controls) == [[1, 1, "quarantined"]]
+    assert sidecar.controls[-1]["logship_end"] == "recovered"
+    assert not life.exists()
+
+
+def _cannot_be_removed(_: ProcessDirectory) -> None:
+    raise OSError(errno.EROFS, "read-only")
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "no room")
 
 
 def refuse_all(orphans: Orphans) -> list[str]:

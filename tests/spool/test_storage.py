@@ -459,6 +459,9 @@ def test_a_split_chunk_stays_until_both_halves_are_acked(tmp_path: Path) -> None
     quarter = split(buffer, halves[1])
     buffer.release(quarter[0])
     buffer.give_up(quarter[1], QUARANTINED)
+    gap = taken(buffer)
+    assert [segment.live for segment in own.segments if segment.live] == [{gap}]
+    buffer.release(gap)
     assert not any(segment.live for segment in own.segments)
     assert books_balance(buffer)
     storage.close()

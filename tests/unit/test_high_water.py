@@ -122,6 +122,8 @@ def test_one_that_no_server_takes_becomes_a_declared_gap(buffer: Buffer, sink: S
     record, statement = sink.taken
     sink.ack(record)
     buffer.give_up(statement, QUARANTINED)
+    buffer.seal_all()
+    sink.drain()
     log(buffer, 2)
     assert buffer.state_highest()
     buffer.close_intake()
