@@ -207,6 +207,7 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("sample", "DEBUG", "LEVEL=SHARE"),
         ("template_records_max", "0", "at least 1"),
         ("loggers", "a,,b", "1 to 255 bytes"),
+        ("loggers", "uvicorn.*", "* for all"),
         ("redact", "field:", "field:NAME"),
         ("redact", " , ", "the name of a rule"),
         ("severity_key", "message", "no other field"),
