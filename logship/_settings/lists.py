@@ -12,7 +12,7 @@ from logship._signal_names import NEVER_STOPS, signal_number, signals_named
 
 _INTEGER_MIN, _INTEGER_MAX = -(1 << 63), (1 << 64) - 1
 
-_NAME = Text()
+_NAME = Text("names")
 
 
 class Pairs(Converter):
