@@ -14,6 +14,7 @@ from itertools import count, repeat
 
 from logship._reasons import RATE_LIMITED, SAMPLED
 from logship._settings import Settings
+from logship._spelling import nearest
 
 TEMPLATES_MAX = 10_000
 """How many templates are counted in one interval; further ones have no limit of their own."""
@@ -109,6 +110,22 @@ class FloodControl:
         if self._logger_max is not None:
             limits.append(((record.name, None), self._logger_max))
         return limits
+
+
+def misspelt_levels(settings: Settings) -> str:
+    """Return a sentence about levels of `sample` that `logging` does not have.
+
+    The program may add a level later, so only names like those that there are count as misspelt.
+
+    Returns:
+        The sentence; empty if there is no such level.
+    """
+    numbers = logging.getLevelNamesMapping()
+    levels = [name for name, number in numbers.items() if number != logging.NOTSET]
+    unknown = [name for name, _ in settings.sample if name.upper() not in numbers]
+    meant = {name: nearest(name.upper(), levels) for name in unknown}
+    shown = ", ".join(f"{name} (did you mean {each}?)" for name, each in meant.items() if each)
+    return shown and f"sample: logging has no level {shown}"
 
 
 def _level_name(name: str) -> str:

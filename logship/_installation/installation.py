@@ -77,7 +77,7 @@ class Installation:
         self.level = level
         self._console = console
         self.client = BackgroundClient(settings, **client_parts)
-        self.handler = Handler(self.client, floods=_flood_control(settings))
+        self.handler = Handler(self.client, floods=_flood_control(self.client))
         self._levels = _levels_file(self.client)
         loggers = Loggers(self.handler, settings.loggers) if settings.loggers else None
         self._watched = [each for each in (loggers, self._levels) if each is not None]
@@ -407,13 +407,15 @@ def _announcement(client: BackgroundClient) -> TaskAnnouncement | None:
     return TaskAnnouncement(client, os.environ)
 
 
-def _flood_control(settings: Settings) -> FloodControl | None:
+def _flood_control(client: BackgroundClient) -> FloodControl | None:
     """Return what keeps records back, where settings ask for it."""
-    if not settings.limits_floods:
+    if not client.settings.limits_floods:
         return None
-    from logship._installation.floods import FloodControl  # noqa: PLC0415 - few settings need it
+    from logship._installation.floods import FloodControl, misspelt_levels  # noqa: PLC0415 - few settings need it
 
-    return FloodControl(settings)
+    if text := misspelt_levels(client.settings):
+        client.last_resort.warn("sample", text)
+    return FloodControl(client.settings)
 
 
 def _levels_file(client: BackgroundClient) -> LevelsFile | None:

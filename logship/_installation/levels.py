@@ -83,7 +83,12 @@ class LevelsFile:
             self._told(applied)
 
     def _set_level(self, name: str, level: str) -> bool:
-        """Set a logger's level; tell whether there is such a level."""
+        """Set a logger's level; tell whether there is such a level, and the name is a logger's."""
+        if "*" in name or (name != "root" and name.lower() == "root"):
+            self._warn(
+                f"{self._path}: no logger is named {name}; root is the parent of all loggers"
+            )
+            return False
         logger = logging.getLogger(name)
         before = logger.level
         try:

@@ -71,9 +71,11 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     ),
     counter(
         "records_refused_total",
-        "Records that came after the client was closed, and got no number.",
-        "Records of logging calls are on stderr, except refused_unwritten of the drain report. Let "
-        "the application log its last records earlier.",
+        "Records that got no number, because they came after the end, or had one tag more than a "
+        "full buffer can number.",
+        "A logging call wrote its record to stderr, unless refused_unwritten of the drain report "
+        "counts it, or did not return because the process was ending. Other calls returned False "
+        "or an error. Let the application log its last records earlier.",
     ),
     counter(
         "records_truncated_total",

@@ -39,7 +39,7 @@ def _stamp_key(name: str, values: Values) -> Iterator[SettingsError]:
     """Refuse a field that would take the place of the stamp."""
     keys = [key for key, _ in values[name]] if name == "fields" else [values[name]]
     if values["stamp"] and values["stamp_key"] in keys:
-        yield refusal(name, values["stamp_key"], NotAllowed("a name that is not stamp_key"))
+        yield refusal(name, values["stamp_key"], NotAllowed("a name other than stamp_key's"))
 
 
 def _own_key(name: str, values: Values) -> Iterator[SettingsError]:

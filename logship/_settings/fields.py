@@ -73,16 +73,20 @@ class Text(Converter):
     """A printable text of 1 to 255 bytes.
 
     Args:
+        what: What an error calls it.
         from_file: As of `Converter`.
     """
 
-    def __init__(self, *, from_file: Callable[[str], Any] | None = None) -> None:
+    def __init__(
+        self, what: str = "a text", *, from_file: Callable[[str], Any] | None = None
+    ) -> None:
+        self._what = what
         self.from_file = from_file
 
     def check(self, value: Any) -> str:
         """Return the text."""
         if not isinstance(value, str) or not 0 < len(value.encode("utf-8", "replace")) < 256:
-            raise NotAllowed(f"a text of 1 to {TEXT_BYTES_MAX} bytes")
+            raise NotAllowed(f"{self._what} of 1 to {TEXT_BYTES_MAX} bytes")
         if not value.isprintable():
             raise NotAllowed("printable characters only")
         return value
@@ -235,6 +239,9 @@ class Seconds(Number):
     def parse(self, text: str) -> Any:
         """Return the seconds."""
         return round(super().parse(text), 9)  # 700ms are 0.7, not 0.7000000000000001
+
+    def _shown(self, bound: float) -> str:
+        return f"{super()._shown(bound)}s"
 
 
 class Bytes(WholeNumber):

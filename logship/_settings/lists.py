@@ -12,7 +12,7 @@ from logship._signal_names import NEVER_STOPS, signal_number, signals_named
 
 _INTEGER_MIN, _INTEGER_MAX = -(1 << 63), (1 << 64) - 1
 
-_NAME = Text()
+_NAME = Text("names")
 
 
 class Pairs(Converter):
@@ -98,8 +98,9 @@ class Words(Converter):
 
     def __init__(self, *words: str) -> None:
         self._words = words
-        which = f"some of {', '.join(words)}" if words else "names of loggers"
-        self._allowed = f"{which}, with commas between"
+        self._allowed = "names of loggers, with commas between, or * for all"
+        if words:
+            self._allowed = f"some of {', '.join(words)}, with commas between"
 
     def check(self, value: Any) -> tuple[str, ...]:
         """Return the words, each once."""
@@ -110,7 +111,10 @@ class Words(Converter):
             raise NotAllowed(self._allowed) from None
         if self._words and not set(names) <= set(self._words):
             raise NotAllowed(self._allowed)
-        return tuple(map(_NAME.check, names))
+        names = tuple(map(_NAME.check, names))
+        if any("*" in each and each != "*" for each in names):  # such as `uvicorn.*`
+            raise NotAllowed(self._allowed)
+        return names
 
 
 DEFAULT_STOP_SIGNALS: tuple[int, ...] = tuple(

@@ -76,13 +76,22 @@ def _contents(directory: ProcessDirectory) -> dict[str, object]:
         "entries": sum(each.entries for each in chunks),
         "bytes": sum(each.size for each in chunks),
         "damages": damages,
-        "streams": [
-            {
-                "stream": each.identity.stream,
-                "tag": text_of(each.identity.tag),
-                "first": each.identity.first,
-                "entries": each.entries,
-            }
-            for each in sorted(chunks, key=lambda each: each.identity.serial)
-        ],
+        "streams": _streams(sorted(chunks, key=lambda each: each.identity.serial)),
     }
+
+
+def _streams(chunks: list[FoundChunk]) -> list[dict[str, object]]:
+    """Return what chunks in their order hold of each stream; its tag may be known late."""
+    by_stream: dict[str, list[FoundChunk]] = {}
+    for each in chunks:
+        by_stream.setdefault(each.identity.stream, []).append(each)
+    return [
+        {
+            "stream": stream,
+            "tag": text_of(found[-1].identity.tag),
+            "first": found[0].identity.first,
+            "chunks": len(found),
+            "entries": sum(each.entries for each in found),
+        }
+        for stream, found in by_stream.items()
+    ]

@@ -26,12 +26,35 @@ def test_a_case_of_the_table(case: Case) -> None:
 
 
 def test_the_networks_to_add_are_shown(compose: Deployment) -> None:
-    del compose.app["network_mode"]
-    compose.app["networks"] = ["front"]
-    compose.document["services"]["database"]["networks"] = ["back"]
+    for service, network in ((compose.app, "front"), (compose.sidecar, "back")):
+        del service["network_mode"]
+        service["networks"] = [network]
     compose.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
     (found,) = judge("a.json", compose.text).findings
     assert (found.rule, found.change) == ("endpoint-name", "networks: [back, front]")
+
+
+_LOOPBACK = 'environment: { LOGSHIP_ENDPOINTS: "tcp://127.0.0.1:24225" }'
+
+
+@pytest.mark.parametrize(
+    ("of_app", "of_sidecar", "host", "change"),
+    [
+        (None, "host", "127.0.0.1", "network_mode: host"),
+        ("none", None, "127.0.0.1", "network_mode: service:sidecar"),
+        (None, "service:database", "127.0.0.1", "network_mode: service:database"),
+        ("bridge", None, "sidecar", f"network_mode: service:sidecar; {_LOOPBACK}"),
+        ("host", None, "sidecar", f"{_LOOPBACK}; in sidecar: network_mode: host"),
+    ],
+)
+def test_the_namespace_to_share_is_shown(
+    compose: Deployment, of_app: str | None, of_sidecar: str | None, host: str, change: str
+) -> None:
+    compose.app["network_mode"] = of_app
+    compose.sidecar["network_mode"] = of_sidecar
+    compose.set_variable("LOGSHIP_ENDPOINTS", f"tcp://{host}:24225")
+    (found,) = judge("a.json", compose.text).findings
+    assert found.change == change
 
 
 @pytest.mark.parametrize("links", [True, False])

@@ -21,6 +21,16 @@ def test_variables_that_no_program_reads_are_one_warning(programs: Programs) -> 
     assert "hidden" not in ended.stderr
 
 
+def test_a_sampled_level_that_is_misspelt_is_a_warning(programs: Programs) -> None:
+    """Levels like none that there are may be added later."""
+    environ = {"LOGSHIP_SAMPLE": "DEBG=0.1,WARN=0.5,info=1,NOTICE=0.5,TRACE=0"}
+    program = "import logship\nlogship.install()\nlogship.install()"
+    ended = programs.start(program, environ=environ).end()
+    assert ended.returncode == 0
+    (warning,) = ended.warnings
+    assert warning.endswith("sample: logging has no level DEBG (did you mean DEBUG?)")
+
+
 GARBAGE = {
     "http": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nno\n",
     "a map without an ack": b"\x80",

@@ -18,6 +18,7 @@ from logship._spool import adoption
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.directories import ProcessDirectory, process_directories
 from logship._spool.format import COMMIT_AT, SLOT_CHECKSUM_AT, slot_at
+from logship._spool.inspection import inspect_spool
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship.testing import ManualClock
@@ -47,6 +48,16 @@ def test_everything_comes_in_order_and_nothing_is_left(tmp_path: Path) -> None:
     counters = sidecar.orphans.counters
     assert (counters.lives, counters.lives_finished, counters.damaged) == (1, 1, 0)
     assert (counters.records, counters.records_acked) == (30, 30)
+
+
+def test_an_inspection_counts_the_chunks_of_a_stream_together(tmp_path: Path) -> None:
+    dead_life(tmp_path, lambda buffer: log_some(buffer, 90))
+    (found,) = inspect_spool(tmp_path)
+    assert isinstance(found["streams"], list)
+    counts = [(each["tag"], each["first"], each["entries"]) for each in found["streams"]]
+    assert counts == [("a", 1, 30), ("b", 1, 30), ("c", 1, 30)]
+    assert found["entries"] == 90
+    assert found["chunks"] == sum(each["chunks"] for each in found["streams"])
 
 
 def test_the_oldest_life_comes_first(tmp_path: Path) -> None:

@@ -259,6 +259,15 @@ def test_a_line_that_means_nothing_is_told_and_the_others_hold(levels: Levels, l
     assert len(levels.warned) == 1
 
 
+@pytest.mark.parametrize("name", ["*", "uvicorn.*", "ROOT", "Root"])
+def test_a_name_that_is_of_no_logger_is_told_and_makes_none(levels: Levels, name: str) -> None:
+    levels.write(f"{name}=DEBUG")
+    (warning,) = levels.warned
+    assert f"no logger is named {name}" in warning
+    assert name not in logging.Logger.manager.loggerDict
+    assert levels.told == []
+
+
 def test_a_level_that_became_wrong_is_taken_back(levels: Levels) -> None:
     levels.write("tests.floods.d=DEBUG\n")
     levels.write("tests.floods.d=BOGUS\n")

@@ -13,6 +13,7 @@ from logship._client.background import BackgroundClient
 from logship._installation.handler import Handler
 from logship._stderr.last_resort import LastResort
 from logship.testing import ManualClock, Sidecar
+from tests.support.raising import raising
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_background_client
 
@@ -108,6 +109,24 @@ def test_a_closed_client_writes_all_lines(client: BackgroundClient, stderr: Stde
         logger.info(LARGE)
     assert len(stderr.json("refused")) == RECORDS
     assert_counted(client, RECORDS, RECORDS)
+
+
+def test_a_call_that_begins_after_the_end_is_counted_if_it_never_returns(
+    client: BackgroundClient, resort: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no line: the program never continued after it."""
+
+    class StaysHereError(BaseException):
+        pass
+
+    client.close(timeout=0)
+    logger = logging.Logger("late")
+    logger.addHandler(Handler(client))
+    monkeypatch.setattr(resort, "stop_here", raising(StaysHereError))
+    with pytest.raises(StaysHereError):
+        logger.info("never")
+    report = client.shipper.buffer.report("", 0.0)
+    assert (report.refused, report.refused_lines, report.refused_unwritten) == (1, 0, 0)
 
 
 def test_a_call_that_the_end_overtakes_does_not_return(

@@ -130,13 +130,13 @@ def _namespaces(services: dict[str, Any], aliases: dict[str, str]) -> dict[str, 
 
 
 def _joined(services: dict[str, Any], networks: dict[str, Any]) -> dict[str, frozenset[str]]:
-    """Return the networks of each service that has a network namespace of its own, by their keys.
+    """Return the networks of each network namespace in which names resolve, by their keys.
 
     Of several keys that name the same network, it is the first one.
     """
     names = {str(key): str(under(networks, key).get("name", key)) for key in networks}
     keys = {name: key for key, name in reversed(names.items())}
-    found = {}
+    found: dict[str, frozenset[str]] = {"host": frozenset()}
     for name in services:
         service = under(services, name)
         given = service.get("networks")
@@ -144,7 +144,14 @@ def _joined(services: dict[str, Any], networks: dict[str, Any]) -> dict[str, fro
         joined = {names.get(each, each) for each in map(str, listed or ["default"])}
         if service.get("network_mode") is None and not any("$" in each for each in joined):
             found[f"service:{name}"] = frozenset(keys.get(each, each) for each in joined)
+        elif service.get("network_mode") == "none" or _is_bridged(service):
+            found[f"service:{name}"] = frozenset()
     return found
+
+
+def _is_bridged(service: dict[str, Any]) -> bool:
+    """Return whether it is in Docker's own network, which has no names but those of links."""
+    return service.get("network_mode") == "bridge" and not service.get("links")
 
 
 def _container(
@@ -180,9 +187,18 @@ def _container(
         has_health_check=_has_health_check(service),
         network=namespaces[name],
         joined=joined.get(namespaces[name]),
-        aliases=aliases | links(service.get("links")),
+        aliases=aliases | links(service.get("links")) | _extra_hosts(service),
         lines=_lines(services, key),
     )
+
+
+def _extra_hosts(service: dict[str, Any]) -> dict[str, str]:
+    """Return the addresses of its own file of hosts, by their names."""
+    given = service.get("extra_hosts")
+    if isinstance(given, dict):
+        return texts(given, "extra_hosts")
+    parts = (re.split("[:=]", str(each), maxsplit=1) for each in listing(given, "extra_hosts"))
+    return {name: address for name, *rest in parts for address in rest}
 
 
 def _has_health_check(service: dict[str, Any]) -> bool | None:

@@ -139,8 +139,9 @@ class Container:
         is_essential: Whether ECS stops the task when it ends.
         is_restarted: Whether ECS starts it again when it ends.
         network: Containers with the same one share loopback; None if the file does not say.
-        joined: The networks in which others find it by its name; None if the file does not say.
-        aliases: Containers by the names under which it reaches them, beside their own.
+        joined: The networks of its namespace in which names of services resolve; None if the file
+            does not say.
+        aliases: Containers and addresses by further names under which it reaches them.
         ports: Those that it is declared to listen on.
         lines: Where its parts are in the file, by their keys; variables as `$NAME`, itself as "".
     """

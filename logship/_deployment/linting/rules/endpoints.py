@@ -18,6 +18,8 @@ _PORT = 24224
 _SIDECAR_PORT = "LOGSHIP_PORT"
 _FOR_OTHERS = ("host", "container:", "$")
 """What a network begins with that containers outside of the file may share."""
+_SHARED = ("host", "container:", "service:")
+"""What a network of compose begins with that is of the host, or of a container."""
 _AGGREGATOR_PORTS = ("LOGSHIP_AGGREGATOR_PORT", "LOGSHIP_AGGREGATOR_STANDBY_PORT")
 
 
@@ -45,15 +47,19 @@ def _endpoint_name(unit: Unit, container: Container) -> Iterator[Mistake]:
     """The containers of a pod, of an ECS task with `awsvpc` (always so on Fargate), and of compose
     services with `network_mode: service:…` share one network namespace. Their names do not resolve
     there: they reach each other on 127.0.0.1. In compose a name resolves only in the networks that
-    both services are in.
+    both services are in. A service with a `network_mode` is in none of them: it has no name there,
+    and with `host`, `none` or `bridge` it finds no other service by its name.
     """
     for host, port in _tcp_endpoints(container):
         other = unit.by_name.get(host)
         if other is None or other is container or host in unit.services:
             continue
-        if other.network is not None and other.network == container.network != f"service:{host}":
-            change = variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
-            yield Mistake(change)
+        loopback = variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
+        if other.network is not None and other.network == container.network:
+            if other.network != f"service:{host}":
+                yield Mistake(loopback)
+        elif not _may_resolve(container, other):
+            yield Mistake(_sharing(container, other, loopback), key="network_mode")
         elif container.joined and other.joined and container.joined.isdisjoint(other.joined):
             names = ", ".join(sorted({*container.joined, min(other.joined)}))
             yield Mistake(f"networks: [{names}]", key="networks")
@@ -72,7 +78,7 @@ def _endpoint_loopback(unit: Unit, container: Container) -> Iterator[Mistake]:
     """
     for host, port in _tcp_endpoints(container):
         if host in LOOPBACK and _is_alone(unit, container):
-            yield Mistake(_by_name(unit, port))
+            yield Mistake(_to_sidecar(unit, container, port))
 
 
 @senders.warning(
@@ -93,7 +99,7 @@ def _endpoint_default(unit: Unit, container: Container) -> Iterator[Mistake]:
     if container.log_driver == "awsfirelens" or not _is_alone(unit, container):
         return
     if all(container.is_empty(name) for name in (_VARIABLE, _FIRELENS[0])):
-        yield Mistake(_by_name(unit, _PORT))
+        yield Mistake(_to_sidecar(unit, container, _PORT))
 
 
 def _is_alone(unit: Unit, container: Container) -> bool:
@@ -104,9 +110,29 @@ def _is_alone(unit: Unit, container: Container) -> bool:
     return len(others) == 1 and (unit.platform == Platform.ECS or any(unit.sidecars))
 
 
-def _by_name(unit: Unit, port: int) -> str:
-    name = next((each.name for each in unit.sidecars), "SIDECAR")
+def _to_sidecar(unit: Unit, container: Container, port: int) -> str:
+    """Return the lines that lead a container away from its own loopback."""
+    sidecar = next(iter(unit.sidecars), None)
+    if sidecar and not _may_resolve(container, sidecar):
+        return _sharing(container, sidecar)
+    name = sidecar.name if sidecar else "SIDECAR"
     return variable(unit, _VARIABLE, f"tcp://{name}:{port}")
+
+
+def _may_resolve(container: Container, other: Container) -> bool:
+    """Return whether both have names in networks of compose, or the file does not say."""
+    network = other.network or ""
+    is_guest = network.startswith(_SHARED) and network != f"service:{other.name}"
+    if is_guest or container.joined is None:
+        return not is_guest
+    return bool(container.joined) and other.joined != frozenset()
+
+
+def _sharing(container: Container, other: Container, *lines: str) -> str:
+    """Return the lines that let a container reach another one on loopback."""
+    if (container.network or "").startswith(_FOR_OTHERS):
+        return "; ".join((*lines, f"in {other.name}: network_mode: {container.network}"))
+    return "; ".join((f"network_mode: {other.network}", *lines))
 
 
 @senders.error(
@@ -184,7 +210,9 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
         is_default = sidecar.is_unset("LOGSHIP_BIND")
         bind = LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
         is_wanted = any(
-            host == sidecar.name and sidecar.network not in (None, each.network)
+            host == sidecar.name
+            and sidecar.network not in (None, each.network)
+            and _may_resolve(each, sidecar)
             for each, host, _ in endpoints
         )
         if is_wanted and sidecar.is_logships and not sidecar.receives and bind in LOOPBACK:
