@@ -162,7 +162,7 @@ class Emitter:
             tag: Its tag; None for the default one.
             time_ns: When, nanoseconds since the epoch; None for now.
         """
-        self.last_resort.stop_here()  # a call that does not return has refused nothing
+        self.last_resort.stop_here()  # where the call must not return, no line is written
         time_ns = time.time_ns() if time_ns is None else time_ns
         buffer, number, is_written = self._shipper.buffer, "", False
         try:
