@@ -15,6 +15,7 @@ from logship._buffer.buffer import Buffer
 from logship._client.background import BackgroundClient
 from logship.testing import Sidecar
 from tests.unit.clients import Stderr, a_background_client
+from tests.unit.pipes import Pipe
 
 
 @pytest.fixture
@@ -22,6 +23,13 @@ def stderr(tmp_path: Path) -> Iterator[Stderr]:
     file = Stderr(tmp_path / "stderr")
     yield file
     file.close()
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    fresh = Pipe()
+    yield fresh
+    fresh.close()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from tests.support.threads import Later
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_background_client, messages
 from tests.unit.interruptions import every_point
-from tests.unit.test_lastresort import Pipe
+from tests.unit.pipes import Pipe
 
 
 def test_a_close_in_the_middle_of_the_buffer_returns_and_a_later_one_delivers(

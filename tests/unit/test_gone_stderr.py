@@ -19,7 +19,7 @@ import pytest
 from logship._stderr.last_resort import LastResort
 from tests.support.commands import ran_python
 from tests.support.raising import raising
-from tests.unit.test_lastresort import LINE, PIPE_BYTES
+from tests.unit.pipes import LINE, PIPE_BYTES
 
 
 class Stderr:
