@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -16,6 +17,7 @@ from logship._client.upkeep import SpoolUpkeep
 from logship._protocol.entries import unpack_entries
 from logship._reasons import QUARANTINED
 from logship._spool.adoption import AdoptedChunk
+from logship._spool.directories import ProcessDirectory
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._stderr.last_resort import LastResort
@@ -90,6 +92,16 @@ class Sidecar:
     @property
     def markers(self) -> list[str]:
         return [each["message"] for each in self.records]
+
+
+def number_of(record: dict[str, Any]) -> int:
+    return int(record[KEY][13:])
+
+
+def cannot_be_removed(directory: ProcessDirectory) -> None:
+    """Fail in the place of `ProcessDirectory.remove`."""
+    directory.leave()
+    raise OSError(errno.EROFS, "read-only file system")
 
 
 def next_chunk(orphans: Orphans) -> AdoptedChunk:

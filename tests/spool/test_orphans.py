@@ -5,19 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import random
-import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from logship._buffer.buffer import Buffer
-from logship._reasons import OVERFLOW, QUARANTINED
+from logship._reasons import QUARANTINED
 from logship._spool import adoption
 from logship._spool.adoption import AdoptedChunk
-from logship._spool.directories import ProcessDirectory, process_directories
-from logship._spool.format import COMMIT_AT, SLOT_CHECKSUM_AT, slot_at
+from logship._spool.directories import process_directories
 from logship._spool.inspection import inspect_spool
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
@@ -30,11 +26,9 @@ from tests.spool.recoveries import (
     log_some,
     next_chunk,
     recover,
-    ship,
 )
 from tests.spool.spools import KEY, a_buffer, buffer_on, offer, read_segment, storage_in
-from tests.support.packing import pack_record
-from tests.unit.accounts import gaps_in, taken
+from tests.unit.accounts import taken
 
 
 def test_everything_comes_in_order_and_nothing_is_left(tmp_path: Path) -> None:
@@ -255,77 +249,6 @@ def test_a_segment_goes_when_its_chunks_are_acked(tmp_path: Path) -> None:
     assert {1, 2, 3} <= left
 
 
-def damage_second_chunk(life: Path) -> None:
-    """Make the commit word of the second chunk of the first segment nonsense."""
-    segment = min(life.glob("segment-*"))
-    data = bytearray(segment.read_bytes())
-    chunk = read_segment(bytes(data), bytes.fromhex(life.name)).chunks[1]
-    struct.pack_into("=Q", data, chunk.offset + COMMIT_AT, 7 << 32 | 77)
-    segment.write_bytes(data)
-
-
-@pytest.mark.parametrize("seals", [False, True])
-def test_numbers_behind_a_dropped_one_are_declared_with_a_damaged_chunk(
-    tmp_path: Path, seals: bool
-) -> None:
-    def fill(buffer: Buffer) -> None:
-        for number in range(6):
-            if number % 2:
-                assert buffer.number_and_drop("tag", pack_record({}, 1))
-            assert offer(buffer, f"m{number}")
-        if seals:
-            buffer.seal_all()
-
-    life = dead_life(tmp_path, fill)  # 2, 6 and 10 are dropped; 3, 7 and 11 say so
-    segment = min(life.glob("segment-*"))
-    segment.write_bytes(segment.read_bytes().replace(b":0000000001", b":000000000x", 1))
-    sidecar = recover(tmp_path)
-    assert sidecar.records == []
-    gaps = gaps_in(sidecar.controls)
-    declared = {number for first, last, _ in gaps for number in range(first, last + 1)}
-    assert declared >= {*range(1, 13)}
-    assert min(int(each[KEY][13:]) for each in sidecar.controls) > 12  # no number is given twice
-
-
-def test_a_mark_is_declared_where_only_chunks_show_how_records_are_stamped(tmp_path: Path) -> None:
-    """The header of the streams is damaged, and a recoverer died behind a damaged chunk's mark."""
-    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 6))
-    streams, segment = life / "streams", min(life.glob("segment-*"))
-    streams.write_bytes(streams.read_bytes().replace(b"LGSPSTR", b"?GSPSTR"))
-    segment.write_bytes(segment.read_bytes().replace(b":0000000001", b":000000000x", 1))
-    orphans = Orphans(tmp_path)
-    next_chunk(orphans)  # of another stream
-    orphans.close()
-    sidecar = recover(tmp_path)
-    assert gaps_in(sidecar.controls) == [[1, 2, "damaged"]]
-    assert not life.exists()
-
-
-def test_a_refused_record_s_chunk_is_shipped_again_where_the_directory_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is the same chunk. Its stream is ended behind the gap, and not once more."""
-
-    def fill(buffer: Buffer) -> None:
-        assert offer(buffer, "poison")
-        assert offer(buffer, "good")
-        buffer.close_intake()
-
-    life = dead_life(tmp_path, fill)
-    orphans = Orphans(tmp_path)
-    with monkeypatch.context() as context:
-        context.setattr(ProcessDirectory, "remove", _cannot_be_removed)
-        first = ship(orphans, takes=lambda record: record["message"] != "poison")
-    orphans.close()
-    assert life.exists()
-    sidecar = recover(tmp_path)
-    assert sidecar.markers == ["poison", "good"]
-    *shipped, gap, end = first
-    assert (gap["logship_gap"], end["logship_end"]) == ([1, 1, "quarantined"], "recovered")
-    assert [*sidecar.records[1:], *sidecar.controls] == shipped
-    assert not life.exists()
-
-
 def test_an_ack_closes_no_segment_that_a_step_reads(tmp_path: Path) -> None:
     def log(buffer: Buffer) -> None:
         assert offer(buffer, "whole", "a")
@@ -344,282 +267,6 @@ def test_an_ack_closes_no_segment_that_a_step_reads(tmp_path: Path) -> None:
     sidecar.take_in()
     (kept,) = (tmp_path / "quarantine").iterdir()
     assert b"torn" in kept.read_bytes()
-    assert not life.exists()
-
-
-def test_a_stream_without_a_slot_is_ended_by_each_recoverer_with_one_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing stores that it has ended, so the gap of the refused record is declared again."""
-    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 4))
-    streams = life / "streams"
-    data = bytearray(streams.read_bytes())
-    data[slot_at(0) + SLOT_CHECKSUM_AT] ^= 1
-    streams.write_bytes(data)
-    ends = []
-    for _ in range(2):
-        orphans = Orphans(tmp_path)
-        with monkeypatch.context() as context:
-            context.setattr(ProcessDirectory, "remove", _cannot_be_removed)
-            taken = ship(orphans, takes=lambda record: record["message"] != "m3")
-        orphans.close()
-        ends.append([each[KEY] for each in taken if "logship_end" in each])
-    assert len(ends[0]) == 3
-    assert set(ends[1]) <= set(ends[0])
-
-
-def _cannot_be_removed(directory: ProcessDirectory) -> None:
-    directory.leave()
-    raise OSError(errno.EROFS, "read-only file system")
-
-
-def tear_first_segment(life: Path) -> None:
-    """Let the first segment end in its first chunk."""
-    segment = min(life.glob("segment-*"))
-    data = segment.read_bytes()
-    chunk = read_segment(data, bytes.fromhex(life.name)).chunks[0]
-    segment.write_bytes(data[: chunk.payload_at - 1])
-
-
-def damage_the_streams_of_nothing(life: Path) -> None:
-    """Damage all slots of `streams`, where there is nothing else."""
-    for segment in life.glob("segment-*"):
-        segment.unlink()
-    streams = life / "streams"
-    data = streams.read_bytes()
-    streams.write_bytes(data[:64] + bytes(each ^ 0x40 for each in data[64:]))
-
-
-@pytest.mark.parametrize(
-    "damage", [damage_second_chunk, tear_first_segment, damage_the_streams_of_nothing]
-)
-def test_a_step_that_names_damage_changes_nothing(
-    tmp_path: Path, damage: Callable[[Path], None]
-) -> None:
-    """Whoever dies before it could tell anybody leaves it to be named again."""
-    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
-    damage(life)
-    sidecar = Sidecar(Orphans(tmp_path))
-    named = 0
-    found: AdoptedChunk | RecoveryState = RecoveryState.WORKING
-    while found is not RecoveryState.AWAITING_ORPHANS:
-        before = _files(tmp_path)
-        sidecar.told.clear()
-        found = sidecar.orphans.step()
-        if sidecar.told and not sidecar.told[0].startswith("shipped"):
-            assert _files(tmp_path) == before
-            named += 1
-        if isinstance(found, AdoptedChunk):
-            sidecar.receive(found)
-            sidecar.ack_all()
-    assert named
-    assert not life.exists()
-
-
-def _files(path: Path) -> dict[Path, bytes]:
-    return {each: each.read_bytes() for each in path.rglob("*") if each.is_file()}
-
-
-def test_a_bit_that_flips_in_the_text_of_a_chunk_that_was_sent_is_seen(tmp_path: Path) -> None:
-    def send(buffer: Buffer) -> None:
-        log_some(buffer, 3)
-        buffer.seal_all()
-        while (chunk := buffer.departure.take()) is not None:
-            chunk.before_sending()
-
-    life = dead_life(tmp_path, send)
-    segment = min(life.glob("segment-*"))
-    segment.write_bytes(segment.read_bytes().replace(b"xxx", b"xyx", 1))
-    sidecar = recover(tmp_path)
-    assert "its checksum is wrong" in sidecar.orphans.counters.notes[0]
-    assert len(sidecar.records) == 2
-
-
-def test_a_damaged_life_is_recovered_the_same_by_the_next_one(tmp_path: Path) -> None:
-    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
-    damage_second_chunk(life)
-    first = Sidecar(Orphans(tmp_path))
-    while not any("logship_gap" in each for each in first.controls):
-        first.take_in(1)
-    first.orphans.close()  # it dies before that is acked
-    second = recover(tmp_path)
-    gaps = [
-        [(each[KEY], each["logship_gap"]) for each in sidecar.controls if "logship_gap" in each]
-        for sidecar in (first, second)
-    ]
-    assert gaps[0] == gaps[1]
-    assert len(list((tmp_path / "quarantine").iterdir())) == 1
-    assert not life.exists()
-
-
-def test_a_file_of_another_version_is_reported_and_never_deleted(tmp_path: Path) -> None:
-    life = dead_life(tmp_path, log_some)
-    segment = min(life.glob("segment-*"))
-    data = bytearray(segment.read_bytes())
-    data[8] = 99
-    segment.write_bytes(data)
-    sidecar = recover(tmp_path)
-    assert sidecar.orphans.counters.refused == 1
-    assert sidecar.orphans.counters.unknown_version == 1
-    assert "version 99" in sidecar.orphans.counters.notes[0]
-    assert segment.read_bytes() == data
-    assert sidecar.controls == []  # a stream whose records are not known is not ended
-
-
-def test_what_is_in_a_file_of_another_version_is_not_lost_with_the_damaged_chunk_before_it(
-    tmp_path: Path,
-) -> None:
-    def log(buffer: Buffer) -> None:
-        for number in range(300):
-            assert offer(buffer, f"m{number}", "a", 100)
-
-    life = dead_life(tmp_path, log)
-    first, second = sorted(life.glob("segment-*"))[:2]
-    data = bytearray(first.read_bytes())
-    last = read_segment(bytes(data), bytes.fromhex(life.name)).chunks[-1]
-    struct.pack_into("=Q", data, last.offset + COMMIT_AT, 7 << 32 | 77)
-    first.write_bytes(data)
-    whole = second.read_bytes()
-    second.write_bytes(whole[:8] + bytes([99]) + whole[9:])
-    notes = "\n".join(recover(tmp_path).orphans.counters.notes)
-    assert "version 99" in notes
-    assert "a segment is missing" not in notes
-    second.write_bytes(whole)
-    sidecar = recover(tmp_path)
-    ((begin, end, reason),) = gaps_in(sidecar.controls)
-    assert reason == "damaged"
-    assert not {number_of(each) for each in sidecar.records} & {*range(begin, end + 1)}
-    assert not life.exists()
-
-
-def test_a_life_under_another_name_is_refused_until_it_has_its_own_again(tmp_path: Path) -> None:
-    life = dead_life(tmp_path, log_some)
-    moved = life.rename(tmp_path / ("a" * 32))
-    sidecar = recover(tmp_path)
-    assert life.name in sidecar.orphans.counters.notes[0]
-    counters = sidecar.orphans.counters
-    assert (counters.refused, counters.unknown_version, counters.damaged) == (1, 0, 0)
-    moved.rename(life)
-    assert len(recover(tmp_path).records) == 30
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_segment_of_another_life_does_not_hold_up_the_rest(tmp_path: Path) -> None:
-    life, other = dead_life(tmp_path, log_some), dead_life(tmp_path, log_some)
-    foreign = min(other.glob("segment-*")).rename(life / "segment-00000099.spool")
-    sidecar = recover(tmp_path)
-    assert len(sidecar.records) == 30
-    assert foreign.exists()
-    assert not sidecar.orphans.is_complete
-
-
-def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
-    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 3))
-    taken = ship(Orphans(tmp_path), takes=lambda record: record["message"] != "m0")
-    assert gaps_in(taken) == [[1, 1, "quarantined"]]
-    assert len(list((tmp_path / "quarantine").glob("*.entry"))) == 1
-    assert not life.exists()
-
-
-def takes_every_second(record: dict[str, Any]) -> bool:
-    return "logship_id" not in record or is_ours(record) or number_of(record) % 2 == 0
-
-
-def is_ours(record: dict[str, Any]) -> bool:
-    return "logship_end" in record or "logship_gap" in record
-
-
-def number_of(record: dict[str, Any]) -> int:
-    return int(record[KEY][13:])
-
-
-def test_gaps_that_are_too_many_for_one_chunk_are_told_in_several(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(adoption, "_CONTROLS_MAX", 2)
-    life = dead_life(tmp_path, log_some)
-    taken = ship(Orphans(tmp_path), takes=takes_every_second)
-    assert not life.exists()
-    for stream in {each[KEY][:12] for each in taken}:
-        told = [each for each in taken if each[KEY][:12] == stream and is_ours(each)]
-        gaps = [each["logship_gap"][0] for each in told if "logship_gap" in each]
-        assert gaps == [1, 3, 5, 7, 9]
-        assert [each for each in told if "logship_end" in each] == told[-1:]
-        assert [number_of(each) for each in told] == [*range(11, 17)]
-
-
-def test_an_end_is_not_told_before_all_gaps_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(adoption, "_CONTROLS_MAX", 2)
-    life = dead_life(tmp_path, log_some)
-
-    def takes_not_all_gaps(record: dict[str, Any]) -> bool:
-        return takes_every_second(record) and record.get("logship_gap") != [7, 7, QUARANTINED]
-
-    first = Orphans(tmp_path)
-    early = ship(first, takes=takes_not_all_gaps)
-    first.close()
-    assert not [each for each in early if "logship_end" in each]
-    assert life.exists()
-    late = ship(Orphans(tmp_path), takes=takes_every_second)
-    assert len([each for each in late if "logship_end" in each]) == 3
-    assert not life.exists()
-
-
-def drops_one_and_closes(buffer: Buffer) -> None:
-    assert offer(buffer, "m0")
-    chunk = taken(buffer)
-    buffer.give_up(chunk, QUARANTINED)
-    assert offer(buffer, "m2")
-    buffer.close_intake()
-
-
-LAST_WORDS = {
-    "an end that a recoverer tells": (log_some, "logship_end"),
-    "a gap that a recoverer tells": (log_some, "logship_gap"),
-    "an end that the stream told itself": (drops_one_and_closes, "logship_end"),
-    "a gap that the stream told itself": (drops_one_and_closes, "logship_gap"),
-}
-
-
-@pytest.mark.parametrize(("fill", "field"), LAST_WORDS.values(), ids=LAST_WORDS)
-def test_a_gap_or_an_end_that_no_server_takes_is_told_by_the_next_recoverer(
-    tmp_path: Path, fill: Callable[[Buffer], None], field: str
-) -> None:
-    """As a sidecar that fails for a while may not take it, though it takes everything else."""
-    life = dead_life(tmp_path, fill)
-    poison = {"m1"}  # so that a recoverer has a gap to tell
-
-    def takes_no_word(record: dict[str, Any]) -> bool:
-        return field not in record and record["message"] not in poison
-
-    first = Orphans(tmp_path)
-    early = ship(first, takes=takes_no_word)
-    first.close()
-    assert not [each for each in early if field in each]
-    assert life.exists()
-    late = ship(Orphans(tmp_path), takes=lambda record: record["message"] not in poison)
-    assert not life.exists()
-    quarantined = list(tmp_path.glob("quarantine/*"))
-    assert len(quarantined) == (fill is log_some)  # no word of ours, whoever did not take it
-    for stream in {each[KEY][:12] for each in early + late}:
-        mine = [each for each in early + late if each[KEY][:12] == stream]
-        arrived = {int(each[KEY][13:]) for each in mine}
-        gaps = gaps_in(mine)
-        declared = {number for begin, last, _ in gaps for number in range(begin, last + 1)}
-        (end,) = {int(each[KEY][13:]) for each in mine if "logship_end" in each}
-        assert arrived | declared == set(range(1, end + 1))
-
-
-def test_the_same_process_tells_an_end_again_after_a_while(tmp_path: Path) -> None:
-    life, clock = dead_life(tmp_path, log_some), ManualClock(0.0)
-    orphans = Orphans(tmp_path, monotonic=clock)
-    assert len(ship(orphans, takes=lambda record: "logship_end" not in record)) == 30
-    for clock.seconds, lives in ((59.0, 1), (66.0, 2), (130.0, 2), (190.0, 3)):
-        taken = ship(orphans, takes=lambda _: clock() > 180)
-        assert orphans.counters.lives == lives
-    assert [each["logship_end"] for each in taken] == ["recovered"] * 3
     assert not life.exists()
 
 
@@ -692,45 +339,6 @@ def test_a_recoverer_killed_at_its_last_step_leaves_nothing(tmp_path: Path) -> N
 
 def test_a_directory_that_is_not_there_yields_nothing(tmp_path: Path) -> None:
     assert Orphans(tmp_path / "nowhere").step() is RecoveryState.AWAITING_ORPHANS
-
-
-# -- a chunk that is given up ----------------------------------------------------------------------
-
-
-def test_what_a_chunk_declared_is_declared_again_where_it_is_given_up(tmp_path: Path) -> None:
-    def log(buffer: Buffer) -> None:
-        assert offer(buffer, "m0", "a")
-        buffer.seal_all()
-        first = buffer.departure.take()
-        assert first is not None
-        buffer.give_up(first, OVERFLOW)
-        log_some(buffer, 1)
-        log_some(buffer, 1)
-
-    dead_life(tmp_path, log)
-    sidecar = Sidecar(Orphans(tmp_path))
-    chunk = next_chunk(sidecar.orphans)
-    assert [*chunk.gaps] == [(1, 1, OVERFLOW)]
-    a_buffer().give_up(chunk, QUARANTINED)
-    sidecar.take_in()
-    assert gaps_in(sidecar.controls) == [[1, 1, OVERFLOW], [2, 4, QUARANTINED]]
-    assert list(tmp_path.iterdir()) == [tmp_path / "quarantine"]
-
-
-def test_what_is_given_up_for_another_reason_is_declared_and_not_quarantined(
-    tmp_path: Path,
-) -> None:
-    dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
-    first, second = Sidecar(Orphans(tmp_path)), Sidecar(Orphans(tmp_path))
-    a_buffer().give_up(next_chunk(first.orphans), OVERFLOW)
-    first.orphans.close()
-    chunk = next_chunk(second.orphans)  # it has no mark
-    assert chunk.may_be_dropped
-    a_buffer().give_up(chunk, OVERFLOW)
-    second.take_in()
-    assert gaps_in(second.controls) == [[1, 1, OVERFLOW]]
-    assert second.orphans.counters.notes == []
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_chunk_and_its_halves_are_as_old_as_its_header_says(tmp_path: Path) -> None:

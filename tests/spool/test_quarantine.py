@@ -26,6 +26,7 @@ from tests.spool.programs import spools_in
 from tests.spool.recoveries import (
     STEPS_MAX,
     Sidecar,
+    cannot_be_removed,
     dead_life,
     log_some,
     next_chunk,
@@ -165,7 +166,7 @@ def test_a_gap_that_was_declared_behind_an_end_record_is_not_declared_again(
     """Its directory could not be removed, and what was acked says so."""
     damage_all(dead_life(tmp_path, log_and_end), first_max=1)
     with monkeypatch.context() as patch:
-        patch.setattr(ProcessDirectory, "remove", _cannot_be_removed)
+        patch.setattr(ProcessDirectory, "remove", cannot_be_removed)
         assert gaps_in(recover(tmp_path).controls)
     assert recover(tmp_path).controls == []
 
@@ -181,7 +182,7 @@ def test_a_gap_is_declared_though_the_end_record_came_before_it_was_known(
         assert [each["logship_end"] for each in recover(tmp_path).controls] == [True]
     with monkeypatch.context() as patch:
         patch.setattr(Adoption, "_end_streams", lambda _: iter(()))
-        patch.setattr(ProcessDirectory, "remove", _cannot_be_removed)
+        patch.setattr(ProcessDirectory, "remove", cannot_be_removed)
         assert recover(tmp_path).controls == []
     assert [each for each, _, _ in gaps_in(recover(tmp_path).controls)] == [1]
     assert not life.exists()
@@ -210,10 +211,6 @@ def test_a_gap_is_declared_though_the_end_record_was_acked_before(tmp_path: Path
     assert gaps_in(sidecar.controls) == [[1, 1, "quarantined"]]
     assert sidecar.controls[-1]["logship_end"] == "recovered"
     assert not life.exists()
-
-
-def _cannot_be_removed(_: ProcessDirectory) -> None:
-    raise OSError(errno.EROFS, "read-only")
 
 
 def _no_room(*_: object) -> None:
