@@ -335,7 +335,7 @@ class Closing:
             self._spilling = self._announce(plan, progress, self._account())
             if not self._spilling:  # stderr is full; one that is gone holds up nothing
                 return self._after_spill() if self._last_resort.is_gone else self._pause()
-            self._last_resort.begin_spill(everybody_waits=plan.has_only_the_reserve)
+            self._last_resort.begin_spill(all_callers_wait=plan.has_only_the_reserve)
         until = min(now + _SPILL_SLICE_SECONDS, plan.deadline_seconds)
         newest_first = plan.is_acking(progress)
         wait_seconds = self._write_slice(self._spill, until, newest_first=newest_first)

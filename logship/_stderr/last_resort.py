@@ -83,7 +83,7 @@ class LastResort:
         self._took_none = False  # whether stderr took no byte of the last write
         self._spiller = 0  # the thread that spills, while other threads wait for it
         self._spill_first_until: float | None = None
-        self._everybody_waits = False
+        self._all_callers_wait = False
         self._ender = 0  # the thread that ends the process, and has stopped the others
         self._monotonic = monotonic
         self._rate = bytes_per_second_max
@@ -206,7 +206,7 @@ class LastResort:
             self._write_queue()
 
     def _write_in_turn(self, line: bytes, patience_seconds: float) -> bool:
-        if patience_seconds > 0.0 or self._everybody_waits:
+        if patience_seconds > 0.0 or self._all_callers_wait:
             self._let_spill_go_first()
         patience_seconds = max(patience_seconds, _PATIENCE_SECONDS_MIN)
         if self._is_queue_full():
@@ -236,25 +236,24 @@ class LastResort:
         self._write_queue()
         return not self._queue and not self._pending
 
-    def begin_spill(self, *, everybody_waits: bool = False) -> None:
+    def begin_spill(self, *, all_callers_wait: bool = False) -> None:
         """Make callers of `write_in_turn` that may wait do so until `end_spill`.
 
         Otherwise they would take the interpreter from this thread, which has more and older lines
         to write than each of them. They wait for a second at most for a spill that writes nothing.
 
         Args:
-            everybody_waits: Whether all callers wait, also those that normally must not, such as an
-                event loop's thread. The process is about to end, and records would be lost
-                otherwise.
+            all_callers_wait: Whether callers wait that normally must not, such as an event loop's
+                thread. The process is about to end, and records would be lost otherwise.
         """
-        self._everybody_waits = everybody_waits
+        self._all_callers_wait = all_callers_wait
         self._spiller = threading.get_ident()
         self._spill_first_until = self._monotonic() + _SPILL_FIRST_SECONDS_MAX
 
     def end_spill(self) -> None:
         """Let all threads write again."""
         self._spill_first_until = None
-        self._everybody_waits = False
+        self._all_callers_wait = False
         self.step_back()
 
     # -- stderr itself -----------------------------------------------------------------------------

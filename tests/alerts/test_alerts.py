@@ -139,7 +139,7 @@ def all_is_well(estate: Estate) -> None:
     estate.add("healthy", port_said_by(program))
 
 
-def nobody_listens_and_the_buffer_is_full(estate: Estate) -> None:
+def no_server_listens_and_the_buffer_is_full(estate: Estate) -> None:
     program = estate.start(
         LOG_FASTER_THAN_THE_BUFFER_LASTS,
         estate.gate(),
@@ -237,7 +237,7 @@ def an_output_has_a_hole(estate: Estate) -> None:
     estate.add("audited", port_said_by(program), "LogshipFleetLosing", job="audit")
 
 
-def nobody_can_be_scraped(estate: Estate) -> None:
+def nothing_can_be_scraped(estate: Estate) -> None:
     reserved = ReservedPort()
     estate.stack.callback(reserved.close)
     estate.add("gone", reserved.number, "LogshipMetricsMissing")
@@ -249,13 +249,13 @@ def test_each_alert_fires_for_its_cause_and_for_nothing_else(
     estate: Estate, tmp_path: Path
 ) -> None:
     all_is_well(estate)
-    nobody_listens_and_the_buffer_is_full(estate)
+    no_server_listens_and_the_buffer_is_full(estate)
     a_worker_is_killed(estate)
     the_end_is_not_acknowledged_in_time(estate)
     a_spool_is_of_another_version_and_one_is_damaged(estate)
     a_destination_refuses(estate)
     an_output_has_a_hole(estate)
-    nobody_can_be_scraped(estate)
+    nothing_can_be_scraped(estate)
     the_spool_grows(estate)  # last: it does not do so for ever
     assert {alert for _, alert in estate.expected} == {
         rule["alert"] for rule in rules_of(ALERTING)

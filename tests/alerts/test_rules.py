@@ -71,7 +71,7 @@ def test_a_rule_asks_for_what_is_exported(rule: dict[str, str]) -> None:
     assert list(unknown_values_in(rule["expr"])) == []
 
 
-def test_a_name_that_nobody_exports_is_found() -> None:
+def test_a_name_that_is_not_exported_is_found() -> None:
     expression = 'sum by (job) (rate(logship_lost_total[5m])) / 1e3 > bool up{job="x"} offset 5m'
     assert names_in(expression) == {"logship_lost_total", "up"}
     assert names_in(expression) - known_names() == {"logship_lost_total"}

@@ -74,7 +74,7 @@ def run(name: str, job: Job) -> Measured:
     return measured
 
 
-def test_throughput_of_everybody_and_the_ceilings(job: Job) -> None:
+def test_throughput_of_all_subjects_and_the_ceilings(job: Job) -> None:
     measured = run("throughput", job)
     rates = {key[1:] for key in measured.all_keys() if key.figure == "records_per_second"}
     assert rates >= {

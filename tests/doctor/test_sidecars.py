@@ -94,7 +94,7 @@ def test_every_endpoint_is_examined(sidecar: EmbeddedReceiver) -> None:
     assert outcomes == ["ok", "fail"]
 
 
-def test_a_name_that_nobody_knows() -> None:
+def test_an_unknown_name() -> None:
     told = ask(endpoints="tcp://sidecar.invalid:24224")
     assert told.exit_code == 1
     assert told.outcome("name") == "fail"

@@ -275,7 +275,7 @@ def test_a_spool_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not list(tmp_path.iterdir())
 
 
-def test_a_filesystem_whose_locks_keep_nobody_out(
+def test_a_filesystem_whose_locks_exclude_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recoverers would ship what living processes still write; and nothing is left behind."""

@@ -68,7 +68,7 @@ def _refuse_what_its_call_will_withdraw(self: Section, refused: deque[Item]) -> 
     del self.inbox.items[:]
 
 
-def _wakes_nobody(self: Wakeups) -> None:
+def _wakes_nothing(self: Wakeups) -> None:
     self.shipper = ShipperState.AWAKE
 
 
@@ -81,7 +81,7 @@ MUTANTS: list[tuple[type, str, Any, str, Depth]] = [
     (Section, "_end_intake", _end_without_a_last_look, "small, combined", Depth(1)),
     (Section, "is_settled", _always_settled, "small, at the end", Depth(2)),
     (Section, "refuse_rest", _refuse_what_its_call_will_withdraw, "small, at the end", Depth(1)),
-    (Wakeups, "entry_waits", _wakes_nobody, "shipper of what outlives", Depth(0)),
+    (Wakeups, "entry_waits", _wakes_nothing, "shipper of what outlives", Depth(0)),
 ]
 
 

@@ -109,7 +109,7 @@ def test_an_init_container_that_ships_needs_the_sidecar_before_it(
     assert rules_of(kubernetes) == rules
 
 
-def test_where_nobody_shows_logship_those_beside_a_sidecar_are_applications() -> None:
+def test_where_no_container_shows_logship_those_beside_a_sidecar_are_applications() -> None:
     """Its settings may be in the image; an init container is none of them."""
     mounts = [{"name": "buffer", "mountPath": "/fluentd/buffer"}]
     sidecar = {"name": "fluentd", "image": "logship-sidecar", "volumeMounts": mounts}

@@ -47,7 +47,7 @@ def test_without_a_place_for_temporary_files_each_process_is_alone(
 
 
 @pytest.mark.parametrize("settings", [{}, {"spool_dir": "/spool"}, {"metrics_host": "0.0.0.0"}])
-def test_who_asks_for_nothing_gets_nothing(settings: dict[str, Any]) -> None:
+def test_a_connection_that_asks_for_nothing_gets_nothing(settings: dict[str, Any]) -> None:
     assert not Settings(**settings).wants_metrics
     assert pages_directory(Settings(**settings)) is None
     assert environ_for_children(Settings(**settings)) == {}

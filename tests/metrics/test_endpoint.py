@@ -149,7 +149,7 @@ def test_pages_that_cannot_be_kept_are_one_warning(
     assert directory in warning
 
 
-def test_pages_that_somebody_removed_are_made_again(
+def test_removed_pages_are_made_again(
     programs: Programs, pages: Path, port: int, scraper: Scraper, environ: dict[str, str]
 ) -> None:
     program = programs.start(LOG_UNTIL_TOLD, environ=environ)
@@ -414,7 +414,7 @@ def test_the_metrics_of_a_disabled_logship_are_not_served(programs: Programs, po
     ).end(returncode=0)
 
 
-def test_rude_requests_harm_nobody(programs: Programs, sidecar: Sidecar) -> None:
+def test_rude_requests_harm_no_other(programs: Programs, sidecar: Sidecar) -> None:
     """Half a request, rubbish, a format that does not exist, thirty silent connections."""
     program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
     program.until_ready()

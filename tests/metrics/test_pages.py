@@ -481,7 +481,7 @@ def test_a_lock_that_cannot_be_asked_for_a_moment_makes_no_dead_process_live(
     assert mine.read()[0].numbers[DRAINED] == 1
 
 
-def test_what_nobody_reads_is_removed_after_a_day(pages: Path, owners: Owners) -> None:
+def test_what_is_not_read_is_removed_after_a_day(pages: Path, owners: Owners) -> None:
     """Of containers that are gone, and what cannot be read; never what is locked."""
     with_file(pages, b"rubbish")
     living = Pages(pages, "f" * 16)

@@ -34,7 +34,7 @@ def test_a_sampled_level_that_is_misspelt_is_a_warning(programs: Programs) -> No
 GARBAGE = {
     "http": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nno\n",
     "a map without an ack": b"\x80",
-    "an ack that nobody waits for": b"\x81\xa3ack\xa3???",
+    "an ack that no client waits for": b"\x81\xa3ack\xa3???",
     "nothing": b"",
 }
 

@@ -1,9 +1,9 @@
-"""What was logged is accepted or refused, and all who say how much of each say the same.
+"""What was logged is accepted or refused, and all accounts say the same number of each.
 
 An independent ledger counts what the application logged. The drain report with its correction, the
 end record, the metrics page, stderr and the verdict of `logship audit` must agree with it, number
-for number. A refused record has a line on stderr if it came from a logging call, which tells
-nobody; `emit` says so itself.
+for number. A refused record of a logging call has a line on stderr, because the call returns
+nothing; `emit` returns False.
 """
 
 from __future__ import annotations

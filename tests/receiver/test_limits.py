@@ -86,7 +86,7 @@ def test_without_descriptors_it_waits_and_says_so_once(tmp_path: Path) -> None:
         assert receiver.stderr().count("Too many open files") == 1
 
 
-def test_who_does_not_shake_hands_is_closed(tmp_path: Path) -> None:
+def test_a_client_that_does_not_shake_hands_is_closed(tmp_path: Path) -> None:
     options = ("--shared-key", "k", "--handshake-timeout", "0.5")
     with receiving(tmp_path, *options) as receiver, RawClient(receiver) as silent:
         assert silent.rest()[0][0] == "HELO"
@@ -118,7 +118,7 @@ def tls_options(directory: Path) -> tuple[str, ...]:
     return "--tls-cert", str(tls.certificate), "--tls-key", str(tls.key)
 
 
-def test_who_does_not_speak_tls_is_closed(tmp_path: Path) -> None:
+def test_a_client_that_does_not_speak_tls_is_closed(tmp_path: Path) -> None:
     options = (*tls_options(tmp_path), "--handshake-timeout", "0.5")
     with receiving(tmp_path, *options) as receiver, RawClient(receiver) as silent:
         assert silent.rest() == []

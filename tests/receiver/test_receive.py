@@ -50,7 +50,7 @@ def test_an_output_that_is_full_acknowledges_nothing(tmp_path: Path) -> None:
 
 
 def test_an_output_that_has_space_again(tmp_path: Path) -> None:
-    """A limit on the file's size stands for a full disk, and emptying it for somebody's help."""
+    """A limit on the file's size stands for a full disk, and emptying it for a person's help."""
     limited = tmp_path / "out.jsonl"
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
     command = [RECEIVE[0], "-c", limit + RECEIVE[2], "receive"]
@@ -320,7 +320,7 @@ def test_a_reader_of_standard_output_that_stalls_does_not_hold_up_the_end(tmp_pa
         assert b"cannot write to standard output: its reader takes nothing" in process.stderr.read()
 
 
-def test_standard_output_until_nobody_reads_it(tmp_path: Path) -> None:
+def test_standard_output_until_it_has_no_reader(tmp_path: Path) -> None:
     with on_pipes(tmp_path, "--out", "-") as (process, client):
         assert process.stdout
         assert process.stderr

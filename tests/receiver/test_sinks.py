@@ -54,7 +54,7 @@ def test_a_file_that_cannot_be_read_may_be_torn(
     assert path.read_bytes() == (b"whole\nnew\n" if is_readable else b"whole\n\nnew\n")
 
 
-def test_a_new_file_is_not_for_everybody(tmp_path: Path) -> None:
+def test_a_new_file_is_not_for_all_users(tmp_path: Path) -> None:
     path = tmp_path / "out"
     LineSink.open(path)
     assert path.stat().st_mode & 0o777 == 0o640 & ~current_umask()
@@ -137,7 +137,7 @@ def test_after_a_write_that_failed_half_way_a_new_line_begins(
     assert path.read_bytes() == b"first\nfirst line\n"
 
 
-def test_a_pipe_that_nobody_reads_is_gone() -> None:
+def test_a_pipe_without_a_reader_is_gone() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:

@@ -164,7 +164,7 @@ def test_the_owner_of_a_spool_behind_a_symbolic_link_is_known(runs: Runs, tmp_pa
     assert "was killed by SIGKILL; what it left on its spool" in ended.stderr
 
 
-def test_a_client_that_nobody_saw_before_it_died_loses_nothing_either(both: Runs) -> None:
+def test_a_client_that_died_unseen_loses_nothing_either(both: Runs) -> None:
     """It lives for a few milliseconds, and is not our child: only its spool is there."""
     both.start("""
         import os

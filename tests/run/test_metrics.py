@@ -134,7 +134,7 @@ def test_any_free_port_is_one_for_all_and_told_once(runs: Runs) -> None:
     assert len(told.findall(program.end().stderr)) == 1
 
 
-def test_no_pages_and_no_endpoint_where_nobody_asked(runs: Runs) -> None:
+def test_no_pages_and_no_endpoint_unless_asked_for(runs: Runs) -> None:
     ended = runs.shell('echo "${LOGSHIP_METRICS_DIR-none} ${LOGSHIP_METRICS_PORT-none}"')
     assert ended.stderr == b""
     assert runs.messages == ["none none"]

@@ -42,7 +42,7 @@ for number in itertools.count():
 """
 
 NOWHERE = "tcp://127.0.0.1:1"
-"""An endpoint where nobody listens."""
+"""An endpoint without a server."""
 
 
 def kill(process: subprocess.Popen[Any]) -> None:

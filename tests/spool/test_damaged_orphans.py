@@ -95,7 +95,7 @@ def damage_the_streams_of_nothing(life: Path) -> None:
 def test_a_step_that_names_damage_changes_nothing(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    """Whoever dies before it could tell anybody leaves it to be named again."""
+    """A recoverer that dies before it could tell a person leaves the damage to be named again."""
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
     damage(life)
     sidecar = Sidecar(Orphans(tmp_path))

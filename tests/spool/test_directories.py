@@ -257,7 +257,7 @@ def test_a_foreign_directory_is_not_used(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_a_file_of_somebody_else_in_a_life_is_not_read(tmp_path: Path) -> None:
+def test_a_file_of_another_user_in_a_process_directory_is_not_read(tmp_path: Path) -> None:
     life = ProcessDirectory.begin(tmp_path, os.urandom)
     planted = tmp_path / life.name / "segment-00000001.spool"
     planted.write_bytes(b"x")

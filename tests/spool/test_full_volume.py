@@ -1,4 +1,4 @@
-"""Shows that a volume filled to the last byte by somebody else neither kills nor stalls a program.
+"""A volume that another program has filled neither kills nor stalls a program.
 
 A small tmpfs is mounted for it, which takes root; a hole in a mapped file would be SIGBUS there.
 """

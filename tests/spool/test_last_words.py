@@ -160,7 +160,9 @@ def test_a_gap_or_an_end_that_no_server_takes_is_told_by_the_next_recoverer(
     late = ship(Orphans(tmp_path), takes=lambda record: record["message"] not in poison)
     assert not life.exists()
     quarantined = list(tmp_path.glob("quarantine/*"))
-    assert len(quarantined) == (fill is log_some)  # no word of ours, whoever did not take it
+    assert len(quarantined) == (
+        fill is log_some
+    )  # none of our own records, though a server refused them
     for stream in {each[KEY][:12] for each in early + late}:
         mine = [each for each in early + late if each[KEY][:12] == stream]
         arrived = {int(each[KEY][13:]) for each in mine}

@@ -60,7 +60,7 @@ def test_after_an_outage_of_many_streams_no_deleted_file_is_mapped(tmp_path: Pat
     assert deleted_mappings(tmp_path) == [], "a program may end one client and begin another"
 
 
-def test_a_directory_that_somebody_removed_is_made_anew_and_does_not_stay_mapped(
+def test_a_removed_directory_is_made_anew_and_does_not_stay_mapped(
     tmp_path: Path,
 ) -> None:
     clock = ManualClock()

@@ -86,10 +86,10 @@ def test_no_more_files_than_the_bound(
 ) -> None:
     monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 2)
     life.keep("first", b"1")
-    (tmp_path / "quarantine" / "of somebody else").write_bytes(b"")
+    (tmp_path / "quarantine" / "of another program").write_bytes(b"")
     with pytest.raises(QuarantineFull, match="2 files"):
         life.keep("second", b"2")
-    assert kept(tmp_path) == ["first", "of somebody else"]
+    assert kept(tmp_path) == ["first", "of another program"]
 
 
 def test_a_second_recoverer_may_keep_the_same_again(

@@ -121,7 +121,7 @@ def test_forked_children_of_the_dead_do_not_hold_up_recovery(spools: Spools, num
     assert spools.missing() == []
 
 
-def test_a_watching_recoverer_ships_who_dies_later_and_leaves_at_sigterm(spools: Spools) -> None:
+def test_a_watching_recoverer_ships_what_dies_later_and_leaves_at_sigterm(spools: Spools) -> None:
     recoverer = spools.start_recoverer("--watch")
     wait_until(lambda: "logship recover: watching" in spools.stderr, "it watches")
     application = spools.start_application(3_000, endpoint=NOWHERE)

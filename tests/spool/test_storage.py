@@ -484,7 +484,7 @@ def test_a_whole_stays_until_the_last_quarter_is_acked(tmp_path: Path, last: int
     assert recover(tmp_path).markers == ["m0", "m1", "m2", "m3"]
 
 
-def test_files_are_synced_while_somebody_writes(
+def test_files_are_synced_while_a_thread_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = threading.Semaphore(0)

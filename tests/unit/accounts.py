@@ -228,3 +228,31 @@ def check_declared(buffer: Buffer, arrived: list[dict[str, Any]]) -> None:
         lost = numbers_in(part.dropped) + numbers_in(part.spilled)
         assert set(lost) <= declared[part.stream]
         assert part.end == part.last
+
+
+ENTRY_BYTES = len(body(1)) + len("logship_id") + 1 + 24
+
+
+def offer_many(buffer: Buffer, count: int, tag: str = "t", first: int = 1) -> None:
+    for number in range(first, first + count):
+        assert buffer.offer(tag, body(number)) is Outcome.ACCEPTED
+
+
+def holding(count: int, **options: Any) -> Buffer:
+    """Return a buffer with so many entries of one tag."""
+    buffer = a_buffer(**options)
+    offer_many(buffer, count)
+    return buffer
+
+
+def full_buffer(**options: Any) -> Buffer:
+    """Return a buffer of which not one entry more fits in."""
+    buffer = holding(10, bytes_max=10 * ENTRY_BYTES, **options)
+    assert buffer.offer("t", body(11)) is Outcome.FULL
+    return buffer
+
+
+def wakes_of(buffer: Buffer) -> int:
+    wake = buffer._section.wakeups.wake
+    assert isinstance(wake, Wakes)
+    return wake.count

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-from typing import Any
 
 import msgpack
 import pytest
@@ -17,13 +16,12 @@ from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
 from logship._buffer.inbox import Run, Tag
 from logship._buffer.ranges import merge_ranges
-from logship._reasons import QUARANTINED
 from logship.testing import ManualClock
 from tests.support.raising import raising
 from tests.support.strict_msgpack import decode_all
 from tests.unit.accounts import (
+    ENTRY_BYTES,
     Sink,
-    Wakes,
     a_buffer,
     body,
     check,
@@ -31,39 +29,14 @@ from tests.unit.accounts import (
     drained,
     ended,
     entries_of,
+    full_buffer,
     gaps_in,
+    holding,
     numbers_in,
-    split,
+    offer_many,
     stamp_of,
     taken,
 )
-
-ENTRY_BYTES = len(body(1)) + len("logship_id") + 1 + 24
-
-
-def offer_many(buffer: Buffer, count: int, tag: str = "t", first: int = 1) -> None:
-    for number in range(first, first + count):
-        assert buffer.offer(tag, body(number)) is Outcome.ACCEPTED
-
-
-def holding(count: int, **options: Any) -> Buffer:
-    """Return a buffer with so many entries of one tag."""
-    buffer = a_buffer(**options)
-    offer_many(buffer, count)
-    return buffer
-
-
-def full_buffer(**options: Any) -> Buffer:
-    """Return a buffer of which not one entry more fits in."""
-    buffer = holding(10, bytes_max=10 * ENTRY_BYTES, **options)
-    assert buffer.offer("t", body(11)) is Outcome.FULL
-    return buffer
-
-
-def wakes_of(buffer: Buffer) -> int:
-    wake = buffer._section.wakeups.wake
-    assert isinstance(wake, Wakes)
-    return wake.count
 
 
 def test_a_chunk_says_which_one_it_is() -> None:
@@ -305,155 +278,13 @@ def test_an_open_chunk_grows_while_a_sealed_one_waits() -> None:
     assert [chunk.entries for chunk in sink.taken] == [4, 3]
 
 
-# -- wake-ups --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bytes_max", [100_000, 1 << 24])
-def test_the_first_record_wakes_and_those_behind_it_do_not(bytes_max: int) -> None:
-    buffer = holding(10, bytes_max=bytes_max, chunk_bytes_max=100_000)
-    assert wakes_of(buffer) == 1
-    buffer.departure.next_deadline_seconds()  # which arms a timer
-    offer_many(buffer, 10, first=11)
-    assert wakes_of(buffer) == 1
-
-
-def test_with_a_timer_armed_only_a_sealed_chunk_wakes() -> None:
-    buffer = holding(1, chunk_bytes_max=5 * ENTRY_BYTES)
-    buffer.departure.next_deadline_seconds()
-    offer_many(buffer, 3, first=2)
-    assert wakes_of(buffer) == 1
-    offer_many(buffer, 1, first=5)
-    assert buffer.departure.has_sealed()
-    assert wakes_of(buffer) == 2
-
-
-def test_a_shipper_that_was_woken_is_not_woken_again_before_he_has_looked() -> None:
-    buffer = holding(40, chunk_bytes_max=2 * ENTRY_BYTES)
-    assert wakes_of(buffer) == 1
-    Sink(buffer).take_all()
-    buffer.departure.next_deadline_seconds()
-    offer_many(buffer, 40)
-    assert wakes_of(buffer) == 2
-
-
-def test_nothing_is_woken_for_what_the_shipper_has_seen() -> None:
-    buffer = a_buffer(chunk_bytes_max=2 * ENTRY_BYTES)
-    buffer.unsettled()
-    assert wakes_of(buffer) == 0
-    offer_many(buffer, 2)
-    Sink(buffer).take_all()
-    before = wakes_of(buffer)
-    assert buffer.departure.next_deadline_seconds() is None
-    buffer.unsettled()
-    assert wakes_of(buffer) == before
-
-
-@pytest.mark.parametrize("bytes_max", [100_000, 1 << 24])
-def test_a_record_wakes_a_shipper_that_rests_without_a_timer(bytes_max: int) -> None:
-    buffer = a_buffer(bytes_max=bytes_max)
-    assert buffer.departure.next_deadline_seconds() is None
-    offer_many(buffer, 1)
-    assert wakes_of(buffer) == 1
-
-
-def test_closing_wakes_where_there_is_something_to_send() -> None:
-    buffer = holding(1)
-    buffer.departure.next_deadline_seconds()
-    before = wakes_of(buffer)
-    buffer.close_intake()
-    assert wakes_of(buffer) == before + 1
-
-
-# -- space -----------------------------------------------------------------------------------------
-
-
-def test_who_waits_for_space_is_told_once_when_a_chunk_is_released() -> None:
-    buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
-    told: list[int] = []
-    buffer.when_space(lambda: told.append(1))
-    take_back = buffer.when_space(lambda: told.append(2))
-    take_back()
-    sink = Sink(buffer)
-    sink.take_all()
-    sink.ack(sink.taken[0])
-    sink.ack(sink.taken[0])
-    assert told == [1]
-
-
-def test_who_waits_is_not_told_where_nothing_was_freed(buffer: Buffer) -> None:
-    told: list[int] = []
-    buffer.when_space(lambda: told.append(1))
-    offer_many(buffer, 1)
-    buffer.seal_all()
-    assert told == []
-
-
-def test_who_waits_after_the_end_is_told_of_space_alone() -> None:
-    buffer = full_buffer()
-    buffer.close_intake()
-    told: list[int] = []
-    buffer.when_space(lambda: told.append(1))
-    buffer.unsettled()
-    assert told == []
-    drained(buffer)
-    assert told == [1]
-
-
-def test_the_callback_may_offer_at_once() -> None:
-    buffer = full_buffer()
-    outcomes: list[Outcome] = []
-    buffer.when_space(lambda: outcomes.append(buffer.offer("t", body(99))))
-    drained(buffer)
-    assert outcomes == [Outcome.ACCEPTED]
-
-
-@pytest.mark.parametrize("how", ["close", "drop", "quarantine", "tell"])
-def test_who_waits_for_space_is_told_too_when(how: str) -> None:
-    buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
-    told: list[int] = []
-    buffer.when_space(lambda: told.append(1))
-    if how == "close":
-        buffer.close_intake()
-    elif how == "drop":
-        buffer.drop_oldest()
-    elif how == "tell":
-        buffer.tell_waiters()
-    else:
-        chunk = buffer.departure.take()
-        assert chunk is not None
-        buffer.give_up(chunk, QUARANTINED)
-    assert told == [1]
-
-
-def test_an_ack_that_comes_twice_counts_once() -> None:
-    buffer = holding(3)
-    chunk = taken(buffer)
-    buffer.release(chunk)
-    buffer.release(chunk)
-    assert buffer.report("", 0.0).acked == 3
-    assert buffer.bytes_held == 0
-
-
-def test_flush_target_is_reached_when_all_chunks_up_to_it_are_settled_in_any_order() -> None:
-    buffer = holding(3, chunk_bytes_max=ENTRY_BYTES)
-    target = buffer.seal_all()
-    offer_many(buffer, 1, first=4)
-    sink = Sink(buffer)
-    sink.take_all()
-    assert buffer.settled_through() == 0
-    for chunk in reversed(sink.taken[:3]):
-        assert buffer.settled_through() < target
-        buffer.release(chunk)
-    assert buffer.settled_through() == target
-
-
 # -- gaps ------------------------------------------------------------------------------------------
 
 
-def test_what_was_burned_is_declared_before_the_next_entry() -> None:
+def test_a_dropped_number_is_declared_before_the_next_entry() -> None:
     buffer = full_buffer()
-    burned = [buffer.number_and_drop("t", body(n)) for n in (11, 12)]
-    assert [each.number for each in burned if each is not None] == [11, 12]
+    dropped = [buffer.number_and_drop("t", body(n)) for n in (11, 12)]
+    assert [each.number for each in dropped if each is not None] == [11, 12]
     sink = drained(buffer)
     offer_many(buffer, 1, first=13)
     sink.drain()
@@ -464,20 +295,20 @@ def test_what_was_burned_is_declared_before_the_next_entry() -> None:
     check(buffer, sink.acked)
 
 
-def test_a_burned_entry_is_whole_and_carries_its_stamp() -> None:
+def test_a_numbered_and_dropped_entry_is_whole_and_carries_its_stamp() -> None:
     buffer = full_buffer()
-    burned = buffer.number_and_drop("t", body(11))
-    assert burned is not None
-    (record,) = entries_of(burned.entry)
+    dropped = buffer.number_and_drop("t", body(11))
+    assert dropped is not None
+    (record,) = entries_of(dropped.entry)
     assert record["n"] == 11
-    assert stamp_of(record) == (burned.stream.id, 11)
+    assert stamp_of(record) == (dropped.stream.id, 11)
 
 
 def test_what_was_spilled_after_all_is_reported_and_declared_so() -> None:
     buffer = full_buffer()
-    burned = [buffer.number_and_drop("t", body(n)) for n in range(11, 16)]
-    assert burned[2] is not None
-    buffer.dropped_was_spilled(burned[2])
+    dropped = [buffer.number_and_drop("t", body(n)) for n in range(11, 16)]
+    assert dropped[2] is not None
+    buffer.dropped_was_spilled(dropped[2])
     report = buffer.report("", 0.0)
     assert (report.dropped, report.spilled) == (4, 1)
     (part,) = report.streams
@@ -531,100 +362,6 @@ def test_what_is_wholly_on_stderr_is_not_spilled_again() -> None:
     assert buffer.spilling.to_spill() == [chunk]
     buffer.spilling.note_spilled(chunk, 4, 4)
     assert buffer.spilling.to_spill() == []
-
-
-# -- split and quarantine --------------------------------------------------------------------------
-
-
-def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
-    buffer = holding(2)
-    buffer.number_and_drop("t", body(3))
-    offer_many(buffer, 3, first=4)
-    whole = taken(buffer)
-    before = entries_of(whole.data)
-    buffer.spilling.note_spilled(whole, 4, 3)
-    halves = split(buffer, whole)
-    assert [r for half in halves for r in entries_of(half.data)] == before
-    assert halves[0].id != halves[1].id != whole.id
-    assert [(half.spilled_entries, half.spilled_records) for half in halves] == [(3, 2), (1, 1)]
-    assert buffer.unsettled() == [*halves]
-    report = buffer.report("", 0.0)
-    assert (report.spilled, report.unacked, report.dropped) == (3, 2, 1)
-    assert buffer.bytes_held == sum(len(half.data) for half in halves)
-
-
-def test_the_halves_of_a_half_hold_what_it_held() -> None:
-    buffer = holding(5)
-    for half in split(buffer, taken(buffer)):
-        before = entries_of(half.data)
-        assert [r for each in split(buffer, half) for r in entries_of(each.data)] == before
-
-
-def test_what_a_half_declares_is_declared_again_if_it_is_given_up() -> None:
-    buffer = holding(2)
-    buffer.number_and_drop("t", body(3))
-    offer_many(buffer, 1, first=4)
-    left, right = split(buffer, taken(buffer))
-    assert gaps_in(entries_of(right.data)) == [[3, 3, "overflow"]]
-    buffer.release(left)
-    buffer.give_up(right, QUARANTINED)
-    buffer.close_intake()
-    declared = gaps_in(drained(buffer).acked)
-    assert declared == [[3, 3, "overflow"], [4, 5, QUARANTINED]]
-
-
-def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
-    buffer: Buffer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stream, "STREAMS_MAX", 1)
-    sink = Sink(buffer)
-    offer_many(buffer, 2, "first")
-    whole = taken(buffer)
-    halves = split(buffer, whole)
-
-    def reported_after(tag: str) -> list[str]:
-        offer_many(buffer, 1, tag)
-        offer_many(buffer, 1, f"{tag} again")
-        return [part.tag for part in buffer.report("", 0.0).streams]
-
-    assert "first" in reported_after("a")
-    for chunk in buffer.unsettled():
-        if chunk.stream.tag == "first" and chunk is not halves[1]:
-            buffer.release(chunk)
-    assert "first" in reported_after("b")
-    buffer.release(halves[1])
-    sink.drain()
-    assert "first" not in reported_after("c")
-
-
-def test_an_end_record_is_no_record_of_the_application_in_a_half_either() -> None:
-    buffer = holding(3)
-    buffer.close_intake()
-    whole = taken(buffer)
-    halves = split(buffer, whole)
-    assert [half.records for half in halves] == [2, 1]
-    check(buffer, [])
-
-
-def test_a_half_is_on_stderr_as_far_as_its_whole_was() -> None:
-    buffer = holding(4)
-    whole = taken(buffer)
-    buffer.spilling.note_spilled(whole, 1, 1)
-    halves = split(buffer, whole)
-    assert [(half.spilled_entries, half.spilled_records) for half in halves] == [(1, 1), (0, 0)]
-
-
-@pytest.mark.parametrize("spilled", [False, True])
-def test_quarantined_records_are_gaps(spilled: bool) -> None:
-    buffer = holding(2, chunk_bytes_max=ENTRY_BYTES)
-    for _ in "12":
-        chunk = taken(buffer)
-        if spilled:
-            buffer.spilling.note_spilled(chunk, 1, 1)
-        buffer.give_up(chunk, QUARANTINED)
-    report = buffer.report("test", 0.0)
-    assert (report.spilled, report.dropped) == ((2, 0) if spilled else (0, 2))
-    ended(buffer)
 
 
 # -- the end ---------------------------------------------------------------------------------------

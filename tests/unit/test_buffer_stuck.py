@@ -224,7 +224,7 @@ def test_an_end_record_counts_what_was_handed_over() -> None:
     assert sink.acked[-1]["logship_refused"] == 2
 
 
-def test_those_who_wait_for_space_learn_of_an_end_that_cannot_be_made() -> None:
+def test_calls_that_wait_for_space_learn_of_an_end_that_cannot_be_made() -> None:
     stuck = Stuck(ValueError("a bug"))
     stuck.log(0)
     called: list[bool] = []

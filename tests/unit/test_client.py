@@ -356,7 +356,7 @@ async def test_a_stopping_client_hardly_lingers(
     client.shipper.shut()
 
 
-async def test_close_spills_and_names_what_nobody_acked(sidecar: Sidecar, stderr: Stderr) -> None:
+async def test_close_spills_and_names_what_was_not_acked(sidecar: Sidecar, stderr: Stderr) -> None:
     sidecar.acks = False
     client = a_client(sidecar, stderr, exit_stall_seconds=0.3)
     client.start()

@@ -167,7 +167,7 @@ class Stalled:
     def step_back(self) -> None:
         self.steps_back += 1
 
-    def begin_spill(self, *, everybody_waits: bool) -> None:
+    def begin_spill(self, *, all_callers_wait: bool) -> None:
         pass
 
     def end_spill(self) -> None:
@@ -261,7 +261,7 @@ class Slow(Stalled):
         return self.tries % 2
 
 
-def test_a_full_stderr_is_asked_again_soon_while_somebody_reads_it(stderr: Stderr) -> None:
+def test_a_full_stderr_is_asked_again_soon_while_it_is_read(stderr: Stderr) -> None:
     """With a fixed pause a pipe would take only 64 KiB in each pause, however fast its reader."""
     end = End(stderr, last_resort=Slow(), plan=DrainPlan.until(0.0, 1.0))
     pauses = [wait_seconds for wait_seconds in end.walk() if wait_seconds < 0.05]
@@ -323,7 +323,7 @@ def test_intake_closes_when_more_comes_in_than_stderr_takes() -> None:
     assert stop.buffer.report("", 0.0).spilled == 0
 
 
-def test_what_stderr_does_not_take_is_tried_again_and_holds_up_nobody() -> None:
+def test_what_stderr_does_not_take_is_tried_again_and_holds_up_nothing() -> None:
     stalled = Stalled()
     stop = Ahead(stalled)
     stop.clock.advance(21.0)

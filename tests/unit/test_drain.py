@@ -311,7 +311,7 @@ def test_end_records_alone_are_waited_for_three_seconds_from_the_last_ack_on(
     [(0.5, 0.3, True, 0.0), (0.5, 0.2, True, 0.25), (0.6, 0.3, True, 0.3), (0.5, 0.3, False, 0.25)],
     ids=["silent", "not silent", "more than the reserve", "closed by the application"],
 )
-def test_a_drain_that_has_only_the_reserve_spills_at_once_if_nobody_takes_anything(
+def test_a_drain_that_has_only_the_reserve_spills_at_once_if_no_server_takes_anything(
     budget: float, silent: float, ends_process: bool, begins: float
 ) -> None:
     progress_made = Progress(None, True, 1000, silent_seconds=silent)

@@ -105,7 +105,7 @@ def test_an_address_where_nothing_can_answer_is_no_task(uri: str) -> None:
     assert read_task({TASK_METADATA_VARIABLE: uri}) is None
 
 
-def test_outside_of_ecs_nobody_is_asked_and_no_thread_begun() -> None:
+def test_outside_of_ecs_nothing_is_asked_and_no_thread_begun() -> None:
     reader = TaskReader({TASK_METADATA_VARIABLE: ""})
     before = threading.enumerate()
     reader.start()

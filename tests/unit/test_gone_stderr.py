@@ -238,7 +238,7 @@ def test_a_writer_that_goes_closes_no_file_that_took_the_number(
 
 # -- its signal ------------------------------------------------------------------------------------
 
-WRITES_TO_NOBODY = """
+WRITES_WITHOUT_A_READER = """
 import os, signal, socket, sys
 from logship._stderr.last_resort import LastResort
 
@@ -275,12 +275,12 @@ except BrokenPipeError:
 @pytest.mark.parametrize("kind", ["pipe", "careful", "socket"])
 def test_a_line_without_a_reader_does_not_end_the_application(kind: str) -> None:
     """But the application's own write does, as without logship."""
-    ended = ran_python(WRITES_TO_NOBODY, kind, "default", code=-signal.SIGPIPE)
+    ended = ran_python(WRITES_WITHOUT_A_READER, kind, "default", code=-signal.SIGPIPE)
     assert (ended.stdout, ended.stderr) == ("alive\n", "")
 
 
 def test_a_line_without_a_reader_does_not_call_the_application_s_handler() -> None:
-    ended = ran_python(WRITES_TO_NOBODY, "pipe", "function")
+    ended = ran_python(WRITES_WITHOUT_A_READER, "pipe", "function")
     assert (ended.stdout, ended.stderr) == ("alive\ncalled\n", "")
 
 

@@ -34,7 +34,7 @@ def read_exactly(descriptor: int, count: int) -> bytes:
     return got
 
 
-def test_a_stderr_that_nobody_reads_is_waited_for_once(pipe: Pipe) -> None:
+def test_a_stderr_that_is_not_read_is_waited_for_once(pipe: Pipe) -> None:
     """And what is kept for it is bounded; afterwards everything is as before."""
     clock = Ticking()
     resort = LastResort(descriptor=pipe.writing, monotonic=clock)
@@ -117,7 +117,7 @@ def test_a_thread_that_gets_no_processor_in_a_write_is_waited_for_again(pipe: Pi
     slow.thread.join()
 
 
-def test_a_thread_that_the_interpreter_froze_in_a_write_silences_nobody() -> None:
+def test_a_thread_that_the_interpreter_froze_in_a_write_silences_no_other() -> None:
     """Destructors log when only the main thread runs; the lock is never released by then."""
     ended = ran_python(
         "import queue, sys, threading, time\n"
@@ -153,7 +153,7 @@ class Ticking:
         return self.seconds
 
 
-def test_the_report_goes_before_those_who_write_in_turn(pipe: Pipe) -> None:
+def test_the_report_goes_before_lines_written_in_turn(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing)
     pipe.fill()
     assert not resort.go_first(b"report\n")
@@ -165,19 +165,19 @@ def test_the_report_goes_before_those_who_write_in_turn(pipe: Pipe) -> None:
     assert pipe.read() == b"report\n" + 2 * LINE
 
 
-@pytest.mark.parametrize("everybody_waits", [False, True])
+@pytest.mark.parametrize("all_callers_wait", [False, True])
 def test_others_let_the_spill_go_first_for_a_bounded_time(
-    pipe: Pipe, everybody_waits: bool
+    pipe: Pipe, all_callers_wait: bool
 ) -> None:
     """At the very end those too that must not wait; before it, those that may."""
     clock = Ticking(0.1)
     resort = LastResort(descriptor=pipe.writing, monotonic=clock)
-    patience_seconds = 0.0 if everybody_waits else 1.0
-    resort.begin_spill(everybody_waits=everybody_waits)
+    patience_seconds = 0.0 if all_callers_wait else 1.0
+    resort.begin_spill(all_callers_wait=all_callers_wait)
     assert resort.write_in_turn(b"the spilling thread's own\n", patience_seconds=1.0)
-    if not everybody_waits:
+    if not all_callers_wait:
         assert Later(lambda: resort.write_in_turn(b"may not wait\n")).join() is True
-    assert len(pipe.read().splitlines()) == 1 + (not everybody_waits)
+    assert len(pipe.read().splitlines()) == 1 + (not all_callers_wait)
     assert clock.seconds < 1.0
     logged_at: list[float] = []
 
@@ -187,7 +187,7 @@ def test_others_let_the_spill_go_first_for_a_bounded_time(
 
     assert Later(log).join() is None
     assert logged_at[0] > 1.0
-    resort.begin_spill(everybody_waits=everybody_waits)
+    resort.begin_spill(all_callers_wait=all_callers_wait)
     resort.end_spill()
     assert Later(log).join() is None
     assert logged_at[1] < logged_at[0] + 1.0
@@ -215,7 +215,7 @@ def test_they_wait_as_long_as_the_spill_writes_and_no_longer_once_it_has_stalled
     assert written_at + 1.0 < logged_at[0] < written_at + 1.6
 
 
-def test_who_logs_without_a_pause_does_not_keep_the_spill_from_writing(pipe: Pipe) -> None:
+def test_logging_without_a_pause_does_not_keep_the_spill_from_writing(pipe: Pipe) -> None:
     """Whenever the spilling thread comes, the other one is writing."""
     resort = LastResort(descriptor=pipe.writing)
     resort.begin_spill()

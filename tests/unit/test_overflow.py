@@ -314,7 +314,7 @@ def test_what_is_on_stderr_and_on_its_way_keeps_its_place(buffer: Buffer) -> Non
     assert not buffer.spilling.drop_spilled()
 
 
-def test_who_waits_goes_on_when_a_chunk_is_on_stderr(buffer: Buffer) -> None:
+def test_a_waiting_call_goes_on_when_a_chunk_is_on_stderr(buffer: Buffer) -> None:
     waiting = admission(buffer, "block", Lines(), block_seconds_max=60.0, monotonic=ManualClock())
     producer = Later(lambda: admit(waiting, "t", body(99)))
     wait_until(lambda: bool(buffer._section.waiters._callbacks), "the producer waits")
@@ -323,7 +323,7 @@ def test_who_waits_goes_on_when_a_chunk_is_on_stderr(buffer: Buffer) -> None:
     assert outcome_of(buffer)[0] == 0
 
 
-def test_who_waits_is_told_when_a_single_byte_is_freed() -> None:
+def test_a_waiting_call_is_told_when_a_single_byte_is_freed() -> None:
     buffer = a_buffer(stamp_key=None)
     told: list[bool] = []
     buffer.when_space(lambda: told.append(True))
@@ -333,7 +333,7 @@ def test_who_waits_is_told_when_a_single_byte_is_freed() -> None:
     assert told == [True]
 
 
-def test_who_waits_is_not_told_of_a_chunk_that_is_only_taken_apart(buffer: Buffer) -> None:
+def test_a_waiting_call_is_not_told_of_a_split(buffer: Buffer) -> None:
     chunk = taken(buffer)
     told: list[bool] = []
     buffer.when_space(lambda: told.append(True))

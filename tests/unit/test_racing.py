@@ -54,7 +54,7 @@ async def test_what_is_no_failure_ends_the_race() -> None:
         await race(waiting, functools.partial(attempt, ZeroDivisionError()))
 
 
-async def test_no_outcome_is_left_to_nobody_if_the_race_is_cancelled_behind_it() -> None:
+async def test_no_connection_is_left_open_if_the_race_is_cancelled_behind_it() -> None:
     """One has succeeded, and the other one takes its time to end."""
     discarded: list[str] = []
     ends, may_end = asyncio.Event(), asyncio.Event()

@@ -76,7 +76,7 @@ def test_a_line_that_is_only_begun_is_not_counted(pipe: Pipe) -> None:
         assert report.spilled + report.unacked == 30
 
 
-def test_a_torn_line_of_somebody_else_takes_nothing_back(pipe: Pipe) -> None:
+def test_a_torn_line_of_another_writer_takes_nothing_back(pipe: Pipe) -> None:
     """The announcement is long; where only its beginning came out, no record was written."""
     buffer = a_closed_buffer(3)
     resort = LastResort(descriptor=pipe.writing)
