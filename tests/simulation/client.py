@@ -33,7 +33,7 @@ from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.estate import Stamp
-from tests.simulation.judge import Account, Holdings
+from tests.simulation.ledgers import Account, Holdings
 from tests.simulation.network import EMPTY, GARBAGE, Answer, Link
 from tests.simulation.spool import WatchedOrphans, upkeep_of
 from tests.simulation.stderr import SimulatedStderr

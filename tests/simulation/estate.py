@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.simulation.judge import Life
+from tests.simulation.ledgers import Life
 from tests.simulation.wire import NO_SERIAL, Frame, Violation
 
 Stamp = tuple[str, int]

@@ -11,6 +11,7 @@ from random import Random
 
 from logship._buffer import losses, ranges
 from logship._delivery.drain import DrainPlan
+from tests.simulation.accounts import check_account, check_holdings, check_report
 from tests.simulation.client import SimulatedClient
 from tests.simulation.clock import VirtualClock
 from tests.simulation.disk import Killed, SimulatedDisk, draw_disk, without_poison
@@ -163,7 +164,7 @@ class History:
     def client_reported(self, client: SimulatedClient, report: str) -> None:
         """A client says what became of its records."""
         self._check_holdings()
-        self.judge.reported(client.life, report, client.stderr_lines())
+        check_report(self.options, client.life, report, client.stderr_lines())
         if self.disk is not None:
             left_out = client.life.may_leave_out(self.options.lost_max)
             named = _named_in(report) | left_out
@@ -440,7 +441,7 @@ class History:
             return
         life = client.life
         if client.counted() != (life.accepted, life.acked, life.refused):
-            self.judge.check_account(life, client.account())
+            check_account(life, client.account())
         link = client.link
         if link is not None and link.outstanding:
             self.judge.check_silence(link, self.clock.now)
@@ -454,7 +455,7 @@ class History:
         self._since_look = 0
         client = self.client
         if client is not None:
-            self.judge.check_holdings(client.life, client.account(), client.holdings())
+            check_holdings(self.options, client.account(), client.holdings())
             client.check_disk()
             client.check_locks()
 

@@ -1,19 +1,18 @@
 """Decides whether a history was a good one; knows what happened from the wire and the producers.
 
-It imports nothing of the product. What the client says of itself (its counters, its report) is
-compared with what the judge counted on its own.
+It uses nothing of the product but names of reasons. What the client says of itself (its counters,
+its report) is compared with what the judge counted on its own; see `accounts`.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from logship._buffer.losses import LOST_MAX
 from logship._reasons import MIXED, WITHHELD
+from tests.simulation.accounts import check_declared
+from tests.simulation.ledgers import Life, StreamLedger
 from tests.simulation.options import Options
 from tests.simulation.wire import NO_SERIAL, Frame, Violation
 
@@ -37,96 +36,6 @@ _ENDS_SECONDS = 3.0
 _RETURN_SECONDS = 60.0
 _NO_ANSWER_SECONDS = 1.0
 _NO_ANSWER_FAILURES = 32
-_CONTROL_BYTES_MAX = 200
-
-
-@dataclass(slots=True)
-class StreamLedger:
-    """What is known of one stream.
-
-    Attributes:
-        carrier: The frame that brought each number last; a number that is in it was sent.
-        stored: Numbers that some server has had.
-        highest_stored: The highest of them.
-        acked: Numbers that the client released.
-        declared: Numbers in gap records that were delivered.
-        withheld: Numbers of withheld records in gap records that the client released.
-        mixed: Numbers in such gap records that do not tell the reason.
-        told: Numbers in all gap records that the client released.
-        accepted_at_end: What the delivered end record says.
-    """
-
-    life: Life
-    carrier: dict[int, Frame] = field(default_factory=dict)
-    stored: set[int] = field(default_factory=set)
-    highest_stored: int = 0
-    acked: set[int] = field(default_factory=set)
-    declared: set[int] = field(default_factory=set)
-    withheld: set[int] = field(default_factory=set)
-    mixed: set[int] = field(default_factory=set)
-    told: set[int] = field(default_factory=set)
-    end_number: int | None = None
-    accepted_at_end: int | None = None
-
-
-@dataclass(slots=True)
-class Life:
-    """What is known of one client.
-
-    Attributes:
-        failures: Attempts and connections in a row that brought no ack.
-        silent_losses: Connections in a row that ended with chunks outstanding and no ack.
-        struck: Chunks that were lost alone twice since anything was acked.
-        reorders: Whether chunks may arrive out of order from now on.
-        damaged: Whether what it left on its spool was damaged before it was recovered.
-        quarantined_late: Records that it gave up after its streams had ended.
-    """
-
-    number: int
-    ack_timeout_seconds: float
-    wait_seconds_max: float
-    accepted: int = 0
-    refused: int = 0
-    acked: int = 0
-    quarantined: dict[tuple[str, int], Frame] = field(default_factory=dict)
-    quarantined_late: list[Frame] = field(default_factory=list)
-    streams: dict[str, StreamLedger] = field(default_factory=dict)
-    failures: int = 0
-    silent_losses: int = 0
-    struck: dict[str, Frame] = field(default_factory=dict)
-    reorders: bool = False
-    damaged: bool = False
-    hurried: bool = False
-    failed_seconds: float | None = None
-    attempt_seconds: float = math.inf
-    had_no_answer: bool = False
-
-    def may_leave_out(self, lost_max: int) -> set[tuple[str, int]]:
-        """Return what a report of so few gaps need not name: the sidecar was told of it."""
-        if lost_max >= LOST_MAX:
-            return set()
-        return {(name, number) for name, each in self.streams.items() for number in each.told}
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What the client says of itself."""
-
-    accepted: int
-    acked: int
-    spilled: int
-    dropped: int
-    refused: int
-    bytes_held: int
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """What lies in the client's buffer, looked at from outside."""
-
-    records: int
-    entries: int
-    data_bytes: int
 
 
 class Judge:
@@ -505,73 +414,6 @@ class Judge:
 
     # -- accounts --------------------------------------------------------------------------------
 
-    def check_account(self, life: Life, said: Account) -> None:
-        """Compare what the client says with what was seen; after every event."""
-        if said.accepted != life.accepted:
-            raise Violation(f"says accepted={said.accepted}; it was {life.accepted}")
-        if said.acked != life.acked:
-            raise Violation(f"says acked={said.acked}; it was {life.acked}")
-        if said.refused != life.refused:
-            raise Violation(f"says refused={said.refused}; it was {life.refused}")
-
-    def check_holdings(self, life: Life, said: Account, holds: Holdings) -> None:
-        """Compare the sums with what lies in the buffer."""
-        settled = said.acked + said.spilled + said.dropped
-        if said.accepted != settled + holds.records:
-            raise Violation(f"{said} and {holds.records} pending do not add up")
-        if said.bytes_held != holds.data_bytes:
-            raise Violation(f"says {said.bytes_held} bytes are held; it is {holds.data_bytes}")
-        controls = holds.entries - holds.records
-        if said.bytes_held > self._options.buffer_bytes_max + controls * _CONTROL_BYTES_MAX:
-            raise Violation(f"{said.bytes_held} bytes are held, {controls} control records")
-
-    def reported(self, life: Life, text: str, stderr: list[dict[str, Any]]) -> None:
-        """The client closed and reports."""
-        report = json.loads(text)
-        parts = sum(report[key] for key in ("acked", "spooled", "spilled", "dropped", "unacked"))
-        if report["accepted"] != parts or report["accepted"] != life.accepted:
-            raise Violation(f"the report does not add up to {life.accepted}: {report}")
-        if report["acked"] != life.acked or report["refused"] != life.refused:
-            raise Violation(f"acked were {life.acked}, refused {life.refused}: {report}")
-        named = {each["stream"]: each for each in report["streams"]}
-        for name in life.streams:
-            if name not in named:
-                raise Violation(f"stream {name} is not in the report")
-        if sum(each["accepted"] for each in report["streams"]) != life.accepted:
-            raise Violation(f"the streams do not add up to {life.accepted}: {report}")
-        on_stderr = _spilled_stamps(stderr, self._options.stamp_key)
-        for each in report["streams"]:
-            self._check_numbers(life, each, on_stderr)
-        withheld = sum(_withheld_numbers(life, each) for each in report["streams"])
-        has_mixed = any(_has_mixed(life, each) for each in report["streams"])
-        if report["withheld"] < withheld or (report["withheld"] > withheld and not has_mixed):
-            raise Violation(f"{withheld} numbers of withheld records are declared: {report}")
-
-    def _check_numbers(self, life: Life, told: dict[str, Any], on_stderr: set[str]) -> None:
-        """Every number that was given out is acked or named, and none is both."""
-        name = told["stream"]
-        stream = life.streams.get(name)
-        left = set(stream.acked) if stream is not None else set()
-        withheld = stream.withheld if stream is not None else set()
-        for key in ("spilled", "dropped", "unacked", "spooled"):
-            for first, last, *why in told[key]:
-                for number in range(first, last + 1):
-                    if number in left or (number in withheld and why != [MIXED]):
-                        raise Violation(f"{name}:{number} is named twice, again as {key}")
-                    left.add(number)
-                    if key == "spilled" and f"{name}:{number:010d}" not in on_stderr:
-                        raise Violation(f"{name}:{number} is told as spilled, and is not on stderr")
-        if stream is not None:
-            left |= stream.withheld | stream.mixed
-            left_out = life.may_leave_out(self._options.lost_max)
-            left |= {number for stream_id, number in left_out if stream_id == name}
-        expected = range(1, told["last"] + 1)
-        if left != set(expected):
-            missing = sorted(set(expected) - left)
-            raise Violation(f"numbers {missing} of {name} are acked nowhere and named nowhere")
-        if told["end"] != told["last"]:
-            raise Violation(f"the last number of {name} is {told['last']}, its end {told['end']}")
-
     def drained(self, life: Life, text: str, left: list[Frame], silent_seconds: float) -> None:
         """Everything had healed when the client closed: nothing may be left but what is poison.
 
@@ -592,66 +434,9 @@ class Judge:
         excused = {(frame.stream, number) for frame in left for number in frame.numbers}
         excused |= set(life.quarantined)
         for told in json.loads(text)["streams"]:
-            self._check_declared(life, told, excused | self.declared_too_late(life, told))
-
-    @staticmethod
-    def declared_too_late(life: Life, told: dict[str, Any]) -> set[tuple[str, int]]:
-        """Return what only the report can name any more.
-
-        A gap record that is quarantined while the client drains comes after its stream's end
-        record: nothing can declare again what it declared.
-        """
-        name = told["stream"]
-        named = {
-            number
-            for key in ("spilled", "dropped")
-            for first, last, *_ in told[key]
-            for number in range(first, last + 1)
-        }
-        return {
-            (name, number)
-            for frame in life.quarantined_late
-            if frame.stream == name
-            for first, last, _ in frame.gaps
-            for number in named.intersection(range(first, last + 1))
-        }
-
-    def _check_declared(
-        self, life: Life, told: dict[str, Any], excused: set[tuple[str, int]]
-    ) -> None:
-        """Every number was delivered, or declared in the stream, or quarantined at its end."""
-        name = told["stream"]
-        stream = life.streams.get(name)
-        is_left = (name, told["last"]) in excused
-        if stream is None or not (is_left or stream.end_number == told["last"]):
-            raise Violation(f"the end record of {name} was not delivered")
-        if not is_left and stream.accepted_at_end != told["accepted"]:
-            raise Violation(f"the end record of {name} says {stream.accepted_at_end} were accepted")
-        for number in range(1, told["last"] + 1):
-            if number in stream.acked or number in stream.declared:
-                continue
-            if (name, number) not in excused:
-                raise Violation(f"{name}:{number} was neither delivered nor declared")
-
-
-def _withheld_numbers(life: Life, told: dict[str, Any]) -> int:
-    """Return how many numbers of a stream are declared as withheld, in it or in the report."""
-    stream = life.streams.get(told["stream"])
-    named: list[int] = [last - first + 1 for first, last, why in told["dropped"] if why == WITHHELD]
-    return sum(named) + (len(stream.withheld) if stream is not None else 0)
-
-
-def _has_mixed(life: Life, told: dict[str, Any]) -> bool:
-    """Tell whether gaps of a stream were too many, so that some do not tell the reason."""
-    stream = life.streams.get(told["stream"])
-    is_delivered = stream is not None and bool(stream.mixed)
-    return is_delivered or any(why == MIXED for _, _, why in told["dropped"])
+            check_declared(life, told, excused)
 
 
 def _is_end(frame: Frame) -> bool:
     """Tell whether there is nothing in a frame but an end record."""
     return frame.end is not None and len(frame.numbers) == 1
-
-
-def _spilled_stamps(lines: list[dict[str, Any]], stamp_key: str) -> set[str]:
-    return {line["record"][stamp_key] for line in lines if line.get("logship") == "spilled"}

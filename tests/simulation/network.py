@@ -13,7 +13,7 @@ from tests.simulation.wire import Frame
 if TYPE_CHECKING:
     from tests.simulation.client import SimulatedClient
     from tests.simulation.history import History
-    from tests.simulation.judge import Life
+    from tests.simulation.ledgers import Life
     from tests.simulation.server import SimulatedServer
 
 Item = Frame | bytes
