@@ -6,6 +6,7 @@ process that a test starts would inherit that.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -28,11 +29,25 @@ ANY_PYTHON = frozenset(
     {
         *("aggregators", "alerts", "audit", "benchmarks", "chaos", "cli", "contract", "doctor"),
         *("documentation", "faults", "fuzz", "golden", "interleavings", "interop", "lint"),
-        *("metrics", "packaging", "plan", "receiver", "reconnects", "run", "sidecar"),
-        *("simulation", "soak", "top", "typing"),
-        *("protocol/test_hostile.py", "spool/test_crafted.py"),
-        *("spool/test_damage.py", "spool/test_honest_recovery.py", "spool/test_sigkill.py"),
-        "unit/test_architecture.py",
+        *("metrics", "packaging", "plan", "protocol", "receiver", "reconnects", "run", "sidecar"),
+        *("simulation", "soak", "standalone", "top", "typing"),
+        *(f"process/test_{each}.py" for each in ("ecs", "firelens_tag", "spill")),
+        *(
+            f"spool/test_{each}.py"
+            for each in (
+                *("awaited_tag", "crafted", "damage", "directories", "full_volume"),
+                *("honest_recovery", "long_runs", "orphans", "quarantine", "sigkill", "trouble"),
+            )
+        ),
+        *(
+            f"unit/test_{each}.py"
+            for each in (
+                *("ack_rate", "architecture", "buffer", "buffer_holes", "buffer_kept"),
+                *("buffer_model", "buffer_withheld", "delivery", "drain", "ecs", "floods"),
+                *("high_water", "long_outages", "long_overload", "overflow", "pump", "quoting"),
+                *("redaction", "requirements", "secrets", "settings", "stream", "withheld"),
+            )
+        ),
     }
 )
 """Rooms and files of tests whose results do not depend on the interpreter that runs them."""
@@ -51,6 +66,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_any_python(item.path):
             item.add_marker(pytest.mark.any_python)
+
+
+def pytest_collection_finish() -> None:
+    """Spare each full garbage collection the thousands of objects that stand for the tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def _is_any_python(path: Path) -> bool:
