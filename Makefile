@@ -33,7 +33,8 @@ MINUTES ?= 5
 TARGET ?= all
 DIST ?= dist
 MUTANTS ?= out/mutants
-PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check
+# What is imported is compiled then; most of what is installed never is.
+PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check --no-compile
 # What builds and tests this package has hashes in requirements/; the tools of `bill-of-materials`, `lock` and
 # `vulnerabilities` have none.
 HASHED := $(PIP_INSTALL) --require-hashes -r
@@ -45,7 +46,8 @@ RECORDS ?= 1000000
 WORKERS ?= 6
 MARKS ?= not proof
 # A test that takes so long hangs: it is ended, and counts as failed.
-PYTEST := $(RUN) -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true
+PYTEST := $(RUN) -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true \
+	-o cache_dir=$(VENV)/pytest
 
 # What reaches every branch of the buffer, delivery and the protocol. One process: threads are measured,
 # processes that tests start are not, nor what `sys.settrace` interrupts at each bytecode.
@@ -70,7 +72,7 @@ $(READY): pyproject.toml requirements/dev.txt
 
 # A test run has several workers: without this, each of them would compile every test.
 ready: $(READY)
-	$(RUN) -m pytest --collect-only --quiet >/dev/null
+	$(PYTEST) --collect-only --quiet -m "$(MARKS)" >/dev/null
 
 demo: $(READY) ## two or three minutes: logship beside fluent-logger while a sidecar lives, restarts, dies
 	$(RUN) -m benchmarks demo

@@ -29,10 +29,25 @@ ANY_PYTHON = frozenset(
         *("aggregators", "alerts", "audit", "benchmarks", "chaos", "cli", "contract", "doctor"),
         *("documentation", "faults", "fuzz", "golden", "interleavings", "interop", "lint"),
         *("metrics", "packaging", "plan", "receiver", "reconnects", "run", "sidecar"),
-        *("simulation", "soak", "top", "typing"),
-        *("protocol/test_hostile.py", "spool/test_crafted.py"),
-        *("spool/test_damage.py", "spool/test_honest_recovery.py", "spool/test_sigkill.py"),
-        "unit/test_architecture.py",
+        *("simulation", "soak", "standalone", "top", "typing"),
+        "protocol/test_hostile.py",
+        *(f"process/test_{each}.py" for each in ("ecs", "firelens_tag")),
+        *(
+            f"spool/test_{each}.py"
+            for each in (
+                *("awaited_tag", "crafted", "damage", "damaged_orphans", "directories"),
+                *("full_volume", "honest_recovery", "last_words", "long_runs", "orphans"),
+                *("quarantine", "sigkill", "trouble"),
+            )
+        ),
+        *(
+            f"unit/test_{each}.py"
+            for each in (
+                *("ack_rate", "architecture", "buffer_kept", "buffer_model", "delivery", "drain"),
+                *("ecs", "long_outages", "long_overload", "quoting", "redaction", "requirements"),
+                *("secrets", "settings", "settings_endpoints", "settings_surroundings"),
+            )
+        ),
     }
 )
 """Rooms and files of tests whose results do not depend on the interpreter that runs them."""

@@ -19,7 +19,7 @@ import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner
 
 from benchmarks.compose import command, task
-from benchmarks.compose.chart import chart_of
+from benchmarks.compose.chart import chart_of, compose_chart
 from benchmarks.compose.command import CourseRow
 from benchmarks.compose.course import FAULTS, WAYS, Course, Result
 from benchmarks.compose.task import EXEC_ATTEMPTS
@@ -213,13 +213,14 @@ def test_the_chart_of_the_repository_shows_the_results_of_the_repository() -> No
     ],
 )
 def test_a_chart_that_cannot_be_drawn_is_explained(
-    tmp_path: Path, words: list[str], complaint: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], complaint: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "text.json").write_text("text")
     (tmp_path / "empty.json").write_text('{"rows": []}')
-    ended = benchmarks(tmp_path, "compose-chart", *words)
-    assert ended.returncode == 2
-    assert complaint in ended.stderr
+    ended = CliRunner().invoke(compose_chart, words)
+    assert ended.exit_code == 2
+    assert complaint in ended.output
 
 
 def lost_of(rows: list[dict[str, Any]], way: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from benchmarks.loss import loss as loss_command
 from tests.benchmarks.running import loss_in
 
 
@@ -137,16 +139,14 @@ def test_repeated_runs_show_their_spread(loss: Loss) -> None:
         (["--server", "fluentd:no-such-fluentd"], "no-such-fluentd: no such program on PATH"),
         (["--stop-timeout", "1"], "2<=x<=120"),
         (["--fault", "sidecar-restart"], "needs --seconds 5 or more"),
+        (["--lines", "empty"], "has no lines"),
     ],
 )
-def test_a_run_that_cannot_be_is_explained(loss: Loss, words: list[str], complaint: str) -> None:
-    code, _, printed = loss(*words)
-    assert code == 2
-    assert complaint in " ".join(printed.split())
-
-
-def test_an_empty_file_cannot_be_replayed(loss: Loss, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").touch()
-    code, _, printed = loss("--lines", str(tmp_path / "empty"))
-    assert code == 2
-    assert "has no lines" in printed
+    ended = CliRunner().invoke(loss_command, [*words, "--seconds", "2"])
+    assert ended.exit_code == 2
+    assert complaint in " ".join(ended.output.split())

@@ -67,13 +67,20 @@ def tokens_of(page: Path) -> list[Token]:
     return MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
 
 
-def blocks_of(page: Path) -> Iterator[Block]:
-    """Yield a page's blocks of code in their order."""
-    for token in tokens_of(page):
+@cache
+def blocks_of(page: Path) -> list[Block]:
+    """Return a page's blocks of code in their order.
+
+    Each worker needs those of all pages before its first test, so nothing else is parsed.
+    """
+    blocks = []
+    parser = MarkdownIt("commonmark").disable("inline")
+    for token in parser.parse(page.read_text(encoding="utf-8")):
         if token.type == "fence":
             language, _, mark = token.info.strip().partition(" ")
             line = token.map[0] + 1 if token.map else 0
-            yield Block(page, line, language, mark, token.content)
+            blocks.append(Block(page, line, language, mark, token.content))
+    return blocks
 
 
 def targets_of(page: Path) -> Iterator[str]:

@@ -84,7 +84,13 @@ def programs(sidecar: Sidecar, tmp_path: Path) -> Iterator[Programs]:
     programs.kill_all()
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "pid1"])
+@pytest.fixture(
+    params=[
+        pytest.param(False, id="plain"),
+        # What is different for PID 1 is the kernel's doing, not the interpreter's.
+        pytest.param(True, id="pid1", marks=pytest.mark.any_python),
+    ]
+)
 def launch(programs: Programs, request: pytest.FixtureRequest) -> Launch:
     if request.param and (why := why_no_pid_namespace()):
         pytest.skip(why)

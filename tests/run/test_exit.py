@@ -228,29 +228,30 @@ BackgroundClient.drain = fail_once
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--signal-map", "TERM"), b"not a pair of signals"),
-        (("--signal-map", "TERM:NOSUCH"), b"not a signal that can be passed on"),
-        (("--signal-map", "KILL:TERM"), b"not a signal that can be passed on"),
-        (("--signal-map", "99:TERM"), b"not a signal that can be passed on"),
-        (("--multiline-start", "("), b"not a regular expression"),
-        (("--multiline-start", f"a{{{2**64}}}"), b"not a regular expression"),
-        (("--multiline-start", "(" * 5_000), b"not a regular expression"),
-        (("--receipt", "/no/such/directory/receipt"), b"no receipt can be written"),
-        (("--receipt", "/"), b"is a directory"),
-        (("--loss-exit", "0"), b"--loss-exit"),
-        (("--stop-timeout", "0"), b"stop_timeout_seconds"),
-        (("--push-back", "-1"), b"block_seconds_max"),
-        (("--orphan-wait", "-1"), b"--orphan-wait"),
-        (("--tag", ""), b"tag"),
+        (("--signal-map", "TERM"), "not a pair of signals"),
+        (("--signal-map", "TERM:NOSUCH"), "not a signal that can be passed on"),
+        (("--signal-map", "KILL:TERM"), "not a signal that can be passed on"),
+        (("--signal-map", "99:TERM"), "not a signal that can be passed on"),
+        (("--multiline-start", "("), "not a regular expression"),
+        (("--multiline-start", f"a{{{2**64}}}"), "not a regular expression"),
+        (("--multiline-start", "(" * 5_000), "not a regular expression"),
+        (("--receipt", "/no/such/directory/receipt"), "no receipt can be written"),
+        (("--receipt", "/"), "is a directory"),
+        (("--loss-exit", "0"), "--loss-exit"),
+        (("--stop-timeout", "0"), "stop_timeout_seconds"),
+        (("--push-back", "-1"), "block_seconds_max"),
+        (("--orphan-wait", "-1"), "--orphan-wait"),
+        (("--tag", ""), "tag"),
     ],
 )
 def test_bad_usage_is_refused_before_the_command_starts(
-    runs: Runs, tmp_path: Path, options: tuple[str, ...], why: bytes
+    tmp_path: Path, options: tuple[str, ...], why: str
 ) -> None:
     started = tmp_path / "started"
-    ended = runs.command("touch", str(started), options=options, returncode=2)
+    environ = {**os.environ, "LOGSHIP_ENDPOINTS": NOWHERE, "TMPDIR": str(tmp_path)}
+    ended = ran(*LOGSHIP, "run", *options, "--", "touch", started, code=2, env=environ)
     assert why in ended.stderr
-    assert b"Traceback" not in ended.stderr
+    assert "Traceback" not in ended.stderr
     assert not started.exists()
 
 

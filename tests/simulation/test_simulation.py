@@ -1,4 +1,4 @@
-"""Six hundred histories, and two hundred with a spool, the same on every run.
+"""Three hundred histories, and two hundred with a spool, the same on every run.
 
 In none of them is anything lost, reordered or stuck.
 """
@@ -16,7 +16,7 @@ from tests.simulation.faults import DISK_FAULTS, FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
 from tests.support.commands import ran
 
-SHARES = 4
+SHARES = 2
 SEEDS_A_SHARE = 150
 EVENTS_MIN = 140
 
