@@ -245,9 +245,14 @@ def test_a_handler_that_is_not_pythons_is_left_alone(programs: Programs) -> None
 def test_the_main_thread_stops_at_sigterm_and_further_ones_change_nothing(
     launch: Launch, black_hole: Gate
 ) -> None:
-    """Without us it would be dead: it must take no more work while records wait for an ack."""
+    """Without us it would be dead: it must take no more work while records wait for an ack.
+
+    It goes on for a moment after a second, which a busy machine may take for this test.
+    """
     program = launch.start(
         """
+        from logship._process import signals
+        signals._STOPPED_SECONDS = 60.0
         logship.install(level="INFO")
         log()
         ready()
