@@ -112,3 +112,10 @@ def test_quarantined_records_are_gaps(spilled: bool) -> None:
     report = buffer.report("test", 0.0)
     assert (report.spilled, report.dropped) == ((2, 0) if spilled else (0, 2))
     ended(buffer)
+
+
+def test_what_is_given_up_is_declared_before_another_record_comes() -> None:
+    buffer = holding(1)
+    buffer.give_up(taken(buffer), QUARANTINED)
+    buffer.seal_all()
+    assert entries_of(taken(buffer).data)[0]["logship_gap"] == [1, 1, "quarantined"]
