@@ -78,7 +78,9 @@ def test_nothing_is_lost_at_length(
 
 @pytest.fixture
 def loki(tmp_path: Path, certificates: Certificates) -> Iterator[Destination]:
-    """Give the one destination that can refuse for good and that every Fluent Bit here has."""
+    """Give the destination that can refuse for good."""
+    if not has_fluent_bit_output("loki"):
+        pytest.skip("this fluent-bit was built without its output loki")
     with Destination("loki", tmp_path / "destination", certificates) as made:
         yield made
 
