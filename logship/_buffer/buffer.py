@@ -248,9 +248,9 @@ class Buffer:
     def give_up(self, chunk: Chunk, reason: str) -> None:
         """Free a chunk that delivery has forgotten, and declare its numbers as a gap.
 
-        The gap is declared at once, because a kill may come before the next record. Where that is
-        not possible, the next entry of the stream declares it, or the last words of a dead
-        process's stream.
+        The gap is declared at once, because a kill may come before the next record. That of a
+        control record waits for the next record: a server that takes none would be asked for ever.
+        The last words of a dead process's stream declare its gaps.
 
         Args:
             chunk: Which; of this process, or of a dead one.
@@ -260,7 +260,7 @@ class Buffer:
         chunk.whole.before_giving_up(chunk, reason)
         self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
         chunk.whole.after_settling()
-        if not chunk.adopted:
+        if chunk.own_records:
             self._section.exclusively(lambda: self._accumulator.declare_gaps(chunk.stream))
 
     def tell_waiters(self) -> None:

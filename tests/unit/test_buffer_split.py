@@ -118,4 +118,7 @@ def test_what_is_given_up_is_declared_before_another_record_comes() -> None:
     buffer = holding(1)
     buffer.give_up(taken(buffer), QUARANTINED)
     buffer.seal_all()
-    assert entries_of(taken(buffer).data)[0]["logship_gap"] == [1, 1, "quarantined"]
+    told = taken(buffer)
+    assert entries_of(told.data)[0]["logship_gap"] == [1, 1, "quarantined"]
+    buffer.give_up(told, QUARANTINED)
+    assert buffer.unsettled() == [], "what no server takes is not written again and again"
