@@ -160,9 +160,9 @@ class DrainReport(NamedTuple):
         return self.accepted == self.acked + self.withheld
 
     @property
-    def refusals(self) -> tuple[int, int, int]:
+    def late_counts(self) -> tuple[int, int, int, int]:
         """The counts that grow if the process goes on."""
-        return self.refused, self.refused_lines, self.refused_unwritten
+        return self.refused, self.refused_lines, self.refused_unwritten, self.spilled
 
     @property
     def says_all_is_well(self) -> bool:

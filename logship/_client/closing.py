@@ -37,6 +37,10 @@ _LATE_SECONDS = 0.5
 hanging."""
 
 _SPILL_SLICE_SECONDS = 0.05
+_LEFT_OVER_SECONDS = 0.2
+"""How long a spill that ran out of time goes on at each correction of the report. The kill comes
+half a second after the deadline, or later."""
+
 _REPORT_SECONDS_MIN = 0.1
 """So long a full stderr is tried for the report, past the deadline by so much at most. The
 application may be in the middle of a line of its own, and the reader of the pipe may have to wait
@@ -234,15 +238,16 @@ class Closing:
         return report
 
     def correct_report(self) -> None:
-        """Report once more if records were refused since the report; from any thread.
+        """Go on with a spill that ran out of time, and report once more if anything has changed.
 
-        The client has ended, and the application goes on. A last line is only true at the very end
-        of the process, so its exit hooks call this.
+        From any thread. The client has ended, and the application goes on. A last line is only true
+        at the very end of the process, so its exit hooks call this.
         """
         if self.report is None:
             return
+        self._spill_left_over()
         now = self._client.buffer.report(self.report.reason, self.report.seconds)
-        if now.refusals == self.report.refusals:
+        if now.late_counts == self.report.late_counts:
             return
         finish = self._is_over(now)
         is_due = self._always_report or not now.says_all_is_well
@@ -251,6 +256,18 @@ class Closing:
         finish()
         if is_said:  # not before: another thread may end the process as soon as this is set
             self.report = now
+
+    def _spill_left_over(self) -> None:
+        """Write for a moment what the spill had no time for, before newer records are refused."""
+        spill = self._spill
+        if spill is None or not (self._spilling and self._client.buffer.spilling.bytes_to_spill):
+            return
+        self._last_resort.begin_spill()
+        try:
+            spill.step(self._monotonic() + _LEFT_OVER_SECONDS)
+            spill.finish()
+        finally:
+            self._last_resort.end_spill()
 
     @property
     def _plan(self) -> DrainPlan:

@@ -200,7 +200,7 @@ class Emitter:
         return self.last_resort.offer_line(line)
 
     def correct_report(self) -> None:
-        """Report once more if records were refused since the report of this process."""
+        """See `Closing.correct_report`, of this process."""
         if self.is_of_this_process:
             self._shipper.closing.correct_report()
 

@@ -511,7 +511,7 @@ def test_each_line_of_a_refused_record_has_a_number_and_is_counted(buffer: Buffe
     lines = [buffer.number_refused() for _ in range(3)]
     report = buffer.report("", 0.0)
     assert lines == [f"{report.refused_id}:{number:010d}" for number in (1, 2, 3)]
-    assert report.refusals == (0, 3, 0)
+    assert report.late_counts == (0, 3, 0, 0)
 
 
 @pytest.mark.parametrize("is_in_the_middle", [False, True])
@@ -528,6 +528,6 @@ def test_a_report_counts_what_was_refused_until_then(is_in_the_middle: bool) -> 
             buffer.note("refused", 1)
         return buffer.report("", 0.0)
 
-    assert refuse().refusals == (4, 2, 3)
+    assert refuse().late_counts == (4, 2, 3, 0)
     report = buffer.exclusively(refuse) if is_in_the_middle else refuse()
-    assert report.refusals == (8, 4, 6)
+    assert report.late_counts == (8, 4, 6, 0)

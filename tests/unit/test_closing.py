@@ -365,6 +365,23 @@ def test_cut_short_it_says_what_it_knows(stderr: Stderr) -> None:
     assert len(stderr.json("drain report")) == 1
 
 
+def test_a_spill_that_ran_out_of_time_goes_on_while_the_process_lives(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine may spill more slowly than the plan allows for."""
+    end = End(stderr)
+    with monkeypatch.context() as patch:
+        patch.setattr(end.shipper.spill, "step", lambda *_, **__: False)
+        end.run()
+    (report,) = stderr.json("drain report")
+    assert (report["spilled"], report["unacked"]) == (0, 10)
+    for _ in range(2):
+        end.closing.correct_report()
+        assert len(stderr.json("spilled")) == 11  # with the end record
+        (correction,) = stderr.json("report correction")
+        assert (correction["spilled"], correction["unacked"]) == (10, 0)
+
+
 # -- records that could not be numbered ------------------------------------------------------------
 
 
