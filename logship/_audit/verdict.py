@@ -297,10 +297,8 @@ def _report_problems(stream: Stream, report: StreamReport) -> Iterator[str]:
         yield f"has numbers up to {report.last} after the end {report.end} in its {report.source}"
     if behind := _records_behind(stream, report.end):
         yield f"goes on to {behind} after the end {report.end} in its {report.source}"
-    if any(
-        end.number != report.end and not (end.recovered and end.number > report.end)
-        for end in stream.ends
-    ):
+    ends = (end for end in stream.ends if end.number != report.end)
+    if any(end.number < report.end or not end.recovered for end in ends):
         yield f"has an end record that its {report.source} does not know: it says {report.end}"
 
 
