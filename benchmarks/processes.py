@@ -49,11 +49,14 @@ def kill_children() -> None:
 
     An interruption inside `Popen` leaves a process that no object knows. The kernel knows it.
     """
+    children: list[str] = []
     for each in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # the thread or the child ended meanwhile
-            for child in map(int, each.read_text().split()):
-                leads = os.getpgid(child) == child
-                (os.killpg if leads else os.kill)(child, signal.SIGKILL)
+        with contextlib.suppress(OSError):  # the thread ended meanwhile
+            children += each.read_text().split()
+    for child in map(int, children):
+        with contextlib.suppress(OSError):  # the child did
+            leads = os.getpgid(child) == child
+            (os.killpg if leads else os.kill)(child, signal.SIGKILL)
 
 
 def run_to_end(

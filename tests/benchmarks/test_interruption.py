@@ -78,3 +78,26 @@ group.stdout.read()  # the shell's own child holds it too
 for _ in range(2):
     print(os.waitstatus_to_exitcode(os.wait()[1]))
 """
+
+
+def test_a_child_that_has_ended_does_not_spare_the_others() -> None:
+    assert ran_python(ENDED_MEANWHILE, cwd=REPOSITORY).stdout == "-9\n"
+
+
+ENDED_MEANWHILE = """
+import os, subprocess
+from benchmarks.processes import kill_children
+
+first, second = (subprocess.Popen(["sleep", "60"]) for _ in "12")
+getpgid = os.getpgid
+
+def group_of(child):
+    if child == first.pid:
+        raise ProcessLookupError
+    return getpgid(child)
+
+os.getpgid = group_of
+kill_children()
+first.kill()
+print(second.wait(10))
+"""
