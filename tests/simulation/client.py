@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
@@ -22,29 +20,24 @@ from logship._client.closing import Closing
 from logship._client.pump import Pump
 from logship._delivery.delivery import Delivery
 from logship._delivery.drain import DrainPlan, Progress
-from logship._delivery.states import State
-from logship._protocol.compression import compressor
-from logship._protocol.frames import AckReader, AnswerError, frame_parts
-from logship._reasons import QUARANTINED, WITHHELD
+from logship._reasons import WITHHELD
 from logship._settings import Endpoint, Settings
-from logship._spool.adoption import AdoptedChunk
 from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.estate import Stamp
-from tests.simulation.ledgers import Account, Holdings
-from tests.simulation.network import EMPTY, GARBAGE, Answer, Link
+from tests.simulation.port import SimulatedPort
+from tests.simulation.schedule import SimulatedSchedule
 from tests.simulation.spool import WatchedOrphans, upkeep_of
 from tests.simulation.stderr import SimulatedStderr
-from tests.simulation.wire import Frame, Violation, decode, serial_of
+from tests.simulation.wire import Violation, serial_of
 from tests.support.packing import pack_record
 
 if TYPE_CHECKING:
     from tests.simulation.history import History
 
 _LATE_SECONDS = closing._REPORT_SECONDS_MIN + 0.001
-_CONTROL_BYTES_MAX = 200
 
 
 class SimulatedClient:
@@ -52,7 +45,6 @@ class SimulatedClient:
 
     Attributes:
         life: What the judge knows of it.
-        link: Its connection.
         broken: As `Shipper.broken`: whether shipping has ended for good.
         is_closing: Whether its intake is closed.
         waiting: How many producers wait for space.
@@ -63,13 +55,13 @@ class SimulatedClient:
         options, clock = history.options, history.clock
         self.history = history
         self.life = history.judge.begin(number)
-        self.link: Link | None = None
+        self.schedule = SimulatedSchedule(clock)
+        self.port = SimulatedPort(self)
         self.broken = False
         self.is_closing = False
-        self.is_dead = False
         self.waiting = 0
         self.is_recoverer = is_recoverer
-        self._disk: SimulatedDisk | None = history.disk
+        self.disk: SimulatedDisk | None = history.disk
         self.storage = self._new_storage()
         self.stderr = SimulatedStderr(history.draw, history.rate("stderr stalls"))
         self.last_resort = LastResort(
@@ -115,27 +107,23 @@ class SimulatedClient:
             return_wait_seconds=lambda: parts.RETURN_SECONDS,
         )
         self._orphans: WatchedOrphans | None = None
-        if self._disk is not None:
-            self._orphans = WatchedOrphans(self, self._disk)
-            self._upkeep = upkeep_of(self, self._disk, self._orphans)
+        if self.disk is not None:
+            self._orphans = WatchedOrphans(self, self.disk)
+            self._upkeep = upkeep_of(self, self.disk, self._orphans)
         self.pump = Pump(
             self.buffer,
             self.delivery,
-            port=self,
+            port=self.port,
             upkeep=self,
-            schedule=self,
+            schedule=self.schedule,
             monotonic=clock.monotonic,
         )
-        self._compress = compressor(options.compress)
         self._asked_failures: int | None = None
-        self._answers = AckReader()
-        self._attempt = 0
         self._steps: Iterator[float] | None = None
         self._closing: Closing | None = None
         self._ticket = 0
         self._deadline_seconds = 0.0
         self._unspooled_seen = 0
-        self._timer_seconds = math.inf
         self._left_over: Chunk | None = None
 
     # -- producers -------------------------------------------------------------------------------
@@ -155,8 +143,8 @@ class SimulatedClient:
         is_in = outcome is Outcome.ACCEPTED
         if not is_in and not self.is_closing:
             self.history.fired["overflow"] += 1
-        if is_in and self._disk is not None:
-            self._accepted(self._disk, tag, body)
+        if is_in and self.disk is not None:
+            self._accepted(self.disk, tag, body)
 
     def withhold(self, tag: str) -> None:
         """Keep a record back, as `Client.emit` does for `redact`."""
@@ -169,7 +157,7 @@ class SimulatedClient:
 
     def put(self, tag: str, body: bytes) -> None:
         """Put a record into the buffer as soon as there is space, as `Client.send` does."""
-        if self.is_dead:
+        if self.schedule.is_dead:
             return
         asked: list[bool] = []
 
@@ -187,8 +175,8 @@ class SimulatedClient:
                 return
             case Outcome.ACCEPTED:
                 self.life.accepted += 1
-                if self._disk is not None:
-                    self._accepted(self._disk, tag, body)
+                if self.disk is not None:
+                    self._accepted(self.disk, tag, body)
             case Outcome.REFUSED:
                 self.life.refused += 1
         asked.append(True)
@@ -216,7 +204,7 @@ class SimulatedClient:
         self._step(self._ticket)
 
     def _step(self, ticket: int) -> None:
-        if ticket != self._ticket or self._steps is None or self.is_dead:
+        if ticket != self._ticket or self._steps is None or self.schedule.is_dead:
             self.history.clock.events -= 1
             return
         self._ticket += 1
@@ -267,10 +255,10 @@ class SimulatedClient:
         self.history.clock.after(0.0, self._hurry, plan)
 
     def _hurry(self, plan: DrainPlan) -> None:
-        if self.is_dead:
+        if self.schedule.is_dead:
             return
         now = self.history.clock.now
-        self.history.judge.hurried(self.life, self.link, plan.deadline_seconds - now, now)
+        self.history.judge.hurried(self.life, self.port.link, plan.deadline_seconds - now, now)
         self.pump.hurry(plan.deadline_seconds)
 
     def flush(self) -> None:
@@ -285,79 +273,23 @@ class SimulatedClient:
         where the loop is busy: when the spool would look again at what failed.
         """
         self.pump.close()
-        if self._disk is not None:
-            self._leave_spool(self._disk, dies=False)
-            self.history.clock.after(RETRY_SECONDS, self._unless_dead, self.turn)
+        if self.disk is not None:
+            self._leave_spool(self.disk, dies=False)
+            self.schedule.after(RETRY_SECONDS, self.turn)
 
     def die(self) -> None:
         """Be killed."""
-        self.is_dead = True
-        if self.link is not None:
-            self.link.abort()
-        if self._disk is not None:
-            self._leave_will(self._disk)
-            self._leave_spool(self._disk, dies=True)
+        self.schedule.is_dead = True
+        if self.port.link is not None:
+            self.port.link.abort()
+        if self.disk is not None:
+            self._leave_will(self.disk)
+            self._leave_spool(self.disk, dies=True)
 
-    # -- the connection's events -----------------------------------------------------------------
-
-    def answered(self, link: Link, answers: list[Answer], wire: bytes) -> None:
-        """The server answered: with bytes, or with what they mean."""
-        history = self.history
-        for answer in answers:
-            if answer in (EMPTY, GARBAGE):
-                break
-            history.judge.ack_reached(link, answer, history.clock.now)
-        acks, fault = self._read(answers, wire)
-        history.note("acks %s%s", acks, fault)
-        self.pump.acked(acks)
-        if fault and self.link is link:
-            self.link = None
-            link.abort()
-            history.judge.link_ended(link, history.clock.now)
-            self.pump.connection_lost(fault)
-
-    def _read(self, answers: list[Answer], wire: bytes) -> tuple[list[str], str]:
-        """Return the acks, and what is wrong behind them."""
-        if wire:
-            try:
-                return self._answers.feed(wire), ""
-            except AnswerError as error:
-                return error.acks, str(error)
-        for place, answer in enumerate(answers):
-            if answer in (EMPTY, GARBAGE):
-                return answers[:place], f"the answer is {answer}"
-        return answers, ""
-
-    def connection_ended(self, link: Link) -> None:
-        """The connection is gone."""
-        if self.link is not link:
-            return
-        self.link = None
-        now = self.history.clock.now
-        self.history.note("connection lost")
-        self.history.judge.link_ended(link, now)
-        self.pump.connection_lost("it was reset")
-
-    def writable_changed(self, link: Link, writable: bool) -> None:
-        """The connection takes more bytes, or takes no more for now."""
-        if self.link is link:
-            self.pump.writable_changed(writable=writable)
-
-    def connect_ended(self, attempt: int, link: Link | None) -> None:
-        """An attempt succeeded, or failed."""
-        if attempt != self._attempt or self.is_dead:
-            if link is not None:
-                link.abort()
-            return
-        if link is None:
-            self.history.note("connect failed")
-            self.history.judge.connect_failed(self.life, self.history.clock.now)
-            self.pump.connect_failed("refused")
-        else:
-            self.history.note("connected")
-            self.link = link
-            self._answers = AckReader()
-            self.pump.connected()
+    def progressed(self) -> None:
+        """Chunks were settled: the end may go on."""
+        if self._steps is not None:
+            self.history.clock.after(0.0, self._step, self._ticket)
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -367,7 +299,7 @@ class SimulatedClient:
 
     def turn(self) -> None:
         """Look at the buffer and the clock, do what is due, and arrange for the next time."""
-        if self.is_dead:
+        if self.schedule.is_dead:
             return
         due = self._due()
         self.pump.turn()
@@ -377,7 +309,7 @@ class SimulatedClient:
         # A chunk that this very turn sealed, when it combined, goes first; the other goes in the
         # next turn, which comes at once.
         now = self.history.clock.now
-        if due is self._left_over or self._timer_seconds > now:
+        if due is self._left_over or self.schedule.timer_seconds > now:
             raise Violation(f"{due!r} was due, and was not sent in this turn")
         self._left_over = due
 
@@ -392,134 +324,23 @@ class SimulatedClient:
             oldest if oldest.opened_seconds + self.buffer.departure.linger_seconds <= now else None
         )
 
-    # -- the pump's schedule and upkeep (pump.Schedule, pump.Upkeep) -------------------------------
-
-    def soon(self, callback: Callable[[], None]) -> None:
-        """Call back in this moment, after what is due already."""
-        self.history.clock.after(0.0, self._unless_dead, callback)
-
-    def at(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back at this time; return what takes it back."""
-        timer = [callback]
-        clock = self.history.clock
-        self._timer_seconds = seconds
-        clock.at(max(seconds, clock.now), self._ring, timer)
-        return timer.clear
-
-    def _ring(self, timer: list[Callable[[], None]]) -> None:
-        if timer and not self.is_dead:
-            self._timer_seconds = math.inf
-            timer[0]()
-        else:
-            self.history.clock.events -= 1  # it was taken back
-
-    def _unless_dead(self, callback: Callable[[], None]) -> None:
-        if not self.is_dead:
-            callback()
+    # -- the pump's upkeep (pump.Upkeep) -----------------------------------------------------------
 
     def tend(self, now_seconds: float) -> None:
         """Tend to the spool, as a client does."""
         del now_seconds
-        if self._disk is not None:
+        if self.disk is not None:
             self._upkeep.tend(may_adopt=True)
 
     def deadlines(self) -> Iterable[float | None]:
         """Return when to look at the spool again."""
         self._note_wait()
-        return () if self._disk is None else self._upkeep.deadlines()
-
-    # -- the pump's port (pump.Port) ---------------------------------------------------------------
-
-    def progressed(self) -> None:
-        """Chunks were settled: the end may go on."""
-        if self._steps is not None:
-            self.history.clock.after(0.0, self._step, self._ticket)
-
-    def warn(self, kind: str, text: str) -> None:
-        """Tell a person, who knows no paths."""
-        if self._disk is None:
-            self.last_resort.warn(kind, text)
-        else:
-            self.last_resort.warn(kind, self._disk.said(text))
+        return () if self.disk is None else self._upkeep.deadlines()
 
     def _note_wait(self) -> None:
         if self._asked_failures is not None:
             asked, self._asked_failures = self._asked_failures, None
             self.history.judge.check_wait(self.life, asked)
-
-    def send(self, chunks: list[Chunk]) -> list[Chunk]:
-        """Put the chunks on the wire."""
-        for chunk in chunks:
-            self._send(chunk)
-        return []
-
-    def set_aside(self, chunk: Chunk) -> None:
-        """Fail: none is damaged here."""
-        raise Violation(f"{chunk!r} was set aside")
-
-    def release(self, chunk: Chunk) -> None:
-        """Free a chunk that the server acked."""
-        if chunk.adopted:
-            self.history.judge.recovered(chunk.id)
-            self.history.fired["recovered"] += 1
-        else:
-            self.history.judge.released(self.life, chunk.id)
-        with self._recovering(chunk):
-            self.buffer.release(chunk)
-
-    def _send(self, chunk: Chunk) -> None:
-        link = self.link
-        if link is None:
-            return
-        if self._disk is not None:
-            chunk.before_sending()
-        judge, clock = self.history.judge, self.history.clock
-        payload, tag = bytes(chunk.data), chunk.stream.tag
-        if not payload:
-            raise Violation(f"chunk {chunk.id} was sent, and nothing is in it")
-        frame = judge.frame(chunk.id)
-        if frame is None or frame.payload != payload or frame.tag != tag:
-            frame = decode(chunk.id, tag, payload, self.history.options.stamp_key)
-        self.history.note("send %s %s-%s", chunk.id, frame.numbers[0], frame.numbers[-1])
-        judge.sent(link, frame, clock.now)
-        link.send(frame, self._wire(chunk) if self.history.options.framed else b"")
-
-    def _wire(self, chunk: Chunk) -> bytes:
-        payload, method = bytes(chunk.data), None
-        if self._compress is not None:
-            payload, method = self._compress(payload), self.history.options.compress
-        before, behind = frame_parts(
-            chunk.stream.tag, chunk.id, chunk.entries, len(payload), method
-        )
-        return before + payload + behind
-
-    def quarantine(self, chunk: Chunk) -> None:
-        """Give up a record that no server takes."""
-        self.history.note("quarantine %s %s", chunk.id, chunk.first)
-        self.history.judge.quarantined(self.life, self.link, chunk.id, self.history.clock.now)
-        fault = "poison recovered" if chunk.adopted else "poison spooled"
-        self.history.fired[fault] += self._disk is not None
-        if chunk.own_records and self.spill is not None:
-            self.spill.write_now(chunk)
-        with self._recovering(chunk):
-            self.buffer.give_up(chunk, QUARANTINED)
-
-    def connect(self, endpoint: Endpoint) -> None:
-        """Begin an attempt to connect."""
-        self.history.note("connect to %s", endpoint.port)
-        self.history.judge.connects(self.life, self.history.clock.now)
-        self._attempt += 1
-        self.history.connect(self, self._attempt, endpoint.port - 1)
-
-    def disconnect(self) -> None:
-        """End the connection, or the attempt."""
-        self._attempt += 1
-        link, self.link = self.link, None
-        if link is not None:
-            self.history.note("disconnect")
-            if self.delivery.state is not State.CLOSED:
-                self.history.judge.gave_up(link, self.history.clock.now)
-            link.abort()
 
     def _wait_seconds(self, failures: int) -> float:
         self._asked_failures = failures
@@ -527,59 +348,16 @@ class SimulatedClient:
 
     # -- the spool -------------------------------------------------------------------------------
 
-    def _recovering(self, chunk: Chunk) -> contextlib.AbstractContextManager[None]:
-        """Return what the end of a chunk is noted in; of a dead process's one, on its spool."""
-        if self._disk is None or not chunk.adopted:
-            return contextlib.nullcontext()
-        return self._disk.recovering()
-
     def has_recovered(self) -> bool:
         """Whether nothing of dead processes is left, as a recoverer asks before it ends."""
         assert self._orphans is not None
         orphans = self._orphans.orphans
         return orphans.is_idle and orphans.has_scanned and not self.buffer.adopted
 
-    def check_disk(self) -> None:
-        """Look whether files and memory stay within their bounds."""
-        disk, storage = self._disk, self.storage
-        if disk is None or storage is None:
-            return
-        on_volume = storage.bytes_on_volume()
-        if on_volume > disk.options.bytes_max:
-            raise Violation(f"{on_volume} bytes are on the volume, not {disk.options.bytes_max}")
-        chunks = [each for each in self.buffer.unsettled() if not each.spooled]
-        # Our own records, and halves of what a server does not take, come on top.
-        controls = sum(each.entries - each.records for each in chunks) * _CONTROL_BYTES_MAX
-        in_memory = sum(each.size for each in chunks if each.whole is each)
-        if in_memory > disk.options.memory_bytes_max + controls:
-            raise Violation(f"{in_memory} bytes are in memory, for want of a disk")
-
-    def check_locks(self) -> None:
-        """Check that no other process could ship the same records."""
-        if self._disk is not None:
-            for name in {each.adoption.name for each in self._adopted()}:
-                self._disk.check_locked(name)
-
-    def unproven(self) -> dict[str, set[Stamp]]:
-        """Return what is left of dead processes, by directory, where that is poison alone."""
-        left: dict[str, set[Stamp]] = {}
-        for chunk in self.buffer.adopted:
-            frame = self._frame_of(chunk)
-            if len(frame.numbers) != 1 or not self.history.judge.is_poison(frame):
-                return {}
-            whole = chunk.whole
-            assert isinstance(whole, AdoptedChunk)
-            left.setdefault(whole.adoption.name, set()).add((frame.stream, frame.numbers[0]))
-        return left
-
-    def _adopted(self) -> list[AdoptedChunk]:
-        wholes = [each.whole for each in self.buffer.adopted]
-        return [each for each in wholes if isinstance(each, AdoptedChunk)]
-
     def _new_storage(self) -> SimulatedStorage | None:
-        if self._disk is None or self.is_recoverer:
+        if self.disk is None or self.is_recoverer:
             return None
-        return SimulatedStorage(self.history, self._disk)
+        return SimulatedStorage(self.history, self.disk)
 
     def _accepted(self, disk: SimulatedDisk, tag: str, body: bytes) -> None:
         """Note in the estate which record has which number."""
@@ -624,60 +402,6 @@ class SimulatedClient:
         if directory is not None:
             disk.estate.left(self.life, directory, waiting)
             disk.damage(directory)
-
-    # -- for the judge ---------------------------------------------------------------------------
-
-    def counted(self) -> tuple[int, int, int]:
-        """Return accepted, acked and refused records, with those that wait to be counted.
-
-        Nothing is combined by it: entries must wait in the inbox as they do in life.
-        """
-        section, counters = self.buffer._section, self.buffer.counters
-        waiting = 0 if section.closed else len(section.inbox)
-        names = [name for name, _, _ in section.notes]
-        waiting += names.count(WITHHELD)
-        return (
-            counters.accepted + waiting,
-            counters.acked,
-            counters.refused + names.count("refused"),
-        )
-
-    def account(self) -> Account:
-        """Return what the client says of itself."""
-        self.buffer.unsettled()  # which combines what waits
-        counters = self.buffer.counters
-        return Account(
-            counters.accepted,
-            counters.acked,
-            counters.spilled,
-            sum(counters.dropped.values()),
-            counters.refused,
-            self.buffer.bytes_held,
-        )
-
-    def holdings(self) -> Holdings:
-        """Look into the buffer."""
-        records = entries = data_bytes = 0
-        for chunk in self.buffer.unsettled():
-            records += chunk.records
-            entries += chunk.entries
-            data_bytes += len(chunk.data)
-        return Holdings(records, entries, data_bytes)
-
-    def stderr_lines(self) -> list[dict[str, Any]]:
-        """Return what is on standard error, a line included that is only begun.
-
-        Its end comes before whatever is written next, so before the report that names it.
-        """
-        return self.stderr.lines(self.last_resort._pending)
-
-    def held(self) -> list[Frame]:
-        """Return what lies in the buffer, read anew."""
-        return [self._frame_of(chunk) for chunk in self.buffer.unsettled()]
-
-    def _frame_of(self, chunk: Chunk) -> Frame:
-        key = self.history.options.stamp_key
-        return decode(chunk.id, chunk.stream.tag, bytes(chunk.data), key)
 
 
 def _stamps(stream: Stream, gaps: Iterable[Gap]) -> set[Stamp]:

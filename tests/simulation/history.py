@@ -11,6 +11,7 @@ from random import Random
 
 from logship._buffer import losses, ranges
 from logship._delivery.drain import DrainPlan
+from tests.simulation import inspection
 from tests.simulation.accounts import check_account, check_holdings, check_report
 from tests.simulation.client import SimulatedClient
 from tests.simulation.clock import VirtualClock
@@ -19,6 +20,7 @@ from tests.simulation.estate import Stamp
 from tests.simulation.judge import Judge
 from tests.simulation.network import Link
 from tests.simulation.options import NONE_FORCED, Forced, Options, draw_options
+from tests.simulation.port import SimulatedPort
 from tests.simulation.recovery_faults import draw_recovery
 from tests.simulation.server import SimulatedServer
 from tests.simulation.wire import Violation
@@ -150,28 +152,28 @@ class History:
             if len(self.notes) > _NOTES_MAX:
                 del self.notes[0]
 
-    def connect(self, client: SimulatedClient, attempt: int, index: int) -> None:
+    def connect(self, port: SimulatedPort, attempt: int, index: int) -> None:
         """Let a client's attempt to connect succeed or fail."""
         options, server = self.options, self.servers[index]
         fault = self.strike(("refuse", "hang"))
         if fault == "hang":
-            self.clock.after(options.connect_timeout_seconds, client.connect_ended, attempt, None)
+            self.clock.after(options.connect_timeout_seconds, port.connect_ended, attempt, None)
         elif fault == "refuse" or not server.is_up:
-            self.clock.after(options.latency_seconds, client.connect_ended, attempt, None)
+            self.clock.after(options.latency_seconds, port.connect_ended, attempt, None)
         else:
-            self.clock.after(options.latency_seconds, self._accept, client, attempt, server)
+            self.clock.after(options.latency_seconds, self._accept, port, attempt, server)
 
     def client_reported(self, client: SimulatedClient, report: str) -> None:
         """A client says what became of its records."""
         self._check_holdings()
-        check_report(self.options, client.life, report, client.stderr_lines())
+        check_report(self.options, client.life, report, inspection.stderr_lines(client))
         if self.disk is not None:
             left_out = client.life.may_leave_out(self.options.lost_max)
             named = _named_in(report) | left_out
             self.disk.estate.excused(client.life, given_up=named, untold=named)
         if self._final_since is not None:
             silent_seconds = self.clock.now - self.judge.acked_seconds
-            self.judge.drained(client.life, report, client.held(), silent_seconds)
+            self.judge.drained(client.life, report, inspection.held(client), silent_seconds)
 
     def client_closed(self, client: SimulatedClient) -> None:
         """A client is no more."""
@@ -217,7 +219,7 @@ class History:
         self.clock.events -= 1
         if client is not self.client:
             return  # it was killed
-        unproven = {} if client.has_recovered() else client.unproven()
+        unproven = {} if client.has_recovered() else inspection.unproven(client)
         if not client.has_recovered() and not self._has_only_poison(unproven):
             self._check_patience(client)
             self.clock.after(1.0, self._watch_recovery, client, disk)
@@ -239,13 +241,13 @@ class History:
         since = self._only_poison_since
         return since is not None and self.clock.now > since + self._patience_seconds
 
-    def _accept(self, client: SimulatedClient, attempt: int, server: SimulatedServer) -> None:
+    def _accept(self, port: SimulatedPort, attempt: int, server: SimulatedServer) -> None:
         if not server.is_up:
-            client.connect_ended(attempt, None)
+            port.connect_ended(attempt, None)
             return
-        link = Link(self, client, server)
+        link = Link(self, port, server)
         server.accept(link)
-        client.connect_ended(attempt, link)
+        port.connect_ended(attempt, link)
 
     def _produce(self) -> None:
         """Log a record, or a burst of them at once, and arrange for the next."""
@@ -430,7 +432,7 @@ class History:
         """Tell whether what is left are single records that no server takes."""
         if not self.judge.refusals:
             return not client.buffer.unsettled()
-        held = client.held()
+        held = inspection.held(client)
         return all(len(each.numbers) == 1 and self.judge.is_poison(each) for each in held)
 
     # -- the judge's eye -------------------------------------------------------------------------
@@ -440,9 +442,9 @@ class History:
         if client is None:
             return
         life = client.life
-        if client.counted() != (life.accepted, life.acked, life.refused):
-            check_account(life, client.account())
-        link = client.link
+        if inspection.counted(client) != (life.accepted, life.acked, life.refused):
+            check_account(life, inspection.account(client))
+        link = client.port.link
         if link is not None and link.outstanding:
             self.judge.check_silence(link, self.clock.now)
         self._since_look += 1
@@ -455,9 +457,9 @@ class History:
         self._since_look = 0
         client = self.client
         if client is not None:
-            check_holdings(self.options, client.account(), client.holdings())
-            client.check_disk()
-            client.check_locks()
+            check_holdings(self.options, inspection.account(client), inspection.holdings(client))
+            inspection.check_disk(client)
+            inspection.check_locks(client)
 
 
 def _named_in(report: str) -> set[tuple[str, int]]:

@@ -11,9 +11,9 @@ from logship._receiver.session import Session
 from tests.simulation.wire import Frame
 
 if TYPE_CHECKING:
-    from tests.simulation.client import SimulatedClient
     from tests.simulation.history import History
     from tests.simulation.ledgers import Life
+    from tests.simulation.port import SimulatedPort
     from tests.simulation.server import SimulatedServer
 
 Item = Frame | bytes
@@ -48,7 +48,6 @@ class Link:
         "_to_client_seconds",
         "_to_server_seconds",
         "acks",
-        "client",
         "client_open",
         "condemned_seconds",
         "highest_sent",
@@ -57,6 +56,7 @@ class Link:
         "loses_answers",
         "opened_seconds",
         "outstanding",
+        "port",
         "quiet_since",
         "server",
         "server_open",
@@ -65,9 +65,9 @@ class Link:
         "working",
     )
 
-    def __init__(self, history: History, client: SimulatedClient, server: SimulatedServer) -> None:
-        self.life: Life = client.life
-        self.client = client
+    def __init__(self, history: History, port: SimulatedPort, server: SimulatedServer) -> None:
+        self.life: Life = port.life
+        self.port = port
         self.server = server
         self.client_open = self.server_open = True
         self.silent = self.loses_answers = self.working = False
@@ -98,7 +98,7 @@ class Link:
             return
         if fault == "congestion":
             history.clock.after(history.draw.uniform(0.0, 3.0), self._relieve)
-            self.client.writable_changed(self, False)
+            self.port.writable_changed(self, False)
         delay = history.draw.uniform(0.0, 5.0) if fault == "delay" else 0.0
         if not history.options.framed:
             self._carry(frame, delay)
@@ -167,7 +167,7 @@ class Link:
 
     def _relieve(self) -> None:
         if self.client_open:
-            self.client.writable_changed(self, True)
+            self.port.writable_changed(self, True)
 
     def _close_server_end(self) -> None:
         """The server reads the end of the stream behind everything that it has received."""
@@ -185,7 +185,7 @@ class Link:
     def _end_arrives(self) -> None:
         if self.client_open and not self.silent:
             self.client_open = False
-            self.client.connection_ended(self)
+            self.port.connection_ended(self)
 
     def _answers_arrive(self) -> None:
         answers, self._answers = self._answers, []
@@ -207,4 +207,4 @@ class Link:
 
     def _hand_over(self, answers: list[Answer], wire: bytes) -> None:
         if self.client_open:
-            self.client.answered(self, answers, wire)
+            self.port.answered(self, answers, wire)
