@@ -39,6 +39,7 @@ from logship._buffer.inbox import Item, Tag
 from logship._buffer.losses import Numbered, spilled_after_all
 from logship._buffer.section import Section
 from logship._buffer.spilling import Spilling
+from logship._buffer.stream import Stream
 from logship._reasons import OVERFLOW
 
 T = TypeVar("T")
@@ -248,9 +249,10 @@ class Buffer:
     def give_up(self, chunk: Chunk, reason: str) -> None:
         """Free a chunk that delivery has forgotten, and declare its numbers as a gap.
 
-        The gap is declared at once, because a kill may come before the next record. That of a
-        control record waits for the next record: a server that takes none would be asked for ever.
-        The last words of a dead process's stream declare its gaps.
+        The gap is declared at once, because a kill may come before the next record. It waits for
+        the next record where the spool is full, and where it is that of a control record: a server
+        that takes none would be asked for ever. The last words of a dead process's stream declare
+        its gaps.
 
         Args:
             chunk: Which; of this process, or of a dead one.
@@ -261,7 +263,12 @@ class Buffer:
         self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
         chunk.whole.after_settling()
         if chunk.own_records:
-            self._section.exclusively(lambda: self._accumulator.declare_gaps(chunk.stream))
+            self._section.exclusively(lambda: self._declare_if_kept(chunk.stream))
+
+    def _declare_if_kept(self, stream: Stream) -> None:
+        """Declare a stream's gaps, unless the records of that would lie in memory alone."""
+        if self._section.chunks.storage.has_room(0):
+            self._accumulator.declare_gaps(stream)
 
     def tell_waiters(self) -> None:
         """Tell the calls that wait for space: things have changed, though no space came free."""

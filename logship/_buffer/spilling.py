@@ -42,24 +42,18 @@ class Spilling:
         return sum(each.size - each.size * each.spilled_entries // each.entries for each in waiting)
 
     def note_spilled(self, chunk: Chunk, entries: int, records: int) -> None:
-        """Note that the chunk's first `entries`, `records` of them not control, went to stderr."""
+        """Note that the chunk's first `entries`, `records` of them not control, are on stderr.
+
+        The calls that wait for space may have the place of a chunk that is wholly there.
+        """
 
         def note() -> None:
             chunk.spilled_entries = entries
             chunk.spilled_records = records
-
-        self._section.exclusively(note)
-
-    def note_written(self, chunk: Chunk) -> None:
-        """Note that all of the chunk is on stderr.
-
-        The calls that wait for space may have its place.
-        """
-
-        def note() -> None:
-            chunks = self._section.chunks
-            chunks.wholly_spilled = [*chunks.wholly_spilled, chunk]
-            self._section.waiters.are_due = True
+            if entries == chunk.entries:
+                chunks = self._section.chunks
+                chunks.wholly_spilled = [*chunks.wholly_spilled, chunk]
+                self._section.waiters.are_due = True
 
         self._section.exclusively(note)
 

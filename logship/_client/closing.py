@@ -204,8 +204,6 @@ class Closing:
             write = functools.partial(self._last_resort.write_line, line)
             self._note_written((yield from self._retry(write, self._plan.deadline_seconds)))
         yield from self._deliver()  # the end records, which waited for that
-        if self._spill is not None:
-            self._spill.finish()
         self._last_resort.end_spill()
         report = self._account()
         finish = self._is_over(report)
@@ -259,15 +257,23 @@ class Closing:
 
     def _spill_left_over(self) -> None:
         """Write for a moment what the spill had no time for, before newer records are refused."""
-        spill = self._spill
-        if spill is None or not (self._spilling and self._client.buffer.spilling.bytes_to_spill):
+        if self._spill is None or not self._has_left_over:
             return
         self._last_resort.begin_spill()
         try:
-            spill.step(self._monotonic() + _LEFT_OVER_SECONDS)
-            spill.finish()
+            self._spill.step(self._monotonic() + _LEFT_OVER_SECONDS)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self._spilling = False
+            self._last_resort.warn_of_bug("a spill", error)
         finally:
             self._last_resort.end_spill()
+
+    @property
+    def _has_left_over(self) -> bool:
+        """Whether a spill ran out of time, and its rest may be written yet."""
+        return self._spilling and bool(self._client.buffer.spilling.bytes_to_spill)
 
     @property
     def _plan(self) -> DrainPlan:
@@ -395,8 +401,9 @@ class Closing:
             yield _line(self._more(report))
 
     def _report_line(self, report: DrainReport, kind: str) -> bytes:
-        """Return a report's line, which says whether more records can be refused."""
-        return _line(report.to_json(kind, final=self._last_resort.has_stopped_others))
+        """Return a report's line, which says whether a correction may follow."""
+        is_final = self._last_resort.has_stopped_others and not self._has_left_over
+        return _line(report.to_json(kind, final=is_final))
 
     def _retry(self, write: Callable[[], bool], until: float) -> Generator[float, None, bool]:
         """Write until stderr takes it, is gone, or the time is up; return whether it took it."""

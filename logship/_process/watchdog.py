@@ -278,11 +278,17 @@ class Watchdog:
         """End the process if logship must end it."""
         while self.signals is not None and not self._interrupted and not self._is_stopped:
             self._die_if_due()
-            self._client.correct_report()  # the application goes on, and may be killed
+            self._correct_report()  # the application goes on, and may be killed
             self._wait(_CHECK_SECONDS)
         if self._interrupted:
-            self._client.correct_report()
+            self._correct_report()
             os._exit(128 + signal.SIGINT)
+
+    def _correct_report(self) -> None:
+        try:
+            self._client.correct_report()
+        except Exception as error:  # noqa: BLE001 - as in `_run`
+            self._client.last_resort.warn_of_bug("the last report", error)
 
     def _die_if_due(self) -> None:
         """End the process by a signal, if it must die by one."""
@@ -292,7 +298,7 @@ class Watchdog:
         fork.join_dependent_children(time.monotonic() if deadline is None else deadline)
         gc.disable()
         self._client.last_resort.stop_others()
-        self._client.correct_report()
+        self._correct_report()
         self._client.last_resort.write_rest(time.monotonic() + _LAST_LINES_SECONDS)
         self.signals.let_main_thread_die(self.signals.dies_by)
         time.sleep(_MAIN_THREAD_SECONDS)

@@ -122,8 +122,7 @@ class SpoolStorage(Storage):
         """Tell whether an entry of `size` bytes finds a place; makes one if it can."""
         if self._segment_for(size + _MARGIN_BYTES) is not None:
             return True
-        takes_memory = self._trouble or self._own is None
-        return takes_memory and self._memory_left() >= size
+        return self._takes_memory and self._memory_left() >= size
 
     def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Return an empty chunk with room for an entry of `size` bytes."""
@@ -134,7 +133,9 @@ class SpoolStorage(Storage):
         chunk_id, own = new_chunk_id(self._random_bytes), self._own
         if segment is None or own is None:
             unspooled = UnspooledChunk(stream, serial, chunk_id, opened_seconds, self.note_given)
-            unspooled.capacity = max(size, min(self._chunk_bytes_max, self._memory_left()))
+            unspooled.capacity = size
+            if self._takes_memory or not has_header:
+                unspooled.capacity = max(size, min(self._chunk_bytes_max, self._memory_left()))
             return unspooled
         own.streams.add(stream, tag)
         chunk = SpoolChunk(stream, serial, chunk_id, opened_seconds, segment, header_bytes)
@@ -198,6 +199,11 @@ class SpoolStorage(Storage):
         """Bytes of all files."""
         own = self._own
         return 0 if own is None else own.bytes_on_disk
+
+    @property
+    def _takes_memory(self) -> bool:
+        """Whether records may be held in memory, because no file can be made."""
+        return self._trouble or self._own is None
 
     def _segment_for(self, need: int) -> Segment | None:
         """Return a segment where a chunk of `need` bytes, header included, may begin.

@@ -207,7 +207,7 @@ def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
         known.tag, known.is_provisional = text_of(identity.tag), False
     orphan.stamp_key = orphan.stamp_key or identity.stamp_key
     known.is_cut = known.is_cut and identity.first != known.opened
-    known.note_given(identity.first + min(chunk.entries, chunk.size) - 1)
+    known.note_given(identity.first - 1)
     return known
 
 
@@ -220,7 +220,11 @@ def _note_payload(stream: OrphanStream, chunk: FoundChunk, data: FileBytes) -> N
 
 
 def _in_order(orphan: Orphan) -> list[LocatedChunk]:
-    """Return the chunks in the order of opening, each with where its numbers must have ended."""
+    """Return the chunks in the order of opening, each with where its numbers must have ended.
+
+    Where another chunk of the stream follows, its first number tells. A commit word may be damaged,
+    so only that of the last chunk is believed.
+    """
     ordered: list[LocatedChunk] = []
     next_first: dict[str, int] = {}
     in_order = sorted(orphan.chunks, key=lambda each: each.chunk.identity.serial)
@@ -234,12 +238,13 @@ def _in_order(orphan: Orphan) -> list[LocatedChunk]:
 
 
 def _end_of_last(stream: OrphanStream, chunk: FoundChunk) -> int:
-    """Return a number that the last chunk of a stream does not reach.
+    """Note the numbers that the last chunk of a stream shows; return one that it does not reach.
 
     Numbers that were dropped while the chunk was open are not in it, and its header does not count
     them. The slot knows the last of those; at most so many entries as are counted came after it.
     """
     entries = min(chunk.entries, chunk.size)
+    stream.note_given(chunk.identity.first + entries - 1)
     return max(stream.next_number, max(chunk.identity.first + 1, stream.noted_next) + entries - 1)
 
 

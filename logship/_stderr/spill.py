@@ -57,7 +57,7 @@ class Spill:
         self._lines_of: Chunk | None = None
         self._lines: Iterator[Line] = iter(())
         self._made: list[Line] = []  # from `_lines`, not yet written
-        self._begun: tuple[Chunk, bool] | None = None  # of the line that is torn
+        self._torn: tuple[Chunk, int] | None = None  # of the torn line: its chunk, its records
         self.lines_written: int = 0
         self._bytes_written = 0
 
@@ -76,7 +76,7 @@ class Spill:
 
     def _step(self, until_seconds: float, newest_first: bool) -> bool:
         began, before = self._monotonic(), self._bytes_written
-        is_done = self._write_chunks(until_seconds, newest_first)
+        is_done = self._is_whole() and self._write_chunks(until_seconds, newest_first)
         self.cost.note(self._bytes_written - before, self._monotonic() - began)
         return is_done
 
@@ -87,8 +87,6 @@ class Spill:
                     return False
                 if not self._spill_chunk(chunk, until_seconds):
                     return False
-                if not self._last_resort.torn:
-                    self._spilling.note_written(chunk)
         return True
 
     def write_now(self, chunk: Chunk) -> None:
@@ -99,13 +97,6 @@ class Spill:
         ):
             self._spilling.note_spilled(chunk, 1, 1)
 
-    def finish(self) -> None:
-        """Do not count a line if stderr has only its beginning."""
-        if self._begun is not None and self._last_resort.torn:
-            (chunk, is_control), self._begun = self._begun, None
-            records = chunk.spilled_records - (not is_control)
-            self._spilling.note_spilled(chunk, chunk.spilled_entries - 1, records)
-
     def _spill_chunk(self, chunk: Chunk, until_seconds: float) -> bool:
         """Write the chunk's entries from where an earlier step stopped; False if interrupted."""
         while lines := self._lines_left(chunk):
@@ -115,18 +106,33 @@ class Spill:
             if begun:
                 self._note_begun(chunk, lines[:begun])
             del lines[:begun]
-            if lines:
+            if lines or not self._is_whole():
                 return False
         return True
 
     def _note_begun(self, chunk: Chunk, lines: Sequence[Line]) -> None:
-        records = sum(not is_control for _, is_control in lines)
-        self._spilling.note_spilled(
-            chunk, chunk.spilled_entries + len(lines), chunk.spilled_records + records
-        )
+        records = [int(not is_control) for _, is_control in lines]
+        if self._last_resort.torn:  # `_is_whole` counts the last one
+            self._torn = chunk, records.pop()
+        self._note_spilled(chunk, records)
         self.lines_written += len(lines)
         self._bytes_written += chunk.size * len(lines) // chunk.entries
-        self._begun = (chunk, lines[-1][1]) if self._last_resort.torn else None
+
+    def _is_whole(self) -> bool:
+        """Tell whether stderr has the last line to its end; the line counts from then on."""
+        if self._torn is not None:
+            if self._last_resort.torn:
+                self._last_resort.write_lines(())
+            if self._last_resort.torn:
+                return False
+            (chunk, records), self._torn = self._torn, None
+            self._note_spilled(chunk, [records])
+        return True
+
+    def _note_spilled(self, chunk: Chunk, records: Sequence[int]) -> None:
+        """Count lines that stderr has, given how many records of the application are in each."""
+        entries = chunk.spilled_entries + len(records)
+        self._spilling.note_spilled(chunk, entries, chunk.spilled_records + sum(records))
 
     def _lines_left(self, chunk: Chunk) -> list[Line]:
         """Return the next lines to write, about as many as stderr takes in one write."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests.process.conftest import Launch
 from tests.support.programs import Programs
+from tests.support.programs_gate import Gate
 from tests.support.programs_judge import Verdict
 
 BREAKS = """
@@ -21,12 +22,12 @@ BREAKS = """
         owner, calls = pkgutil.resolve_name(owner), 0
         real = getattr(owner, name)
 
-        def method(*args):
+        def method(*args, **named):
             nonlocal calls
             calls += 1
             if calls > sound:
                 raise ValueError("a bug")
-            return real(*args)
+            return real(*args, **named)
 
         setattr(owner, name, method)
 """
@@ -142,3 +143,31 @@ def test_a_client_whose_end_fails_does_not_keep_the_others_from_theirs(programs:
         """,
         environ={**ENVIRON, "LOGSHIP_LINGER_SECONDS": "60"},
     ).end().verdict.assert_all_delivered(4)
+
+
+@pytest.mark.parametrize(
+    ("step", "sound"),
+    [
+        ("logship._stderr.spill.Spill.step", 0),
+        ("logship._client.closing.Closing.correct_report", 0),
+    ],
+)
+def test_a_process_dies_by_its_signal_though_its_last_words_fail(
+    launch: Launch, black_hole: Gate, step: str, sound: int
+) -> None:
+    """The main thread computes, so only the watchdog can end the process."""
+    ended = launch.start(
+        BREAKS,
+        f"break_down('{step}', {sound})",
+        "logship.install(level='INFO', console=False)",
+        LOGS,
+        """
+        ready()
+        while True:
+            pass
+        """,
+        endpoint=black_hole.endpoint,
+        environ={**ENVIRON, "LOGSHIP_STOP_TIMEOUT_SECONDS": "4"},
+    ).stopped(returncode=launch.status_of_sigterm)
+    assert "Exception in thread" not in ended.stderr
+    assert any("an error of its own" in each for each in ended.warnings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import struct
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from logship._audit.audit import Audit
 from logship._buffer.buffer import Buffer
 from logship._protocol.entries import unpack_entries
 from logship._reasons import QUARANTINED
@@ -128,12 +130,16 @@ def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes
     assert not life.exists()
 
 
+def log_three(buffer: Buffer) -> None:
+    """Fill three chunks of one stream."""
+    for number in range(3):
+        buffer.seal_all()
+        assert offer(buffer, f"m{number}")
+
+
 def log_and_end(buffer: Buffer) -> None:
     """Fill three chunks of one stream; its end record is in the last one."""
-    for number in range(3):
-        assert offer(buffer, f"m{number}")
-        if number < 2:
-            buffer.seal_all()
+    log_three(buffer)
     buffer.close_intake()
 
 
@@ -158,6 +164,25 @@ def test_damage_before_an_end_record_is_declared_behind_it(
     assert set(map(tuple, gaps_in(controls))) == {(1, 1, "damaged")}
     assert {each["message"] for each in first.records + second.records} == {"m1", "m2"}
     assert not life.exists()
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_commit_word_that_claims_more_entries_claims_no_number_of_the_next_chunk(
+    tmp_path: Path, *, ends: bool
+) -> None:
+    """One flipped bit: nine entries in the place of one."""
+    life = dead_life(tmp_path, log_and_end if ends else log_three)
+    (segment,) = life.glob("segment-*")
+    data = bytearray(segment.read_bytes())
+    chunk = read_segment(bytes(data), bytes.fromhex(life.name)).chunks[0]
+    struct.pack_into("=Q", data, chunk.offset + COMMIT_AT, 9 << 32 | chunk.size)
+    segment.write_bytes(data)
+    sidecar = recover(tmp_path)
+    audit = Audit()
+    audit.feed([json.dumps(each).encode() for each in sidecar.records + sidecar.controls])
+    (stream,) = audit.verdict().streams
+    assert (stream.lost.count, stream.problems) == (0, ())
+    assert gaps_in(sidecar.controls) == [[1, 1, "damaged"]]
 
 
 def test_a_gap_that_was_declared_behind_an_end_record_is_not_declared_again(

@@ -16,16 +16,19 @@ from typing import Any
 import pytest
 
 from logship._buffer.buffer import Buffer
+from logship._buffer.stream import Stream
 from logship._reasons import QUARANTINED
 from logship._spool.directories import ProcessDirectory
 from logship._spool.files import close, closing
 from logship._spool.format import STREAMS_BYTES
+from logship._spool.mapped import UnspooledChunk
 from logship._spool.orphans import Orphans
 from logship._spool.storage import RETRY_SECONDS
 from logship.testing import ManualClock
 from tests.spool.recoveries import dead_life, descriptors_left, log_some, next_chunk, recover
 from tests.spool.spools import (
     CHUNK_BYTES,
+    KEY,
     SEGMENT_BYTES,
     Disk,
     a_buffer,
@@ -206,6 +209,38 @@ def test_gaps_are_declared_even_when_the_spool_is_full(tmp_path: Path) -> None:
     report = buffer.report("test", 0.0)
     assert report.streams[0].end is not None
     assert books_balance(buffer)
+    storage.close()
+
+
+def test_what_a_full_spool_gives_up_brings_nothing_into_memory(tmp_path: Path) -> None:
+    """A gap record in memory would take later records with it, and a kill all of them."""
+    storage, buffer = spooled(tmp_path, bytes_max=STREAMS_BYTES + 8 * SEGMENT_BYTES)
+    tags = [f"tag{number}" for number in range(20)]
+    accepted = [f"{tag}:{number}" for tag in tags for number in range(2)]
+    assert all(offer(buffer, marker, marker.partition(":")[0]) for marker in accepted)
+    buffer.seal_all()
+    for size in (300, 0):
+        for number in range(1000):
+            if offer(buffer, f"{size}:{number}", tags[number % 20], size):
+                accepted.append(f"{size}:{number}")
+    for _ in tags:
+        buffer.give_up(split(buffer, taken(buffer))[0], QUARANTINED)
+    assert not any(offer(buffer, "late", tag) for tag in tags)
+    assert all(chunk.spooled for chunk in buffer.unsettled())
+    storage.abandon()
+    assert set(recover(tmp_path).markers) == set(accepted)
+
+
+def test_what_a_full_spool_keeps_in_memory_all_the_same_is_one_entry(tmp_path: Path) -> None:
+    """It is not broken: a control record, or what many of them leave no place for, goes there."""
+    storage = storage_in(tmp_path, bytes_max=STREAMS_BYTES + 2 * SEGMENT_BYTES)
+    stream = Stream("tag", KEY, os.urandom)
+    chunks = []
+    while not isinstance(chunk := storage.open_chunk(stream, 1, 0.0, 64), UnspooledChunk):
+        storage.link(chunk)
+        chunks.append(chunk)
+    assert chunk.capacity == 64
+    assert not storage.news
     storage.close()
 
 

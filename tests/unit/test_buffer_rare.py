@@ -156,7 +156,6 @@ def test_nothing_is_dropped_in_the_middle_of_the_section(buffer: Buffer) -> None
     (chunk,) = buffer.unsettled()
     assert buffer.exclusively(buffer.drop_oldest) is False
     buffer.spilling.note_spilled(chunk, 1, 1)
-    buffer.spilling.note_written(chunk)
     assert buffer.exclusively(buffer.spilling.drop_spilled) is False
     assert buffer.exclusively(buffer.account) is None
     assert buffer.unsettled() == [chunk]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,12 +14,14 @@ from logship._buffer.entrance import Outcome
 from logship._client.closing import Closing
 from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship._protocol.entries import unpack_unstamped
+from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill
 from logship.testing import ManualClock
 from tests.support.raising import raising
 from tests.unit.accounts import Sink, a_buffer, body
 from tests.unit.clients import Stderr
 from tests.unit.interruptions import Interruption
+from tests.unit.pipes import PIPE_BYTES, Pipe
 
 
 class Shipper:
@@ -57,8 +60,9 @@ class End:
         self.clock = ManualClock(0.0)
         last_resort = options.pop("last_resort", None) or stderr.last_resort()
         self.shipper = Shipper(self.clock, last_resort, spills=options.pop("spills", True))
+        characters = options.pop("characters", 20)
         for number in range(1, 11):
-            assert self.shipper.buffer.offer("t", body(number)) is Outcome.ACCEPTED
+            assert self.shipper.buffer.offer("t", body(number, characters)) is Outcome.ACCEPTED
         plan = options.pop("plan", DrainPlan.until(0.0, 30.0))
         self.closing = Closing(
             self.shipper, always_report=options.pop("always_report", False), monotonic=self.clock
@@ -370,9 +374,7 @@ def test_a_spill_that_ran_out_of_time_goes_on_while_the_process_lives(
 ) -> None:
     """A busy machine may spill more slowly than the plan allows for."""
     end = End(stderr)
-    with monkeypatch.context() as patch:
-        patch.setattr(end.shipper.spill, "step", lambda *_, **__: False)
-        end.run()
+    run_without_spilling(end, monkeypatch)
     (report,) = stderr.json("drain report")
     assert (report["spilled"], report["unacked"]) == (0, 10)
     for _ in range(2):
@@ -380,6 +382,57 @@ def test_a_spill_that_ran_out_of_time_goes_on_while_the_process_lives(
         assert len(stderr.json("spilled")) == 11  # with the end record
         (correction,) = stderr.json("report correction")
         assert (correction["spilled"], correction["unacked"]) == (10, 0)
+
+
+def run_without_spilling(end: End, patch: pytest.MonkeyPatch) -> None:
+    """Drive an end whose spill writes nothing until the deadline."""
+    with patch.context() as spill:
+        spill.setattr(end.shipper.spill, "step", lambda *_, **__: False)
+        end.run()
+
+
+def test_corrections_count_whole_lines_alone_and_never_fewer_than_before(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch, pipe: Pipe
+) -> None:
+    """A line is longer than the pipe, so each step of the spill ends in the middle of one."""
+    last_resort = LastResort(descriptor=pipe.writing)
+    end = End(stderr, last_resort=last_resort, characters=2 * PIPE_BYTES)
+    run_without_spilling(end, monkeypatch)
+    got = b""
+    for _ in range(100):
+        end.closing.correct_report()
+        got += pipe.read()
+    assert not last_resort.torn
+    lines = [json.loads(line) for line in got.splitlines() if line.startswith(b"{")]
+    numbers = [each["record"].get("n") for each in lines if each["logship"] == "spilled"]
+    assert numbers == [*range(1, 11), None]
+    counts = [each["spilled"] for each in lines if each["logship"] == "report correction"]
+    assert counts == sorted(counts)
+    assert counts[-1] == 10
+
+
+def test_a_report_is_final_once_no_spill_goes_on(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = End(stderr)
+    end.shipper.last_resort.stop_others()
+    run_without_spilling(end, monkeypatch)
+    end.closing.correct_report()
+    (report,), (correction,) = stderr.json("drain report"), stderr.json("report correction")
+    assert (report["final"], correction["final"]) == (False, True)
+
+
+def test_an_error_of_a_spill_that_goes_on_is_told_and_keeps_no_caller_from_going_on(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = End(stderr)
+    run_without_spilling(end, monkeypatch)
+    monkeypatch.setattr(end.shipper.spill, "step", raising(MemoryError))
+    for _ in range(2):
+        end.closing.correct_report()
+    (warning,) = (each for each in stderr.warnings() if "an error of its own" in each)
+    assert "in a spill" in warning
+    assert stderr.json("report correction") == []
 
 
 # -- records that could not be numbered ------------------------------------------------------------

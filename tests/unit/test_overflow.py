@@ -284,7 +284,6 @@ def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting(buffer: Buff
 def write_all_of(buffer: Buffer, chunk: Any) -> None:
     """Note what a spill does that wrote a whole chunk."""
     buffer.spilling.note_spilled(chunk, chunk.entries, chunk.records)
-    buffer.spilling.note_written(chunk)
 
 
 @pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])

@@ -68,7 +68,6 @@ def test_a_line_that_is_only_begun_is_not_counted(pipe: Pipe) -> None:
         resort = LastResort(descriptor=pipe.writing)
         spill = Spill(buffer.spilling, resort, forever)
         spill.step(1.0)
-        spill.finish()
         whole = pipe.read().lstrip(b"#")
         whole = whole[: whole.rfind(b"\n") + 1]
         report = buffer.report("", 0.0)
@@ -83,7 +82,6 @@ def test_a_torn_line_of_another_writer_takes_nothing_back(pipe: Pipe) -> None:
     assert resort.write_line(b"a" * (2 * PIPE_BYTES) + b"\n")
     spill = Spill(buffer.spilling, resort, forever)
     assert not spill.step(1.0)
-    spill.finish()
     report = buffer.report("", 0.0)
     assert (report.spilled, report.unacked) == (0, 3)
     assert report.streams[0].unacked == [(1, 4)]
@@ -97,9 +95,24 @@ def test_the_last_line_of_a_chunk_may_be_the_torn_one(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing)
     spill = Spill(buffer.spilling, resort, forever)
     assert not spill.step(1.0)
-    spill.finish()
     assert (buffer.report("", 0.0).spilled, buffer.report("", 0.0).unacked) == (0, 2)
     assert [chunk.spilled_entries for chunk in buffer.unsettled()] == [0, 0]
+
+
+def test_a_torn_line_counts_once_stderr_has_its_end(pipe: Pipe) -> None:
+    """Whichever chunk is written next: no line is written twice, and none is counted too early."""
+    buffer = a_closed_buffer(12, 2 * PIPE_BYTES)
+    spill = Spill(buffer.spilling, LastResort(descriptor=pipe.writing), forever)
+    got = b""
+    for turn in range(100):
+        is_over = spill.step(1.0, newest_first=turn % 3 == 0)
+        got += pipe.read()
+        numbers = spilled_numbers(got[: got.rfind(b"\n") + 1])
+        assert len(numbers) - 1 <= buffer.report("", 0.0).spilled <= len(numbers)
+    assert is_over
+    assert sorted(spilled_numbers(got)) == [*range(1, 13)]
+    report = buffer.report("", 0.0)
+    assert (report.spilled, report.unacked) == (12, 0)
 
 
 def test_what_is_acked_before_its_turn_is_not_spilled(stderr: Stderr) -> None:
