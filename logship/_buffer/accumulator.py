@@ -326,11 +326,9 @@ class Accumulator:
         """
         body = pack_control({**self.control_fields, **fields}, self._time_ns())
         chunk = self._chunk_for(stream, len(body) + self.stamp_bytes)
-        controls = chunk.controls + 1, stream.controls + 1
         gaps = chunk.gaps if gap is None else [*chunk.gaps, gap]
 
         def note() -> None:
-            chunk.controls, stream.controls = controls
             chunk.gaps = gaps
             if gaps:
                 stream.declaring[chunk.id] = gaps
@@ -375,12 +373,15 @@ class Accumulator:
             arguments: What `then` is given.
         """
         stream, entries = chunk.stream, len(bodies)
+        controls = entries - records
         data = stream.stamped(bodies)
         chunk.write(data)
         size = len(data)
         totals = (
             chunk.size + size,
             chunk.entries + entries,
+            chunk.controls + controls,
+            stream.controls + controls,
             stream.next_number + entries,
             self.counters.accepted + records,
             self.chunks.bytes_held + size,
@@ -390,13 +391,13 @@ class Accumulator:
     def _count_written(
         self,
         chunk: Chunk,
-        totals: tuple[int, int, int, int, int],
+        totals: tuple[int, int, int, int, int, int, int],
         then: Callable[..., None],
         arguments: tuple[object, ...],
     ) -> None:
         """Have what was written behind a chunk's entries count: a change."""
-        size, entries, chunk.stream.next_number, self.counters.accepted, self.chunks.bytes_held = (
-            totals
-        )
+        stream, counters = chunk.stream, self.counters
+        size, entries, chunk.controls, stream.controls = totals[:4]
+        stream.next_number, counters.accepted, self.chunks.bytes_held = totals[4:]
         chunk.advance(size, entries)
         then(*arguments)

@@ -219,9 +219,13 @@ class UnspooledChunk(MemoryChunk):
         self._note = note
 
     def advance(self, size: int, entries: int) -> None:
-        """Commit what was written; that its numbers were given out is noted on the spool."""
+        """Commit what was written; that its numbers were given out is noted on the spool.
+
+        But not those of control records alone: a recoverer writes its own, with these numbers.
+        """
         super().advance(size, entries)
-        self._note(self.stream, self.last + 1)
+        if self.records:
+            self._note(self.stream, self.last + 1)
 
 
 class StreamsFile:

@@ -88,7 +88,9 @@ class Judge:
             frame.is_suspect = True
         elif frame.id in link.outstanding:
             raise Violation(f"chunk {frame.id} was sent twice on one connection")
-        if not link.outstanding and link.condemned_seconds != now:
+        # What is sent in place of a chunk that was given up does not end the silence. Its gap
+        # record is sent later in the same moment, and begins one.
+        if not link.outstanding and (link.condemned_seconds != now or not frame.records):
             link.quiet_since = now
         link.outstanding[frame.id] = frame
         if len(link.outstanding) > self._options.window:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import json
 import os
 import shutil
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from logship._audit.audit import Audit
+from logship._audit.verdict import Outcome
 from logship._buffer.buffer import Buffer
 from logship._buffer.stream import Stream
 from logship._reasons import QUARANTINED
@@ -242,6 +245,21 @@ def test_what_a_full_spool_keeps_in_memory_all_the_same_is_one_entry(tmp_path: P
     assert chunk.capacity == 64
     assert not storage.news
     storage.close()
+
+
+def test_end_records_that_a_full_spool_has_no_place_for_use_up_no_numbers(tmp_path: Path) -> None:
+    """They are in memory. After a kill the recoverer writes its own, with the same numbers."""
+    storage, buffer = spooled(tmp_path, bytes_max=STREAMS_BYTES + 8 * SEGMENT_BYTES)
+    for size in (300, 0):
+        for number in range(1000):
+            offer(buffer, f"{size}:{number}", f"tag{number % 20}", size)
+    buffer.close_intake()
+    assert not all(chunk.spooled for chunk in buffer.unsettled())
+    storage.abandon()
+    sidecar = recover(tmp_path)
+    audit = Audit()
+    audit.feed([json.dumps(each).encode() for each in sidecar.records + sidecar.controls])
+    assert audit.verdict().outcome is Outcome.COMPLETE
 
 
 def test_a_record_larger_than_a_segment_gets_a_file_of_its_own(tmp_path: Path) -> None:
