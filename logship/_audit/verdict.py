@@ -159,7 +159,7 @@ def judge(stream: Stream) -> StreamVerdict:
     """Return what the evidence about one stream proves."""
     (last, proof), report = _last_number(stream), stream.report
     reported = report.last if report else 0
-    missing = Ranges.up_to(last) - stream.delivered
+    missing = Ranges.up_to(_last_of_process(stream, last)) - stream.delivered
     spilled = missing & stream.spilled
     declared, lost = _split_declared(stream, missing - spilled)
     control = _control_numbers(stream)
@@ -214,6 +214,17 @@ def _last_number(stream: Stream) -> tuple[int, str | None]:
     return report.last if report.accepted else 0, report.source
 
 
+def _last_of_process(stream: Stream, last: int) -> int:
+    """Return the last number that the process itself used.
+
+    Behind its own end record are control records of recoverers. One that does not arrive is no
+    loss: a later recoverer declares what is still to be declared.
+    """
+    own = [end.number for end in stream.ends if not end.recovered]
+    reported = stream.report.last if stream.report else 0
+    return max(*own, reported) if own else last
+
+
 def _split_declared(stream: Stream, missing: Ranges) -> tuple[Claims, Ranges]:
     """Divide the missing numbers into declared ones, gap records first, and all others."""
     declared: Claims = {}
@@ -263,15 +274,17 @@ def _problems(stream: Stream) -> Iterator[str]:
 
 
 def _end_problems(stream: Stream) -> Iterator[str]:
-    """Yield what contradicts the end records. A recoverer may write any number of them."""
+    """Yield what contradicts the end records. A recoverer may write any number of them.
+
+    Its first one may come before the process's own: control records that were in memory alone leave
+    no trace on the spool, and their numbers are used again.
+    """
     own = [end for end in stream.ends if not end.recovered]
     first = min((end.number for end in stream.ends), default=0)
     if len(own) > 1:
         yield f"has {len(own)} end records of its own that differ: only one can be the end"
         return  # to compare each of them with all numbers would cost the input's length squared
     for end in own:
-        if end.number != first:
-            yield f"was ended at {first} by a recovery, and has an end record {end.number}"
         if end.accepted is not None:
             yield from _count_problem(stream, "end record", end.accepted, end.number)
     if first and (behind := _records_behind(stream, first)):
@@ -298,7 +311,7 @@ def _report_problems(stream: Stream, report: StreamReport) -> Iterator[str]:
     if behind := _records_behind(stream, report.end):
         yield f"goes on to {behind} after the end {report.end} in its {report.source}"
     ends = (end for end in stream.ends if end.number != report.end)
-    if any(end.number < report.end or not end.recovered for end in ends):
+    if any(not end.recovered for end in ends):
         yield f"has an end record that its {report.source} does not know: it says {report.end}"
 
 

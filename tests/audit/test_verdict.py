@@ -211,13 +211,13 @@ def problems_of(*lines: bytes | Iterable[bytes]) -> list[str]:
 
 
 def test_end_records_that_contradict_each_other() -> None:
-    """A record behind one, two by the process itself, and one of its own behind a recoverer's."""
+    """A record behind one, two by the process itself, and a record behind a recoverer's."""
     own, again = received(end(2, 1)), received(end(4, 2, kind="recovered"))
     assert "goes on to 3 after its end record 2" in problems_of(numbered(1, 3), own, again)
     two = problems_of(numbered(1), received(gap(3, 5, 5)), own, received(end(4, 1)))
     assert "has 2 end records of its own that differ: only one can be the end" in two
-    late = problems_of(numbered(1, 2), received(gap(3, 5, 5)), again, received(end(5, 2)))
-    assert late == ["was ended at 4 by a recovery, and has an end record 5"]
+    late = problems_of(numbered(1, 2, 3, 5), again, received(end(6, 4)))
+    assert late == ["goes on to 5 after its end record 4"]
 
 
 def test_gap_records_may_follow_an_end_record() -> None:
@@ -232,6 +232,22 @@ def test_gap_records_may_follow_an_end_record() -> None:
     assert judge_one(lines).problems == ()
     assert judge_one(lines, report(stream_report(4, 3, end=4, spooled=[(2, 2)]))).problems == ()
     assert problems_of(lines, received(record(9))) == ["goes on to 9 after its end record 4"]
+
+
+def test_numbers_of_control_records_in_memory_alone_are_used_again() -> None:
+    """The process sent its last gap and end record, was killed, and left no trace of them."""
+    own = [*numbered(1, 2), received(gap(4, 3, 3)), received(end(5, 3))]
+    again = [received(gap(4, 3, 3)), received(end(4, 3, kind="recovered"))]
+    for lines in (own + again, own + again[1:]):
+        for said in ([], [report(stream_report(5, 3, end=5, dropped=[(3, 3, "overflow")]))]):
+            stream = judge_one(lines, said)
+            assert (stream.outcome, stream.problems) == (Outcome.DECLARED, ())
+
+
+def test_a_control_record_of_a_recoverer_that_does_not_arrive_is_no_loss() -> None:
+    lines = [*numbered(1, 2, 3), received(end(4, 3)), received(end(7, 3, kind="recovered"))]
+    stream = judge_one(lines)
+    assert (stream.outcome, list(stream.lost)) == (Outcome.COMPLETE, [])
 
 
 def test_the_same_end_record_twice_is_a_duplicate() -> None:

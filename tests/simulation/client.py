@@ -364,9 +364,13 @@ class SimulatedClient:
         stream = self.buffer._section.accumulator.streams.open[tag]
         number = stream.next_number - 1
         disk.estate.accepted(self.life, stream.id, number, serial_of(body), body)
-        fired, unspooled = self.history.fired, self.buffer.unspooled
-        fired["unspooled"] += unspooled > self._unspooled_seen
-        self._unspooled_seen = unspooled
+        unspooled = self.buffer.unspooled
+        if unspooled > self._unspooled_seen:
+            self._unspooled_seen = unspooled
+            self.history.fired["unspooled"] += 1
+            storage = self.storage
+            if storage is not None and storage._own is not None and not storage._trouble:
+                raise Violation("a record is in memory alone, and the spool is in no trouble")
 
     def _leave_will(self, disk: SimulatedDisk) -> None:
         """Tell the judge what is in memory. The buffer is torn, perhaps: it is not asked."""

@@ -64,6 +64,12 @@ def memory_bound_not_kept(left: Any, self: SpoolStorage) -> Any:
     return left(self) + self._memory_bytes_max
 
 
+@_mutation(seed=900)
+def full_spool_takes_memory(patch: pytest.MonkeyPatch) -> None:
+    """What a full spool has no place for goes into memory, as if its disk failed."""
+    patch.setattr(SpoolStorage, "_takes_memory", property(lambda _self: True))
+
+
 @_around(OwnDirectory, "allocate", seed=866)
 def file_bound_not_kept(allocate: Any, self: OwnDirectory, *arguments: Any) -> Any:
     """Files may be twice as large as was said."""

@@ -88,9 +88,7 @@ class Judge:
             frame.is_suspect = True
         elif frame.id in link.outstanding:
             raise Violation(f"chunk {frame.id} was sent twice on one connection")
-        # What is sent in place of a chunk that was given up does not end the silence. Its gap
-        # record is sent later in the same moment, and begins one.
-        if not link.outstanding and (link.condemned_seconds != now or not frame.records):
+        if not link.outstanding and link.condemned_seconds != now:
             link.quiet_since = now
         link.outstanding[frame.id] = frame
         if len(link.outstanding) > self._options.window:
@@ -362,7 +360,9 @@ class Judge:
 
     def check_silence(self, link: Link, now: float) -> None:
         """Look whether the client waits longer for an ack than it said it would."""
-        silent = now - link.quiet_since
+        # What is sent in place of a record that was given up does not end the silence. But its gap
+        # record may be sent in a later turn of the same moment, and begins one.
+        silent = now - max(link.quiet_since, link.gave_up_seconds)
         if silent > link.life.ack_timeout_seconds + _MOMENT and self._waiting(link, now):
             raise Violation(f"waits for an ack since {silent:.3f} s")
 
@@ -406,6 +406,7 @@ class Judge:
             life.quarantined_late.append(frame)
         if link is not None:
             self._forget_passed_over(link, frame, now)
+            link.gave_up_seconds = now
         if not self.is_poison(frame):
             self.innocents += 1
 

@@ -37,6 +37,7 @@ class Link:
         acks: Acks of such chunks that reached the client.
         quiet_since: Since when the client waits for an ack.
         condemned_seconds: When the client stopped waiting for a chunk that was passed over.
+        gave_up_seconds: When it gave up a record last.
         highest_sent: For each stream, the highest number that was sent.
         inbox: What has arrived at the server and was not looked at.
     """
@@ -50,6 +51,7 @@ class Link:
         "acks",
         "client_open",
         "condemned_seconds",
+        "gave_up_seconds",
         "highest_sent",
         "inbox",
         "life",
@@ -74,7 +76,7 @@ class Link:
         self.outstanding: dict[str, Frame] = {}
         self.acks = 0
         self.opened_seconds = self.quiet_since = history.clock.now
-        self.condemned_seconds = -1.0
+        self.condemned_seconds = self.gave_up_seconds = -1.0
         self.highest_sent: dict[str, int] = {}
         self.inbox: deque[Item] = deque()
         self.session = Session()
