@@ -6,6 +6,7 @@ import pytest
 
 from logship._buffer import stream
 from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import MemoryStorage
 from logship._reasons import QUARANTINED
 from tests.unit.accounts import (
     ENTRY_BYTES,
@@ -122,3 +123,16 @@ def test_what_is_given_up_is_declared_before_another_record_comes() -> None:
     assert entries_of(told.data)[0]["logship_gap"] == [1, 1, "quarantined"]
     buffer.give_up(told, QUARANTINED)
     assert buffer.unsettled() == [], "what no server takes is not written again and again"
+
+
+def test_what_is_given_up_is_declared_with_the_next_record_where_nothing_has_a_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a full spool: its gap record would be kept in memory alone."""
+    buffer = holding(1)
+    with monkeypatch.context() as full:
+        full.setattr(MemoryStorage, "has_room", lambda _self, _size: False)
+        buffer.give_up(taken(buffer), QUARANTINED)
+    assert buffer.unsettled() == []
+    offer_many(buffer, 1, first=2)
+    assert gaps_in(entries_of(taken(buffer).data)) == [[1, 1, "quarantined"]]
