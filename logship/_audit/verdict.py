@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from logship._audit.evidence import Refusals, Stream
+from logship._audit.evidence import EndRecord, Refusals, Stream
 from logship._audit.ranges import Ranges
 from logship._audit.reports import ON_PURPOSE, REPORT_SOURCES, StreamReport
 
@@ -159,7 +159,11 @@ def judge(stream: Stream) -> StreamVerdict:
     """Return what the evidence about one stream proves."""
     (last, proof), report = _last_number(stream), stream.report
     reported = report.last if report else 0
-    missing = Ranges.up_to(_last_of_process(stream, last)) - stream.delivered
+    own_ends = [end.number for end in _own_ends(stream)]
+    # Behind the process's own end record are control records of recoverers. One that does not
+    # arrive is no loss: a later recoverer declares what is still to be declared.
+    last_of_process = max(*own_ends, reported) if own_ends else last
+    missing = Ranges.up_to(last_of_process) - stream.delivered
     spilled = missing & stream.spilled
     declared, lost = _split_declared(stream, missing - spilled)
     control = _control_numbers(stream)
@@ -214,15 +218,9 @@ def _last_number(stream: Stream) -> tuple[int, str | None]:
     return report.last if report.accepted else 0, report.source
 
 
-def _last_of_process(stream: Stream, last: int) -> int:
-    """Return the last number that the process itself used.
-
-    Behind its own end record are control records of recoverers. One that does not arrive is no
-    loss: a later recoverer declares what is still to be declared.
-    """
-    own = [end.number for end in stream.ends if not end.recovered]
-    reported = stream.report.last if stream.report else 0
-    return max(*own, reported) if own else last
+def _own_ends(stream: Stream) -> list[EndRecord]:
+    """Return the end records of the process itself; there should be one at most."""
+    return [end for end in stream.ends if not end.recovered]
 
 
 def _split_declared(stream: Stream, missing: Ranges) -> tuple[Claims, Ranges]:
@@ -279,7 +277,7 @@ def _end_problems(stream: Stream) -> Iterator[str]:
     Its first one may come before the process's own: control records that were in memory alone leave
     no trace on the spool, and their numbers are used again.
     """
-    own = [end for end in stream.ends if not end.recovered]
+    own = _own_ends(stream)
     first = min((end.number for end in stream.ends), default=0)
     if len(own) > 1:
         yield f"has {len(own)} end records of its own that differ: only one can be the end"
@@ -310,8 +308,7 @@ def _report_problems(stream: Stream, report: StreamReport) -> Iterator[str]:
         yield f"has numbers up to {report.last} after the end {report.end} in its {report.source}"
     if behind := _records_behind(stream, report.end):
         yield f"goes on to {behind} after the end {report.end} in its {report.source}"
-    ends = (end for end in stream.ends if end.number != report.end)
-    if any(not end.recovered for end in ends):
+    if any(end.number != report.end for end in _own_ends(stream)):
         yield f"has an end record that its {report.source} does not know: it says {report.end}"
 
 

@@ -397,7 +397,14 @@ class Accumulator:
     ) -> None:
         """Have what was written behind a chunk's entries count: a change."""
         stream, counters = chunk.stream, self.counters
-        size, entries, chunk.controls, stream.controls = totals[:4]
-        stream.next_number, counters.accepted, self.chunks.bytes_held = totals[4:]
+        (
+            size,
+            entries,
+            chunk.controls,
+            stream.controls,
+            stream.next_number,
+            counters.accepted,
+            self.chunks.bytes_held,
+        ) = totals
         chunk.advance(size, entries)
         then(*arguments)

@@ -231,21 +231,23 @@ def _in_order(orphan: Orphan) -> list[LocatedChunk]:
     for located in reversed(in_order):
         identity = located.chunk.identity
         stream = orphan.streams[identity.stream]
-        end = next_first.get(identity.stream) or _end_of_last(stream, located.chunk)
+        end = next_first.get(identity.stream)
+        if not end:
+            entries = min(located.chunk.entries, located.chunk.size)
+            stream.note_given(identity.first + entries - 1)
+            end = _end_of_last(stream, identity.first, entries)
         next_first[identity.stream] = identity.first
         ordered.append(located._replace(last=max(identity.first, end - 1)))
     return ordered[::-1]
 
 
-def _end_of_last(stream: OrphanStream, chunk: FoundChunk) -> int:
-    """Note the numbers that the last chunk of a stream shows; return one that it does not reach.
+def _end_of_last(stream: OrphanStream, first: int, entries: int) -> int:
+    """Return a number that the last chunk of a stream does not reach.
 
     Numbers that were dropped while the chunk was open are not in it, and its header does not count
     them. The slot knows the last of those; at most so many entries as are counted came after it.
     """
-    entries = min(chunk.entries, chunk.size)
-    stream.note_given(chunk.identity.first + entries - 1)
-    return max(stream.next_number, max(chunk.identity.first + 1, stream.noted_next) + entries - 1)
+    return max(stream.next_number, max(first + 1, stream.noted_next) + entries - 1)
 
 
 def text_of(tag: bytes) -> str:

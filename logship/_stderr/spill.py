@@ -76,7 +76,7 @@ class Spill:
 
     def _step(self, until_seconds: float, newest_first: bool) -> bool:
         began, before = self._monotonic(), self._bytes_written
-        is_done = self._is_whole() and self._write_chunks(until_seconds, newest_first)
+        is_done = self._finish_line() and self._write_chunks(until_seconds, newest_first)
         self.cost.note(self._bytes_written - before, self._monotonic() - began)
         return is_done
 
@@ -106,20 +106,20 @@ class Spill:
             if begun:
                 self._note_begun(chunk, lines[:begun])
             del lines[:begun]
-            if lines or not self._is_whole():
+            if lines or not self._finish_line():
                 return False
         return True
 
     def _note_begun(self, chunk: Chunk, lines: Sequence[Line]) -> None:
         records = [int(not is_control) for _, is_control in lines]
-        if self._last_resort.torn:  # `_is_whole` counts the last one
+        if self._last_resort.torn:  # `_finish_line` counts the last one
             self._torn = chunk, records.pop()
         self._note_spilled(chunk, records)
         self.lines_written += len(lines)
         self._bytes_written += chunk.size * len(lines) // chunk.entries
 
-    def _is_whole(self) -> bool:
-        """Tell whether stderr has the last line to its end; the line counts from then on."""
+    def _finish_line(self) -> bool:
+        """Write the rest of a torn line, and count it; return whether stderr has all of it."""
         if self._torn is not None:
             if self._last_resort.torn:
                 self._last_resort.write_lines(())
