@@ -48,12 +48,17 @@ class Spilling:
         """
 
         def note() -> None:
-            chunk.spilled_entries = entries
-            chunk.spilled_records = records
-            if entries == chunk.entries:
-                chunks = self._section.chunks
-                chunks.wholly_spilled = [*chunks.wholly_spilled, chunk]
-                self._section.waiters.are_due = True
+            chunks = self._section.chunks
+            is_whole = entries == chunk.entries
+            wholly_spilled = [*chunks.wholly_spilled, *([chunk] if is_whole else [])]
+
+            def change() -> None:
+                chunk.spilled_entries = entries
+                chunk.spilled_records = records
+                chunks.wholly_spilled = wholly_spilled
+                self._section.waiters.are_due |= is_whole
+
+            self._section.accumulator.changes.commit(change)
 
         self._section.exclusively(note)
 

@@ -27,6 +27,42 @@ Line = tuple[bytes, bool]
 """An entry's line, and whether the entry is a control record of logship."""
 
 
+class _Place:
+    """How far a spill is in one chunk.
+
+    Attributes:
+        chunk: Which.
+        entries: How many of its entries, from the first, stderr has.
+        records: How many of these the application logged.
+        lines: Of the entries behind those; each is made when it is needed.
+        made: Of these, what is made and not yet begun.
+        torn: How many records of the application are in the line of which stderr has only a part;
+            None where there is no such line.
+    """
+
+    def __init__(self, chunk: Chunk) -> None:
+        payload = bytes(chunk.data)
+        if chunk.is_settled:  # acked during the copy: another chunk may use the memory now
+            payload = b""
+        self.chunk = chunk
+        self.entries: int = chunk.spilled_entries
+        self.records: int = chunk.spilled_records
+        lines = spilled_lines(chunk.stream.tag, payload)
+        self.lines: Iterator[Line] = islice(lines, self.entries, None)
+        self.made: list[Line] = []
+        self.torn: int | None = None
+
+    def next_lines(self) -> list[Line]:
+        """Return the next lines to write, about as many as stderr takes in one write."""
+        if self.chunk.is_settled:
+            return []
+        size = _WRITE_BYTES_MAX if self.made else 0
+        while size < _WRITE_BYTES_MAX and (line := next(self.lines, None)) is not None:
+            self.made.append(line)
+            size += len(line[0])
+        return self.made
+
+
 class Spill:
     """Writes the records in the buffer to stderr, a few at each step.
 
@@ -34,7 +70,8 @@ class Spill:
     not spilled. A chunk that is acked afterwards is in both places, and the stamps show it.
 
     A client has one spill, for its end and for spilling ahead. A call that comes while another one
-    is running does nothing.
+    is running does nothing. If an exception ends a step, the next one begins behind what is
+    counted: lines may be written twice, and none is counted that stderr does not have.
 
     Args:
         spilling: What the buffer has to spill.
@@ -54,10 +91,8 @@ class Spill:
         self._monotonic = monotonic
         self.cost: SpillCost = SpillCost(monotonic)
         self._lock = SectionLock()
-        self._lines_of: Chunk | None = None
-        self._lines: Iterator[Line] = iter(())
-        self._made: list[Line] = []  # from `_lines`, not yet written
-        self._torn: tuple[Chunk, int] | None = None  # of the torn line: its chunk, its records
+        self._place: _Place | None = None
+        self._is_in_step = False
         self.lines_written: int = 0
         self._bytes_written = 0
 
@@ -76,7 +111,11 @@ class Spill:
 
     def _step(self, until_seconds: float, newest_first: bool) -> bool:
         began, before = self._monotonic(), self._bytes_written
+        if self._is_in_step:  # an exception ended the last one
+            self._place = None
+        self._is_in_step = True
         is_done = self._finish_line() and self._write_chunks(until_seconds, newest_first)
+        self._is_in_step = False
         self.cost.note(self._bytes_written - before, self._monotonic() - began)
         return is_done
 
@@ -99,58 +138,45 @@ class Spill:
 
     def _spill_chunk(self, chunk: Chunk, until_seconds: float) -> bool:
         """Write the chunk's entries from where an earlier step stopped; False if interrupted."""
-        while lines := self._lines_left(chunk):
+        place = self._place
+        if place is None or place.chunk is not chunk:
+            self._place = place = _Place(chunk)
+        while lines := place.next_lines():
             if self._monotonic() >= until_seconds:
                 return False
             begun = self._last_resort.write_lines([line for line, _ in lines])
             if begun:
-                self._note_begun(chunk, lines[:begun])
+                self._note_begun(place, lines[:begun])
             del lines[:begun]
             if lines or not self._finish_line():
                 return False
         return True
 
-    def _note_begun(self, chunk: Chunk, lines: Sequence[Line]) -> None:
+    def _note_begun(self, place: _Place, lines: Sequence[Line]) -> None:
         records = [int(not is_control) for _, is_control in lines]
         if self._last_resort.torn:  # `_finish_line` counts the last one
-            self._torn = chunk, records.pop()
-        self._note_spilled(chunk, records)
+            place.torn = records.pop()
+        self._note_spilled(place, records)
         self.lines_written += len(lines)
-        self._bytes_written += chunk.size * len(lines) // chunk.entries
+        self._bytes_written += place.chunk.size * len(lines) // place.chunk.entries
 
     def _finish_line(self) -> bool:
         """Write the rest of a torn line, and count it; return whether stderr has all of it."""
-        if self._torn is not None:
+        place = self._place
+        if place is not None and place.torn is not None:
             if self._last_resort.torn:
                 self._last_resort.write_lines(())
             if self._last_resort.torn:
                 return False
-            (chunk, records), self._torn = self._torn, None
-            self._note_spilled(chunk, [records])
+            self._note_spilled(place, [place.torn])
+            place.torn = None
         return True
 
-    def _note_spilled(self, chunk: Chunk, records: Sequence[int]) -> None:
+    def _note_spilled(self, place: _Place, records: Sequence[int]) -> None:
         """Count lines that stderr has, given how many records of the application are in each."""
-        entries = chunk.spilled_entries + len(records)
-        self._spilling.note_spilled(chunk, entries, chunk.spilled_records + sum(records))
-
-    def _lines_left(self, chunk: Chunk) -> list[Line]:
-        """Return the next lines to write, about as many as stderr takes in one write."""
-        if self._lines_of is not chunk:
-            self._lines_of = chunk
-            payload = bytes(chunk.data)
-            if chunk.is_settled:  # acked during the copy: another chunk may use the memory now
-                payload = b""
-            lines = spilled_lines(chunk.stream.tag, payload)
-            self._lines, self._made = islice(lines, chunk.spilled_entries, None), []
-        elif chunk.is_settled:
-            self._lines, self._made = iter(()), []
-        if not self._made:
-            size = 0
-            while size < _WRITE_BYTES_MAX and (line := next(self._lines, None)) is not None:
-                self._made.append(line)
-                size += len(line[0])
-        return self._made
+        place.entries += len(records)
+        place.records += sum(records)
+        self._spilling.note_spilled(place.chunk, place.entries, place.records)
 
 
 class SpillCost:

@@ -5,23 +5,36 @@ Every test here would hang, not fail, if a write could block: pytest's timeout i
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import FrameType
 
 import pytest
 
+import logship
 from logship._buffer.buffer import Buffer
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill, SpillCost
 from tests.unit.accounts import a_buffer, body, taken
 from tests.unit.clients import Stderr
+from tests.unit.interruptions import Interruption, every_point
 from tests.unit.pipes import PIPE_BYTES, Pipe
 
 
-def a_closed_buffer(count: int, characters: int = 300) -> Buffer:
+def a_filled_buffer(count: int, characters: int = 300) -> Buffer:
     buffer = a_buffer(bytes_max=10**6, chunk_bytes_max=1500)
     for number in range(1, count + 1):
         buffer.offer("t", body(number, characters))
+    return buffer
+
+
+def a_closed_buffer(count: int, characters: int = 300) -> Buffer:
+    buffer = a_filled_buffer(count, characters)
     buffer.close_intake()
     return buffer
 
@@ -113,6 +126,48 @@ def test_a_torn_line_counts_once_stderr_has_its_end(pipe: Pipe) -> None:
     assert sorted(spilled_numbers(got)) == [*range(1, 13)]
     report = buffer.report("", 0.0)
     assert (report.spilled, report.unacked) == (12, 0)
+
+
+@pytest.mark.parametrize("characters", [300, PIPE_BYTES])
+def test_after_an_exception_anywhere_in_a_step_the_rest_is_written_and_counted(
+    pipe: Pipe, characters: int
+) -> None:
+    """Nothing is counted that stderr does not have. The line that was interrupted may be torn."""
+    scene: list[tuple[Buffer, Spill]] = []
+
+    def handler(number: int, frame: FrameType) -> None:
+        raise Interruption
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        pipe.read()
+        buffer = a_filled_buffer(5, characters)
+        buffer.seal_all()
+        spill = Spill(buffer.spilling, LastResort(descriptor=pipe.writing), forever)
+        scene[:] = [(buffer, spill)]
+        return lambda: spill.step(1.0), partial(handler, signal.SIGALRM, sys._getframe())
+
+    for run in every_point(prepare, step=9, room=str(Path(logship.__file__).parent)):
+        with contextlib.suppress(Interruption):
+            run()
+        ((buffer, spill),) = scene
+        got = pipe.read()
+        for _ in range(20):
+            is_over = spill.step(1.0)
+            got += pipe.read()
+        assert is_over
+        assert whole_numbers(got) >= {1, 2, 3, 4, 5}
+        report = buffer.report("", 0.0)
+        assert (report.spilled, report.unacked) == (5, 0)
+        assert buffer.spilling.drop_spilled(), "what stderr has makes room"
+
+
+def whole_numbers(data: bytes) -> set[int]:
+    """Return which records are there, in lines that a reader can use."""
+    numbers: set[int] = set()
+    for line in data.splitlines():
+        with contextlib.suppress(ValueError):
+            numbers.update(spilled_numbers(line))
+    return numbers
 
 
 def test_what_is_acked_before_its_turn_is_not_spilled(stderr: Stderr) -> None:
