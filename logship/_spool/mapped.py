@@ -61,6 +61,12 @@ def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
     return mapping, memoryview(mapping).cast("Q")
 
 
+def private_memory(size: int) -> tuple[Mapping, Words]:
+    """Return memory that takes the place of a mapped file, and that no other process has."""
+    mapping = mmap.mmap(-1, size, mmap.MAP_PRIVATE)
+    return mapping, memoryview(mapping).cast("Q")
+
+
 @dataclass(slots=True, eq=False)
 class Segment:
     """A mapped file that chunks lie in.
@@ -103,6 +109,10 @@ class Segment:
         self.generation = generation
         self.tail = None
 
+    def leave_file(self) -> None:
+        """Have whatever is stored here from now on stay in this process."""
+        self.mapping, self.words = private_memory(self.size)
+
 
 class SpoolChunk(Chunk):
     """A chunk in a segment.
@@ -116,10 +126,7 @@ class SpoolChunk(Chunk):
     """
 
     __slots__ = (
-        "_begin",
         "_commit_index",
-        "_mapping",
-        "_words",
         "before",
         "header_at",
         "payload_at",
@@ -142,8 +149,6 @@ class SpoolChunk(Chunk):
         self.payload_at = self.header_at + header_bytes
         self.before = segment.tail
         self.slack = SLACK_BYTES
-        self._mapping, self._begin = segment.mapping, self.payload_at
-        self._words = segment.words
         self._commit_index = (self.header_at + layout.COMMIT_AT) >> 3
 
     @property
@@ -154,7 +159,7 @@ class SpoolChunk(Chunk):
     @property
     def data(self) -> bytes:
         """The committed entries; a copy, because the segment may be used again."""
-        return self._mapping[self._begin : self._begin + self.size]
+        return self.segment.mapping[self.payload_at : self.payload_at + self.size]
 
     def cut_capacity(self) -> int:
         """Return the capacity that it keeps when another chunk begins behind it."""
@@ -162,12 +167,13 @@ class SpoolChunk(Chunk):
 
     def write(self, data: bytes) -> None:
         """Put `data` behind the committed entries. It does not count until `advance`."""
-        begin = self._begin + self.size
-        self._mapping[begin : begin + len(data)] = data
+        begin = self.payload_at + self.size
+        end = begin + len(data)
+        self.segment.mapping[begin:end] = data
 
     def advance(self, size: int, entries: int) -> None:
         """Commit what was written: from here on it outlives the process. May be called again."""
-        self._words[self._commit_index] = entries * _ONE_ENTRY + size
+        self.segment.words[self._commit_index] = entries * _ONE_ENTRY + size
         self.size, self.entries = size, entries
 
     def link(self) -> None:
@@ -186,8 +192,8 @@ class SpoolChunk(Chunk):
     def before_sending(self) -> None:
         """Store the payload's checksum, once."""
         index = (self.header_at + layout.STATE_AT) >> 3
-        if self.spooled and self._words[index] >> 32 == layout.UNSENT:
-            self._words[index] = layout.state_word(layout.SENT, zlib.crc32(self.data))
+        if self.spooled and self.segment.words[index] >> 32 == layout.UNSENT:
+            self.segment.words[index] = layout.state_word(layout.SENT, zlib.crc32(self.data))
 
     def mark_acked(self) -> None:
         """Store that it is settled. May be called again, while it is live."""
@@ -196,10 +202,6 @@ class SpoolChunk(Chunk):
         if segment.live == {self}:
             segment.begin_anew()
         segment.live.discard(self)
-
-    def move_to_memory(self) -> None:
-        """In a forked child: go on in private memory of its own bytes; the file is the parent's."""
-        self._mapping, self._begin, self._words = bytearray(self.data), 0, {}  # type: ignore[assignment]
 
 
 class UnspooledChunk(MemoryChunk):
@@ -241,6 +243,10 @@ class StreamsFile:
         self._mapping = mapping
         self._words = words
         self._slots: dict[Stream, int] = {}
+
+    def leave_file(self) -> None:
+        """See `Segment.leave_file`."""
+        self._mapping, self._words = private_memory(layout.STREAMS_BYTES)
 
     def add(self, stream: Stream, tag: bytes) -> None:
         """Give the stream a slot, if it has none and there is one."""

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from logship._buffer.chunk import ChunkState
 from logship._hooks.threads import OwnThread
 from logship._spool import format as layout
 from logship._spool.directories import STREAMS, ProcessDirectory, SpoolError
@@ -179,12 +178,15 @@ class OwnDirectory:
         self._leave_chunks()
 
     def abandon(self) -> None:
-        """In a forked child: leave the parent's lock and files, and take its open chunks along."""
+        """In a forked child: leave the parent's lock and files.
+
+        A signal handler may have forked in the middle of a call. The call goes on here too, and
+        stores what nothing reads.
+        """
         try:
+            self.streams.leave_file()
             for segment in self.segments:
-                for chunk in segment.live:
-                    if chunk.state is ChunkState.OPEN:
-                        chunk.move_to_memory()
+                segment.leave_file()
         finally:
             self._leave_chunks()
 
