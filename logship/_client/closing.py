@@ -235,18 +235,21 @@ class Closing:
         self.report = report
         return report
 
-    def correct_report(self) -> None:
+    def correct_report(self) -> bool:
         """Go on with a spill that ran out of time, and report once more if anything has changed.
 
         From any thread. The client has ended, and the application goes on. A last line is only true
         at the very end of the process, so its exit hooks call this.
+
+        Returns:
+            Whether the spill is still not over.
         """
         if self.report is None:
-            return
+            return False
         self._spill_left_over()
         now = self._client.buffer.report(self.report.reason, self.report.seconds)
         if now.late_counts == self.report.late_counts:
-            return
+            return self._has_left_over
         finish = self._is_over(now)
         is_due = self._always_report or not now.says_all_is_well
         line = self._report_line(now, "report correction")
@@ -254,6 +257,7 @@ class Closing:
         finish()
         if is_said:  # not before: another thread may end the process as soon as this is set
             self.report = now
+        return self._has_left_over
 
     def _spill_left_over(self) -> None:
         """Write for a moment what the spill had no time for, before newer records are refused."""
@@ -261,7 +265,7 @@ class Closing:
             return
         self._last_resort.begin_spill()
         try:
-            self._spill.step(self._monotonic() + _LEFT_OVER_SECONDS)
+            self._write_for_a_moment(self._spill)
         except Exception as error:
             if is_interruption(error):
                 raise
@@ -269,6 +273,17 @@ class Closing:
             self._last_resort.warn_of_bug("a spill", error)
         finally:
             self._last_resort.end_spill()
+
+    def _write_for_a_moment(self, spill: Spill) -> None:
+        """Write until a moment is over, and wait for a stderr that is full."""
+        until = self._monotonic() + _LEFT_OVER_SECONDS
+        left_seconds = _LEFT_OVER_SECONDS
+        while left_seconds > 0.0:
+            wait_seconds = self._write_slice(spill, until, newest_first=False)
+            if not wait_seconds:  # all is written, or the time is up
+                return
+            self._last_resort.wait_writable(wait_seconds)
+            left_seconds -= wait_seconds
 
     @property
     def _has_left_over(self) -> bool:

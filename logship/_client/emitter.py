@@ -199,10 +199,9 @@ class Emitter:
             return self.last_resort.write_in_turn(line, patience_seconds)
         return self.last_resort.offer_line(line)
 
-    def correct_report(self) -> None:
+    def correct_report(self) -> bool:
         """See `Closing.correct_report`, of this process."""
-        if self.is_of_this_process:
-            self._shipper.closing.correct_report()
+        return self.is_of_this_process and self._shipper.closing.correct_report()
 
     def end_at_exit(self) -> None:
         """At interpreter exit: deliver, spill or name all remaining records."""

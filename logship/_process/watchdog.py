@@ -32,6 +32,10 @@ _CHECK_SECONDS = 1.0
 _CHECK_SECONDS_ASLEEP = 0.2
 """How long the thread sleeps while nothing can wake it, for want of descriptors."""
 
+_SPILLING_SECONDS = 0.05
+"""How long the application has stderr to itself, between two moments of a spill that ran out of
+time."""
+
 _INTERRUPTED_SECONDS = 2.0
 _SWITCH_SECONDS = 0.0005
 """How long a busy thread keeps the interpreter once the process is to die, instead of 5 ms. The
@@ -278,17 +282,19 @@ class Watchdog:
         """End the process if logship must end it."""
         while self.signals is not None and not self._interrupted and not self._is_stopped:
             self._die_if_due()
-            self._correct_report()  # the application goes on, and may be killed
-            self._wait(_CHECK_SECONDS)
+            is_spilling = self._correct_report()  # the application goes on, and may be killed
+            self._wait(_SPILLING_SECONDS if is_spilling else _CHECK_SECONDS)
         if self._interrupted:
             self._correct_report()
             os._exit(128 + signal.SIGINT)
 
-    def _correct_report(self) -> None:
+    def _correct_report(self) -> bool:
+        """Return whether records are left to write to stderr."""
         try:
-            self._client.correct_report()
+            return self._client.correct_report()
         except Exception as error:  # noqa: BLE001 - as in `_run`
             self._client.last_resort.warn_of_bug("the last report", error)
+            return False
 
     def _die_if_due(self) -> None:
         """End the process by a signal, if it must die by one."""

@@ -398,17 +398,32 @@ def test_corrections_count_whole_lines_alone_and_never_fewer_than_before(
     last_resort = LastResort(descriptor=pipe.writing)
     end = End(stderr, last_resort=last_resort, characters=2 * PIPE_BYTES)
     run_without_spilling(end, monkeypatch)
-    got = b""
-    for _ in range(100):
-        end.closing.correct_report()
-        got += pipe.read()
+    monkeypatch.setattr(last_resort, "wait_writable", lambda _: None)
+    got: list[bytes] = []
+    while end.closing.correct_report():
+        got.append(pipe.read())
+    got.append(pipe.read())
     assert not last_resort.torn
-    lines = [json.loads(line) for line in got.splitlines() if line.startswith(b"{")]
+    lines = [json.loads(line) for line in b"".join(got).splitlines() if line.startswith(b"{")]
     numbers = [each["record"].get("n") for each in lines if each["logship"] == "spilled"]
     assert numbers == [*range(1, 11), None]
     counts = [each["spilled"] for each in lines if each["logship"] == "report correction"]
     assert counts == sorted(counts)
     assert counts[-1] == 10
+
+
+def test_a_spill_that_goes_on_waits_for_a_full_stderr(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch, pipe: Pipe
+) -> None:
+    last_resort = LastResort(descriptor=pipe.writing)
+    end = End(stderr, last_resort=last_resort, characters=PIPE_BYTES)
+    run_without_spilling(end, monkeypatch)
+    got = [pipe.read()]
+    monkeypatch.setattr(last_resort, "wait_writable", lambda _: got.append(pipe.read()))
+    assert not end.closing.correct_report()
+    lines = b"".join([*got, pipe.read()]).splitlines()
+    spilled = [line for line in lines if line.startswith(b'{"logship":"spilled"')]
+    assert len(spilled) == 11  # with the end record
 
 
 def test_a_report_is_final_once_no_spill_goes_on(
