@@ -52,8 +52,8 @@ class Chunk:
             oldest entry, from its number on. A half has that of its whole, and an adopted chunk
             what its header says. In an outage a chunk may stay open for long, and its entries
             differ in age.
-        spilled_entries: How many entries, from the first, were also written to stderr.
-        spilled_records: How many of those the application logged.
+        spilled: How many entries, from the first, were also written to stderr, and how many of
+            those the application logged: one store changes both.
         parts: How many chunks are left of it: itself, or what it was split into; 0 at its end.
         is_given_up: Whether a part of it, or itself, was given up.
         adopted: Whether it is of another process, which is dead; none of our own account.
@@ -72,8 +72,7 @@ class Chunk:
         "parts",
         "serial",
         "size",
-        "spilled_entries",
-        "spilled_records",
+        "spilled",
         "state",
         "stream",
     )
@@ -93,8 +92,7 @@ class Chunk:
         self.holes: Ranges = []
         self.gaps: list[Gap] = []
         self.state: ChunkState = ChunkState.OPEN
-        self.spilled_entries: int = 0
-        self.spilled_records: int = 0
+        self.spilled: tuple[int, int] = (0, 0)
         self.parts: int = 1
         self.is_given_up: bool = False
 
@@ -107,6 +105,16 @@ class Chunk:
     def records(self) -> int:
         """How many committed entries the application logged."""
         return self.entries - self.controls
+
+    @property
+    def spilled_entries(self) -> int:
+        """How many of its entries, from the first, stderr has."""
+        return self.spilled[0]
+
+    @property
+    def spilled_records(self) -> int:
+        """How many of those the application logged."""
+        return self.spilled[1]
 
     @property
     def own_records(self) -> int:
@@ -373,6 +381,6 @@ def _fill(half: HalfChunk, size: int, numbers: list[int], spilled_entries: int) 
     half.first = numbers[0]
     half.holes = holes_between(numbers)
     half.gaps = [gap for gap in map(gap_in, records) if gap is not None]
-    half.spilled_entries = min(spilled_entries, half.entries)
-    half.spilled_records = sum(are_logged[: half.spilled_entries])
+    spilled_entries = min(spilled_entries, half.entries)
+    half.spilled = spilled_entries, sum(are_logged[:spilled_entries])
     half.state = ChunkState.TAKEN

@@ -47,18 +47,13 @@ class Spilling:
         The calls that wait for space may have the place of a chunk that is wholly there.
         """
 
+        # No change of `changes`: after a bug, none can be made any more.
         def note() -> None:
-            chunks = self._section.chunks
-            is_whole = entries == chunk.entries
-            wholly_spilled = [*chunks.wholly_spilled, *([chunk] if is_whole else [])]
-
-            def change() -> None:
-                chunk.spilled_entries = entries
-                chunk.spilled_records = records
-                chunks.wholly_spilled = wholly_spilled
-                self._section.waiters.are_due |= is_whole
-
-            self._section.accumulator.changes.commit(change)
+            if entries == chunk.entries:  # first: where this is interrupted, it comes again
+                chunks = self._section.chunks
+                chunks.wholly_spilled = [*chunks.wholly_spilled, chunk]
+                self._section.waiters.are_due = True
+            chunk.spilled = entries, records
 
         self._section.exclusively(note)
 
