@@ -132,6 +132,7 @@ class Adoption(Orphan):
         self.is_waiting: bool = False
         self.on_their_way: int = 0
         self.records_acked: int = 0
+        self._ids: set[str] = set()  # of all chunks that were handed out
 
     def leave(self) -> None:
         """Give up the lock, and close everything."""
@@ -241,6 +242,9 @@ class Adoption(Orphan):
             self.leave_unread(segment, chunk.offset, error, _of(chunk, chunk.entries))
             yield RecoveryState.WORKING
             return
+        if chunk.identity.id in self._ids:  # a copy of a file: an ack does not tell which it is for
+            yield from self._wait_for_acks()
+        self._ids.add(chunk.identity.id)
         stream = self.streams[chunk.identity.stream]
         if self._name_missing(stream, payload.numbers):
             yield RecoveryState.WORKING

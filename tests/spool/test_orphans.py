@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from tests.spool.recoveries import (
     log_some,
     next_chunk,
     recover,
+    ship,
 )
 from tests.spool.spools import KEY, a_buffer, buffer_on, offer, read_segment, storage_in
 from tests.unit.accounts import taken
@@ -231,6 +233,15 @@ def test_a_life_may_have_more_segments_than_a_program_has_descriptors(tmp_path: 
         sidecar = recover(tmp_path)
     assert sidecar.orphans.is_complete
     assert sidecar.markers == [f"m{number}" for number in range(300)]
+    assert not life.exists()
+
+
+def test_the_copy_of_a_segment_is_shipped_behind_the_acks_of_the_first_one(tmp_path: Path) -> None:
+    """As after a backup was restored. Two chunks on their way must not have one id."""
+    life = dead_life(tmp_path, log_some)
+    shutil.copy(life / "segment-00000001.spool", life / "segment-00000094.spool")
+    markers = [each["message"] for each in ship(Orphans(tmp_path)) if "pad" in each]
+    assert sorted(markers) == sorted([f"m{number}" for number in range(30)] * 2)
     assert not life.exists()
 
 
