@@ -263,6 +263,7 @@ class Accumulator:
 
     def _make_room(self, tag: Tag, size: int) -> Chunk:
         """Open what an entry of `size` bytes needs, and declare the stream's gaps before it."""
+        self.chunks.storage.look()
         stream = self.stream(tag)
         if stream.withheld and self._monotonic() >= stream.withheld_due_seconds:
             self._number_withheld(stream)

@@ -279,6 +279,9 @@ class Storage:
         del size
         return True
 
+    def look(self) -> None:
+        """See whether streams can go on as they are, before a chunk is opened for an entry."""
+
     def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Prepare an empty chunk for the next entries of `stream`, the first of `size` bytes."""
         raise NotImplementedError

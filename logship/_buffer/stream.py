@@ -129,9 +129,8 @@ class Stream:
     def leave_end(self) -> None:
         """Leave the end record, which has the next number, to a recoverer."""
         if self.has_stamps and self.end is None:
-            self.end = self.next_number
-            self.next_number += 1
-            self.controls += 1
+            number, controls = self.next_number, self.controls
+            self.end, self.next_number, self.controls = number, number + 1, controls + 1
 
 
 class Streams:

@@ -9,6 +9,7 @@ between its turns, and says what happened.
 
 from __future__ import annotations
 
+import operator
 import os
 import time
 from collections import deque
@@ -109,6 +110,7 @@ class SpoolStorage(Storage):
         self._in_memory: tuple[frozenset[UnspooledChunk], int] = frozenset(), 0
         self._trouble = False
         self._is_unsynced = False
+        self._has_long_tags = False
         self._is_over = False
         self._due_seconds = monotonic()
         warning = volume_warning(path)
@@ -124,6 +126,12 @@ class SpoolStorage(Storage):
             return True
         return self._takes_memory and self._memory_left() >= size
 
+    def look(self) -> None:
+        """Leave a directory whose lock is lost: a recoverer may have ended its streams."""
+        if self._own is not None and not self._own.directory.is_held():
+            self._leave_if_lost(operator.call)
+            self._due_seconds = self._monotonic()  # the next turn begins another directory
+
     def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Return an empty chunk with room for an entry of `size` bytes."""
         tag, key = _packed_tag(stream), self._stamp_key
@@ -136,6 +144,10 @@ class SpoolStorage(Storage):
             unspooled.capacity = size
             if self._takes_memory or not has_header:
                 unspooled.capacity = max(size, min(self._chunk_bytes_max, self._memory_left()))
+            if not has_header and not self._has_long_tags:
+                self._has_long_tags = True
+                text = f"records with tags of more than {layout.TAG_BYTES_MAX} bytes are held in "
+                self.news.append(("tag", f"{text}memory, and would be lost with the process"))
             return unspooled
         own.streams.add(stream, tag)
         chunk = SpoolChunk(stream, serial, chunk_id, opened_seconds, segment, header_bytes)
@@ -289,10 +301,7 @@ class SpoolStorage(Storage):
 
     def _look_again(self, locked: Callable[[Callable[[], Any]], Any]) -> None:
         """See whether the process directory is still this process's; try what failed."""
-        loss = None if self._own is None else self._own.loss()
-        if loss is not None:
-            self._fail(f"{self.path}: {loss}")
-            locked(self._leave_lost)
+        self._leave_if_lost(locked)
         own = self._own
         if own is not None and own.sync_error is not None and not self._is_unsynced:
             self._is_unsynced = True
@@ -308,6 +317,12 @@ class SpoolStorage(Storage):
         if works:
             locked(self._leave_memory)
             self.news.append(("spool", f"the spool {self.path} can be written again and is in use"))
+
+    def _leave_if_lost(self, locked: Callable[[Callable[[], Any]], Any]) -> None:
+        loss = None if self._own is None else self._own.loss()
+        if loss is not None:
+            self._fail(f"{self.path}: {loss}")
+            locked(self._leave_lost)
 
     def _leave_lost(self) -> None:
         """Leave a directory that is lost; where this is interrupted, the next look does it."""

@@ -386,6 +386,15 @@ def test_a_small_entry_of_any_tag_finds_a_place_where_the_storage_says_so(tmp_pa
     assert not said[-1]
 
 
+def test_records_with_tags_that_no_header_can_hold_are_told_of_once(tmp_path: Path) -> None:
+    storage, buffer = spooled(tmp_path)
+    for tag in ("é" * 127, "é" * 128, "x" * 256):
+        assert offer(buffer, "m", tag)
+    assert storage.unspooled == 2
+    ((_, news),) = storage.news
+    assert "tags of more than 255 bytes" in news
+
+
 def test_a_lost_directory_has_no_place(tmp_path: Path) -> None:
     clock = ManualClock()
     storage, buffer = spooled(tmp_path, monotonic=clock)
