@@ -216,8 +216,7 @@ class BackgroundClient(Emitter):
 
     def plan_by_progress(self) -> DrainPlan:
         """Return the exit hook's plan, which lasts while acks come; a child begins nothing."""
-        plan = self._shipper.plan(None)
-        return plan._replace(started_seconds=min(plan.started_seconds, registry.exit_began_seconds))
+        return self._shipper.plan(None)
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -33,7 +33,6 @@ class Client(Emitter):
     """
 
     _closing: asyncio.Task[None] | None = None
-    _is_started = False
 
     async def __aenter__(self) -> Client:
         """Start shipping."""
@@ -45,14 +44,13 @@ class Client(Emitter):
         await self.close()
 
     def start(self) -> None:
-        """Begin to ship, on the running event loop. Records emitted before are not lost.
+        """Begin to ship, on the running event loop.
 
-        In a forked child, and where the loop is closed, the client goes on in the next running loop
-        that logs (at the latest with a full chunk), that calls `start`, or in which a call of the
-        client waits.
+        Without this call, the client begins in the first running loop that logs. In a forked child,
+        and where the loop is closed, it goes on in the next running loop that logs (at the latest
+        with a full chunk), that calls `start`, or in which a call of the client waits.
         """
         self.shipper.start()
-        self._shipper.follows_loops = self._is_started = True
 
     async def send(
         self, record: Record, tag: str | None = None, *, time_ns: int | None = None
@@ -160,7 +158,7 @@ class Client(Emitter):
         return shipper.closing.report
 
     def end_at_exit(self) -> None:
-        """At interpreter exit: say and spill what a client holds whose end did not come.
+        """At interpreter exit: deliver, spill or name what a client holds whose end did not come.
 
         Nothing closed it, or its loop stopped in the middle of that. A record that
         is logged later is refused.
@@ -169,14 +167,25 @@ class Client(Emitter):
             self._is_over = True
         elif self._shipper.closing.report is None and not self._is_over:
             if self._shipper.buffer.bytes_held:
-                self._shipper.spill_rest(alone=True)
+                self._close_at_exit()
             else:
                 self._is_over = True  # the end records, which are held now, are no loss
                 self._shipper.buffer.close_intake()
         self.correct_report()
 
+    def _close_at_exit(self) -> None:
+        """Close on a loop of its own, since the application's has ended; spill if none can run."""
+        closing = self.close(reason="exit")
+        try:
+            asyncio.run(closing)
+        except (RuntimeError, OSError):
+            closing.close()  # a loop runs in this thread, or there are no descriptors for one
+        finally:
+            if self._shipper.closing.report is None:
+                self._shipper.spill_rest(alone=True)
+
     def _begin_here(self) -> None:
-        self._shipper.follows_loops = self._is_started  # by a parent process
+        self._shipper.follows_loops = True
 
     async def _send_when_space(self, tag: Tag, body: bytes) -> None:
         """Put an entry into the buffer that it had no space for."""

@@ -37,6 +37,7 @@ from logship._delivery.drain import DrainPlan, Progress
 from logship._delivery.transport import SocketTransport, Transport
 from logship._ecs.awaited_tag import AwaitedTag
 from logship._ecs.reader import task_reader
+from logship._hooks import registry
 from logship._hooks.interruptions import is_from_outside
 from logship._hooks.preexec import is_about_to_exec, parents_stderr
 from logship._hooks.threads import refuse_subinterpreter
@@ -372,13 +373,17 @@ class Shipper:
         departure.linger_seconds = min(departure.linger_seconds, STOP_LINGER_SECONDS)
 
     def plan(self, timeout_seconds: float | None) -> DrainPlan:
-        """Return the plan of a drain with this timeout, or of one bound by progress alone."""
+        """Return the plan of a drain with this timeout, or of one bound by progress alone.
+
+        At interpreter exit, such drains wait together for a sidecar that acks nothing.
+        """
         now, settings = self._monotonic(), self.settings
         if timeout_seconds is not None:
             return DrainPlan.until(now, now + timeout_seconds)
-        return DrainPlan.by_itself(
+        plan = DrainPlan.by_itself(
             now, settings.exit_stall_seconds, settings.exit_drain_seconds_max
         )
+        return plan._replace(started_seconds=min(now, registry.exit_began_seconds))
 
     def _new_closing(self) -> Closing:
         return Closing(

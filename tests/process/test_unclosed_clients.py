@@ -97,6 +97,18 @@ def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
     verdict.assert_nothing_lost()
 
 
+@pytest.mark.parametrize("how", [each for each in CLIENTS if "cancels" not in each])
+def test_a_client_that_is_dropped_delivers_where_there_is_a_sidecar(
+    programs: Programs, gate: Gate, how: str
+) -> None:
+    """Also where its own event loop has ended. A loop that cancels a close has it spill at once."""
+    gate.open()
+    ended = programs.start(LOG, CLIENTS[how], endpoint=gate.endpoint).end(returncode=0)
+    verdict = ended.verdict
+    assert not verdict.spilled
+    verdict.assert_nothing_lost()
+
+
 def test_an_empty_client_accepts_nothing_after_the_end(programs: Programs) -> None:
     ended = programs.start("""
         from application import progress

@@ -202,11 +202,10 @@ async def test_a_call_goes_on_that_waits_when_the_loop_that_ships_ends(
 ) -> None:
     sidecar.acks = False
     client = a_client(sidecar, stderr)
-    client.emit({"message": "hello"})
     is_over = threading.Event()
 
     async def ship() -> None:
-        client.start()
+        client.emit({"message": "hello"})
         await until(is_over.is_set, "the program of this loop is over")
 
     program = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(ship())))
@@ -246,7 +245,7 @@ async def test_of_two_loops_that_take_up_shipping_at_once_one_does(
 ) -> None:
     transport = AbandonedTransport(sidecar)
     client = a_client(transport, stderr)
-    client.emit({"message": "hello"})
+    await asyncio.to_thread(client.emit, {"message": "hello"})  # no loop runs there
     loop = MeetingLoop()
     assert (await asyncio.to_thread(loop.run_until_complete, client.flush(20))).all_acked
     loop.close()

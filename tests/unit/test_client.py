@@ -46,6 +46,13 @@ async def test_everything_arrives_once_in_order_and_the_report_says_so(
     assert client.shipper._port.transport.closed
 
 
+async def test_a_client_ships_from_its_first_record_on(client: Client, sidecar: Sidecar) -> None:
+    """Without `start`, and without a call that waits for acks."""
+    assert client.emit({"message": "hello"})
+    await until(lambda: messages(sidecar) == ["hello"], "the record is delivered")
+    await client.close()
+
+
 async def test_a_drain_that_begins_before_the_start_is_not_forgotten(client: Client) -> None:
     """On a busy machine a shipper's thread can come to its first step after everything else."""
     looked: list[str] = []
