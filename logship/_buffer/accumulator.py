@@ -20,12 +20,21 @@ from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
 from logship._buffer.losses import Numbered, left_to_declare, lost
 from logship._buffer.ranges import Gap, extended, gap_record, merge_gaps
-from logship._buffer.stream import ROLLOVER_NUMBER, Stream, Streams, new_stream_id, stamp_bytes
+from logship._buffer.stream import (
+    NUMBER_MAX,
+    ROLLOVER_NUMBER,
+    Stream,
+    Streams,
+    new_stream_id,
+    stamp_bytes,
+)
 from logship._protocol.entries import END_KEY, HIGH_WATER_KEY, pack_control
-from logship._reasons import OVERFLOW, SPILLED
+from logship._reasons import DROPPED, ELSEWHERE, ON_PURPOSE, OVERFLOW, SPILLED
 
 HIGH_WATER_TAG = "logship.highwater"
 """The tag of high-water records. It is their own, so that they can take another way."""
+
+_LONGEST_REASON = max(*DROPPED, *ELSEWHERE, *ON_PURPOSE, key=len)
 
 WITHHELD_INTERVAL_SECONDS = 60.0
 """So often at most a stream declares what was withheld: one gap for all of it."""
@@ -42,7 +51,6 @@ class Accumulator:
         counters: What became of records.
         refused_id: Of this process life, in the lines of refused records.
         streams: Open streams and ended ones.
-        control_fields: Plain fields that each control record has too; its own win.
         stamp_bytes: What a stamp adds to an entry.
     """
 
@@ -63,18 +71,28 @@ class Accumulator:
         self.refused_id: str = new_stream_id(random_bytes)
         self._refused_lines = itertools.count(1)
         self.streams: Streams = Streams(stamp_key, awaited_tag, self.changes, random_bytes)
-        self.control_fields: Mapping[str, Any] = {}
         self.stamp_bytes: int = stamp_bytes(stamp_key)
+        self.have_in_controls({})
         self._chunk_bytes_max = chunk_bytes_max
         self._stamp_key = stamp_key
         self._monotonic = monotonic
         self._time_ns = time_ns
 
+    def have_in_controls(self, fields: Mapping[str, Any]) -> None:
+        """Have plain fields in each control record; its own win."""
+        self._control_fields = fields
+        longest = gap_record(Gap(NUMBER_MAX, NUMBER_MAX, _LONGEST_REASON))
+        self._gap_bytes_max = len(pack_control({**fields, **longest}, 0)) + self.stamp_bytes
+
     # -- records come in -----------------------------------------------------------------------
 
     def has_room(self, tag: Tag, size: int) -> bool:
         """Tell whether the storage has a place for the next entry of this tag, stamp included."""
-        return self._chunk_with_room(tag, size) is not None or self.chunks.storage.has_room(size)
+        if self._chunk_with_room(tag, size) is not None:
+            return True
+        stream = self.streams.open.get(tag)
+        gaps = 0 if stream is None else len(stream.undeclared)
+        return self.chunks.storage.has_room(gaps * self._gap_bytes_max + size)
 
     def append(self, run: Run, remove: Callable[[Item, int], None]) -> int:
         """Number the first entries of a run and keep them: as many as one chunk takes.
@@ -163,8 +181,14 @@ class Accumulator:
 
         self.chunks.settle(chunk, note)
 
-    def declare_gaps(self, stream: Stream) -> None:
-        """Write a gap record for each range of numbers that will not arrive, if one may follow."""
+    def declare_gaps(self, stream: Stream, behind_bytes: int = 0) -> None:
+        """Write a gap record for each range of numbers that will not arrive, if one may follow.
+
+        Args:
+            stream: Which.
+            behind_bytes: Size of the entry that comes behind them, into the same chunk: one of gap
+                records alone has a place of its own, and is not dropped while others can be.
+        """
         if not stream.can_declare:
             return
         if self._stamp_key is None:
@@ -175,7 +199,8 @@ class Accumulator:
             def note(left: list[Gap] = left) -> None:
                 stream.undeclared = left
 
-            self._append_control(stream, gap_record(gap), note, gap)
+            more = len(left) * self._gap_bytes_max + behind_bytes
+            self._append_control(stream, gap_record(gap), note, gap, more)
 
     # -- high-water records -----------------------------------------------------------------------
 
@@ -267,7 +292,7 @@ class Accumulator:
         stream = self.stream(tag)
         if stream.withheld and self._monotonic() >= stream.withheld_due_seconds:
             self._number_withheld(stream)
-        self.declare_gaps(stream)
+        self.declare_gaps(stream, size)
         return self._chunk_for(stream, size)
 
     def _number_withheld(self, stream: Stream) -> None:
@@ -316,6 +341,7 @@ class Accumulator:
         fields: dict[str, object],
         then: Callable[[], None],
         gap: Gap | None = None,
+        behind_bytes: int = 0,
     ) -> None:
         """Append one of our own records, which may exceed the bound by its few bytes.
 
@@ -324,9 +350,10 @@ class Accumulator:
             fields: Without the stamp.
             then: A part of the change.
             gap: What the record declares, if that is a gap.
+            behind_bytes: So much has a place behind it in its chunk.
         """
-        body = pack_control({**self.control_fields, **fields}, self._time_ns())
-        chunk = self._chunk_for(stream, len(body) + self.stamp_bytes)
+        body = pack_control({**self._control_fields, **fields}, self._time_ns())
+        chunk = self._chunk_for(stream, len(body) + self.stamp_bytes + behind_bytes)
         gaps = chunk.gaps if gap is None else [*chunk.gaps, gap]
 
         def note() -> None:

@@ -123,7 +123,7 @@ class Buffer:
 
     def have_in_controls(self, fields: Mapping[str, Any]) -> None:
         """Have these fields, which must be plain, in each control record from now on."""
-        self._accumulator.control_fields = fields
+        self._accumulator.have_in_controls(fields)
 
     # -- producers -----------------------------------------------------------------------------
 

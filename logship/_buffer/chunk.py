@@ -146,8 +146,8 @@ class Chunk:
         """Whether the buffer may give it up by itself: delivery does not have it.
 
         None of a stream in which no gap can be declared any more. And none of control records
-        alone: gap records would be written again before the next entry, so that dropping until
-        that finds room would never come to an end. It holds for adopted chunks too.
+        alone: gap records would be written again before the next entry. It holds for adopted chunks
+        too.
         """
         is_waiting = self.state in (ChunkState.OPEN, ChunkState.SEALED)
         return is_waiting and self.records > 0 and self.stream.can_declare

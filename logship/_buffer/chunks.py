@@ -14,7 +14,6 @@ Everything here is called inside the buffer's critical section. Each method ends
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 
 from logship._buffer.changes import Changes
 from logship._buffer.chunk import Chunk, ChunkState, Storage, halves_of, new_chunk_id
@@ -191,8 +190,11 @@ class Chunks:
         return sorted(self.unsettled.values(), key=lambda chunk: (chunk.serial, chunk.first))
 
     def first_droppable(self) -> Chunk | None:
-        """Return the chunk that would leave next, of those that may be dropped."""
-        for chunk in chain(self.sealed.values(), self.open.values()):
-            if chunk.may_be_dropped:
-                return chunk
-        return None
+        """Return the chunk that would leave next, of those that may be dropped.
+
+        Where there is none, one of control records alone, which holds a place on the spool. Its
+        gaps are declared again in the chunk of the next entry, so dropping comes to an end.
+        """
+        waiting = [*self.sealed.values(), *self.open.values()]
+        first = next((chunk for chunk in waiting if chunk.may_be_dropped), None)
+        return first or next((chunk for chunk in waiting if chunk.stream.can_declare), None)

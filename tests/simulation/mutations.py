@@ -229,10 +229,10 @@ def number_used_twice(number_and_drop: Any, self: Accumulator, tag: Tag, body: b
 
 
 @_around(Accumulator, "declare_gaps", seed=3)
-def gap_not_declared(declare: Any, self: Accumulator, stream: Stream) -> None:
+def gap_not_declared(declare: Any, self: Accumulator, stream: Stream, *behind: int) -> None:
     """What was lost is counted, and the stream says nothing of it."""
     stream.undeclared = []
-    declare(self, stream)
+    declare(self, stream, *behind)
 
 
 @_around(Buffer, "drop_oldest", seed=24)

@@ -16,6 +16,7 @@ from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
 from logship._buffer.inbox import Run, Tag
 from logship._buffer.ranges import merge_ranges
+from logship._reasons import QUARANTINED
 from logship.testing import ManualClock
 from tests.support.raising import raising
 from tests.support.strict_msgpack import decode_all
@@ -216,7 +217,8 @@ def test_a_chunk_is_sealed_when_the_next_entry_would_exceed_its_capacity(is_cont
         buffer.seal_all()
         check(buffer, [])
         for chunk, behind in itertools.pairwise(buffer.unsettled()):
-            assert chunk.size + first_entry_bytes(behind) > chunk.capacity
+            begins = behind.size if is_control else first_entry_bytes(behind)  # gap and entry
+            assert chunk.size + begins > chunk.capacity
 
 
 def first_entry_bytes(chunk: Chunk) -> int:
@@ -343,15 +345,37 @@ def test_chunks_of_an_ended_stream_are_not_dropped() -> None:
     assert not buffer.drop_oldest()
 
 
-def test_gap_records_alone_are_never_dropped() -> None:
-    """They would be written again before the next entry, and dropped again, for ever."""
-    buffer = holding(1)
-    buffer.seal_all()
+def test_gaps_are_declared_in_the_chunk_of_the_entry_behind_them() -> None:
+    """A chunk of gap records alone would keep its place as long as there are others to drop."""
+    buffer = a_buffer(chunk_bytes_max=1000)
+    for number in (1, 3, 5):
+        buffer.offer("t", body(number))
+        buffer.seal_all()
+        buffer.number_and_drop("t", body(number + 1))
     assert buffer.drop_oldest()
-    assert buffer.offer("t", body(2, 900)) is Outcome.ACCEPTED  # too long for the gap's chunk
+    assert buffer.offer("t", body(7, 900)) is Outcome.ACCEPTED  # too long for a chunk with a gap
+    assert [chunk.records for chunk in buffer.unsettled()] == [1, 1, 1]
+    assert {len(chunk.gaps) for chunk in buffer.unsettled()} == {1, 2}
+
+
+def test_control_records_alone_are_dropped_last() -> None:
+    buffer = holding(2)
+    buffer.seal_all()
+    buffer.give_up(taken(buffer), QUARANTINED)  # which is declared at once
+    buffer.seal_all()
+    buffer.offer("t", body(3))
     assert [chunk.records for chunk in buffer.unsettled()] == [0, 1]
     assert buffer.drop_oldest()
+    assert [chunk.records for chunk in buffer.unsettled()] == [0]
+    assert buffer.drop_oldest()
     assert not buffer.drop_oldest()
+    buffer.offer("t", body(4))
+    buffer.close_intake()
+    check(buffer, [])
+    assert buffer.report("", 0.0).streams[0].dropped == [
+        (1, 2, "quarantined"),
+        (3, 4, "overflow"),
+    ]
 
 
 def test_what_is_wholly_on_stderr_is_not_spilled_again() -> None:
