@@ -205,9 +205,15 @@ class SpoolChunk(Chunk):
 
 
 class UnspooledChunk(MemoryChunk):
-    """A chunk in memory, for want of a place on the spool."""
+    """A chunk in memory, for want of a place on the spool.
 
-    __slots__ = ("_note",)
+    Args:
+        stream, serial, chunk_id, opened_seconds: As of `Chunk`.
+        note: Notes that all numbers of a stream below one were given out.
+        bytes_left: Returns how many bytes all such chunks together may still take.
+    """
+
+    __slots__ = ("_bytes_left", "_capacity_max", "_note")
 
     def __init__(
         self,
@@ -216,9 +222,20 @@ class UnspooledChunk(MemoryChunk):
         chunk_id: str,
         opened_seconds: float,
         note: Callable[[Stream, int], None],
+        bytes_left: Callable[[], int],
     ) -> None:
-        super().__init__(stream, serial, chunk_id, opened_seconds)
         self._note = note
+        self._bytes_left = bytes_left
+        super().__init__(stream, serial, chunk_id, opened_seconds)
+
+    @property
+    def capacity(self) -> int:
+        """As of `Chunk`, as far as there is memory left; none is set aside for it."""
+        return min(self._capacity_max, self.size + self._bytes_left())
+
+    @capacity.setter
+    def capacity(self, capacity: int) -> None:
+        self._capacity_max = capacity
 
     def advance(self, size: int, entries: int) -> None:
         """Commit what was written; that its numbers were given out is noted on the spool.

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from logship._buffer.chunk import Chunk, ChunkState, Storage, new_chunk_id
+from logship._buffer.chunk import Chunk, Storage, new_chunk_id
 from logship._buffer.stream import Stream
 from logship._protocol.readable import well_formed
 from logship._settings import MIB
@@ -140,10 +140,11 @@ class SpoolStorage(Storage):
         segment = self._segment_for(header_bytes + size) if has_header else None
         chunk_id, own = new_chunk_id(self._random_bytes), self._own
         if segment is None or own is None:
-            unspooled = UnspooledChunk(stream, serial, chunk_id, opened_seconds, self.note_given)
-            unspooled.capacity = size
-            if self._takes_memory or not has_header:
-                unspooled.capacity = max(size, min(self._chunk_bytes_max, self._memory_left()))
+            unspooled = UnspooledChunk(
+                stream, serial, chunk_id, opened_seconds, self.note_given, self._memory_left
+            )
+            takes_more = self._takes_memory or not has_header
+            unspooled.capacity = self._chunk_bytes_max if takes_more else size
             if not has_header and not self._has_long_tags:
                 self._has_long_tags = True
                 text = f"records with tags of more than {layout.TAG_BYTES_MAX} bytes are held in "
@@ -243,11 +244,7 @@ class SpoolStorage(Storage):
         return min(max(2 * stream.sealed_bytes, SLACK_BYTES_MIN), self._chunk_bytes_max // 2)
 
     def _memory_left(self) -> int:
-        held = sum(
-            each.capacity if each.state is ChunkState.OPEN else each.size
-            for each in self._in_memory[0]
-        )
-        return self._memory_bytes_max - held
+        return self._memory_bytes_max - sum(each.size for each in self._in_memory[0])
 
     def _note_settled(self, chunk: Chunk) -> None:
         own = self._own

@@ -406,11 +406,13 @@ def test_a_lost_directory_has_no_place(tmp_path: Path) -> None:
     assert not storage.has_place
 
 
-def test_memory_has_its_own_bound(tmp_path: Path, disk: Disk) -> None:
+@pytest.mark.parametrize("tags", [1, 5, 50])
+def test_memory_has_its_own_bound(tmp_path: Path, disk: Disk, tags: int) -> None:
+    """It is the same for any number of tags."""
     disk.error = errno.ENOSPC
     storage, buffer = spooled(tmp_path, memory_bytes_max=10 * CHUNK_BYTES)
     number = 0
-    while offer(buffer, f"m{number}", size=300):
+    while offer(buffer, f"m{number}", f"tag{number % tags}", size=300):
         number += 1
     assert 9 * CHUNK_BYTES < buffer.bytes_held <= 10 * CHUNK_BYTES
     assert storage.unspooled == number
