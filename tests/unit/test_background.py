@@ -420,6 +420,17 @@ def test_without_a_thread_records_are_spilled_at_the_end(
     assert "can't start new thread" in stderr.warnings()[0]
 
 
+def test_a_time_limit_passes_through_the_start_of_the_thread(
+    sidecar: Sidecar,
+    stderr: Stderr,
+    monkeypatch: pytest.MonkeyPatch,
+    time_limit: Callable[[], None],
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", lambda _: time_limit())
+    with pytest.raises(TimeoutError):
+        a_background_client(sidecar, stderr)
+
+
 def test_with_a_lasting_bug_in_the_shipper_close_lets_senders_go(
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:
