@@ -420,12 +420,12 @@ class Closing:
 
     def _write_slice(self, spill: Spill, until: float, *, newest_first: bool) -> float | None:
         """Write until then; return the seconds to wait, or None when everything is written."""
-        written = spill.lines_written
+        written = spill.bytes_written
         if spill.step(until, newest_first=newest_first):
             return None
         if self._monotonic() >= until:
             return 0.0
-        return self._pause(took_some=spill.lines_written > written)
+        return self._pause(took_some=spill.bytes_written > written)
 
     def _pause(self, *, took_some: bool = False) -> float:
         """Return how long to leave a full stderr alone: twice as long after each vain try."""

@@ -43,7 +43,7 @@ class Spill:
 
     Attributes:
         cost: What it takes.
-        lines_written: How many lines were begun.
+        bytes_written: How many bytes of entries, those of a line that is begun among them.
     """
 
     def __init__(
@@ -58,8 +58,7 @@ class Spill:
         self._lines: Iterator[Line] = iter(())
         self._made: list[Line] = []  # from `_lines`, not yet written
         self._torn: tuple[Chunk, int] | None = None  # of the torn line: its chunk, its records
-        self.lines_written: int = 0
-        self._bytes_written = 0
+        self.bytes_written: int = 0
 
     def step(self, until_seconds: float, *, newest_first: bool = False) -> bool:
         """Write lines until the time is up, stderr takes no more, or nothing is left.
@@ -75,9 +74,9 @@ class Spill:
         return self._lock.run(lambda: self._step(until_seconds, newest_first), False)
 
     def _step(self, until_seconds: float, newest_first: bool) -> bool:
-        began, before = self._monotonic(), self._bytes_written
+        began, before = self._monotonic(), self.bytes_written
         is_done = self._finish_line() and self._write_chunks(until_seconds, newest_first)
-        self.cost.note(self._bytes_written - before, self._monotonic() - began)
+        self.cost.note(self.bytes_written - before, self._monotonic() - began)
         return is_done
 
     def _write_chunks(self, until_seconds: float, newest_first: bool) -> bool:
@@ -115,8 +114,7 @@ class Spill:
         if self._last_resort.torn:  # `_finish_line` counts the last one
             self._torn = chunk, records.pop()
         self._note_spilled(chunk, records)
-        self.lines_written += len(lines)
-        self._bytes_written += chunk.size * len(lines) // chunk.entries
+        self.bytes_written += chunk.size * len(lines) // chunk.entries
 
     def _finish_line(self) -> bool:
         """Write the rest of a torn line, and count it; return whether stderr has all of it."""
