@@ -178,7 +178,7 @@ class Buffer:
         Returns:
             A function that takes the arrangement back; it may be called in vain.
         """
-        return self._section.waiters.add(callback)
+        return self._section.chunks.waiters.add(callback)
 
     def number_refused(self) -> str:
         """Return what the line of a refused record is known by, and count the line.
@@ -272,7 +272,7 @@ class Buffer:
 
     def tell_waiters(self) -> None:
         """Tell the calls that wait for space: things have changed, though no space came free."""
-        self._section.waiters.tell()
+        self._section.chunks.waiters.tell()
 
     # -- closing and the account ---------------------------------------------------------------
 

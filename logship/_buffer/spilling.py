@@ -53,7 +53,7 @@ class Spilling:
             if entries == chunk.entries:
                 chunks = self._section.chunks
                 chunks.wholly_spilled = [*chunks.wholly_spilled, chunk]
-                self._section.waiters.are_due = True
+                chunks.waiters.are_due = True
 
         self._section.exclusively(note)
 

@@ -15,7 +15,7 @@ from types import MemberDescriptorType, ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from logship._buffer import accumulator, buffer, chunk, section
+from logship._buffer import accumulator, buffer, chunk, chunks, section, stream
 from logship._buffer.buffer import Buffer
 from tests.interleavings.scheduler import CooperativeLock, Scheduler
 
@@ -23,13 +23,13 @@ _PARTS: tuple[tuple[ModuleType, str], ...] = (
     (buffer, "Section"),
     (buffer, "Accumulator"),
     (section, "Inbox"),
-    (section, "Waiters"),
     (section, "Wakeups"),
     (accumulator, "Changes"),
     (accumulator, "Chunks"),
     (accumulator, "Counters"),
-    (accumulator, "Stream"),
+    (stream, "Stream"),
     (chunk, "MemoryChunk"),
+    (chunks, "Waiters"),
 )
 
 

@@ -42,7 +42,7 @@ LARGE = {"message": "y" * 2000}
 
 
 def waits_for_space(client: BackgroundClient, count: int = 1) -> Callable[[], bool]:
-    return lambda: len(client.shipper.buffer._section.waiters._callbacks) >= count
+    return lambda: len(client.shipper.buffer._section.chunks.waiters._callbacks) >= count
 
 
 # -- closing ---------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_many_at_once_with_a_timeout_say_how_many_were_accepted(
         client.send_many(some(0, 500, 1000), timeout=0.02)
     accepted = full.value.records_accepted
     assert 0 < accepted < 500
-    assert not client.shipper.buffer._section.waiters._callbacks, "nothing is left behind"
+    assert not client.shipper.buffer._section.chunks.waiters._callbacks, "nothing is left behind"
     sidecar.acks = True
     sidecar.release_acks()
     client.send_many(some(0, 500, 1000)[accepted:])
