@@ -18,6 +18,7 @@ from unittest.mock import patch
 from logship._buffer import accumulator, buffer, chunk, chunks, section, stream
 from logship._buffer.buffer import Buffer
 from tests.interleavings.scheduler import CooperativeLock, Scheduler
+from tests.support.raising import reraise
 
 _PARTS: tuple[tuple[ModuleType, str], ...] = (
     (buffer, "Section"),
@@ -166,7 +167,7 @@ def watching(watch: Watch) -> Iterator[None]:
 
 def a_watched_buffer(watch: Watch, scheduler: Scheduler, **options: Any) -> Buffer:
     """Return a buffer whose lock and state the scheduler decides about."""
-    made = Buffer(**options)
+    made = Buffer(failed=reraise, **options)
     lock = CooperativeLock(scheduler)
     made._section._lock._lock = lock  # type: ignore[assignment]
     watch.begin(scheduler, lock)
