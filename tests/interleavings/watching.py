@@ -28,6 +28,7 @@ _PARTS: tuple[tuple[ModuleType, str], ...] = (
     (accumulator, "Changes"),
     (accumulator, "Chunks"),
     (accumulator, "Counters"),
+    (accumulator, "Streams"),
     (stream, "Stream"),
     (chunk, "MemoryChunk"),
     (chunks, "Waiters"),
