@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -91,6 +92,19 @@ def port() -> Iterator[int]:
     reserved = ReservedPort()
     yield reserved.number
     reserved.close()
+
+
+@pytest.fixture
+def time_limit() -> Iterator[Callable[[], None]]:
+    """Return what a signal interrupts a program for, by an exception that is an `OSError`."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        raise TimeoutError("the application's own time limit")
+
+    before = signal.signal(signal.SIGUSR1, end)
+    yield lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.fixture(autouse=True)

@@ -45,10 +45,6 @@ from logship._reasons import OVERFLOW
 T = TypeVar("T")
 
 
-def _raise(error: Exception) -> None:
-    raise error
-
-
 class Buffer:
     """Accepted records on their way to the shipper.
 
@@ -63,8 +59,7 @@ class Buffer:
         storage: Where chunks lie; in memory where none is given.
         wake: Called, outside the lock, when the shipper has something to look at. It may be
             called by any thread and from a signal handler, so it must neither block nor raise.
-        failed: Told, outside the lock, of a bug that keeps entries from being numbered. Without it
-            the call that finds the bug raises.
+        failed: Told, outside the lock, of a bug that keeps entries from being numbered.
         monotonic: Seconds, for linger.
         time_ns: Nanoseconds since the epoch, for control records.
         random_bytes: As `os.urandom`, for streams' and chunks' ids.
@@ -88,7 +83,7 @@ class Buffer:
         awaited_tag: str | None = None,
         storage: Storage | None = None,
         wake: Callable[[], object] = lambda: None,
-        failed: Callable[[Exception], None] = _raise,
+        failed: Callable[[Exception], None],
         monotonic: Callable[[], float] = time.monotonic,
         time_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = os.urandom,
@@ -178,7 +173,7 @@ class Buffer:
         Returns:
             A function that takes the arrangement back; it may be called in vain.
         """
-        return self._section.waiters.add(callback)
+        return self._section.chunks.waiters.add(callback)
 
     def number_refused(self) -> str:
         """Return what the line of a refused record is known by, and count the line.
@@ -272,7 +267,7 @@ class Buffer:
 
     def tell_waiters(self) -> None:
         """Tell the calls that wait for space: things have changed, though no space came free."""
-        self._section.waiters.tell()
+        self._section.chunks.waiters.tell()
 
     # -- closing and the account ---------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from logship._buffer.accumulator import HIGH_WATER_TAG, Accumulator
 from logship._buffer.chunks import Chunks
 from logship._buffer.inbox import Inbox, Item, Tag
 from logship._buffer.stream import Stream
-from logship._buffer.wakeups import ShipperState, Waiters, Wakeups
+from logship._buffer.wakeups import ShipperState, Wakeups
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 from logship._reasons import ON_PURPOSE
@@ -106,11 +106,6 @@ class Section:
     def chunks(self) -> Chunks:
         """Where entries are kept, once they are numbered."""
         return self.accumulator.chunks
-
-    @property
-    def waiters(self) -> Waiters:
-        """Calls that wait for space."""
-        return self.chunks.waiters
 
     def is_owned(self) -> bool:
         """Tell whether this thread is inside: a call that interrupted the section asks."""
@@ -239,7 +234,7 @@ class Section:
 
     def _end_intake(self) -> None:
         """Number what was promised a place, then end all streams; may be called again."""
-        self.waiters.are_due = True  # they are told that there will be no space
+        self.chunks.waiters.are_due = True  # they are told that there will be no space
         if not self.closed:
             self.combine()
             if self.inbox.items[:]:
@@ -295,8 +290,8 @@ class Section:
             self.wakeups.chunk_sealed()
         elif chunks.open or self.inbox.items:
             self.wakeups.entry_waits()
-        if self.waiters.are_due:
-            self.waiters.tell()
+        if chunks.waiters.are_due:
+            chunks.waiters.tell()
 
 
 def count_notes(notes: list[Note], accumulator: Accumulator, *, closed: bool) -> None:

@@ -52,7 +52,7 @@ class Spilling:
             if entries == chunk.entries:  # first: where this is interrupted, it comes again
                 chunks = self._section.chunks
                 chunks.wholly_spilled = [*chunks.wholly_spilled, chunk]
-                self._section.waiters.are_due = True
+                chunks.waiters.are_due = True
             chunk.spilled = entries, records
 
         self._section.exclusively(note)

@@ -204,6 +204,8 @@ class Closing:
             write = functools.partial(self._last_resort.write_line, line)
             self._note_written((yield from self._retry(write, self._plan.deadline_seconds)))
         yield from self._deliver()  # the end records, which waited for that
+        if self.report is not None:
+            return  # `cut_short` has reported while a step hung
         self._last_resort.end_spill()
         report = self._account()
         finish = self._is_over(report)
@@ -323,14 +325,16 @@ class Closing:
         buffer = self._client.buffer
         buffer.refuse_rest(self._unnumbered)
         while self._unnumbered:
+            item = self._unnumbered[0]
             self._number = self._number or buffer.number_refused()
-            line = self._refused_line(*self._unnumbered[0])
+            line = self._refused_line(*item)
             if line is None:
                 self._note_written(False)
             else:
                 yield line
-            self._number = ""
-            self._unnumbered.popleft()  # not before: the end may be cut short
+            if self._unnumbered and self._unnumbered[0] is item:  # else `cut_short` took it
+                self._number = ""
+                self._unnumbered.popleft()  # not before: the end may be cut short
 
     def _refused_line(self, tag: Tag, body: bytes) -> bytes | None:
         """Return the line of a record that could not be numbered; None if there is to be none."""
@@ -431,12 +435,12 @@ class Closing:
 
     def _write_slice(self, spill: Spill, until: float, *, newest_first: bool) -> float | None:
         """Write until then; return the seconds to wait, or None when everything is written."""
-        written = spill.lines_written
+        written = spill.bytes_written
         if spill.step(until, newest_first=newest_first):
             return None
         if self._monotonic() >= until:
             return 0.0
-        return self._pause(took_some=spill.lines_written > written)
+        return self._pause(took_some=spill.bytes_written > written)
 
     def _pause(self, *, took_some: bool = False) -> float:
         """Return how long to leave a full stderr alone: twice as long after each vain try."""

@@ -15,6 +15,7 @@ import time
 from typing import NoReturn
 
 from logship._client.shipper import Shipper
+from logship._hooks.interruptions import is_interruption
 from logship._hooks.threads import OwnThread
 
 _RETRY_SECONDS = 0.2
@@ -51,6 +52,8 @@ class ShipperThread(OwnThread):
             self._shipper.prepare()
             super().start()
         except (RuntimeError, OSError) as error:  # at interpreter exit, and out of threads
+            if is_interruption(error):
+                raise
             if self._loop is not None:
                 self._loop.close()
             self._shipper.break_down(f"cannot start the shipper's threads: {error}")

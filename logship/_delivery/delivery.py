@@ -10,7 +10,7 @@ from logship._delivery.actions import Actions, Connect, Disconnect, Quarantine, 
 from logship._delivery.attempts import Attempts
 from logship._delivery.chunks import Flight, HandleT, Source
 from logship._delivery.counters import AckRate, DeliveryCounters
-from logship._delivery.poison import PoisonSearch, Verdict
+from logship._delivery.poison import PoisonSearch
 from logship._delivery.states import TRANSITIONS, Event, State
 from logship._settings import Endpoint
 
@@ -62,7 +62,8 @@ class Delivery(Generic[HandleT]):
         self._overtaken_timeout_seconds = min(OVERTAKEN_TIMEOUT_SECONDS, ack_timeout_seconds)
         self._inflight: dict[str, Flight[HandleT]] = {}  # in the order in which they were sent
         self._resend: deque[HandleT] = deque()
-        self._aside: list[HandleT] = []  # in the old order
+        # The single record on trial, and the probes that were lost in its place, in the old order.
+        self._aside: list[HandleT] = []
         self._poison = PoisonSearch()
         self._passed_over: set[str] = set()
         self._progress_at_seconds = 0.0
@@ -181,7 +182,8 @@ class Delivery(Generic[HandleT]):
             self.counters.note_ack(now_seconds - flight.sent_at_seconds)
             self.ack_rate.acked(now_seconds, flight.chunk.size)
             self._passed_over.discard(chunk_id)
-            if self._poison.acked(chunk_id) and self._aside:
+            self._poison.acked(chunk_id)
+            if self._aside:
                 actions += self._probe_passed()
         if actions:
             self._note_progress(now_seconds)
@@ -297,7 +299,11 @@ class Delivery(Generic[HandleT]):
         if len(self._inflight) >= self._inflight_chunks_max:
             return False
         next_ids = [self._resend[0].id] if self._resend else []
-        return not any(map(self._poison.goes_alone, [*self._inflight, *next_ids]))
+        return not any(map(self._goes_alone, [*self._inflight, *next_ids]))
+
+    def _goes_alone(self, chunk_id: str) -> bool:
+        """Return whether a chunk must be alone on the connection, as each probe must."""
+        return bool(self._aside) or self._poison.goes_alone(chunk_id)
 
     def _next_chunk(self) -> HandleT | None:
         if self._resend:
@@ -313,24 +319,25 @@ class Delivery(Generic[HandleT]):
         """Put lost chunks back in line, and try any that may have made the server close."""
         if self._acked_on_this_connection or not lost:
             self._restore(lost)
-        elif len(lost) > 1 or not self._poison.goes_alone(lost[0].id):
-            self._poison.lost_together()
-            self._restore(lost)
-        else:
+            return
+        was_alone = len(lost) == 1 and self._goes_alone(lost[0].id)
+        self._poison.connection_lost()
+        if was_alone:
             self._judge_alone(lost[0])
+        else:
+            self._restore(lost)
 
     def _judge_alone(self, lost: HandleT) -> None:
         others_wait = bool(self._resend) or self._source.has_sealed()
-        verdict = self._poison.lost_alone(lost.id, others_wait)
-        if verdict is Verdict.AGAIN:
-            self._restore([lost])
-        elif verdict is Verdict.SPLIT:
-            self._split_or_probe(lost, others_wait)
-        else:
+        if self._aside:  # it was a probe
             self._aside.append(lost)
-            if verdict is Verdict.ACQUIT:
+            if not others_wait or not self._poison.takes_probe(len(self._aside) - 1):
                 self._poison.acquit(one_was_split=self._split_one_aside())
                 self._restore([])
+        elif self._poison.lost_alone(lost.id):
+            self._split_or_probe(lost, others_wait)
+        else:
+            self._restore([lost])
 
     def _split_or_probe(self, lost: HandleT, others_wait: bool) -> None:
         """Split a chunk, or try others in the place of a single record, if there are any."""
@@ -339,7 +346,6 @@ class Delivery(Generic[HandleT]):
             self._restore([*halves])
         elif others_wait:
             self._aside.append(lost)
-            self._poison.begin_probing()
         else:
             self._restore([lost])
 
@@ -347,7 +353,6 @@ class Delivery(Generic[HandleT]):
         """Put chunks back at the front in their old order: those set aside come first."""
         self._resend.extendleft(reversed([*self._aside, *lost]))
         self._aside.clear()
-        self._poison.end_probing()
 
     def _probe_passed(self) -> Actions[HandleT]:
         """Give up the record that was set aside if others pass it for the second time."""

@@ -28,20 +28,9 @@ have been lost, and then split in the same way.
 
 from __future__ import annotations
 
-from enum import Enum, auto
-
 LOSSES_BEFORE_TRIAL = 2
 STRIKES_BEFORE_SPLIT = 2
 PROBES_AT_FIRST = 2
-
-
-class Verdict(Enum):
-    """What to do with a chunk that was lost, alone on its connection."""
-
-    AGAIN = auto()  # send it again, alone
-    SPLIT = auto()  # split it, or begin to probe where it is a single record
-    PROBE = auto()  # a probe was lost: set it aside, and try the next one
-    ACQUIT = auto()  # the last probe was lost: put everything back in line
 
 
 class PoisonSearch:
@@ -52,43 +41,24 @@ class PoisonSearch:
         self._strikes: dict[str, int] = {}
         self._alone: set[str] = set()
         self._accused: set[str] = set()
-        self._probes_lost = 0
         self._probes_max = PROBES_AT_FIRST
-        self._is_probing = False
 
     def goes_alone(self, chunk_id: str) -> bool:
         """Return whether this chunk must be alone on the connection; in a trial each one must."""
-        is_trial = self._silent_losses >= LOSSES_BEFORE_TRIAL or self._is_probing
-        return is_trial or chunk_id in self._alone
+        return self._silent_losses >= LOSSES_BEFORE_TRIAL or chunk_id in self._alone
 
-    def lost_together(self) -> None:
-        """A connection with several chunks, or none that is on trial, was lost without an ack."""
+    def connection_lost(self) -> None:
+        """A connection with chunks was lost without an ack."""
         self._silent_losses += 1
 
-    def lost_alone(self, chunk_id: str, others_wait: bool) -> Verdict:
-        """A connection was lost on which this chunk was alone.
+    def lost_alone(self, chunk_id: str) -> bool:
+        """This chunk was alone on that connection, and no probe; return whether to split it."""
+        self._strikes[chunk_id] = self._strikes.get(chunk_id, 0) + 1
+        return self._strikes[chunk_id] >= STRIKES_BEFORE_SPLIT
 
-        Args:
-            chunk_id: The chunk on trial.
-            others_wait: Whether there is another chunk that could be the probe.
-        """
-        self._silent_losses += 1
-        if not self._is_probing:
-            self._strikes[chunk_id] = self._strikes.get(chunk_id, 0) + 1
-            is_out = self._strikes[chunk_id] >= STRIKES_BEFORE_SPLIT
-            return Verdict.SPLIT if is_out else Verdict.AGAIN
-        self._probes_lost += 1
-        more = others_wait and self._probes_lost < self._probes_max
-        return Verdict.PROBE if more else Verdict.ACQUIT
-
-    def begin_probing(self) -> None:
-        """A single record was set aside: what is sent next is the probe."""
-        self._is_probing = True
-        self._probes_lost = 0
-
-    def end_probing(self) -> None:
-        """What was set aside is back in line."""
-        self._is_probing = False
+    def takes_probe(self, probes_lost: int) -> bool:
+        """Return whether another probe is tried after so many that were lost."""
+        return probes_lost < self._probes_max
 
     def acquit(self, *, one_was_split: bool) -> None:
         """All probes were lost; change the next trial, or it would end as this one did."""
@@ -96,14 +66,11 @@ class PoisonSearch:
         if not one_was_split:
             self._probes_max *= 2
 
-    def acked(self, chunk_id: str) -> bool:
-        """The server took a chunk; return whether it was a probe."""
-        was_probe = self._is_probing
-        self.end_probing()
+    def acked(self, chunk_id: str) -> None:
+        """The server took a chunk."""
         self._silent_losses = 0
         self._probes_max = PROBES_AT_FIRST
         self.forget(chunk_id)
-        return was_probe
 
     def accuse(self, chunk_id: str) -> bool:
         """A probe passed and this record did not; return whether that happened before."""

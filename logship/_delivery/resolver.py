@@ -121,17 +121,22 @@ def _look_up(
     """Resolve on the resolver's thread, and answer on the loop, if the answer is still awaited."""
     if answer.done():  # cancelled while the look-up before this one hung
         return
-    addresses: list[Address] = []
-    error: OSError | None = None
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = _alternating([(family, place) for family, *_, place in found])
-    except OSError as failure:
-        error = failure
-    except Exception as failure:  # noqa: BLE001 - no such name can be, or there is no memory
-        error = OSError(f"cannot look up the name {host}: {failure!r}")
+        tell = functools.partial(answer.set_result, addresses)
+    except OSError as error:
+        tell = functools.partial(answer.set_exception, error)
+    except Exception as error:  # noqa: BLE001 - no such name can be, or there is no memory
+        why = OSError(f"cannot look up the name {host}: {error!r}")
+        tell = functools.partial(answer.set_exception, why)
+
+    def settle() -> None:
+        if not answer.done():
+            tell()
+
     with contextlib.suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(_settle, answer, addresses, error)
+        loop.call_soon_threadsafe(settle)
 
 
 def _alternating(addresses: list[Address]) -> list[Address]:
@@ -140,14 +145,3 @@ def _alternating(addresses: list[Address]) -> list[Address]:
     for each in addresses:
         families.setdefault(each[0], []).append(each)
     return [each for turn in zip_longest(*families.values()) for each in turn if each is not None]
-
-
-def _settle(
-    answer: asyncio.Future[list[Address]], addresses: list[Address], error: OSError | None
-) -> None:
-    if answer.done():
-        return
-    if error is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(addresses)

@@ -14,9 +14,10 @@ from logship.errors import ProtocolError
 _NIL = 0xC0
 _ARRAY_16 = 0xDC
 _ITEMS = range(2, 5)
+"""How many items a message with records has."""
+
 _TLS_BEGINS = (b"\x16\x03", b"\x15\x03")
 """A handshake, an alert."""
-"""How many items a message with records has."""
 
 _TEXT_HEAD_BYTES = {
     0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5, **dict.fromkeys(range(0xA0, 0xC0), 1),

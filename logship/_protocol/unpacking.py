@@ -100,14 +100,14 @@ class BoundedUnpacker:
 class Allowance:
     """How many values may still be decoded.
 
-    Args:
-        values: How many.
+    Attributes:
+        values: So many.
     """
 
     __slots__ = ("values",)
 
-    def __init__(self, values: int = VALUES_MAX) -> None:
-        self.values = values
+    def __init__(self) -> None:
+        self.values = VALUES_MAX
 
     def spend_on_list(self, items: list[Any]) -> list[Any]:
         """Return the items.

@@ -340,7 +340,7 @@ class Adoption(Orphan):
             self.directory.remove()
             self.is_removed = True
         except OSError as error:
-            self.say(f"all its records are shipped, but it cannot be removed: {error}")
+            self._keep_all(error, f"all its records are shipped, but it cannot be removed: {error}")
 
 
 def _of(chunk: FoundChunk, count: int) -> str:

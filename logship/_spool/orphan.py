@@ -20,6 +20,7 @@ from typing import NamedTuple
 from logship._buffer.chunk import Chunk
 from logship._buffer.ranges import Gap, merge_gaps
 from logship._buffer.stream import Stream
+from logship._hooks.interruptions import is_interruption
 from logship._reasons import DAMAGED
 from logship._spool import format as layout
 from logship._spool import quarantine
@@ -249,8 +250,12 @@ class Orphan:
         self.say(text)
 
     def _stay(self, why: BaseException | str) -> None:
+        """Keep the directory. What a signal handler raised passes, though it is an `OSError`."""
         self.is_kept = True
-        self.is_worth_a_retry |= isinstance(why, OSError) and why.errno in _NO_DESCRIPTOR
+        if isinstance(why, OSError):
+            if is_interruption(why):
+                raise why
+            self.is_worth_a_retry |= why.errno in _NO_DESCRIPTOR
 
     def keep_part(self, name: str, data: FileBytes, first: int, last: int) -> Kept:
         """Copy a part of a file to quarantine, without the zeros at its end."""

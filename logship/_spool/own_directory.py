@@ -233,5 +233,5 @@ def _begun(path: Path, random_bytes: Callable[[int], bytes]) -> ProcessDirectory
     """Begin a process directory; a recoverer that sweeps may have come in between once."""
     try:
         return ProcessDirectory.begin(path, random_bytes)
-    except OSError:
+    except (FileNotFoundError, BlockingIOError):
         return ProcessDirectory.begin(path, random_bytes)

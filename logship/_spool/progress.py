@@ -40,7 +40,8 @@ class RecoveryCounters:
         unkept: What should have been kept in quarantine, and found no room there.
         refused: Files and directories that were left alone, because recovery must not read them.
         unknown_version: Those of them whose format is another version's or byte order's.
-        notes: Each of the last four by name, for a person; the first hundred.
+        notes: What is damaged, quarantined, unkept or refused by name, for a person; the first
+            hundred.
     """
 
     lives: int = 0

@@ -20,6 +20,7 @@ from typing import Any
 
 from logship._buffer.chunk import Chunk, Storage, new_chunk_id
 from logship._buffer.stream import Stream
+from logship._hooks.interruptions import is_interruption
 from logship._protocol.readable import well_formed
 from logship._settings import MIB
 from logship._spool import format as layout
@@ -340,6 +341,8 @@ class SpoolStorage(Storage):
         try:
             make()
         except OSError as error:
+            if is_interruption(error):
+                raise
             self._fail(f"{self.path}: {error.strerror}")
         except SpoolError as error:
             self._fail(str(error))

@@ -80,7 +80,7 @@ class Spill:
 
     Attributes:
         cost: What it takes.
-        lines_written: How many lines were begun.
+        bytes_written: How many bytes of entries, those of a line that is begun among them.
     """
 
     def __init__(
@@ -93,8 +93,7 @@ class Spill:
         self._lock = SectionLock()
         self._place: _Place | None = None
         self._is_in_step = False
-        self.lines_written: int = 0
-        self._bytes_written = 0
+        self.bytes_written: int = 0
 
     def step(self, until_seconds: float, *, newest_first: bool = False) -> bool:
         """Write lines until the time is up, stderr takes no more, or nothing is left.
@@ -110,13 +109,13 @@ class Spill:
         return self._lock.run(lambda: self._step(until_seconds, newest_first), False)
 
     def _step(self, until_seconds: float, newest_first: bool) -> bool:
-        began, before = self._monotonic(), self._bytes_written
+        began, before = self._monotonic(), self.bytes_written
         if self._is_in_step:  # an exception ended the last one
             self._place = None
         self._is_in_step = True
         is_done = self._finish_line() and self._write_chunks(until_seconds, newest_first)
         self._is_in_step = False
-        self.cost.note(self._bytes_written - before, self._monotonic() - began)
+        self.cost.note(self.bytes_written - before, self._monotonic() - began)
         return is_done
 
     def _write_chunks(self, until_seconds: float, newest_first: bool) -> bool:
@@ -157,8 +156,7 @@ class Spill:
         if self._last_resort.torn:  # `_finish_line` counts the last one
             place.torn = records.pop()
         self._note_spilled(place, records)
-        self.lines_written += len(lines)
-        self._bytes_written += place.chunk.size * len(lines) // place.chunk.entries
+        self.bytes_written += place.chunk.size * len(lines) // place.chunk.entries
 
     def _finish_line(self) -> bool:
         """Write the rest of a torn line, and count it; return whether stderr has all of it."""

@@ -15,21 +15,23 @@ from types import MemberDescriptorType, ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from logship._buffer import accumulator, buffer, chunk, section
+from logship._buffer import accumulator, buffer, chunk, chunks, section, stream
 from logship._buffer.buffer import Buffer
 from tests.interleavings.scheduler import CooperativeLock, Scheduler
+from tests.support.raising import reraise
 
 _PARTS: tuple[tuple[ModuleType, str], ...] = (
     (buffer, "Section"),
     (buffer, "Accumulator"),
     (section, "Inbox"),
-    (section, "Waiters"),
     (section, "Wakeups"),
     (accumulator, "Changes"),
     (accumulator, "Chunks"),
     (accumulator, "Counters"),
-    (accumulator, "Stream"),
+    (accumulator, "Streams"),
+    (stream, "Stream"),
     (chunk, "MemoryChunk"),
+    (chunks, "Waiters"),
 )
 
 
@@ -166,7 +168,7 @@ def watching(watch: Watch) -> Iterator[None]:
 
 def a_watched_buffer(watch: Watch, scheduler: Scheduler, **options: Any) -> Buffer:
     """Return a buffer whose lock and state the scheduler decides about."""
-    made = Buffer(**options)
+    made = Buffer(failed=reraise, **options)
     lock = CooperativeLock(scheduler)
     made._section._lock._lock = lock  # type: ignore[assignment]
     watch.begin(scheduler, lock)

@@ -71,7 +71,7 @@ def test_a_thread_that_waits_for_space_does_not_stop_the_loop(
         async def main():
             thread = threading.Thread(target=work)
             thread.start()
-            while not buffer._section.waiters._callbacks:  # until the thread waits
+            while not buffer._section.chunks.waiters._callbacks:  # until the thread waits
                 await asyncio.sleep(0.005)
             for _ in range(100):
                 log("on the loop")

@@ -33,6 +33,7 @@ from tests.simulation.spool import WatchedOrphans, upkeep_of
 from tests.simulation.stderr import SimulatedStderr
 from tests.simulation.wire import Violation, serial_of
 from tests.support.packing import pack_record
+from tests.support.raising import reraise
 
 if TYPE_CHECKING:
     from tests.simulation.history import History
@@ -77,6 +78,7 @@ class SimulatedClient:
             stamp_key=options.stamp_key,
             storage=self.storage,
             wake=self.wake,
+            failed=reraise,
             monotonic=clock.monotonic,
             time_ns=clock.time_ns,
             random_bytes=history.draw.randbytes,

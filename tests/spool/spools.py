@@ -25,6 +25,7 @@ from logship._spool.mapped import Mapping, Words
 from logship._spool.segments import find_chunks
 from logship._spool.storage import SpoolStorage
 from tests.support.packing import pack_record
+from tests.support.raising import reraise
 
 KEY = "logship_id"
 SEGMENT_BYTES = 16 * 1024
@@ -46,7 +47,8 @@ def storage_in(path: Path, **parts: Any) -> SpoolStorage:
 
 def a_buffer(**parts: Any) -> Buffer:
     """Return a buffer of a client without a spool; it ends chunks of dead processes."""
-    return Buffer(bytes_max=1, chunk_bytes_max=1, linger_seconds=0.0, stamp_key=KEY, **parts)
+    bounds = {"bytes_max": 1, "chunk_bytes_max": 1, "linger_seconds": 0.0}
+    return Buffer(**{**bounds, "stamp_key": KEY, "failed": reraise, **parts})
 
 
 def buffer_on(storage: SpoolStorage, **parts: Any) -> Buffer:
@@ -56,6 +58,7 @@ def buffer_on(storage: SpoolStorage, **parts: Any) -> Buffer:
         "chunk_bytes_max": CHUNK_BYTES,
         "linger_seconds": 1000.0,
         "stamp_key": KEY,
+        "failed": reraise,
         **parts,
     }
     return Buffer(storage=storage, **chosen)

@@ -7,10 +7,12 @@ waiting, and when that is shipped, no segment stays in use.
 from __future__ import annotations
 
 import contextlib
+import os
 import pkgutil
 import shutil
 import signal
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +22,7 @@ import logship._spool
 from logship._buffer.buffer import Buffer
 from logship._buffer.stream import Stream
 from logship._protocol.entries import unpack_entries
+from logship._spool.mapped import Mapping, Words, map_file
 from logship._spool.orphans import Orphans
 from logship._spool.slots import read_streams
 from logship._spool.storage import RETRY_SECONDS, SpoolStorage
@@ -105,6 +108,51 @@ class Scene:
         assert self.storage._own is not None
         assert not any(segment.live for segment in self.storage._own.segments)
         self.storage.close()
+
+
+def test_a_time_limit_passes_while_files_are_made(
+    tmp_path: Path, time_limit: Callable[[], None]
+) -> None:
+    is_due = True
+
+    def map_late(descriptor: int, size: int) -> tuple[Mapping, Words]:
+        nonlocal is_due
+        if is_due:
+            is_due = False
+            time_limit()
+        return map_file(descriptor, size)
+
+    with pytest.raises(TimeoutError):
+        storage_in(tmp_path, mapper=map_late)
+    storage, buffer = spooled(tmp_path, mapper=map_late)
+    is_due, numbers = True, count()
+
+    def fill() -> None:
+        while is_due:
+            offer(buffer, f"m{next(numbers)}", size=900)
+
+    with pytest.raises(TimeoutError):
+        fill()
+    assert offer(buffer, "afterwards")
+    assert not storage.news
+    assert not storage.unspooled
+    storage.abandon()
+    markers = [f"m{number}" for number in range(next(numbers) - 1)]
+    assert recover(tmp_path).markers == [*markers, "afterwards"]
+
+
+def test_a_time_limit_passes_while_a_directory_is_begun(
+    tmp_path: Path, time_limit: Callable[[], None]
+) -> None:
+    interruptions = iter([time_limit])
+
+    def draw(size: int) -> bytes:
+        for interrupt in interruptions:
+            interrupt()
+        return os.urandom(size)
+
+    with pytest.raises(TimeoutError):
+        storage_in(tmp_path, random_bytes=draw)
 
 
 def offer_more(scene: Scene) -> None:
@@ -214,11 +262,12 @@ def test_a_chunk_that_was_opened_in_vain_does_not_begin_with_a_gap(
     assert recovered.orphans.counters.damaged == 0
 
 
+@pytest.mark.parametrize("kind", [Exception, OSError])
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_what_a_signal_handler_raises_in_a_recovery_passes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, kind: type[Exception]
 ) -> None:
-    class Late(Exception):  # noqa: N818 - as a program's own may be called
+    class Late(kind):  # type: ignore[misc, valid-type]
         pass
 
     def handler(_signum: int, _frame: FrameType | None) -> None:

@@ -6,6 +6,11 @@ from collections.abc import Callable
 from typing import NoReturn
 
 
+def reraise(error: BaseException) -> NoReturn:
+    """Raise this: told of an error, it fails the test in the call that meets it."""
+    raise error
+
+
 def raising(error: BaseException | type[BaseException]) -> Callable[..., NoReturn]:
     """Return a function that raises this, whatever it is called with."""
 

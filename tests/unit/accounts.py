@@ -19,6 +19,7 @@ from logship._buffer.entrance import Outcome
 from logship._buffer.overflow import Admission
 from logship.testing import ManualClock
 from tests.support.packing import pack_record
+from tests.support.raising import reraise
 from tests.support.strict_msgpack import decode_all
 
 QUICK = settings(
@@ -49,6 +50,7 @@ def a_buffer(**options: Any) -> Buffer:
         "wake": Wakes(),
         "monotonic": ManualClock(),
         "time_ns": lambda: 1_700_000_000_000_000_000,
+        "failed": reraise,
     }
     return Buffer(**{**defaults, **options})
 

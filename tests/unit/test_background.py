@@ -42,7 +42,7 @@ LARGE = {"message": "y" * 2000}
 
 
 def waits_for_space(client: BackgroundClient, count: int = 1) -> Callable[[], bool]:
-    return lambda: len(client.shipper.buffer._section.waiters._callbacks) >= count
+    return lambda: len(client.shipper.buffer._section.chunks.waiters._callbacks) >= count
 
 
 # -- closing ---------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_many_at_once_with_a_timeout_say_how_many_were_accepted(
         client.send_many(some(0, 500, 1000), timeout=0.02)
     accepted = full.value.records_accepted
     assert 0 < accepted < 500
-    assert not client.shipper.buffer._section.waiters._callbacks, "nothing is left behind"
+    assert not client.shipper.buffer._section.chunks.waiters._callbacks, "nothing is left behind"
     sidecar.acks = True
     sidecar.release_acks()
     client.send_many(some(0, 500, 1000)[accepted:])
@@ -418,6 +418,17 @@ def test_without_a_thread_records_are_spilled_at_the_end(
     report = client.close(timeout=20)
     assert report.spilled == report.accepted > 1
     assert "can't start new thread" in stderr.warnings()[0]
+
+
+def test_a_time_limit_passes_through_the_start_of_the_thread(
+    sidecar: Sidecar,
+    stderr: Stderr,
+    monkeypatch: pytest.MonkeyPatch,
+    time_limit: Callable[[], None],
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", lambda _: time_limit())
+    with pytest.raises(TimeoutError):
+        a_background_client(sidecar, stderr)
 
 
 def test_with_a_lasting_bug_in_the_shipper_close_lets_senders_go(

@@ -172,14 +172,6 @@ def test_a_bug_found_by_a_call_in_the_middle_is_told_after_the_section() -> None
     assert len(stuck.told) == before + 1
 
 
-def test_without_someone_to_tell_the_call_raises() -> None:
-    storage = Storage(os.urandom, 1000)
-    storage.error = ValueError("a bug")
-    buffer = a_buffer(storage=storage)
-    with pytest.raises(ValueError, match="a bug"):
-        buffer.offer("t", body(1))
-
-
 @each_way
 def test_so_many_wait_and_more_are_refused(bytes_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entrance, "PROMISES_MAX", 10)

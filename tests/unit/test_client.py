@@ -160,7 +160,8 @@ async def test_send_waits_for_space_as_long_as_it_takes(client: Client, sidecar:
         large = {"message": "y" * 2000}
         sends = [asyncio.ensure_future(client.send(large)) for _ in range(5)]
         await until(
-            lambda: len(client.shipper.buffer._section.waiters._callbacks) == 5, "all of them wait"
+            lambda: len(client.shipper.buffer._section.chunks.waiters._callbacks) == 5,
+            "all of them wait",
         )
         assert not any(send.done() for send in sends)
         sidecar.acks = True
@@ -175,10 +176,10 @@ async def test_a_cancelled_send_leaves_nothing_behind(client: Client, sidecar: S
     async with client:
         count = fill(client)
         send = asyncio.ensure_future(client.send({"message": "y" * 2000}))
-        await until(lambda: client.shipper.buffer._section.waiters._callbacks, "it waits")
+        await until(lambda: client.shipper.buffer._section.chunks.waiters._callbacks, "it waits")
         send.cancel()
         await asyncio.gather(send, return_exceptions=True)
-        assert not client.shipper.buffer._section.waiters._callbacks
+        assert not client.shipper.buffer._section.chunks.waiters._callbacks
         sidecar.reachable = True
     assert len(messages(sidecar)) == count
 
@@ -213,7 +214,7 @@ async def test_many_at_once_are_told_how_many_were_accepted(
     sidecar.acks = False
     async with client:
         sending = asyncio.ensure_future(client.send_many(some(0, 1000, 1000)))
-        await until(lambda: client.shipper.buffer._section.waiters._callbacks, "it waits")
+        await until(lambda: client.shipper.buffer._section.chunks.waiters._callbacks, "it waits")
         accepted = client.shipper.buffer.counters.accepted
         assert 0 < accepted < 1000
         await client.close(timeout=0.1)

@@ -499,6 +499,24 @@ def test_cut_short_it_writes_what_could_not_be_numbered(stderr: Stderr) -> None:
 
 
 @pytest.mark.usefixtures("no_chunks")
+def test_a_call_that_hung_while_another_one_cut_the_end_short_says_nothing_more(
+    stderr: Stderr,
+) -> None:
+    end = End(stderr)
+    write_line = end.shipper.last_resort.write_line
+
+    def hang(line: bytes) -> Any:
+        end.shipper.last_resort.write_line = write_line
+        end.closing.cut_short()
+        return write_line(line)
+
+    end.shipper.last_resort.write_line = hang
+    end.run()
+    (report,) = stderr.json("drain report")
+    assert counts_of_refused(report) == (10, 10, 0)
+
+
+@pytest.mark.usefixtures("no_chunks")
 def test_an_entry_that_cannot_be_read_is_counted_and_holds_up_none(
     stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,12 +11,10 @@ import os
 import pty
 import resource
 import select
-import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -210,19 +208,6 @@ def test_an_exception_in_the_middle_of_a_write_does_not_silence_it(pipe: Pipe) -
         resort.offer_line(LINE)
     resort._write = interposed.write
     assert resort.write_line(LINE)
-
-
-@pytest.fixture
-def time_limit() -> Iterator[Callable[[], None]]:
-    """Return what a signal interrupts a program for, by an exception that is an `OSError`."""
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        del signum, frame
-        raise TimeoutError("the application's own time limit")
-
-    before = signal.signal(signal.SIGUSR1, end)
-    yield lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-    signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_time_limit_passes_through_a_write(

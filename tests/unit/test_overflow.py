@@ -153,7 +153,7 @@ def test_a_record_counts_as_dropped_once_that_is_certain(buffer: Buffer, is_writ
 
 def waiting(buffer: Buffer, count: int) -> Callable[[], bool]:
     # One more waits without a thread: the end of the outage.
-    return lambda: len(buffer._section.waiters._callbacks) >= count + 1
+    return lambda: len(buffer._section.chunks.waiters._callbacks) >= count + 1
 
 
 def test_a_thread_that_waits_is_let_go_when_the_buffer_closes() -> None:
@@ -316,7 +316,7 @@ def test_what_is_on_stderr_and_on_its_way_keeps_its_place(buffer: Buffer) -> Non
 def test_a_waiting_call_goes_on_when_a_chunk_is_on_stderr(buffer: Buffer) -> None:
     waiting = admission(buffer, "block", Lines(), block_seconds_max=60.0, monotonic=ManualClock())
     producer = Later(lambda: admit(waiting, "t", body(99)))
-    wait_until(lambda: bool(buffer._section.waiters._callbacks), "the producer waits")
+    wait_until(lambda: bool(buffer._section.chunks.waiters._callbacks), "the producer waits")
     write_all_of(buffer, buffer.spilling.to_spill()[0])
     assert producer.join() is True
     assert outcome_of(buffer)[0] == 0

@@ -206,11 +206,11 @@ def test_nothing_of_an_open_chunk_is_spilled_while_intake_is_open(stderr: Stderr
     buffer.offer("t", body(1))
     spill = a_spill(buffer, stderr)
     assert spill.step(1.0)
-    assert spill.lines_written == 0
+    assert spill.bytes_written == 0
     buffer.seal_all()
     buffer.offer("t", body(2))
     assert spill.step(1.0)
-    assert spill.lines_written == 1
+    assert spill.bytes_written > 0
     assert 0 < buffer.spilling.bytes_to_spill < buffer.bytes_held
     buffer.close_intake()
     assert spill.step(1.0)
