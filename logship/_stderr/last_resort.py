@@ -24,7 +24,13 @@ from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 from logship._hooks.threads import is_own
 from logship._quoting import visible
-from logship._stderr.writers import Writer, nonblocking_writer, unopened_writer, writer_elsewhere
+from logship._stderr.writers import (
+    Writer,
+    has_stderr,
+    nonblocking_writer,
+    unopened_writer,
+    writer_elsewhere,
+)
 
 WARNING_INTERVAL_SECONDS = 60.0
 """A warning of one kind is written at most once in this time."""
@@ -68,8 +74,8 @@ class LastResort:
         bytes_per_second_max: int = 64 * 1024,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        if descriptor == 2 and sys.__stderr__ is None:
-            descriptor = -1  # closed when the program began: 2 is now any file opened since
+        if descriptor == 2 and not has_stderr():
+            descriptor = -1
         self.is_gone: bool = False
         self.is_needed_here: Callable[[], bool] = lambda: False
         self._descriptor = descriptor

@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import stat
+import sys
 from collections.abc import Callable
 
 from logship import _system
@@ -136,6 +137,19 @@ class SocketWriter(Writer):
         """Close the duplicate, if it is still that."""
         self._socket.detach()
         super().__del__(close)
+
+
+def has_stderr() -> bool:
+    """Return whether 2 is stderr, and not a file that was opened after stderr was closed.
+
+    Such a file is one that no child inherits, as in `writer_elsewhere`.
+    """
+    if sys.__stderr__ is None or not _system.IS_POSIX:
+        return sys.__stderr__ is not None
+    try:
+        return os.get_inheritable(2)
+    except OSError:
+        return False
 
 
 def nonblocking_writer(descriptor: int) -> Writer:

@@ -154,6 +154,25 @@ def test_a_program_that_has_closed_its_lock_does_not_take_itself_for_dead(tmp_pa
     assert (ended.stdout, messages.count("before")) == ("True\n", 1), ended.stderr
 
 
+REUSES_STDERR = """
+import os, sys, logship
+os.close(2)
+file = open(sys.argv[1], "xb")
+assert file.fileno() == 2
+client = logship.BackgroundClient(endpoints="tcp://127.0.0.1:1", exit_stall_seconds=0.1)
+client.emit({"message": "not for this file"})
+print(client.close().unacked)
+"""
+
+
+def test_a_file_that_was_opened_as_stderr_before_the_client_began_stays_empty(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "data"
+    assert ran_python(REUSES_STDERR, path).stdout == "1\n"
+    assert path.read_bytes() == b""
+
+
 @pytest.fixture
 def many_descriptors() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
