@@ -262,7 +262,7 @@ class Buffer:
 
     def _declare_if_kept(self, stream: Stream) -> None:
         """Declare a stream's gaps, unless the records of that would lie in memory alone."""
-        if self._section.chunks.storage.has_room(0):
+        if self._accumulator.has_room(stream.key, 0):
             self._accumulator.declare_gaps(stream)
 
     def tell_waiters(self) -> None:
