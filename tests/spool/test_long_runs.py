@@ -10,7 +10,7 @@ import pytest
 
 from logship._buffer.buffer import Buffer
 from logship._protocol.entries import unpack_entries
-from logship._spool.format import SLOTS
+from logship._spool.format import SLOTS, STREAMS_BYTES
 from logship._spool.storage import RETRY_SECONDS
 from logship.testing import ManualClock
 from tests.spool.recoveries import dead_life, log_some, recover
@@ -123,3 +123,18 @@ def test_a_recoverer_remembers_the_last_directories_that_it_has_shipped(
     assert known == [False, False, True, True]
     assert len(sidecar.records) == len(set(sidecar.markers)) * 4
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_spool_keeps_the_newest_records_of_any_size(tmp_path: Path) -> None:
+    """An outage in which the oldest are dropped, again and again; some are longer than a chunk."""
+    storage, buffer = spooled(tmp_path, bytes_max=STREAMS_BYTES + 4 * SEGMENT_BYTES)
+    sizes = (300, 300, 300, 3000, 1900, 300, 5000)
+    for number in range(2000):
+        tag, size = f"tag{number % 4}", sizes[number % len(sizes)]
+        while not offer(buffer, f"m{number}", tag, size):
+            assert buffer.drop_oldest()
+    assert storage.unspooled == 0
+    storage.abandon()
+    markers = recover(tmp_path).markers
+    assert f"m{number}" in markers
+    assert len(markers) > 10
