@@ -87,6 +87,13 @@ def identity_of(descriptor: int) -> FileIdentity:
     return found.st_dev, found.st_ino
 
 
+def replace_own(descriptor: int, identity: FileIdentity, by: int) -> None:
+    """Have a descriptor stand for another open file, unless it is closed or does so by now."""
+    with contextlib.suppress(OSError):
+        if identity_of(descriptor) == identity:
+            os.dup2(by, descriptor, inheritable=False)
+
+
 def close_own(descriptor: int, identity: FileIdentity) -> None:
     """Close a descriptor, unless it is closed or stands for another file by now."""
     with contextlib.suppress(OSError):

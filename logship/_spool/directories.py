@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from pathlib import Path
@@ -126,6 +127,13 @@ class ProcessDirectory:
         self._lock = lock
         opened = (lock, directory, parent)
         self._opened = [(each, _system.identity_of(each)) for each in opened]
+        # The file that each thread made last; a fork may come before it is closed.
+        self._made: dict[int, tuple[int, _system.FileIdentity]] = {}
+
+    @property
+    def is_left(self) -> bool:
+        """Whether everything was closed."""
+        return not self._opened
 
     @property
     def id(self) -> bytes:
@@ -201,7 +209,13 @@ class ProcessDirectory:
             raise SpoolError(f"{name}: its lock cannot be taken: {error}") from error
 
     def leave(self) -> None:
-        """Give up the lock and close everything; the files stay. A forked child leaves alone."""
+        """Give up the lock and close everything; the files stay. A forked child leaves alone.
+
+        There a call may go on that makes a file of the parent's. Its next step fails, because the
+        descriptor stands for the directory, which cannot be written.
+        """
+        if (made := self._made.get(threading.get_ident())) is not None:
+            _system.replace_own(*made, by=self._directory)
         opened, self._opened = self._opened, []
         self._lock = self._directory = self._parent = -1
         for descriptor, identity in opened:
@@ -280,6 +294,7 @@ class ProcessDirectory:
             OSError: The volume is full, or cannot be written.
         """
         descriptor = create(name, self._directory)
+        self._made[threading.get_ident()] = descriptor, _system.identity_of(descriptor)
         try:
             _system.allocate(descriptor, size)
             zeros = bytes(min(size, _MIB))

@@ -91,8 +91,11 @@ class OwnDirectory:
         """Return a segment where a chunk of `need` bytes, header included, may begin.
 
         It is the active one if that has room for so much and `more`, else a free one, which is
-        the active one from now on; None where there is neither.
+        the active one from now on; None where there is neither, and once the directory was left: a
+        fork may have come while a segment was made.
         """
+        if self.directory.is_left:
+            return None
         active = self._active
         if active is not None and active.room() >= need + more:
             return active

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from logship import _system
 from logship._buffer.buffer import Buffer
 from logship._spool import format as layout
 from logship._spool import mapped
@@ -59,6 +61,27 @@ def test_a_call_in_which_a_handler_forks_stores_nothing_there_in_the_child(
     monkeypatch.setattr(layout, function, interrupted)
     offer(buffer, "child", "other")
     assert before
+    assert {each: each.read_bytes() for each in tmp_path.glob("*/*")} == before
+
+
+def test_a_call_in_which_a_handler_forks_makes_no_file_in_the_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parent has the file as well, and may have put records into it meanwhile."""
+    _, buffer = spooled(tmp_path)
+    assert offer(buffer, "parent", size=SEGMENT_BYTES // 2)
+    before: dict[Path, bytes] = {}
+
+    def interrupted(descriptor: int, size: int) -> None:
+        os.pwrite(descriptor, b"of the parent", 0)
+        before.update({each: each.read_bytes() for each in tmp_path.glob("*/*")})
+        forked(buffer)
+        allocate(descriptor, size)
+
+    allocate = _system.allocate
+    monkeypatch.setattr(_system, "allocate", interrupted)
+    offer(buffer, "child", size=SEGMENT_BYTES // 2)
+    assert b"of the parent" in before.values()
     assert {each: each.read_bytes() for each in tmp_path.glob("*/*")} == before
 
 
