@@ -181,11 +181,12 @@ def test_a_wrong_parameter_is_refused(tmp_path: Path, line: str, complaint: str)
     assert complaint in said
 
 
+@pytest.mark.parametrize("part", ["streams", "last_flush"])
 @pytest.mark.skipif(bool(why_no("ruby")), reason=why_no("ruby"))
-def test_the_rules_of_what_is_a_duplicate() -> None:
-    """The plugin's own tests, in Ruby, of the part that knows no Fluentd."""
+def test_the_rules_of_the_plugin(part: str) -> None:
+    """The plugin's own tests, in Ruby, of the parts that know no Fluentd."""
     if run("ruby", "-e", "require 'test/unit/version'")[0] != 0:
         pytest.skip("ruby has no test-unit")
-    code, said = run("ruby", FLUENTD / "test" / "test_logship_streams.rb")
+    code, said = run("ruby", FLUENTD / "test" / f"test_logship_{part}.rb")
     assert code == 0, said
     assert "0 failures, 0 errors" in said

@@ -21,13 +21,14 @@ from tests.sidecar.deployed import (
     FLUENT_BIT,
     REPOSITORY,
     DeployedFluentBit,
+    certificate_for,
     fluent_bit_environ,
     has_fluent_bit_output,
     image_environ,
     run,
 )
 from tests.sidecar.destinations import KINDS, kept_by
-from tests.support.servers import why_no_fluent_bit
+from tests.support.servers import Fluentd, Security, why_no_fluent_bit, why_no_fluentd
 from tests.support.waiting import wait_until
 
 pytestmark = needs(why_no_fluent_bit)
@@ -141,6 +142,37 @@ def test_a_destination_that_is_away_pauses_nothing(connect: Connect, tmp_path: P
     assert len(ledger.markers) == 90_000
     assert kept > 80_000_000
     assert "paused" not in log
+
+
+def test_what_waits_for_a_retry_is_sent_at_its_end(connect: Connect, tmp_path: Path) -> None:
+    """Fluent Bit itself ends the wait, here of an hour."""
+    if why := why_no_fluentd():
+        pytest.skip(why)
+    image = shutil.copytree(FLUENT_BIT, tmp_path / "image")
+    common = (image / "logship.yaml").read_text()
+    patient = common.replace("base: 1\n", "base: 3600\n").replace("cap: 30\n", "cap: 3600\n")
+    assert patient != common
+    (image / "logship.yaml").write_text(patient)
+    ca, tls = certificate_for("localhost", tmp_path)
+    security = Security(GIVEN["LOGSHIP_AGGREGATOR_SHARED_KEY"])
+    ledger = Ledger()
+    with Fluentd(tmp_path / "far", is_started=False, tls=tls, security=security) as aggregator:
+        environ = {name: value for name, value in GIVEN.items() if "AGGREGATOR" in name} | {
+            "HOSTNAME": "sidecar",
+            "LOGSHIP_AGGREGATOR_PORT": str(aggregator.port.number),
+            "LOGSHIP_AGGREGATOR_CA": str(ca),
+        }
+        with DeployedFluentBit(
+            tmp_path / "server", "aggregator", environ=environ, configurations=image
+        ) as server:
+            client = connect(server.endpoint)
+            ledger.emit(client, 1000)
+            assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+            wait_until(lambda: "failed to flush chunk" in server.log(), "it has failed", 30)
+            aggregator.start()
+            assert aggregator.arrived(ledger.tag) == []
+            server.terminate()
+        assert_nothing_lost(ledger, wait_for_all(ledger, aggregator), in_order=False)
 
 
 def test_a_record_longer_than_the_limit_is_refused_before_the_ack(

@@ -17,8 +17,12 @@
 # same reason one chunk is passed on at a time.
 #
 # Its state is in the memory of one worker. After a restart, records without an ack may come twice.
+#
+# When Fluentd ends, it lets the outputs of that label send what waits for a retry. The label must be
+# further down in the file: Fluentd ends labels in their order.
 
 require "fluent/plugin/output"
+require_relative "logship_last_flush"
 require_relative "logship_streams"
 
 module Fluent::Plugin
@@ -50,6 +54,7 @@ module Fluent::Plugin
       end
       raise Fluent::ConfigError, "@label: name the label of the real output" unless conf["@label"]
 
+      @behind = Fluent::Engine.root_agent.find_label(conf["@label"])
       warn_of_workers(conf)
       @mutex = Mutex.new
       @streams = Logship::Streams.new(
@@ -64,6 +69,12 @@ module Fluent::Plugin
     def start
       super
       timer_execute(:logship_dedup_check, @check_interval) { @mutex.synchronize { check(now) } }
+    end
+
+    # Fluentd ends: the inputs have ended already, and the outputs behind this one end after it.
+    def before_shutdown
+      super
+      Logship::LastFlush.run(@behind.outputs)
     end
 
     # Fluentd ends: report missing numbers now, without waiting longer.
