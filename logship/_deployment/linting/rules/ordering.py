@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from logship._deployment.linting.commands import stop_setting_seconds
 from logship._deployment.linting.model import Condition, Container, Mistake, Platform, Role, Unit
+from logship._deployment.linting.rules.endpoints import sends_elsewhere
 from logship._deployment.linting.rules.rule import error, helpers, senders
 from logship._deployment.linting.rules.snippets import form, quoted
 
@@ -32,7 +33,7 @@ def _depends_on(unit: Unit) -> Iterator[Mistake]:
     for container in unit.senders:
         needs = unit.needs(container) | _kept_until_it_stops(unit, container)
         is_application = unit.role(container) is Role.APPLICATION
-        wanted = [sidecars]
+        wanted = [] if sends_elsewhere(unit, container) else [sidecars]
         if is_application and "LOGSHIP_SPOOL_DIR" in container.environment:
             wanted.append(recoverers)
         for others in wanted:
