@@ -147,6 +147,7 @@ class Watch:
         self._overdue: dict[str, int] = {}
         self._touched: set[str] = set()
         self._failing: set[str] = set()
+        self._unlisted = {each.name for each in outputs}
 
     def look(self, now_seconds: float) -> None:
         """Read what is new, and judge.
@@ -187,6 +188,9 @@ class Watch:
                 self._fold_if_old(known, now_seconds)
         if unlisted is not None:
             raise unlisted  # what was not listed may be there
+        if output.name in self._unlisted and not followed:
+            self._say(f"{output.name}: nothing is there yet; logship keeps looking")
+        self._unlisted.discard(output.name)
         for key in followed.keys() - parts.keys():
             gone = followed.pop(key)
             text = f"{gone.name} is gone; what was in it no longer counts"
