@@ -103,7 +103,7 @@ def _routes(
 
 
 def _aliases(services: dict[str, Any]) -> dict[str, str]:
-    """Return the services by their other names and addresses in their networks, unless two have the same."""
+    """Return the services by their other names and addresses, unless two have the same."""
     found: dict[str, set[str]] = {}
     for name in services:
         service = under(services, name)
