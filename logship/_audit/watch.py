@@ -21,6 +21,7 @@ from logship._audit.lines import STAMP_KEY
 from logship._audit.outputs import Moved, Output, Part, Position
 from logship._audit.sources import CannotRead
 from logship._audit.verdict import Outcome, StreamVerdict, judge
+from logship._spelling import many
 
 VERSION: Final = 3
 """Of a state."""
@@ -220,7 +221,7 @@ class Watch:
         pairs = [(old, known.streams.get(key, Stream(""))) for key, old in before.items()]
         count = sum((old.delivered - new.delivered).count for old, new in pairs)
         if count or any(new.reach < old.reach for old, new in pairs):
-            what = f"{count:,} records" if count else "reports or spilled copies"
+            what = many(count, "record") if count else "reports or spilled copies"
             text = f"{known.name} was cut or replaced; {what} of it no longer count"
             self._let_go(before, known.changed_seconds, now_seconds, text)
 
@@ -290,7 +291,7 @@ class Watch:
             if count > before.get(name, 0):
                 stream = self.verdicts[name]
                 self._say(
-                    f"overdue: {count:,} records of stream {name} (tag {stream.tag or '?'}), "
+                    f"overdue: {many(count, 'record')} of stream {name} (tag {stream.tag or '?'}), "
                     f"from number {self._ages.first(name)}"
                 )
 
