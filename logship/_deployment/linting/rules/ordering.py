@@ -26,7 +26,8 @@ def _depends_on(unit: Unit) -> Iterator[Mistake]:
     service:…`. ECS adds one for containers with the log driver awsfirelens. Kubernetes orders only
     native sidecars, init containers with `restartPolicy: Always`, which stop after the main
     containers. A plain sidecar outlives its application if its preStop hook sleeps for as long as
-    the application may take.
+    the application may take. A container whose endpoints are all outside of the file needs no order
+    behind the sidecar.
     """
     sidecars = [each for each in unit.sidecars if not _blocks(each)]
     recoverers = [each for each in unit.recoverers if not _blocks(each)]
