@@ -11,6 +11,7 @@ from typing import Final
 from logship._audit.evidence import Refusals
 from logship._audit.ranges import Ranges
 from logship._audit.verdict import Outcome, StreamVerdict, Verdict
+from logship._spelling import many
 
 RANGES_SHOWN_MAX: Final = 10
 STREAMS_SHOWN_MAX: Final = 20
@@ -72,7 +73,7 @@ def _complete(verdict: Verdict) -> str:
     records = sum(stream.records for stream in verdict.streams)
     duplicates = sum(stream.duplicates for stream in verdict.streams)
     text = f"complete: {_records(records)} of {_streams(len(verdict.streams))}, all delivered"
-    return f"{text}, {_many(duplicates, 'duplicate')}{_kept_back(verdict)}"
+    return f"{text}, {many(duplicates, 'duplicate')}{_kept_back(verdict)}"
 
 
 def _kept_back(verdict: Verdict) -> str:
@@ -117,11 +118,11 @@ def _incomplete(verdict: Verdict) -> str:
     parts = [
         (unproven, f"{_streams(unproven)} without a proven end, so later records may be missing"),
         (copies, f"{copies:,} only as spilled copies"),
-        (declared, f"{_many(declared, 'number')} declared missing"),
+        (declared, f"{many(declared, 'number')} declared missing"),
         (refused, f"{refused:,} refused by calls that returned no error"),
         (unclear, f"{unclear:,} refused, and no report says whether the application was told"),
         (unnamed, f"at least {unnamed:,} accepted in streams that no report names"),
-        (torn, f"{_many(torn, 'drain report')} unreadable, which may name other streams"),
+        (torn, f"{many(torn, 'drain report')} unreadable, which may name other streams"),
     ]
     what = "; ".join(text for count, text in parts if count)
     return f"{_records(delivered)} delivered; {what}{_kept_back(verdict)}"
@@ -197,10 +198,10 @@ def _acked_and_lost(stream: StreamVerdict) -> str:
 
 
 def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
-    read = f"read: {_many(verdict.lines, 'line')}, {verdict.unstamped:,} of them without a stamp"
-    yield f"{read}; {_many(verdict.reports, 'report')}"
+    read = f"read: {many(verdict.lines, 'line')}, {verdict.unstamped:,} of them without a stamp"
+    yield f"{read}; {many(verdict.reports, 'report')}"
     if verdict.unreadable:
-        yield f"unreadable: {_many(verdict.unreadable, 'line')}; what they held counts as missing"
+        yield f"unreadable: {many(verdict.unreadable, 'line')}; what they held counts as missing"
         for place in verdict.unreadable_places:
             yield f"  {place.source}, line {place.line:,}: {place.why}"
     if verdict.streams and not any(stream.delivered for stream in verdict.streams):
@@ -225,7 +226,7 @@ def _ranges(ranges: Ranges) -> str:
         for first, last in islice(ranges, RANGES_SHOWN_MAX)
     ]
     more = len(ranges) - len(shown)
-    return ", ".join(shown) + (f", ... and {_many(more, 'more range')}" if more else "")
+    return ", ".join(shown) + (f", ... and {many(more, 'more range')}" if more else "")
 
 
 def _name(stream: StreamVerdict) -> str:
@@ -233,15 +234,11 @@ def _name(stream: StreamVerdict) -> str:
 
 
 def _records(count: int) -> str:
-    return _many(count, "record")
+    return many(count, "record")
 
 
 def _streams(count: int) -> str:
-    return _many(count, "stream")
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    return many(count, "stream")
 
 
 def _short(name: str) -> str:

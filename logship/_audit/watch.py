@@ -21,6 +21,7 @@ from logship._audit.lines import STAMP_KEY
 from logship._audit.outputs import Moved, Output, Part, Position
 from logship._audit.sources import CannotRead
 from logship._audit.verdict import Outcome, StreamVerdict, judge
+from logship._spelling import many
 
 VERSION: Final = 3
 """Of a state."""
@@ -147,6 +148,7 @@ class Watch:
         self._overdue: dict[str, int] = {}
         self._touched: set[str] = set()
         self._failing: set[str] = set()
+        self._unlisted = {each.name for each in outputs}
 
     def look(self, now_seconds: float) -> None:
         """Read what is new, and judge.
@@ -187,6 +189,9 @@ class Watch:
                 self._fold_if_old(known, now_seconds)
         if unlisted is not None:
             raise unlisted  # what was not listed may be there
+        if output.name in self._unlisted and not followed:
+            self._say(f"{output.name}: nothing is there yet; logship keeps looking")
+        self._unlisted.discard(output.name)
         for key in followed.keys() - parts.keys():
             gone = followed.pop(key)
             text = f"{gone.name} is gone; what was in it no longer counts"
@@ -216,7 +221,7 @@ class Watch:
         pairs = [(old, known.streams.get(key, Stream(""))) for key, old in before.items()]
         count = sum((old.delivered - new.delivered).count for old, new in pairs)
         if count or any(new.reach < old.reach for old, new in pairs):
-            what = f"{count:,} records" if count else "reports or spilled copies"
+            what = many(count, "record") if count else "reports or spilled copies"
             text = f"{known.name} was cut or replaced; {what} of it no longer count"
             self._let_go(before, known.changed_seconds, now_seconds, text)
 
@@ -286,7 +291,7 @@ class Watch:
             if count > before.get(name, 0):
                 stream = self.verdicts[name]
                 self._say(
-                    f"overdue: {count:,} records of stream {name} (tag {stream.tag or '?'}), "
+                    f"overdue: {many(count, 'record')} of stream {name} (tag {stream.tag or '?'}), "
                     f"from number {self._ages.first(name)}"
                 )
 

@@ -10,6 +10,7 @@ import click
 
 from logship import _system
 from logship._cli.common import (
+    ending_with,
     fields_option,
     only_given,
     redact_option,
@@ -17,6 +18,8 @@ from logship._cli.common import (
     wrong_settings_are_usage,
 )
 from logship._settings import Settings
+
+_READ_BYTES = 64 * 1024
 
 
 @click.command()
@@ -37,6 +40,8 @@ def command(**given: Any) -> None:
     While the buffer is full, the command reads no more lines, so the writer waits. All other
     settings come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
 
+    With LOGSHIP_DISABLED=1 the command writes its input to standard output.
+
     \b
     Exit codes:
       0  the sidecar acknowledged every line
@@ -45,6 +50,9 @@ def command(**given: Any) -> None:
       2  wrong usage, or a wrong setting
     """
     chosen = Settings.from_env(os.environ, **only_given(given))
+    if chosen.disabled:
+        _pass_on()
+        return
     from logship._run.pipe import Pipe  # noqa: PLC0415 - `--help` needs none of it
 
     _system.open_standard_streams()
@@ -52,3 +60,11 @@ def command(**given: Any) -> None:
     report = pipe.run()
     is_complete = report.all_acked and not report.refused and not pipe.is_input_broken
     sys.exit(0 if is_complete else 1)
+
+
+def _pass_on() -> None:
+    """Write standard input to standard output, as it comes."""
+    with ending_with(sys.stdout):
+        while data := os.read(0, _READ_BYTES):
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()

@@ -28,6 +28,7 @@ from logship._receiver.session import Session, counted
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 from logship._settings import Endpoint
 from logship._signal_names import signals_named
+from logship._spelling import many
 from logship.errors import SettingsError
 
 
@@ -220,7 +221,7 @@ def command(
             _say("records are counted and acknowledged, none is kept")
         asyncio.run(_receive(receiver, listener, functools.partial(_reload, access)))
         if count:
-            _say(f"counted {receiver.counts.records} records")
+            _say(f"counted {many(receiver.counts.records, 'record')}")
         if pretty:
             _say(_summary(receiver.counts, time.monotonic() - started_seconds))
     except OutputGone as error:

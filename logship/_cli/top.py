@@ -95,6 +95,9 @@ def command(
     """
     if url and directory:
         raise click.UsageError("give --metrics or --metrics-dir, not both")
+    if url and not url.startswith(("http://", "https://")):
+        text = f"{url} is not the URL of metrics, such as http://127.0.0.1:9100/metrics"
+        raise click.UsageError(f"--metrics: {text}")
     if not (url or _system.IS_POSIX):
         raise click.UsageError(
             f"on {_system.NAME} processes keep their numbers in no directory; give --metrics URL"

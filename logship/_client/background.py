@@ -182,9 +182,11 @@ class BackgroundClient(Emitter):
         if not self.is_of_this_process:  # it has logged nothing, and must not begin to now
             self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
             self._is_over = True
-        if self.settings.disabled or self._is_over:
-            return self._shipper.buffer.report(reason, 0.0)
         closing = self._shipper.closing
+        if self.settings.disabled:
+            return closing.skip(reason)
+        if self._is_over:
+            return self._shipper.buffer.report(reason, 0.0)
         if closing.report is not None:
             return self._end(closing, 0.0)
         if self._shipper_waits_for_this_thread():

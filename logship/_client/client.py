@@ -142,7 +142,7 @@ class Client(Emitter):
         """
         shipper = self.shipper
         if self.settings.disabled:
-            return shipper.buffer.report(reason, 0.0)
+            return shipper.closing.skip(reason)
         if shipper.closing.report is None:
             loop, task = asyncio.get_running_loop(), self._closing
             alone = task is None or task.done() or not task.get_loop().is_running()

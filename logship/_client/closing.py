@@ -167,6 +167,11 @@ class Closing:
         else:
             self._plans.append(plan)
 
+    def skip(self, reason: str) -> DrainReport:
+        """Report at once: a disabled client has taken nothing."""
+        self.report = self.report or self._client.buffer.report(reason, 0.0)
+        return self.report
+
     def leave(self, plan: DrainPlan) -> None:
         """Note that the caller with this plan does not go on; the plans of the others hold.
 

@@ -11,6 +11,8 @@ test can show every case.
 from enum import Enum, auto
 from typing import NamedTuple, Self
 
+from logship._spelling import many
+
 SPILL_SECONDS_PER_BYTE = 5e-8
 """The least cost of a spill: 24 µs for a line of 480 bytes. Without a load it takes 12 µs."""
 
@@ -234,9 +236,9 @@ class DrainPlan(NamedTuple):
             return f"{left:.1f} s are left: only control records wait; they are written to stderr"
         if self.is_silent(progress):
             why = f"the sidecar acknowledges nothing{progress.unanswered}"
-            return f"{why}: {records:,} waiting records are written to stderr"
+            return f"{why}: {_written(records)}"
         if left <= self.reserve_seconds(progress):
-            return f"{left:.1f} s are left: {records:,} waiting records are written to stderr"
+            return f"{left:.1f} s are left: {_written(records)}"
         acked = min(1.0, ACKED_SHARE * rate * left / max(1, progress.bytes_to_spill))
         if acked == 1.0:
             return (
@@ -292,3 +294,8 @@ class DrainPlan(NamedTuple):
         if self.give_up_when_stalled and not progress.is_hopeful:
             return min(NEVER_CONNECTED_SECONDS, self.stall_seconds)
         return self.stall_seconds
+
+
+def _written(records: int) -> str:
+    verb = "is" if records == 1 else "are"
+    return f"{many(records, 'waiting record')} {verb} written to stderr"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextlib
 import contextvars
 import importlib
 import signal
@@ -54,6 +55,11 @@ class OwnThread(threading.Thread):
         if _system.IS_POSIX:
             signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         super().run()
+
+    def _delete(self) -> None:
+        """Leave the list of threads, which gevent may have replaced since the start."""
+        with contextlib.suppress(KeyError):
+            super()._delete()  # type: ignore[misc]
 
 
 def is_own() -> bool:

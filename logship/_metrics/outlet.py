@@ -197,6 +197,9 @@ class Outlet:
     def _open_pages(self) -> None:
         directory = pages_directory(self._settings)
         if directory is None:
+            if self._settings.metrics_port and _system.IS_POSIX:
+                text = "there is no place for temporary files; set LOGSHIP_METRICS_DIR"
+                self._warn("pages", f"metrics show each process alone: {text}")
             return
         try:
             self._pages = Pages(directory)

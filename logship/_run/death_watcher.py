@@ -31,6 +31,7 @@ _INFO = struct.Struct("=QQ11Ii")
 """The first version of `struct pidfd_info` (linux/pidfd.h): what is asked for, …, exit code."""
 
 _ATTEMPTS_MAX = 3
+_PID_BYTES_MAX = 16
 
 
 @dataclass(slots=True)
@@ -67,8 +68,8 @@ class Witness:
         self._owners: dict[int, _Owner] = {}
         self._attempts: dict[str, int] = {}
         self._names: dict[str, str] = {}
-        self._ownerless: set[str] = set()
-        self._unseen = 0
+        self._ownerless: dict[str, int] = {}
+        self._unseen: list[int] = []
         # The others are for the output, and to ship what owners have left.
         self._descriptors_max = os.sysconf("SC_OPEN_MAX") // 4
 
@@ -87,7 +88,7 @@ class Witness:
         self.has_seen_any |= bool(listed)
         # In this order: the recoverer ships records before it removes their directory.
         for directory in list(filter(self._has_shipped_from, self._ownerless)):
-            self._unseen += 1
+            self._unseen.append(self._ownerless[directory])
             self._found(directory)
         self._forget_all_but({*listed, *(each.directory for each in self._owners.values())})
         new = [each for each in listed if self._attempts.get(each, 0) < _ATTEMPTS_MAX]
@@ -115,16 +116,16 @@ class Witness:
         """Return the owner of a process directory, for a person; from any thread."""
         return self._names.get(directory) or unknown_owner(directory)
 
-    def take_unseen(self) -> int:
-        """Return how many dead owners were never seen alive, and forget them."""
-        unseen, self._unseen = self._unseen, 0
+    def take_unseen(self) -> list[int]:
+        """Return the dead owners that were never seen alive, and forget them; 0 if not known."""
+        unseen, self._unseen = self._unseen, []
         return unseen
 
     def _forget_all_but(self, directories: set[str]) -> None:
         """Forget the process directories that are gone: there may be one for each process."""
-        self._ownerless &= directories
         for directory in self._attempts.keys() - directories:
             del self._attempts[directory]
+            self._ownerless.pop(directory, None)
 
     def _note_owner(self, directory: str, pid: int | None) -> None:
         """Watch the owner of a spool; where none is found, note what that means."""
@@ -137,14 +138,14 @@ class Witness:
                 self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
                 self._found(directory)
         elif is_free(lock) or str(lock) in open_files(os.getpid()):  # our recoverer has it
-            self._unseen += self._has_left(directory)
+            self._unseen += [_owner_in(lock)] if self._has_left(directory) else []
             self._found(directory)
         else:  # too many live; or it is just ending: the kernel closes its files one by one
-            self._ownerless.add(directory)
+            self._ownerless[directory] = _owner_in(lock)
 
     def _found(self, directory: str) -> None:
         self._attempts[directory] = _ATTEMPTS_MAX
-        self._ownerless.discard(directory)
+        self._ownerless.pop(directory, None)
 
     def _death(self, descriptor: int, known: dict[int, Death]) -> tuple[Death, bool]:
         owner = self._owners.pop(descriptor)
@@ -167,6 +168,13 @@ def is_free(lock: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     return False
+
+
+def _owner_in(lock: Path) -> int:
+    """Return the process that made a lock; 0 if the lock does not say."""
+    with contextlib.suppress(OSError, ValueError), closing(os.open(lock, READ_FILE)) as descriptor:
+        return int(pread_all(descriptor, _PID_BYTES_MAX, 0))
+    return 0
 
 
 def _has_left(directory: Path) -> bool:

@@ -34,6 +34,8 @@ DIRECTORIES_MAX = 4
 connection."""
 
 _LOOK_SECONDS = 0.2
+_PIDS_MAX = 10
+"""How many processes one message names."""
 
 
 class Offspring:
@@ -73,7 +75,7 @@ class Offspring:
         spool = Path(os.devnull) if directory is None else directory.spool
         self._witness = Witness(spool, self._has_shipped_from)
         self._is_ending = False
-        self._unseen = 0
+        self._unseen: list[int] = []
         self._unseen_until_seconds = 0.0
 
     def announce_stop(self, deadline_seconds: float) -> None:
@@ -191,36 +193,27 @@ class Offspring:
     def _has_shipped_from(self, name: str) -> bool:
         return self._recovery is not None and self._recovery.has_shipped_from(name)
 
-    def _attribute(self, reaped: list[Death], unseen: int) -> None:
+    def _attribute(self, reaped: list[Death], unseen: list[int]) -> None:
         """Report processes that ended before they were seen with their spools.
 
-        A process that has just ended is the owner of the one spool without a known owner. Its lock
-        becomes free a moment before it can be reaped.
+        A lock becomes free a moment before its owner can be reaped.
         """
         now = time.monotonic()
         if unseen:
             self._unseen += unseen
             self._unseen_until_seconds = now + _LOOK_SECONDS
-        is_that_one = self._unseen == len(reaped) == 1 and self._may_be_the_owner(reaped[0])
         for death in reaped:
-            self._tell(death, has_left=is_that_one)
-        if is_that_one:
-            self._unseen = 0
-        elif self._unseen and (now >= self._unseen_until_seconds or self._is_ending):
+            self._tell(death, has_left=death.pid in self._unseen)
+            self._unseen = [each for each in self._unseen if each != death.pid]
+        if self._unseen and (now >= self._unseen_until_seconds or self._is_ending):
+            pids = ", ".join(str(each) for each in self._unseen[:_PIDS_MAX] if each)
+            of = f" (of process {pids})" if pids else ""
             by = "; the kernel has killed for lack of memory" if self._oom.has_killed() else ""
             self._shipping.say(
-                f"spools of dead processes that `run` never saw: {self._unseen}{by}; their records "
-                "are shipped"
+                f"spools of dead processes that `run` never saw: {len(self._unseen)}{of}{by}; "
+                "their records are shipped"
             )
-            self._unseen = 0
-
-    def _may_be_the_owner(self, death: Death) -> bool:
-        """Return whether the dead process could be a spool's owner that was never seen.
-
-        If the kernel has killed a process because memory ran out, the owner is that process. A
-        server that ends because its worker was killed did not leave the worker's spool.
-        """
-        return death.code == -signal.SIGKILL or not self._oom.has_untold()
+            self._unseen = []
 
     def _tell(self, death: Death, *, has_left: bool) -> None:
         """Report a death if it was violent or left records to ship."""

@@ -117,8 +117,6 @@ class Pipe:
 
     def _ship(self) -> None:
         """Put the lines that were read into the buffer; wait for space while there is time."""
-        if self._client.settings.disabled:
-            self._inlet.lines.clear()
         while self._inlet.lines:
             self._shipping.ship(self._inlet)
             if self._inlet.lines:

@@ -37,6 +37,7 @@ from logship._run.tee import Tee
 from logship._settings import Settings
 from logship._settings.unknown import unknown_variables
 from logship._signal_names import signal_name
+from logship._spelling import many
 
 _TURN_SECONDS_MAX = 1.0
 _AFTER_ERROR_SECONDS = 0.05
@@ -178,8 +179,8 @@ class Supervisor:
         if inlet.tee is not None and inlet.tee.waits:
             inlet.tee.push()
             if inlet.tee.waits and now >= self._patience_ends_seconds():
-                left = inlet.tee.give_up()
-                self._shipping.say(f"{inlet.source} takes no more; {left} bytes not passed on")
+                unpassed = many(inlet.tee.give_up(), "byte")
+                self._shipping.say(f"{inlet.source} takes no more; {unpassed} not passed on")
         inlet.flush_due(now)
         self._shipping.ship(inlet)
 

@@ -67,10 +67,6 @@ class OomWatch:
         self._cgroup = cgroup
         self._seen = self._kills()
 
-    def has_untold(self) -> bool:
-        """Whether `has_killed` will return True; does not count as a call."""
-        return self._kills() > self._seen
-
     def has_killed(self) -> bool:
         """Whether the count in the cgroup (v2, v1) has grown."""
         before, self._seen = self._seen, self._kills()

@@ -44,7 +44,7 @@ def read_secret(path: str) -> str:
         data = _bytes_of(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        named = shown if os.path.isabs(path) else "the file"
+        named = shown if os.path.isabs(path) else "the file, whose relative path is not shown"
         raise SettingsError(f"cannot read {named}: {reason}") from None
     if len(data) > SECRET_BYTES_MAX:
         raise SettingsError(f"{shown} has more than {SECRET_BYTES_MAX} bytes")

@@ -157,7 +157,8 @@ class Settings:
             each of them can serve the sum. Where none is given, it is under `spool_dir`, or else in
             the temporary directory.
         ecs_fields: Whether in an ECS task one record of each stream names task and container.
-        disabled: Whether every part of logship is a no-op.
+        disabled: Whether every part of logship is a no-op. Then `logship run` becomes its command,
+            and `logship pipe` writes its input to standard output.
     """
 
     endpoints: tuple[Endpoint, ...] = setting(

@@ -157,6 +157,7 @@ class ProcessDirectory:
             os.mkdir(unfinished, 0o700, dir_fd=parent)
             directory = os.open(unfinished, OPEN_DIRECTORY, dir_fd=parent)
             lock = create(LOCK, directory)
+            os.write(lock, b"%d\n" % os.getpid())
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.rename(unfinished, name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from logship._hooks.interruptions import is_from_outside, is_interruption
+from logship._spelling import many
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.directories import (
     NotTaken,
@@ -198,7 +199,7 @@ class Orphans(Recovery):
         if adoption.streams:
             owner, records = self.owner_of(adoption.name), adoption.records_acked
             seconds = self.monotonic() - adoption.begun_seconds
-            told = f"{records:,} records that {owner} left (took {seconds:.1f} s)"
+            told = f"{many(records, 'record')} that {owner} left (took {seconds:.1f} s)"
             self._shipped.append(told)
 
     def _next_try(self, adoption: Adoption) -> _Kept:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from logship._quoting import visible
+from logship._spelling import many
 from logship._top.figures import Figures, View
 
 WIDE_COLUMNS: Final = 100
@@ -56,9 +57,9 @@ def view_as_lines(view: View, source: str, columns: int | None = None) -> Iterat
 
 def _headline(view: View, source: str) -> str:
     if view.processes is None:
-        living = _many(view.total.clients, "client")
+        living = many(view.total.clients, "client")
     else:
-        living = _many(len(view.processes), "process", "es")
+        living = many(len(view.processes), "process", "es")
     ended = f", {view.ended:,} ended" if view.ended else ""
     killed = f" ({view.killed:,} of them killed)" if view.killed else ""
     return f"logship top: {living}{ended}{killed}, from {source}"
@@ -123,7 +124,3 @@ def _bytes(size: float) -> str:
             return f"{size:.0f}{unit}"
         size /= 1024
     return f"{size:,.1f}M"
-
-
-def _many(count: int, what: str, plural: str = "s") -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}{plural}"

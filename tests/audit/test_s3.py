@@ -61,7 +61,10 @@ def test_objects_that_come_go_and_are_replaced_are_followed(bucket: Any) -> None
     assert watched.look() == (6, 0, 0)
     bucket.delete_object(Bucket=BUCKET, Key="app/1.gz")
     assert watched.look() == (3, 3, 0)
-    assert watched.said == ["s3://logs/app/1.gz is gone; what was in it no longer counts"]
+    assert watched.said == [
+        "s3://logs/app: nothing is there yet; logship keeps looking",
+        "s3://logs/app/1.gz is gone; what was in it no longer counts",
+    ]
     put(bucket, "app/2.gz", delivered(1, 6))
     assert watched.look() == (6, 0, 0)
 

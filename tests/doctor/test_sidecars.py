@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+import trustme
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from logship._cli.doctor import command
 from logship._deployment.doctor import sidecars
@@ -20,7 +25,7 @@ from tests.doctor.closing_server import ClosingServer
 from tests.doctor.conftest import ask
 from tests.support.commands import ran
 from tests.support.programs_gate import Gate
-from tests.support.servers import EmbeddedReceiver, FluentBit, Fluentd, ReservedPort, Security
+from tests.support.servers import EmbeddedReceiver, FluentBit, Fluentd, ReservedPort, Security, Tls
 from tests.support.task_metadata import TaskMetadata
 from tests.support.waiting import wait_until
 
@@ -223,6 +228,33 @@ def test_certificates_right_and_wrong(tmp_path: Path, certificates: Certificates
         assert "certificate is not valid" in told["security"]["text"]
         assert "LOGSHIP_TLS_SERVER_NAME" in told["security"]["advice"]
     assert (clear.exit_code, clear.outcome("record")) == (1, "fail")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="an older Python takes such an authority")
+def test_an_authority_without_key_usage(tmp_path: Path) -> None:
+    """So plain `openssl req -x509` makes it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now, forever = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - forever, now + forever)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    kind = serialization.PrivateFormat.TraditionalOpenSSL
+    private = key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption())
+    authority = trustme.CA.from_pem(made, private)
+    ca, issued = tmp_path / "ca.pem", authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(ca))
+    certificate, private_key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(str(certificate))
+    issued.private_key_pem.write_to_path(str(private_key))
+    with EmbeddedReceiver(tmp_path / "server", tls=Tls(certificate, private_key)) as server:
+        told = ask(endpoints=server.endpoint, tls_ca=str(ca))
+    assert (told.exit_code, told.outcome("security")) == (1, "fail")
+    assert "-addext keyUsage=critical,keyCertSign,cRLSign" in told["security"]["advice"]
 
 
 def test_tls_where_the_server_speaks_none(

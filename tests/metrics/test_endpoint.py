@@ -149,6 +149,24 @@ def test_pages_that_cannot_be_kept_are_one_warning(
     assert directory in warning
 
 
+def test_a_container_without_a_place_for_temporary_files_is_one_warning(
+    programs: Programs, port: int
+) -> None:
+    nowhere = """
+    import tempfile
+    def gettempdir():
+        raise FileNotFoundError("no usable temporary directory found")
+    tempfile.gettempdir = gettempdir
+    """
+    environ = {"LOGSHIP_METRICS_PORT": str(port)}
+    program = programs.start(nowhere, LOG_UNTIL_TOLD, environ=environ)
+    wait_for_samples(port, "logship_records_acked_total", 100)
+    program.let_go("end")
+    (warning,) = program.end().warnings
+    assert "metrics show each process alone" in warning
+    assert "LOGSHIP_METRICS_DIR" in warning
+
+
 def test_removed_pages_are_made_again(
     programs: Programs, pages: Path, port: int, scraper: Scraper, environ: dict[str, str]
 ) -> None:

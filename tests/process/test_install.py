@@ -115,6 +115,19 @@ def test_a_child_that_green_threads_patched_after_the_fork_says_what_it_may_lose
     ended.verdict.assert_all_delivered(1)
 
 
+def test_a_thread_whose_program_was_patched_meanwhile_ends_in_silence(programs: Programs) -> None:
+    """In gunicorn's gevent worker with `--preload`, if "Booting worker" is shipped."""
+    ended = programs.start("""
+        import threading
+        client = logship.BackgroundClient()
+        client.send({"message": new_marker()})
+        shipper, = (each for each in threading.enumerate() if each.name == "logship-shipper")
+        del threading._active[shipper.ident]
+        client.close()
+    """).end(returncode=0)
+    assert ended.stderr == ""
+
+
 def test_install_twice_with_the_same_settings_is_the_same_client(programs: Programs) -> None:
     ended = programs.start("""
         first = logship.install(level="INFO", tag="shop", linger_seconds=0.1)

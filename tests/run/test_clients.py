@@ -13,6 +13,7 @@ import shutil
 import signal
 import stat
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,23 @@ def test_a_client_that_died_unseen_loses_nothing_either(both: Runs) -> None:
             assert ended.stdout == b"emitted"
             write_down(marker)
     """).end(returncode=0).verdict.assert_all_delivered(5)
+
+
+def test_a_shell_that_ends_well_is_not_taken_for_its_child_that_died(both: Runs) -> None:
+    """`run` can only have seen the end of the shell: the child lives too briefly."""
+    child = f"""
+        import os, signal, logship
+        environ = {{**os.environ, "LOGSHIP_ENDPOINTS": "{NOWHERE}"}}
+        client = logship.BackgroundClient(logship.Settings.from_env(environ))
+        client.emit({{"message": str(os.getpid())}})
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    script = '"$0" -c "$1"; exit 0'
+    words = ("sh", "-c", script, sys.executable, textwrap.dedent(child))
+    ended = both.command(*words, returncode=0)
+    (pid,) = (each for each in both.messages if each.isdigit())
+    told = [each for each in ended.stderr.decode().splitlines() if "spool" in each]
+    assert [f"process {pid})" in each for each in told] == [True], told
 
 
 def test_a_client_killed_by_us_at_the_deadline_loses_nothing(both: Runs) -> None:

@@ -239,6 +239,7 @@ pipe_reader.record_of_line = record_or_fail
     assert b"Traceback" not in ended.stderr
 
 
-def test_a_disabled_pipe_reads_its_input_and_ends(runs: Runs) -> None:
-    ended = piped(runs, b"one\n" * 100_000, LOGSHIP_DISABLED="1")
-    assert (ended.returncode, runs.messages) == (0, [])
+def test_a_disabled_pipe_passes_its_input_on(runs: Runs) -> None:
+    lines = b"one\n" * 100_000 + b"no end"
+    ended = piped(runs, lines, LOGSHIP_DISABLED="1")
+    assert (ended.returncode, ended.stdout, runs.messages) == (0, lines, [])

@@ -103,12 +103,12 @@ def test_a_spool_whose_owner_was_about_to_end_is_told_of_when_it_is_shipped(
     witness = Witness(tmp_path, shipped.__contains__)
     with locked_elsewhere(tmp_path, lock):
         witness.look()
-    assert witness.take_unseen() == 0
+    assert witness.take_unseen() == []
     shipped.add(lock.parent.name)
     shutil.rmtree(lock.parent)
     witness.look()
     witness.look()
-    assert witness.take_unseen() == 1
+    assert witness.take_unseen() == [0]
 
 
 def test_a_spool_that_our_recoverer_has_already_is_told_of_at_once(
@@ -120,7 +120,7 @@ def test_a_spool_that_our_recoverer_has_already_is_told_of_at_once(
         fcntl.flock(held, fcntl.LOCK_EX)
         witness.look()
         witness.look()
-    assert witness.take_unseen() == 1
+    assert witness.take_unseen() == [0]
 
 
 def test_a_spool_that_is_gone_is_forgotten(tmp_path: Path, lock: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_spool_that_is_gone_is_forgotten(tmp_path: Path, lock: Path) -> None:
     witness = Witness(tmp_path, set[str]().__contains__)
     for _ in range(2):
         witness.look()
-        assert witness.take_unseen() == 1
+        assert witness.take_unseen() == [0]
         shutil.rmtree(lock.parent)
         witness.look()
         lock.parent.mkdir()
@@ -147,19 +147,19 @@ def test_a_spool_whose_owner_was_about_to_end_and_removed_it_is_forgotten(
     witness.look()
     shipped.add(lock.parent.name)  # by then it would be told of, if it were remembered
     witness.look()
-    assert witness.take_unseen() == 0
+    assert witness.take_unseen() == []
 
 
 def test_a_directory_that_cannot_be_listed_is_not_forgotten(tmp_path: Path, lock: Path) -> None:
     """Else what is told would be told again; a supervisor may be out of descriptors for a while."""
     witness = Witness(tmp_path, set[str]().__contains__)
     witness.look()
-    assert witness.take_unseen() == 1
+    assert witness.take_unseen() == [0]
     away = tmp_path.rename(tmp_path.with_name("away"))
     witness.look()
     away.rename(tmp_path)
     witness.look()
-    assert witness.take_unseen() == 0
+    assert witness.take_unseen() == []
 
 
 def test_a_spool_whose_owner_lives_is_not_forgotten(tmp_path: Path) -> None:
@@ -188,11 +188,12 @@ def test_many_owners_leave_descriptors_to_ship_what_they_leave(
         (descriptor,) = witness.descriptors
         for each in (first, second):
             each.kill()
-    (told,) = witness.deaths({descriptor}, {})
-    assert told[1]
+    ((death, has_left),) = witness.deaths({descriptor}, {})
+    assert has_left
     shipped.update(life.name for life in tmp_path.iterdir())
     witness.look()
-    assert witness.take_unseen() == 1, "that of the other one"
+    told = {death.pid, *witness.take_unseen()}
+    assert told == {first.pid, second.pid}
     named = {witness.owner_of(each).rpartition(" (")[2] for each in shipped}
     assert named == {f"process {each.pid})" for each in (first, second)}
 

@@ -62,7 +62,7 @@ def test_the_next_client_ships_it_and_counts_its_own_alone(
     assert len(report.streams) == 1
     assert sorted(messages) == sorted(["old", "new"] + ["logship: stream closed"] * 2)
     assert list(_made(tmp_path).iterdir()) == []
-    told = f"shipped 1 records that a dead process (directory {left.name}) left (took "
+    told = f"shipped 1 record that a dead process (directory {left.name}) left (took "
     assert told in capfd.readouterr().err
 
 
@@ -179,7 +179,7 @@ def test_a_spill_announces_only_what_is_not_on_the_spool(
     report = client.close(timeout=2)
     assert (report.spooled, report.spilled) == (3, 1)
     said = capfd.readouterr().err
-    assert ": 1 waiting records are written to stderr" in said
+    assert ": 1 waiting record is written to stderr" in said
     lines = [json.loads(each) for each in said.splitlines() if each.startswith("{")]
     spilled = [each["record"]["message"] for each in lines if each["logship"] == "spilled"]
     assert "from memory" in spilled

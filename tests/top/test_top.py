@@ -223,7 +223,7 @@ def test_a_directory_that_cannot_be_read_now_is_an_error_that_says_so(
         ([], 2, "Start the application with LOGSHIP_METRICS_PORT=9100"),
         ([], 2, "--metrics URL (also under `logship run`)"),
         (["--metrics-dir", ""], 2, "the environment does not say where the numbers are"),
-        (["--metrics", "127.0.0.1:9100"], 1, "is not the URL of metrics, such as http://"),
+        (["--metrics", "127.0.0.1:9100"], 2, "is not the URL of metrics, such as http://"),
         (["--metrics", "http://127.0.0.1:1/metrics"], 1, "1/metrics: Connection refused"),
         (["--metrics-dir", "/nowhere"], 1, "/nowhere is not a directory; no process has published"),
         (["--metrics-dir", "/" + "x" * 300], 1, "Error: "),

@@ -455,6 +455,7 @@ def test_a_disabled_client_starts_nothing(sidecar: Sidecar, stderr: Stderr) -> N
     client.send({"message": "hi"})
     assert client.flush().all_acked
     assert client.close().accepted == 0
+    assert client.report is not None
     assert threading.active_count() == before
 
 

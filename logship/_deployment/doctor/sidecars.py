@@ -25,6 +25,7 @@ from logship._ecs.httpjson import get_json
 from logship._ecs.task import Task
 from logship._settings import Endpoint, Settings
 from logship._settings.addresses import is_loopback
+from logship._spelling import many
 from logship.errors import ConnectError, HandshakeError
 
 MONITOR_VARIABLE = "LOGSHIP_SIDECAR_METRICS_PORT"
@@ -32,6 +33,8 @@ MONITOR_VARIABLE = "LOGSHIP_SIDECAR_METRICS_PORT"
 _MONITOR_PORT = 2020
 _MONITOR_TIMEOUT_SECONDS = 2.0
 
+_CA_WITHOUT_KEY_USAGE = 92
+"""OpenSSL's X509_V_ERR_CA_CERT_MISSING_KEY_USAGE."""
 _HONEST_SERVERS = "use Fluentd 1.19, or Fluent Bit 5.1 or newer"
 _FORWARD_OUTPUT = re.compile(r"forward\.\d+")
 """The name of an output without an alias."""
@@ -215,7 +218,7 @@ class SidecarExamination:
             self.bytes_per_second = answer.bytes_acked / answer.seconds
         if answer.acked and self.bytes_per_second:
             rate = f"{max(1, count - 1) / answer.seconds:,.0f} records/s"
-            return Result("rate", f"{count} records of 400 characters acked, {rate}")
+            return Result("rate", f"{many(count, 'record')} of 400 characters acked, {rate}")
         seen = f"{answer.bytes_acked} bytes of {count} records acked: {answer.reason}"
         return failure("rate", seen, _why_unacked(answer))
 
@@ -284,6 +287,11 @@ def _why_unreachable(endpoint: Endpoint, error: ConnectError) -> str:
 def _why_insecure(error: ConnectError) -> str:
     cause = error.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
+        if cause.verify_code == _CA_WITHOUT_KEY_USAGE:
+            return (
+                "Python 3.13 and newer refuse such an authority; make it anew with `openssl req "
+                "-x509 … -addext keyUsage=critical,keyCertSign,cRLSign`, and sign with it again"
+            )
         return (
             "LOGSHIP_TLS_CA must contain the authority that signed it, and LOGSHIP_TLS_SERVER_NAME "
             "the name in it"

@@ -103,7 +103,7 @@ def _routes(
 
 
 def _aliases(services: dict[str, Any]) -> dict[str, str]:
-    """Return the services by their other names in their networks, unless two have the same."""
+    """Return the services by their other names and addresses, unless two have the same."""
     found: dict[str, set[str]] = {}
     for name in services:
         service = under(services, name)
@@ -111,7 +111,9 @@ def _aliases(services: dict[str, Any]) -> dict[str, str]:
         networks = service.get("networks")
         if isinstance(networks, dict):
             for each in networks:
-                names += listing(under(networks, each).get("aliases"), "aliases")
+                network = under(networks, each)
+                names += listing(network.get("aliases"), "aliases")
+                names += [network.get("ipv4_address"), network.get("ipv6_address")]
         for each in filter(None, names):
             found.setdefault(str(each), set()).add(str(name))
     return {alias: owners.pop() for alias, owners in found.items() if len(owners) == 1}

@@ -11,6 +11,7 @@ from logship._deployment.linting.model import Finding, Severity
 from logship._deployment.linting.report import FileReport
 from logship._deployment.linting.rules import RULES
 from logship._deployment.linting.rules.rule import Rule
+from logship._spelling import many
 from logship._version import __version__
 
 SARIF_SCHEMA: Final = (
@@ -49,7 +50,7 @@ def _verdict(reports: list[FileReport]) -> str:
 
 
 def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
+    return many(count, "file")
 
 
 def as_json(reports: list[FileReport]) -> dict[str, Any]:

@@ -35,6 +35,12 @@ def _tcp_endpoints(container: Container) -> Iterator[tuple[str, int]]:
             yield container.aliases.get(each.host, each.host), each.port
 
 
+def sends_elsewhere(unit: Unit, container: Container) -> bool:
+    """Return whether a file shows endpoints, and all of them are outside of the unit."""
+    hosts = [host for host, _ in _tcp_endpoints(container)]
+    return bool(hosts) and not any(host in LOOPBACK or host in unit.by_name for host in hosts)
+
+
 @senders.error(
     finds=(
         "an endpoint that names a container which can only be reached on loopback, or which is in "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from logship._deployment.linting.commands import stop_setting_seconds
 from logship._deployment.linting.model import Condition, Container, Mistake, Platform, Role, Unit
+from logship._deployment.linting.rules.endpoints import sends_elsewhere
 from logship._deployment.linting.rules.rule import error, helpers, senders
 from logship._deployment.linting.rules.snippets import form, quoted
 
@@ -25,14 +26,15 @@ def _depends_on(unit: Unit) -> Iterator[Mistake]:
     service:…`. ECS adds one for containers with the log driver awsfirelens. Kubernetes orders only
     native sidecars, init containers with `restartPolicy: Always`, which stop after the main
     containers. A plain sidecar outlives its application if its preStop hook sleeps for as long as
-    the application may take.
+    the application may take. A container whose endpoints are all outside of the file needs no order
+    behind the sidecar.
     """
     sidecars = [each for each in unit.sidecars if not _blocks(each)]
     recoverers = [each for each in unit.recoverers if not _blocks(each)]
     for container in unit.senders:
         needs = unit.needs(container) | _kept_until_it_stops(unit, container)
         is_application = unit.role(container) is Role.APPLICATION
-        wanted = [sidecars]
+        wanted = [] if sends_elsewhere(unit, container) else [sidecars]
         if is_application and "LOGSHIP_SPOOL_DIR" in container.environment:
             wanted.append(recoverers)
         for others in wanted:
