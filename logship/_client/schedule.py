@@ -35,6 +35,11 @@ class LoopSchedule:
         self._failed = failed
         self._lock = SectionLock()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its loop runs."""
+        return self.loop is not None and self.loop.is_running()
+
     def move_here(self) -> bool:
         """Use the running loop from now on, unless another one runs; return whether this is new.
 
@@ -43,7 +48,7 @@ class LoopSchedule:
         return self._lock.run(self._move_here, False)
 
     def _move_here(self) -> bool:
-        if self.loop is not None and self.loop.is_running():
+        if self.is_running:
             return False
         self.loop = asyncio.get_running_loop()
         return True

@@ -103,6 +103,7 @@ class Shipper:
         )
         self.broken: bool = False
         self.follows_loops: bool = False
+        self._waits_for_loop = False
         self._failures = 0  # since progress was last noted
         self._drain_plan: DrainPlan | None = None
         self._progress_callbacks: list[Callable[[], None]] = []
@@ -247,8 +248,18 @@ class Shipper:
             False where no loop hears it, and the next producer is to try again.
         """
         schedule = self._schedule
-        is_heard = schedule.soon(self._pump.turn) or not self.follows_loops
-        return is_heard or schedule.soon_here(self.start)
+        if schedule.is_running or not self.follows_loops:
+            return schedule.soon(self._pump.turn) or not self.follows_loops
+        if schedule.soon_here(self.start):
+            return True
+        if not self._waits_for_loop:  # it has stopped, and may run again or be closed
+            self._waits_for_loop = schedule.soon(self._turn_again)
+        return False
+
+    def _turn_again(self) -> None:
+        """Look at the buffer on a loop that had stopped."""
+        self._waits_for_loop = False
+        self._pump.turn()
 
     # -- what is due in a turn (pump.Upkeep) -------------------------------------------------------
 

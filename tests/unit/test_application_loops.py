@@ -219,6 +219,28 @@ async def test_a_call_goes_on_that_waits_when_the_loop_that_ships_ends(
     assert not (await client.close(20)).unacked
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_client_leaves_a_loop_that_has_stopped(
+    sidecar: Sidecar, stderr: Stderr, is_closed: bool
+) -> None:
+    """Such as one that only prepared the program; and a record may come before it is closed."""
+    client = a_client(sidecar, stderr)
+    texts = ["one", "between", "two"]
+
+    async def log(text: str, count: int) -> None:
+        client.emit({"message": text})
+        await until(lambda: messages(sidecar) == texts[:count], "all are delivered")
+
+    preparing = asyncio.new_event_loop()
+    preparing.run_until_complete(log("one", 1))
+    client.emit({"message": "between"})
+    if is_closed:
+        preparing.close()
+    asyncio.run(log("two", 3))
+    preparing.close()
+    assert asyncio.run(client.close(20)).all_acked
+
+
 class MeetingLoop(asyncio.SelectorEventLoop):
     """Once it is closed, threads that ask whether it runs ask at the same time."""
 
