@@ -267,10 +267,9 @@ class Closing:
         return self._has_left_over
 
     def _spill_left_over(self) -> None:
-        """Write for a moment what the spill had no time for, before newer records are refused."""
+        """Write for a moment what the spill had no time for; no call of the application waits."""
         if self._spill is None or not self._has_left_over:
             return
-        self._last_resort.begin_spill()
         try:
             self._write_for_a_moment(self._spill)
         except Exception as error:
@@ -278,8 +277,6 @@ class Closing:
                 raise
             self._spilling = False
             self._last_resort.warn_of_bug("a spill", error)
-        finally:
-            self._last_resort.end_spill()
 
     def _write_for_a_moment(self, spill: Spill) -> None:
         """Write until a moment is over, and wait for a stderr that is full."""

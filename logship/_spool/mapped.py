@@ -204,16 +204,36 @@ class SpoolChunk(Chunk):
         segment.live.discard(self)
 
 
+class MemoryBudget:
+    """What all chunks in memory together may take.
+
+    Args:
+        bytes_max: As named.
+
+    Attributes:
+        bytes_held: What they hold.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max: int = bytes_max
+        self.bytes_held: int = 0
+
+    @property
+    def bytes_left(self) -> int:
+        """How much they may still take."""
+        return self.bytes_max - self.bytes_held
+
+
 class UnspooledChunk(MemoryChunk):
     """A chunk in memory, for want of a place on the spool.
 
     Args:
         stream, serial, chunk_id, opened_seconds: As of `Chunk`.
         note: Notes that all numbers of a stream below one were given out.
-        bytes_left: Returns how many bytes all such chunks together may still take.
+        budget: What all such chunks may take.
     """
 
-    __slots__ = ("_bytes_left", "_capacity_max", "_note")
+    __slots__ = ("_budget", "_capacity_max", "_note")
 
     def __init__(
         self,
@@ -222,16 +242,16 @@ class UnspooledChunk(MemoryChunk):
         chunk_id: str,
         opened_seconds: float,
         note: Callable[[Stream, int], None],
-        bytes_left: Callable[[], int],
+        budget: MemoryBudget,
     ) -> None:
         self._note = note
-        self._bytes_left = bytes_left
+        self._budget = budget
         super().__init__(stream, serial, chunk_id, opened_seconds)
 
     @property
     def capacity(self) -> int:
         """As of `Chunk`, as far as there is memory left; none is set aside for it."""
-        return min(self._capacity_max, self.size + self._bytes_left())
+        return min(self._capacity_max, self.size + self._budget.bytes_left)
 
     @capacity.setter
     def capacity(self, capacity: int) -> None:
@@ -242,6 +262,7 @@ class UnspooledChunk(MemoryChunk):
 
         But not those of control records alone: a recoverer writes its own, with these numbers.
         """
+        self._budget.bytes_held += size - self.size
         super().advance(size, entries)
         if self.records:
             self._note(self.stream, self.last + 1)

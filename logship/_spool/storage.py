@@ -29,6 +29,7 @@ from logship._spool.mapped import (
     SLACK_BYTES,
     SLACK_BYTES_MIN,
     Mapping,
+    MemoryBudget,
     Segment,
     SpoolChunk,
     UnspooledChunk,
@@ -88,7 +89,7 @@ class SpoolStorage(Storage):
         self.path = path
         self.news: deque[tuple[str, str]] = deque()
         self.lost: set[str] = set()
-        self._memory_bytes_max = memory_bytes_max
+        self._budget = MemoryBudget(memory_bytes_max)
         self._chunk_bytes_max = chunk_bytes_max
         self.small_bytes = min(SLACK_BYTES, chunk_bytes_max // 8)
         self._stamp_key = None if stamp_key is None else stamp_key.encode("utf-8")
@@ -125,7 +126,7 @@ class SpoolStorage(Storage):
         """Tell whether an entry of `size` bytes finds a place; makes one if it can."""
         if self._segment_for(size + _MARGIN_BYTES) is not None:
             return True
-        return self._takes_memory and self._memory_left() >= size
+        return self._takes_memory and self._budget.bytes_left >= size
 
     def look(self) -> None:
         """Leave a directory whose lock is lost: a recoverer may have ended its streams."""
@@ -142,7 +143,7 @@ class SpoolStorage(Storage):
         chunk_id, own = new_chunk_id(self._random_bytes), self._own
         if segment is None or own is None:
             unspooled = UnspooledChunk(
-                stream, serial, chunk_id, opened_seconds, self.note_given, self._memory_left
+                stream, serial, chunk_id, opened_seconds, self.note_given, self._budget
             )
             takes_more = self._takes_memory or not has_header
             unspooled.capacity = self._chunk_bytes_max if takes_more else size
@@ -174,7 +175,7 @@ class SpoolStorage(Storage):
                 self._own.streams.note_opened(chunk.stream, chunk.first)
         elif isinstance(chunk, UnspooledChunk):
             memory, settled = self._in_memory
-            self._in_memory = memory | {chunk}, settled
+            self._hold(memory | {chunk}, settled)
 
     def release(self, chunk: Chunk) -> None:
         """Free what `chunk` holds: it was acked or dropped. May be called again."""
@@ -186,7 +187,7 @@ class SpoolStorage(Storage):
         assert isinstance(chunk, UnspooledChunk)
         memory, settled = self._in_memory
         if chunk in memory:
-            self._in_memory = memory - {chunk}, settled + chunk.records
+            self._hold(memory - {chunk}, settled + chunk.records)
         self._note_settled(chunk)
         chunk.free()
 
@@ -244,8 +245,10 @@ class SpoolStorage(Storage):
             return SLACK_BYTES
         return min(max(2 * stream.sealed_bytes, SLACK_BYTES_MIN), self._chunk_bytes_max // 2)
 
-    def _memory_left(self) -> int:
-        return self._memory_bytes_max - sum(each.size for each in self._in_memory[0])
+    def _hold(self, chunks: frozenset[UnspooledChunk], settled: int) -> None:
+        """Hold these chunks in memory, and count their bytes anew, whatever came in between."""
+        self._in_memory = chunks, settled
+        self._budget.bytes_held = sum(each.size for each in chunks)
 
     def _note_settled(self, chunk: Chunk) -> None:
         own = self._own
@@ -358,7 +361,7 @@ class SpoolStorage(Storage):
         self._trouble = True
         text = (
             f"the spool cannot be written ({reason}); records are held in memory, "
-            f"up to {self._memory_bytes_max / MIB:.4g} MiB, and would be lost with the process"
+            f"up to {self._budget.bytes_max / MIB:.4g} MiB, and would be lost with the process"
         )
         self.news.append(("spool", text))
 

@@ -61,7 +61,7 @@ def unspooled_not_counted(patch: pytest.MonkeyPatch) -> None:
 @_around(SpoolStorage, "_memory_left", seed=13)
 def memory_bound_not_kept(left: Any, self: SpoolStorage) -> Any:
     """While the disk fails, memory takes twice what it may."""
-    return left(self) + self._memory_bytes_max
+    return left(self) + self._budget.bytes_max
 
 
 @_mutation(seed=900)
