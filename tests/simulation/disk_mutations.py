@@ -28,7 +28,7 @@ from logship._spool.format import (
     pack_slot,
     slot_at,
 )
-from logship._spool.mapped import Segment, StreamsFile, UnspooledChunk
+from logship._spool.mapped import MemoryBudget, Segment, StreamsFile, UnspooledChunk
 from logship._spool.orphan import Kept, Orphan, OrphanStream
 from logship._spool.orphans import Orphans
 from logship._spool.own_directory import OwnDirectory
@@ -58,10 +58,11 @@ def unspooled_not_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SpoolStorage, "unspooled", property(lambda _self: 0))
 
 
-@_around(SpoolStorage, "_memory_left", seed=13)
-def memory_bound_not_kept(left: Any, self: SpoolStorage) -> Any:
+@_mutation(seed=13)
+def memory_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
     """While the disk fails, memory takes twice what it may."""
-    return left(self) + self._budget.bytes_max
+    left = property(lambda self: 2 * self.bytes_max - self.bytes_held)
+    patch.setattr(MemoryBudget, "bytes_left", left)
 
 
 @_mutation(seed=900)
