@@ -38,8 +38,7 @@ hanging."""
 
 _SPILL_SLICE_SECONDS = 0.05
 _LEFT_OVER_SECONDS = 0.2
-"""How long a spill that ran out of time goes on at each correction of the report. The kill comes
-half a second after the deadline, or later."""
+"""How long a spill that ran out of time goes on at each correction of the report."""
 
 _REPORT_SECONDS_MIN = 0.1
 """So long a full stderr is tried for the report, past the deadline by so much at most. The
@@ -242,18 +241,21 @@ class Closing:
         self.report = report
         return report
 
-    def correct_report(self) -> bool:
+    def correct_report(self, *, goes_on: bool = False) -> bool:
         """Go on with a spill that ran out of time, and report once more if anything has changed.
 
         From any thread. The client has ended, and the application goes on. A last line is only true
         at the very end of the process, so its exit hooks call this.
+
+        Args:
+            goes_on: Whether the process goes on, and there is time to wait for a full stderr.
 
         Returns:
             Whether the spill is still not over.
         """
         if self.report is None:
             return False
-        self._spill_left_over()
+        self._spill_left_over(seconds=_LEFT_OVER_SECONDS if goes_on else 0.0)
         now = self._client.buffer.report(self.report.reason, self.report.seconds)
         if now.late_counts == self.report.late_counts:
             return self._has_left_over
@@ -266,28 +268,29 @@ class Closing:
             self.report = now
         return self._has_left_over
 
-    def _spill_left_over(self) -> None:
-        """Write for a moment what the spill had no time for; no call of the application waits."""
+    def _spill_left_over(self, seconds: float) -> None:
+        """Write what the spill had no time for; no call of the application waits for that.
+
+        Args:
+            seconds: How long to wait for a full stderr.
+        """
         if self._spill is None or not self._has_left_over:
             return
         try:
-            self._write_for_a_moment(self._spill)
+            self._write_for(self._spill, seconds)
         except Exception as error:
             if is_interruption(error):
                 raise
             self._spilling = False
             self._last_resort.warn_of_bug("a spill", error)
 
-    def _write_for_a_moment(self, spill: Spill) -> None:
-        """Write until a moment is over, and wait for a stderr that is full."""
+    def _write_for(self, spill: Spill, seconds: float) -> None:
         until = self._monotonic() + _LEFT_OVER_SECONDS
-        left_seconds = _LEFT_OVER_SECONDS
-        while left_seconds > 0.0:
-            wait_seconds = self._write_slice(spill, until, newest_first=False)
-            if not wait_seconds:  # all is written, or the time is up
+        while wait_seconds := self._write_slice(spill, until, newest_first=False):
+            seconds -= wait_seconds
+            if seconds < 0.0:
                 return
             self._last_resort.wait_writable(wait_seconds)
-            left_seconds -= wait_seconds
 
     @property
     def _has_left_over(self) -> bool:

@@ -199,9 +199,10 @@ class Emitter:
             return self.last_resort.write_in_turn(line, patience_seconds)
         return self.last_resort.offer_line(line)
 
-    def correct_report(self) -> bool:
+    def correct_report(self, *, goes_on: bool = False) -> bool:
         """See `Closing.correct_report`, of this process."""
-        return self.is_of_this_process and self._shipper.closing.correct_report()
+        closing = self._shipper.closing
+        return self.is_of_this_process and closing.correct_report(goes_on=goes_on)
 
     def end_at_exit(self) -> None:
         """At interpreter exit: deliver, spill or name all remaining records."""

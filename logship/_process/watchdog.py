@@ -282,16 +282,16 @@ class Watchdog:
         """End the process if logship must end it."""
         while self.signals is not None and not self._interrupted and not self._is_stopped:
             self._die_if_due()
-            is_spilling = self._correct_report()  # the application goes on, and may be killed
+            is_spilling = self._correct_report(goes_on=True)  # the application may be killed
             self._wait(_SPILLING_SECONDS if is_spilling else _CHECK_SECONDS)
         if self._interrupted:
             self._correct_report()
             os._exit(128 + signal.SIGINT)
 
-    def _correct_report(self) -> bool:
+    def _correct_report(self, *, goes_on: bool = False) -> bool:
         """Return whether records are left to write to stderr."""
         try:
-            return self._client.correct_report()
+            return self._client.correct_report(goes_on=goes_on)
         except Exception as error:  # noqa: BLE001 - as in `_run`
             self._client.last_resort.warn_of_bug("the last report", error)
             return False

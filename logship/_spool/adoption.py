@@ -132,7 +132,6 @@ class Adoption(Orphan):
         self.is_waiting: bool = False
         self.on_their_way: int = 0
         self.records_acked: int = 0
-        self._ids: set[str] = set()  # of all chunks that were handed out
 
     def leave(self) -> None:
         """Give up the lock, and close everything."""
@@ -213,9 +212,17 @@ class Adoption(Orphan):
         # What a step names is told before the next one: no step changes the spool on account of
         # what it has named itself. A recoverer that dies in between leaves it to be named again.
         yield from survey(self)
+        ids, copies = set(), []
         for located in self.chunks:
+            if located.chunk.identity.id in ids:  # its file is there twice
+                copies.append(located)
+                continue
+            ids.add(located.chunk.identity.id)
             yield from self._adopt(located)
         yield from self._wait_for_acks()
+        for located in copies:  # an ack does not tell which of two chunks it is for
+            yield from self._adopt(located)
+            yield from self._wait_for_acks()
         if not self.is_kept:
             yield from self._end_streams()
         if not self.is_kept and not any(each.is_untold for each in self.streams.values()):
@@ -242,9 +249,6 @@ class Adoption(Orphan):
             self.leave_unread(segment, chunk.offset, error, _of(chunk, chunk.entries))
             yield RecoveryState.WORKING
             return
-        if chunk.identity.id in self._ids:  # a copy of a file: an ack does not tell which it is for
-            yield from self._wait_for_acks()
-        self._ids.add(chunk.identity.id)
         stream = self.streams[chunk.identity.stream]
         if self._name_missing(stream, payload.numbers):
             yield RecoveryState.WORKING

@@ -378,7 +378,7 @@ def test_a_spill_that_ran_out_of_time_goes_on_while_the_process_lives(
     (report,) = stderr.json("drain report")
     assert (report["spilled"], report["unacked"]) == (0, 10)
     for _ in range(2):
-        end.closing.correct_report()
+        end.closing.correct_report(goes_on=True)
         assert len(stderr.json("spilled")) == 11  # with the end record
         (correction,) = stderr.json("report correction")
         assert (correction["spilled"], correction["unacked"]) == (10, 0)
@@ -400,7 +400,7 @@ def test_corrections_count_whole_lines_alone_and_never_fewer_than_before(
     run_without_spilling(end, monkeypatch)
     monkeypatch.setattr(last_resort, "wait_writable", lambda _: None)
     got: list[bytes] = []
-    while end.closing.correct_report():
+    while end.closing.correct_report(goes_on=True):
         got.append(pipe.read())
     got.append(pipe.read())
     assert not last_resort.torn
@@ -420,7 +420,7 @@ def test_a_spill_that_goes_on_waits_for_a_full_stderr(
     run_without_spilling(end, monkeypatch)
     got = [pipe.read()]
     monkeypatch.setattr(last_resort, "wait_writable", lambda _: got.append(pipe.read()))
-    assert not end.closing.correct_report()
+    assert not end.closing.correct_report(goes_on=True)
     lines = b"".join([*got, pipe.read()]).splitlines()
     spilled = [line for line in lines if line.startswith(b'{"logship":"spilled"')]
     assert len(spilled) == 11  # with the end record
@@ -432,7 +432,7 @@ def test_a_report_is_final_once_no_spill_goes_on(
     end = End(stderr)
     end.shipper.last_resort.stop_others()
     run_without_spilling(end, monkeypatch)
-    end.closing.correct_report()
+    end.closing.correct_report(goes_on=True)
     (report,), (correction,) = stderr.json("drain report"), stderr.json("report correction")
     assert (report["final"], correction["final"]) == (False, True)
 
@@ -444,7 +444,7 @@ def test_an_error_of_a_spill_that_goes_on_is_told_and_keeps_no_caller_from_going
     run_without_spilling(end, monkeypatch)
     monkeypatch.setattr(end.shipper.spill, "step", raising(MemoryError))
     for _ in range(2):
-        end.closing.correct_report()
+        end.closing.correct_report(goes_on=True)
     (warning,) = (each for each in stderr.warnings() if "an error of its own" in each)
     assert "in a spill" in warning
     assert stderr.json("report correction") == []
