@@ -207,13 +207,13 @@ class BackgroundClient(Emitter):
         seconds_left = max(closing.seconds_left(), _THREAD_SECONDS_MIN)
         return self._end(closing, min(seconds_left, _THREAD_SECONDS_MAX))
 
-    def end_at_exit(self) -> None:
-        """At interpreter exit: drain what there is, and take no more records.
+    def end_at_exit(self, *, is_child: bool = False) -> None:
+        """At the end of the process: drain what there is, and take no more records.
 
         What is logged later, by a hook that was registered earlier or by a destructor, is then
         refused and so written to stderr, also where it is the first record.
         """
-        self.drain(self.plan_by_progress(), "exit")
+        self.drain(self._shipper.plan(self.seconds_at_exit(is_child=is_child)), "exit")
         self.correct_report()
 
     def plan_by_progress(self) -> DrainPlan:

@@ -157,25 +157,25 @@ class Client(Emitter):
         assert shipper.closing.report is not None
         return shipper.closing.report
 
-    def end_at_exit(self) -> None:
-        """At interpreter exit: deliver, spill or name what a client holds whose end did not come.
+    def end_at_exit(self, *, is_child: bool = False) -> None:
+        """At the end of the process: deliver, spill or name what it holds.
 
-        Nothing closed it, or its loop stopped in the middle of that. A record that
-        is logged later is refused.
+        Nothing has closed it, or its loop stopped in the middle of that. A record that is logged
+        later is refused.
         """
         if not self.is_of_this_process:
             self._is_over = True
         elif self._shipper.closing.report is None and not self._is_over:
             if self._shipper.buffer.bytes_held:
-                self._close_at_exit()
+                self._close_at_exit(self.seconds_at_exit(is_child=is_child))
             else:
                 self._is_over = True  # the end records, which are held now, are no loss
                 self._shipper.buffer.close_intake()
         self.correct_report()
 
-    def _close_at_exit(self) -> None:
+    def _close_at_exit(self, timeout: float | None) -> None:
         """Close on a loop of its own, since the application's has ended; spill if none can run."""
-        closing = self.close(reason="exit")
+        closing = self.close(timeout, reason="exit")
         try:
             asyncio.run(closing)
         except (RuntimeError, OSError):

@@ -65,6 +65,7 @@ class Emitter:
         self.when_begun_anew: Callable[[], None] = lambda: None
         if not self.settings.disabled:
             registry.add(self)
+            registry.reach_ends_of_children()
             self._begin_here()
 
     def __repr__(self) -> str:
@@ -204,8 +205,16 @@ class Emitter:
         closing = self._shipper.closing
         return self.is_of_this_process and closing.correct_report(goes_on=goes_on)
 
-    def end_at_exit(self) -> None:
-        """At interpreter exit: deliver, spill or name all remaining records."""
+    def end_at_exit(self, *, is_child: bool = False) -> None:
+        """See `Registered.end_at_exit`."""
+
+    def seconds_at_exit(self, *, is_child: bool) -> float | None:
+        """Return how long the end of the process may take; None for as long as acks come.
+
+        Args:
+            is_child: See `Registered.end_at_exit`.
+        """
+        return self.settings.child_drain_seconds if is_child else None
 
     # -- fork --------------------------------------------------------------------------------------
 

@@ -22,12 +22,16 @@ from logship._hooks.dispositions import set_handler
 from logship._hooks.late_imports import late
 
 
-def at_exit() -> None:
-    """Drain every client that is left, also if the end of another one raises."""
+def at_exit(*, is_child: bool = False) -> None:
+    """Drain every client that is left, also if the end of another one raises.
+
+    Args:
+        is_child: See `Registered.end_at_exit`.
+    """
     registry.exit_began_seconds = time.monotonic()
     with contextlib.ExitStack() as ends:
         for client in registry.clients():
-            ends.callback(client.end_at_exit)
+            ends.callback(client.end_at_exit, is_child=is_child)
 
 
 def register() -> None:

@@ -57,9 +57,7 @@ begin_child: Callable[[], None] = _do_nothing
 """Called in a forked child before the signals that were held back take effect; `install` sets
 it."""
 
-end_child: Callable[[], None] = _do_nothing
-"""Called when a child ends that multiprocessing, Celery or RQ made; `install` sets it."""
-
+_has_clients = False
 _masks: dict[int, set[int]] = {}
 """The signals that a forking thread had blocked before, by the thread's identifier. The thread has
 the same identifier in the child."""
@@ -69,6 +67,7 @@ def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
     if not _system.IS_POSIX:
         return
+    registry.reach_ends_of_children = reach_ends_of_children
     # Each is registered separately, so that it runs even if another function raises.
     for lock in late_imports.TAKEN_BY_FORKS:
         lock.be_taken_by_forks()
@@ -89,9 +88,16 @@ def hold_back(signals: Iterable[int]) -> None:
     _held_back.update(signals)
 
 
+def reach_ends_of_children() -> None:
+    """See `registry`. A program that only imports logship keeps its `os._exit`."""
+    global _has_clients  # noqa: PLW0603 - the fork hook looks at it
+    _has_clients = True
+    register_with_makers_of_children()
+
+
 def register_with_makers_of_children() -> None:
     """Register with multiprocessing, Celery and RQ if the application has imported them."""
-    if end_child is _do_nothing:
+    if not _has_clients:
         return
     for module, register_with in (
         ("multiprocessing.util", _register_with_multiprocessing),
@@ -236,4 +242,4 @@ def _finalize_in_child() -> None:
 
 
 def _end_child() -> None:
-    end_child()
+    exits.at_exit(is_child=True)

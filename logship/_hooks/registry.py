@@ -16,8 +16,12 @@ from weakref import WeakKeyDictionary
 class Registered(Protocol):
     """A client, which continues in a forked child, or what belongs to all clients."""
 
-    def end_at_exit(self) -> None:
-        """The interpreter exits: deliver, spill or name all remaining records. Must not raise."""
+    def end_at_exit(self, *, is_child: bool = False) -> None:
+        """The process ends: deliver, spill or name all remaining records. Must not raise.
+
+        Args:
+            is_child: Whether it is a child that skips `atexit`.
+        """
 
     def after_fork_in_child(self) -> None:
         """Begin again, with the child's own buffer, streams and thread."""
@@ -33,6 +37,15 @@ def _no_clock() -> None:
 
 stop_deadline_seconds: Callable[[], float | None] = _no_clock
 """Returns when this process must be over (monotonic) if its stop clock runs; `install` sets it."""
+
+
+def _do_nothing() -> None:
+    """Do what is needed before the hooks are registered."""
+
+
+reach_ends_of_children: Callable[[], None] = _do_nothing
+"""Has the clients drained where a child ends that skips `atexit`; `fork` sets it, and each client
+calls it."""
 
 exit_began_seconds = math.inf
 """When the exit hook began (monotonic). All clients wait from then on for a sidecar that acks

@@ -7,7 +7,6 @@ the exit and fork hooks, and the hooks for uncaught exceptions.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import signal
@@ -49,7 +48,6 @@ _REPLACED = (
     (signal, "getsignal"),
     (registry, "stop_deadline_seconds"),
     (fork, "begin_child"),
-    (fork, "end_child"),
 )
 """Functions that an installation replaces by its own."""
 
@@ -195,8 +193,6 @@ class Installation:
         registry.add(self, ends_last=True)
         self.client.when_begun_anew = self._begin_in_child
         fork.begin_child = self.watchdog.begin_child
-        fork.end_child = functools.partial(self.end_at_exit, is_child=True)
-        fork.register_with_makers_of_children()
 
     def _register_client(self) -> None:
         registry.add(self.client)

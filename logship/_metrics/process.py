@@ -122,8 +122,8 @@ class Process:
 
     # -- fork --------------------------------------------------------------------------------------
 
-    def end_at_exit(self) -> None:
-        """Do nothing at interpreter exit: each client's end is written already."""
+    def end_at_exit(self, *, is_child: bool = False) -> None:
+        """Do nothing at the end of the process: each client's end is written already."""
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's numbers in a forked child, and close its files.

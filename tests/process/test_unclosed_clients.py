@@ -109,6 +109,30 @@ def test_a_client_that_is_dropped_delivers_where_there_is_a_sidecar(
     verdict.assert_nothing_lost()
 
 
+@pytest.mark.parametrize("kind", ["BackgroundClient", "Client"])
+def test_a_client_delivers_also_what_a_child_of_multiprocessing_logged(
+    programs: Programs, gate: Gate, kind: str
+) -> None:
+    """Such a child skips the exit hooks of its parent."""
+    gate.open()
+    ended = programs.start(
+        LOG,
+        f"""
+        import multiprocessing
+        client = logship.{kind}()
+        log(client)
+        child = multiprocessing.get_context("fork").Process(target=log, args=(client,))
+        child.start()
+        child.join()
+        """,
+        endpoint=gate.endpoint,
+    ).end(returncode=0)
+    verdict = ended.verdict
+    assert len(ended.ledger) == 200
+    assert not verdict.spilled
+    verdict.assert_nothing_lost()
+
+
 def test_an_empty_client_accepts_nothing_after_the_end(programs: Programs) -> None:
     ended = programs.start("""
         from application import progress
