@@ -206,18 +206,22 @@ def test_what_is_combined_at_once_fills_no_chunk_beyond_its_capacity(before: int
         assert all(each == 11 for each in entries[:-1])
 
 
-@pytest.mark.parametrize("is_control", [False, True])
-def test_a_chunk_is_sealed_when_the_next_entry_would_exceed_its_capacity(is_control: bool) -> None:
+@pytest.mark.parametrize("comes_next", ["an entry", "a gap and an entry", "a gap and the end"])
+def test_a_chunk_is_sealed_when_the_next_entry_would_exceed_its_capacity(comes_next: str) -> None:
     for capacity in range(60, 400):
         buffer = a_buffer(chunk_bytes_max=capacity)
         buffer.offer("t", body(1))
-        if is_control:
+        if "gap" in comes_next:
             buffer.number_and_drop("t", body(2))
-        buffer.offer("t", body(3))
+        if "end" in comes_next:
+            buffer.close_intake()
+        else:
+            buffer.offer("t", body(3))
         buffer.seal_all()
         check(buffer, [])
         for chunk, behind in itertools.pairwise(buffer.unsettled()):
-            begins = behind.size if is_control else first_entry_bytes(behind)  # gap and entry
+            is_one = comes_next == "a gap and an entry"
+            begins = behind.size if is_one else first_entry_bytes(behind)
             assert chunk.size + begins > chunk.capacity
 
 

@@ -86,6 +86,19 @@ def test_each_record_is_kept_before_the_call_returns(
     assert buffer.unspooled == 0
 
 
+def test_there_must_be_room_for_the_gap_records_of_a_stream_too(
+    buffer: Buffer, storage: KeptStorage
+) -> None:
+    buffer.offer("u", body(1))
+    entry_bytes = storage.asked[-1]
+    buffer.number_and_drop("t", body(1))
+    buffer.offer("t", body(2))
+    (chunk,) = (each for each in buffer.unsettled() if each.gaps)
+    assert entry_bytes + 100 < chunk.size <= storage.asked[-1]
+    buffer.give_up(taken(buffer), QUARANTINED)
+    assert storage.asked[-1] > 100
+
+
 def test_records_are_named_as_spooled_but_for_those_on_stderr(buffer: Buffer) -> None:
     chunk = a_taken_chunk(buffer, 3)
     buffer.spilling.note_spilled(chunk, 1, 1)
