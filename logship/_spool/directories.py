@@ -127,8 +127,7 @@ class ProcessDirectory:
         self._lock = lock
         opened = (lock, directory, parent)
         self._opened = [(each, _system.identity_of(each)) for each in opened]
-        # The file that each thread made last; a fork may come before it is closed.
-        self._made: dict[int, tuple[int, _system.FileIdentity]] = {}
+        self._making: dict[int, str] = {}  # the file that each thread makes
 
     @property
     def is_left(self) -> bool:
@@ -215,8 +214,12 @@ class ProcessDirectory:
         There a call may go on that makes a file of the parent's. Its next step fails, because the
         descriptor stands for the directory, which cannot be written.
         """
-        if (made := self._made.get(threading.get_ident())) is not None:
-            _system.replace_own(*made, by=self._directory)
+        if (name := self._making.get(threading.get_ident())) is not None:
+            with contextlib.suppress(OSError):
+                found = os.stat(name, dir_fd=self._directory)
+                for each in os.listdir("/dev/fd"):  # noqa: PTH208 - numbers
+                    identity = found.st_dev, found.st_ino
+                    _system.replace_own(int(each), identity, by=self._directory)
         opened, self._opened = self._opened, []
         self._lock = self._directory = self._parent = -1
         for descriptor, identity in opened:
@@ -295,7 +298,6 @@ class ProcessDirectory:
             OSError: The volume is full, or cannot be written.
         """
         descriptor = create(name, self._directory)
-        self._made[threading.get_ident()] = descriptor, _system.identity_of(descriptor)
         try:
             _system.allocate(descriptor, size)
             zeros = bytes(min(size, _MIB))
@@ -306,6 +308,15 @@ class ProcessDirectory:
             self.unlink(name)
             raise
         return descriptor
+
+    @contextlib.contextmanager
+    def makes(self, name: str) -> Iterator[None]:
+        """Note that this thread makes a file, until it is mapped: a fork may come in between."""
+        self._making[threading.get_ident()] = name
+        try:
+            yield
+        finally:
+            self._making.pop(threading.get_ident(), None)
 
     def unlink(self, name: str) -> None:
         """Unlink a file, if it is there."""

@@ -218,7 +218,10 @@ class OwnDirectory:
             raise SpoolError(
                 f"{self._path}: the volume is nearly full; the rest stays free for others"
             )
-        with closing(self.directory.allocate(name, size)) as descriptor:
+        with (
+            self.directory.makes(name),
+            closing(self.directory.allocate(name, size)) as descriptor,
+        ):
             try:
                 os.pwrite(descriptor, header, 0)
                 return self._mapper(descriptor, size)

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from logship import _system
 from logship._buffer.buffer import Buffer
+from logship._spool import directories, files, mapped
 from logship._spool import format as layout
-from logship._spool import mapped
 from logship._spool.storage import SpoolStorage
 from tests.spool.recoveries import recover
 from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
@@ -72,14 +71,15 @@ def test_a_call_in_which_a_handler_forks_makes_no_file_in_the_child(
     assert offer(buffer, "parent", size=SEGMENT_BYTES // 2)
     before: dict[Path, bytes] = {}
 
-    def interrupted(descriptor: int, size: int) -> None:
+    def interrupted(name: str, directory: int) -> int:
+        descriptor = create(name, directory)
         os.pwrite(descriptor, b"of the parent", 0)
         before.update({each: each.read_bytes() for each in tmp_path.glob("*/*")})
         forked(buffer)
-        allocate(descriptor, size)
+        return descriptor
 
-    allocate = _system.allocate
-    monkeypatch.setattr(_system, "allocate", interrupted)
+    create = files.create
+    monkeypatch.setattr(directories, "create", interrupted)
     offer(buffer, "child", size=SEGMENT_BYTES // 2)
     assert b"of the parent" in before.values()
     assert {each: each.read_bytes() for each in tmp_path.glob("*/*")} == before
