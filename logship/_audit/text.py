@@ -11,7 +11,6 @@ from typing import Final
 from logship._audit.evidence import Refusals
 from logship._audit.ranges import Ranges
 from logship._audit.verdict import Outcome, StreamVerdict, Verdict
-from logship._spelling import many
 
 RANGES_SHOWN_MAX: Final = 10
 STREAMS_SHOWN_MAX: Final = 20
@@ -239,6 +238,11 @@ def _records(count: int) -> str:
 
 def _streams(count: int) -> str:
     return many(count, "stream")
+
+
+def many(count: int, what: str) -> str:
+    """Return a number with what it counts, which is one word or more in the singular."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _short(name: str) -> str:

@@ -20,8 +20,8 @@ from logship._audit.evidence import Stream
 from logship._audit.lines import STAMP_KEY
 from logship._audit.outputs import Moved, Output, Part, Position
 from logship._audit.sources import CannotRead
+from logship._audit.text import many
 from logship._audit.verdict import Outcome, StreamVerdict, judge
-from logship._spelling import many
 
 VERSION: Final = 3
 """Of a state."""
