@@ -211,19 +211,21 @@ class ProcessDirectory:
     def leave(self) -> None:
         """Give up the lock and close everything; the files stay. A forked child leaves alone.
 
-        There a call may go on that makes a file of the parent's. Its next step fails, because the
-        descriptor stands for the directory, which cannot be written.
+        There a call may go on that makes a file of the parent's.
         """
         if (name := self._making.get(threading.get_ident())) is not None:
-            with contextlib.suppress(OSError):
-                found = os.stat(name, dir_fd=self._directory)
-                for each in os.listdir("/dev/fd"):  # noqa: PTH208 - numbers
-                    identity = found.st_dev, found.st_ino
-                    _system.replace_own(int(each), identity, by=self._directory)
+            self._end_writes(name)
         opened, self._opened = self._opened, []
         self._lock = self._directory = self._parent = -1
         for descriptor, identity in opened:
             _system.close_own(descriptor, identity)
+
+    def _end_writes(self, name: str) -> None:
+        """Have each open descriptor of a file stand for the directory, which cannot be written."""
+        with contextlib.suppress(OSError):
+            found = os.stat(name, dir_fd=self._directory)
+            for each in os.listdir("/dev/fd"):  # noqa: PTH208 - numbers
+                _system.replace_own(int(each), (found.st_dev, found.st_ino), by=self._directory)
 
     def remove(self) -> None:
         """Unlink all files of a spool in the directory, and the directory; then leave.
