@@ -210,13 +210,17 @@ class Estate:
     def _check_told(self, heir: Heir) -> None:
         """Every stream with something on the spool has an end, and no slots go in silence.
 
-        It has one end, unless a mark could not be stored either: then nothing says that it ended.
+        It has one end, with two exceptions. If a mark could not be stored, nothing says that it
+        ended. A record that no server takes has no mark: the next recoverer declares it again.
         """
+        quarantined = {
+            stream for (stream, _), reason in self._declared.items() if reason == QUARANTINED_REASON
+        }
         for stream in sorted(heir.waiting):
             if not self._own_ends[stream] | self._recovered_ends[stream]:
                 raise Violation(f"{stream} was recovered, and its end was not told")
             is_marked = self._unmarked.isdisjoint(heir.directories)
-            if len(self._recovered_ends[stream]) > 1 and is_marked:
+            if len(self._recovered_ends[stream]) > 1 and is_marked and stream not in quarantined:
                 raise Violation(f"{stream} was ended at {sorted(self._recovered_ends[stream])}")
         if heir.damages and heir.waiting and not self._is_named(heir):
             raise Violation(f"slots were damaged, and no report says so: {heir.directories}")
