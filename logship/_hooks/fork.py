@@ -32,6 +32,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import Any, NoReturn
 
 from logship import _system
@@ -39,6 +40,10 @@ from logship._hooks import exits, late_imports, registry
 from logship._hooks.preexec import frame_of
 
 _STOPPED_SECONDS = 1.0
+_START_SECONDS = 0.5
+"""How long the end of this process waits for a start of a child to go on. A start may hang."""
+
+_START_CHECK_SECONDS = 0.001
 
 _registered_with: set[str] = set()
 _held_back: set[int] = set()
@@ -139,9 +144,7 @@ def is_starting_child_here() -> bool:
     Until the interrupted call goes on, that child is none of the dependent children. A forked child
     itself runs inside of its parent's call.
     """
-    frame = frame_of("BaseProcess.start")
-    child = None if frame is None else frame.f_locals.get("self")
-    return bool(getattr(child, "_parent_pid", None) == os.getpid())
+    return _is_starting_child(sys._getframe())
 
 
 def terminate_dependent_children() -> None:
@@ -163,10 +166,28 @@ def terminate_dependent_children() -> None:
 
 def join_dependent_children(until_seconds: float) -> None:
     """Wait for the end of those children, at most until the deadline (monotonic seconds)."""
-    terminate_dependent_children()  # a thread may have been in the middle of a start before
+    _wait_for_starts(min(until_seconds, time.monotonic() + _START_SECONDS))
+    terminate_dependent_children()  # those of a start that has gone on meanwhile
     for child in dependent_children():
         with contextlib.suppress(Exception):
             child.join(max(0.0, until_seconds - time.monotonic()))
+
+
+def _wait_for_starts(until_seconds: float) -> None:
+    """Wait until each child that was forked is one of the dependent children.
+
+    A thread that has just forked one, and waits for the interpreter, has not noted it.
+    """
+    while time.monotonic() < until_seconds:
+        if not any(map(_is_starting_child, sys._current_frames().values())):
+            return
+        time.sleep(_START_CHECK_SECONDS)
+
+
+def _is_starting_child(frame: FrameType) -> bool:
+    start = frame_of("BaseProcess.start", frame)
+    child = None if start is None else start.f_locals.get("self")
+    return bool(getattr(child, "_parent_pid", None) == os.getpid())
 
 
 def _start_none(_: Any) -> NoReturn:

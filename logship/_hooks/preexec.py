@@ -21,9 +21,12 @@ def is_about_to_exec() -> bool:
     return frame_of("Popen._execute_child") is not None
 
 
-def frame_of(function: str) -> FrameType | None:
-    """Return the innermost frame of a function, by qualified name, that this call comes from."""
-    frame: FrameType | None = sys._getframe()
+def frame_of(function: str, frame: FrameType | None = None) -> FrameType | None:
+    """Return the innermost frame of a function, by qualified name, that a frame comes from.
+
+    Without a frame, that is this call.
+    """
+    frame = sys._getframe() if frame is None else frame
     while frame is not None and frame.f_code.co_qualname != function:
         frame = frame.f_back
     return frame

@@ -200,6 +200,29 @@ def test_a_child_that_the_main_thread_was_about_to_start_at_a_stop_ends_too(
     assert not _has_words(Path(ended.progress[0]))
 
 
+def test_a_stop_waits_for_the_main_thread_to_note_a_child(programs: Programs) -> None:
+    """On a busy machine it may get the processor only once all is delivered."""
+    ended = programs.start("""
+        client = logship.install(level="INFO")
+        context = multiprocessing.get_context("fork")
+
+        class Late(context.Process):
+            @staticmethod
+            def _Popen(child):
+                popen = context.Process._Popen(child)
+                progress(f"/proc/{popen.pid}/cmdline")
+                os.kill(os.getpid(), signal.SIGTERM)
+                until = time.monotonic() + 0.2
+                while client.report is None or time.monotonic() < until:
+                    time.sleep(0.001)
+                return popen
+
+        Late(target=forever, daemon=True).start()
+        forever()
+    """).end(returncode=-signal.SIGTERM)
+    assert not _has_words(Path(ended.progress[0]))
+
+
 def _has_words(command_line: Path) -> bool:
     """Return whether a process lives. One that has ended, and was not waited for, has no words."""
     try:
