@@ -21,12 +21,11 @@ from collections.abc import Callable
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._hooks import exits, fork
+from logship._hooks.preexec import is_about_to_exec
 from logship._hooks.threads import OwnThread
 from logship._process.clock import StopClock
 from logship._process.self_pipe import SelfPipe
 from logship._process.signals import StopSignals
-
-_FIRST_MAIN_THREAD = threading.main_thread()
 
 _CHECK_SECONDS = 1.0
 _CHECK_SECONDS_ASLEEP = 0.2
@@ -112,14 +111,16 @@ class Watchdog:
             self.signals.forget()
 
     def begin_child(self) -> None:
-        """In a forked child: start the thread at once if it is needed before the first record.
+        """In a forked child: start the thread, also if the child will log nothing.
 
-        Where another thread than the main one has forked the child, Python 3.12 and later run no
-        handler between bytecodes, and one that is due just before a wait never. So the handler in C
-        must wake the thread. Where a fork hook of the application has logged, the thread runs
-        already, and asyncio's hook has had it woken no more.
+        Without logship a stop signal would end such a child at once. The handler in Python comes
+        late where the main thread is in a C call, and never where the signal comes right before a
+        wait. Where another thread than the main one has forked the child, Python 3.12 and later run
+        no handler between bytecodes. So the handler in C must wake the thread. Where a fork hook of
+        the application has logged, the thread runs already, and asyncio's hook has had it woken no
+        more.
         """
-        if self.signals is not None and threading.main_thread() is not _FIRST_MAIN_THREAD:
+        if self.signals is not None and not is_about_to_exec():
             self.start()
 
     def end_at_exit(self) -> None:

@@ -140,6 +140,36 @@ def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
     ).stopped(returncode=launch.status_of_sigterm).verdict.assert_nothing_lost(spilled=20)
 
 
+@pytest.mark.parametrize("records", [0, 20])
+def test_a_child_in_a_c_call_ends_at_sigterm_also_where_it_has_logged_nothing(
+    programs: Programs, records: int
+) -> None:
+    """A pool's worker that computes; and one that waits, if the signal comes right before that."""
+    in_child = f"""
+        logship.install(level="INFO")
+
+        def child():
+            log(times={records})
+            hold_main_thread()
+
+        def processor_ticks(pid):
+            with open(f"/proc/{{pid}}/stat") as stat:
+                return int(stat.read().split()[13])
+
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        while processor_ticks(process.pid) < 20:
+            time.sleep(0.005)
+        process.terminate()
+        process.join(20)
+        progress(f"exitcode {{process.exitcode}}")
+        process.kill()
+    """
+    ended = programs.start(SQLITE, in_child).end(returncode=0)
+    assert ended.progress == (f"exitcode {-signal.SIGTERM}",)
+    ended.verdict.assert_delivered_once(records)
+
+
 ENDING = """
     import atexit, signal, sys, threading, time
     took_part = threading.Event()
