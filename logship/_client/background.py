@@ -26,7 +26,7 @@ from logship._delivery.drain import DrainPlan
 from logship._hooks import registry
 from logship._hooks.interruptions import is_from_outside
 from logship._hooks.locking import Bell
-from logship._hooks.threads import is_starting_one_here, may_wait_here
+from logship._hooks.threads import may_wait_here
 from logship.errors import BufferFull, ClientClosed
 
 _THREAD_SECONDS_MAX = 1.0
@@ -73,21 +73,6 @@ class BackgroundClient(Emitter):
     def report(self) -> DrainReport | None:
         """What happened to every record, once the client of this process is closed."""
         return self._shipper.closing.report if self._here[0] else None
-
-    @property
-    def used(self) -> bool:
-        """Whether this process has logged anything, without starting anything to find out."""
-        return self.is_of_this_process and self._shipper.buffer.is_used
-
-    @property
-    def is_busy_here(self) -> bool:
-        """Whether this call has interrupted, in its own thread, what the client's end needs."""
-        return (
-            self._shipper.buffer.is_held_here
-            or self.last_resort.is_held_here
-            or self._shipper.closing.is_stepping_here
-            or is_starting_one_here()  # the shipper's thread is to end
-        )
 
     def send(
         self,
@@ -215,6 +200,12 @@ class BackgroundClient(Emitter):
         """
         self.drain(self._shipper.plan(self.seconds_at_exit(is_child=is_child)), "exit")
         self.correct_report()
+
+    def end_at_signal(self, deadline_seconds: float, reason: str) -> None:
+        """Before a signal ends the process: drain what there is, and let no call return."""
+        self.last_resort.stop_others()
+        plan = DrainPlan.until(time.monotonic(), deadline_seconds, ends_process=True)
+        self.drain(plan, reason)
 
     def plan_by_progress(self) -> DrainPlan:
         """Return the exit hook's plan, which lasts while acks come; a child begins nothing."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import time
 from collections.abc import Callable, Iterable
 from itertools import repeat
 
@@ -163,18 +165,35 @@ class Client(Emitter):
         Nothing has closed it, or its loop stopped in the middle of that. A record that is logged
         later is refused.
         """
+        self._end_by(functools.partial(self._close_at_exit, is_child=is_child))
+        self.correct_report()
+
+    def end_at_signal(self, deadline_seconds: float, reason: str) -> None:
+        """Before a signal ends the process: spill or name what it holds, and let no call return.
+
+        Nothing can be delivered: the thread of its loop goes no further.
+        """
+        self.last_resort.stop_others()
+        seconds = max(0.0, deadline_seconds - time.monotonic())
+        spill = functools.partial(
+            self._shipper.spill_rest, alone=True, seconds=seconds, reason=reason
+        )
+        self._end_by(spill)
+
+    def _end_by(self, end: Callable[[], None]) -> None:
+        """Call `end` if it holds anything, and take no more records in any case."""
         if not self.is_of_this_process:
             self._is_over = True
         elif self._shipper.closing.report is None and not self._is_over:
             if self._shipper.buffer.bytes_held:
-                self._close_at_exit(self.seconds_at_exit(is_child=is_child))
+                end()
             else:
                 self._is_over = True  # the end records, which are held now, are no loss
                 self._shipper.buffer.close_intake()
-        self.correct_report()
 
-    def _close_at_exit(self, timeout: float | None) -> None:
+    def _close_at_exit(self, *, is_child: bool) -> None:
         """Close on a loop of its own, since the application's has ended; spill if none can run."""
+        timeout = self.seconds_at_exit(is_child=is_child)
         closing = self.close(timeout, reason="exit")
         try:
             asyncio.run(closing)

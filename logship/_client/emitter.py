@@ -17,7 +17,7 @@ from logship._hooks.fork_mark import Mark, fork_mark
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 from logship._hooks.preexec import is_about_to_exec
-from logship._hooks.threads import may_wait_here
+from logship._hooks.threads import is_starting_one_here, may_wait_here
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import refused_line
@@ -32,7 +32,7 @@ _ACCEPTED = Outcome.ACCEPTED
 _Begun = tuple[Shipper, Intake, Mark]
 
 
-class Emitter:
+class Emitter(registry.Registered):
     """A client that takes records; its shipper sends them.
 
     After a fork, the parent ships the parent's records. The child's first record begins anew, with
@@ -85,6 +85,21 @@ class Emitter:
     def is_of_this_process(self) -> bool:
         """Whether its buffer is; a forked child has none before its first record."""
         return bool(self._here[0])
+
+    @property
+    def used(self) -> bool:
+        """Whether this process has logged anything, without starting anything to find out."""
+        return self.is_of_this_process and self._shipper.buffer.is_used
+
+    @property
+    def is_busy_here(self) -> bool:
+        """Whether this call has interrupted, in its own thread, what the client's end needs."""
+        return (
+            self._shipper.buffer.is_held_here
+            or self.last_resort.is_held_here
+            or self._shipper.closing.is_stepping_here
+            or is_starting_one_here()  # the shipper's thread is to end
+        )
 
     @property
     def intake_closed(self) -> bool:
@@ -204,9 +219,6 @@ class Emitter:
         """See `Closing.correct_report`, of this process."""
         closing = self._shipper.closing
         return self.is_of_this_process and closing.correct_report(goes_on=goes_on)
-
-    def end_at_exit(self, *, is_child: bool = False) -> None:
-        """See `Registered.end_at_exit`."""
 
     def seconds_at_exit(self, *, is_child: bool) -> float | None:
         """Return how long the end of the process may take; None for as long as acks come.

@@ -416,14 +416,22 @@ class Shipper:
         """Send nothing more, and take no more acks; soon, where another thread runs the loop."""
         self._schedule.on_loop(self._pump.close)
 
-    def spill_rest(self, *, alone: bool) -> None:
+    def spill_rest(
+        self,
+        *,
+        alone: bool,
+        seconds: float = _UNCLOSED_SECONDS,
+        reason: str = "exit without close",
+    ) -> None:
         """Drive the steps that are left of an end, in this thread: no loop sends any more.
 
         Args:
             alone: As of `Closing.join`.
+            seconds: How long it may take.
+            reason: A word for the report.
         """
         self.broken = True
-        self.closing.join(self.plan(_UNCLOSED_SECONDS), "exit without close", alone=alone)
+        self.closing.join(self.plan(seconds), reason, alone=alone)
         drive(self.closing.step)
         self._spool_upkeep.close()
 

@@ -147,6 +147,11 @@ def is_starting_child_here() -> bool:
     return _is_starting_child(sys._getframe())
 
 
+def is_starting_child() -> bool:
+    """Return whether a thread is between the start of a child and multiprocessing's note of it."""
+    return any(map(_is_starting_child, sys._current_frames().values()))
+
+
 def terminate_dependent_children() -> None:
     """Send those children SIGTERM, as the normal exit of this process would; once each.
 
@@ -178,9 +183,7 @@ def _wait_for_starts(until_seconds: float) -> None:
 
     A thread that has just forked one, and waits for the interpreter, has not noted it.
     """
-    while time.monotonic() < until_seconds:
-        if not any(map(_is_starting_child, sys._current_frames().values())):
-            return
+    while is_starting_child() and time.monotonic() < until_seconds:
         time.sleep(_START_CHECK_SECONDS)
 
 

@@ -9,18 +9,37 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 
-class Registered(Protocol):
+class Registered:
     """A client, which continues in a forked child, or what belongs to all clients."""
+
+    @property
+    def used(self) -> bool:
+        """Whether this process has logged anything, without starting anything to find out."""
+        return False
+
+    @property
+    def is_busy_here(self) -> bool:
+        """Whether this call has interrupted, in its own thread, what the end needs."""
+        return False
 
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """The process ends: deliver, spill or name all remaining records. Must not raise.
 
         Args:
             is_child: Whether it is a child that skips `atexit`.
+        """
+
+    def end_at_signal(self, deadline_seconds: float, reason: str) -> None:
+        """A signal ends the process, whose threads go no further: deliver, spill or name the rest.
+
+        Called from the watchdog's thread.
+
+        Args:
+            deadline_seconds: When the process must be over; monotonic.
+            reason: A word for the report.
         """
 
     def after_fork_in_child(self) -> None:

@@ -52,7 +52,7 @@ _REPLACED = (
 """Functions that an installation replaces by its own."""
 
 
-class Installation:
+class Installation(registry.Registered):
     """What `install` made, for the one process it was made in and its forked children.
 
     Args:
@@ -134,6 +134,16 @@ class Installation:
             self.watchdog.signals.exit_ends()
             self.watchdog.end_if_due(here=True)
         self.watchdog.end_at_exit()
+
+    @property
+    def used(self) -> bool:
+        """See `Registered`."""
+        return self.client.used
+
+    @property
+    def is_busy_here(self) -> bool:
+        """See `Registered`."""
+        return self.client.is_busy_here
 
     def after_fork_in_child(self) -> None:
         """In a forked child: drop what is the parent's."""
@@ -220,7 +230,7 @@ class Installation:
 
     def _take_signals(self) -> None:
         self.watchdog.signals = signals = StopSignals(
-            self.client,
+            self.client.settings,
             self.clock,
             wake=self.watchdog.wake,
             is_watched=lambda: self.watchdog.is_watching,

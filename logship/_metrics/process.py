@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _METERS_MAX = 100
 
 
-class Process:
+class Process(registry.Registered):
     """The numbers of this process, and its part in those of the container."""
 
     def __init__(self) -> None:
@@ -121,9 +121,6 @@ class Process:
             self._outlet.end()
 
     # -- fork --------------------------------------------------------------------------------------
-
-    def end_at_exit(self, *, is_child: bool = False) -> None:
-        """Do nothing at the end of the process: each client's end is written already."""
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's numbers in a forked child, and close its files.

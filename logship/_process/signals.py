@@ -30,10 +30,10 @@ from collections.abc import Callable
 from types import FrameType
 
 from logship import _system
-from logship._client.background import BackgroundClient
-from logship._hooks import exits, fork
+from logship._hooks import exits, fork, registry
 from logship._hooks.dispositions import Disposition, disposition_of, get_handler, set_handler
 from logship._process.clock import Started, StopClock
+from logship._settings import Settings
 from logship._signal_names import signal_name, signals_named
 
 _UNSURE = signals_named("SIGHUP", "SIGQUIT")
@@ -42,6 +42,10 @@ stacks."""
 
 _STOPPED_SECONDS = 1.0
 """How long the main thread is stopped before it goes on for a moment; each time twice as long."""
+
+_MAIN_THREAD_SECONDS = 0.05
+"""How long the main thread has to die by the signal. After that it counts as hanging in a C
+call."""
 
 _AGAIN_SECONDS = 0.001
 _AGAIN_TIMES_MAX = 400
@@ -53,8 +57,7 @@ class StopSignals:
     """Our handlers for the stop signals of one process.
 
     Args:
-        client: Its settings say which signals they are. If it has logged nothing, and there are no
-            children that must not be left, the process dies as it would without logship.
+        settings: These say which signals they are.
         clock: Started by the first of them.
         wake: Wakes the watchdog; called from the handler, so it takes no lock.
         is_watched: Whether a watchdog will end this process; otherwise its exit hook must.
@@ -68,7 +71,7 @@ class StopSignals:
 
     def __init__(
         self,
-        client: BackgroundClient,
+        settings: Settings,
         clock: StopClock,
         *,
         wake: Callable[[int], None],
@@ -76,12 +79,10 @@ class StopSignals:
         interrupt_drain: Callable[[], None],
         is_told_alone: Callable[[], bool],
     ) -> None:
-        settings = client.settings
         self.dies_by: int | None = None
         self._signals = frozenset(settings.stop_signals_or_default)
         named = settings.stop_signals is not None
         self._sure = self._signals if named else self._signals - _UNSURE
-        self._client = client
         self._clock = clock
         self._wake = wake
         self._is_watched = is_watched
@@ -125,15 +126,14 @@ class StopSignals:
             if not self.was_replaced(signum):
                 is_default = self._found[signum] is signal.SIG_DFL
                 is_deadly = is_default and signum not in self._changed
-                has_duties = self._client.is_of_this_process or fork.dependent_children()
-                if is_deadly and not has_duties:  # a child that has logged nothing
-                    exits.die_by(signum)
+                if is_deadly and not self._is_used():
+                    self.die(signum)
                 self._came(signum, is_deadly=is_deadly)
         elif signum in self._sure and get_handler(signum) is signal.default_int_handler:
             self._came(signum, is_deadly=False)
 
-    def let_main_thread_die(self, signum: int) -> None:
-        """Make the main thread end this process at any point; the drain is over.
+    def die(self, signum: int) -> None:
+        """End this process, from the watchdog's thread: there is nothing left to do.
 
         Only the main thread can restore the default disposition without an import. It may hang.
         """
@@ -141,6 +141,8 @@ class StopSignals:
         if _system.IS_POSIX and main is not None and not self.was_replaced(signum):
             self._is_over = True
             signal.pthread_kill(main, signum)
+        time.sleep(_MAIN_THREAD_SECONDS)
+        exits.die_by(signum)
 
     def forget(self) -> None:
         """In a forked child: forget the signals of the parent."""
@@ -223,8 +225,13 @@ class StopSignals:
             self._stop_main_thread(signum)
 
     def _is_used(self) -> bool:
-        has_children = fork.is_starting_child_here() or bool(fork.dependent_children())
-        return self._client.used or has_children
+        """Return whether anything must be done before the process dies.
+
+        If it has logged nothing, and there are no children that must not be left, it dies as it
+        would without logship.
+        """
+        is_used = any(client.used for client in registry.clients())
+        return is_used or fork.is_starting_child() or bool(fork.dependent_children())
 
     def _is_harmless(self, signum: int) -> bool:
         """Return whether a program with the default disposition goes on after this signal.
@@ -269,7 +276,8 @@ class StopSignals:
     def _is_too_early(self, signum: int) -> bool:
         """Return whether the interrupted call must go on first; the signal then comes again."""
         times = self._times_again.get(signum, 0)
-        is_busy = self._client.is_busy_here or fork.is_starting_child_here()
+        is_busy = any(client.is_busy_here for client in registry.clients())
+        is_busy = is_busy or fork.is_starting_child_here()
         is_too_early = is_busy and times < _AGAIN_TIMES_MAX and _send_again(signum)
         self._times_again[signum] = times + 1 if is_too_early else 0
         return is_too_early

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
-from logship._hooks import exits, fork
+from logship._hooks import exits, fork, registry
 from logship._hooks.preexec import is_about_to_exec
 from logship._hooks.threads import OwnThread
 from logship._process.clock import StopClock
@@ -39,10 +39,6 @@ _INTERRUPTED_SECONDS = 2.0
 _SWITCH_SECONDS = 0.0005
 """How long a busy thread keeps the interpreter once the process is to die, instead of 5 ms. The
 shipper and this thread need the interpreter several times."""
-
-_MAIN_THREAD_SECONDS = 0.05
-"""How long the main thread has to die by the signal. After that it counts as hanging in a C
-call."""
 
 _HANGS_SECONDS = 2.0
 """How long past the deadline the client's end may take until it counts as hanging. A metrics volume
@@ -278,6 +274,9 @@ class Watchdog:
         started = self._clock.started
         reason = "SIGINT" if self._interrupted or started is None else started.reason
         self._client.drain(plan, reason)
+        if self._dies_by is not None:  # else the application closes them, or the exit hook does
+            for client in registry.clients():
+                client.end_at_signal(plan.deadline_seconds, reason)
 
     def _end(self) -> None:
         """End the process if logship must end it."""
@@ -307,6 +306,4 @@ class Watchdog:
         self._client.last_resort.stop_others()
         self._correct_report()
         self._client.last_resort.write_rest(time.monotonic() + _LAST_LINES_SECONDS)
-        self.signals.let_main_thread_die(self.signals.dies_by)
-        time.sleep(_MAIN_THREAD_SECONDS)
-        exits.die_by(self.signals.dies_by)
+        self.signals.die(self.signals.dies_by)

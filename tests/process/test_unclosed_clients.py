@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.support.programs import Programs
@@ -213,3 +215,83 @@ def test_the_stop_clock_holds_for_all_clients(programs: Programs, gate: Gate, ho
     )
     ended = program.stopped(returncode=3)
     assert ended.verdict.spilled.total() == len(ended.ledger) > 0
+
+
+HELD = {
+    "a background client": """
+        client = logship.BackgroundClient()
+        log(client)
+        os.kill(os.getpid(), signal.SIGTERM)
+        forever()
+    """,
+    "a client on the loop that is stopped": """
+        async def main():
+            async with logship.Client() as client:
+                log(client)
+                os.kill(os.getpid(), signal.SIGTERM)
+                await asyncio.sleep(60)
+        asyncio.run(main())
+    """,
+    "a client that the exit hook closes": """
+        client = logship.Client(exit_stall_seconds=60)
+        log(client)
+        once_it_ends(client, os.kill, os.getpid(), signal.SIGTERM)
+    """,
+    "a client of another thread, while this one is in the middle of logging": """
+        client = logship.BackgroundClient()
+        log(client)
+        def stop():
+            client.flush(timeout=0.2)
+            os.kill(os.getpid(), signal.SIGTERM)
+        threading.Thread(target=stop).start()
+        while True:
+            emit_marker(client)
+    """,
+    "clients in a forked child": """
+        client = logship.BackgroundClient()
+        if child := os.fork():
+            end_of(child)
+            os.kill(os.getpid(), signal.SIGTERM)
+        log(client)
+        os.kill(os.getpid(), signal.SIGTERM)
+        forever()
+    """,
+}
+
+
+@pytest.mark.parametrize("installed", ["pass", "logging.getLogger().info('x')"])
+@pytest.mark.parametrize("how", HELD)
+def test_a_signal_that_ends_the_process_leaves_no_client_behind(
+    programs: Programs, black_hole: Gate, how: str, installed: str
+) -> None:
+    """Beside `install`, which stops the main thread where it is, there are other clients."""
+    ended = programs.start(
+        LOG,
+        f"""
+        logship.install(level="INFO")
+        {installed}
+        """,
+        HELD[how],
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    ).end(returncode=-signal.SIGTERM)
+    verdict = ended.verdict
+    assert len(ended.ledger) >= 100
+    verdict.assert_nothing_lost()
+
+
+def test_a_signal_that_ends_the_process_has_other_clients_deliver(
+    programs: Programs, gate: Gate
+) -> None:
+    gate.open()
+    ended = programs.start(
+        LOG,
+        """
+        logship.install(level="INFO")
+        client = logship.BackgroundClient(linger_seconds=60)
+        """,
+        HELD["a background client"],
+        endpoint=gate.endpoint,
+    ).end(returncode=-signal.SIGTERM)
+    assert not ended.verdict.spilled
+    ended.verdict.assert_delivered_once(100)
