@@ -67,6 +67,15 @@ def is_own() -> bool:
     return isinstance(threading.current_thread(), OwnThread)
 
 
+def is_alone() -> bool:
+    """Return whether logship's threads are all that is left of this process.
+
+    A child that a thread has forked ends with that thread, without an exit hook, unless there is
+    another thread.
+    """
+    return all(isinstance(thread, OwnThread) for thread in threading.enumerate())
+
+
 def is_starting_one_here() -> bool:
     """Return whether this call has interrupted `threading` in its own lock, as in a thread's start.
 

@@ -22,7 +22,7 @@ from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._hooks import exits, fork, registry
 from logship._hooks.preexec import is_about_to_exec
-from logship._hooks.threads import OwnThread
+from logship._hooks.threads import OwnThread, is_alone
 from logship._process.clock import StopClock
 from logship._process.self_pipe import SelfPipe
 from logship._process.signals import StopSignals
@@ -179,6 +179,9 @@ class Watchdog:
                 self._wait(_CHECK_SECONDS)
                 if self._is_stopped:
                     return
+                if is_alone():
+                    exits.at_exit(is_child=True)
+                    os._exit(0)
                 if self._client.is_of_this_process:
                     self._check()
             self._stop()

@@ -370,6 +370,30 @@ def test_sigterm_ends_a_child_that_a_thread_has_forked(
     ended.verdict.assert_delivered_once(records + 1)
 
 
+@pytest.mark.parametrize("records", [0, 20])
+def test_a_child_that_a_thread_has_forked_ends_with_its_thread(
+    programs: Programs, records: int
+) -> None:
+    """It has no main thread that could run exit hooks, and ends as its last thread does."""
+    ended = programs.start(f"""
+        logship.install(level="INFO")
+
+        def fork():
+            child = os.fork()
+            if child == 0:
+                log("in the child", times={records})
+            else:
+                end_of(child)
+
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+        log("in the parent")
+    """).end(returncode=0)
+    assert ended.progress == ("child 0",)
+    ended.verdict.assert_delivered_once(records + 1)
+
+
 @pytest.mark.parametrize(
     ("in_parent", "in_child", "method"),
     [("install()", "pass", "fork"), ("pass", "install()", "fork"), ("pass", "install()", "spawn")],
