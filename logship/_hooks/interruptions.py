@@ -2,12 +2,15 @@
 
 A signal handler runs in the middle of any Python code, also of logship. Its exception is meant for
 the application (a task's time limit, a test's timeout), so it must pass. An exception of a record's
-`__repr__` must not. Only the traceback tells the two apart: it has a frame of a function that is
-registered for a signal, or that was called with a signal's number and a frame.
+`__repr__` must not. Only the traceback tells the two apart: it has a frame of a function that was
+called with a signal's number and the frame that it interrupted. Many handlers drop these arguments.
+So a function that is registered for a signal counts too. All functions of one decorator share the
+code of its wrapper, but a wrapper keeps its arguments.
 """
 
 from __future__ import annotations
 
+import inspect
 import signal
 import traceback
 from collections.abc import Iterator
@@ -26,7 +29,7 @@ def is_interruption(error: BaseException) -> bool:
     frames = list(traceback.walk_tb(error.__traceback__))
     if len(frames) < 2:
         return False  # it was raised where it was caught, or in C
-    codes = set(_handler_codes())
+    codes = {code for code in _handler_codes() if not code.co_flags & inspect.CO_VARARGS}
     return any(frame.f_code in codes or _was_called_as_handler(frame) for frame, _ in frames)
 
 
@@ -35,14 +38,22 @@ def _was_called_as_handler(frame: FrameType) -> bool:
 
     By now another handler may be registered.
 
-    The arguments are the application's objects, so only their types are looked at.
+    The arguments are the application's objects, so only their types and identities are looked at.
     """
+    return any(
+        second is frame.f_back and type(first) in {int, signal.Signals} and 0 < first < signal.NSIG
+        for first, second in pairwise(_arguments(frame))
+    )
+
+
+def _arguments(frame: FrameType) -> list[Any]:
+    """Return the positional arguments that a frame still has."""
     code, values = frame.f_code, frame.f_locals
-    for first, second in pairwise(code.co_varnames[: code.co_argcount]):
-        number: Any = values.get(first)
-        if type(values.get(second)) is FrameType and type(number) in {int, signal.Signals}:
-            return bool(0 < number < signal.NSIG)
-    return False
+    arguments = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & inspect.CO_VARARGS:
+        rest = values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount])
+        arguments += rest if type(rest) is tuple else ()
+    return arguments
 
 
 def _handler_codes() -> Iterator[CodeType]:

@@ -10,7 +10,6 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -144,7 +143,7 @@ def test_after_an_exception_anywhere_in_a_step_the_rest_is_written_and_counted(
         buffer.seal_all()
         spill = Spill(buffer.spilling, LastResort(descriptor=pipe.writing), forever)
         scene[:] = [(buffer, spill)]
-        return lambda: spill.step(1.0), partial(handler, signal.SIGALRM, sys._getframe())
+        return lambda: spill.step(1.0), lambda: handler(signal.SIGALRM, sys._getframe())
 
     for run in every_point(prepare, step=9, room=str(Path(logship.__file__).parent)):
         with contextlib.suppress(Interruption):
