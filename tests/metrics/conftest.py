@@ -1,4 +1,4 @@
-"""The lifecycle tests' sidecar and programs, and a person who scrapes."""
+"""The lifecycle tests' sidecar and programs, owners of pages, and a person who scrapes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.metrics.owners import Owners
 from tests.metrics.scraping import Scraper
 from tests.process.conftest import gate, programs, sidecar
 
-__all__ = ["gate", "open_directory", "pages", "programs", "scraper", "sidecar"]
+__all__ = ["gate", "open_directory", "owners", "pages", "programs", "scraper", "sidecar"]
 
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Path:
     """Where the processes of a test keep their pages."""
     return tmp_path / "pages"
+
+
+@pytest.fixture
+def owners(pages: Path) -> Iterator[Owners]:
+    owners = Owners(pages)
+    yield owners
+    owners.kill_all()
 
 
 @pytest.fixture

@@ -35,6 +35,15 @@ as_another_user = pytest.mark.skipif(
 Samples = dict[str, float]
 """Values by name and labels, as `logship_connects_total{result="ok"}`."""
 
+LOG_UNTIL_TOLD = """
+    client = logship.install(level="INFO")
+    log(times=100)
+    client.flush(20)
+    ready()
+    wait_for("end")
+"""
+"""A program whose records are all delivered, and which ends when it is told to."""
+
 
 def fetch(port: int, accept: str = "", path: str = "/metrics") -> tuple[str, str]:
     """Return an endpoint's content type and text.
@@ -82,6 +91,22 @@ def port_said_by(program: Program) -> int:
     found = SERVED_ON.search(program.stderr)
     assert found
     return int(found[1])
+
+
+def wait_for_samples(port: int, key: str, value: float) -> Samples:
+    """Wait until an endpoint says so, and return all of what it says."""
+    last: Samples = {}
+
+    def says() -> bool:
+        nonlocal last
+        try:
+            last = scrape(port)
+        except (OSError, HTTPException):
+            return False
+        return last.get(key) == value
+
+    wait_until(says, f"{key} is {value}: {last}")
+    return last
 
 
 def is_counter(key: str) -> bool:

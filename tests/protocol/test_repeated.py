@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from logship._protocol import plain
 from logship._protocol.entries import record_packer
 from logship._protocol.repeated import Repeated
+from tests.protocol.generated import names, values
 from tests.protocol.stamping import TIME_NS, readable, stamped
-from tests.protocol.test_entries import names, values
 from tests.unit.interruptions import every_point
 
 # Names of constant fields take another way from then on, so no other test has names like these.

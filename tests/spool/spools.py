@@ -243,3 +243,10 @@ def ship_all(buffer: Buffer) -> int:
         buffer.release(chunk)
         chunks += 1
     return chunks
+
+
+def books_balance(buffer: Buffer) -> bool:
+    """Tell whether the parts of a buffer's report make up all that it accepted."""
+    report = buffer.report("test", 0.0)
+    parts = report.acked + report.spooled + report.spilled + report.dropped + report.unacked
+    return report.accepted == parts

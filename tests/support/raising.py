@@ -1,4 +1,4 @@
-"""What takes the place of a function that a test makes fail."""
+"""What fails because a test wants it to: functions that raise, and an object without a text."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def raising(error: BaseException | type[BaseException]) -> Callable[..., NoRetur
         raise error
 
     return fail
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ValueError("no text today")

@@ -29,6 +29,9 @@ QUICK = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 
+FAR_AWAY = 1 << 24
+"""A bound so far away that entries wait in the inbox."""
+
 
 class Wakes:
     """Counts wake-ups."""

@@ -142,6 +142,21 @@ def full_hole(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+class HeldTransport(MemoryTransport):
+    """Its first attempt to connect does not end by itself."""
+
+    attempts = 0
+
+    async def connect(self, *arguments: Any) -> Any:
+        self.attempts += 1
+        if self.attempts == 1:
+            await self.hold()
+        return await super().connect(*arguments)
+
+    async def hold(self) -> None:
+        await asyncio.Event().wait()
+
+
 class Events:
     """Notes what a connection tells its owner."""
 
