@@ -20,17 +20,25 @@ import signal
 import socket
 import stat
 import sys
+import time
 from collections.abc import Callable
 
 from logship import _system
 from logship._hooks.dispositions import get_handler
 
+if _system.IS_POSIX:
+    import fcntl
+
 _WRITE_BYTES_MAX = 64 * 1024
 
 _WHOLE_BYTES_MAX = getattr(select, "PIPE_BUF", 512)
 """A pipe takes all of a write of so many bytes or nothing (pipe(7)). Processes often share one as
-their stderr, and a line of another process must not get into the middle of a line. It still may
-get into a longer line."""
+their stderr, and a line of another process must not get into the middle of a line. `PipeWriter`
+keeps it out of a longer line too."""
+
+_TURN_SECONDS_MAX = 1.0
+"""How long a writer waits for its turn while the pipe has room. The process that has the turn may
+be stopped. If it is not, it fills the pipe at once."""
 
 _MESSAGE_BYTES_MAX = 128 * 1024
 """All lines of a write fit into one message to a socket, unless the last is long. By default Linux
@@ -95,8 +103,7 @@ class Writer:
         try:
             self._check()
             while written < len(data):
-                piece = data[written : self._end_of_piece(data, written)]
-                written += self._write(self.descriptor, piece)
+                written += self._put(data[written : self._end_of_piece(data, written)])
         except BlockingIOError:
             pass  # not now
         except OSError as error:  # a full disk's too: not now
@@ -108,11 +115,75 @@ class Writer:
                 raise
         return written
 
+    def _put(self, piece: bytes) -> int:
+        """Write from `piece` what can be written now; return how many bytes."""
+        return self._write(self.descriptor, piece)
+
     def _end_of_piece(self, data: bytes, start: int) -> int:
         """Return the end of the last line that fits, or of the first one if that is longer."""
         lines_end = data.rfind(b"\n", start, start + self._lines_bytes) + 1
         line_end = data.find(b"\n", start, start + self._part_bytes) + 1
         return lines_end or line_end or start + self._part_bytes
+
+
+class PipeWriter(Writer):
+    """Writes to a pipe that other processes write to, in turns with the logship in these.
+
+    The pipe takes a long line in parts. So a process locks the pipe until its long line is over,
+    and any number of processes may write short lines at the same time. A process that dies lets go.
+
+    Args:
+        descriptor: Opened for this writer alone: a lock belongs to an open file, which a forked
+            child shares.
+        monotonic: Seconds.
+    """
+
+    def __init__(self, descriptor: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(descriptor, lines_bytes=_WHOLE_BYTES_MAX, is_own=True)
+        self._lock, self._monotonic = fcntl.flock, monotonic
+        self._alone, self._beside = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_SH | fcntl.LOCK_NB
+        self._unlock, self._seconds_max = fcntl.LOCK_UN, _TURN_SECONDS_MAX
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._has_turn = False  # from the beginning of a long line to its end
+        self._waits_since: float | None = None
+
+    def _put(self, piece: bytes) -> int:
+        written = 0
+        self._take_turn(self._alone if len(piece) > self._lines_bytes else self._beside)
+        try:
+            written = super()._put(piece)
+        finally:
+            if written:
+                self._has_turn = not piece.endswith(b"\n", 0, written)
+            if not self._has_turn:
+                self._try_lock(self._unlock)
+        return written
+
+    def _take_turn(self, kind: int) -> None:
+        """Lock the pipe, or go on without a lock after a while.
+
+        Raises:
+            BlockingIOError: Another process has the turn.
+        """
+        if self._has_turn or self._try_lock(kind):
+            self._waits_since = None
+            return
+        now, has_room = self._monotonic(), bool(self._poll.poll(0))
+        if self._waits_since is None or not has_room:
+            self._waits_since = now
+        if now - self._waits_since < self._seconds_max:
+            raise BlockingIOError
+
+    def _try_lock(self, kind: int) -> bool:
+        try:
+            self._lock(self.descriptor, kind)
+        except BlockingIOError:
+            return False
+        except OSError as error:  # a system that locks no pipe
+            if error.errno is None:
+                raise  # a signal handler's own
+        return True
 
 
 class SocketWriter(Writer):
@@ -168,6 +239,8 @@ def nonblocking_writer(descriptor: int) -> Writer:
         if stat.S_ISSOCK(mode):
             return SocketWriter(os.dup(descriptor))
         again = os.open(f"/proc/self/fd/{descriptor}", flags)
+        if stat.S_ISFIFO(mode):
+            return PipeWriter(again)
         return Writer(again, lines_bytes=_WHOLE_BYTES_MAX, is_own=True)
     except OSError:  # another user's pipe, no /proc, or no descriptors
         return Writer(descriptor, _write_with_care(), _WHOLE_BYTES_MAX)

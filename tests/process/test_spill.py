@@ -306,6 +306,33 @@ def test_a_slow_reader_of_stderr_still_gets_whole_lines(
     program.end().verdict.assert_nothing_lost(spilled=200)
 
 
+def test_processes_with_one_stderr_leave_each_others_long_lines_whole(
+    programs: Programs, black_hole: Gate
+) -> None:
+    """The workers of a server spill at the same moment, and a traceback is longer than PIPE_BUF."""
+    reading, writing = os.pipe()
+    program = programs.start(
+        """
+        logship.install(level="INFO", exit_stall_seconds=0.5)
+        children = []
+        for _ in range(4):
+            if child := os.fork():
+                children.append(child)
+                continue
+            log("x" * 20_000, times=25)
+            sys.exit()
+        for child in children:
+            os.waitpid(child, 0)
+        """,
+        stderr=writing,
+        endpoint=black_hole.endpoint,
+    )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stderr:
+        (program.directory / "stderr").write_bytes(stderr.read())
+    program.end(returncode=0).verdict.assert_nothing_lost(spilled=100)
+
+
 def test_overflow_while_running_goes_to_stderr_and_is_declared(
     programs: Programs, gate: Gate
 ) -> None:
