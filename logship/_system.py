@@ -11,10 +11,18 @@ import os
 import select
 import sys
 
+if sys.platform != "win32":
+    import fcntl
+
 NAME = {"darwin": "macOS", "linux": "Linux", "win32": "Windows"}.get(sys.platform, sys.platform)
 
 IS_POSIX = sys.platform != "win32"
 """Whether there are forks, file locks, unix sockets, `poll`, and signals to a thread."""
+
+_NUMBERS_MAX = 1024
+"""The kernel keeps a table as long as the highest number. This is the usual limit of a process."""
+
+_HIGH_NUMBERS = 64
 
 # Flags of `os.open`, 0 where there is none. Windows has the first one alone, and changes the ends
 # of lines without it.
@@ -68,6 +76,22 @@ def wait_readable(descriptor: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
+
+
+def moved_up(descriptor: int) -> int:
+    """Give an open file a high number, and return that.
+
+    A daemon closes all descriptors, and the files that it opens next get the lowest numbers.
+    """
+    if not IS_POSIX:
+        return descriptor
+    lowest = min(os.sysconf("SC_OPEN_MAX"), _NUMBERS_MAX) - _HIGH_NUMBERS
+    try:
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, max(lowest, 0))
+    except OSError:  # all of these are taken
+        return descriptor
+    os.close(descriptor)
+    return moved
 
 
 FileIdentity = tuple[int, int]

@@ -17,6 +17,7 @@ Disposition = Callable[[int, FrameType | None], Any] | int | None
 
 set_handler = signal.signal
 get_handler = signal.getsignal
+set_wakeup_descriptor = signal.set_wakeup_fd
 """Python's own functions: while logship is installed, the module `signal` has others."""
 
 

@@ -71,9 +71,9 @@ def is_alone() -> bool:
     """Return whether logship's threads are all that is left of this process.
 
     A child that a thread has forked ends with that thread, without an exit hook, unless there is
-    another thread.
+    another thread. `threading.enumerate` would wait for a lock.
     """
-    return all(isinstance(thread, OwnThread) for thread in threading.enumerate())
+    return all(isinstance(thread, OwnThread) for thread in [*threading._active.values()])  # type: ignore[attr-defined]
 
 
 def is_starting_one_here() -> bool:

@@ -46,6 +46,7 @@ _REPLACED = (
     (logging, "basicConfig"),
     (signal, "signal"),
     (signal, "getsignal"),
+    (signal, "set_wakeup_fd"),
     (registry, "stop_deadline_seconds"),
     (fork, "begin_child"),
 )
@@ -239,6 +240,7 @@ class Installation(registry.Registered):
         )
         self._undo.callback(signals.restore)
         signals.install()
+        signal.set_wakeup_fd = self.watchdog.set_wakeup_fd
 
     def _check(self) -> None:
         """Check, about once a second and at the exit, for changes that nothing reports."""

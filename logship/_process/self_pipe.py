@@ -8,13 +8,12 @@ waits for nothing else.
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
 import threading
-import warnings
 from collections.abc import Iterable
 
 from logship import _system
+from logship._hooks.dispositions import set_wakeup_descriptor
 
 
 class SelfPipe:
@@ -26,7 +25,9 @@ class SelfPipe:
 
     def __init__(self) -> None:
         self._sockets: tuple[socket.socket, ...] = ()  # where there are none, `__del__` closes none
-        self._sockets = self._reading, self._writing = socket.socketpair()
+        self._reading, writing = socket.socketpair()
+        self._writing = socket.socket(fileno=_system.moved_up(writing.detach()))
+        self._sockets = self._reading, self._writing
         for each in self._sockets:
             each.setblocking(False)
         self._identities = _identities(self._sockets)
@@ -45,7 +46,7 @@ class SelfPipe:
         """Close them, and have no signal write to them: a child's must not wake its parent."""
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and _wakeup_descriptor() == self._writing.fileno() != -1:
-            signal.set_wakeup_fd(-1)
+            set_wakeup_descriptor(-1)
         is_lost = self.is_lost
         for each in self._sockets:
             if is_lost:
@@ -56,9 +57,12 @@ class SelfPipe:
     def listen_for_signals(self) -> None:
         """Let the handler in C write here, if no other code uses that; in the main thread."""
         if _wakeup_descriptor() == -1:
-            signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
-            # trio takes it over while it runs, and gives it back; until then our handler wakes us.
-            warnings.filterwarnings("ignore", "It looks like Trio's signal", RuntimeWarning)
+            set_wakeup_descriptor(self._writing.fileno(), warn_on_full_buffer=False)
+
+    @property
+    def number(self) -> int:
+        """The descriptor that the handler in C writes to."""
+        return self._writing.fileno()
 
     def is_alone(self) -> bool:
         """Return whether the handler in C tells no other code of signals; in the main thread."""
@@ -68,7 +72,8 @@ class SelfPipe:
         """Wake the thread with a signal's number, or with 0; from a signal handler too."""
         # Full: the thread is awake. Closed: this is a child without a watchdog.
         with contextlib.suppress(OSError):
-            self._writing.send(bytes([signum]))
+            if not self.is_lost:
+                self._writing.send(bytes([signum]))
 
     def wait(self, seconds: float) -> bytes:
         """Wait at most so long; return the numbers that have come."""
@@ -87,8 +92,8 @@ def _identities(sockets: Iterable[socket.socket]) -> list[_system.FileIdentity]:
 
 def _wakeup_descriptor() -> int:
     """Return where the handler in C writes the numbers of signals, or -1; in the main thread."""
-    current = signal.set_wakeup_fd(-1)
+    current = set_wakeup_descriptor(-1)
     if current != -1:
         with contextlib.suppress(OSError, ValueError):  # it is closed
-            signal.set_wakeup_fd(current, warn_on_full_buffer=False)
+            set_wakeup_descriptor(current, warn_on_full_buffer=False)
     return current

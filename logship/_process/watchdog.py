@@ -21,6 +21,7 @@ from collections.abc import Callable
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._hooks import exits, fork, registry
+from logship._hooks.dispositions import set_wakeup_descriptor
 from logship._hooks.preexec import is_about_to_exec
 from logship._hooks.threads import OwnThread, is_alone
 from logship._process.clock import StopClock
@@ -145,6 +146,20 @@ class Watchdog:
         self_pipe = self._self_pipe
         if self_pipe is not None:
             self_pipe.wake(signum)
+
+    def set_wakeup_fd(self, fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
+        """Do what `signal.set_wakeup_fd` does, but have this thread told where no other code is.
+
+        An event loop sets -1 once it handles no signal any more, and so does the fork server of
+        multiprocessing in each child.
+        """
+        before = set_wakeup_descriptor(fd, warn_on_full_buffer=warn_on_full_buffer)
+        self_pipe = self._self_pipe
+        if self_pipe is None:
+            return before
+        if fd == -1 and not self_pipe.is_lost:
+            self_pipe.listen_for_signals()
+        return -1 if before == self_pipe.number else before
 
     def is_told_alone(self) -> bool:
         """Return whether no other code is told of a signal before its handler runs.

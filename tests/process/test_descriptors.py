@@ -24,6 +24,26 @@ TAKE_ALL = """
 """
 
 
+@pytest.mark.parametrize("forks", [False, True])
+def test_a_daemon_gets_no_signals_number_into_its_files(programs: Programs, forks: bool) -> None:
+    """It closes all descriptors, and CPython does not forget the one that is told of signals."""
+    ended = programs.start(f"""
+        from application import DIRECTORY, LEDGER, PROGRESS, end_of, log, progress
+        signal.signal(signal.SIGUSR1, lambda *_: progress("called"))
+        logship.install(level="INFO")
+        log()
+        if {forks} and (child := os.fork()):
+            end_of(child)
+            sys.exit()
+        os.closerange(max(LEDGER, PROGRESS) + 1, 4096)
+        files = [open(DIRECTORY / f"file {{each}}", "wb", buffering=0) for each in range(20)]
+        signal.raise_signal(signal.SIGUSR1)
+        progress(f"written {{[file.tell() for file in files if file.tell()]}}")
+        os._exit(0)
+    """).end(returncode=0)
+    assert ended.progress[:2] == ("called", "written []")
+
+
 @pytest.mark.parametrize("is_given_back", [True, False])
 def test_a_child_without_descriptors_at_its_first_record(
     programs: Programs, is_given_back: bool

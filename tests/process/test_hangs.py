@@ -140,11 +140,57 @@ def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
     ).stopped(returncode=launch.status_of_sigterm).verdict.assert_nothing_lost(spilled=20)
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(
+            """
+            async def main():
+                asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
+
+            asyncio.run(main())
+            """,
+            id="an event loop that has ended",
+        ),
+        pytest.param("signal.set_wakeup_fd(-1)", id="nothing is told of signals"),
+        pytest.param(
+            """
+            reading, writing = socket.socketpair()
+            writing.setblocking(False)
+            signal.set_wakeup_fd(signal.set_wakeup_fd(writing.fileno()))
+            """,
+            id="what was told before is told again",
+        ),
+    ],
+)
+def test_the_clock_runs_in_a_c_call_after_others_were_told_of_signals(
+    programs: Programs, black_hole: Gate, before: str
+) -> None:
+    program = programs.start(
+        'logship.install(level="INFO")',
+        before,
+        SQLITE,
+        """
+        log(times=20)
+        ready()
+        hold_main_thread()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    ended = program.stopped(returncode=-signal.SIGTERM)
+    ended.verdict.assert_nothing_lost(spilled=20)
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
 @pytest.mark.parametrize("records", [0, 20])
 def test_a_child_in_a_c_call_ends_at_sigterm_also_where_it_has_logged_nothing(
-    programs: Programs, records: int
+    programs: Programs, records: int, method: str
 ) -> None:
-    """A pool's worker that computes; and one that waits, if the signal comes right before that."""
+    """A pool's worker that computes; and one that waits, if the signal comes right before that.
+
+    The fork server, which Python 3.14 starts by default, imports the main module.
+    """
     in_child = f"""
         logship.install(level="INFO")
 
@@ -156,14 +202,15 @@ def test_a_child_in_a_c_call_ends_at_sigterm_also_where_it_has_logged_nothing(
             with open(f"/proc/{{pid}}/stat") as stat:
                 return int(stat.read().split()[13])
 
-        process = multiprocessing.get_context("fork").Process(target=child)
-        process.start()
-        while processor_ticks(process.pid) < 20:
-            time.sleep(0.005)
-        process.terminate()
-        process.join(20)
-        progress(f"exitcode {{process.exitcode}}")
-        process.kill()
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("{method}").Process(target=child)
+            process.start()
+            while processor_ticks(process.pid) < 20:
+                time.sleep(0.005)
+            process.terminate()
+            process.join(20)
+            progress(f"exitcode {{process.exitcode}}")
+            process.kill()
     """
     ended = programs.start(SQLITE, in_child).end(returncode=0)
     assert ended.progress == (f"exitcode {-signal.SIGTERM}",)

@@ -167,7 +167,7 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
         import logship
         import pytest
         from logship._hooks import fork
-        from logship._hooks.dispositions import get_handler
+        from logship._hooks.dispositions import get_handler, set_wakeup_descriptor
         from logship._installation import installation, parts
         from tests.support.waiting import wait_until
 
@@ -178,8 +178,8 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
 
         def like():
             wait_until(no_resolver_runs, "the thread that resolves names has ended")
-            descriptor = signal.set_wakeup_fd(-1)
-            signal.set_wakeup_fd(descriptor)
+            descriptor = set_wakeup_descriptor(-1)
+            set_wakeup_descriptor(descriptor)
             return {
                 "handlers": [list(each.handlers) for each in LOGGERS],
                 "levels": [each.level for each in LOGGERS],
@@ -187,6 +187,7 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
                 "wakeup": descriptor,
                 "hooks": (sys.excepthook, threading.excepthook),
                 "functions": (logging.basicConfig, signal.signal, signal.getsignal),
+                "wakeup function": signal.set_wakeup_fd,
                 "children": fork.begin_child,
                 "threads": threading.enumerate(),
                 "descriptors": len(os.listdir("/proc/self/fd")),
