@@ -30,7 +30,7 @@ from logship._process import stopfile
 from logship._process.clock import Started, StopClock
 from logship._process.signals import StopSignals
 from logship._process.watchdog import Watchdog
-from logship._settings import TASK_METADATA_VARIABLE, Settings
+from logship._settings import TASK_METADATA_VARIABLE, Settings, program_name
 from logship._spelling import nearest
 from logship.errors import SettingsError
 
@@ -459,10 +459,13 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _check_same(installed: Settings, chosen: Settings) -> None:
-    """Raise if other settings are installed already."""
-    if installed != chosen:
-        names = Settings.__dataclass_fields__
-        different = [name for name in names if getattr(installed, name) != getattr(chosen, name)]
+    """Raise if other settings are installed already.
+
+    The default tag is the program's name, which changes where a child imports the main module.
+    """
+    names = Settings.__dataclass_fields__
+    different = [name for name in names if getattr(installed, name) != getattr(chosen, name)]
+    if different and (different != ["tag"] or chosen.tag != program_name()):
         raise SettingsError(
             f"install: already installed with other settings (different: {', '.join(different)}); "
             "call it once, with the settings that hold for the whole process"

@@ -31,7 +31,9 @@ def take_uncaught(handler: Handler) -> None:
 def _emit(handler: Handler, error: BaseException) -> None:
     text = f"uncaught {type(error).__name__}: {_text(error)}"
     found = type(error), error, error.__traceback__
-    handler.emit(logging.LogRecord("logship.uncaught", logging.CRITICAL, "", 0, text, (), found))
+    record = logging.LogRecord("logship.uncaught", logging.CRITICAL, "", 0, text, (), found)
+    if record.levelno >= handler.level:
+        handler.handle(record)
 
 
 def _text(error: BaseException) -> str:

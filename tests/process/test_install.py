@@ -140,6 +140,17 @@ def test_install_twice_with_the_same_settings_is_the_same_client(programs: Progr
     ended.verdict.assert_delivered_once()
 
 
+def test_install_again_where_the_programs_name_has_changed(programs: Programs) -> None:
+    """As in a child that imports the main module, whose name is the default tag."""
+    ended = programs.start("""
+        first = logship.install(level="INFO")
+        sys.argv[0] = "another"
+        assert logship.install(level="INFO") is first
+        log()
+    """).end(returncode=0)
+    ended.verdict.assert_delivered_once()
+
+
 def test_a_level_of_a_second_install_is_the_root_loggers(
     programs: Programs, sidecar: Sidecar
 ) -> None:
@@ -412,6 +423,21 @@ def test_uncaught_exceptions_become_records_and_are_printed(programs: Programs) 
     assert [each["severity_number"] for each in told] == [21] * 2
     assert [each.get("thread") for each in told] == ["sorter", None]
     assert all("program.py" in each["exception"] for each in told), "the traceback is in it"
+
+
+@pytest.mark.parametrize(
+    "kept_out_by", ["addFilter(lambda record: False)", "setLevel(logging.CRITICAL + 1)"]
+)
+def test_the_handler_may_keep_uncaught_exceptions_out(programs: Programs, kept_out_by: str) -> None:
+    """As any record: a filter may be there to hide a secret."""
+    ended = programs.start(f"""
+        logship.install(level="INFO")
+        log()
+        logging.getLogger().handlers[-1].{kept_out_by}
+        raise LookupError("a secret")
+    """).end(returncode=1)
+    assert ended.stderr.rstrip().endswith("LookupError: a secret")
+    assert not [each for each in ended.verdict.lines if "secret" in str(each)]
 
 
 def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(programs: Programs) -> None:
