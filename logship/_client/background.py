@@ -147,6 +147,7 @@ class BackgroundClient(Emitter):
         flush = Flush(shipper.buffer, timeout, self._may_wait_for_acks)
         shipper.wake()
         self._drive(flush.step)
+        shipper.publish_numbers()
         return flush.report()
 
     def close(self, timeout: float | None = None, *, reason: str = "close") -> DrainReport:

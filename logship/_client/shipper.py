@@ -325,6 +325,13 @@ class Shipper:
         for callback in list(self._progress_callbacks):
             callback()
 
+    def publish_numbers(self) -> None:
+        """Have the metrics page written, as at an end: after a flush the process may end.
+
+        Otherwise the page of a process that leaves by `os._exit` would count as lost what is acked.
+        """
+        self._process.write_last()
+
     # -- errors of its own -------------------------------------------------------------------------
 
     def break_down(self, why: str) -> None:

@@ -165,6 +165,26 @@ def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
     assert (samples[KILLED], samples[DRAINED]) == (1, 0)
 
 
+def test_what_a_flush_has_seen_acked_is_acked_on_the_page_of_a_program_that_leaves(
+    programs: Programs, pages: Path
+) -> None:
+    """The guarantees ask for a flush before `os._exit`; here no other time comes."""
+    programs.start(
+        """
+        from logship._metrics import outlet
+        outlet.WRITE_SECONDS = 3600.0
+        client = logship.install(level="INFO")
+        log(times=50)
+        assert client.flush(20).all_acked
+        os._exit(0)
+        """,
+        environ={"LOGSHIP_METRICS_PORT": "0", "LOGSHIP_METRICS_DIR": str(pages)},
+    ).end(returncode=0)
+    samples = metrics_in(pages)
+    assert samples["logship_records_acked_total"] == 50
+    assert samples["logship_records_unacked_total"] == 0
+
+
 def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
     programs: Programs, port: int, environ: dict[str, str]
 ) -> None:

@@ -89,6 +89,7 @@ def test_of_too_many_gaps_the_oldest_neighbours_become_one() -> None:
 
 def test_half_of_the_bound_is_left_of_too_many_gaps() -> None:
     singles = [Gap(n, n, ("overflow", "spilled")[n % 2]) for n in range(1, GAPS_MAX + 2)]
+    assert merge_gaps(singles[:-2], singles[-2:-1]) == singles[:-1], "there is room for these"
     merged = merge_gaps(singles[:-1], singles[-1:])
     left = GAPS_MAX // 2
     assert merged == [Gap(1, GAPS_MAX + 2 - left, "mixed"), *singles[1 - left :]]
