@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from logship._protocol.readable import mapping_of_pairs
+
 LINE_BYTES_MAX = 4_000_000
 """A longer line is split into several records, so that memory is bounded."""
 
@@ -19,6 +21,8 @@ PART_BYTES = 64 * 1024
 Line = tuple[int, bytes]
 """A line that was read, or several that belong together: when the first of them was read,
 nanoseconds since the epoch, and the text without a line end."""
+
+_DECODER = json.JSONDecoder(object_pairs_hook=mapping_of_pairs)
 
 
 class LineSplitter:
@@ -72,7 +76,7 @@ def record_of_line(line: bytes, source: str, message_key: str = "message") -> di
 
 def _json_object(line: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(line)
+        value = _DECODER.decode(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):  # no JSON, no UTF-8, too deep: then it is a message
         return None
     return value if isinstance(value, dict) else None
