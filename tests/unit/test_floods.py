@@ -268,6 +268,17 @@ def test_a_name_that_is_of_no_logger_is_told_and_makes_none(levels: Levels, name
     assert levels.told == []
 
 
+def test_all_wrong_lines_of_a_file_are_one_warning(levels: Levels) -> None:
+    """A second warning would be held back for a minute, and never come."""
+    levels.write("wrong\ntests.floods.h=WARNING\nx=NOPE\nuvicorn.*=DEBUG\ny=\n")
+    assert levels.told == [{"tests.floods.h": "WARNING"}]
+    (warning,) = levels.warned
+    assert warning.startswith(f"{levels.path}: ")
+    assert warning.count(str(levels.path)) == 1
+    for said in ("logger wrong", "NOPE is not a level", "uvicorn.*", "logger y"):
+        assert said in warning
+
+
 def test_a_level_that_became_wrong_is_taken_back(levels: Levels) -> None:
     levels.write("tests.floods.d=DEBUG\n")
     levels.write("tests.floods.d=BOGUS\n")
