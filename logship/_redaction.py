@@ -340,9 +340,9 @@ class _Walk:
         kind = type(value)
         if kind is str:
             return self._text(value)
-        if kind is int:
-            return self._integer(value)
-        if kind is float or kind is bool or value is None:
+        if kind is int or kind is float:
+            return self._number(value)
+        if kind is bool or value is None:
             return value
         if kind is dict or kind is list:
             settled = value.copy()  # other threads may change it
@@ -374,9 +374,10 @@ class _Walk:
             and _SECRET_HEADER.fullmatch(name) is not None
         )
 
-    def _integer(self, value: int) -> int | str:
+    def _number(self, value: float) -> float | str:
         if self._hides_cards and _CARD_NUMBER_MIN <= value < _CARD_NUMBER_END:
-            return REDACTED if is_card_number(str(value)) else value
+            whole = int(value)
+            return REDACTED if whole == value and is_card_number(str(whole)) else value
         return value
 
     def _text(self, text: str) -> str:

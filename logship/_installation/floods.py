@@ -17,12 +17,16 @@ from logship._settings import Settings
 from logship._spelling import nearest
 
 TEMPLATES_MAX = 10_000
-"""How many templates are counted in one interval; further ones have no limit of their own."""
+"""How many templates are counted in one interval; further ones have no limit of their own. So many
+counts of what was kept back stay until a record asks for them; the oldest are forgotten."""
 
 _chance_of_the_kernel = random.SystemRandom().random
 
 Key = tuple[str, int | None]
 """A logger, and the hash of a template or None for all of its records."""
+
+Counts = dict[Key, Iterator[int]]
+"""By key, an iterator that returns how many calls it has counted, and counts one more."""
 
 _NO_CALLS = repeat(0)
 
@@ -32,18 +36,16 @@ class _Interval:
 
     Args:
         ends_seconds: When it is over, on the monotonic clock.
-        calls_before: The calls of the interval before.
 
     Attributes:
-        ends_seconds, calls_before: As given.
-        calls: By key, an iterator that returns how many calls it has counted, and counts one more.
+        ends_seconds: As given.
+        calls: How many there were.
         following: The interval behind this one, under the key None, once that has begun.
     """
 
-    def __init__(self, ends_seconds: float, calls_before: dict[Key, Iterator[int]]) -> None:
+    def __init__(self, ends_seconds: float) -> None:
         self.ends_seconds = ends_seconds
-        self.calls_before = calls_before
-        self.calls: dict[Key, Iterator[int]] = {}
+        self.calls: Counts = {}
         self.following: dict[None, _Interval] = {}
 
 
@@ -72,7 +74,8 @@ class FloodControl:
         self._interval_seconds = settings.flood_seconds
         self._monotonic = monotonic
         self._chance = chance
-        self._interval = _Interval(0.0, {})
+        self._interval = _Interval(0.0)
+        self._kept_back: Counts = {}
 
     def reason(self, record: logging.LogRecord) -> str | None:
         """Return why a record is kept back; None where it is not."""
@@ -81,23 +84,24 @@ class FloodControl:
             return SAMPLED
         now, interval = self._monotonic(), self._interval
         if now >= interval.ends_seconds:
-            new = _Interval(now + self._interval_seconds, interval.calls)
+            new = _Interval(now + self._interval_seconds)
             self._interval = interval = interval.following.setdefault(None, new)
+            if len(self._kept_back) > TEMPLATES_MAX:
+                newest = [*self._kept_back.copy().items()][-TEMPLATES_MAX:]
+                self._kept_back = dict(newest)
         for key, most in self._limits(record, interval):
             if next(interval.calls.setdefault(key, count())) >= most:
+                next(self._kept_back.setdefault(key, count()))
                 return RATE_LIMITED
         return None
 
     def kept_back_before(self, record: logging.LogRecord) -> int:
-        """Return how many records like this one were kept back in the interval before.
+        """Return how many records like this one were kept back before it.
 
         The next record like it gets 0.
         """
-        interval = self._interval
-        return sum(
-            max(0, next(interval.calls_before.pop(key, _NO_CALLS)) - most)
-            for key, most in self._limits(record, interval)
-        )
+        limits = self._limits(record, self._interval)
+        return sum(next(self._kept_back.pop(key, _NO_CALLS)) for key, _ in limits)
 
     def _limits(self, record: logging.LogRecord, interval: _Interval) -> list[tuple[Key, int]]:
         """Return what counts a record, with its limit."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from logship._installation.floods import FloodControl
 
 KEPT_BACK_KEY = "records_kept_back"
-"""The field that says how many records like this one were kept back in the interval before."""
+"""The field that says how many records like this one were kept back before it."""
 
 _OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
 _SET_LATER = ("asctime", "message", "taskName")  # by formatters, and by `logging` since 3.12
@@ -117,7 +117,12 @@ class Handler(logging.Handler):
         """Tell whether there are too many such records; this one is counted then."""
         try:
             reason = floods.reason(record)
-            return reason is not None and self.client.withhold(reason, self._tag)
+            if reason is None:
+                return False
+            is_kept_back = self.client.withhold(reason, self._tag)
+            if not is_kept_back:
+                floods.kept_back_before(record)  # forgets it: this record is written to stderr
+            return is_kept_back
         except Exception as error:
             if is_interruption(error):
                 raise

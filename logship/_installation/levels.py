@@ -74,7 +74,10 @@ class LevelsFile:
         return {name.strip(): level.strip().upper() for name, _, level in pairs if name.strip()}
 
     def _apply(self, levels: dict[str, str]) -> None:
-        applied = {name: level for name, level in levels.items() if self._set_level(name, level)}
+        faults = {name: self._set_level(name, level) for name, level in levels.items()}
+        applied = {name: level for name, level in levels.items() if not faults[name]}
+        if said := "; ".join(filter(None, faults.values())):
+            self._warn(f"{self._path}: {said}")
         for name in self._original.keys() - applied.keys():
             logging.getLogger(name).setLevel(self._original.pop(name))
         self._numbers = {name: _level(name) for name in applied}
@@ -82,24 +85,20 @@ class LevelsFile:
             self._set = applied
             self._told(applied)
 
-    def _set_level(self, name: str, level: str) -> bool:
-        """Set a logger's level; tell whether there is such a level, and the name is a logger's."""
+    def _set_level(self, name: str, level: str) -> str:
+        """Set a logger's level; return what is wrong with the name or the level, or nothing."""
         if "*" in name or (name != "root" and name.lower() == "root"):
-            self._warn(
-                f"{self._path}: no logger is named {name}; root is the parent of all loggers"
-            )
-            return False
+            return f"no logger is named {name} (root is the parent of all loggers)"
         logger = logging.getLogger(name)
         before = logger.level
         try:
             logger.setLevel(int(level) if level.isdecimal() else level)
         except (ValueError, TypeError):
             wrong = f"{level} is not a level" if level else "write LOGGER=LEVEL"
-            self._warn(f"{self._path}: {wrong}, for the logger {name}")
-            return False
+            return f"{wrong}, for the logger {name}"
         if before != self._numbers.get(name):
             self._original[name] = before
-        return True
+        return ""
 
 
 def _level(name: str) -> int:

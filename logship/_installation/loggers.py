@@ -9,7 +9,9 @@ EVERY = "*"
 
 
 class Loggers:
-    """Puts the handler where the records of some loggers end, and nowhere twice.
+    """Puts the handler where the records of some loggers come by, and nowhere twice.
+
+    Records that reach the root logger need it there; others on the highest logger that is meant.
 
     Args:
         handler: The one on the root logger.
@@ -41,9 +43,10 @@ class Loggers:
 
     def _cover(self, logger: logging.Logger) -> None:
         if not self._reaches(logger):
-            last = _way_of(logger)[-1]
-            last.addHandler(self._handler)
-            self._own.add(last)
+            way = _way_of(logger)
+            *_, highest = (each for each in way if each.parent is None or self._is_meant(each.name))
+            highest.addHandler(self._handler)
+            self._own.add(highest)
 
     def _reaches(self, logger: logging.Logger) -> bool:
         """Tell whether a logger's records come to the handler."""

@@ -78,6 +78,18 @@ def plain_record(record: Any, is_reserved: NameTest) -> tuple[dict[str, Any], bo
     return fields, reader.complete
 
 
+def mapping_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return names and values as a mapping. A name that was there before becomes another one."""
+    fields = dict(pairs)
+    if len(fields) == len(pairs):
+        return fields
+    names = _Names(set(fields), lambda _: False)
+    renamed: dict[str, Any] = {}
+    for name, value in pairs:
+        renamed[names.give(name, is_own=name not in renamed)] = value
+    return renamed
+
+
 def cut_texts(fields: dict[str, Any], excess_bytes: int) -> dict[str, Any] | None:
     """Return plain `fields` with the longest texts cut so that `excess_bytes` fewer are packed.
 

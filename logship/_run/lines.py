@@ -8,7 +8,10 @@ five megabytes.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+
+from logship._protocol.readable import mapping_of_pairs
 
 LINE_BYTES_MAX = 4_000_000
 """A longer line is split into several records, so that memory is bounded."""
@@ -19,6 +22,13 @@ PART_BYTES = 64 * 1024
 Line = tuple[int, bytes]
 """A line that was read, or several that belong together: when the first of them was read,
 nanoseconds since the epoch, and the text without a line end."""
+
+_BEGUN_CHARACTER = re.compile(
+    rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
+)
+"""The end of a text in UTF-8 that stops in the middle of a character."""
+
+_DECODER = json.JSONDecoder(object_pairs_hook=mapping_of_pairs)
 
 
 class LineSplitter:
@@ -33,18 +43,29 @@ class LineSplitter:
         *lines, rest = data.split(b"\n")
         if lines:
             lines[:1] = self._ended(lines[0])
-        if self._bytes + len(rest) > LINE_BYTES_MAX:
-            lines += self.finish()
-        if self._parts and len(self._parts[-1]) < PART_BYTES:
-            self._parts[-1] += rest
-        else:
-            self._parts.append(rest)
+        is_too_long = self._bytes + len(rest) > LINE_BYTES_MAX
+        if is_too_long or not self._parts or len(self._parts[-1]) >= PART_BYTES:
+            rest = self._take_begun_character() + rest
+            if is_too_long:
+                lines += self.finish()
+            self._parts.append(b"")
+        self._parts[-1] += rest
         self._bytes += len(rest)
         return lines
 
     def finish(self) -> list[bytes]:
         """Return the last line, if it has no newline."""
         return self._ended(b"") if self._bytes else []
+
+    def _take_begun_character(self) -> bytes:
+        """Take away what the next bytes make a character of. No part but the last has any."""
+        last = self._parts[-1] if self._parts else b""
+        begun = _BEGUN_CHARACTER.search(last, len(last) - 3)
+        if begun is None:
+            return b""
+        self._parts[-1] = last[: begun.start()]
+        self._bytes -= len(begun[0])
+        return begun[0]
 
     def _ended(self, end: bytes) -> list[bytes]:
         """Return the line that ends so; in its parts if there is no memory for all of it."""
@@ -72,7 +93,7 @@ def record_of_line(line: bytes, source: str, message_key: str = "message") -> di
 
 def _json_object(line: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(line)
+        value = _DECODER.decode(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):  # no JSON, no UTF-8, too deep: then it is a message
         return None
     return value if isinstance(value, dict) else None

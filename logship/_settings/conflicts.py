@@ -13,7 +13,11 @@ from logship.errors import SettingsError
 Values = Mapping[str, Any]
 
 _KEYS = ("message_key", "severity_key", "time_key")
-_KEYS_OF_LOGGING = ("level", "logger", "thread", "exception", "stack")
+_OTHER_KEYS = (
+    *("level", "logger", "thread", "exception", "stack", "logging_error", "arguments"),
+    *("trace_id", "span_id", "records_kept_back", "source"),
+)
+"""Fields that logging calls and lines get, see docs/record.md."""
 
 
 def conflicts(values: Values) -> Iterator[SettingsError]:
@@ -35,7 +39,16 @@ def _order(smaller: str, greater: str, values: Values) -> Iterator[SettingsError
         )
 
 
-def _stamp_key(name: str, values: Values) -> Iterator[SettingsError]:
+def _stamp_key(values: Values) -> Iterator[SettingsError]:
+    """Refuse a stamp under a name by which audits know other records, or that records have."""
+    key = values["stamp_key"]
+    is_own = key.startswith("logship_") and key != "logship_id"
+    if values["stamp"] and (is_own or key in _OTHER_KEYS):
+        allowed = "logship_id, or a name without logship_ that no other field of a record has"
+        yield refusal("stamp_key", key, NotAllowed(allowed))
+
+
+def _stamped_key(name: str, values: Values) -> Iterator[SettingsError]:
     """Refuse a field that would take the place of the stamp."""
     keys = [key for key, _ in values[name]] if name == "fields" else [values[name]]
     if values["stamp"] and values["stamp_key"] in keys:
@@ -45,7 +58,7 @@ def _stamp_key(name: str, values: Values) -> Iterator[SettingsError]:
 def _own_key(name: str, values: Values) -> Iterator[SettingsError]:
     """Refuse a field that would take the place of another one, or be replaced by it."""
     others = [values[each] for each in _KEYS[: _KEYS.index(name)]]
-    if values[name] is not None and values[name] in (*others, *_KEYS_OF_LOGGING):
+    if values[name] is not None and values[name] in (*others, *_OTHER_KEYS):
         yield refusal(name, values[name], NotAllowed("a name that no other field of a record has"))
 
 
@@ -80,7 +93,8 @@ def _tls(name: str, values: Values) -> Iterator[SettingsError]:
 _CHECKS: tuple[Callable[[Values], Iterator[SettingsError]], ...] = (
     partial(_order, "backoff_seconds_base", "backoff_seconds_max"),
     partial(_order, "chunk_bytes_max", "buffer_bytes_max"),
-    *(partial(_stamp_key, name) for name in ("fields", *_KEYS)),
+    _stamp_key,
+    *(partial(_stamped_key, name) for name in ("fields", *_KEYS)),
     *(partial(_own_key, name) for name in _KEYS),
     _user,
     _tls_key,

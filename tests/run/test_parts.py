@@ -141,6 +141,35 @@ def test_a_long_line_is_not_copied_at_each_read() -> None:
     assert splitter.finish() == [b"z"]
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 2, 5, 70])
+@pytest.mark.parametrize("character", ["é", "€", "😀"])
+def test_a_long_line_is_never_cut_in_the_middle_of_a_character(
+    monkeypatch: pytest.MonkeyPatch, character: str, piece_bytes: int
+) -> None:
+    monkeypatch.setattr("logship._run.lines.PART_BYTES", 10)
+    monkeypatch.setattr("logship._run.lines.LINE_BYTES_MAX", 75)
+    text = "x" + character * 200
+    found = split(text.encode(), piece_bytes)
+    assert max(map(len, found)) <= 75
+    assert "".join(part.decode() for part in found) == text
+
+
+@pytest.mark.parametrize("byte", [b"\x80", b"\xc3", b"\xff"])
+def test_a_long_line_of_bytes_that_are_no_text_comes_whole(
+    monkeypatch: pytest.MonkeyPatch, byte: bytes
+) -> None:
+    monkeypatch.setattr("logship._run.lines.LINE_BYTES_MAX", 75)
+    found = split(byte * 400, 7)
+    assert max(map(len, found)) <= 75
+    assert b"".join(found) == byte * 400
+
+
+def split(data: bytes, piece_bytes: int) -> list[bytes]:
+    splitter = LineSplitter()
+    pieces = [data[at : at + piece_bytes] for at in range(0, len(data), piece_bytes)]
+    return [*(line for piece in pieces for line in splitter.feed(piece)), *splitter.finish()]
+
+
 @pytest.mark.skipif(
     bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="it has memory beyond such a limit"
 )

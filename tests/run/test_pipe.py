@@ -239,6 +239,24 @@ pipe_reader.record_of_line = record_or_fail
     assert b"Traceback" not in ended.stderr
 
 
+def test_of_two_names_that_read_the_same_both_values_are_shipped(runs: Runs) -> None:
+    """Loggers of Go write such lines as a matter of course."""
+    lines = (
+        rb'{"id":1,"n":2,"id":3,"\u0069d":4,"id_2":5}',
+        b'{"in":[{"a":1,"a":{"b":1,"b":2}}]}',
+        b'{"logship_id":"x","logship_id":"y"}',
+        b'{"card":4111,"password":"x","password":"y"}',
+    )
+    ended = piped(runs, b"\n".join(lines), LOGSHIP_STAMP="0", LOGSHIP_REDACT="fields")
+    assert ended.returncode == 0
+    assert runs.records == [
+        {"id": 1, "n": 2, "id_3": 3, "id_4": 4, "id_2": 5},
+        {"in": [{"a": 1, "a_2": {"b": 1, "b_2": 2}}]},
+        {"app_logship_id": "x", "app_logship_id_2": "y"},
+        {"card": 4111, "password": "[redacted]", "password_2": "[redacted]"},
+    ]
+
+
 def test_a_disabled_pipe_passes_its_input_on(runs: Runs) -> None:
     lines = b"one\n" * 100_000 + b"no end"
     ended = piped(runs, lines, LOGSHIP_DISABLED="1")

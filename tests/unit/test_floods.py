@@ -25,7 +25,7 @@ from tests.support.memory import traced_memory
 from tests.support.raising import raising
 from tests.support.threads import in_threads
 from tests.unit.accounts import gaps_in
-from tests.unit.clients import a_background_client, quick_settings
+from tests.unit.clients import Stderr, a_background_client, quick_settings
 
 
 class Shop:
@@ -75,6 +75,52 @@ def test_a_template_is_shipped_so_often_in_each_interval() -> None:
     assert (shop.report.accepted, shop.report.withheld) == (17, 10)
     assert {reason for _, _, reason in shop.gaps()} == {RATE_LIMITED}
     assert sum(last - first + 1 for first, last, _ in shop.gaps()) == 10
+
+
+def test_what_was_kept_back_is_said_after_an_interval_of_others_alone() -> None:
+    shop = Shop(logger_records_max=2, template_records_max=3, flood_seconds=10)
+    first, other = shop.logger("first"), shop.logger("other")
+    for _ in range(10):
+        first.info("text")
+    for _ in range(3):
+        shop.seconds += 10
+        other.info("text")
+    shop.seconds += 10
+    first.info("text")
+    first.info("text")
+    kept_back = [(each["logger"], each.get(KEPT_BACK_KEY)) for each in shop.records()]
+    assert kept_back == [("first", None)] * 2 + [("other", None)] * 3 + [
+        ("first", 8),
+        ("first", None),
+    ]
+
+
+def test_a_closed_client_says_of_no_record_that_it_was_kept_back(stderr: Stderr) -> None:
+    """It writes each to stderr, also those that are too many."""
+    client = a_background_client(Sidecar(), stderr, logger_records_max=1)
+    client.close(timeout=20)
+    log = logging.Logger("late")
+    log.addHandler(Handler(client, floods=FloodControl(client.settings)))
+    for _ in range(3):
+        log.info("text")
+    refused = [line["record"] for line in stderr.json("refused")]
+    assert [KEPT_BACK_KEY in record for record in refused] == [False] * 3
+
+
+def test_counts_that_no_record_asks_for_are_forgotten() -> None:
+    seconds = 0.0
+    settings = quick_settings(template_records_max=1, flood_seconds=10)
+    floods = FloodControl(settings, monotonic=lambda: seconds)
+    with traced_memory() as memory:
+        for number in range(4 * TEMPLATES_MAX):
+            record = logging.makeLogRecord({"name": "app", "msg": f"text {number}"})
+            floods.reason(record)
+            assert floods.reason(record) == RATE_LIMITED
+            seconds += 0.01
+    assert memory.kept_bytes < 400 * TEMPLATES_MAX
+    seconds += 10
+    floods.reason(record)
+    assert floods.kept_back_before(record) == 1
 
 
 def test_a_field_of_the_application_keeps_the_name_of_the_count() -> None:
@@ -266,6 +312,17 @@ def test_a_name_that_is_of_no_logger_is_told_and_makes_none(levels: Levels, name
     assert f"no logger is named {name}" in warning
     assert name not in logging.Logger.manager.loggerDict
     assert levels.told == []
+
+
+def test_all_wrong_lines_of_a_file_are_one_warning(levels: Levels) -> None:
+    """A second warning would be held back for a minute, and never come."""
+    levels.write("wrong\ntests.floods.h=WARNING\nx=NOPE\nuvicorn.*=DEBUG\ny=\n")
+    assert levels.told == [{"tests.floods.h": "WARNING"}]
+    (warning,) = levels.warned
+    assert warning.startswith(f"{levels.path}: ")
+    assert warning.count(str(levels.path)) == 1
+    for said in ("logger wrong", "NOPE is not a level", "uvicorn.*", "logger y"):
+        assert said in warning
 
 
 def test_a_level_that_became_wrong_is_taken_back(levels: Levels) -> None:

@@ -45,6 +45,17 @@ def test_named_loggers_and_their_children_are_covered(handler: Kept) -> None:
     assert handler.messages == ["shop", "shop.access", "shop.error"]
 
 
+def test_a_logger_whose_parent_does_not_propagate_is_covered_alone(handler: Kept) -> None:
+    logging.getLogger("shop").propagate = False
+    loggers = Loggers(handler, ("shop.access", "shop.access.slow"))
+    for name in ("shop.access.slow", "shop.access", "shop.error"):
+        logging.getLogger(name)
+    for _ in range(2):
+        loggers.check()
+    log("shop", "shop.access", "shop.access.slow", "shop.error")
+    assert handler.messages == ["shop.access", "shop.access.slow"]
+
+
 def test_all_loggers_can_be_meant(handler: Kept) -> None:
     logging.getLogger("other").propagate = False
     loggers = Loggers(handler, ("*",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -283,6 +284,16 @@ def test_a_card_number_is_found_beside_other_numbers(number: str, text: str) -> 
 )
 def test_the_password_in_a_url_may_have_any_character(text: str, expected: str) -> None:
     assert default(text) == expected
+
+
+def test_a_card_number_is_found_in_a_column_of_floats() -> None:
+    """Such is a column of whole numbers in pandas once a value is missing."""
+    others = [1234567890123.0, 4111111111111111.5, -4111111111111111.0, 0.5, 1e300, math.inf]
+    record = {"column": [4111111111111111.0, *others], "total": 378282246310005.0}
+    assert default(record) == {"column": [REDACTED, *others], "total": REDACTED}
+    shown = default({"number": 1234567890123.0})["number"]
+    assert isinstance(shown, float)
+    assert redactor("passwords", plain_value)(record) == record
 
 
 def test_check_digits_and_issuers() -> None:

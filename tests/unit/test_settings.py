@@ -25,6 +25,12 @@ from logship._settings.unknown import unknown_variables
 from logship.errors import SettingsError
 from tests.support.programs import REPOSITORY
 
+OTHER_FIELDS = [
+    *("level", "logger", "thread", "exception", "stack", "logging_error", "arguments"),
+    *("trace_id", "span_id", "records_kept_back", "source"),
+]
+"""What records of `logging` and of lines have, beside a text."""
+
 FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "endpoints": (
         "tcp://a:1, tls://b:2,unix:///run/s.sock",
@@ -208,6 +214,7 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("severity_key", "message", "no other field"),
         ("severity_key", "logger", "no other field"),
         ("time_key", "logship_id", "other than stamp_key's"),
+        ("stamp_key", "logship_end", "logship_id, or a name without logship_"),
         *(
             (("stop_signals", text, "HUP, INT"))
             for text in ("KILL", "STOP", "TSTP", "CHLD", "SEGV")
@@ -405,6 +412,8 @@ def test_variables_of_sidecars_and_of_kubernetes_are_no_mistakes() -> None:
         ({"severity_key": "message"}, "severity_key"),
         ({"time_key": "log", "message_key": "log"}, "time_key"),
         ({"time_key": "s", "severity_key": "s"}, "time_key"),
+        *(({"stamp_key": name}, "stamp_key") for name in (*OTHER_FIELDS, "logship_gap")),
+        *(({"message_key": name}, "message_key") for name in OTHER_FIELDS),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], name: str) -> None:
