@@ -143,8 +143,7 @@ class PipeWriter(Writer):
         self._lock, self._monotonic = fcntl.flock, monotonic
         self._alone, self._beside = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_SH | fcntl.LOCK_NB
         self._unlock, self._seconds_max = fcntl.LOCK_UN, _TURN_SECONDS_MAX
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
+        self._new_poll, self._writable = select.poll, select.POLLOUT
         self._has_turn = False  # from the beginning of a long line to its end
         self._waits_since: float | None = None
 
@@ -169,11 +168,16 @@ class PipeWriter(Writer):
         if self._has_turn or self._try_lock(kind):
             self._waits_since = None
             return
-        now, has_room = self._monotonic(), bool(self._poll.poll(0))
-        if self._waits_since is None or not has_room:
+        now = self._monotonic()
+        if self._waits_since is None or not self._has_room():
             self._waits_since = now
         if now - self._waits_since < self._seconds_max:
             raise BlockingIOError
+
+    def _has_room(self) -> bool:
+        poll = self._new_poll()
+        poll.register(self.descriptor, self._writable)
+        return bool(poll.poll(0))
 
     def _try_lock(self, kind: int) -> bool:
         try:
