@@ -79,7 +79,7 @@ class FloodControl:
 
     def reason(self, record: logging.LogRecord) -> str | None:
         """Return why a record is kept back; None where it is not."""
-        share = self._shares.get(record.levelname)
+        share = self._share_of(record) if self._shares else None
         if share is not None and self._chance() >= share:
             return SAMPLED
         now, interval = self._monotonic(), self._interval
@@ -102,6 +102,13 @@ class FloodControl:
         """
         limits = self._limits(record, self._interval)
         return sum(next(self._kept_back.pop(key, _NO_CALLS)) for key, _ in limits)
+
+    def _share_of(self, record: logging.LogRecord) -> float | None:
+        """Return the share that is shipped of a record's level; None for all.
+
+        A formatter of another handler may have put colours into `levelname`.
+        """
+        return self._shares.get(logging.getLevelName(record.levelno).upper())
 
     def _limits(self, record: logging.LogRecord, interval: _Interval) -> list[tuple[Key, int]]:
         """Return what counts a record, with its limit."""
@@ -126,13 +133,14 @@ def misspelt_levels(settings: Settings) -> str:
     """
     numbers = logging.getLevelNamesMapping()
     levels = [name for name, number in numbers.items() if number != logging.NOTSET]
-    unknown = [name for name, _ in settings.sample if name.upper() not in numbers]
+    known = set(map(str.upper, numbers))
+    unknown = [name for name, _ in settings.sample if name.upper() not in known]
     meant = {name: nearest(name.upper(), levels) for name in unknown}
     shown = ", ".join(f"{name} (did you mean {each}?)" for name, each in meant.items() if each)
     return shown and f"sample: logging has no level {shown}"
 
 
 def _level_name(name: str) -> str:
-    """Return the name that records have of a level: WARN is WARNING's other one."""
+    """Return the name, in capitals, that records have of a level: WARN is WARNING's other one."""
     level = logging.getLevelNamesMapping().get(name.upper())
-    return name.upper() if level is None else logging.getLevelName(level)
+    return name.upper() if level is None else logging.getLevelName(level).upper()

@@ -176,6 +176,20 @@ def test_an_application_that_seeds_random_samples_as_any_other() -> None:
     assert kept[0] != kept[1]
 
 
+@pytest.mark.parametrize("change", ["a colour", "a name in small letters"])
+def test_a_level_is_known_by_its_number(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """A formatter of another handler may put colours into the name of a record's level."""
+    shop = Shop(sample={"DEBUG": 0})
+    if change == "a colour":
+        record = logging.LogRecord("app", logging.DEBUG, "", 0, "text", None, None)
+        record.levelname = "\x1b[33mDEBUG\x1b[0m"
+        shop.logger("app").handle(record)
+    else:
+        monkeypatch.setitem(logging._levelToName, logging.DEBUG, "debug")  # as `addLevelName` does
+        shop.logger("app").debug("text")
+    assert shop.records() == []
+
+
 @pytest.mark.parametrize("name", ["debug", "DEBUG", "warn"])
 def test_levels_have_the_names_that_people_give_them(name: str) -> None:
     shop = Shop(sample={name: 0})
