@@ -15,7 +15,13 @@ from typing import Any, NoReturn
 
 import pytest
 
-from logship._protocol.readable import CHARACTERS_MAX, DEPTH_MAX, NODES_MAX, plain_value
+from logship._protocol.readable import (
+    CHARACTERS_MAX,
+    DEPTH_MAX,
+    NODES_MAX,
+    mapping_of_pairs,
+    plain_value,
+)
 from tests.protocol.stamping import readable
 from tests.support.raising import Unprintable
 
@@ -295,3 +301,19 @@ def test_more_values_than_the_bound_say_so() -> None:
 )
 def test_what_is_no_mapping_becomes_the_message(record: Any, message: Any) -> None:
     assert readable(record) == {"message": message}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "fields"),
+    [
+        ([], {}),
+        ([("a", 1), ("b", 2)], {"a": 1, "b": 2}),
+        ([("a", 1), ("a", 2), ("b", 3), ("a", 4)], {"a": 1, "a_2": 2, "b": 3, "a_3": 4}),
+        ([("a", 1), ("a", 2), ("a_2", 3)], {"a": 1, "a_3": 2, "a_2": 3}),
+    ],
+)
+def test_a_name_that_comes_again_becomes_another_one(
+    pairs: list[tuple[str, int]], fields: dict[str, int]
+) -> None:
+    """JSON may have a name twice. A name that stands there keeps its value."""
+    assert mapping_of_pairs(pairs) == fields
