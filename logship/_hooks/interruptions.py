@@ -5,7 +5,7 @@ the application (a task's time limit, a test's timeout), so it must pass. An exc
 `__repr__` must not. Only the traceback tells the two apart: it has a frame of a function that was
 called with a signal's number and the frame that it interrupted. Many handlers drop these arguments.
 So a function that is registered for a signal counts too. All functions of one decorator share the
-code of its wrapper, but a wrapper keeps its arguments.
+code of its wrapper, so one of any arguments counts only where it has dropped them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ def is_interruption(error: BaseException) -> bool:
     frames = list(traceback.walk_tb(error.__traceback__))
     if len(frames) < 2:
         return False  # it was raised where it was caught, or in C
-    codes = {code for code in _handler_codes() if not code.co_flags & inspect.CO_VARARGS}
-    return any(frame.f_code in codes or _was_called_as_handler(frame) for frame, _ in frames)
+    codes = set(_handler_codes())
+    return any(
+        _was_called_as_handler(frame) or (frame.f_code in codes and not _rest_of_arguments(frame))
+        for frame, _ in frames
+    )
 
 
 def _was_called_as_handler(frame: FrameType) -> bool:
@@ -49,11 +52,17 @@ def _was_called_as_handler(frame: FrameType) -> bool:
 def _arguments(frame: FrameType) -> list[Any]:
     """Return the positional arguments that a frame still has."""
     code, values = frame.f_code, frame.f_locals
-    arguments = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
-    if code.co_flags & inspect.CO_VARARGS:
-        rest = values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount])
-        arguments += rest if type(rest) is tuple else ()
-    return arguments
+    named = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
+    return [*named, *_rest_of_arguments(frame)]
+
+
+def _rest_of_arguments(frame: FrameType) -> tuple[Any, ...]:
+    """Return what a function of any arguments still has of those that have no name."""
+    code = frame.f_code
+    if not code.co_flags & inspect.CO_VARARGS:
+        return ()
+    rest = frame.f_locals.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount])
+    return rest if type(rest) is tuple else ()
 
 
 def _handler_codes() -> Iterator[CodeType]:

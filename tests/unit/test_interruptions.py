@@ -76,7 +76,13 @@ def raise_told(*_: object) -> NoReturn:
     raise Interruption
 
 
+def dropping_all(*arguments: object) -> NoReturn:
+    del arguments
+    raise Interruption
+
+
 HANDLERS = {
+    "one of any arguments that drops them": dropping_all,
     "a function": named,
     "one that drops its arguments": without_its_arguments,
     "one that calls another": through_another,
@@ -94,7 +100,8 @@ def test_what_a_handler_raises_is_the_applications(handler: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "handler", [each for each in HANDLERS.values() if each is not without_its_arguments]
+    "handler",
+    [each for each in HANDLERS.values() if each not in (without_its_arguments, dropping_all)],
 )
 def test_it_is_also_where_another_handler_is_set_by_then(handler: Any) -> None:
     error = caught(interrupted_by(handler))
