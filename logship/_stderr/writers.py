@@ -37,8 +37,8 @@ their stderr, and a line of another process must not get into the middle of a li
 keeps it out of a longer line too."""
 
 _TURN_SECONDS_MAX = 1.0
-"""How long a writer waits for its turn while the pipe has room. The process that has the turn may
-be stopped. If it is not, it fills the pipe at once."""
+"""How long a writer waits for its turn while the pipe has room. If the process that has the turn
+is at work, it fills the pipe within milliseconds."""
 
 _MESSAGE_BYTES_MAX = 128 * 1024
 """All lines of a write fit into one message to a socket, unless the last is long. By default Linux
@@ -146,6 +146,7 @@ class PipeWriter(Writer):
         self._new_poll, self._writable = select.poll, select.POLLOUT
         self._has_turn = False  # from the beginning of a long line to its end
         self._waits_since: float | None = None
+        self._goes_without = False  # until the process that has the turn lets go
 
     def _put(self, piece: bytes) -> int:
         written = 0
@@ -166,12 +167,13 @@ class PipeWriter(Writer):
             BlockingIOError: Another process has the turn.
         """
         if self._has_turn or self._try_lock(kind):
-            self._waits_since = None
+            self._waits_since, self._goes_without = None, False
             return
         now = self._monotonic()
         if self._waits_since is None or not self._has_room():
             self._waits_since = now
-        if now - self._waits_since < self._seconds_max:
+        self._goes_without = self._goes_without or now - self._waits_since >= self._seconds_max
+        if not self._goes_without:
             raise BlockingIOError
 
     def _has_room(self) -> bool:

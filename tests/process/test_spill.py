@@ -306,6 +306,38 @@ def test_a_slow_reader_of_stderr_still_gets_whole_lines(
     program.end().verdict.assert_nothing_lost(spilled=200)
 
 
+def test_a_line_is_ended_once_stderr_is_read_again_though_the_program_logs_nothing(
+    programs: Programs, black_hole: Gate
+) -> None:
+    """Other processes with that stderr wait until it is."""
+    reading, writing = os.pipe()
+    program = programs.start(
+        """
+        logship.install(
+            level="INFO", buffer_bytes_max=300_000, chunk_bytes_max=100_000, block_seconds_max=0.0
+        )
+        log("x" * 100_000, times=5)
+        ready()
+        forever()
+        """,
+        stderr=writing,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    os.close(writing)
+    program.until_ready()
+    taken = bytearray()
+
+    def is_whole() -> bool:
+        while is_readable(reading):
+            taken.extend(os.read(reading, 65536))
+        return b'"spilled"' in taken and taken.endswith(b"\n")
+
+    program.until_true(is_whole, "the end of the line")
+    os.close(reading)
+    program.stopped(returncode=-signal.SIGTERM)
+
+
 def test_processes_with_one_stderr_leave_each_others_long_lines_whole(
     programs: Programs, black_hole: Gate
 ) -> None:

@@ -75,9 +75,10 @@ def test_a_process_that_is_stopped_in_its_long_line_holds_others_up_once(pipe: P
     pipe.read()
     assert writer(LINE) == 0
     now = 60.0
-    for _ in range(2):
-        assert writer(LINE) == len(LINE)
-        assert pipe.read() == LINE
+    assert writer(LINE * 2) == len(LINE) * 2
+    assert writer(LINE * 100) < len(LINE) * 100, "the pipe is full now"
+    pipe.read()
+    assert writer(LINE) == len(LINE), "and nothing more is waited for"
 
 
 def test_the_wait_for_a_turn_lasts_while_the_pipe_is_full(pipe: Pipe) -> None:
