@@ -20,6 +20,8 @@ from collections.abc import Callable
 from logship import _system
 from logship.errors import UnsupportedRuntime
 
+_FIRST_MAIN_THREAD = threading.main_thread()
+
 _FAULTS = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
 _BLOCKED = signal.valid_signals() - {getattr(signal, each, None) for each in _FAULTS}
 """All signals, except those that the kernel sends to the thread that made the fault: `faulthandler`
@@ -71,9 +73,14 @@ def is_alone() -> bool:
     """Return whether logship's threads are all that is left of this process.
 
     A child that a thread has forked ends with that thread, without an exit hook, unless there is
-    another thread. `threading.enumerate` would wait for a lock.
+    another thread. Any other process ends with an exit hook. `threading.enumerate` would wait for a
+    lock, and does not know all threads.
     """
-    return all(isinstance(thread, OwnThread) for thread in [*threading._active.values()])  # type: ignore[attr-defined]
+    if threading.main_thread() is _FIRST_MAIN_THREAD:
+        return False
+    threads = [*threading._active.values()]  # type: ignore[attr-defined]
+    own = {thread.ident for thread in threads if isinstance(thread, OwnThread)}
+    return sys._current_frames().keys() <= own
 
 
 def is_starting_one_here() -> bool:

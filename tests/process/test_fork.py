@@ -14,6 +14,11 @@ from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
 from tests.support.programs_judge import Verdict
 
+START_RAW = """
+        import _thread
+        _thread.start_new_thread(fork, ())
+"""
+
 
 def _assert_a_stream_each(verdict: Verdict, processes: int, records: int | None = None) -> None:
     verdict.assert_delivered_once(records)
@@ -305,9 +310,10 @@ def test_sigterm_ends_a_child_that_a_thread_has_forked(
     ended.verdict.assert_delivered_once(records + 1)
 
 
+@pytest.mark.parametrize("start", ["threading.Thread(target=fork).start()", START_RAW])
 @pytest.mark.parametrize("records", [0, 20])
 def test_a_child_that_a_thread_has_forked_ends_with_its_thread(
-    programs: Programs, records: int
+    programs: Programs, records: int, start: str
 ) -> None:
     """It has no main thread that could run exit hooks, and ends as its last thread does."""
     ended = programs.start(f"""
@@ -319,14 +325,41 @@ def test_a_child_that_a_thread_has_forked_ends_with_its_thread(
                 log("in the child", times={records})
             else:
                 end_of(child)
+                is_over.set()
 
-        thread = threading.Thread(target=fork)
-        thread.start()
-        thread.join()
+        is_over = threading.Event()
+        {start}
+        is_over.wait()
         log("in the parent")
     """).end(returncode=0)
     assert ended.progress == ("child 0",)
     ended.verdict.assert_delivered_once(records + 1)
+
+
+def test_a_child_that_a_thread_has_forked_goes_on_while_it_has_another_one(
+    programs: Programs,
+) -> None:
+    """`threading` does not know that one."""
+    ended = programs.start("""
+        import _thread
+        logship.install(level="INFO")
+
+        def work():
+            time.sleep(3)  # the watchdog looks once a second
+            os._exit(7)
+
+        def fork():
+            child = os.fork()
+            if child == 0:
+                _thread.start_new_thread(work, ())
+            else:
+                end_of(child)
+
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+    """).end(returncode=0)
+    assert ended.progress == ("child 7",)
 
 
 @pytest.mark.parametrize("sample", [{}, {"WARNING": 0}])
