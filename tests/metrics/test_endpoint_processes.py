@@ -327,7 +327,7 @@ def test_a_lock_that_another_user_left_does_not_hinder(
 def test_a_program_that_was_never_scraped_leaves_its_numbers(
     programs: Programs, pages: Path
 ) -> None:
-    """A batch of a second; who is scraped next knows of it."""
+    """A batch of a second; the process that is scraped next counts it."""
     batch = 'logship.install(level="INFO"); log(times=10)'
     for _ in range(3):
         programs.start(batch, environ={"LOGSHIP_METRICS_DIR": str(pages)}).end(returncode=0)

@@ -342,10 +342,23 @@ def test_a_child_that_a_thread_has_forked_goes_on_while_it_has_another_one(
     """`threading` does not know that one."""
     ended = programs.start("""
         import _thread
+        from logship._process import watchdog
         logship.install(level="INFO")
+        looks, is_alone = [], watchdog.is_alone
+
+        def look():
+            looks.append(is_alone())
+            return looks[-1]
+
+        watchdog.is_alone = look
 
         def work():
-            time.sleep(3)  # the watchdog looks once a second
+            while threading.main_thread().is_alive():
+                time.sleep(0.005)
+            seen = len(looks)
+            while len(looks) == seen:
+                time.sleep(0.005)
+            progress(f"alone {looks[-1]}")
             os._exit(7)
 
         def fork():
@@ -359,7 +372,7 @@ def test_a_child_that_a_thread_has_forked_goes_on_while_it_has_another_one(
         thread.start()
         thread.join()
     """).end(returncode=0)
-    assert ended.progress == ("child 7",)
+    assert ended.progress == ("alone False", "child 7")
 
 
 @pytest.mark.parametrize("sample", [{}, {"WARNING": 0}])

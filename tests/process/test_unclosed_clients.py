@@ -229,7 +229,7 @@ HELD = {
             async with logship.Client() as client:
                 log(client)
                 os.kill(os.getpid(), signal.SIGTERM)
-                await asyncio.sleep(60)
+                await asyncio.get_running_loop().create_future()
         asyncio.run(main())
     """,
     "a client that the exit hook closes": """

@@ -173,7 +173,7 @@ def test_where_nothing_may_be_spilled_intake_closes_at_the_end(stderr: Stderr) -
 
 
 def test_a_call_that_ends_the_client_goes_on_where_the_spill_ahead_was(stderr: Stderr) -> None:
-    """And names what came later in a first line of his own."""
+    """The next caller names what came later, in another first line."""
     stop = Ahead(stderr.last_resort())
     stop.run(21.0)
     stop.log(11, 15)
