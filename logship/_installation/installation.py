@@ -250,8 +250,7 @@ class Installation(registry.Registered):
         self._guarded(self._check_handler)
         if self._announcement is not None:
             self._guarded(self._announcement.tell)
-        if self.client.last_resort.torn:  # a reader came back, and nothing has been written since
-            self.client.last_resort.step_back()
+        self.client.last_resort.end_line()  # stderr may take bytes again, and nothing be logged
 
     def _check_loggers(self, *, waits: bool) -> None:
         """Check the loggers; perhaps not while another thread holds the lock of `logging`.

@@ -242,6 +242,10 @@ class LastResort:
         self._write_queue()
         return not self._queue and not self._pending
 
+    def end_line(self) -> None:
+        """Write what is left of a torn line, and the queue, unless another line goes first."""
+        self._write_queue()
+
     def begin_spill(self, *, all_callers_wait: bool = False) -> None:
         """Make callers of `write_in_turn` that may wait do so until `end_spill`.
 
