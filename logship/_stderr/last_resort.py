@@ -134,11 +134,15 @@ class LastResort:
             self._write_queue()
 
     def warn_of_bug(self, where: str, error: BaseException) -> None:
-        """Warn of an error of logship's own, with its traceback in one line."""
+        """Warn of an error of logship's own, with its traceback in one line.
+
+        The error comes first: a long line is cut at its end.
+        """
         if not self._is_due("bug", WARNING_INTERVAL_SECONDS):
             return  # a bug may come back with each record, and a traceback costs as much as many
-        trace = "".join(traceback.format_exception(error)).strip().replace("\n", " | ")
-        self.warn("bug", f"an error of its own in {where}, please report it: {trace}")
+        parts = (*traceback.format_exception_only(error), *traceback.format_exception(error))
+        told = "".join(parts).strip().replace("\n", " | ")
+        self.warn("bug", f"an error of its own in {where}, please report it: {told}")
 
     def write_lines(self, lines: Sequence[bytes]) -> int:
         """Write lines at once, without the rate limit; return how many were begun.

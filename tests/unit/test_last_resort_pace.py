@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from logship._stderr.last_resort import LastResort
 from logship.testing import ManualClock
+from tests.unit.clients import Stderr
 from tests.unit.pipes import LINE, Interposed, Pipe
 
 
@@ -84,3 +87,13 @@ def test_a_warning_in_the_middle_of_a_write_comes_after_it(pipe: Pipe) -> None:
     Interposed(resort, warn)
     resort.warn("bug", "a trace")
     assert pipe.read() == b"logship: a trace\nlogship: the loop has failed\n"
+
+
+def test_a_bug_is_named_though_it_ends_a_long_chain_of_errors(tmp_path: Path) -> None:
+    bug = ZeroDivisionError("the bug")
+    bug.__context__ = OSError("o" * 10_000)
+    stderr = Stderr(tmp_path / "stderr")
+    stderr.last_resort().warn_of_bug("emit", bug)
+    stderr.close()
+    (warning,) = stderr.warnings()
+    assert "please report it: ZeroDivisionError: the bug | " in warning
