@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Role, Unit
-from logship._deployment.linting.rules.rule import error, of_logship, senders
+from logship._deployment.linting.rules.rule import of_logship, senders, units
 from logship._deployment.linting.rules.snippets import variable
 from logship._deployment.linting.shapes import count_or_none
 from logship._settings.unknown import setting_variables
@@ -201,7 +201,7 @@ def _configured_port(unit: Unit) -> int | None:
     return count_or_none(inputs[0].written.get("port", f"{_PORT}"))
 
 
-@error(
+@units.error(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="a sidecar that listens on its own loopback, where no application is",
     effect="the connection is refused, no record arrives, and all go to stderr",
