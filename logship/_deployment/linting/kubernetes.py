@@ -53,24 +53,20 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
     """
     objects = [each for document in documents for each in _objects(document)]
     config_maps = [each for each in objects if each.get("kind") == "ConfigMap"]
-    named = [(_name(each), [*_configurations(each)]) for each in config_maps]
+    named = [(_metadata(each, "name"), [*_configurations(each)]) for each in config_maps]
     configurations = parse_all(place for _, places in named for place in places)
     parsed = iter(configurations)
     maps = {name: tuple(islice(parsed, len(places))) for name, places in named}
     services_in = functools.cache(functools.partial(_services, objects))
     for document in objects:
         for spec in _pods(document):
-            yield _pod(document, spec, maps, services_in(_namespace(document)))
+            yield _pod(document, spec, maps, services_in(_metadata(document, "namespace")))
     if configurations:
         yield Unit(platform=Platform.KUBERNETES, name="ConfigMap", configurations=configurations)
 
 
-def _name(document: dict[str, Any]) -> str:
-    return str(under(document, "metadata").get("name", ""))
-
-
-def _namespace(document: dict[str, Any]) -> str:
-    return str(under(document, "metadata").get("namespace", ""))
+def _metadata(document: dict[str, Any], key: str) -> str:
+    return str(under(document, "metadata").get(key, ""))
 
 
 def _services(objects: list[dict[str, Any]], namespace: str) -> dict[str, bool]:
@@ -79,9 +75,10 @@ def _services(objects: list[dict[str, Any]], namespace: str) -> dict[str, bool]:
     An object that names no namespace may be in any. A headless Service has no cluster IP.
     """
     found = [
-        (_name(each), under(each, "spec"))
+        (_metadata(each, "name"), under(each, "spec"))
         for each in objects
-        if each.get("kind") == "Service" and (not namespace or _namespace(each) in ("", namespace))
+        if each.get("kind") == "Service"
+        and (not namespace or _metadata(each, "namespace") in ("", namespace))
     ]
     return {
         name: spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
@@ -136,7 +133,7 @@ def _pod(
         services = dict.fromkeys(services, False)
     return Unit(
         platform=Platform.KUBERNETES,
-        name=_name(document) or "pod",
+        name=_metadata(document, "name") or "pod",
         containers=tuple(containers),
         grace_seconds=grace_seconds,
         group=None if group is None else whole(group, "fsGroup"),
