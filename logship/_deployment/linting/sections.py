@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -115,7 +116,7 @@ class Syntax(enum.Enum):
     OPTIONS = "options of the log driver awsfirelens"
 
 
-@dataclass(slots=True)
+@dataclass
 class Configuration(Section):
     """A whole configuration, by the name of its file; it has no section if it is another program's.
 
@@ -131,22 +132,22 @@ class Configuration(Section):
     syntax: Syntax = Syntax.YAML
     cut: Section | None = None
 
-    @property
+    @functools.cached_property
     def inputs(self) -> list[Section]:
         """Its sources, or its inputs."""
         return self.all("source" if self.is_fluentd else "inputs")
 
-    @property
+    @functools.cached_property
     def outputs(self) -> list[Section]:
         """The outputs of Fluent Bit."""
         return self.all("outputs")
 
-    @property
+    @functools.cached_property
     def outputs_of_fluentd(self) -> list[Section]:
         """The outputs of Fluentd, and those to which one of them copies records."""
         return self.all("match") + self.all("store")
 
-    @property
+    @functools.cached_property
     def service(self) -> Section | None:
         """The service of Fluent Bit, if it has one."""
         return next(reversed(self.all("service")), None)
