@@ -246,7 +246,7 @@ def _service_links(unit: Unit, container: Container) -> Iterator[Mistake]:
             names += _AGGREGATOR_PORTS
     for name in names:
         service = name.removesuffix("_PORT").lower().replace("_", "-")
-        is_set = name.endswith("_PORT") and unit.services.get(service, False)
+        is_set = unit.has_service_links and name.endswith("_PORT") and unit.services.get(service)
         is_copied = name == _SIDECAR_PORT and "://" in (container.value(name) or "")
         if is_copied or (is_set and container.is_unset(name)):
             effect = (
