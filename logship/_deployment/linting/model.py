@@ -250,9 +250,9 @@ class Container:
         """Its command as one text."""
         return " ".join(self.words)
 
-    def value(self, name: str) -> str | None:
-        """Return the value of an environment variable, or None if it is unknown."""
-        return self.environment.get(name) or None
+    def value(self, name: str, default: str | None = None) -> str | None:
+        """Return a variable's value: `default` if it is surely unset, None if unknown or empty."""
+        return default if self.is_unset(name) else self.environment.get(name) or None
 
     def is_unset(self, name: str) -> bool:
         """Return whether an environment variable certainly has no value."""

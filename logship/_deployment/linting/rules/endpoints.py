@@ -182,8 +182,7 @@ def _port_of(unit: Unit, sidecar: Container, wanted: int) -> int | None:
         bind = option_of(sidecar, "--bind")
         return count_or_none(bind.rpartition(":")[2]) if bind else _PORT
     if sidecar.is_logships:
-        is_default = sidecar.is_unset("LOGSHIP_PORT")
-        return _PORT if is_default else count_or_none(sidecar.value("LOGSHIP_PORT"))
+        return count_or_none(sidecar.value("LOGSHIP_PORT", f"{_PORT}"))
     if sidecar.is_firelens:
         return None if sidecar.has_own_configuration else _PORT
     if wanted in sidecar.ports:
@@ -213,8 +212,7 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
     """
     endpoints = [(each, *one) for each in unit.senders for one in _tcp_endpoints(each)]
     for sidecar in unit.sidecars:
-        is_default = sidecar.is_unset("LOGSHIP_BIND")
-        bind = LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
+        bind = sidecar.value("LOGSHIP_BIND", LOOPBACK[1])
         is_wanted = any(
             host == sidecar.name
             and sidecar.network not in (None, each.network)
