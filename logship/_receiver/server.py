@@ -147,7 +147,6 @@ class Receiver:
         self._failing = False
         self._stopping = asyncio.Event()
         self._pauses = Complaints(say, lines_max=1)
-        self._slots = asyncio.Semaphore(self.limits.connections_max)
         self._serving: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
         self._pending: dict[Connection, int] = {}
@@ -250,17 +249,16 @@ class Receiver:
         """Accept connections while there may be more; the others wait in the system's queue."""
         loop = asyncio.get_running_loop()
         while True:
-            if self._slots.locked():
-                open_max = self.limits.connections_max
+            open_max = self.limits.connections_max
+            if len(self._serving) >= open_max:
                 self._pauses.say(
                     f"{open_max} connections are open (--connections-max): the next one waits "
                     "until one of them ends"
                 )
-            await self._slots.acquire()
+                await asyncio.wait(self._serving, return_when=asyncio.FIRST_COMPLETED)
             try:
                 client, address = await loop.sock_accept(listener.socket)
             except OSError as error:
-                self._slots.release()
                 self._pauses.say(
                     f"cannot accept a connection: {error.strerror}; it tries again every second"
                 )
@@ -268,7 +266,7 @@ class Receiver:
                 continue
             task = asyncio.ensure_future(self._serve_client(client, _named(address)))
             self._serving.add(task)
-            task.add_done_callback(self._served)
+            task.add_done_callback(self._serving.discard)
 
     async def _serve_client(self, client: socket.socket, peer: str) -> None:
         timeout_seconds = self.limits.handshake_timeout_seconds if self.tls else None
@@ -286,10 +284,6 @@ class Receiver:
             self.complaints.say(f"closed {peer}: {_why_no_tls(error)}")
             return
         await connection.ended
-
-    def _served(self, task: asyncio.Task[None]) -> None:
-        self._serving.discard(task)
-        self._slots.release()
 
     async def _look(self) -> None:
         """End connections whose time is over."""

@@ -207,7 +207,7 @@ def test_logships_own_client_lives_with_it(tmp_path: Path) -> None:
         receiving(tmp_path, "--idle-timeout", "0.5") as receiver,
         logship.BackgroundClient(settings_for(receiver)) as client,
     ):
-        for number in range(3):
+        for number in range(2):
             client.send({"n": number})
             assert client.flush(timeout=ANSWER_SECONDS_MAX).all_acked
             wait_until(
@@ -216,7 +216,7 @@ def test_logships_own_client_lives_with_it(tmp_path: Path) -> None:
             )
         assert client.close(timeout=ANSWER_SECONDS_MAX).unacked == 0
     records = [line["record"] for line in receiver.records()]
-    assert [record["n"] for record in records if "n" in record] == [0, 1, 2]
+    assert [record["n"] for record in records if "n" in record] == [0, 1]
 
 
 def test_incomplete_messages_are_bounded_in_all(tmp_path: Path) -> None:

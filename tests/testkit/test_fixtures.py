@@ -244,23 +244,24 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 SPOOLED = "logging.info('in production'); os.kill(os.getpid(), 9)"
+TESTS = """
+def test_records(logship_records):
+    logging.warning("a")
+    assert len(logship_records) == 1
+
+def test_sidecar(logship_sidecar):
+    logship.install()
+    logging.warning("a")
+    assert len(logship_sidecar.wait_for(1)) == 1
+
+def test_without():
+    logging.warning("a")
+    assert logship.install().flush(10).all_acked
+"""
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "def test_it(logship_records): logging.warning('a'); assert len(logship_records) == 1",
-        "def test_it(logship_sidecar):\n"
-        "    logship.install()\n    logging.warning('a')\n"
-        "    assert len(logship_sidecar.wait_for(1)) == 1",
-        "def test_it(): logging.warning('a'); assert logship.install().flush(10).all_acked",
-    ],
-    ids=["logship_records", "logship_sidecar", "without"],
-)
 @pytest.mark.parametrize("is_installed", [True, False], ids=["at-import", "in-the-test"])
-def test_records_on_the_spool_of_production_stay_there(
-    tmp_path: Path, source: str, is_installed: bool
-) -> None:
+def test_records_on_the_spool_of_production_stay_there(tmp_path: Path, is_installed: bool) -> None:
     spool = tmp_path / "spool"
     environ = {"LOGSHIP_SPOOL_DIR": str(spool), "LOGSHIP_ENDPOINTS": "tcp://127.0.0.1:1"}
     ran_python(
@@ -271,9 +272,9 @@ def test_records_on_the_spool_of_production_stay_there(
     left = _content(spool)
     assert left
     install = "logship.install()\n" if is_installed else ""
-    files = {"test_it.py": f"import logging, logship\n{install}{source}\n"}
+    files = {"test_it.py": f"import logging, logship\n{install}{TESTS}"}
     ran = run_pytest(tmp_path, files=files, environ={"LOGSHIP_SPOOL_DIR": str(spool)})
-    assert_passed(ran, 1)
+    assert_passed(ran, 3)
     assert _content(spool).items() >= left.items()
 
 
@@ -330,22 +331,19 @@ def test_an_application_with_keys_and_certificates_of_its_own(tmp_path: Path) ->
     assert_passed(ran, 1)
 
 
-@pytest.mark.parametrize(
-    "fixtures", ["logship_records", "logship_sidecar", "logship_sidecar, logship_records"]
-)
-def test_the_level_of_the_root_logger_is_restored_after_caplog(
-    tmp_path: Path, fixtures: str
-) -> None:
-    source = f"""
+def test_the_level_of_the_root_logger_is_restored_after_caplog(tmp_path: Path) -> None:
+    source = """
         import logging
 
-        def test_a(caplog, {fixtures}):
+        def test_a(caplog, {}):
             caplog.set_level("DEBUG")
 
         def test_b():
             assert logging.getLogger().level == logging.WARNING
         """
-    assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 2)
+    fixtures = ("logship_records", "logship_sidecar", "logship_sidecar, logship_records")
+    files = {f"test_{number}.py": source.format(each) for number, each in enumerate(fixtures)}
+    assert_passed(run_pytest(tmp_path, files=files), 6)
 
 
 def test_a_function_that_monkeypatch_puts_back_after_a_fixture_does_what_it_did(

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from logship._spelling import many
+
 
 class Outcome(enum.StrEnum):
     """The outcome of a check; only `fail` makes the command fail."""
@@ -59,19 +61,13 @@ def verdict(results: Iterable[Result]) -> str:
     by_outcome: dict[Outcome, list[str]] = {each: [] for each in Outcome}
     for result in results:
         by_outcome[result.outcome].append(result.check)
-    if failed := by_outcome[Outcome.FAIL]:
-        return f"{_counted(failed, 'check')} failed: {_listed(failed)}"
-    if warned := by_outcome[Outcome.WARN]:
-        return f"no check failed; {_counted(warned, 'warning')}: {_listed(warned)}"
+    failed, warned = by_outcome[Outcome.FAIL], by_outcome[Outcome.WARN]
+    names = ", ".join(dict.fromkeys(failed or warned))
+    if failed:
+        return f"{many(len(failed), 'check')} failed: {names}"
+    if warned:
+        return f"no check failed; {many(len(warned), 'warning')}: {names}"
     return "all checks passed"
-
-
-def _counted(checks: list[str], noun: str) -> str:
-    return f"{len(checks)} {noun}{'s' * (len(checks) != 1)}"
-
-
-def _listed(checks: list[str]) -> str:
-    return ", ".join(dict.fromkeys(checks))
 
 
 def as_lines(result: Result) -> Iterator[str]:

@@ -8,13 +8,14 @@ compose up` without the variable. A value with a variable that has no default is
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from logship._deployment.linting.marks import LintError, line_of, lines_of
+from logship._deployment.linting.marks import LintError, lines_of
 from logship._deployment.linting.model import Condition, Container, Mount, Platform, Unit, Volume
 from logship._deployment.linting.sections import Configuration, parse_all
 from logship._deployment.linting.shapes import (
@@ -44,6 +45,8 @@ _PLACES = {"image", "build", "extends"}
 """Where a service's image is from. One without any is a part: another file has the rest."""
 _NETWORK_TYPES = ("nfs", "nfs4", "cifs")
 
+_Services = dict[str, dict[str, Any]]
+
 
 def read_compose(document: dict[str, Any]) -> Unit:
     """Return the project of a compose file.
@@ -53,7 +56,8 @@ def read_compose(document: dict[str, Any]) -> Unit:
     """
     if document.get("include"):
         raise _unresolved("include")
-    services, volumes = _with_defaults(under(document, "services")), under(document, "volumes")
+    given, volumes = _with_defaults(under(document, "services")), under(document, "volumes")
+    services = {str(name): under(given, name) for name in given}
     configs = under(document, "configs")
     configurations = parse_all(
         (under(configs, name), "content", str(name))
@@ -63,10 +67,17 @@ def read_compose(document: dict[str, Any]) -> Unit:
     aliases = _aliases(services)
     namespaces = _namespaces(services, aliases)
     joined = _joined(services, under(document, "networks"))
+    lines = lines_of(given)
     containers = tuple(
-        _container(name, services, volumes, namespaces, joined, aliases)
-        for name in services
-        if not _PLACES.isdisjoint(under(services, name))
+        dataclasses.replace(
+            _container(name, service, volumes),
+            network=namespaces[name],
+            joined=joined.get(namespaces[name]),
+            aliases=aliases | links(service.get("links")) | _extra_hosts(service),
+            lines=_lines(service, lines.get(name)),
+        )
+        for name, service in services.items()
+        if not _PLACES.isdisjoint(service)
     )
     return Unit(
         platform=Platform.COMPOSE,
@@ -83,7 +94,7 @@ def _unresolved(what: str) -> LintError:
 
 
 def _routes(
-    services: dict[str, Any],
+    services: _Services,
     containers: tuple[Container, ...],
     configurations: tuple[Configuration, ...],
 ) -> tuple[Configuration, ...]:
@@ -91,7 +102,7 @@ def _routes(
     sidecars = [each for each in containers if each.is_sidecar()]
     if len(sidecars) != 1 or any("/etc" in each.path for each in sidecars[0].mounts):
         return ()
-    service = under(services, sidecars[0].name)
+    service = services[sidecars[0].name]
     by_name = {each.name: each for each in configurations}
     names = [
         str(each if isinstance(each, str) else mapping(each, "a config").get("source"))
@@ -102,11 +113,10 @@ def _routes(
     return tuple(by_name[name] for name in names)
 
 
-def _aliases(services: dict[str, Any]) -> dict[str, str]:
+def _aliases(services: _Services) -> dict[str, str]:
     """Return the services by their other names and addresses, unless two have the same."""
     found: dict[str, set[str]] = {}
-    for name in services:
-        service = under(services, name)
+    for name, service in services.items():
         names = [service.get("container_name"), service.get("hostname")]
         networks = service.get("networks")
         if isinstance(networks, dict):
@@ -115,56 +125,44 @@ def _aliases(services: dict[str, Any]) -> dict[str, str]:
                 names += listing(network.get("aliases"), "aliases")
                 names += [network.get("ipv4_address"), network.get("ipv6_address")]
         for each in filter(None, names):
-            found.setdefault(str(each), set()).add(str(name))
+            found.setdefault(str(each), set()).add(name)
     return {alias: owners.pop() for alias, owners in found.items() if len(owners) == 1}
 
 
-def _namespaces(services: dict[str, Any], aliases: dict[str, str]) -> dict[str, str]:
+def _namespaces(services: _Services, aliases: dict[str, str]) -> dict[str, str]:
     """Return the network namespace of each service: its own, another one's, or the host's."""
     own = {}
-    for name in services:
-        mode = str(under(services, name).get("network_mode"))
+    for name, service in services.items():
+        mode = str(service.get("network_mode"))
         if (other := mode.removeprefix("container:")) != mode and other in aliases:
             mode = f"service:{aliases[other]}"
         is_shared = mode == "host" or mode.startswith(("service:", "container:", "$"))
-        own[str(name)] = mode if is_shared else f"service:{name}"
+        own[name] = mode if is_shared else f"service:{name}"
     return {name: own.get(mode.removeprefix("service:"), mode) for name, mode in own.items()}
 
 
-def _joined(services: dict[str, Any], networks: dict[str, Any]) -> dict[str, frozenset[str]]:
+def _joined(services: _Services, networks: dict[str, Any]) -> dict[str, frozenset[str]]:
     """Return the networks of each network namespace in which names resolve, by their keys.
 
-    Of several keys that name the same network, it is the first one.
+    Of several keys that name the same network, it is the first one. Docker's own network, `bridge`,
+    has no names but those of links.
     """
     names = {str(key): str(under(networks, key).get("name", key)) for key in networks}
     keys = {name: key for key, name in reversed(names.items())}
     found: dict[str, frozenset[str]] = {"host": frozenset()}
-    for name in services:
-        service = under(services, name)
-        given = service.get("networks")
+    for name, service in services.items():
+        given, mode = service.get("networks"), service.get("network_mode")
         listed = given if isinstance(given, dict) else listing(given, "networks")
         joined = {names.get(each, each) for each in map(str, listed or ["default"])}
-        if service.get("network_mode") is None and not any("$" in each for each in joined):
+        if mode is None and not any("$" in each for each in joined):
             found[f"service:{name}"] = frozenset(keys.get(each, each) for each in joined)
-        elif service.get("network_mode") == "none" or _is_bridged(service):
+        elif mode == "none" or (mode == "bridge" and not service.get("links")):
             found[f"service:{name}"] = frozenset()
     return found
 
 
-def _is_bridged(service: dict[str, Any]) -> bool:
-    """Return whether it is in Docker's own network, which has no names but those of links."""
-    return service.get("network_mode") == "bridge" and not service.get("links")
-
-
-def _container(
-    key: str,
-    services: dict[str, Any],
-    volumes: dict[str, Any],
-    namespaces: dict[str, str],
-    joined: dict[str, frozenset[str]],
-    aliases: dict[str, str],
-) -> Container:
-    name, service = str(key), under(services, key)
+def _container(name: str, service: dict[str, Any], volumes: dict[str, Any]) -> Container:
+    """Return a service without its networks and lines."""
     if service.get("extends"):
         raise _unresolved(f"{name}: extends")
     logging = mapping(service.get("logging"), f"{name}: logging")
@@ -187,10 +185,6 @@ def _container(
         has_more_mounts=bool(service.get("volumes_from")),
         nofile_soft=_nofile(service),
         has_health_check=_has_health_check(service),
-        network=namespaces[name],
-        joined=joined.get(namespaces[name]),
-        aliases=aliases | links(service.get("links")) | _extra_hosts(service),
-        lines=_lines(services, key),
     )
 
 
@@ -211,8 +205,7 @@ def _has_health_check(service: dict[str, Any]) -> bool | None:
     return True if check.get("test") else None
 
 
-def _lines(services: dict[str, Any], name: str) -> dict[str, int]:
-    service, line = under(services, name), line_of(services, name)
+def _lines(service: dict[str, Any], line: int | None) -> dict[str, int]:
     variables = lines_of(service.get("environment"))
     lines = lines_of(service) | {f"${name}": each for name, each in variables.items() if name}
     return lines | ({"": line} if line else {})
@@ -238,13 +231,12 @@ def _dockerfile(service: dict[str, Any]) -> str:
     """
     given = service.get("build")
     build = given if isinstance(given, dict) else {"context": given}
-    context, name = build.get("context"), build.get("dockerfile", "Dockerfile")
-    if not isinstance(context, str) or not isinstance(name, str):
-        return ""
     if any(map(build.get, ("target", "args", "dockerfile_inline"))):
         return ""
-    context, name = _filled(context), _filled(name)
-    return "" if context is None or name is None else str(PurePosixPath(context, name))
+    given = (build.get("context"), build.get("dockerfile", "Dockerfile"))
+    parts = [_filled(each) for each in given if isinstance(each, str)]
+    known = [each for each in parts if each is not None]
+    return str(PurePosixPath(*known)) if len(known) == 2 else ""
 
 
 def _filled(text: str) -> str | None:

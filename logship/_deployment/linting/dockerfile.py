@@ -22,8 +22,7 @@ _NAMES = re.compile(r"(?:.*\.)?(?:Dockerfile|Containerfile)(?:\..*)?", re.IGNORE
 _CONTENT = re.compile(r"(?:[ \t\r]*(?:#[^\n]*|ARG[ \t][^\n]*)?\n)*+[ \t]*FROM[ \t]+\S")
 """What it begins with, if its name does not show it."""
 _INSTRUCTION = re.compile(
-    r"(FROM|ARG|ENV|SHELL|ENTRYPOINT|CMD|STOPSIGNAL)\s+(.*)",
-    re.IGNORECASE | re.DOTALL,
+    r"(FROM|RUN|ARG|ENV|SHELL|ENTRYPOINT|CMD|STOPSIGNAL)\s+(.*)", re.IGNORECASE | re.DOTALL
 )
 _ESCAPE = re.compile(
     r"(?:#[ \t]*\w+[ \t]*=[^\n]*\n)*?#[ \t]*escape[ \t]*=[ \t]*(\S)", re.IGNORECASE
@@ -140,9 +139,8 @@ def read_dockerfile(name: str, text: str) -> Unit:
     Raises:
         LintError: It has no stage, or something in it is above a limit.
     """
-    last = _last_stage(text)
+    last, lines = _last_stage(text)
     own = name.rpartition("/")[2]
-    lines = _lines_of_other_package(text)
     container = Container(
         name=own,
         image=last.image,
@@ -157,8 +155,10 @@ def read_dockerfile(name: str, text: str) -> Unit:
     )
 
 
-def _last_stage(text: str) -> _Stage:
+def _last_stage(text: str) -> tuple[_Stage, dict[str, int]]:
+    """Return it, and the line of the first RUN of any stage that installs another `logship`."""
     stages: dict[str, _Stage] = {}
+    installs: dict[str, int] = {}
     before = _Stage()  # its arguments hold for FROM alone
     stage = before
     count = 0
@@ -168,11 +168,14 @@ def _last_stage(text: str) -> _Stage:
             if count > STAGES_MAX:
                 raise LintError(f"it has more than {STAGES_MAX:,} stages")
             stage = _begun(rest, line, before, stages)
+        elif instruction == "RUN":
+            if any(map(_installs_other, re.split(r"[;&|]", rest))):
+                installs.setdefault("RUN", line)
         else:
             stage.read(instruction, rest, line)
     if stage is before:
         raise LintError("it is not a Dockerfile: it has no FROM")
-    return stage
+    return stage, installs
 
 
 def _begun(rest: str, line: int, before: _Stage, stages: dict[str, _Stage]) -> _Stage:
@@ -185,15 +188,6 @@ def _begun(rest: str, line: int, before: _Stage, stages: dict[str, _Stage]) -> _
     return stage
 
 
-def _lines_of_other_package(text: str) -> dict[str, int]:
-    """Return the line of the first RUN of any stage that installs another project's `logship`."""
-    for line, instruction in _logical_lines(text):
-        name, _, script = instruction.partition(" ")
-        if name.upper() == "RUN" and any(map(_installs_other, re.split(r"[;&|]", script))):
-            return {"RUN": line}
-    return {}
-
-
 def _installs_other(command: str) -> bool:
     words = command.split()
     if "install" not in words and "add" not in words:
@@ -204,12 +198,12 @@ def _installs_other(command: str) -> bool:
 def _instructions(text: str) -> Iterator[tuple[int, str, str]]:
     """Yield line, name and the rest of each instruction that matters."""
     for line, instruction in _logical_lines(text):
-        found = _INSTRUCTION.match(instruction)
-        if found is None:
-            continue
-        if len(instruction) > COMMAND_CHARACTERS_MAX:
-            raise LintError(f"line {line} is longer than {COMMAND_CHARACTERS_MAX // 1024} KiB")
-        yield line, found[1].upper(), found[2].strip()
+        if found := _INSTRUCTION.match(instruction):
+            name = found[1].upper()
+            if name != "RUN" and len(instruction) > COMMAND_CHARACTERS_MAX:
+                limit = f"{COMMAND_CHARACTERS_MAX // 1024} KiB"
+                raise LintError(f"line {line} is longer than {limit}")
+            yield line, name, found[2].strip()
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:

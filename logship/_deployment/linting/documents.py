@@ -131,7 +131,7 @@ def _other_units(name: str, text: str, document: Any) -> Iterator[Unit]:
         yield from ecs.read_plan(document)
     elif "containerDefinitions" in keys or _has_mapping(document, "taskDefinition"):
         yield ecs.read_task_definition(document)
-    elif _is_container_list(document):
+    elif isinstance(document, list) and document and all(map(_is_container, document)):
         yield ecs.read_task_definition({"containerDefinitions": document, "networkMode": UNKNOWN})
     elif _has_mapping(document, "services"):
         yield compose.read_compose(document)
@@ -151,10 +151,8 @@ def _has_mapping(document: Any, key: str) -> bool:
     return isinstance(document, dict) and isinstance(document.get(key), dict)
 
 
-def _is_container_list(document: Any) -> bool:
-    if not isinstance(document, list) or not document:
-        return False
-    return all({"name", "image"} <= _keys(each) for each in document)
+def _is_container(item: Any) -> bool:
+    return {"name", "image"} <= _keys(item)
 
 
 def _configuration(name: str, text: str) -> Unit:

@@ -163,9 +163,6 @@ def _container(
     environment = variables(definition.get("environment"), "environment")
     environment = {key: None if each == UNKNOWN else each for key, each in environment.items()}
     environment |= dict.fromkeys(variables(definition.get("secrets"), "secrets"))
-    implied = [*_implied(definition)]
-    if driver == "awsfirelens":
-        implied += routers
     return Container(
         name=name,
         image=str(definition.get("image") or ""),
@@ -174,7 +171,7 @@ def _container(
         + words(definition.get("command"), f"{name}: command"),
         environment=environment,
         has_more_variables=bool(definition.get("environmentFiles")),
-        depends_on=dict.fromkeys(implied, Condition.STARTED) | _conditions(definition),
+        depends_on=_depends_on(definition, routers if driver == "awsfirelens" else []),
         stop_seconds=_stop_seconds(definition.get("stopTimeout"), name),
         memory_bytes=_mebibytes(definition["memory"]) if definition.get("memory") else task_bytes,
         log_driver=None if driver is None else str(driver),
@@ -203,20 +200,16 @@ def _stop_seconds(given: Any, name: str) -> float:
     return _STOP_SECONDS if given is None else float(whole(given, f"{name}: stopTimeout"))
 
 
-def _conditions(definition: dict[str, Any]) -> dict[str, Condition]:
-    return {
-        str(each.get("containerName")): _CONDITIONS.get(
-            str(each.get("condition")), Condition.STARTED
-        )
-        for each in mappings(definition.get("dependsOn"), "dependsOn")
-    }
-
-
-def _implied(definition: dict[str, Any]) -> Iterator[str]:
-    """Yield the containers that ECS orders one behind without `dependsOn`."""
-    yield from links(definition.get("links")).values()
-    for each in mappings(definition.get("volumesFrom"), "volumesFrom"):
-        yield str(each.get("sourceContainer"))
+def _depends_on(definition: dict[str, Any], routers: list[str]) -> dict[str, Condition]:
+    """Return its conditions; ECS orders it behind others without `dependsOn` too."""
+    shared = mappings(definition.get("volumesFrom"), "volumesFrom")
+    implied = [*links(definition.get("links")).values()]
+    implied += (str(each.get("sourceContainer")) for each in shared)
+    found = dict.fromkeys([*implied, *routers], Condition.STARTED)
+    for each in mappings(definition.get("dependsOn"), "dependsOn"):
+        condition = _CONDITIONS.get(str(each.get("condition")), Condition.STARTED)
+        found[str(each.get("containerName"))] = condition
+    return found
 
 
 def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[Mount]:

@@ -39,18 +39,14 @@ def _verdict(reports: list[FileReport]) -> str:
     ignored = sum(each.ignored for each in reports)
     judged = sum(each.why_not_judged is None for each in reports)
     if not judged:
-        return f"nothing judged: {_files(len(reports))}"
+        return f"nothing judged: {many(len(reports), 'file')}"
     found = f"{count} finding{'s' * (count != 1)} in" if count else "clean:"
     rest = len(reports) - judged
     return (
-        f"{found} {_files(judged)}"
+        f"{found} {many(judged, 'file')}"
         + (f", {ignored} ignored" if ignored else "")
-        + (f", {_files(rest)} not judged" if rest else "")
+        + (f", {many(rest, 'file')} not judged" if rest else "")
     )
-
-
-def _files(count: int) -> str:
-    return many(count, "file")
 
 
 def as_json(reports: list[FileReport]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ other order. A manifest cannot set the number of open files.
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -53,40 +53,38 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
     """
     objects = [each for document in documents for each in _objects(document)]
     config_maps = [each for each in objects if each.get("kind") == "ConfigMap"]
-    named = [(_name(each), [*_configurations(each)]) for each in config_maps]
+    named = [(_metadata(each, "name"), [*_configurations(each)]) for each in config_maps]
     configurations = parse_all(place for _, places in named for place in places)
     parsed = iter(configurations)
     maps = {name: tuple(islice(parsed, len(places))) for name, places in named}
-    services_in = functools.cache(functools.partial(_services, objects))
+    services = _services(objects)
+    every = {name: each for found in services.values() for name, each in found.items()}
     for document in objects:
         for spec in _pods(document):
-            yield _pod(document, spec, maps, services_in(_namespace(document)))
+            namespace = _metadata(document, "namespace")
+            near = ChainMap(services.get(namespace, {}), services.get("", {}))
+            yield _pod(document, spec, maps, near if namespace else every)
     if configurations:
         yield Unit(platform=Platform.KUBERNETES, name="ConfigMap", configurations=configurations)
 
 
-def _name(document: dict[str, Any]) -> str:
-    return str(under(document, "metadata").get("name", ""))
+def _metadata(document: dict[str, Any], key: str) -> str:
+    return str(under(document, "metadata").get(key, ""))
 
 
-def _namespace(document: dict[str, Any]) -> str:
-    return str(under(document, "metadata").get("namespace", ""))
+def _services(objects: list[dict[str, Any]]) -> dict[str, dict[str, bool]]:
+    """Return the Services by their namespaces, and whether each has a cluster IP.
 
-
-def _services(objects: list[dict[str, Any]], namespace: str) -> dict[str, bool]:
-    """Return the Services that may be in a namespace, and whether variables are set for each.
-
-    An object that names no namespace may be in any. A headless Service has no cluster IP.
+    One that names no namespace may be in any.
     """
-    found = [
-        (_name(each), under(each, "spec"))
-        for each in objects
-        if each.get("kind") == "Service" and (not namespace or _namespace(each) in ("", namespace))
-    ]
-    return {
-        name: spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
-        for name, spec in found
-    }
+    found: dict[str, dict[str, bool]] = {}
+    for each in objects:
+        if each.get("kind") == "Service":
+            spec = under(each, "spec")
+            has_address = spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
+            services = found.setdefault(_metadata(each, "namespace"), {})
+            services[_metadata(each, "name")] = has_address
+    return found
 
 
 def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -116,7 +114,7 @@ def _pod(
     document: dict[str, Any],
     spec: dict[str, Any],
     maps: dict[str, tuple[Configuration, ...]],
-    services: dict[str, bool],
+    services: Mapping[str, bool],
 ) -> Unit:
     grace = spec.get("terminationGracePeriodSeconds")
     grace_seconds = _GRACE_SECONDS if grace is None else float(whole(grace, "grace period"))
@@ -132,16 +130,15 @@ def _pod(
             _container(definition, volumes, spec, grace_seconds, native, is_init=is_init)
         )
     group = under(spec, "securityContext").get("fsGroup")
-    if spec.get("enableServiceLinks") is False:
-        services = dict.fromkeys(services, False)
     return Unit(
         platform=Platform.KUBERNETES,
-        name=_name(document) or "pod",
+        name=_metadata(document, "name") or "pod",
         containers=tuple(containers),
         grace_seconds=grace_seconds,
         group=None if group is None else whole(group, "fsGroup"),
         routes=_routes(containers, volumes, maps),
         services=services,
+        has_service_links=spec.get("enableServiceLinks") is not False,
         lines=lines_of(spec),
     )
 

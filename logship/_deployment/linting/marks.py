@@ -18,8 +18,6 @@ from logship.errors import LogshipError
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"(\s*:)?|[{}]', re.DOTALL)
 
-HOW_TO_INSTALL = "YAML needs PyYAML: pip install PyYAML (JSON needs nothing)"
-
 YAML_CHARACTERS_MAX: Final = 1024 * 1024
 """Of one text. PyYAML takes up to 20 µs and 350 bytes for each."""
 REPEATED_MAX: Final = 1_000_000
@@ -100,7 +98,7 @@ def parse_yaml(text: str) -> list[Any]:
     try:
         yaml: Any = importlib.import_module("yaml")
     except ImportError:
-        raise LintError(HOW_TO_INSTALL) from None
+        raise LintError("YAML needs PyYAML: pip install PyYAML (JSON needs nothing)") from None
     if len(text) > YAML_CHARACTERS_MAX:
         raise LintError(f"its YAML is longer than {YAML_CHARACTERS_MAX // 1024 // 1024} MiB")
     loader = _loader(yaml)

@@ -250,9 +250,9 @@ class Container:
         """Its command as one text."""
         return " ".join(self.words)
 
-    def value(self, name: str) -> str | None:
-        """Return the value of an environment variable, or None if it is unknown."""
-        return self.environment.get(name) or None
+    def value(self, name: str, default: str | None = None) -> str | None:
+        """Return a variable's value: `default` if it is surely unset, None if unknown or empty."""
+        return default if self.is_unset(name) else self.environment.get(name) or None
 
     def is_unset(self, name: str) -> bool:
         """Return whether an environment variable certainly has no value."""
@@ -296,8 +296,8 @@ class Unit:
         may_be_fargate: Whether Fargate's limits hold.
         configurations: Of sidecars, where in sight.
         routes: All that route the records of its containers, if they are known; else none.
-        services: Names of the Kubernetes Services in its namespace, and whether Kubernetes sets
-            variables with their URLs in its containers.
+        services: The Kubernetes Services in its namespace, and whether each has an address.
+        has_service_links: Whether Kubernetes sets variables with these addresses.
         named: Returns the text of a file that it names, None if that is not in sight: a shell
             script by its base name, a Dockerfile by its path.
         lines: Where its parts are in the file, by their keys.
@@ -313,6 +313,7 @@ class Unit:
     configurations: tuple[Configuration, ...] = ()
     routes: tuple[Configuration, ...] = ()
     services: Mapping[str, bool] = field(default_factory=dict)
+    has_service_links: bool = True
     named: Callable[[str], str | None] = lambda _: None
     lines: Mapping[str, int] = field(default_factory=dict)
 

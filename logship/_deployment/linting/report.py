@@ -11,7 +11,7 @@ from typing import Final
 from logship._deployment.linting.documents import ignored_in, is_script, read_units
 from logship._deployment.linting.marks import LintError
 from logship._deployment.linting.model import Finding, Platform, Unit
-from logship._deployment.linting.rules import RULES, findings_of
+from logship._deployment.linting.rules import RULES
 from logship._deployment.linting.rules.configurations import of_sidecars
 
 FINDINGS_MAX: Final = 5_000
@@ -120,7 +120,8 @@ def _findings(units: Iterable[Unit]) -> list[Finding]:
     found: list[Finding] = []
     left = FINDINGS_MAX
     for unit in units:
-        own = list(islice(findings_of(unit), left + 1))
+        of_rules = (finding for rule in RULES.values() for finding in rule.findings(unit))
+        own = list(islice(of_rules, left + 1))
         left -= len(own)
         if left < 0:
             raise LintError(f"it has more than {FINDINGS_MAX:,} findings")

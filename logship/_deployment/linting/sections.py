@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -46,6 +46,11 @@ _ARGUMENTS = ("$tag", "$name", "$arg")
 """In that form, what a section in angle brackets has behind its name."""
 ON = ("true", "on", "yes", "")
 """What switches an option on; in Fluentd it may stand alone."""
+
+IN_SECTIONS = "{} {}"
+_IN_YAML = "{}: {}"
+_IN_OPTIONS = '"options": {{ "{}": "{}" }}'
+"""How a line that sets an option is written; the last is for the log driver awsfirelens."""
 
 
 @dataclass(slots=True)
@@ -107,46 +112,38 @@ class Section:
         return found
 
 
-class Syntax(enum.Enum):
-    """How a configuration is written."""
-
-    SECTIONS = "sections in brackets"
-    YAML = "YAML"
-    OPTIONS = "options of the log driver awsfirelens"
-
-
-@dataclass(slots=True)
+@dataclass
 class Configuration(Section):
     """A whole configuration, by the name of its file; it has no section if it is another program's.
 
     Attributes:
         text: As written.
         is_fluentd: Whether it is one of Fluentd, or a part of one.
-        syntax: How it is written.
+        form: How a line that sets an option is written.
         cut: The innermost section at its end that has no end, without which Fluentd does not start.
     """
 
     text: str = ""
     is_fluentd: bool = False
-    syntax: Syntax = Syntax.YAML
+    form: str = _IN_YAML
     cut: Section | None = None
 
-    @property
+    @functools.cached_property
     def inputs(self) -> list[Section]:
         """Its sources, or its inputs."""
         return self.all("source" if self.is_fluentd else "inputs")
 
-    @property
+    @functools.cached_property
     def outputs(self) -> list[Section]:
         """The outputs of Fluent Bit."""
         return self.all("outputs")
 
-    @property
+    @functools.cached_property
     def outputs_of_fluentd(self) -> list[Section]:
         """The outputs of Fluentd, and those to which one of them copies records."""
         return self.all("match") + self.all("store")
 
-    @property
+    @functools.cached_property
     def service(self) -> Section | None:
         """The service of Fluent Bit, if it has one."""
         return next(reversed(self.all("service")), None)
@@ -184,11 +181,8 @@ class Configuration(Section):
 
         In the form with sections, quotes would be a part of the value.
         """
-        if self.syntax is Syntax.SECTIONS:
-            return f"{option} {value}"
-        if self.syntax is Syntax.OPTIONS:
-            return f'"options": {{ "{option}": "{value}" }}'
-        return f'{option}: "{value}"' if value == "*" else f"{option}: {value}"
+        is_quoted = value == "*" and self.form == _IN_YAML
+        return self.form.format(option, f'"{value}"' if is_quoted else value)
 
 
 _Place = Callable[[int], int]
@@ -218,11 +212,11 @@ def parse(name: str, text: str, place: _Place = lambda line: line) -> Configurat
     """Return what is in a text; lines that Fluentd would refuse are left out."""
     found = Configuration(name, place(1), text=text)
     if _CLASSIC_HEAD.search(text):
-        found.syntax = Syntax.SECTIONS
+        found.form = IN_SECTIONS
         found.is_whole = not _CLASSIC_INCLUDE.search(text)
         found.sections += _classic(text, place)
     elif _IS_FLUENTD.search(text):
-        found.is_fluentd, found.syntax = True, Syntax.SECTIONS
+        found.is_fluentd, found.form = True, IN_SECTIONS
         _read_fluentd(found, place)
     else:
         documents = [each for each in _documents(text) if isinstance(each, Marked)]
@@ -244,7 +238,7 @@ def output_of_options(name: str, options: dict[str, Any]) -> Configuration | Non
         options: Of its log driver.
     """
     line = line_of(options) or 0
-    found = Configuration(name, line, syntax=Syntax.OPTIONS, is_whole=False)
+    found = Configuration(name, line, form=_IN_OPTIONS, is_whole=False)
     found.is_fluentd = "@type" in options
     output = Section("match" if found.is_fluentd else "outputs", line)
     found.sections.append(output)

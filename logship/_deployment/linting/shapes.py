@@ -21,8 +21,7 @@ UNKNOWN = "${…}"
 
 _KINDS = {str: "a text", list: "a list", dict: "a mapping", int: "a number", float: "a number"}
 
-_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
-_EXPONENT = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?[eE][+-]?[0-9]{1,2}")
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?)\s*([a-zA-Z]*)")
 _TIME = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)(h|ms|us|m|s)?")
 _COUNT = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]+)?")
@@ -122,10 +121,7 @@ def variable_lines(value: Any) -> dict[str, int]:
 
 def kubernetes_bytes(value: Any) -> int:
     """Return the bytes of a Kubernetes quantity: `512Mi`, `1G`, `1e9`, `1000000`; `m` is milli."""
-    text = str(value).strip()
-    if _EXPONENT.fullmatch(text):
-        return int(float(text))
-    number, unit = _size(text)
+    number, unit = _size(value)
     if unit == "m":
         return int(number / 1000)
     binary = unit.endswith("i")

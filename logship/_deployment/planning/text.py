@@ -111,7 +111,11 @@ def _costs(
     calculation: Calculation, destinations: dict[str, Destination]
 ) -> Iterator[tuple[str, ...]]:
     yield "destination", "GB in 30 days", "dollars", "price"
-    shown = {name: each for name, each in destinations.items() if _is_known(each)}
+    shown = {
+        name: each
+        for name, each in destinations.items()
+        if each.price is not None or each.billed_step_bytes > 1
+    }
     others = {name: each for name, each in destinations.items() if name not in shown}
     if len(others) > 1:  # the same is said of each
         others = {"others": next(iter(others.values()))}
@@ -125,11 +129,6 @@ def _costs(
         )
     if any(each.price is None for each in destinations.values()):
         yield "", "", "", "give yours: --destination NAME --price-per-gb DOLLARS"
-
-
-def _is_known(destination: Destination) -> bool:
-    """Tell whether anything is known of its price."""
-    return destination.price is not None or destination.billed_step_bytes > 1
 
 
 def _price(destination: Destination) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from logship._deployment.linting.model import Finding, Unit
 from logship._deployment.linting.rules import (
     configurations,
     endpoints,
@@ -31,8 +28,3 @@ RULES: dict[str, Rule] = {
     for each in vars(module).values()
     if isinstance(each, Rule)
 }
-
-
-def findings_of(unit: Unit) -> Iterator[Finding]:
-    """Yield all findings of a unit, in the order of the rules; some may be there twice."""
-    return (finding for rule in RULES.values() for finding in rule.findings(unit))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from logship._deployment.linting.model import Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import configurations
-from logship._deployment.linting.sections import ON, Configuration, Section, Syntax
+from logship._deployment.linting.sections import IN_SECTIONS, ON, Configuration, Section
 from logship._deployment.linting.shapes import bytes_or_none
 from logship._settings import MIB, RECORD_BYTES_MAX
 
@@ -78,7 +78,7 @@ def _memory_buffer(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     for output in found.outputs_of_fluentd:
         if _is_in_memory(output):
             change = "buffer: { $type: file, path: … }"
-            if found.syntax is Syntax.SECTIONS:
+            if found.form == IN_SECTIONS:
                 change = "<buffer> @type file / path … </buffer>"
             yield Mistake(change, line=output.line)
     for each in found.inputs:

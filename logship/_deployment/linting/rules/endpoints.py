@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from logship._deployment.linting.commands import option_of, settings_from
 from logship._deployment.linting.model import LOOPBACK, Container, Mistake, Platform, Role, Unit
-from logship._deployment.linting.rules.rule import error, of_logship, senders
+from logship._deployment.linting.rules.rule import of_logship, senders, units
 from logship._deployment.linting.rules.snippets import variable
 from logship._deployment.linting.shapes import count_or_none
 from logship._settings.unknown import setting_variables
@@ -182,8 +182,7 @@ def _port_of(unit: Unit, sidecar: Container, wanted: int) -> int | None:
         bind = option_of(sidecar, "--bind")
         return count_or_none(bind.rpartition(":")[2]) if bind else _PORT
     if sidecar.is_logships:
-        is_default = sidecar.is_unset("LOGSHIP_PORT")
-        return _PORT if is_default else count_or_none(sidecar.value("LOGSHIP_PORT"))
+        return count_or_none(sidecar.value("LOGSHIP_PORT", f"{_PORT}"))
     if sidecar.is_firelens:
         return None if sidecar.has_own_configuration else _PORT
     if wanted in sidecar.ports:
@@ -201,7 +200,7 @@ def _configured_port(unit: Unit) -> int | None:
     return count_or_none(inputs[0].written.get("port", f"{_PORT}"))
 
 
-@error(
+@units.error(
     platforms=(Platform.ECS, Platform.COMPOSE),
     finds="a sidecar that listens on its own loopback, where no application is",
     effect="the connection is refused, no record arrives, and all go to stderr",
@@ -213,8 +212,7 @@ def _sidecar_bind(unit: Unit) -> Iterator[Mistake]:
     """
     endpoints = [(each, *one) for each in unit.senders for one in _tcp_endpoints(each)]
     for sidecar in unit.sidecars:
-        is_default = sidecar.is_unset("LOGSHIP_BIND")
-        bind = LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
+        bind = sidecar.value("LOGSHIP_BIND", LOOPBACK[1])
         is_wanted = any(
             host == sidecar.name
             and sidecar.network not in (None, each.network)
@@ -246,7 +244,7 @@ def _service_links(unit: Unit, container: Container) -> Iterator[Mistake]:
             names += _AGGREGATOR_PORTS
     for name in names:
         service = name.removesuffix("_PORT").lower().replace("_", "-")
-        is_set = name.endswith("_PORT") and unit.services.get(service, False)
+        is_set = unit.has_service_links and name.endswith("_PORT") and unit.services.get(service)
         is_copied = name == _SIDECAR_PORT and "://" in (container.value(name) or "")
         if is_copied or (is_set and container.is_unset(name)):
             effect = (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from logship._deployment.linting.commands import stop_setting_seconds
 from logship._deployment.linting.model import Condition, Container, Mistake, Platform, Role, Unit
 from logship._deployment.linting.rules.endpoints import sends_elsewhere
-from logship._deployment.linting.rules.rule import error, helpers, senders
+from logship._deployment.linting.rules.rule import helpers, senders, units
 from logship._deployment.linting.rules.snippets import form, quoted
 
 _KEYS = ("dependsOn", "depends_on")
@@ -15,7 +15,7 @@ _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
 """The image of `sidecar/fluent-bit` has no other shell."""
 
 
-@error(
+@units.error(
     finds=("an application or recoverer that is not ordered behind its sidecar (or its recoverer)"),
     effect="both get SIGTERM together; the application's last records meet a closed port",
     keys=_KEYS,
@@ -100,7 +100,7 @@ def _health_check(unit: Unit, container: Container) -> str:
     return f"in {container.name}: {check}"
 
 
-@error(
+@units.error(
     finds="a sidecar or recoverer that is ordered behind an application, and so stopped first",
     effect="the sidecar stops first, and the application's last records meet a closed port",
     platforms=(Platform.ECS, Platform.COMPOSE),

@@ -9,7 +9,7 @@ from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes, size
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
 from logship._deployment.linting.model import Container, Mistake, Mount, Platform, Unit, Volume
 from logship._deployment.linting.rules import snippets
-from logship._deployment.linting.rules.rule import MOUNTS, applications, error, of_logship, senders
+from logship._deployment.linting.rules.rule import MOUNTS, applications, of_logship, senders, units
 from logship._settings import buffer_bytes_for
 
 _NOFILE_MIN = 4096
@@ -75,7 +75,7 @@ def _recovers(recoverer: Container, mount: Mount, path: str) -> bool:
     return place.place_of(own) == mount.place_of(path)
 
 
-@error(
+@units.error(
     finds="a spool that the container's user cannot write, or its recoverer's user cannot open",
     effect="no records are spooled, or none are recovered",
     keys=("user", "securityContext", *_MOUNTS),

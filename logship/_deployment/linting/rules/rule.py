@@ -51,19 +51,14 @@ class Rule:
         """Yield what it finds in a unit."""
         if unit.platform not in self.platforms:
             return
-        if not self.of:
-            yield from self._findings(unit, unit.name, self.check(unit))
-            return
-        for part in getattr(unit, self.of):
-            yield from self._findings(unit, part.name, self.check(unit, part))
-
-    def _findings(self, unit: Unit, name: str, mistakes: Iterator[Mistake]) -> Iterator[Finding]:
-        for each in mistakes:
-            container = each.of or name
-            keys = (each.key, *self.keys) if each.key else self.keys
-            line = each.line or unit.line_of(container, keys)
-            effect = each.effect or self.effect
-            yield Finding(self.name, self.severity, container, effect, each.change, line)
+        parts = [(unit, each) for each in getattr(unit, self.of)] if self.of else [(unit,)]
+        for part in parts:
+            for each in self.check(*part):
+                container = each.of or part[-1].name
+                keys = (each.key, *self.keys) if each.key else self.keys
+                line = each.line or unit.line_of(container, keys)
+                effect = each.effect or self.effect
+                yield Finding(self.name, self.severity, container, effect, each.change, line)
 
 
 def _rule(severity: Severity, **said: Any) -> Callable[[Check], Rule]:
@@ -76,18 +71,13 @@ def _rule(severity: Severity, **said: Any) -> Callable[[Check], Rule]:
     return rule
 
 
-error = functools.partial(_rule, Severity.ERROR)
-warning = functools.partial(_rule, Severity.WARNING)
-note = functools.partial(_rule, Severity.NOTE)
-
-
 class Each:
-    """Makes rules that check one part of a unit after the other."""
+    """Makes rules that check the parts of a unit one after the other, or a unit as a whole."""
 
-    def __init__(self, of: str) -> None:
-        self.error = functools.partial(error, of=of)
-        self.warning = functools.partial(warning, of=of)
-        self.note = functools.partial(note, of=of)
+    def __init__(self, of: str = "") -> None:
+        self.error = functools.partial(_rule, Severity.ERROR, of=of)
+        self.warning = functools.partial(_rule, Severity.WARNING, of=of)
+        self.note = functools.partial(_rule, Severity.NOTE, of=of)
 
 
 applications = Each("applications")
@@ -98,4 +88,5 @@ of_logship = Each("of_logship")
 own_sidecars = Each("own_sidecars")
 senders = Each("senders")
 sidecars = Each("sidecars")
+units = Each()
 with_last_resort = Each("with_last_resort")

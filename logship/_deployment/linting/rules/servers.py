@@ -13,7 +13,7 @@ from logship._deployment.linting.rules.rule import (
     WITH_IMAGES,
     configurations,
     containers,
-    error,
+    units,
 )
 from logship._deployment.linting.rules.snippets import form, variable
 from logship._deployment.linting.sections import Configuration, matches, takes
@@ -31,7 +31,7 @@ _FALSE = ("false", "off", "no")
 _ROUTES_SHOWN_MAX = 5
 
 
-@error(
+@units.error(
     finds="a tag that no output of FireLens, or of the sidecar's configuration, matches",
     effect="all records are acknowledged and thrown away, and nothing reports an error",
     keys=("$LOGSHIP_TAG", "command", "args", "environment", "env"),

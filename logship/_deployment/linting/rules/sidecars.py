@@ -70,7 +70,7 @@ NEEDED = {
 
 _PORT = "24224"
 """The default of `LOGSHIP_PORT` and of the aggregators' ports."""
-_GRACE_SECONDS = 30.0
+_GRACE_SECONDS = "30"
 """The default of `LOGSHIP_GRACE_SECONDS` in `sidecar/fluent-bit`."""
 _BUFFER_DIR = "LOGSHIP_BUFFER_DIR"
 _BUFFER_DIRECTORIES = ("/fluentd/buffer", "/fluent-bit/buffer")
@@ -212,9 +212,7 @@ def _buffer_bytes(container: Container) -> int | None:
     """Return the bound of the buffer of Fluentd; Fluent Bit has none."""
     if container.is_fluent_bit:
         return None
-    if container.is_unset("LOGSHIP_BUFFER_SIZE"):
-        return SIDECAR_BUFFER_BYTES
-    return bytes_or_none(container.value("LOGSHIP_BUFFER_SIZE") or "")
+    return bytes_or_none(container.value("LOGSHIP_BUFFER_SIZE", f"{SIDECAR_BUFFER_BYTES}") or "")
 
 
 @sidecars.warning(
@@ -243,9 +241,8 @@ def _sidecar_grace(unit: Unit, container: Container) -> Iterator[Mistake]:
     comes when the container's stop timeout is over; Kubernetes counts one grace period for the
     whole pod.
     """
-    grace = number_or_none(container.value("LOGSHIP_GRACE_SECONDS"))
-    if container.is_fluent_bit and container.is_unset("LOGSHIP_GRACE_SECONDS"):
-        grace = _GRACE_SECONDS if container.is_logships else None
+    default = _GRACE_SECONDS if container.is_fluent_bit and container.is_logships else None
+    grace = number_or_none(container.value("LOGSHIP_GRACE_SECONDS", default))
     if grace is not None and grace >= container.stop_seconds:
         effect = (
             f"Fluent Bit delivers for {grace:g} s after SIGTERM, and SIGKILL comes after "

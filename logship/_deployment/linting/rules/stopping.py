@@ -16,7 +16,7 @@ from logship._deployment.linting.commands import (
 from logship._deployment.linting.dockerfile import read_dockerfile
 from logship._deployment.linting.marks import LintError
 from logship._deployment.linting.model import Container, Mistake, Platform, Unit
-from logship._deployment.linting.rules.rule import applications, containers, error, senders
+from logship._deployment.linting.rules.rule import applications, containers, senders, units
 from logship._deployment.linting.rules.snippets import stop_signal, stop_time, variable
 from logship._signal_names import NEVER_STOPS, signal_name, signal_number
 
@@ -90,7 +90,7 @@ def _given_seconds(unit: Unit, container: Container) -> float:
     return min(container.stop_seconds, most) - container.pre_stop_seconds
 
 
-@error(
+@units.error(
     finds="stop timeouts that together exceed Spot's two minutes or the pod's grace period",
     effect=(
         "the container that stops last, the sidecar, is killed with the records of all containers"

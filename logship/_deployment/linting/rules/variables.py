@@ -15,7 +15,7 @@ from logship._deployment.linting.rules.rule import (
     containers,
     of_logship,
     senders,
-    warning,
+    units,
 )
 from logship._deployment.linting.rules.snippets import form, shown_name, variable
 from logship._redaction import REDACTED, redactor
@@ -37,7 +37,7 @@ _PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_:.]{0,60}\}")
 _redacted = redactor("fields", lambda value: value)
 
 
-@warning(
+@units.warning(
     finds="a `LOGSHIP_*` variable that logship does not read",
     effect="the variable has no effect, and the default applies",
     platforms=WITH_IMAGES,
