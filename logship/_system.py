@@ -73,8 +73,20 @@ def wait_readable(descriptor: int, seconds: float) -> bool:
     seconds = max(0.0, seconds)
     if not hasattr(select, "poll"):
         return bool(select.select([descriptor], [], [], seconds)[0])
+    return _wait_for(select.POLLIN, descriptor, seconds)
+
+
+def wait_writable(descriptor: int, seconds: float) -> bool:
+    """Wait at most so long until an open file takes bytes; return whether it does.
+
+    Windows has nothing for that.
+    """
+    return _wait_for(select.POLLOUT, descriptor, max(0.0, seconds))
+
+
+def _wait_for(event: int, descriptor: int, seconds: float) -> bool:
     poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
+    poll.register(descriptor, event)
     return bool(poll.poll(seconds * 1000))
 
 
