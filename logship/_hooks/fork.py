@@ -31,7 +31,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -53,16 +53,6 @@ _children_told: set[int] = set()
 _is_ending = False
 """Whether this process is about to end, and no child of it may begin any more."""
 
-
-def _do_nothing() -> None:
-    """Do what a child of a process without `install` does."""
-
-
-begin_child: Callable[[], None] = _do_nothing
-"""Called in a forked child before the signals that were held back take effect; `install` sets
-it."""
-
-_has_clients = False
 _masks: dict[int, set[int]] = {}
 """The signals that a forking thread had blocked before, by the thread's identifier. The thread has
 the same identifier in the child."""
@@ -72,13 +62,10 @@ def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
     if not _system.IS_POSIX:
         return
-    registry.reach_ends_of_children = reach_ends_of_children
     # Each is registered separately, so that it runs even if another function raises.
     for lock in late_imports.TAKEN_BY_FORKS:
         lock.be_taken_by_forks()
-    os.register_at_fork(
-        before=register_with_makers_of_children, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=reach_ends_of_children, after_in_child=_after_fork_in_child)
 
 
 def hold_back(signals: Iterable[int]) -> None:
@@ -94,15 +81,12 @@ def hold_back(signals: Iterable[int]) -> None:
 
 
 def reach_ends_of_children() -> None:
-    """See `registry`. A program that only imports logship keeps its `os._exit`."""
-    global _has_clients  # noqa: PLW0603 - the fork hook looks at it
-    _has_clients = True
-    register_with_makers_of_children()
+    """Have the clients drained where a child ends that skips `atexit`.
 
-
-def register_with_makers_of_children() -> None:
-    """Register with multiprocessing, Celery and RQ if the application has imported them."""
-    if not _has_clients:
+    This registers with multiprocessing, Celery and RQ if the application has imported them. A
+    program that only imports logship keeps its `os._exit`.
+    """
+    if not _system.IS_POSIX or not registry.clients():
         return
     for module, register_with in (
         ("multiprocessing.util", _register_with_multiprocessing),
@@ -216,7 +200,8 @@ def _hold_signals_back() -> None:
 
 def _begin_child() -> None:
     try:
-        begin_child()
+        for client in registry.clients():
+            client.begin_child()
     finally:
         _let_signals_in()
 

@@ -15,6 +15,7 @@ import importlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from logship import _system
@@ -62,6 +63,22 @@ class OwnThread(threading.Thread):
         """Leave the list of threads, which gevent may have replaced since the start."""
         with contextlib.suppress(KeyError):
             super()._delete()  # type: ignore[misc]
+
+
+def call_later(seconds: float, call: Callable[[], object]) -> bool:
+    """Make a call from another thread after a while; return whether there is a thread for that.
+
+    It is not an `OwnThread`, whose start takes a lock, which an interrupted thread may hold.
+    """
+
+    def wait_and_call() -> None:
+        time.sleep(seconds)
+        call()
+
+    with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
+        _thread.start_new_thread(wait_and_call, ())
+        return True
+    return False
 
 
 def is_own() -> bool:

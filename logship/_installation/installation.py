@@ -28,7 +28,6 @@ from logship._installation.surroundings import warn_of_basic_config, warn_of_sur
 from logship._installation.uncaught import take_uncaught
 from logship._process import stopfile
 from logship._process.clock import Started, StopClock
-from logship._process.signals import StopSignals
 from logship._process.watchdog import Watchdog
 from logship._settings import TASK_METADATA_VARIABLE, Settings, program_name
 from logship._spelling import nearest
@@ -48,7 +47,6 @@ _REPLACED = (
     (signal, "getsignal"),
     (signal, "set_wakeup_fd"),
     (registry, "stop_deadline_seconds"),
-    (fork, "begin_child"),
 )
 """Functions that an installation replaces by its own."""
 
@@ -65,6 +63,8 @@ class Installation(registry.Registered):
     Attributes:
         is_wired: Whether `wire` was called, and `unwire` was not.
     """
+
+    ends_last = True
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Installation(registry.Registered):
     def stopping(self, reason: str) -> None:
         """Start the stop clock: another handler got the signal."""
         self.clock.start(Started(time.monotonic(), reason))
-        self.watchdog.wake(0)
+        self.watchdog.wake()
 
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """At interpreter exit: drain, and die by the signal that came, if one did.
@@ -124,16 +124,14 @@ class Installation(registry.Registered):
         Args:
             is_child: Whether this is the end of a child that skips `atexit`.
         """
-        if self.watchdog.signals is not None:
-            self.watchdog.signals.exit_begins()
-            self.watchdog.end_if_due(here=False)
+        self.watchdog.signals.exit_begins()
+        self.watchdog.end_if_due(here=False)
         self._check()
         plan, started = self._exit_plan(is_child=is_child), self.clock.started
         self.client.drain(plan, "exit" if started is None else started.reason)
         self.client.correct_report()
-        if self.watchdog.signals is not None:
-            self.watchdog.signals.exit_ends()
-            self.watchdog.end_if_due(here=True)
+        self.watchdog.signals.exit_ends()
+        self.watchdog.end_if_due(here=True)
         self.watchdog.end_at_exit()
 
     @property
@@ -155,6 +153,10 @@ class Installation(registry.Registered):
         if self._announcement is not None:
             self._announcement.after_fork_in_child()
 
+    def begin_child(self) -> None:
+        """See `Registered`."""
+        self.watchdog.begin_child()
+
     # -- inside ------------------------------------------------------------------------------------
 
     def _exit_plan(self, *, is_child: bool) -> DrainPlan:
@@ -162,7 +164,7 @@ class Installation(registry.Registered):
         now, settings = time.monotonic(), self.client.settings
         deadline = self.clock.deadline_seconds
         ends = [] if deadline is None else [deadline]
-        replaced = self.watchdog.signals is not None and self.watchdog.signals.has_another_owner
+        replaced = self.watchdog.signals.has_another_owner
         # Since 3.13 a child of multiprocessing runs `atexit`. Where a stop clock runs, that holds.
         if is_child or (not ends and fork.is_multiprocessing_child()):
             ends.append(now + settings.child_drain_seconds)
@@ -178,7 +180,8 @@ class Installation(registry.Registered):
         registry.stop_deadline_seconds = lambda: self.clock.deadline_seconds
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
-            self._take_signals()
+            self._undo.callback(self.watchdog.signals.restore)
+            self.watchdog.signals.install()
         take_uncaught(self.handler)
         if self._was_first:
             warn_of_basic_config(self.client.last_resort.warn)
@@ -201,9 +204,8 @@ class Installation(registry.Registered):
         self._undo.callback(self._register_client)
         registry.discard(self.client)  # the exit hook reaches it through this object
         self._undo.callback(registry.discard, self)
-        registry.add(self, ends_last=True)
+        registry.add(self)
         self.client.when_begun_anew = self._begin_in_child
-        fork.begin_child = self.watchdog.begin_child
 
     def _register_client(self) -> None:
         registry.add(self.client)
@@ -229,19 +231,6 @@ class Installation(registry.Registered):
         self._undo.callback(logging.getLogger().removeHandler, handler)
         logging.getLogger().addHandler(handler)
 
-    def _take_signals(self) -> None:
-        self.watchdog.signals = signals = StopSignals(
-            self.client.settings,
-            self.clock,
-            wake=self.watchdog.wake,
-            is_watched=lambda: self.watchdog.is_watching,
-            interrupt_drain=self.watchdog.interrupt_drain,
-            is_told_alone=self.watchdog.is_told_alone,
-        )
-        self._undo.callback(signals.restore)
-        signals.install()
-        signal.set_wakeup_fd = self.watchdog.set_wakeup_fd
-
     def _check(self) -> None:
         """Check, about once a second and at the exit, for changes that nothing reports."""
         if self.clock.started is None and self.clock.told_deadline() is not None:
@@ -250,7 +239,7 @@ class Installation(registry.Registered):
         self._guarded(self._check_handler)
         if self._announcement is not None:
             self._guarded(self._announcement.tell)
-        self.client.last_resort.end_line()  # stderr may take bytes again, and nothing be logged
+        self.client.last_resort.write_queue()  # stderr may take bytes again, and nothing be logged
 
     def _check_loggers(self, *, waits: bool) -> None:
         """Check the loggers; perhaps not while another thread holds the lock of `logging`.

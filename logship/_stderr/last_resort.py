@@ -10,7 +10,6 @@ middle of the write. The thread that writes also writes the queue before it leav
 
 from __future__ import annotations
 
-import select
 import sys
 import threading
 import time
@@ -131,7 +130,7 @@ class LastResort:
         if not is_done and self._is_due(kind, interval_seconds) and not self._is_queue_full():
             self._warned_at_seconds[kind] = self._monotonic()
             self._queue.append(line)
-            self._write_queue()
+            self.write_queue()
 
     def warn_of_bug(self, where: str, error: BaseException) -> None:
         """Warn of an error of logship's own, with its traceback in one line.
@@ -208,24 +207,22 @@ class LastResort:
     def _must_go_on(self) -> bool:
         return is_own() or self.is_held_here or self.is_needed_here()
 
-    def write_rest(self, until_seconds: float) -> None:
-        """Write the queue; try a stalled stderr until the deadline (monotonic seconds)."""
-        while self._queue and self._monotonic() < until_seconds:
-            self.wait_writable(_TURN_SECONDS)
-            time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
-            self._write_queue()
+    def write_rest(self, seconds: float) -> None:
+        """Write the queue; try a stalled stderr for so long, also if an earlier wait failed."""
+        self._is_moving = True
+        self._wait_for_queue(seconds)
 
     def _write_in_turn(self, line: bytes, patience_seconds: float) -> bool:
         if patience_seconds > 0.0 or self._all_callers_wait:
             self._let_spill_go_first()
         patience_seconds = max(patience_seconds, _PATIENCE_SECONDS_MIN)
         if self._is_queue_full():
-            self._write_queue()
+            self.write_queue()
             self._wait_for_queue(patience_seconds)
         if self._is_queue_full():
             return False
         self._queue.append(line)
-        self._write_queue()
+        self.write_queue()
         self._wait_for_queue(patience_seconds)
         return True
 
@@ -243,12 +240,14 @@ class LastResort:
     def step_back(self) -> bool:
         """Start the queue again; return whether all of it is written."""
         self._is_held_up = False
-        self._write_queue()
+        self.write_queue()
         return not self._queue and not self._pending
 
-    def end_line(self) -> None:
+    def write_queue(self) -> None:
         """Write what is left of a torn line, and the queue, unless another line goes first."""
-        self._write_queue()
+        while (self._queue or self._pending) and not self._is_held_up:  # others may add lines
+            if not self._run(self._write_some, False):
+                return
 
     def begin_spill(self, *, all_callers_wait: bool = False) -> None:
         """Make callers of `write_in_turn` that may wait do so until `end_spill`.
@@ -281,10 +280,8 @@ class LastResort:
         """Wait until stderr takes more bytes, at most `timeout_seconds`."""
         if not _system.IS_POSIX:
             return  # each write waits by itself
-        poll = select.poll()
         try:
-            poll.register(self._write.descriptor, select.POLLOUT)
-            poll.poll(max(0.0, timeout_seconds) * 1000)
+            _system.wait_writable(self._write.descriptor, timeout_seconds)
         except (OSError, ValueError) as error:
             if is_interruption(error):
                 raise
@@ -297,7 +294,7 @@ class LastResort:
         try:
             return self._run(work, otherwise)
         finally:
-            self._write_queue()
+            self.write_queue()
 
     def _run(self, work: Callable[[], T], otherwise: T) -> T:
         if sys.is_finalizing():
@@ -325,12 +322,6 @@ class LastResort:
         queue = self._queue
         return len(queue) >= _QUEUED_LINES_MAX or sum(map(len, queue)) >= _QUEUED_BYTES_MAX
 
-    def _write_queue(self) -> None:
-        """Write the queue, and check it again: another thread may have added a line meanwhile."""
-        while (self._queue or self._pending) and not self._is_held_up:
-            if not self._run(self._write_some, False):
-                return
-
     def _write_some(self) -> bool:
         """Write a few lines of the queue; return whether stderr took all of them."""
         # Only the holder of the lock removes lines, and others add theirs at the end.
@@ -350,7 +341,7 @@ class LastResort:
                 return
             self.wait_writable(min(left, _TURN_SECONDS))
             time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
-            self._write_queue()
+            self.write_queue()
 
     def _take_tokens(self, size: int) -> bool:
         now = self._monotonic()

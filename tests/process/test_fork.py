@@ -227,7 +227,7 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
             if child == 0:
                 forever()
             end_of(child)
-        watchdog.wake(99)  # behind whatever they have said
+        watchdog._self_pipe.wake(99)  # behind whatever they have said
         while 99 not in noted:
             time.sleep(0.001)
         progress(f"noted {noted}")
