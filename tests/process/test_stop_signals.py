@@ -12,7 +12,6 @@ import signal
 
 import pytest
 
-from tests.process.conftest import Launch
 from tests.process.test_hangs import LOCKED_MUTEX
 from tests.support.programs import Programs, let_pass
 from tests.support.programs_gate import Gate
@@ -38,11 +37,9 @@ LOGS_AND_WAITS = """
     ],
 )
 def test_the_default_disposition_delivers_and_dies_by_the_signal(
-    launch: Launch, signum: int, environ: dict[str, str]
+    programs: Programs, signum: int, environ: dict[str, str]
 ) -> None:
-    ended = launch.start(LOGS_AND_WAITS, environ=environ).stopped(
-        signum, returncode=launch.status_of(signum)
-    )
+    ended = programs.start(LOGS_AND_WAITS, environ=environ).stopped(signum, returncode=-signum)
     assert ended.stderr == ""
     ended.verdict.assert_drained(1)
 
