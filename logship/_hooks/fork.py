@@ -104,11 +104,9 @@ def dependent_children() -> list[Any]:
     Daemonic ones would run without their parent until the container ends. PID 1 has no child that
     survives it: the kernel kills them all, with the records that they have not delivered.
     """
-    process = sys.modules.get("multiprocessing.process")
-    if process is None:
-        return []
-    with contextlib.suppress(Exception):
-        children, here = process.active_children(), os.getpid()
+    with contextlib.suppress(Exception):  # a program may not have imported it
+        children = sys.modules["multiprocessing.process"].active_children()
+        here = os.getpid()
         # In a child that `os.fork` made, the others are its siblings.
         return [
             each for each in children if each._parent_pid == here and (each.daemon or here == 1)
@@ -155,20 +153,14 @@ def terminate_dependent_children() -> None:
 
 def join_dependent_children(until_seconds: float) -> None:
     """Wait for the end of those children, at most until the deadline (monotonic seconds)."""
-    _wait_for_starts(min(until_seconds, time.monotonic() + _START_SECONDS))
+    # A thread that has just forked a child, and waits for the interpreter, has not noted it.
+    starts_until_seconds = min(until_seconds, time.monotonic() + _START_SECONDS)
+    while is_starting_child() and time.monotonic() < starts_until_seconds:
+        time.sleep(_START_CHECK_SECONDS)
     terminate_dependent_children()  # those of a start that has gone on meanwhile
     for child in dependent_children():
         with contextlib.suppress(Exception):
             child.join(max(0.0, until_seconds - time.monotonic()))
-
-
-def _wait_for_starts(until_seconds: float) -> None:
-    """Wait until each child that was forked is one of the dependent children.
-
-    A thread that has just forked one, and waits for the interpreter, has not noted it.
-    """
-    while is_starting_child() and time.monotonic() < until_seconds:
-        time.sleep(_START_CHECK_SECONDS)
 
 
 def _is_starting_child(frame: FrameType) -> bool:

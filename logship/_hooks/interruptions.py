@@ -39,8 +39,6 @@ def is_interruption(error: BaseException) -> bool:
 def _was_called_as_handler(frame: FrameType) -> bool:
     """Return whether a frame's arguments are those of a signal handler.
 
-    By now another handler may be registered.
-
     The arguments are the application's objects, so only their types and identities are looked at.
     """
     return any(

@@ -43,7 +43,7 @@ class SectionLock:
         """Return what `work` returns while the lock is held.
 
         Args:
-            work: Called at most once. What it raises passes to the caller.
+            work: Called at most once.
             otherwise: Returned if this thread is inside already, or another thread holds the lock
                 for too long.
             patience_seconds: How long to wait for another thread; -1 waits without bound.

@@ -18,8 +18,7 @@ _GRACEFUL_STOP = "gracefully_kill_them_all"
 def refuse_unsupported(*, is_spooled: bool) -> None:
     """Refuse a program in which logship has no thread, no working fork or no exit hook.
 
-    Args:
-        is_spooled: Whether records outlive a process that ends without exit hooks.
+    A spool makes up for exit hooks that do not run.
 
     Raises:
         UnsupportedRuntime: The text names the runtime and what to change.

@@ -30,12 +30,7 @@ wants to see them."""
 
 
 class OwnThread(threading.Thread):
-    """A daemon thread of logship.
-
-    Args:
-        run: What it does.
-        name: What a thread dump calls it, after `logship-`.
-    """
+    """A daemon thread of logship; a thread dump calls it `logship-` and its name."""
 
     def __init__(self, run: Callable[[], object], name: str) -> None:
         super().__init__(target=run, name=f"logship-{name}", daemon=True)

@@ -1,9 +1,8 @@
 """`install()` with the first log record of a program, for `logship run --install`.
 
-A program that logs nothing must not pay for a client. And at its start a program does not show yet
-whether it calls `install()` itself, or whether gevent, uWSGI or a subinterpreter forbid it. So
-`install()` is called when `logging` makes the first record that it would ship, before any handler
-gets that.
+A program that logs nothing must not pay for a client. And its start does not show whether it calls
+`install()` itself, or whether gevent, uWSGI or a subinterpreter forbid it. So `install()` is called
+when `logging` makes the first record that it would ship, before any handler gets that.
 """
 
 from __future__ import annotations
@@ -34,11 +33,7 @@ def await_it() -> None:
 
 
 class FirstRecord:
-    """A factory of log records that calls `install()` once.
-
-    Args:
-        make: The factory that makes the records.
-    """
+    """A factory of log records that calls `install()` once, and another factory for each."""
 
     def __init__(self, make: Any) -> None:
         self._make = make

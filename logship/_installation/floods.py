@@ -32,21 +32,12 @@ _NO_CALLS = repeat(0)
 
 
 class _Interval:
-    """The log calls of one interval. Several threads may count them at the same moment.
-
-    Args:
-        ends_seconds: When it is over, on the monotonic clock.
-
-    Attributes:
-        ends_seconds: As given.
-        calls: How many there were.
-        following: The interval behind this one, under the key None, once that has begun.
-    """
+    """The log calls of one interval. Several threads may count them at the same moment."""
 
     def __init__(self, ends_seconds: float) -> None:
         self.ends_seconds = ends_seconds
         self.calls: Counts = {}
-        self.following: dict[None, _Interval] = {}
+        self.following: dict[None, _Interval] = {}  # the interval behind this one, once it begins
 
 
 class FloodControl:
@@ -124,12 +115,9 @@ class FloodControl:
 
 
 def misspelt_levels(settings: Settings) -> str:
-    """Return a sentence about levels of `sample` that `logging` does not have.
+    """Return a sentence about levels of `sample` that `logging` does not have, or an empty text.
 
     The program may add a level later, so only names like those that there are count as misspelt.
-
-    Returns:
-        The sentence; empty if there is no such level.
     """
     numbers = logging.getLevelNamesMapping()
     levels = [name for name, number in numbers.items() if number != logging.NOTSET]

@@ -124,15 +124,12 @@ class Installation(registry.Registered):
         Args:
             is_child: Whether this is the end of a child that skips `atexit`.
         """
-        self.watchdog.signals.exit_begins()
-        self.watchdog.end_if_due(here=False)
+        self.watchdog.exit_begins()
         self._check()
         plan, started = self._exit_plan(is_child=is_child), self.clock.started
         self.client.drain(plan, "exit" if started is None else started.reason)
         self.client.correct_report()
-        self.watchdog.signals.exit_ends()
-        self.watchdog.end_if_due(here=True)
-        self.watchdog.end_at_exit()
+        self.watchdog.exit_ends()
 
     @property
     def used(self) -> bool:

@@ -6,8 +6,8 @@ the watchdog has delivered the records, and the process then dies by the signal.
 `docs/decisions/030-sigterm.md`, and `034-stop-signals.md` for the signals beside SIGTERM.
 
 A handler of the program may not return. So it is not called in the middle of the buffer, where it
-would keep everything from being delivered or written. The signal comes again a moment later. It is
-called there only if the interrupted call does not go on: another handler may have interrupted it.
+would keep everything from being delivered or written: the signal comes again a moment later. It is
+called there only if the interrupted call does not go on, because of yet another handler.
 
 Python's own handler for SIGINT stays in its place, because asyncio and trio look for it. The
 handler in C tells the watchdog of that signal.
@@ -31,7 +31,13 @@ from types import FrameType
 
 from logship import _system
 from logship._hooks import exits, fork, registry
-from logship._hooks.dispositions import Disposition, disposition_of, get_handler, set_handler
+from logship._hooks.dispositions import (
+    Disposition,
+    SignalHandler,
+    disposition_of,
+    get_handler,
+    set_handler,
+)
 from logship._hooks.threads import call_later
 from logship._process.clock import Started, StopClock
 from logship._process.self_pipe import SelfPipe
@@ -61,7 +67,7 @@ class StopSignals:
     Args:
         settings: These say which signals they are.
         clock: Started by the first of them.
-        self_pipe: Wakes the watchdog, also from a handler.
+        self_pipe: Wakes the watchdog.
         is_watched: Whether a watchdog will end this process; otherwise its exit hook must.
 
     Attributes:
@@ -109,6 +115,11 @@ class StopSignals:
         signal.signal, signal.getsignal = self._set, self._get
         signal.set_wakeup_fd = self._self_pipe.set_wakeup_fd
         fork.hold_back(self._found)
+
+    @property
+    def must_end(self) -> bool:
+        """Whether the watchdog must end this process."""
+        return self.dies_by is not None or self.is_interrupted
 
     @property
     def has_another_owner(self) -> bool:
@@ -244,12 +255,7 @@ class StopSignals:
         """
         return os.getpid() == 1 and signum in self._changed
 
-    def _call(
-        self,
-        handler: Callable[[int, FrameType | None], object],
-        signum: int,
-        frame: FrameType | None,
-    ) -> None:
+    def _call(self, handler: SignalHandler, signum: int, frame: FrameType | None) -> None:
         if self._self_pipe.is_told_alone() and self._is_too_early(signum):
             return
         try:
@@ -300,11 +306,7 @@ class StopSignals:
 
 
 def _send_again(signum: int) -> bool:
-    """Have the main thread get a signal again in a moment; return whether that is arranged.
-
-    A handler of the program may take long, or not return. In the middle of the buffer nothing could
-    be delivered or written meanwhile.
-    """
+    """Have the main thread get a signal again in a moment; return whether that is arranged."""
     main = threading.main_thread().ident
     if not _system.IS_POSIX or main is None:
         return False

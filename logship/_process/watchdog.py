@@ -49,16 +49,7 @@ _LAST_LINES_SECONDS = 0.1
 
 
 class Watchdog:
-    """The deadline's owner.
-
-    Args:
-        client: The client whose records must be delivered.
-        clock: The stop clock.
-        check: Called about once a second, from the watchdog's thread.
-
-    Attributes:
-        signals: The stop signals.
-    """
+    """The deadline's owner; calls `check` about once a second, from its thread."""
 
     def __init__(
         self, client: BackgroundClient, clock: StopClock, check: Callable[[], None]
@@ -96,8 +87,7 @@ class Watchdog:
         """End the thread. If the stop clock runs, the client should be closed before."""
         self._is_stopped = True
         self.wake()
-        if self._thread is not None and self.is_watching:
-            self._thread.join()
+        self._join()
         self._self_pipe.close()
 
     def after_fork_in_child(self) -> None:
@@ -108,40 +98,42 @@ class Watchdog:
     def begin_child(self) -> None:
         """In a forked child: start the thread, also if the child will log nothing.
 
-        Without logship a stop signal would end such a child at once. The handler in Python comes
-        late where the main thread is in a C call, and never where the signal comes right before a
-        wait. Where another thread than the main one has forked the child, Python 3.12 and later run
-        no handler between bytecodes. So the handler in C must wake the thread. Where a fork hook of
-        the application has logged, the thread runs already, and asyncio's hook has had it woken no
-        more.
+        Without it Python's handler would come late in a C call, never if the signal comes right
+        before a wait, and since 3.12 also never where a thread beside the main one has forked.
+
+        Where a fork hook of the application has logged, the thread runs already, but asyncio's hook
+        has ended the wake-ups.
         """
         if self.signals.is_installed and not is_about_to_exec():
             self.start()
 
-    def end_at_exit(self) -> None:
-        """At interpreter exit: end the thread if nothing can wake it, for want of descriptors.
+    def exit_begins(self) -> None:
+        """Before the drain of the exit hook: let the thread end the process, if it is to."""
+        self.signals.exit_begins()
+        if self.signals.must_end:
+            self._join()
 
-        A thread that wakes while the interpreter ends is ended by glibc, which opens a library for
-        that. Without a descriptor it aborts the process.
+    def exit_ends(self) -> None:
+        """Behind the drain of the exit hook: end the process by a signal, if it must die by one.
+
+        If nothing can wake the thread, for want of descriptors, the thread ends. Otherwise it would
+        wake while the interpreter ends. glibc ends such a thread, opens a library for that, and
+        aborts the process where it has no descriptor.
         """
+        self.signals.exit_ends()
+        if self.signals.must_end:
+            self._join()
+        self._die_if_due()
         if not self._self_pipe.is_open:
             self.stop()
-
-    def end_if_due(self, *, here: bool) -> None:
-        """Wait for the end of the process, if a signal must end it; in the main thread.
-
-        Args:
-            here: Whether to end it in this thread if no other thread does.
-        """
-        is_due = self.signals.dies_by is not None or self.signals.is_interrupted
-        if is_due and self._thread is not None and self.is_watching:
-            self._thread.join()
-        if here:
-            self._die_if_due()
 
     def wake(self) -> None:
         """Wake the thread; from a signal handler too."""
         self._self_pipe.wake()
+
+    def _join(self) -> None:
+        if self._thread is not None and self.is_watching:
+            self._thread.join()
 
     def _open_self_pipe(self) -> None:
         """Make what wakes the thread, unless there are no descriptors for it."""
@@ -199,13 +191,10 @@ class Watchdog:
                 self.signals.heard(signum)
 
     def _let_it_log(self) -> None:
-        """Let the application log while its records can still be written to stderr.
-
-        If the process must die by a signal, return at once.
-        """
+        """Let the application log while its records can be written to stderr in time."""
         client, signals = self._client, self.signals
         closing = client.shipper.closing
-        while not (signals.is_interrupted or client.intake_closed or signals.dies_by is not None):
+        while not (signals.must_end or client.intake_closed):
             started, deadline = self._clock.started, self._clock.deadline_seconds
             if started is None or deadline is None:
                 return
@@ -219,7 +208,7 @@ class Watchdog:
         """Have another thread end the process if the client's end hangs.
 
         A signal handler or a destructor of the application may have interrupted the buffer, and not
-        return. Then nothing can be delivered, written or named.
+        return.
         """
         seconds = max(0.0, plan.deadline_seconds - time.monotonic()) + _HANGS_SECONDS
         call_later(seconds, functools.partial(exits.die_by, signum))

@@ -147,8 +147,7 @@ class LastResort:
         """Write lines at once, without the rate limit; return how many were begun.
 
         The last of these may be torn; the next write completes it first. If another thread is
-        writing, no line is begun. During a spill the queue then waits until the next call or
-        `end_spill`.
+        writing, no line is begun. During a spill the queue then waits for the next call.
         """
         begun = self._alone(partial(self._put_spilled, lines), -1)
         if begun < 0:
@@ -171,14 +170,21 @@ class LastResort:
         Returns:
             False if it was not kept, because stderr has taken no bytes for too long.
         """
-        self.stop_here()
-        try:
-            return self._write_in_turn(line, patience_seconds)
-        finally:
-            self.stop_here()  # once more: `write_rest` then writes all lines that were kept before
+        if patience_seconds > 0.0 or self._all_callers_wait:
+            self._let_spill_go_first()
+        patience_seconds = max(patience_seconds, _PATIENCE_SECONDS_MIN)
+        if self._is_queue_full():
+            self.write_queue()
+            self._wait_for_queue(patience_seconds)
+        if self._is_queue_full():
+            return False
+        self._queue.append(line)
+        self.write_queue()
+        self._wait_for_queue(patience_seconds)
+        return True
 
     def stop_others(self) -> None:
-        """Let no `write_in_turn` of another thread return any more: this process is about to die.
+        """Let no refused logging call of another thread return: this process is about to die.
 
         A record whose call does not return is not lost, because the program never continued after
         it.
@@ -212,20 +218,6 @@ class LastResort:
         self._is_moving = True
         self._wait_for_queue(seconds)
 
-    def _write_in_turn(self, line: bytes, patience_seconds: float) -> bool:
-        if patience_seconds > 0.0 or self._all_callers_wait:
-            self._let_spill_go_first()
-        patience_seconds = max(patience_seconds, _PATIENCE_SECONDS_MIN)
-        if self._is_queue_full():
-            self.write_queue()
-            self._wait_for_queue(patience_seconds)
-        if self._is_queue_full():
-            return False
-        self._queue.append(line)
-        self.write_queue()
-        self._wait_for_queue(patience_seconds)
-        return True
-
     def go_first(self, line: bytes) -> bool:
         """Write a line, and stop the queue until that succeeds.
 
@@ -253,11 +245,11 @@ class LastResort:
         """Make callers of `write_in_turn` that may wait do so until `end_spill`.
 
         Otherwise they would take the interpreter from this thread, which has more and older lines
-        to write than each of them. They wait for a second at most for a spill that writes nothing.
+        to write. They wait for a second at most for a spill that writes nothing.
 
         Args:
-            all_callers_wait: Whether callers wait that normally must not, such as an event loop's
-                thread. The process is about to end, and records would be lost otherwise.
+            all_callers_wait: Whether an event loop's thread waits too, because the process is about
+                to end, and records would be lost otherwise.
         """
         self._all_callers_wait = all_callers_wait
         self._spiller = threading.get_ident()
@@ -302,11 +294,10 @@ class LastResort:
         return self._lock.run(work, otherwise)
 
     def _take_over(self) -> None:
-        """Break the lock of a thread that the interpreter froze in the middle of a write.
+        """Break the lock of a daemon thread that the ending interpreter froze in a write.
 
-        An interpreter that ends freezes daemon threads wherever they are, and then only the main
-        thread runs, in destructors that may log. What the frozen thread wrote is unknown: lines of
-        its write may be there twice.
+        Only the main thread runs then, in destructors that may log. Lines of the frozen thread's
+        write may be there twice.
         """
         if not self._lock.is_owned() and not self._lock.run(lambda: True, False):
             self._lock.reset()

@@ -65,9 +65,6 @@ class Writer:
         lines_bytes: So many bytes of lines are written at once. A longer line is written in parts.
         is_own: Whether the descriptor was opened for this writer, which then closes it.
         may_recover: Whether an input/output error may pass, as one of a volume.
-
-    Attributes:
-        descriptor: As given.
     """
 
     def __init__(
@@ -187,11 +184,7 @@ class PipeWriter(Writer):
 
 
 class SocketWriter(Writer):
-    """Sends to a socket, each message without blocking.
-
-    Args:
-        descriptor: A duplicate of the socket's, which this writer closes.
-    """
+    """Sends to a socket, by a duplicate of its descriptor, each message without blocking."""
 
     def __init__(self, descriptor: int) -> None:
         blocks = os.get_blocking(descriptor)
