@@ -107,18 +107,12 @@ def moved_up(descriptor: int) -> int:
 
 
 FileIdentity = tuple[int, int]
-"""The device and the inode of an open file.
-
-A program may close all descriptors, as daemons do. Their numbers then stand for its own files.
-"""
+"""The device and the inode of an open file. A daemon closes all descriptors, and their numbers then
+stand for its own files."""
 
 
 def identity_of(descriptor: int) -> FileIdentity:
-    """Return what tells an open file from all others.
-
-    Raises:
-        OSError: The descriptor is closed.
-    """
+    """Return what tells an open file from all others; raise `OSError` if it is closed."""
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino
 

@@ -14,11 +14,10 @@ Different kinds of child need different hooks:
 - uWSGI runs none of these hooks. So `Emitter` also checks a mark (see `fork_mark`).
 
 A child that gets a stop signal before these functions have run has its parent's handlers. The
-handler in C would wake the parent's watchdog, which would take the signal for the parent's own. And
-CPython forgets the pending signal in the child, so the child would not end. So the signal is
-blocked from right before a fork until the last of these functions, and takes effect there. If a
-handler of the application raises there, the exception is lost, because CPython swallows exceptions
-of functions of `os.register_at_fork`.
+handler in C would wake the parent's watchdog, which would take the signal for the parent's own, and
+CPython would forget the signal in the child. So the signal is blocked from right before a fork
+until the last of these functions, and takes effect there. What a handler of the application raises
+there is lost, because CPython swallows exceptions of functions of `os.register_at_fork`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The clients of this process, which the exit hook and the fork hooks must reach.
 
-The hooks and the clients both import this module, so neither imports the other. A client is kept
-alive until it is closed: it may hold records though the program has dropped its last reference.
+A client is kept alive until it is closed: it may hold records though the program has dropped its
+last reference.
 """
 
 from __future__ import annotations

@@ -46,9 +46,8 @@ class OwnThread(threading.Thread):
     def run(self) -> None:
         """Run it with all signals blocked, except those of a fault in the thread itself.
 
-        A program may block a signal in its own threads for a while. The kernel would give it to
-        this thread then, and its disposition would take effect all the same. SIGPIPE would end the
-        application when the sidecar or the reader of stderr is gone.
+        The kernel would give it a signal that the program blocks in its own threads. SIGPIPE would
+        end the application when the sidecar or the reader of stderr is gone.
         """
         if _system.IS_POSIX:
             signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
@@ -84,9 +83,8 @@ def is_own() -> bool:
 def is_alone() -> bool:
     """Return whether logship's threads are all that is left of this process.
 
-    A child that a thread has forked ends with that thread, without an exit hook, unless there is
-    another thread. Any other process ends with an exit hook. `threading.enumerate` would wait for a
-    lock, and does not know all threads.
+    That is so where a thread has forked the process and has ended: no exit hook runs there.
+    `threading.enumerate` would wait for a lock, and does not know all threads.
     """
     if threading.main_thread() is _FIRST_MAIN_THREAD:
         return False

@@ -54,11 +54,7 @@ _REPLACED = (
 class Installation(registry.Registered):
     """What `install` made, for the one process it was made in and its forked children.
 
-    Args:
-        settings: Of the client.
-        level: As of `install`.
-        console: As of `install`.
-        client_parts: Of the client: a test kit brings its own transport.
+    A test kit brings other parts of the client.
 
     Attributes:
         is_wired: Whether `wire` was called, and `unwire` was not.
@@ -119,11 +115,7 @@ class Installation(registry.Registered):
         self.watchdog.wake()
 
     def end_at_exit(self, *, is_child: bool = False) -> None:
-        """At interpreter exit: drain, and die by the signal that came, if one did.
-
-        Args:
-            is_child: Whether this is the end of a child that skips `atexit`.
-        """
+        """At interpreter exit: drain, and die by the signal that came, if one did."""
         self.watchdog.exit_begins()
         self._check()
         plan, started = self._exit_plan(is_child=is_child), self.clock.started
@@ -350,9 +342,9 @@ def stopping(reason: str = "stopping") -> None:
 
 
 def exchange(other: Installation | None) -> Installation | None:
-    """Install another installation or none in the place of this one, and return this one.
+    """Install another installation or none in the place of this one, for a test kit.
 
-    This is for a test kit. The returned one is undone, but its client is still open.
+    The one before is returned. It is undone, but its client is still open.
     """
 
     def exchange_here() -> Installation | None:

@@ -3,9 +3,9 @@
 A container's stderr may stall, even when a process must end within two seconds. So no call here
 waits for stderr unless its caller allows a wait, and each wait is bounded.
 
-One thread writes at a time, under a `SectionLock`. A line that comes while another one is being
-written is refused or queued, whether it comes from another thread or from a signal handler in the
-middle of the write. The thread that writes also writes the queue before it leaves.
+One thread writes at a time. A line that comes meanwhile is refused or queued, whether it comes from
+another thread or from a signal handler in the middle of the write. The thread that writes also
+writes the queue before it leaves.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ thousand of the longest records would be 5 GB. An empty queue takes a line of an
 _QUEUED_LINES_AT_ONCE = 100
 _PATIENCE_SECONDS_MIN = 0.1
 """How long even an event loop's thread waits for its line to be written, at the end of a process. A
-line that is still in the queue when the interpreter freezes all threads is lost. So no call returns
-before its line is written, while stderr takes lines."""
+line that is still in the queue when the interpreter freezes all threads is lost."""
 
 _TURN_SECONDS = 0.02
 _PAUSE_SECONDS = 0.0005
@@ -57,7 +56,7 @@ class LastResort:
     """Lines on standard error, written at once or not at all.
 
     Args:
-        descriptor: The file descriptor; 2 unless a test says otherwise.
+        descriptor: The file descriptor.
         bytes_per_second_max: The rate of `offer_line`; 0 lets no line pass.
         monotonic: Seconds.
 
@@ -100,8 +99,7 @@ class LastResort:
     def after_fork_in_child(self) -> None:
         """In a forked child: close the copy of stderr; the next write opens it anew.
 
-        The child may become a daemon, which redirects its stderr. Its launcher waits until all
-        copies of the former one are closed.
+        The launcher of a daemon waits until all copies of its stderr are closed.
         """
         if self._write.descriptor != -1:
             self._write = unopened_writer()
@@ -121,7 +119,7 @@ class LastResort:
     ) -> None:
         """Write `logship: <text>`, unless a warning of this kind was written a short while ago.
 
-        While another call writes, the line is queued: perhaps nothing gives this warning again.
+        While another call writes, the line is queued, because the warning may not be given again.
         """
         if not self._is_due(kind, interval_seconds):
             return  # a full buffer warns with each record that it drops
@@ -170,6 +168,7 @@ class LastResort:
         Returns:
             False if it was not kept, because stderr has taken no bytes for too long.
         """
+        self.stop_here()
         if patience_seconds > 0.0 or self._all_callers_wait:
             self._let_spill_go_first()
         patience_seconds = max(patience_seconds, _PATIENCE_SECONDS_MIN)

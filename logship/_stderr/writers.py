@@ -32,13 +32,12 @@ if _system.IS_POSIX:
 _WRITE_BYTES_MAX = 64 * 1024
 
 _WHOLE_BYTES_MAX = getattr(select, "PIPE_BUF", 512)
-"""A pipe takes all of a write of so many bytes or nothing (pipe(7)). Processes often share one as
-their stderr, and a line of another process must not get into the middle of a line. `PipeWriter`
-keeps it out of a longer line too."""
+"""A pipe takes all of a write of so many bytes or nothing (pipe(7)), so no line of another process
+gets into the middle of such a line. `PipeWriter` keeps it out of a longer line too."""
 
 _TURN_SECONDS_MAX = 1.0
-"""How long a writer waits for its turn while the pipe has room. If the process that has the turn
-is at work, it fills the pipe within milliseconds."""
+"""How long a writer waits for its turn while the pipe has room. A process at work fills the pipe
+within milliseconds."""
 
 _MESSAGE_BYTES_MAX = 128 * 1024
 """All lines of a write fit into one message to a socket, unless the last is long. By default Linux
@@ -52,8 +51,8 @@ _UNKNOWN_FLAG = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EI
 """The errors of a kernel, or of a filter of system calls, that does not know a write's flag."""
 
 _TAKEN = -2
-"""The descriptor of a writer that has no file, or whose file the application has closed. In the
-latter case its number may stand for a file of the application by now, even for what stderr is."""
+"""The descriptor of a writer that has no file, or whose file the application has closed: its number
+may stand for another file by now, even for what stderr is."""
 
 
 class Writer:

@@ -93,7 +93,7 @@ def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
         LOGS_TO_ITS_LAST_BREATH,
         endpoint=gate.endpoint,
         environ={
-            "LOGSHIP_STOP_TIMEOUT_SECONDS": "4",
+            "LOGSHIP_STOP_TIMEOUT_SECONDS": "3",
             "LOGSHIP_BUFFER_BYTES_MAX": str(buffer_bytes_max),
         },
     ).stopped(returncode=143)
@@ -125,7 +125,7 @@ def test_a_program_that_logs_on_while_no_sidecar_takes_it_dies_in_time(
             threading.Thread(target=work).start()
         """,
         endpoint=gate.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "4"},
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "3"},
     )
     program.until_logged(1000)
     program.signal(signal.SIGTERM)

@@ -164,13 +164,13 @@ def test_clients_that_are_not_closed_wait_together_for_a_sidecar(programs: Progr
     reserved = ReservedPort()
     ended = programs.start(
         """
-        for _ in range(25):  # three seconds each would be taken for a hang
+        for _ in range(12):  # three seconds each would be taken for a hang
             emit_marker(logship.BackgroundClient())
         """,
         endpoint=f"tcp://127.0.0.1:{reserved.number}",
-    ).end(returncode=0)
+    ).end(returncode=0, seconds_max=30.0)
     reserved.close()
-    assert ended.verdict.spilled.total() == 25
+    assert ended.verdict.spilled.total() == 12
 
 
 ENDS = {
