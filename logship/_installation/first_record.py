@@ -88,8 +88,10 @@ def _install() -> None:
     try:
         from logship._installation import installation  # noqa: PLC0415 - msgpack may be missing
 
-        if not installation.is_installed():
-            installation.install(console=False)
+        if installation.is_installed():
+            return
+        client = installation.install(console=False)
+        if not client.settings.disabled:
             _remove_consoles()
     except Exception as error:
         if is_interruption(error):
@@ -99,15 +101,8 @@ def _install() -> None:
 
 
 def _remove_consoles() -> None:
-    """Remove the root logger's handlers that print, if `install()` has added its own.
-
-    `run` would ship what they print as well.
-    """
-    from logship._installation.handler import Handler  # noqa: PLC0415 - as above
-
+    """Remove the root logger's handlers that print: `run` would ship what they print as well."""
     root = logging.getLogger()
-    if not any(isinstance(each, Handler) for each in root.handlers):  # disabled
-        return
     for each in list(root.handlers):
         if isinstance(each, logging.StreamHandler) and each.stream in (sys.stdout, sys.stderr):
             root.removeHandler(each)

@@ -70,7 +70,9 @@ class FloodControl:
 
     def reason(self, record: logging.LogRecord) -> str | None:
         """Return why a record is kept back; None where it is not."""
-        share = self._share_of(record) if self._shares else None
+        share = None
+        if self._shares:  # by number: another handler's formatter may have coloured `levelname`
+            share = self._shares.get(logging.getLevelName(record.levelno).upper())
         if share is not None and self._chance() >= share:
             return SAMPLED
         now, interval = self._monotonic(), self._interval
@@ -93,13 +95,6 @@ class FloodControl:
         """
         limits = self._limits(record, self._interval)
         return sum(next(self._kept_back.pop(key, _NO_CALLS)) for key, _ in limits)
-
-    def _share_of(self, record: logging.LogRecord) -> float | None:
-        """Return the share that is shipped of a record's level; None for all.
-
-        A formatter of another handler may have put colours into `levelname`.
-        """
-        return self._shares.get(logging.getLevelName(record.levelno).upper())
 
     def _limits(self, record: logging.LogRecord, interval: _Interval) -> list[tuple[Key, int]]:
         """Return what counts a record, with its limit."""

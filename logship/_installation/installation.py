@@ -165,7 +165,11 @@ class Installation(registry.Registered):
     def _take_over(self) -> None:
         for module, name in _REPLACED:
             self._undo.callback(setattr, module, name, getattr(module, name))
-        self._take_exit_and_forks()
+        self._undo.callback(self._register_client)
+        registry.discard(self.client)  # the hooks reach it through this object
+        self._undo.callback(registry.discard, self)
+        registry.add(self)
+        self.client.when_begun_anew = self._begin_in_child
         registry.stop_deadline_seconds = lambda: self.clock.deadline_seconds
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
@@ -188,13 +192,6 @@ class Installation(registry.Registered):
         self.watchdog.start()
         for reason in runtimes.patched_by_greenlets():
             self.client.last_resort.warn("runtime", f"records may be lost at the end: {reason}")
-
-    def _take_exit_and_forks(self) -> None:
-        self._undo.callback(self._register_client)
-        registry.discard(self.client)  # the exit hook reaches it through this object
-        self._undo.callback(registry.discard, self)
-        registry.add(self)
-        self.client.when_begun_anew = self._begin_in_child
 
     def _register_client(self) -> None:
         registry.add(self.client)
