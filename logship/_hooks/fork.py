@@ -5,12 +5,12 @@ Different kinds of child need different hooks:
 - Every fork through `os.fork` runs the functions of `os.register_at_fork`.
 - A multiprocessing child ends by `os._exit`. Before 3.13 that skips `atexit`, and only a `Finalize`
   that `register_after_fork` makes in the child runs there.
-- A child of Celery's pool calls `os._exit` before its finalizers. Celery only sends its signal
-  `worker_process_shutdown` there.
+- A child of Celery's pool calls `os._exit` before its finalizers, and only sends the signal
+  `worker_process_shutdown`.
 - RQ's work horse calls `os._exit` when its job is over, and says so nowhere. So logship puts a
   function around `os._exit`, which looks for RQ's own call.
-- Celery restarts itself at SIGHUP: an exit hook that it registers then makes the process another
-  program by exec, before older exit hooks. Celery sends `worker_shutdown` before it exits.
+- Celery restarts itself at SIGHUP by an exec in an exit hook, before older exit hooks. It sends
+  `worker_shutdown` before it exits.
 - uWSGI runs none of these hooks. So `Emitter` also checks a mark (see `fork_mark`).
 
 A child that gets a stop signal before these functions have run has its parent's handlers. The

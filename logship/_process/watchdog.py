@@ -32,8 +32,7 @@ _CHECK_SECONDS_ASLEEP = 0.2
 """How long the thread sleeps while nothing can wake it, for want of descriptors."""
 
 _SPILLING_SECONDS = 0.05
-"""How long the application has stderr to itself, between two moments of a spill that ran out of
-time."""
+"""How long a spill that ran out of time leaves stderr to the application, again and again."""
 
 _INTERRUPTED_SECONDS = 2.0
 _SWITCH_SECONDS = 0.0005

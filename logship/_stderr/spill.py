@@ -92,9 +92,7 @@ class Spill:
     def step(self, until_seconds: float, *, newest_first: bool = False) -> bool:
         """Write lines until the time is up, stderr takes no more, or nothing is left.
 
-        Args:
-            until_seconds: When the time is up.
-            newest_first: Begin with the newest chunk, because the oldest ones are being acked.
+        It begins with the newest chunk if the oldest ones are being acked.
 
         Returns:
             Whether everything that was in the buffer has been written.
@@ -214,10 +212,6 @@ def spilled_lines(tag: str, payload: bytes) -> Iterator[Line]:
 def refused_line(number: str, tag: str, time_ns: int, record: Any) -> bytes:
     """Return the line for stderr of a record that no stream has numbered.
 
-    Args:
-        number: Of the line itself: see `Buffer.number_refused`.
-        tag: Its route.
-        time_ns: When it was logged, nanoseconds since the epoch.
-        record: As it may leave this program.
+    The number is that of the line itself: see `Buffer.number_refused`.
     """
     return json_line(tag, time_ns, record, logship="refused", logship_refused=number)
