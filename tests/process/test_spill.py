@@ -146,8 +146,8 @@ def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_
         import logship
         client = logship.install(level="INFO", buffer_bytes_max=1 << 26)
         log("x" * 20_000, times=1500)
-        ready()
         try:
+            ready()
             forever()
         finally:
             wait_for("the sidecar")

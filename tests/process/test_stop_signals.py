@@ -202,8 +202,8 @@ def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(programs: Pr
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         logship.install(level="INFO")
         log()
-        ready()
         try:
+            ready()
             forever()
         except KeyboardInterrupt:
             log("in order")
@@ -222,8 +222,8 @@ def test_the_list_replaces_the_default(programs: Programs) -> None:
         logship.install(level="INFO")
         progress(f"default {signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}")
         log()
-        ready()
         try:
+            ready()
             forever()
         except KeyboardInterrupt:
             sys.exit(5)
