@@ -73,8 +73,20 @@ def wait_readable(descriptor: int, seconds: float) -> bool:
     seconds = max(0.0, seconds)
     if not hasattr(select, "poll"):
         return bool(select.select([descriptor], [], [], seconds)[0])
+    return _wait_for(select.POLLIN, descriptor, seconds)
+
+
+def wait_writable(descriptor: int, seconds: float) -> bool:
+    """Wait at most so long until an open file takes bytes; return whether it does.
+
+    Windows has nothing for that.
+    """
+    return _wait_for(select.POLLOUT, descriptor, max(0.0, seconds))
+
+
+def _wait_for(event: int, descriptor: int, seconds: float) -> bool:
     poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
+    poll.register(descriptor, event)
     return bool(poll.poll(seconds * 1000))
 
 
@@ -95,18 +107,12 @@ def moved_up(descriptor: int) -> int:
 
 
 FileIdentity = tuple[int, int]
-"""The device and the inode of an open file.
-
-A program may close all descriptors, as daemons do. Their numbers then stand for its own files.
-"""
+"""The device and the inode of an open file. A daemon closes all descriptors, and their numbers then
+stand for its own files."""
 
 
 def identity_of(descriptor: int) -> FileIdentity:
-    """Return what tells an open file from all others.
-
-    Raises:
-        OSError: The descriptor is closed.
-    """
+    """Return what tells an open file from all others; raise `OSError` if it is closed."""
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino
 

@@ -12,7 +12,7 @@ from logship._client.intake import Intake, Record
 from logship._client.parts import chosen_settings
 from logship._client.shipper import Shipper
 from logship._delivery.transport import Transport
-from logship._hooks import registry
+from logship._hooks import fork, registry
 from logship._hooks.fork_mark import Mark, fork_mark
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
@@ -65,7 +65,7 @@ class Emitter(registry.Registered):
         self.when_begun_anew: Callable[[], None] = lambda: None
         if not self.settings.disabled:
             registry.add(self)
-            registry.reach_ends_of_children()
+            fork.reach_ends_of_children()
             self._begin_here()
 
     def __repr__(self) -> str:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-Disposition = Callable[[int, FrameType | None], Any] | int | None
+SignalHandler = Callable[[int, FrameType | None], Any]
+Disposition = SignalHandler | int | None
 
 set_handler = signal.signal
 get_handler = signal.getsignal
@@ -30,9 +31,7 @@ def disposition_of(signum: int) -> Disposition:
 def has_default(signum: int, process: int | str = "self") -> bool:
     """Return whether a signal has its default disposition in a process.
 
-    Args:
-        signum: The signal's number.
-        process: The process's number. One that cannot be read counts as one without handlers.
+    A process that cannot be read counts as one without handlers.
     """
     path = f"/proc/{process}/status"
     with contextlib.suppress(OSError), open(path, "rb") as status:  # noqa: PTH123 - a slow import

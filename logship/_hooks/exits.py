@@ -23,11 +23,7 @@ from logship._hooks.late_imports import late
 
 
 def at_exit(*, is_child: bool = False) -> None:
-    """Drain every client that is left, also if the end of another one raises.
-
-    Args:
-        is_child: See `Registered.end_at_exit`.
-    """
+    """Drain every client that is left, also if the end of another one raises."""
     registry.exit_began_seconds = time.monotonic()
     with contextlib.ExitStack() as ends:
         for client in registry.clients():

@@ -5,20 +5,19 @@ Different kinds of child need different hooks:
 - Every fork through `os.fork` runs the functions of `os.register_at_fork`.
 - A multiprocessing child ends by `os._exit`. Before 3.13 that skips `atexit`, and only a `Finalize`
   that `register_after_fork` makes in the child runs there.
-- A child of Celery's pool calls `os._exit` before its finalizers. Celery only sends its signal
-  `worker_process_shutdown` there.
+- A child of Celery's pool calls `os._exit` before its finalizers, and only sends the signal
+  `worker_process_shutdown`.
 - RQ's work horse calls `os._exit` when its job is over, and says so nowhere. So logship puts a
   function around `os._exit`, which looks for RQ's own call.
-- Celery restarts itself at SIGHUP: an exit hook that it registers then makes the process another
-  program by exec, before older exit hooks. Celery sends `worker_shutdown` before it exits.
+- Celery restarts itself at SIGHUP by an exec in an exit hook, before older exit hooks. It sends
+  `worker_shutdown` before it exits.
 - uWSGI runs none of these hooks. So `Emitter` also checks a mark (see `fork_mark`).
 
 A child that gets a stop signal before these functions have run has its parent's handlers. The
-handler in C would wake the parent's watchdog, which would take the signal for the parent's own. And
-CPython forgets the pending signal in the child, so the child would not end. So the signal is
-blocked from right before a fork until the last of these functions, and takes effect there. If a
-handler of the application raises there, the exception is lost, because CPython swallows exceptions
-of functions of `os.register_at_fork`.
+handler in C would wake the parent's watchdog, which would take the signal for the parent's own, and
+CPython would forget the signal in the child. So the signal is blocked from right before a fork
+until the last of these functions, and takes effect there. What a handler of the application raises
+there is lost, because CPython swallows exceptions of functions of `os.register_at_fork`.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -53,16 +52,6 @@ _children_told: set[int] = set()
 _is_ending = False
 """Whether this process is about to end, and no child of it may begin any more."""
 
-
-def _do_nothing() -> None:
-    """Do what a child of a process without `install` does."""
-
-
-begin_child: Callable[[], None] = _do_nothing
-"""Called in a forked child before the signals that were held back take effect; `install` sets
-it."""
-
-_has_clients = False
 _masks: dict[int, set[int]] = {}
 """The signals that a forking thread had blocked before, by the thread's identifier. The thread has
 the same identifier in the child."""
@@ -72,13 +61,10 @@ def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
     if not _system.IS_POSIX:
         return
-    registry.reach_ends_of_children = reach_ends_of_children
     # Each is registered separately, so that it runs even if another function raises.
     for lock in late_imports.TAKEN_BY_FORKS:
         lock.be_taken_by_forks()
-    os.register_at_fork(
-        before=register_with_makers_of_children, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=reach_ends_of_children, after_in_child=_after_fork_in_child)
 
 
 def hold_back(signals: Iterable[int]) -> None:
@@ -94,15 +80,12 @@ def hold_back(signals: Iterable[int]) -> None:
 
 
 def reach_ends_of_children() -> None:
-    """See `registry`. A program that only imports logship keeps its `os._exit`."""
-    global _has_clients  # noqa: PLW0603 - the fork hook looks at it
-    _has_clients = True
-    register_with_makers_of_children()
+    """Have the clients drained where a child ends that skips `atexit`.
 
-
-def register_with_makers_of_children() -> None:
-    """Register with multiprocessing, Celery and RQ if the application has imported them."""
-    if not _has_clients:
+    This registers with multiprocessing, Celery and RQ if the application has imported them. A
+    program that only imports logship keeps its `os._exit`.
+    """
+    if not _system.IS_POSIX or not registry.clients():
         return
     for module, register_with in (
         ("multiprocessing.util", _register_with_multiprocessing),
@@ -120,11 +103,9 @@ def dependent_children() -> list[Any]:
     Daemonic ones would run without their parent until the container ends. PID 1 has no child that
     survives it: the kernel kills them all, with the records that they have not delivered.
     """
-    process = sys.modules.get("multiprocessing.process")
-    if process is None:
-        return []
-    with contextlib.suppress(Exception):
-        children, here = process.active_children(), os.getpid()
+    with contextlib.suppress(Exception):  # a program may not have imported it
+        children = sys.modules["multiprocessing.process"].active_children()
+        here = os.getpid()
         # In a child that `os.fork` made, the others are its siblings.
         return [
             each for each in children if each._parent_pid == here and (each.daemon or here == 1)
@@ -171,20 +152,14 @@ def terminate_dependent_children() -> None:
 
 def join_dependent_children(until_seconds: float) -> None:
     """Wait for the end of those children, at most until the deadline (monotonic seconds)."""
-    _wait_for_starts(min(until_seconds, time.monotonic() + _START_SECONDS))
+    # A thread that has just forked a child, and waits for the interpreter, has not noted it.
+    starts_until_seconds = min(until_seconds, time.monotonic() + _START_SECONDS)
+    while is_starting_child() and time.monotonic() < starts_until_seconds:
+        time.sleep(_START_CHECK_SECONDS)
     terminate_dependent_children()  # those of a start that has gone on meanwhile
     for child in dependent_children():
         with contextlib.suppress(Exception):
             child.join(max(0.0, until_seconds - time.monotonic()))
-
-
-def _wait_for_starts(until_seconds: float) -> None:
-    """Wait until each child that was forked is one of the dependent children.
-
-    A thread that has just forked one, and waits for the interpreter, has not noted it.
-    """
-    while is_starting_child() and time.monotonic() < until_seconds:
-        time.sleep(_START_CHECK_SECONDS)
 
 
 def _is_starting_child(frame: FrameType) -> bool:
@@ -216,7 +191,8 @@ def _hold_signals_back() -> None:
 
 def _begin_child() -> None:
     try:
-        begin_child()
+        for client in registry.clients():
+            client.begin_child()
     finally:
         _let_signals_in()
 

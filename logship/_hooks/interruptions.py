@@ -13,7 +13,6 @@ from __future__ import annotations
 import inspect
 import signal
 import traceback
-from collections.abc import Iterator
 from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any
@@ -29,7 +28,8 @@ def is_interruption(error: BaseException) -> bool:
     frames = list(traceback.walk_tb(error.__traceback__))
     if len(frames) < 2:
         return False  # it was raised where it was caught, or in C
-    codes = set(_handler_codes())
+    # `valid_signals` needs much of the stack.
+    codes = {_code_of(signal.getsignal(signum)) for signum in range(1, signal.NSIG)}
     return any(
         _was_called_as_handler(frame) or (frame.f_code in codes and not _rest_of_arguments(frame))
         for frame, _ in frames
@@ -38,8 +38,6 @@ def is_interruption(error: BaseException) -> bool:
 
 def _was_called_as_handler(frame: FrameType) -> bool:
     """Return whether a frame's arguments are those of a signal handler.
-
-    By now another handler may be registered.
 
     The arguments are the application's objects, so only their types and identities are looked at.
     """
@@ -63,13 +61,6 @@ def _rest_of_arguments(frame: FrameType) -> tuple[Any, ...]:
         return ()
     rest = frame.f_locals.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount])
     return rest if type(rest) is tuple else ()
-
-
-def _handler_codes() -> Iterator[CodeType]:
-    for signum in range(1, signal.NSIG):  # `valid_signals` needs much of the stack
-        code = _code_of(signal.getsignal(signum))
-        if code is not None:
-            yield code
 
 
 def _code_of(handler: object) -> CodeType | None:

@@ -1,9 +1,8 @@
 """Late imports, protected so that no fork comes in the middle of one.
 
-Modules that few programs need early are not imported at the start. But if one thread forks while
-another thread imports a module, the module stays locked in the child forever. An import of it in
-the child, also by the application, then waits for a thread that does not exist. So a late import
-outside of the thread that makes a client holds a lock that the fork hooks take as well.
+Modules that few programs need early are not imported at the start. But a module that one thread
+imports while another one forks stays locked in the child, and an import of it there never ends. So
+a late import outside of the thread that makes a client holds a lock that the fork hooks take too.
 """
 
 from __future__ import annotations

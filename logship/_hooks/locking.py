@@ -6,8 +6,8 @@ nothing ever releases it. `SectionLock.attempt` takes the lock inside a `try` in
 `finally` begins with the release.
 
 A tracer may raise on the line of the release itself, and so may a signal handler that interrupts a
-tracer or a debugger there. Then a second `try` around it releases the lock. Two exceptions, one on
-each of these lines, would still leave it locked.
+tracer there. Then a second `try` around it releases the lock. Two exceptions, one on each of these
+lines, would still leave it locked.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SectionLock:
         """Return what `work` returns while the lock is held.
 
         Args:
-            work: Called at most once. What it raises passes to the caller.
+            work: Called at most once.
             otherwise: Returned if this thread is inside already, or another thread holds the lock
                 for too long.
             patience_seconds: How long to wait for another thread; -1 waits without bound.
@@ -126,8 +126,7 @@ class Bell:
     """Wakes one thread.
 
     It is a bare lock, which a signal handler may use in the middle of a wait. An exception of the
-    handler may leave the lock of a `threading.Event` locked, and then the thread that sets the
-    event waits for ever.
+    handler may leave the lock of a `threading.Event` locked for ever.
     """
 
     def __init__(self) -> None:

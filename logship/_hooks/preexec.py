@@ -36,8 +36,7 @@ def frame_of(function: str, frame: FrameType | None = None) -> FrameType | None:
 def parents_stderr() -> int:
     """Return a descriptor of the parent's standard error, or -1 if that is closed.
 
-    The first call in a child duplicates it. Descriptor 2 is the new program's own from the call of
-    the `preexec_fn` on, and may be a pipe or /dev/null.
+    The first call in a child duplicates it. When the `preexec_fn` runs, 2 is the new program's own.
     """
     if sys.__stderr__ is None:
         return -1  # closed when the program began: 2 is now any file opened since

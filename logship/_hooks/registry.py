@@ -1,19 +1,24 @@
 """The clients of this process, which the exit hook and the fork hooks must reach.
 
-The hooks and the clients both import this module, so neither imports the other. A client is kept
-alive until it is closed: it may hold records though the program has dropped its last reference.
+A client is kept alive until it is closed: it may hold records though the program has dropped its
+last reference.
 """
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 
 class Registered:
-    """A client, which continues in a forked child, or what belongs to all clients."""
+    """A client, which continues in a forked child, or what belongs to all clients.
+
+    Attributes:
+        ends_last: Whether the other ones end before it, because a watchdog ends it in time.
+    """
+
+    ends_last = False
 
     @property
     def used(self) -> bool:
@@ -35,18 +40,17 @@ class Registered:
     def end_at_signal(self, deadline_seconds: float, reason: str) -> None:
         """A signal ends the process, whose threads go no further: deliver, spill or name the rest.
 
-        Called from the watchdog's thread.
-
-        Args:
-            deadline_seconds: When the process must be over; monotonic.
-            reason: A word for the report.
+        The watchdog's thread calls it. The process must be over at the deadline (monotonic).
         """
 
     def after_fork_in_child(self) -> None:
         """Begin again, with the child's own buffer, streams and thread."""
 
+    def begin_child(self) -> None:
+        """Begin in a forked child, right before the signals that were held back take effect."""
 
-_clients: WeakKeyDictionary[Registered, bool] = WeakKeyDictionary()
+
+_clients: WeakSet[Registered] = WeakSet()
 _open: set[Registered] = set()
 
 
@@ -57,29 +61,15 @@ def _no_clock() -> None:
 stop_deadline_seconds: Callable[[], float | None] = _no_clock
 """Returns when this process must be over (monotonic) if its stop clock runs; `install` sets it."""
 
-
-def _do_nothing() -> None:
-    """Do what is needed before the hooks are registered."""
-
-
-reach_ends_of_children: Callable[[], None] = _do_nothing
-"""Has the clients drained where a child ends that skips `atexit`; `fork` sets it, and each client
-calls it."""
-
 exit_began_seconds = math.inf
 """When the exit hook began (monotonic). All clients wait from then on for a sidecar that acks
 nothing, so that the exit does not wait for it once for each."""
 
 
-def add(client: Registered, *, ends_last: bool = False) -> None:
-    """Note a client that the exit hook and the fork hooks must reach.
-
-    Args:
-        client: The client, or what belongs to all of them.
-        ends_last: Whether the other ones end before it, because a watchdog ends it in time.
-    """
+def add(client: Registered) -> None:
+    """Note a client that the exit hook and the fork hooks must reach."""
     _open.add(client)
-    _clients[client] = ends_last
+    _clients.add(client)
 
 
 def note_closed(client: Registered) -> None:
@@ -90,14 +80,13 @@ def note_closed(client: Registered) -> None:
 def discard(client: Registered) -> None:
     """Forget a client: its owner is registered in its place."""
     note_closed(client)
-    _clients.pop(client, None)
+    _clients.discard(client)
 
 
 def clients() -> list[Registered]:
     """Return the clients that the hooks must reach, those that end last first."""
     while True:
         try:
-            by_end = sorted(_clients.items(), key=operator.itemgetter(1), reverse=True)
-            return [client for client, _ in by_end]
+            return sorted(_clients, key=lambda client: client.ends_last, reverse=True)
         except RuntimeError:  # another thread has made a client meanwhile
             continue

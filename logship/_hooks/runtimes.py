@@ -18,8 +18,7 @@ _GRACEFUL_STOP = "gracefully_kill_them_all"
 def refuse_unsupported(*, is_spooled: bool) -> None:
     """Refuse a program in which logship has no thread, no working fork or no exit hook.
 
-    Args:
-        is_spooled: Whether records outlive a process that ends without exit hooks.
+    A spool makes up for exit hooks that do not run.
 
     Raises:
         UnsupportedRuntime: The text names the runtime and what to change.
@@ -58,18 +57,15 @@ def _impossible_under_uwsgi(is_spooled: bool) -> Iterator[str]:
             "uWSGI runs this program without threads, so nothing could be shipped between two "
             "requests; start it with --enable-threads"
         )
-    if _will_fork(uwsgi):
+    # A master, or the first of several processes, will still fork workers.
+    if uwsgi.worker_id() == 0 and (uwsgi.masterpid() > 0 or uwsgi.numproc > 1):
         yield (
             "uWSGI will fork its workers from this process without telling Python, which leaves a "
             "program with threads in an undefined state; start it with --lazy-apps, or call "
             "install() in a function under uwsgidecorators.postfork"
         )
-    if not is_spooled:
-        yield from _endings_without_a_word(uwsgi)
-
-
-def _endings_without_a_word(uwsgi: Any) -> Iterator[str]:
-    """Yield why a worker may end without running exit hooks, as a busy one does by default."""
+    if is_spooled:
+        return
     if "skip-atexit" in uwsgi.opt:
         yield (
             "uWSGI's option --skip-atexit ends workers without telling them, so their last "
@@ -81,11 +77,6 @@ def _endings_without_a_word(uwsgi: Any) -> Iterator[str]:
             "records would be lost; start it with --master and --hook-master-start "
             f"'unix_signal:15 {_GRACEFUL_STOP}', or set spool_dir"
         )
-
-
-def _will_fork(uwsgi: Any) -> bool:
-    """Return whether this process, a master or the first of several, will still fork workers."""
-    return bool(uwsgi.worker_id() == 0 and (uwsgi.masterpid() > 0 or uwsgi.numproc > 1))
 
 
 def _uwsgi() -> Any:

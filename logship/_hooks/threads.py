@@ -15,6 +15,7 @@ import importlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from logship import _system
@@ -29,12 +30,7 @@ wants to see them."""
 
 
 class OwnThread(threading.Thread):
-    """A daemon thread of logship.
-
-    Args:
-        run: What it does.
-        name: What a thread dump calls it, after `logship-`.
-    """
+    """A daemon thread of logship; a thread dump calls it `logship-` and its name."""
 
     def __init__(self, run: Callable[[], object], name: str) -> None:
         super().__init__(target=run, name=f"logship-{name}", daemon=True)
@@ -50,9 +46,8 @@ class OwnThread(threading.Thread):
     def run(self) -> None:
         """Run it with all signals blocked, except those of a fault in the thread itself.
 
-        A program may block a signal in its own threads for a while. The kernel would give it to
-        this thread then, and its disposition would take effect all the same. SIGPIPE would end the
-        application when the sidecar or the reader of stderr is gone.
+        The kernel would give it a signal that the program blocks in its own threads. SIGPIPE would
+        end the application when the sidecar or the reader of stderr is gone.
         """
         if _system.IS_POSIX:
             signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
@@ -64,6 +59,22 @@ class OwnThread(threading.Thread):
             super()._delete()  # type: ignore[misc]
 
 
+def call_later(seconds: float, call: Callable[[], object]) -> bool:
+    """Make a call from another thread after a while; return whether there is a thread for that.
+
+    It is not an `OwnThread`, whose start takes a lock, which an interrupted thread may hold.
+    """
+
+    def wait_and_call() -> None:
+        time.sleep(seconds)
+        call()
+
+    with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
+        _thread.start_new_thread(wait_and_call, ())
+        return True
+    return False
+
+
 def is_own() -> bool:
     """Return whether this thread belongs to logship."""
     return isinstance(threading.current_thread(), OwnThread)
@@ -72,9 +83,8 @@ def is_own() -> bool:
 def is_alone() -> bool:
     """Return whether logship's threads are all that is left of this process.
 
-    A child that a thread has forked ends with that thread, without an exit hook, unless there is
-    another thread. Any other process ends with an exit hook. `threading.enumerate` would wait for a
-    lock, and does not know all threads.
+    That is so where a thread has forked the process and has ended: no exit hook runs there.
+    `threading.enumerate` would wait for a lock, and does not know all threads.
     """
     if threading.main_thread() is _FIRST_MAIN_THREAD:
         return False

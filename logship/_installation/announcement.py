@@ -1,8 +1,4 @@
-"""Announces the ECS task that a program runs in, once.
-
-Warnings tell the operator what the task definition makes unsafe. One record in the stream names the
-task.
-"""
+"""Announces the ECS task that a program runs in."""
 
 from __future__ import annotations
 
@@ -17,15 +13,13 @@ from logship._settings import STOP_FILE_VARIABLE, program_name
 
 
 class TaskAnnouncement:
-    """Announces the task once: warnings to the operator, and a record to the stream.
+    """Announces the task once: warns of what its definition makes unsafe, and ships a record.
 
     Every record of a process has the stream's name in its stamp. So one record with the task's
-    fields says where all of them come from, and the others need not carry them.
+    fields says where all of them come from.
 
-    Args:
-        client: The client whose stream it is.
-        environ: As `os.environ`. Inside `logship run` this process does not warn, because the
-            supervisor warns for all processes of the container.
+    Inside `logship run` this process does not warn, because the supervisor warns for all processes
+    of the container.
     """
 
     def __init__(self, client: BackgroundClient, environ: Mapping[str, str]) -> None:

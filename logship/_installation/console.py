@@ -26,13 +26,10 @@ def console_handler(client: Emitter) -> logging.Handler:
 
 
 class RedactedConsole(logging.StreamHandler[Any]):
-    """Prints records to stderr without their secrets.
+    """Prints records to stderr without their secrets, which a client redacts.
 
     It redacts the fields that are shipped, and formats the message, the exception and the stack
     that are then in them. A record that is withheld is not printed.
-
-    Args:
-        client: Redacts.
     """
 
     def __init__(self, client: Emitter) -> None:

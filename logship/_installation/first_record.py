@@ -1,9 +1,8 @@
 """`install()` with the first log record of a program, for `logship run --install`.
 
-A program that logs nothing must not pay for a client. And at its start a program does not show yet
-whether it calls `install()` itself, or whether gevent, uWSGI or a subinterpreter forbid it. So
-`install()` is called when `logging` makes the first record that it would ship, before any handler
-gets that.
+A program that logs nothing must not pay for a client. And its start does not show whether it calls
+`install()` itself, or whether gevent, uWSGI or a subinterpreter forbid it. So `install()` is called
+when `logging` makes the first record that it would ship, before any handler gets that.
 """
 
 from __future__ import annotations
@@ -34,11 +33,7 @@ def await_it() -> None:
 
 
 class FirstRecord:
-    """A factory of log records that calls `install()` once.
-
-    Args:
-        make: The factory that makes the records.
-    """
+    """A factory of log records that calls `install()` once, and another factory for each."""
 
     def __init__(self, make: Any) -> None:
         self._make = make
@@ -93,8 +88,10 @@ def _install() -> None:
     try:
         from logship._installation import installation  # noqa: PLC0415 - msgpack may be missing
 
-        if not installation.is_installed():
-            installation.install(console=False)
+        if installation.is_installed():
+            return
+        client = installation.install(console=False)
+        if not client.settings.disabled:
             _remove_consoles()
     except Exception as error:
         if is_interruption(error):
@@ -104,15 +101,8 @@ def _install() -> None:
 
 
 def _remove_consoles() -> None:
-    """Remove the root logger's handlers that print, if `install()` has added its own.
-
-    `run` would ship what they print as well.
-    """
-    from logship._installation.handler import Handler  # noqa: PLC0415 - as above
-
+    """Remove the root logger's handlers that print: `run` would ship what they print as well."""
     root = logging.getLogger()
-    if not any(isinstance(each, Handler) for each in root.handlers):  # disabled
-        return
     for each in list(root.handlers):
         if isinstance(each, logging.StreamHandler) and each.stream in (sys.stdout, sys.stderr):
             root.removeHandler(each)

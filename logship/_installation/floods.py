@@ -32,21 +32,12 @@ _NO_CALLS = repeat(0)
 
 
 class _Interval:
-    """The log calls of one interval. Several threads may count them at the same moment.
-
-    Args:
-        ends_seconds: When it is over, on the monotonic clock.
-
-    Attributes:
-        ends_seconds: As given.
-        calls: How many there were.
-        following: The interval behind this one, under the key None, once that has begun.
-    """
+    """The log calls of one interval. Several threads may count them at the same moment."""
 
     def __init__(self, ends_seconds: float) -> None:
         self.ends_seconds = ends_seconds
         self.calls: Counts = {}
-        self.following: dict[None, _Interval] = {}
+        self.following: dict[None, _Interval] = {}  # the interval behind this one, once it begins
 
 
 class FloodControl:
@@ -79,7 +70,9 @@ class FloodControl:
 
     def reason(self, record: logging.LogRecord) -> str | None:
         """Return why a record is kept back; None where it is not."""
-        share = self._share_of(record) if self._shares else None
+        share = None
+        if self._shares:  # by number: another handler's formatter may have coloured `levelname`
+            share = self._shares.get(logging.getLevelName(record.levelno).upper())
         if share is not None and self._chance() >= share:
             return SAMPLED
         now, interval = self._monotonic(), self._interval
@@ -103,13 +96,6 @@ class FloodControl:
         limits = self._limits(record, self._interval)
         return sum(next(self._kept_back.pop(key, _NO_CALLS)) for key, _ in limits)
 
-    def _share_of(self, record: logging.LogRecord) -> float | None:
-        """Return the share that is shipped of a record's level; None for all.
-
-        A formatter of another handler may have put colours into `levelname`.
-        """
-        return self._shares.get(logging.getLevelName(record.levelno).upper())
-
     def _limits(self, record: logging.LogRecord, interval: _Interval) -> list[tuple[Key, int]]:
         """Return what counts a record, with its limit."""
         limits: list[tuple[Key, int]] = []
@@ -124,12 +110,9 @@ class FloodControl:
 
 
 def misspelt_levels(settings: Settings) -> str:
-    """Return a sentence about levels of `sample` that `logging` does not have.
+    """Return a sentence about levels of `sample` that `logging` does not have, or an empty text.
 
     The program may add a level later, so only names like those that there are count as misspelt.
-
-    Returns:
-        The sentence; empty if there is no such level.
     """
     numbers = logging.getLevelNamesMapping()
     levels = [name for name, number in numbers.items() if number != logging.NOTSET]

@@ -28,7 +28,6 @@ from logship._installation.surroundings import warn_of_basic_config, warn_of_sur
 from logship._installation.uncaught import take_uncaught
 from logship._process import stopfile
 from logship._process.clock import Started, StopClock
-from logship._process.signals import StopSignals
 from logship._process.watchdog import Watchdog
 from logship._settings import TASK_METADATA_VARIABLE, Settings, program_name
 from logship._spelling import nearest
@@ -48,7 +47,6 @@ _REPLACED = (
     (signal, "getsignal"),
     (signal, "set_wakeup_fd"),
     (registry, "stop_deadline_seconds"),
-    (fork, "begin_child"),
 )
 """Functions that an installation replaces by its own."""
 
@@ -56,15 +54,13 @@ _REPLACED = (
 class Installation(registry.Registered):
     """What `install` made, for the one process it was made in and its forked children.
 
-    Args:
-        settings: Of the client.
-        level: As of `install`.
-        console: As of `install`.
-        client_parts: Of the client: a test kit brings its own transport.
+    A test kit brings other parts of the client.
 
     Attributes:
         is_wired: Whether `wire` was called, and `unwire` was not.
     """
+
+    ends_last = True
 
     def __init__(
         self,
@@ -116,25 +112,16 @@ class Installation(registry.Registered):
     def stopping(self, reason: str) -> None:
         """Start the stop clock: another handler got the signal."""
         self.clock.start(Started(time.monotonic(), reason))
-        self.watchdog.wake(0)
+        self.watchdog.wake()
 
     def end_at_exit(self, *, is_child: bool = False) -> None:
-        """At interpreter exit: drain, and die by the signal that came, if one did.
-
-        Args:
-            is_child: Whether this is the end of a child that skips `atexit`.
-        """
-        if self.watchdog.signals is not None:
-            self.watchdog.signals.exit_begins()
-            self.watchdog.end_if_due(here=False)
+        """At interpreter exit: drain, and die by the signal that came, if one did."""
+        self.watchdog.exit_begins()
         self._check()
         plan, started = self._exit_plan(is_child=is_child), self.clock.started
         self.client.drain(plan, "exit" if started is None else started.reason)
         self.client.correct_report()
-        if self.watchdog.signals is not None:
-            self.watchdog.signals.exit_ends()
-            self.watchdog.end_if_due(here=True)
-        self.watchdog.end_at_exit()
+        self.watchdog.exit_ends()
 
     @property
     def used(self) -> bool:
@@ -155,6 +142,10 @@ class Installation(registry.Registered):
         if self._announcement is not None:
             self._announcement.after_fork_in_child()
 
+    def begin_child(self) -> None:
+        """See `Registered`."""
+        self.watchdog.begin_child()
+
     # -- inside ------------------------------------------------------------------------------------
 
     def _exit_plan(self, *, is_child: bool) -> DrainPlan:
@@ -162,7 +153,7 @@ class Installation(registry.Registered):
         now, settings = time.monotonic(), self.client.settings
         deadline = self.clock.deadline_seconds
         ends = [] if deadline is None else [deadline]
-        replaced = self.watchdog.signals is not None and self.watchdog.signals.has_another_owner
+        replaced = self.watchdog.signals.has_another_owner
         # Since 3.13 a child of multiprocessing runs `atexit`. Where a stop clock runs, that holds.
         if is_child or (not ends and fork.is_multiprocessing_child()):
             ends.append(now + settings.child_drain_seconds)
@@ -174,11 +165,16 @@ class Installation(registry.Registered):
     def _take_over(self) -> None:
         for module, name in _REPLACED:
             self._undo.callback(setattr, module, name, getattr(module, name))
-        self._take_exit_and_forks()
+        self._undo.callback(self._register_client)
+        registry.discard(self.client)  # the hooks reach it through this object
+        self._undo.callback(registry.discard, self)
+        registry.add(self)
+        self.client.when_begun_anew = self._begin_in_child
         registry.stop_deadline_seconds = lambda: self.clock.deadline_seconds
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
-            self._take_signals()
+            self._undo.callback(self.watchdog.signals.restore)
+            self.watchdog.signals.install()
         take_uncaught(self.handler)
         if self._was_first:
             warn_of_basic_config(self.client.last_resort.warn)
@@ -196,14 +192,6 @@ class Installation(registry.Registered):
         self.watchdog.start()
         for reason in runtimes.patched_by_greenlets():
             self.client.last_resort.warn("runtime", f"records may be lost at the end: {reason}")
-
-    def _take_exit_and_forks(self) -> None:
-        self._undo.callback(self._register_client)
-        registry.discard(self.client)  # the exit hook reaches it through this object
-        self._undo.callback(registry.discard, self)
-        registry.add(self, ends_last=True)
-        self.client.when_begun_anew = self._begin_in_child
-        fork.begin_child = self.watchdog.begin_child
 
     def _register_client(self) -> None:
         registry.add(self.client)
@@ -229,19 +217,6 @@ class Installation(registry.Registered):
         self._undo.callback(logging.getLogger().removeHandler, handler)
         logging.getLogger().addHandler(handler)
 
-    def _take_signals(self) -> None:
-        self.watchdog.signals = signals = StopSignals(
-            self.client.settings,
-            self.clock,
-            wake=self.watchdog.wake,
-            is_watched=lambda: self.watchdog.is_watching,
-            interrupt_drain=self.watchdog.interrupt_drain,
-            is_told_alone=self.watchdog.is_told_alone,
-        )
-        self._undo.callback(signals.restore)
-        signals.install()
-        signal.set_wakeup_fd = self.watchdog.set_wakeup_fd
-
     def _check(self) -> None:
         """Check, about once a second and at the exit, for changes that nothing reports."""
         if self.clock.started is None and self.clock.told_deadline() is not None:
@@ -250,7 +225,7 @@ class Installation(registry.Registered):
         self._guarded(self._check_handler)
         if self._announcement is not None:
             self._guarded(self._announcement.tell)
-        self.client.last_resort.end_line()  # stderr may take bytes again, and nothing be logged
+        self.client.last_resort.write_queue()  # stderr may take bytes again, and nothing be logged
 
     def _check_loggers(self, *, waits: bool) -> None:
         """Check the loggers; perhaps not while another thread holds the lock of `logging`.
@@ -364,9 +339,9 @@ def stopping(reason: str = "stopping") -> None:
 
 
 def exchange(other: Installation | None) -> Installation | None:
-    """Install another installation or none in the place of this one, and return this one.
+    """Install another installation or none in the place of this one, for a test kit.
 
-    This is for a test kit. The returned one is undone, but its client is still open.
+    The one before is returned. It is undone, but its client is still open.
     """
 
     def exchange_here() -> Installation | None:

@@ -14,7 +14,6 @@ class LevelsFile:
     """Sets the levels that a file names, and takes them back when it names them no more.
 
     While it names a logger, no other configuration of the program holds for that logger's level.
-
     Each line is `LOGGER=LEVEL`. The root logger is `root`. A `#` begins a comment.
 
     Args:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 
-EVERY = "*"
-"""Names all loggers."""
-
 
 class Loggers:
     """Puts the handler where the records of some loggers come by, and nowhere twice.
@@ -39,7 +36,7 @@ class Loggers:
             self._own.pop().removeHandler(self._handler)
 
     def _is_meant(self, name: str) -> bool:
-        return any(each in (EVERY, name) or name.startswith(f"{each}.") for each in self._names)
+        return any(each in ("*", name) or name.startswith(f"{each}.") for each in self._names)
 
     def _cover(self, logger: logging.Logger) -> None:
         if not self._reaches(logger):

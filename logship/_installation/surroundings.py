@@ -17,11 +17,7 @@ from logship._settings.unknown import unknown_variables
 
 
 def warn_of_surroundings(warn: Callable[[str, str], object]) -> None:
-    """Warn of what a person should change.
-
-    Args:
-        warn: Writes a warning, given a word for its kind and a text.
-    """
+    """Warn, by a word for the kind and a text, of what a person should change."""
     texts = {
         "namesake": _namesake_text(),
         "variables": unknown_variables(os.environ),
@@ -33,11 +29,7 @@ def warn_of_surroundings(warn: Callable[[str, str], object]) -> None:
 
 
 def warn_of_basic_config(warn: Callable[[str, str], object]) -> None:
-    """Have `logging.basicConfig` tell when it does nothing because of our handler.
-
-    Args:
-        warn: As above.
-    """
+    """Have `logging.basicConfig` tell when it does nothing because of our handler."""
     configure = logging.basicConfig
 
     @functools.wraps(configure)

@@ -44,9 +44,7 @@ class CurrentSpan:
     def add_to(self, fields: dict[str, Any]) -> None:
         """Add `trace_id` and `span_id` of the current span, unless the application gave them.
 
-        Args:
-            fields: A record's; 32 and 16 lower-case hexadecimal digits are added, or nothing where
-                there is no span.
+        They have 32 and 16 lower-case hexadecimal digits.
         """
         try:
             context = self.trace.get_current_span().get_span_context()

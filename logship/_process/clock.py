@@ -19,12 +19,7 @@ def margin_seconds(stop_timeout_seconds: float) -> float:
 
 
 class Started(NamedTuple):
-    """A running clock.
-
-    Attributes:
-        at_seconds: When it began, monotonic.
-        reason: The reason in the report, such as `SIGTERM`.
-    """
+    """When a clock began (monotonic), and the reason in the report, such as `SIGTERM`."""
 
     at_seconds: float
     reason: str
@@ -39,9 +34,7 @@ class StopClock:
     """
 
     def __init__(
-        self,
-        stop_timeout_seconds: float,
-        told_deadline: Callable[[], float | None] = lambda: None,
+        self, stop_timeout_seconds: float, told_deadline: Callable[[], float | None] = lambda: None
     ) -> None:
         self._stop_timeout_seconds = stop_timeout_seconds
         self.told_deadline = told_deadline

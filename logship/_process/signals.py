@@ -6,8 +6,8 @@ the watchdog has delivered the records, and the process then dies by the signal.
 `docs/decisions/030-sigterm.md`, and `034-stop-signals.md` for the signals beside SIGTERM.
 
 A handler of the program may not return. So it is not called in the middle of the buffer, where it
-would keep everything from being delivered or written. The signal comes again a moment later. It is
-called there only if the interrupted call does not go on: another handler may have interrupted it.
+would keep everything from being delivered or written: the signal comes again a moment later. It is
+called there only if the interrupted call does not go on, because of yet another handler.
 
 Python's own handler for SIGINT stays in its place, because asyncio and trio look for it. The
 handler in C tells the watchdog of that signal.
@@ -19,8 +19,8 @@ stays in front of it. `docs/decisions/046-handlers-set-later.md` has the reasons
 
 from __future__ import annotations
 
-import _thread
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -31,8 +31,16 @@ from types import FrameType
 
 from logship import _system
 from logship._hooks import exits, fork, registry
-from logship._hooks.dispositions import Disposition, disposition_of, get_handler, set_handler
+from logship._hooks.dispositions import (
+    Disposition,
+    SignalHandler,
+    disposition_of,
+    get_handler,
+    set_handler,
+)
+from logship._hooks.threads import call_later
 from logship._process.clock import Started, StopClock
+from logship._process.self_pipe import SelfPipe
 from logship._settings import Settings
 from logship._signal_names import signal_name, signals_named
 
@@ -59,35 +67,32 @@ class StopSignals:
     Args:
         settings: These say which signals they are.
         clock: Started by the first of them.
-        wake: Wakes the watchdog; called from the handler, so it takes no lock.
+        self_pipe: Wakes the watchdog.
         is_watched: Whether a watchdog will end this process; otherwise its exit hook must.
-        interrupt_drain: Called from the handler if SIGINT comes during the exit hook.
-        is_told_alone: Whether no event loop is told of a signal before its handler runs. A loop
-            would take a signal that is sent again for a second one.
 
     Attributes:
+        is_installed: Whether `install` was called, and `restore` was not.
         dies_by: The signal that this process must die by once its records are delivered, or None.
+        is_interrupted: Whether SIGINT came during the exit hook, so the watchdog must report, spill
+            and exit.
     """
 
     def __init__(
         self,
         settings: Settings,
         clock: StopClock,
-        *,
-        wake: Callable[[int], None],
+        self_pipe: SelfPipe,
         is_watched: Callable[[], bool],
-        interrupt_drain: Callable[[], None],
-        is_told_alone: Callable[[], bool],
     ) -> None:
+        self.is_installed = False
         self.dies_by: int | None = None
+        self.is_interrupted = False
         self._signals = frozenset(settings.stop_signals_or_default)
         named = settings.stop_signals is not None
         self._sure = self._signals if named else self._signals - _UNSURE
         self._clock = clock
-        self._wake = wake
+        self._self_pipe = self_pipe
         self._is_watched = is_watched
-        self._interrupt_drain = interrupt_drain
-        self._is_told_alone = is_told_alone
         self._has_terminal = os.isatty(0)
         self._found: dict[int, Disposition] = {}
         self._changed: set[int] = set()
@@ -102,10 +107,19 @@ class StopSignals:
 
         `SIG_IGN`, and a handler that is not Python's, are left alone; at SIGINT Python's own too.
         """
+        self.is_installed = True
+        self._found.clear()
+        self._changed.clear()
         for signum in self._signals:
             self._take(signum, disposition_of(signum))
         signal.signal, signal.getsignal = self._set, self._get
+        signal.set_wakeup_fd = self._self_pipe.set_wakeup_fd
         fork.hold_back(self._found)
+
+    @property
+    def must_end(self) -> bool:
+        """Whether the watchdog must end this process."""
+        return self.dies_by is not None or self.is_interrupted
 
     @property
     def has_another_owner(self) -> bool:
@@ -148,7 +162,7 @@ class StopSignals:
         """In a forked child: forget the signals of the parent."""
         self._clock.started = None
         self.dies_by = None
-        self._is_over = self._is_stopped = False
+        self.is_interrupted = self._is_over = self._is_stopped = False
         self._changed.clear()  # no signal is older than the child
 
     def restore(self) -> None:
@@ -156,7 +170,7 @@ class StopSignals:
 
         From then on `_set` does no more than `signal.signal`: `monkeypatch` may put it back.
         """
-        self._signals = frozenset()
+        self.is_installed = False
         for signum, found in self._found.items():
             set_handler(signum, found)
 
@@ -164,7 +178,7 @@ class StopSignals:
         """Prevent exceptions of handlers in the exit hook; in the main thread, which runs it."""
         self._exiting = True
         with contextlib.suppress(ValueError):
-            if get_handler(signal.SIGINT) is signal.default_int_handler:
+            if self.is_installed and get_handler(signal.SIGINT) is signal.default_int_handler:
                 set_handler(signal.SIGINT, self._on_interrupt)
 
     def exit_ends(self) -> None:
@@ -185,7 +199,7 @@ class StopSignals:
     def _set(self, signalnum: int, handler: Disposition) -> Disposition:
         """Do what `signal.signal` does, and stay in front of a handler for a stop signal."""
         is_main = threading.current_thread() is threading.main_thread()  # no other may set one
-        if signalnum not in self._signals or not is_main:
+        if not self.is_installed or signalnum not in self._signals or not is_main:
             return set_handler(signalnum, handler)
         self._changed.add(signalnum)
         before = self._get(signalnum)
@@ -218,7 +232,7 @@ class StopSignals:
         if is_deadly and (self._is_over or not self._is_used()):
             exits.die_by(signum)
         self._came(signum, is_deadly=is_deadly)
-        self._wake(signum)
+        self._self_pipe.wake(signum)
         if callable(found):
             self._call(found, signum, frame)
         elif is_deadly and not self._exiting:
@@ -241,13 +255,8 @@ class StopSignals:
         """
         return os.getpid() == 1 and signum in self._changed
 
-    def _call(
-        self,
-        handler: Callable[[int, FrameType | None], object],
-        signum: int,
-        frame: FrameType | None,
-    ) -> None:
-        if self._is_told_alone() and self._is_too_early(signum):
+    def _call(self, handler: SignalHandler, signum: int, frame: FrameType | None) -> None:
+        if self._self_pipe.is_told_alone() and self._is_too_early(signum):
             return
         try:
             handler(signum, frame)
@@ -283,8 +292,9 @@ class StopSignals:
         return is_too_early
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
-        del signum, frame
-        self._interrupt_drain()
+        del frame
+        self.is_interrupted = True
+        self._self_pipe.wake(signum)
 
     def _came(self, signum: int, *, is_deadly: bool) -> None:
         # At a terminal, and in a notebook, it interrupts what runs now; the program may go on.
@@ -296,20 +306,8 @@ class StopSignals:
 
 
 def _send_again(signum: int) -> bool:
-    """Have the main thread get a signal again in a moment; return whether that is arranged.
-
-    A handler of the program may take long, or not return. In the middle of the buffer nothing could
-    be delivered or written meanwhile.
-    """
+    """Have the main thread get a signal again in a moment; return whether that is arranged."""
     main = threading.main_thread().ident
     if not _system.IS_POSIX or main is None:
         return False
-
-    def send() -> None:
-        time.sleep(_AGAIN_SECONDS)
-        signal.pthread_kill(main, signum)
-
-    with contextlib.suppress(RuntimeError):  # out of threads
-        _thread.start_new_thread(send, ())  # without a lock, which this thread may hold
-        return True
-    return False
+    return call_later(_AGAIN_SECONDS, functools.partial(signal.pthread_kill, main, signum))

@@ -1,10 +1,9 @@
 """How `logship run` tells the clients inside its command when the container will be killed.
 
-A client does not know how long it is until SIGKILL. If its process gets no signal (a gunicorn
-worker, whose master gets it), it does not even know that the clock runs. Their supervisor knows: it
-writes the deadline into a file, whose path is in the environment of all clients. The clock is the
-machine's monotonic one, which all processes share. The file does not exist before a stop. It is
-made by a rename, so no reader sees a part of it.
+A client does not know when SIGKILL comes, and without a signal (a gunicorn worker, whose master
+gets it) not even that the clock runs. So `run` writes the deadline into a file, whose path is in
+the environment of all clients. The clock is the machine's monotonic one, which all processes share.
+The file does not exist before a stop. It is made by a rename, so no reader sees a part of it.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ the default disposition, this thread does so at once, and then ends the process 
 
 from __future__ import annotations
 
-import _thread
 import contextlib
+import functools
 import gc
 import os
 import signal
@@ -21,9 +21,8 @@ from collections.abc import Callable
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._hooks import exits, fork, registry
-from logship._hooks.dispositions import set_wakeup_descriptor
 from logship._hooks.preexec import is_about_to_exec
-from logship._hooks.threads import OwnThread, is_alone
+from logship._hooks.threads import OwnThread, call_later, is_alone
 from logship._process.clock import StopClock
 from logship._process.self_pipe import SelfPipe
 from logship._process.signals import StopSignals
@@ -33,8 +32,7 @@ _CHECK_SECONDS_ASLEEP = 0.2
 """How long the thread sleeps while nothing can wake it, for want of descriptors."""
 
 _SPILLING_SECONDS = 0.05
-"""How long the application has stderr to itself, between two moments of a spill that ran out of
-time."""
+"""How long a spill that ran out of time leaves stderr to the application, again and again."""
 
 _INTERRUPTED_SECONDS = 2.0
 _SWITCH_SECONDS = 0.0005
@@ -50,29 +48,21 @@ _LAST_LINES_SECONDS = 0.1
 
 
 class Watchdog:
-    """The deadline's owner.
-
-    Args:
-        client: The client whose records must be delivered.
-        clock: The stop clock.
-        check: Called about once a second, from the watchdog's thread.
-
-    Attributes:
-        signals: The stop signals, where this process takes them.
-    """
+    """The deadline's owner; calls `check` about once a second, from its thread."""
 
     def __init__(
         self, client: BackgroundClient, clock: StopClock, check: Callable[[], None]
     ) -> None:
-        self.signals: StopSignals | None = None
+        self._self_pipe = SelfPipe()
+        self.signals = StopSignals(
+            client.settings, clock, self._self_pipe, is_watched=lambda: self.is_watching
+        )
         self._client = client
         self._clock = clock
         self._check = check
         self._thread: OwnThread | None = None
         self._process = 0  # which has started it
-        self._interrupted = False
         self._is_stopped = False
-        self._self_pipe: SelfPipe | None = None
 
     @property
     def is_watching(self) -> bool:
@@ -83,108 +73,74 @@ class Watchdog:
         """Start the thread, unless it runs; in a forked child, start it again."""
         if self._process != os.getpid() or not self.is_watching:
             self._process = os.getpid()
-            self._interrupted = self._is_stopped = False
-            self._close_self_pipe()  # the parent's, where no hook of fork did, as under uWSGI
-            self._make_self_pipe()
+            self._is_stopped = False
+            self._open_self_pipe()
             self._thread = OwnThread(self._run, "watchdog")
             with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
                 self._thread.start()
         is_main = threading.current_thread() is threading.main_thread()
-        if self.signals is not None and is_main and self._self_pipe is not None:
+        if self.signals.is_installed and is_main:
             self._self_pipe.listen_for_signals()
 
     def stop(self) -> None:
         """End the thread. If the stop clock runs, the client should be closed before."""
         self._is_stopped = True
-        self.wake(0)
-        if self._thread is not None and self.is_watching:
-            self._thread.join()
-        self._close_self_pipe()
+        self.wake()
+        self._join()
+        self._self_pipe.close()
 
     def after_fork_in_child(self) -> None:
         """In a forked child: have nothing wake the parent's thread; drop its clock and signals."""
-        self._close_self_pipe()
-        if self.signals is not None:
-            self.signals.forget()
+        self._self_pipe.close()
+        self.signals.forget()
 
     def begin_child(self) -> None:
         """In a forked child: start the thread, also if the child will log nothing.
 
-        Without logship a stop signal would end such a child at once. The handler in Python comes
-        late where the main thread is in a C call, and never where the signal comes right before a
-        wait. Where another thread than the main one has forked the child, Python 3.12 and later run
-        no handler between bytecodes. So the handler in C must wake the thread. Where a fork hook of
-        the application has logged, the thread runs already, and asyncio's hook has had it woken no
-        more.
+        Without it Python's handler would come late in a C call, never if the signal comes right
+        before a wait, and since 3.12 also never where a thread beside the main one has forked.
+
+        Where a fork hook of the application has logged, the thread runs already, but asyncio's hook
+        has ended the wake-ups.
         """
-        if self.signals is not None and not is_about_to_exec():
+        if self.signals.is_installed and not is_about_to_exec():
             self.start()
 
-    def end_at_exit(self) -> None:
-        """At interpreter exit: end the thread if nothing can wake it, for want of descriptors.
+    def exit_begins(self) -> None:
+        """Before the drain of the exit hook: let the thread end the process, if it is to."""
+        self.signals.exit_begins()
+        if self.signals.must_end:
+            self._join()
 
-        A thread that wakes while the interpreter ends is ended by glibc, which opens a library for
-        that. Without a descriptor it aborts the process.
+    def exit_ends(self) -> None:
+        """Behind the drain of the exit hook: end the process by a signal, if it must die by one.
+
+        If nothing can wake the thread, for want of descriptors, the thread ends. Otherwise it would
+        wake while the interpreter ends. glibc ends such a thread, opens a library for that, and
+        aborts the process where it has no descriptor.
         """
-        if self._self_pipe is None:
+        self.signals.exit_ends()
+        if self.signals.must_end:
+            self._join()
+        self._die_if_due()
+        if not self._self_pipe.is_open:
             self.stop()
 
-    def end_if_due(self, *, here: bool) -> None:
-        """Wait for the end of the process, if a signal must end it; in the main thread.
+    def wake(self) -> None:
+        """Wake the thread; from a signal handler too."""
+        self._self_pipe.wake()
 
-        Args:
-            here: Whether to end it in this thread if no other thread does.
-        """
-        is_due = self._dies_by is not None or self._interrupted
-        if is_due and self._thread is not None and self.is_watching:
+    def _join(self) -> None:
+        if self._thread is not None and self.is_watching:
             self._thread.join()
-        if here:
-            self._die_if_due()
 
-    def wake(self, signum: int) -> None:
-        """Wake the thread; from a signal handler."""
-        self_pipe = self._self_pipe
-        if self_pipe is not None:
-            self_pipe.wake(signum)
-
-    def set_wakeup_fd(self, fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
-        """Do what `signal.set_wakeup_fd` does, but have this thread told where no other code is.
-
-        An event loop sets -1 once it handles no signal any more, and so does the fork server of
-        multiprocessing in each child.
-        """
-        before = set_wakeup_descriptor(fd, warn_on_full_buffer=warn_on_full_buffer)
-        self_pipe = self._self_pipe
-        if self_pipe is None:
-            return before
-        if fd == -1 and not self_pipe.is_lost:
-            self_pipe.listen_for_signals()
-        return -1 if before == self_pipe.number else before
-
-    def is_told_alone(self) -> bool:
-        """Return whether no other code is told of a signal before its handler runs.
-
-        An event loop may be. It would take a signal that is sent once more for a second one.
-        """
-        return self._self_pipe is not None and self._self_pipe.is_alone()
-
-    def interrupt_drain(self) -> None:
-        """Report, spill and exit, because SIGINT came while the exit hook drains."""
-        self._interrupted = True
-        self.wake(signal.SIGINT)
-
-    def _make_self_pipe(self) -> None:
+    def _open_self_pipe(self) -> None:
         """Make what wakes the thread, unless there are no descriptors for it."""
         try:
-            self._self_pipe = SelfPipe()
+            self._self_pipe.open()
         except OSError as error:
             text = f"a stop is noticed {_CHECK_SECONDS_ASLEEP:g} s late for now: {error}"
             self._client.last_resort.warn("watchdog", text)
-
-    def _close_self_pipe(self) -> None:
-        if self._self_pipe is not None:
-            self._self_pipe.close()
-            self._self_pipe = None
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -202,7 +158,7 @@ class Watchdog:
             self._stop()
         except Exception as error:  # noqa: BLE001 - a bug in here must not keep a process alive
             self._client.last_resort.warn_of_bug("the watchdog", error)
-            if self._dies_by is None:
+            if self.signals.dies_by is None:
                 return  # the exit hook works without it
             with contextlib.suppress(Exception):
                 self._drain(self._plan())
@@ -211,13 +167,13 @@ class Watchdog:
     @property
     def _is_due(self) -> bool:
         """Whether the stop begins. A child that has logged nothing has only to die by a signal."""
-        is_told = self._clock.started is not None or self._interrupted
-        return self._dies_by is not None or (is_told and self._client.is_of_this_process)
+        is_told = self._clock.started is not None or self.signals.is_interrupted
+        return self.signals.dies_by is not None or (is_told and self._client.is_of_this_process)
 
     def _stop(self) -> None:
         self._client.shipper.stop_lingering()
         self._let_it_log()
-        plan, signum = self._plan(), self._dies_by
+        plan, signum = self._plan(), self.signals.dies_by
         if signum is not None:
             self._die_if_it_hangs(plan, signum)
             self._stop_others()
@@ -225,27 +181,19 @@ class Watchdog:
 
     def _wait(self, seconds: float) -> None:
         """Wait for a wake-up; note signals that only the handler in C has reported."""
-        if self._self_pipe is None:
+        if not self._self_pipe.is_open:
             time.sleep(min(seconds, _CHECK_SECONDS_ASLEEP))
-            self._make_self_pipe()
+            self._open_self_pipe()
             return
         for signum in self._self_pipe.wait(seconds):
-            if self.signals is not None and signum:
+            if signum:
                 self.signals.heard(signum)
-        if self._self_pipe.is_lost:
-            self._close_self_pipe()
-
-    @property
-    def _dies_by(self) -> int | None:
-        return None if self.signals is None else self.signals.dies_by
 
     def _let_it_log(self) -> None:
-        """Let the application log while its records can still be written to stderr.
-
-        If the process must die by a signal, return at once.
-        """
-        closing = self._client.shipper.closing
-        while not self._interrupted and not self._client.intake_closed and self._dies_by is None:
+        """Let the application log while its records can be written to stderr in time."""
+        client, signals = self._client, self.signals
+        closing = client.shipper.closing
+        while not (signals.must_end or client.intake_closed):
             started, deadline = self._clock.started, self._clock.deadline_seconds
             if started is None or deadline is None:
                 return
@@ -259,16 +207,10 @@ class Watchdog:
         """Have another thread end the process if the client's end hangs.
 
         A signal handler or a destructor of the application may have interrupted the buffer, and not
-        return. Then nothing can be delivered, written or named.
+        return.
         """
-
-        def die() -> None:
-            time.sleep(max(0.0, plan.deadline_seconds - time.monotonic()) + _HANGS_SECONDS)
-            exits.die_by(signum)
-
-        # Not an `OwnThread`: its start takes a lock, which an interrupted thread may hold.
-        with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
-            _thread.start_new_thread(die, ())
+        seconds = max(0.0, plan.deadline_seconds - time.monotonic()) + _HANGS_SECONDS
+        call_later(seconds, functools.partial(exits.die_by, signum))
 
     def _stop_others(self) -> None:
         """Stop each thread at its next logging call: without logship it would be dead already."""
@@ -282,27 +224,26 @@ class Watchdog:
     def _plan(self) -> DrainPlan:
         now, deadline = time.monotonic(), self._clock.deadline_seconds
         soon = now + _INTERRUPTED_SECONDS
-        if deadline is None:
+        if deadline is None or (self.signals.is_interrupted and soon < deadline):
             deadline = soon
-        return DrainPlan.until(
-            now, min(soon, deadline) if self._interrupted else deadline, ends_process=True
-        )
+        return DrainPlan.until(now, deadline, ends_process=True)
 
     def _drain(self, plan: DrainPlan) -> None:
         started = self._clock.started
-        reason = "SIGINT" if self._interrupted or started is None else started.reason
+        reason = "SIGINT" if self.signals.is_interrupted or started is None else started.reason
         self._client.drain(plan, reason)
-        if self._dies_by is not None:  # else the application closes them, or the exit hook does
+        if self.signals.dies_by is not None:  # else the application or the exit hook closes them
             for client in registry.clients():
                 client.end_at_signal(plan.deadline_seconds, reason)
 
     def _end(self) -> None:
         """End the process if logship must end it."""
-        while self.signals is not None and not self._interrupted and not self._is_stopped:
+        signals = self.signals
+        while signals.is_installed and not signals.is_interrupted and not self._is_stopped:
             self._die_if_due()
             is_spilling = self._correct_report(goes_on=True)  # the application may be killed
             self._wait(_SPILLING_SECONDS if is_spilling else _CHECK_SECONDS)
-        if self._interrupted:
+        if signals.is_interrupted:
             self._correct_report()
             os._exit(128 + signal.SIGINT)
 
@@ -316,12 +257,13 @@ class Watchdog:
 
     def _die_if_due(self) -> None:
         """End the process by a signal, if it must die by one."""
-        if self.signals is None or self.signals.dies_by is None:
+        signum = self.signals.dies_by
+        if signum is None:
             return
         deadline = self._clock.deadline_seconds
         fork.join_dependent_children(time.monotonic() if deadline is None else deadline)
         gc.disable()
         self._client.last_resort.stop_others()
         self._correct_report()
-        self._client.last_resort.write_rest(time.monotonic() + _LAST_LINES_SECONDS)
-        self.signals.die(self.signals.dies_by)
+        self._client.last_resort.write_rest(_LAST_LINES_SECONDS)
+        self.signals.die(signum)

@@ -3,14 +3,13 @@
 A container's stderr may stall, even when a process must end within two seconds. So no call here
 waits for stderr unless its caller allows a wait, and each wait is bounded.
 
-One thread writes at a time, under a `SectionLock`. A line that comes while another one is being
-written is refused or queued, whether it comes from another thread or from a signal handler in the
-middle of the write. The thread that writes also writes the queue before it leaves.
+One thread writes at a time. A line that comes meanwhile is refused or queued, whether it comes from
+another thread or from a signal handler in the middle of the write. The thread that writes also
+writes the queue before it leaves.
 """
 
 from __future__ import annotations
 
-import select
 import sys
 import threading
 import time
@@ -43,8 +42,7 @@ thousand of the longest records would be 5 GB. An empty queue takes a line of an
 _QUEUED_LINES_AT_ONCE = 100
 _PATIENCE_SECONDS_MIN = 0.1
 """How long even an event loop's thread waits for its line to be written, at the end of a process. A
-line that is still in the queue when the interpreter freezes all threads is lost. So no call returns
-before its line is written, while stderr takes lines."""
+line that is still in the queue when the interpreter freezes all threads is lost."""
 
 _TURN_SECONDS = 0.02
 _PAUSE_SECONDS = 0.0005
@@ -58,7 +56,7 @@ class LastResort:
     """Lines on standard error, written at once or not at all.
 
     Args:
-        descriptor: The file descriptor; 2 unless a test says otherwise.
+        descriptor: The file descriptor.
         bytes_per_second_max: The rate of `offer_line`; 0 lets no line pass.
         monotonic: Seconds.
 
@@ -101,8 +99,7 @@ class LastResort:
     def after_fork_in_child(self) -> None:
         """In a forked child: close the copy of stderr; the next write opens it anew.
 
-        The child may become a daemon, which redirects its stderr. Its launcher waits until all
-        copies of the former one are closed.
+        The launcher of a daemon waits until all copies of its stderr are closed.
         """
         if self._write.descriptor != -1:
             self._write = unopened_writer()
@@ -122,7 +119,7 @@ class LastResort:
     ) -> None:
         """Write `logship: <text>`, unless a warning of this kind was written a short while ago.
 
-        While another call writes, the line is queued: perhaps nothing gives this warning again.
+        While another call writes, the line is queued, because the warning may not be given again.
         """
         if not self._is_due(kind, interval_seconds):
             return  # a full buffer warns with each record that it drops
@@ -131,7 +128,7 @@ class LastResort:
         if not is_done and self._is_due(kind, interval_seconds) and not self._is_queue_full():
             self._warned_at_seconds[kind] = self._monotonic()
             self._queue.append(line)
-            self._write_queue()
+            self.write_queue()
 
     def warn_of_bug(self, where: str, error: BaseException) -> None:
         """Warn of an error of logship's own, with its traceback in one line.
@@ -148,8 +145,7 @@ class LastResort:
         """Write lines at once, without the rate limit; return how many were begun.
 
         The last of these may be torn; the next write completes it first. If another thread is
-        writing, no line is begun. During a spill the queue then waits until the next call or
-        `end_spill`.
+        writing, no line is begun. During a spill the queue then waits for the next call.
         """
         begun = self._alone(partial(self._put_spilled, lines), -1)
         if begun < 0:
@@ -173,13 +169,21 @@ class LastResort:
             False if it was not kept, because stderr has taken no bytes for too long.
         """
         self.stop_here()
-        try:
-            return self._write_in_turn(line, patience_seconds)
-        finally:
-            self.stop_here()  # once more: `write_rest` then writes all lines that were kept before
+        if patience_seconds > 0.0 or self._all_callers_wait:
+            self._let_spill_go_first()
+        patience_seconds = max(patience_seconds, _PATIENCE_SECONDS_MIN)
+        if self._is_queue_full():
+            self.write_queue()
+            self._wait_for_queue(patience_seconds)
+        if self._is_queue_full():
+            return False
+        self._queue.append(line)
+        self.write_queue()
+        self._wait_for_queue(patience_seconds)
+        return True
 
     def stop_others(self) -> None:
-        """Let no `write_in_turn` of another thread return any more: this process is about to die.
+        """Let no refused logging call of another thread return: this process is about to die.
 
         A record whose call does not return is not lost, because the program never continued after
         it.
@@ -208,26 +212,10 @@ class LastResort:
     def _must_go_on(self) -> bool:
         return is_own() or self.is_held_here or self.is_needed_here()
 
-    def write_rest(self, until_seconds: float) -> None:
-        """Write the queue; try a stalled stderr until the deadline (monotonic seconds)."""
-        while self._queue and self._monotonic() < until_seconds:
-            self.wait_writable(_TURN_SECONDS)
-            time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
-            self._write_queue()
-
-    def _write_in_turn(self, line: bytes, patience_seconds: float) -> bool:
-        if patience_seconds > 0.0 or self._all_callers_wait:
-            self._let_spill_go_first()
-        patience_seconds = max(patience_seconds, _PATIENCE_SECONDS_MIN)
-        if self._is_queue_full():
-            self._write_queue()
-            self._wait_for_queue(patience_seconds)
-        if self._is_queue_full():
-            return False
-        self._queue.append(line)
-        self._write_queue()
-        self._wait_for_queue(patience_seconds)
-        return True
+    def write_rest(self, seconds: float) -> None:
+        """Write the queue; try a stalled stderr for so long, also if an earlier wait failed."""
+        self._is_moving = True
+        self._wait_for_queue(seconds)
 
     def go_first(self, line: bytes) -> bool:
         """Write a line, and stop the queue until that succeeds.
@@ -243,22 +231,24 @@ class LastResort:
     def step_back(self) -> bool:
         """Start the queue again; return whether all of it is written."""
         self._is_held_up = False
-        self._write_queue()
+        self.write_queue()
         return not self._queue and not self._pending
 
-    def end_line(self) -> None:
+    def write_queue(self) -> None:
         """Write what is left of a torn line, and the queue, unless another line goes first."""
-        self._write_queue()
+        while (self._queue or self._pending) and not self._is_held_up:  # others may add lines
+            if not self._run(self._write_some, False):
+                return
 
     def begin_spill(self, *, all_callers_wait: bool = False) -> None:
         """Make callers of `write_in_turn` that may wait do so until `end_spill`.
 
         Otherwise they would take the interpreter from this thread, which has more and older lines
-        to write than each of them. They wait for a second at most for a spill that writes nothing.
+        to write. They wait for a second at most for a spill that writes nothing.
 
         Args:
-            all_callers_wait: Whether callers wait that normally must not, such as an event loop's
-                thread. The process is about to end, and records would be lost otherwise.
+            all_callers_wait: Whether an event loop's thread waits too, because the process is about
+                to end, and records would be lost otherwise.
         """
         self._all_callers_wait = all_callers_wait
         self._spiller = threading.get_ident()
@@ -281,10 +271,8 @@ class LastResort:
         """Wait until stderr takes more bytes, at most `timeout_seconds`."""
         if not _system.IS_POSIX:
             return  # each write waits by itself
-        poll = select.poll()
         try:
-            poll.register(self._write.descriptor, select.POLLOUT)
-            poll.poll(max(0.0, timeout_seconds) * 1000)
+            _system.wait_writable(self._write.descriptor, timeout_seconds)
         except (OSError, ValueError) as error:
             if is_interruption(error):
                 raise
@@ -297,7 +285,7 @@ class LastResort:
         try:
             return self._run(work, otherwise)
         finally:
-            self._write_queue()
+            self.write_queue()
 
     def _run(self, work: Callable[[], T], otherwise: T) -> T:
         if sys.is_finalizing():
@@ -305,11 +293,10 @@ class LastResort:
         return self._lock.run(work, otherwise)
 
     def _take_over(self) -> None:
-        """Break the lock of a thread that the interpreter froze in the middle of a write.
+        """Break the lock of a daemon thread that the ending interpreter froze in a write.
 
-        An interpreter that ends freezes daemon threads wherever they are, and then only the main
-        thread runs, in destructors that may log. What the frozen thread wrote is unknown: lines of
-        its write may be there twice.
+        Only the main thread runs then, in destructors that may log. Lines of the frozen thread's
+        write may be there twice.
         """
         if not self._lock.is_owned() and not self._lock.run(lambda: True, False):
             self._lock.reset()
@@ -324,12 +311,6 @@ class LastResort:
         """Return whether the queue takes no more lines."""
         queue = self._queue
         return len(queue) >= _QUEUED_LINES_MAX or sum(map(len, queue)) >= _QUEUED_BYTES_MAX
-
-    def _write_queue(self) -> None:
-        """Write the queue, and check it again: another thread may have added a line meanwhile."""
-        while (self._queue or self._pending) and not self._is_held_up:
-            if not self._run(self._write_some, False):
-                return
 
     def _write_some(self) -> bool:
         """Write a few lines of the queue; return whether stderr took all of them."""
@@ -350,7 +331,7 @@ class LastResort:
                 return
             self.wait_writable(min(left, _TURN_SECONDS))
             time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
-            self._write_queue()
+            self.write_queue()
 
     def _take_tokens(self, size: int) -> bool:
         now = self._monotonic()

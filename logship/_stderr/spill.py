@@ -31,7 +31,6 @@ class _Place:
     """How far a spill is in one chunk.
 
     Attributes:
-        chunk: Which.
         entries: How many of its entries, from the first, stderr has.
         records: How many of these the application logged.
         lines: Of the entries behind those; each is made when it is needed.
@@ -73,11 +72,6 @@ class Spill:
     is running does nothing. If an exception ends a step, the next one begins behind what is
     counted: lines may be written twice, and none is counted that stderr does not have.
 
-    Args:
-        spilling: What the buffer has to spill.
-        last_resort: Where lines go.
-        monotonic: Seconds.
-
     Attributes:
         cost: What it takes.
         bytes_written: How many bytes of entries, those of a line that is begun among them.
@@ -98,10 +92,7 @@ class Spill:
     def step(self, until_seconds: float, *, newest_first: bool = False) -> bool:
         """Write lines until the time is up, stderr takes no more, or nothing is left.
 
-        Args:
-            until_seconds: When the time is up.
-            newest_first: Begin with the newest chunk, because the oldest ones are being acked and
-                need not be spilled.
+        It begins with the newest chunk if the oldest ones are being acked.
 
         Returns:
             Whether everything that was in the buffer has been written.
@@ -183,10 +174,7 @@ class SpillCost:
     With a quarter of a CPU the cost is five times as high, and nothing tells beforehand how much
     CPU a stopping task will get. So a few lines are made and dropped every ten seconds, which takes
     half a millisecond. The cost of a real spill, beside the application's own threads, is more
-    exact than such a sample.
-
-    Args:
-        monotonic: Seconds.
+    exact.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -195,20 +183,14 @@ class SpillCost:
         self._due_seconds = float("-inf")
 
     def sample(self, tag: str, payload: bytes | bytearray | memoryview) -> None:
-        """Make a few lines of a chunk, if a sample is due.
-
-        Args:
-            tag: The chunk's.
-            payload: Its entries.
-        """
+        """Make a few lines of a chunk's entries, if a sample is due."""
         now = self._monotonic()
         if now < self._due_seconds:
             return
         self._due_seconds = now + _SAMPLE_INTERVAL_SECONDS
         started = time.perf_counter()
-        size = sum(
-            len(line) for line, _ in islice(spilled_lines(tag, bytes(payload)), _SAMPLE_LINES)
-        )
+        lines = islice(spilled_lines(tag, bytes(payload)), _SAMPLE_LINES)
+        size = sum(len(line) for line, _ in lines)
         took = time.perf_counter() - started
         # A line is about as long as its entry; writing it costs about as much as making it.
         self.seconds_per_byte = max(SPILL_SECONDS_PER_BYTE, 2 * took / max(size, 1))
@@ -230,10 +212,6 @@ def spilled_lines(tag: str, payload: bytes) -> Iterator[Line]:
 def refused_line(number: str, tag: str, time_ns: int, record: Any) -> bytes:
     """Return the line for stderr of a record that no stream has numbered.
 
-    Args:
-        number: Of the line itself: see `Buffer.number_refused`.
-        tag: Its route.
-        time_ns: When it was logged, nanoseconds since the epoch.
-        record: As it may leave this program.
+    The number is that of the line itself: see `Buffer.number_refused`.
     """
     return json_line(tag, time_ns, record, logship="refused", logship_refused=number)

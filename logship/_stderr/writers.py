@@ -32,13 +32,12 @@ if _system.IS_POSIX:
 _WRITE_BYTES_MAX = 64 * 1024
 
 _WHOLE_BYTES_MAX = getattr(select, "PIPE_BUF", 512)
-"""A pipe takes all of a write of so many bytes or nothing (pipe(7)). Processes often share one as
-their stderr, and a line of another process must not get into the middle of a line. `PipeWriter`
-keeps it out of a longer line too."""
+"""A pipe takes all of a write of so many bytes or nothing (pipe(7)), so no line of another process
+gets into the middle of such a line. `PipeWriter` keeps it out of a longer line too."""
 
 _TURN_SECONDS_MAX = 1.0
-"""How long a writer waits for its turn while the pipe has room. If the process that has the turn
-is at work, it fills the pipe within milliseconds."""
+"""How long a writer waits for its turn while the pipe has room. A process at work fills the pipe
+within milliseconds."""
 
 _MESSAGE_BYTES_MAX = 128 * 1024
 """All lines of a write fit into one message to a socket, unless the last is long. By default Linux
@@ -48,13 +47,16 @@ _FINAL = frozenset({errno.EBADF, errno.EFBIG, errno.EIO, errno.EPIPE})
 """The errors of what will never take bytes: the descriptor is closed, the file is as long as the
 process may write one, the terminal is gone, or no process reads the pipe."""
 
+_UNKNOWN_FLAG = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ESPIPE})
+"""The errors of a kernel, or of a filter of system calls, that does not know a write's flag."""
+
 _TAKEN = -2
-"""The descriptor of a writer that has no file, or whose file the application has closed. In the
-latter case its number may stand for a file of the application by now, even for what stderr is."""
+"""The descriptor of a writer that has no file, or whose file the application has closed: its number
+may stand for another file by now, even for what stderr is."""
 
 
 class Writer:
-    """Writes without blocking. It uses no globals, so that it works until the process's end.
+    """Writes without blocking.
 
     Args:
         descriptor: What to write to; -1 for none.
@@ -62,9 +64,6 @@ class Writer:
         lines_bytes: So many bytes of lines are written at once. A longer line is written in parts.
         is_own: Whether the descriptor was opened for this writer, which then closes it.
         may_recover: Whether an input/output error may pass, as one of a volume.
-
-    Attributes:
-        descriptor: As given.
     """
 
     def __init__(
@@ -79,13 +78,12 @@ class Writer:
         self.descriptor = descriptor
         self._check = _check_of(descriptor)
         self._is_own = is_own
-        self._lines_bytes, self._part_bytes = lines_bytes, _WRITE_BYTES_MAX
-        self._write = _write_without_sigpipe(write or os.write)
-        self._closed, self._taken = errno.EBADF, _TAKEN
+        self._lines_bytes = lines_bytes
+        self._write = write or os.write
         self._final = _FINAL - {errno.EIO} if may_recover else _FINAL
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close a descriptor that was opened here."""
+        """Close a descriptor that was opened here; without globals, which may be gone by then."""
         try:
             self._check()
             if self._is_own:
@@ -109,21 +107,21 @@ class Writer:
         except OSError as error:  # a full disk's too: not now
             if error.errno is None:
                 raise  # the system gives a number: a signal handler's own, such as TimeoutError
-            if error.errno == self._closed and self.descriptor != -1:
-                self.descriptor = self._taken
+            if error.errno == errno.EBADF and self.descriptor != -1:
+                self.descriptor = _TAKEN
             if not written and error.errno in self._final:
                 raise
         return written
 
     def _put(self, piece: bytes) -> int:
         """Write from `piece` what can be written now; return how many bytes."""
-        return self._write(self.descriptor, piece)
+        return _without_sigpipe(self._write, self.descriptor, piece)
 
     def _end_of_piece(self, data: bytes, start: int) -> int:
         """Return the end of the last line that fits, or of the first one if that is longer."""
         lines_end = data.rfind(b"\n", start, start + self._lines_bytes) + 1
-        line_end = data.find(b"\n", start, start + self._part_bytes) + 1
-        return lines_end or line_end or start + self._part_bytes
+        line_end = data.find(b"\n", start, start + _WRITE_BYTES_MAX) + 1
+        return lines_end or line_end or start + _WRITE_BYTES_MAX
 
 
 class PipeWriter(Writer):
@@ -140,24 +138,21 @@ class PipeWriter(Writer):
 
     def __init__(self, descriptor: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__(descriptor, lines_bytes=_WHOLE_BYTES_MAX, is_own=True)
-        self._lock, self._monotonic = fcntl.flock, monotonic
-        self._alone, self._beside = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_SH | fcntl.LOCK_NB
-        self._unlock, self._seconds_max = fcntl.LOCK_UN, _TURN_SECONDS_MAX
-        self._new_poll, self._writable = select.poll, select.POLLOUT
+        self._monotonic = monotonic
         self._has_turn = False  # from the beginning of a long line to its end
         self._waits_since: float | None = None
         self._goes_without = False  # until the process that has the turn lets go
 
     def _put(self, piece: bytes) -> int:
         written = 0
-        self._take_turn(self._alone if len(piece) > self._lines_bytes else self._beside)
+        self._take_turn(fcntl.LOCK_EX if len(piece) > self._lines_bytes else fcntl.LOCK_SH)
         try:
             written = super()._put(piece)
         finally:
             if written:
                 self._has_turn = not piece.endswith(b"\n", 0, written)
             if not self._has_turn:
-                self._try_lock(self._unlock)
+                self._try_lock(fcntl.LOCK_UN)
         return written
 
     def _take_turn(self, kind: int) -> None:
@@ -170,20 +165,15 @@ class PipeWriter(Writer):
             self._waits_since, self._goes_without = None, False
             return
         now = self._monotonic()
-        if self._waits_since is None or not self._has_room():
+        if self._waits_since is None or not _system.wait_writable(self.descriptor, 0.0):
             self._waits_since = now
-        self._goes_without = self._goes_without or now - self._waits_since >= self._seconds_max
+        self._goes_without = self._goes_without or now - self._waits_since >= _TURN_SECONDS_MAX
         if not self._goes_without:
             raise BlockingIOError
 
-    def _has_room(self) -> bool:
-        poll = self._new_poll()
-        poll.register(self.descriptor, self._writable)
-        return bool(poll.poll(0))
-
     def _try_lock(self, kind: int) -> bool:
         try:
-            self._lock(self.descriptor, kind)
+            fcntl.flock(self.descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError as error:  # a system that locks no pipe
@@ -193,11 +183,7 @@ class PipeWriter(Writer):
 
 
 class SocketWriter(Writer):
-    """Sends to a socket, each message without blocking.
-
-    Args:
-        descriptor: A duplicate of the socket's, which this writer closes.
-    """
+    """Sends to a socket, by a duplicate of its descriptor, each message without blocking."""
 
     def __init__(self, descriptor: int) -> None:
         blocks = os.get_blocking(descriptor)
@@ -249,7 +235,7 @@ def nonblocking_writer(descriptor: int) -> Writer:
             return PipeWriter(again)
         return Writer(again, lines_bytes=_WHOLE_BYTES_MAX, is_own=True)
     except OSError:  # another user's pipe, no /proc, or no descriptors
-        return Writer(descriptor, _write_with_care(), _WHOLE_BYTES_MAX)
+        return Writer(descriptor, _write_with_care, _WHOLE_BYTES_MAX)
 
 
 def unopened_writer() -> Writer:
@@ -283,7 +269,8 @@ def _is_same(old: int, new: int) -> bool:
 def _check_of(descriptor: int) -> Callable[[], None]:
     """Return a function that raises if a descriptor is another file by now; no check of none.
 
-    It may be a file of the application, or one where a write blocks.
+    It may be a file of the application, or one where a write blocks. `Writer.__del__` calls the
+    function when globals may be gone.
     """
     fstat, closed = os.fstat, errno.EBADF
     if descriptor < 0:
@@ -299,58 +286,42 @@ def _check_of(descriptor: int) -> Callable[[], None]:
     return check
 
 
-def _write_with_care() -> Callable[[int, bytes], int]:
-    """Return `os.write` for a descriptor that blocks. It writes at most PIPE_BUF bytes.
+def _write_with_care(descriptor: int, data: bytes) -> int:
+    """Do what `os.write` does for a descriptor that blocks, with at most PIPE_BUF bytes.
 
     Since Linux 6.4 a flag keeps a write to a pipe from blocking. Elsewhere so many bytes fit where
     poll finds room (pipe(7)). Then a write blocks all the same if another process fills the pipe
     between the two.
     """
-    new_poll, writable, bytes_max = select.poll, select.POLLOUT, _WHOLE_BYTES_MAX
-    write, write_flagged = os.write, getattr(os, "pwritev", None)
-    flag = getattr(os, "RWF_NOWAIT", 0)
-    unknown = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ESPIPE})
-
-    def write_with_care(descriptor: int, data: bytes) -> int:
-        data = data[:bytes_max]
-        try:
-            if write_flagged is not None and flag:
-                return int(write_flagged(descriptor, [data], -1, flag))
-        except OSError as error:
-            if error.errno not in unknown:
-                raise
-        poll = new_poll()
-        poll.register(descriptor, writable)
-        if not poll.poll(0):
-            raise BlockingIOError
-        return write(descriptor, data)
-
-    return write_with_care
+    data, flag = data[:_WHOLE_BYTES_MAX], getattr(os, "RWF_NOWAIT", 0)
+    try:
+        if flag:
+            return os.pwritev(descriptor, [data], -1, flag)
+    except OSError as error:
+        if error.errno not in _UNKNOWN_FLAG:
+            raise
+    if not _system.wait_writable(descriptor, 0.0):
+        raise BlockingIOError
+    return os.write(descriptor, data)
 
 
-def _write_without_sigpipe(write: Callable[[int, bytes], int]) -> Callable[[int, bytes], int]:
-    """Return `write`, which must not send this process a SIGPIPE.
+def _without_sigpipe(write: Callable[[int, bytes], int], descriptor: int, data: bytes) -> int:
+    """Call `write`, which must not send this process a SIGPIPE.
 
     Python ignores the signal, but command line tools often restore its default, which ends the
     process. Linux sends it to the thread that writes. So that thread blocks the signal and takes it
     from its own queue. Where no call takes a signal without waiting, as on macOS, nothing is done.
     """
-    if not hasattr(signal, "sigtimedwait"):
-        return write
-    sigpipe, ignored, handler_of = signal.SIGPIPE, signal.SIG_IGN, get_handler
-    change_mask, block, unblock = signal.pthread_sigmask, signal.SIG_BLOCK, signal.SIG_UNBLOCK
-    take = signal.sigtimedwait
-
-    def write_without_sigpipe(descriptor: int, data: bytes) -> int:
-        if handler_of(sigpipe) is ignored or sigpipe in change_mask(block, ()):
-            return write(descriptor, data)
-        try:
-            change_mask(block, {sigpipe})
-            return write(descriptor, data)
-        except BrokenPipeError:
-            take({sigpipe}, 0)
-            raise
-        finally:
-            change_mask(unblock, {sigpipe})
-
-    return write_without_sigpipe
+    if not hasattr(signal, "sigtimedwait") or get_handler(signal.SIGPIPE) is signal.SIG_IGN:
+        return write(descriptor, data)
+    sigpipe = {signal.SIGPIPE}
+    if sigpipe <= signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        return write(descriptor, data)
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, sigpipe)
+        return write(descriptor, data)
+    except BrokenPipeError:
+        signal.sigtimedwait(sigpipe, 0)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, sigpipe)

@@ -1,7 +1,8 @@
 """Shows each row of the table of dispositions: what handles SIGTERM, and how a program then ends.
 
-Every program of the first half runs twice: as a plain process, and as PID 1 of a pid namespace. For
-PID 1 the kernel ignores a signal without a handler, so restoring the default does not kill it.
+Programs whose end is different for PID 1 run twice: as a plain process, and as PID 1 of a pid
+namespace. For PID 1 the kernel ignores a signal without a handler, so restoring the default does
+not kill it.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ def test_sig_dfl_delivers_and_dies_by_sigterm_as_it_would_without_us(launch: Lau
 
 @pytest.mark.parametrize("threads", [0, 4])
 def test_a_program_that_logs_without_a_pause_loses_nothing_at_sigterm(
-    launch: Launch, threads: int
+    programs: Programs, threads: int
 ) -> None:
     """A call that came too late does not return, and so nothing is written to stderr either."""
-    ended = launch.start(f"""
+    ended = programs.start(f"""
         logship.install(level="INFO")
 
         def work():
@@ -54,15 +55,15 @@ def test_a_program_that_logs_without_a_pause_loses_nothing_at_sigterm(
             threading.Thread(target=work).start()
         ready()
         work()
-    """).stopped(logged=2000, returncode=launch.status_of_sigterm)
+    """).stopped(logged=2000, returncode=-signal.SIGTERM)
     assert ended.stderr == ""
     ended.verdict.assert_drained()
 
 
 def test_a_profiler_and_late_destructors_do_not_keep_a_program_from_dying_by_sigterm(
-    launch: Launch,
+    programs: Programs,
 ) -> None:
-    launch.start("""
+    programs.start("""
         class Late:
             def __del__(self):
                 log("a late destructor")
@@ -77,7 +78,7 @@ def test_a_profiler_and_late_destructors_do_not_keep_a_program_from_dying_by_sig
         log()
         ready()
         forever()
-    """).stopped(returncode=launch.status_of_sigterm).verdict.assert_all_delivered()
+    """).stopped(returncode=-signal.SIGTERM).verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize("parent_logs", [True, False])
@@ -231,8 +232,8 @@ def _has_words(command_line: Path) -> bool:
         return False
 
 
-def test_sig_ign_is_left_alone(launch: Launch) -> None:
-    program = launch.start("""
+def test_sig_ign_is_left_alone(programs: Programs) -> None:
+    program = programs.start("""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         logship.install(level="INFO")
         progress(f"disposition {signal.getsignal(signal.SIGTERM)!r}")
@@ -338,9 +339,9 @@ def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
     ],
 )
 def test_a_signal_as_the_exit_hook_begins_does_not_skip_it(
-    launch: Launch, signum: str, handler: str
+    programs: Programs, signum: str, handler: str
 ) -> None:
-    ended = launch.start(f"""
+    ended = programs.start(f"""
         {handler}
         import logship
         from logship._hooks.exits import at_exit
@@ -358,15 +359,15 @@ def test_a_signal_as_the_exit_hook_begins_does_not_skip_it(
     """).end()
     assert ended.progress[-1] == "struck"
     dies = signum == "SIGTERM" and not handler
-    assert ended.returncode == (launch.status_of_sigterm if dies else 0)
+    assert ended.returncode == (-signal.SIGTERM if dies else 0)
     ended.verdict.assert_drained()
 
 
 def test_what_a_handler_raises_does_not_cut_the_drain_at_exit_short(
-    launch: Launch, black_hole: Gate
+    programs: Programs, black_hole: Gate
 ) -> None:
     """Python ignores what is raised in an exit hook, and skips the rest of it."""
-    program = launch.start(
+    program = programs.start(
         """
         def stop(number, frame):
             progress("called")

@@ -32,8 +32,10 @@ def assert_refused(verdict: Verdict, records: int) -> None:
     assert set(verdict.refused.values()) == {1}
 
 
-@pytest.mark.parametrize("threads", [0, 4])
-@pytest.mark.parametrize("stderr", ["None", "subprocess.PIPE", "subprocess.DEVNULL"])
+@pytest.mark.parametrize(
+    ("stderr", "threads"),
+    [("None", 0), ("subprocess.PIPE", 0), ("subprocess.DEVNULL", 0), ("subprocess.DEVNULL", 4)],
+)
 def test_a_record_of_a_preexec_fn_is_on_stderr(
     programs: Programs, stderr: str, threads: int
 ) -> None:

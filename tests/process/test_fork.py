@@ -227,7 +227,7 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
             if child == 0:
                 forever()
             end_of(child)
-        watchdog.wake(99)  # behind whatever they have said
+        watchdog._self_pipe.wake(99)  # behind whatever they have said
         while 99 not in noted:
             time.sleep(0.001)
         progress(f"noted {noted}")
@@ -264,16 +264,16 @@ def test_a_child_of_a_child_that_logged_nothing(programs: Programs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("in_hook", "in_child", "records"),
+    ("before", "in_hook", "in_child", "records"),
     [
-        ("None", "pass", 0),
-        ("None", "log(times=20)", 20),
-        ("None", "in_thread(lambda: log(times=20))", 20),
-        ("log(times=20)", "pass", 20),
+        ("pass", "None", "pass", 0),
+        ("pass", "None", "log(times=20)", 20),
+        ("pass", "None", "in_thread(lambda: log(times=20))", 20),
+        ("pass", "log(times=20)", "pass", 20),
+        ("signal.signal(signal.SIGTERM, signal.SIG_DFL)", "None", "log(times=20)", 20),
     ],
-    ids=["nothing", "the thread", "another thread", "a fork hook"],
+    ids=["nothing", "the thread", "another thread", "a fork hook", "the default was set anew"],
 )
-@pytest.mark.parametrize("before", ["pass", "signal.signal(signal.SIGTERM, signal.SIG_DFL)"])
 def test_sigterm_ends_a_child_that_a_thread_has_forked(
     programs: Programs, before: str, in_hook: str, in_child: str, records: int
 ) -> None:

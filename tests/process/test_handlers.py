@@ -11,8 +11,8 @@ from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
 
 
-def test_python_callable_is_called_once_and_the_program_goes_on(launch: Launch) -> None:
-    program = launch.start("""
+def test_python_callable_is_called_once_and_the_program_goes_on(programs: Programs) -> None:
+    program = programs.start("""
         def stop(number, frame):
             log("in their handler")
             progress(f"called with {number}")
@@ -33,9 +33,9 @@ def test_python_callable_is_called_once_and_the_program_goes_on(launch: Launch) 
 
 
 def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
-    launch: Launch, black_hole: Gate
+    programs: Programs, black_hole: Gate
 ) -> None:
-    program = launch.start(
+    program = programs.start(
         """
         signal.signal(signal.SIGTERM, lambda number, frame: progress("called"))
         logship.install(level="INFO")

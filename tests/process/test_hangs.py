@@ -10,74 +10,68 @@ from tests.process.conftest import Launch, Sidecar
 from tests.support.programs import Program, Programs, let_pass
 from tests.support.programs_gate import Gate
 
+HANGS = {
+    "a loop that swallows exceptions": """
+        logship.install(level="INFO")
+        log("before")
+        ready()
+        while True:
+            try:
+                signal.pause()
+            except:
+                log("swallowed")
+    """,
+    "in an atexit hook": """
+        logship.install(level="INFO")
+        atexit.register(forever)
+        log("before")
+        ready()
+    """,
+    "in an atexit hook that runs after ours": """
+        atexit.register(forever)
+        import logship
+        logship.install(level="INFO")
+        log("before")
+        ready()
+    """,
+    "a thread that is joined at exit": """
+        logship.install(level="INFO")
+        threading.Thread(target=forever).start()
+        log("before")
+        ready()
+    """,
+    "a hung ThreadPoolExecutor worker": """
+        from concurrent.futures import ThreadPoolExecutor
+        logship.install(level="INFO")
+        log("before")
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(forever)
+            ready()
+            forever()
+    """,
+}
+BOUNDED = {"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_REPORT": "1"}
+
 
 @pytest.mark.parametrize(
-    "source",
-    [
-        pytest.param(
-            """
-            logship.install(level="INFO")
-            log("before")
-            ready()
-            while True:
-                try:
-                    signal.pause()
-                except:
-                    log("swallowed")
-            """,
-            id="a loop that swallows exceptions",
-        ),
-        pytest.param(
-            """
-            logship.install(level="INFO")
-            atexit.register(forever)
-            log("before")
-            ready()
-            """,
-            id="in an atexit hook",
-        ),
-        pytest.param(
-            """
-            atexit.register(forever)
-            import logship
-            logship.install(level="INFO")
-            log("before")
-            ready()
-            """,
-            id="in an atexit hook that runs after ours",
-        ),
-        pytest.param(
-            """
-            logship.install(level="INFO")
-            threading.Thread(target=forever).start()
-            log("before")
-            ready()
-            """,
-            id="a thread that is joined at exit",
-        ),
-        pytest.param(
-            """
-            from concurrent.futures import ThreadPoolExecutor
-            logship.install(level="INFO")
-            log("before")
-            with ThreadPoolExecutor(1) as pool:
-                pool.submit(forever)
-                ready()
-                forever()
-            """,
-            id="a hung ThreadPoolExecutor worker",
-        ),
-    ],
+    "how", ["a loop that swallows exceptions", "in an atexit hook that runs after ours"]
 )
+def test_a_program_that_hangs_is_ended_as_pid_1_too(launch: Launch, how: str) -> None:
+    ended = launch.start(HANGS[how], environ=BOUNDED).stopped(returncode=launch.status_of_sigterm)
+    assert len(ended.reports) == 1
+    ended.verdict.assert_all_delivered()
+
+
 @pytest.mark.parametrize("connected", [True, False], ids=["sidecar up", "black hole"])
+@pytest.mark.parametrize("how", HANGS)
 def test_a_program_that_hangs_is_ended_in_time(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate, source: str, connected: bool
+    programs: Programs, sidecar: Sidecar, black_hole: Gate, how: str, connected: bool
 ) -> None:
-    ended = launch.start(
-        source,
+    ended = programs.start(
+        HANGS[how],
         endpoint=sidecar.endpoint if connected else black_hole.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_REPORT": "1"},
-    ).stopped(returncode=launch.status_of_sigterm)
+        environ=BOUNDED,
+    ).stopped(returncode=-signal.SIGTERM)
     assert len(ended.reports) == 1
     verdict = ended.verdict
     if connected:
@@ -117,7 +111,6 @@ INSIDE_ASYNCIO = """
 @pytest.mark.parametrize(
     ("hold", "run"),
     [
-        pytest.param(LOCKED_MUTEX, "before_the_call()\nhold_main_thread()", id="a mutex"),
         pytest.param(SQLITE, "before_the_call()\nhold_main_thread()", id="a sqlite query"),
         pytest.param(LOCKED_MUTEX, INSIDE_ASYNCIO, id="a mutex in a coroutine"),
     ],

@@ -298,8 +298,8 @@ LOG_A_WORD = """
 @pytest.mark.parametrize(
     ("is_terminal", "console", "shown"),
     [
-        *[(True, "None", True), (True, "True", True), (True, "False", False)],
-        *[(False, "None", False), (False, "True", True), (False, "False", False)],
+        *[(True, "None", True), (True, "False", False)],
+        *[(False, "None", False), (False, "True", True)],
     ],
 )
 def test_the_console_is_stderr_if_that_is_a_terminal_or_if_told_so(

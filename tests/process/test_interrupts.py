@@ -44,10 +44,10 @@ def test_a_sidecar_that_ends_at_the_same_ctrl_c_does_not_change_the_exit_code(
 
 
 def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130(
-    launch: Launch, black_hole: Gate
+    programs: Programs, black_hole: Gate
 ) -> None:
     terminal, stdin = os.openpty()  # a person sits before it, so no clock runs
-    program = launch.start(
+    program = programs.start(
         """
         once_it_ends(logship.install(level="INFO"), progress, "ending")
         log()
@@ -71,9 +71,9 @@ def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130
     assert {*ended.ledger} <= {*verdict.spilled}
 
 
-def test_sigint_starts_the_clock_where_no_person_sits(launch: Launch, black_hole: Gate) -> None:
+def test_sigint_starts_the_clock_where_no_person_sits(programs: Programs, black_hole: Gate) -> None:
     """Some images have STOPSIGNAL SIGINT. The program is not ended: Python's handler is one."""
-    program = launch.start(
+    program = programs.start(
         """
         logship.install(level="INFO")
         log()
@@ -97,9 +97,9 @@ def test_sigint_starts_the_clock_where_no_person_sits(launch: Launch, black_hole
     ended.verdict.assert_nothing_lost()
 
 
-def test_an_interrupt_in_a_notebook_starts_no_clock(launch: Launch) -> None:
+def test_an_interrupt_in_a_notebook_starts_no_clock(programs: Programs) -> None:
     """Its kernel is interactive without a terminal, and ships what the next cells log."""
-    program = launch.start(
+    program = programs.start(
         """
         sys.ps1 = "In : "  # as IPython sets it
         logship.install(level="INFO")
@@ -116,8 +116,8 @@ def test_an_interrupt_in_a_notebook_starts_no_clock(launch: Launch) -> None:
     ended.verdict.assert_all_delivered(1)
 
 
-def test_sigterm_after_sigint_ends_the_program(launch: Launch) -> None:
-    program = launch.start("""
+def test_sigterm_after_sigint_ends_the_program(programs: Programs) -> None:
+    program = programs.start("""
         logship.install(level="INFO")
         log()
         try:
@@ -131,7 +131,7 @@ def test_sigterm_after_sigint_ends_the_program(launch: Launch) -> None:
     program.stop(signal.SIGINT)
     program.until("caught")
     program.signal(signal.SIGTERM)
-    program.end(returncode=launch.status_of_sigterm).verdict.assert_all_delivered()
+    program.end(returncode=-signal.SIGTERM).verdict.assert_all_delivered()
 
 
 def test_sigint_with_sigterm_while_the_exit_hook_drains_has_the_deadline_of_the_stop(

@@ -15,7 +15,6 @@ from tests.support.programs import Programs
 @pytest.mark.parametrize(
     ("level", "seen"),
     [
-        ('"DEBUG"', {"debug", "info", "error"}),
         ('"INFO"', {"info", "error"}),
         ("logging.ERROR", {"error"}),
     ],

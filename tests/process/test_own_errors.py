@@ -5,11 +5,11 @@ Each program has a buffer, with or without a spool, in which one step raises fro
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Launch
 from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
 from tests.support.programs_judge import Verdict
@@ -82,9 +82,9 @@ def test_records_that_a_bug_keeps_from_being_numbered_are_told(
         assert verdict.delivered
 
 
-def test_the_deadline_finds_records_that_could_not_be_numbered(launch: Launch) -> None:
+def test_the_deadline_finds_records_that_could_not_be_numbered(programs: Programs) -> None:
     """The main thread is in no state to end anything: the watchdog tells of them."""
-    ended = launch.start(
+    ended = programs.start(
         BREAKS,
         "break_down('logship._buffer.chunk.MemoryStorage.open_chunk', 3)",
         "logship.install(level='INFO')",
@@ -94,7 +94,7 @@ def test_the_deadline_finds_records_that_could_not_be_numbered(launch: Launch) -
         forever()
         """,
         environ=ENVIRON,
-    ).stopped(returncode=launch.status_of_sigterm)
+    ).stopped(returncode=-signal.SIGTERM)
     assert_told(ended.verdict)
 
 
@@ -146,19 +146,16 @@ def test_a_client_whose_end_fails_does_not_keep_the_others_from_theirs(programs:
 
 
 @pytest.mark.parametrize(
-    ("step", "sound"),
-    [
-        ("logship._stderr.spill.Spill.step", 0),
-        ("logship._client.closing.Closing.correct_report", 0),
-    ],
+    "step",
+    ["logship._stderr.spill.Spill.step", "logship._client.closing.Closing.correct_report"],
 )
 def test_a_process_dies_by_its_signal_though_its_last_words_fail(
-    launch: Launch, black_hole: Gate, step: str, sound: int
+    programs: Programs, black_hole: Gate, step: str
 ) -> None:
     """The main thread computes, so only the watchdog can end the process."""
-    ended = launch.start(
+    ended = programs.start(
         BREAKS,
-        f"break_down('{step}', {sound})",
+        f"break_down('{step}', 0)",
         "logship.install(level='INFO', console=False)",
         LOGS,
         """
@@ -167,7 +164,7 @@ def test_a_process_dies_by_its_signal_though_its_last_words_fail(
             pass
         """,
         endpoint=black_hole.endpoint,
-        environ={**ENVIRON, "LOGSHIP_STOP_TIMEOUT_SECONDS": "4"},
-    ).stopped(returncode=launch.status_of_sigterm)
+        environ={**ENVIRON, "LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    ).stopped(returncode=-signal.SIGTERM)
     assert "Exception in thread" not in ended.stderr
     assert any("an error of its own" in each for each in ended.warnings)

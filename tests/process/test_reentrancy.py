@@ -97,7 +97,7 @@ TWO_THREADS = """
 RUNS = [
     pytest.param(
         ONE_THREAD if number % 2 == 0 else TWO_THREADS,
-        marks=() if number < 3 else pytest.mark.proof,
+        marks=() if number < 2 else pytest.mark.proof,
         id=f"{number:02d}-{'one thread' if number % 2 == 0 else 'threads'}",
     )
     for number in range(20)

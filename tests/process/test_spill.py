@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Launch
 from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
@@ -33,10 +32,10 @@ def is_readable(descriptor: int) -> bool:
 
 
 def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
-    launch: Launch, black_hole: Gate
+    programs: Programs, black_hole: Gate
 ) -> None:
     """Nothing acked for a fifth of 20 s: all is on stderr, and the program still tries."""
-    program = launch.start(
+    program = programs.start(
         LOGS_200_AND_WAITS,
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "20"},
@@ -46,7 +45,7 @@ def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
     program.until_true(lambda: program.stderr.count('"spilled",') >= 200, "an early spill", 11.0)
     assert program.is_alive
     black_hole.open()
-    ended = program.end(returncode=launch.status_of_sigterm)
+    ended = program.end(returncode=-signal.SIGTERM)
     verdict = ended.verdict
     verdict.assert_nothing_lost()
     assert len(verdict.delivered) == 200
@@ -94,7 +93,7 @@ def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
         LOGS_TO_ITS_LAST_BREATH,
         endpoint=gate.endpoint,
         environ={
-            "LOGSHIP_STOP_TIMEOUT_SECONDS": "6",
+            "LOGSHIP_STOP_TIMEOUT_SECONDS": "3",
             "LOGSHIP_BUFFER_BYTES_MAX": str(buffer_bytes_max),
         },
     ).stopped(returncode=143)
@@ -108,12 +107,12 @@ def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
 
 @pytest.mark.parametrize("mood", ["shut", "silent"])
 def test_a_program_that_logs_on_while_no_sidecar_takes_it_dies_in_time(
-    launch: Launch, gate: Gate, mood: str
+    programs: Programs, gate: Gate, mood: str
 ) -> None:
     """It has no handler for SIGTERM. What it logs after intake has closed never returns."""
     if mood == "silent":
         gate.silence()
-    program = launch.start(
+    program = programs.start(
         """
         logship.install(level="INFO")
 
@@ -126,11 +125,11 @@ def test_a_program_that_logs_on_while_no_sidecar_takes_it_dies_in_time(
             threading.Thread(target=work).start()
         """,
         endpoint=gate.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "6"},
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "3"},
     )
     program.until_logged(1000)
     program.signal(signal.SIGTERM)
-    ended = program.end(returncode=launch.status_of_sigterm, seconds_max=20.0)
+    ended = program.end(returncode=-signal.SIGTERM, seconds_max=20.0)
     assert ended.refused == []
     ended.verdict.assert_nothing_lost()
     (report,) = ended.reports
@@ -147,8 +146,8 @@ def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_
         import logship
         client = logship.install(level="INFO", buffer_bytes_max=1 << 26)
         log("x" * 20_000, times=1500)
-        ready()
         try:
+            ready()
             forever()
         finally:
             wait_for("the sidecar")
@@ -169,9 +168,11 @@ def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_
     assert ended.reports == [], f"all was acked: {ended.stderr[-1500:]}"
 
 
-def test_the_report_names_exactly_the_records_that_are_missing(launch: Launch, gate: Gate) -> None:
+def test_the_report_names_exactly_the_records_that_are_missing(
+    programs: Programs, gate: Gate
+) -> None:
     gate.open()
-    program = launch.start(
+    program = programs.start(
         """
         client = logship.install(level="INFO")
         log("acked", times=50)
@@ -188,7 +189,7 @@ def test_the_report_names_exactly_the_records_that_are_missing(launch: Launch, g
     program.until("flushed")
     gate.silence()
     program.let_go("silence")
-    ended = program.stopped(returncode=launch.status_of_sigterm)
+    ended = program.stopped(returncode=-signal.SIGTERM)
     verdict = ended.verdict
     verdict.assert_nothing_lost()
     assert set(verdict.spilled) == set(ended.ledger[50:])
@@ -398,8 +399,9 @@ def _is_gap(record: dict[str, object]) -> bool:
     return "logship_gap" in record
 
 
-@pytest.mark.parametrize("is_spooled", [False, True], ids=["memory", "spool"])
-@pytest.mark.parametrize("stops", [True, False], ids=["SIGTERM", "exit"])
+@pytest.mark.parametrize(
+    ("stops", "is_spooled"), [(True, True), (False, False)], ids=["SIGTERM-spool", "exit-memory"]
+)
 def test_where_all_records_were_acked_the_end_record_holds_up_no_end(
     programs: Programs, gate: Gate, tmp_path: Path, stops: bool, is_spooled: bool
 ) -> None:

@@ -12,7 +12,6 @@ import signal
 
 import pytest
 
-from tests.process.conftest import Launch
 from tests.process.test_hangs import LOCKED_MUTEX
 from tests.support.programs import Programs, let_pass
 from tests.support.programs_gate import Gate
@@ -38,11 +37,9 @@ LOGS_AND_WAITS = """
     ],
 )
 def test_the_default_disposition_delivers_and_dies_by_the_signal(
-    launch: Launch, signum: int, environ: dict[str, str]
+    programs: Programs, signum: int, environ: dict[str, str]
 ) -> None:
-    ended = launch.start(LOGS_AND_WAITS, environ=environ).stopped(
-        signum, returncode=launch.status_of(signum)
-    )
+    ended = programs.start(LOGS_AND_WAITS, environ=environ).stopped(signum, returncode=-signum)
     assert ended.stderr == ""
     ended.verdict.assert_drained(1)
 
@@ -205,8 +202,8 @@ def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(programs: Pr
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         logship.install(level="INFO")
         log()
-        ready()
         try:
+            ready()
             forever()
         except KeyboardInterrupt:
             log("in order")
@@ -225,8 +222,8 @@ def test_the_list_replaces_the_default(programs: Programs) -> None:
         logship.install(level="INFO")
         progress(f"default {signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}")
         log()
-        ready()
         try:
+            ready()
             forever()
         except KeyboardInterrupt:
             sys.exit(5)

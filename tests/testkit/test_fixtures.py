@@ -166,7 +166,6 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
         import logging, os, signal, sys, threading
         import logship
         import pytest
-        from logship._hooks import fork
         from logship._hooks.dispositions import get_handler, set_wakeup_descriptor
         from logship._installation import installation, parts
         from tests.support.waiting import wait_until
@@ -188,7 +187,6 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
                 "hooks": (sys.excepthook, threading.excepthook),
                 "functions": (logging.basicConfig, signal.signal, signal.getsignal),
                 "wakeup function": signal.set_wakeup_fd,
-                "children": fork.begin_child,
                 "threads": threading.enumerate(),
                 "descriptors": len(os.listdir("/proc/self/fd")),
                 "environ": {**os.environ, "PYTEST_CURRENT_TEST": ""},

@@ -30,7 +30,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("_installation.installation",),
     ("_process.watchdog",),
     ("_installation", "_recover", "_audit", "_process.signals"),
-    ("_process", "_hooks.exits", "_hooks.fork"),
+    ("_process",),
     ("_hooks.runtimes",),
     ("_client.background", "_client.thread"),
     ("_client.client", "_client.emitter"),

@@ -192,6 +192,7 @@ def many_descriptors() -> Iterator[None]:
 @pytest.mark.usefixtures("many_descriptors")
 def test_the_watchdog_waits_beside_any_number_of_descriptors() -> None:
     pipe = SelfPipe()
+    pipe.open()
     assert pipe.wait(0.0) == b""
     pipe.wake(15)
     assert pipe.wait(10.0) == b"\x0f"
