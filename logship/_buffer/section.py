@@ -187,7 +187,7 @@ class Section:
             return
         items, notes = self.inbox.items, self.notes
         rest = items[: self.inbox.forget_withdrawn()]
-        count, counts = len(rest), [("refused", tag, 1.0) for tag, _ in rest]
+        count, counts = len(rest), [("refused", tag, 1) for tag, _ in rest]
         # No change of `changes`: after a bug, none can be made any more. In this order, an
         # interruption may have an entry told of twice, and none is lost.
         refused += rest
