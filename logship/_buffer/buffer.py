@@ -1,20 +1,8 @@
 """Where accepted records wait: an inbox that any thread appends to, and an accumulator behind it.
 
-A call that logs appends its entry to the inbox, a plain list. `append` is one call in C: it is
-atomic between threads, and safe in the middle of anything, a signal handler or a `__del__` too. A
-*combine* moves what waits into chunks: numbered, stamped and copied by a few calls for all of it.
-It happens in the critical section, which a call enters when 64 entries wait, or when one waits
-where records must outlive the process. Where another thread is in the section, a call that logs
-into memory goes on without waiting.
-
-Three rules keep it whole, whatever interrupts it (see `docs/admission.md`):
-
-- Everything in the section ends in a change that is made once or, after an exception, again
-  (`changes`). Removing entries from the inbox is a part of that change. It is decided by identity,
-  since each inbox item is a new tuple.
-- A call that finds itself inside the section, because it interrupted it, appends and leaves.
-- The end of intake is decided in the section. A call that came meanwhile asks what became of its
-  item.
+A call that logs appends its entry to the inbox. A *combine* moves what waits into chunks, in the
+critical section: numbered, stamped and copied by a few calls for all of it. `docs/admission.md`
+says when, and why nothing is lost, doubled or torn, whatever interrupts it.
 
 Nothing here waits for long, logs or does I/O; only a spool may make a file, if no segment is
 ready.
@@ -278,7 +266,7 @@ class Buffer:
         """
         self._section.closing = True
         if not self._section.is_owned():
-            self._section.exclusively(_nothing)
+            self._section.exclusively(lambda: None)
 
     def refuse_rest(self, refused: deque[Item]) -> None:
         """Count what could not be numbered as refused, and append it; intake is closed."""
@@ -386,7 +374,3 @@ class Buffer:
     @property
     def _accumulator(self) -> Accumulator:
         return self._section.accumulator
-
-
-def _nothing() -> None:
-    pass

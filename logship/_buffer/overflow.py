@@ -167,7 +167,6 @@ def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds:
     Returns:
         What `offer` said; where that is `FULL`, there may be space now, or the time is up.
     """
-    # Arranged before the offer, so that no release is missed.
     space = Bell()
     take_back = buffer.when_space(space.ring)
     try:

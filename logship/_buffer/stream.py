@@ -136,10 +136,6 @@ class Stream:
 class Streams:
     """Open streams and ended ones.
 
-    Args:
-        stamp_key, awaited_tag, random_bytes: As of `Buffer`.
-        changes: The commits.
-
     Attributes:
         open: Open streams by key, the oldest first.
         ended: Ended streams of which there may be something left to report, the oldest first.

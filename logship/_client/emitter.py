@@ -221,11 +221,7 @@ class Emitter(registry.Registered):
         return self.is_of_this_process and closing.correct_report(goes_on=goes_on)
 
     def seconds_at_exit(self, *, is_child: bool) -> float | None:
-        """Return how long the end of the process may take; None for as long as acks come.
-
-        Args:
-            is_child: See `Registered.end_at_exit`.
-        """
+        """Return how long the end of the process may take; None for as long as acks come."""
         return self.settings.child_drain_seconds if is_child else None
 
     # -- fork --------------------------------------------------------------------------------------

@@ -129,12 +129,7 @@ class Intake:
         return outcome is not Outcome.FULL
 
     def shown(self, record: Record, time_ns: int) -> Fields | None:
-        """Return a record's fields as they may leave this program; None where they must not.
-
-        Args:
-            record: What was logged.
-            time_ns: When, nanoseconds since the epoch.
-        """
+        """Return a record's fields as they may leave this program; None where they must not."""
         fields = self._redact(self._shape(record, time_ns))
         return None if fields is None else {**self._constants, **fields}
 
@@ -150,12 +145,7 @@ class Intake:
     def withhold(self, tag: Tag, reason: str) -> bool:
         """Keep a record back on purpose: count it, to be numbered and declared.
 
-        Args:
-            tag: Its route.
-            reason: One of `ON_PURPOSE`.
-
-        Returns:
-            False where intake is closed: it will get no number any more.
+        Return False where intake is closed: it will get no number any more.
         """
         if self._buffer.intake_closed:
             return False

@@ -153,10 +153,7 @@ class Shipper:
         if settings.last_resort == "stderr":
             self.spill = Spill(self.buffer.spilling, self.last_resort, monotonic)
         self._spool_upkeep = SpoolUpkeep(
-            self.buffer,
-            self._spool,
-            self._orphans,
-            last_resort=self.last_resort,
+            self.buffer, self._spool, orphans, last_resort=self.last_resort
         )
         self._high_water = HighWater(
             self.buffer, settings.high_water_seconds if settings.stamp else 0.0, monotonic()
@@ -432,10 +429,7 @@ class Shipper:
     ) -> None:
         """Drive the steps that are left of an end, in this thread: no loop sends any more.
 
-        Args:
-            alone: As of `Closing.join`.
-            seconds: How long it may take.
-            reason: A word for the report.
+        It takes so many seconds at most; `alone` is as of `Closing.join`.
         """
         self.broken = True
         self.closing.join(self.plan(seconds), reason, alone=alone)

@@ -110,9 +110,6 @@ class AdoptedChunk(Chunk):
 class Adoption(Orphan):
     """An orphan, and its recovery.
 
-    Args:
-        directory, recovery: As of `Orphan`.
-
     Attributes:
         begun_seconds: When the directory was locked, monotonic.
         work: The steps of the recovery.

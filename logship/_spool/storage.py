@@ -260,8 +260,7 @@ class SpoolStorage(Storage):
     def maintain(self, locked: Callable[[Callable[[], Any]], Any]) -> None:
         """Keep a spare segment, give back what is too much, and try again what failed.
 
-        Args:
-            locked: Calls what it is given inside the buffer's critical section.
+        `locked` calls what it is given inside the buffer's critical section.
         """
         if self._is_over:
             return
