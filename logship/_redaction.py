@@ -277,10 +277,7 @@ class UnknownRule(ValueError):  # noqa: N818 - it is not a failure of the progra
 
 
 def rules_of(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the rules and the further names of fields that a list names.
-
-    Args:
-        text: Names, with commas between them.
+    """Return the rules and the further names of fields that a list with commas names.
 
     Raises:
         UnknownRule: There is no such rule.

@@ -100,9 +100,6 @@ class Accumulator:
         Args:
             run: Entries whose map headers count the stamp; not empty.
             remove: A part of the change. It is told the first of them, and how many.
-
-        Returns:
-            How many, at least one.
         """
         first, bodies = run
         tag, body = first

@@ -237,10 +237,8 @@ class Buffer:
         that takes none would be asked for ever. The last words of a dead process's stream declare
         its gaps.
 
-        Args:
-            chunk: Which; of this process, or of a dead one.
-            reason: Why; see `logship._reasons`. What can be written to stderr is written before
-                this is called: from here on any producer may declare the gap, with its reason.
+        What can be written to stderr is written before this is called: from here on any producer
+        may declare the gap, with its reason.
         """
         chunk.whole.before_giving_up(chunk, reason)
         self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
@@ -275,8 +273,7 @@ class Buffer:
     def after_fork_in_child(self, *, refuses: bool) -> None:
         """In a forked child: begin anew in memory, and keep nothing of the parent's.
 
-        Args:
-            refuses: Whether to refuse all records, though intake is not closed.
+        A child that `refuses` takes no records, though intake is not closed.
         """
         accumulator = self._new_accumulator(storage=self._new_storage())
         self._section.begin_anew(accumulator, refuses=refuses)

@@ -158,14 +158,8 @@ class Admission:
 def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:
     """Offer an entry, and if it does not fit, wait in this thread until something was freed.
 
-    Args:
-        buffer: Whose space it is.
-        offer: Offers the entry. It is called once, when the bell is arranged, so that the wait
-            misses no release.
-        timeout_seconds: How long to wait; -1 without a bound.
-
-    Returns:
-        What `offer` said; where that is `FULL`, there may be space now, or the time is up.
+    `offer` is called once, when the bell is arranged, so that the wait misses no release. A timeout
+    of -1 is none. Return what `offer` said; where that is `FULL`, there may be space now.
     """
     space = Bell()
     take_back = buffer.when_space(space.ring)

@@ -29,12 +29,7 @@ NEED_ESCAPES = [*map(chr, range(0x20)), '"', "\\"]
 
 
 def lines_text(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]]) -> str:
-    """Return a JSON line for each record.
-
-    Args:
-        head: what each line begins with, up to the time.
-        times: nanoseconds since 1970 of each record.
-        records: as many; not empty.
+    """Return a JSON line for each record, which begins with `head` up to the time; not of none.
 
     Raises:
         ValueError, TypeError, RecursionError: a record holds what JSON cannot say.
