@@ -55,10 +55,8 @@ class Buffer:
 
     Attributes:
         departure: What the shipper takes chunks from.
-        note: See `Entrance.note`.
-        offer: See `Entrance.offer`.
+        note, offer: See `Entrance`.
         spilling: What a spill works with.
-        stamp_key: As given.
     """
 
     def __init__(  # noqa: PLR0913 - bounds, names, and the parts that tests replace

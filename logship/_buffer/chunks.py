@@ -28,13 +28,8 @@ ADOPTED_TAKEN_MAX = 2
 class Chunks:
     """Chunks by state.
 
-    Args:
-        storage: Where they lie.
-        changes: The commits.
-        random_bytes: As `os.urandom`, for the ids of halves.
-
     Attributes:
-        storage: As given.
+        storage: Where they lie.
         opened_count: How many so far.
         open: The open chunk of each stream that has one, by the stream's key, in the order of
             opening.

@@ -43,12 +43,9 @@ class Admission:
     """Puts entries into the buffer, and applies the policy where they do not fit.
 
     Args:
-        buffer: Where entries go.
-        policy: `block`, `drop_oldest` or `drop_newest`.
         block_seconds_max: With `block`, how long one outage may make senders wait.
         last_resort: With `block`, where a record goes that found no place; None drops it.
         warn: Tells a person, given a word for the kind of warning and a text.
-        monotonic: Seconds.
     """
 
     def __init__(

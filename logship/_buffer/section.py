@@ -62,12 +62,10 @@ class Section:
     """The lock, and what it guards.
 
     Args:
-        accumulator: What the buffer holds.
-        wake: See `Wakeups`.
         failed: Told of a bug, outside of the lock.
 
     Attributes:
-        accumulator: As given.
+        accumulator: What the buffer holds.
         inbox: Entries that wait for their numbers.
         notes: Counts that wait to be made.
         wakeups: Whether the shipper must be woken.

@@ -75,7 +75,6 @@ class Closing:
         client: The client; its intake may still be open.
         always_report: Whether the report is printed even when everything was acked, and no logging
             call was refused.
-        monotonic: Seconds.
         is_over: Told the report before it is printed; returns what is to be called behind that.
         more: Makes one more line of the report, to be printed whatever it says; none by default.
 

@@ -45,13 +45,10 @@ class Intake:
     """The way into one client's buffer.
 
     Args:
-        settings: What to do.
-        buffer: Where entries go.
         tag: The route of records that name none; None while that is awaited.
         last_resort: Where a record goes that finds no place in time; None drops it.
         warn: Tells a person, given a word for the kind of warning and a text.
         constants: Fields of every record, control records too; its own fields win.
-        monotonic: Seconds.
 
     Attributes:
         pack: Returns the beginning of a record's entry. It takes the record, and when that was

@@ -66,12 +66,10 @@ class Shipper:
     """Ships the records of one client.
 
     Args:
-        settings: What to do.
         transport: How to connect; real sockets where none is given.
         last_resort: Where warnings, spilled records and the report go; stderr.
         orphans: Where chunks of dead processes come from; by default those of its own spool.
         process: What publishes the numbers of all clients here.
-        monotonic: Seconds.
 
     Attributes:
         buffer: Where records wait.

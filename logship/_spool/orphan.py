@@ -121,12 +121,9 @@ class OrphanStream(Stream):
 class Orphan:
     """The directory of a dead process, what is known of it, and what is bad in it.
 
-    Args:
+    Attributes:
         directory: The process directory, locked by us.
         recovery: What it shares with other orphans.
-
-    Attributes:
-        directory, recovery: As given.
         counters: Those of the whole recovery.
         streams: Streams by id.
         chunks: Chunks that are to be shipped, in the order of opening.

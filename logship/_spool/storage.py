@@ -58,9 +58,6 @@ class SpoolStorage(Storage):
         stamp_key: The field of the stamp, or None.
         segment_bytes: Of a file, where no record needs a larger one.
         syncs: Whether files are written to the disk every second.
-        random_bytes: As `os.urandom`.
-        monotonic: Seconds.
-        time_ns: Nanoseconds since the epoch.
         mapper: Maps files; tests bring one that watches every store.
 
     Attributes:
