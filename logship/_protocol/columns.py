@@ -29,7 +29,9 @@ NEED_ESCAPES = [*map(chr, range(0x20)), '"', "\\"]
 
 
 def lines_text(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]]) -> str:
-    """Return a JSON line for each record, which begins with `head` up to the time; not of none.
+    """Return a JSON line for each record, of which there is at least one.
+
+    A line begins with `head`, up to the time, which is in nanoseconds since 1970.
 
     Raises:
         ValueError, TypeError, RecursionError: a record holds what JSON cannot say.

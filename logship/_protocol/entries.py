@@ -299,7 +299,7 @@ def entry_of(entry: Any) -> tuple[int, dict[Any, Any]]:
 
 
 def time_ns_of(time: Any) -> int:
-    """Return in nanoseconds a decoded EventTime, or seconds as integer or float since 1970.
+    """Return an entry's time, an EventTime or a number of seconds, in nanoseconds since 1970.
 
     Raises:
         ProtocolError: it is none of these, or not finite.

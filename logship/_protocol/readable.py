@@ -295,7 +295,7 @@ def _text_sizes(value: Any) -> Iterator[int]:
 
 
 def _limit_bytes(sizes: list[int], excess_bytes: int) -> int | None:
-    """Return to how many bytes texts, the longest first, must be cut so that enough go; or None."""
+    """Return the length to which texts, longest first, must be cut so that `excess_bytes` go."""
     total = 0
     for count, size in enumerate(sizes, start=1):
         total += size

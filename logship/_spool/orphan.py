@@ -163,7 +163,7 @@ class Orphan:
         """Mark a chunk, for the next recoverer.
 
         `ACKED` needs nothing more; its stream's slot is stored before. `QUARANTINED` is damaged and
-        copied, and so many numbers after its first one are lost with it.
+        copied, and `lost` numbers after its first one are lost with it.
         """
         word = _WORD.pack(layout.state_word(state, min(lost, _LOST_MAX)))
         self._store(located.segment, word, located.chunk.offset + layout.STATE_AT)

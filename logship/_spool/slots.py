@@ -55,7 +55,7 @@ class StreamsContents(Contents):
 
 
 def read_streams(data: bytes, owner: bytes) -> StreamsContents:
-    """Return what is in the file `streams` of a process directory with these sixteen bytes."""
+    """Return what is in the file `streams` of the process directory with this name of 16 bytes."""
     contents = StreamsContents()
     if not any(data[: layout.SLOT_BYTES]):
         contents.is_begun = False
