@@ -75,7 +75,6 @@ class Recoverer:
         is_last: Whether nothing will ship what processes leave that are alive at its end. Then
             only `finish` or the deadline ends it, and it is not complete if there are any.
         owner_of: As of `Orphans`.
-        parts: Passed on to `Shipper`.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 REDACTED: Final = "[redacted]"
 """Stands where a secret was."""
@@ -59,17 +59,15 @@ _SECRET_ENDINGS = (
 _NUMBER_OF_COPY = re.compile(r"_[0-9]+\Z")  # see `readable._Names`
 _NAME_SEPARATORS = str.maketrans("", "", "_-. ")
 
-Replace = Callable[[re.Match[str]], str]
+Pattern = tuple[tuple[str, ...], re.Pattern[str], Callable[[re.Match[str]], str] | str]
+"""Hints, of which one, in small letters, is in each text that matches; what a kind of secret looks
+like, and what shows that it is one; and what takes the place of a match."""
 
 
 def _keep_first_group(match: re.Match[str]) -> str:
     """Keep what shows that it is a secret, and the quotation marks around that."""
     mark = _QUOTATION_MARK.match(match[0], match.end(1) - match.start())
     return f"{match[1]}{mark[0]}{REDACTED}{mark[0]}" if mark else f"{match[1]}{REDACTED}"
-
-
-def _keep_nothing(_: re.Match[str]) -> str:
-    return REDACTED
 
 
 def _hide_card_numbers(run: re.Match[str]) -> str:
@@ -89,18 +87,10 @@ def _is_spaced_card_number(text: str) -> bool:
     return is_card_number(text.replace(" ", "").replace("-", ""))
 
 
-class _Pattern(NamedTuple):
-    """What a kind of secret looks like in a text.
-
-    Attributes:
-        hints: One of these, in small letters, is in each text that matches.
-        matches: A secret, and what shows that it is one.
-        replace: Returns what takes the place of a match.
-    """
-
-    hints: tuple[str, ...]
-    matches: re.Pattern[str]
-    replace: Replace = _keep_nothing
+def _pattern(hints: tuple[str, ...], expression: str) -> Pattern:
+    """Return a pattern; if it has a group, that shows that the rest is a secret, and is kept."""
+    matches = re.compile(expression)
+    return hints, matches, _keep_first_group if matches.groups else REDACTED
 
 
 # A letter that belongs to no word: of an escaped line end, or the `m` of a terminal's color.
@@ -176,94 +166,65 @@ _CARD_GROUPS = r"[0-9]{13,19}|[0-9]{4}(?:[ -][0-9]{4}){3}|[0-9]{4}[ -][0-9]{6}[ 
 # A lookahead, because numbers that overlap are all looked at.
 _CARD_IN_RUN = re.compile(rf"(?<![0-9-])(?=({_CARD_GROUPS})(?![0-9-]))")
 
-_PATTERNS: dict[str, tuple[_Pattern, ...]] = {
+_PATTERNS: dict[str, tuple[Pattern, ...]] = {
     "passwords": (
-        _Pattern(
+        _pattern(
             ("pass", "pwd"),
-            re.compile(
-                rf"(?i)({_NAMES_OF_PASSWORDS}{_EQUALS_OR_COLON}"
-                rf"|{_OPTION}{_NAMES_OF_PASSWORDS}{_BETWEEN_WORDS})(?:{_QUOTED}|{_BARE})"
-            ),
-            _keep_first_group,
+            rf"(?i)({_NAMES_OF_PASSWORDS}{_EQUALS_OR_COLON}"
+            rf"|{_OPTION}{_NAMES_OF_PASSWORDS}{_BETWEEN_WORDS})(?:{_QUOTED}|{_BARE})",
         ),
     ),
     "headers": (  # before `tokens`, which would take the first word of a value
         # A search is twice as fast if it looks at a letter before it looks behind.
-        _Pattern(
+        _pattern(
             ("authorization", "x-api-key", "x-auth-token"),
-            re.compile(rf"(?i)((?=[ahpx]){_WORD}{_HEADERS}{_EQUALS_OR_COLON}){_HEADER_VALUE}"),
-            _keep_first_group,
+            rf"(?i)((?=[ahpx]){_WORD}{_HEADERS}{_EQUALS_OR_COLON}){_HEADER_VALUE}",
         ),
-        _Pattern(
+        _pattern(
             ("cookie",),
-            re.compile(
-                rf"(?i)((?=[chs]){_WORD}{_COOKIES}{_EQUALS_OR_COLON}){_NAMED_VALUE}{_HEADER_VALUE}"
-            ),
-            _keep_first_group,
+            rf"(?i)((?=[chs]){_WORD}{_COOKIES}{_EQUALS_OR_COLON}){_NAMED_VALUE}{_HEADER_VALUE}",
         ),
         # Names and values in pairs, as ASGI has them. A colon follows a name.
-        _Pattern(
+        _pattern(
             ("authorization", "x-api-key", "x-auth-token", "cookie"),
-            re.compile(
-                rf"(?i)([\"'](?:{_HEADERS}|{_COOKIES}){_MARK}\s{{0,3}},\s{{0,3}}){_QUOTED}(?!\s{{0,3}}:)"
-            ),
-            _keep_first_group,
+            rf"(?i)([\"'](?:{_HEADERS}|{_COOKIES}){_MARK}\s{{0,3}},\s{{0,3}}){_QUOTED}(?!\s{{0,3}}:)",
         ),
-        _Pattern(
+        _pattern(
             ("bearer", "basic"),
-            re.compile(rf"(?i)({_WORD}(?:bearer|basic)\s{{1,3}}){_HAS_DIGIT}[\w.~+/=-]{{8,}}"),
-            _keep_first_group,
+            rf"(?i)({_WORD}(?:bearer|basic)\s{{1,3}}){_HAS_DIGIT}[\w.~+/=-]{{8,}}",
         ),
     ),
     "tokens": (
         # In prose a colon may follow "token": there a secret has quotes, a digit or no space.
-        _Pattern(
+        _pattern(
             _TOKEN_HINTS,
-            re.compile(
-                rf"(?i)({_NAMES_OF_KEYS}(?:{_EQUALS_OR_COLON}(?={_QUOTED})|{_EQUALS}(?={_BARE})|:(?=\S)"
-                rf"|:{_BLANKS}{_HAS_DIGIT})|{_OPTION}{_NAMES_OF_KEYS}{_BETWEEN_WORDS})"
-                rf"(?:{_QUOTED}|{_BARE})"
-            ),
-            _keep_first_group,
+            rf"(?i)({_NAMES_OF_KEYS}(?:{_EQUALS_OR_COLON}(?={_QUOTED})|{_EQUALS}(?={_BARE})|:(?=\S)"
+            rf"|:{_BLANKS}{_HAS_DIGIT})|{_OPTION}{_NAMES_OF_KEYS}{_BETWEEN_WORDS})"
+            rf"(?:{_QUOTED}|{_BARE})",
         ),
-        _Pattern(
-            ("eyj",), re.compile(rf"(?<![\w-]{_NO_LETTER})eyJ[\w-]{{5,}}\.eyJ[\w-]{{5,}}\.[\w-]*")
-        ),
+        _pattern(("eyj",), rf"(?<![\w-]{_NO_LETTER})eyJ[\w-]{{5,}}\.eyJ[\w-]{{5,}}\.[\w-]*"),
     ),
-    "urls": (
-        _Pattern(
-            ("://",),
-            re.compile(rf"(?i)({_URL_USER})(?!@|{_PORT}){_UP_TO_AT_SIGN}"),
-            _keep_first_group,
-        ),
-    ),
-    "cards": (_Pattern(tuple("23456"), re.compile(_CARD_RUN), _hide_card_numbers),),
+    "urls": (_pattern(("://",), rf"(?i)({_URL_USER})(?!@|{_PORT}){_UP_TO_AT_SIGN}"),),
+    "cards": ((tuple("23456"), re.compile(_CARD_RUN), _hide_card_numbers),),
     "cloud-keys": (
-        _Pattern(("akia", "asia"), re.compile(rf"{_WORD}(?:AKIA|ASIA)[A-Z0-9]{{16}}\b")),
-        _Pattern(
-            ("aiza", "ya29."), re.compile(rf"{_WORD}(?:AIza[\w-]{{35}}|ya29\.[\w-]{{20,512}})")
-        ),
-        _Pattern(
+        _pattern(("akia", "asia"), rf"{_WORD}(?:AKIA|ASIA)[A-Z0-9]{{16}}\b"),
+        _pattern(("aiza", "ya29."), rf"{_WORD}(?:AIza[\w-]{{35}}|ya29\.[\w-]{{20,512}})"),
+        _pattern(
             ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"),
-            re.compile(
-                rf"{_WORD}(?:gh[pousr]_[A-Za-z0-9]{{36,255}}|github_pat_\w{{22,255}}|glpat-[\w-]{{20,64}})"
-            ),
+            rf"{_WORD}(?:gh[pousr]_[A-Za-z0-9]{{36,255}}|github_pat_\w{{22,255}}|glpat-[\w-]{{20,64}})",
         ),
-        _Pattern(("xox", "xapp-"), re.compile(rf"{_WORD}x(?:ox[a-z]|app)-[\w-]{{10,250}}")),
-        _Pattern(("k_live_", "k_test_"), re.compile(rf"{_WORD}[prs]k_(?:live|test)_\w{{16,250}}")),
-        _Pattern(
+        _pattern(("xox", "xapp-"), rf"{_WORD}x(?:ox[a-z]|app)-[\w-]{{10,250}}"),
+        _pattern(("k_live_", "k_test_"), rf"{_WORD}[prs]k_(?:live|test)_\w{{16,250}}"),
+        _pattern(
             ("accountkey=", "sharedaccesskey="),
-            re.compile(r"(?i)((?:account|sharedaccess)key=)[a-z0-9+/]{20,512}={0,2}"),
-            _keep_first_group,
+            r"(?i)((?:account|sharedaccess)key=)[a-z0-9+/]{20,512}={0,2}",
         ),
     ),
     "private-keys": (
-        _Pattern(
+        _pattern(
             ("-----begin ",),
-            re.compile(
-                r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-                r"(?s:.*?)(?:-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----|\Z)"
-            ),
+            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+            r"(?s:.*?)(?:-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----|\Z)",
         ),
     ),
 }
@@ -277,10 +238,7 @@ class UnknownRule(ValueError):  # noqa: N818 - it is not a failure of the progra
 
 
 def rules_of(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the rules and the further names of fields that a list names.
-
-    Args:
-        text: Names, with commas between them.
+    """Return the rules and the further names of fields that a list with commas names.
 
     Raises:
         UnknownRule: There is no such rule.

@@ -18,12 +18,7 @@ _UNTOLD = frozenset({*ON_PURPOSE, MIXED})
 
 
 def account_of(accumulator: Accumulator, unspooled: int) -> Account:
-    """Return the numbers that metrics are made of.
-
-    Args:
-        accumulator: Whose.
-        unspooled: Records in memory though there is a spool.
-    """
+    """Return the numbers that metrics are made of; `unspooled` is that of `Buffer`."""
     waiting = accumulator.chunks.unsettled.values()
     return Account(
         accumulator.counters.now(),
@@ -35,13 +30,7 @@ def account_of(accumulator: Accumulator, unspooled: int) -> Account:
 
 
 def report_of(section: Section, reason: str, seconds: float) -> DrainReport:
-    """Return what became of every record so far.
-
-    Args:
-        section: Whose, with the notes that could not be counted yet.
-        reason: What ended the drain.
-        seconds: How long that took.
-    """
+    """Return what became of every record so far, notes that are not counted yet among it."""
     accumulator = section.accumulator
     waiting, streams = accumulator.chunks.in_order(), accumulator.streams
     counters = accumulator.counters

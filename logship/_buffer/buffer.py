@@ -1,20 +1,8 @@
 """Where accepted records wait: an inbox that any thread appends to, and an accumulator behind it.
 
-A call that logs appends its entry to the inbox, a plain list. `append` is one call in C: it is
-atomic between threads, and safe in the middle of anything, a signal handler or a `__del__` too. A
-*combine* moves what waits into chunks: numbered, stamped and copied by a few calls for all of it.
-It happens in the critical section, which a call enters when 64 entries wait, or when one waits
-where records must outlive the process. Where another thread is in the section, a call that logs
-into memory goes on without waiting.
-
-Three rules keep it whole, whatever interrupts it (see `docs/admission.md`):
-
-- Everything in the section ends in a change that is made once or, after an exception, again
-  (`changes`). Removing entries from the inbox is a part of that change. It is decided by identity,
-  since each inbox item is a new tuple.
-- A call that finds itself inside the section, because it interrupted it, appends and leaves.
-- The end of intake is decided in the section. A call that came meanwhile asks what became of its
-  item.
+A call that logs appends its entry to the inbox. A *combine* moves what waits into chunks, in the
+critical section: numbered, stamped and copied by a few calls for all of it. `docs/admission.md`
+says when, and why nothing is lost, doubled or torn, whatever interrupts it.
 
 Nothing here waits for long, logs or does I/O; only a spool may make a file, if no segment is
 ready.
@@ -67,10 +55,8 @@ class Buffer:
 
     Attributes:
         departure: What the shipper takes chunks from.
-        note: See `Entrance.note`.
-        offer: See `Entrance.offer`.
+        note, offer: See `Entrance`.
         spilling: What a spill works with.
-        stamp_key: As given.
     """
 
     def __init__(  # noqa: PLR0913 - bounds, names, and the parts that tests replace
@@ -249,10 +235,8 @@ class Buffer:
         that takes none would be asked for ever. The last words of a dead process's stream declare
         its gaps.
 
-        Args:
-            chunk: Which; of this process, or of a dead one.
-            reason: Why; see `logship._reasons`. What can be written to stderr is written before
-                this is called: from here on any producer may declare the gap, with its reason.
+        What can be written to stderr is written before this is called: from here on any producer
+        may declare the gap, with its reason.
         """
         chunk.whole.before_giving_up(chunk, reason)
         self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
@@ -278,7 +262,7 @@ class Buffer:
         """
         self._section.closing = True
         if not self._section.is_owned():
-            self._section.exclusively(_nothing)
+            self._section.exclusively(lambda: None)
 
     def refuse_rest(self, refused: deque[Item]) -> None:
         """Count what could not be numbered as refused, and append it; intake is closed."""
@@ -287,8 +271,7 @@ class Buffer:
     def after_fork_in_child(self, *, refuses: bool) -> None:
         """In a forked child: begin anew in memory, and keep nothing of the parent's.
 
-        Args:
-            refuses: Whether to refuse all records, though intake is not closed.
+        A child that `refuses` takes no records, though intake is not closed.
         """
         accumulator = self._new_accumulator(storage=self._new_storage())
         self._section.begin_anew(accumulator, refuses=refuses)
@@ -386,7 +369,3 @@ class Buffer:
     @property
     def _accumulator(self) -> Accumulator:
         return self._section.accumulator
-
-
-def _nothing() -> None:
-    pass

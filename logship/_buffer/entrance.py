@@ -7,6 +7,7 @@ large, the call enters the section first, so that its answer about the bound is 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import TypeVar
@@ -39,7 +40,6 @@ class Outcome(Enum):
 
 
 T = TypeVar("T")
-Argument = TypeVar("Argument")
 _ACCEPTED = Outcome.ACCEPTED
 _ASLEEP = ShipperState.ASLEEP
 
@@ -48,14 +48,10 @@ class Entrance:
     """Takes entries from any thread, and in the middle of itself.
 
     Args:
-        section: The buffer's.
-        bytes_max: See `Buffer`.
-        combine_at: See `COMBINE_AT`.
-        inbox_max: See `INBOX_MAX`. Where records must outlive the process, it is one.
+        section, bytes_max: The buffer's.
+        combine_at, inbox_max: See `COMBINE_AT`, `INBOX_MAX`. Where records must outlive the
+            process, both are one.
         inbox_bytes_max: So much may wait in the inbox; None: an eighth of `bytes_max`.
-
-    Attributes:
-        bytes_max: As given.
     """
 
     def __init__(
@@ -101,8 +97,8 @@ class Entrance:
             waiting.append(item)
             waits = True
             if len(waiting) >= self._combine_at:
-                is_busy = section.enter(_nothing, None, 0.0) is NOT_HELD
-                if is_busy and self._keeps_at_once and self._enter_soon(_nothing, None) is NOT_HELD:
+                is_busy = section.enter(_nothing, 0.0) is NOT_HELD
+                if is_busy and self._keeps_at_once and self._enter_soon(_nothing) is NOT_HELD:
                     self._leave()
             elif section.wakeups.shipper is _ASLEEP:
                 section.wakeups.wake_now()
@@ -117,11 +113,11 @@ class Entrance:
         if not self._section.is_owned():
             self._section.wakeups.wake_now()  # the holder may have looked for the last time
 
-    def _enter_soon(self, work: Callable[[Argument], T], argument: Argument) -> T | NotHeld:
+    def _enter_soon(self, work: Callable[[], T]) -> T | NotHeld:
         """Enter the section as soon as another thread leaves it, where this one may wait."""
         if not may_wait_here():
             return NOT_HELD
-        return self._section.enter(work, argument, LOCK_PATIENCE_SECONDS)
+        return self._section.enter(work, LOCK_PATIENCE_SECONDS)
 
     def _offer_with_care(self, tag: Tag, body: bytes) -> Outcome:
         """Do as `offer` does, with a look at the bound; number the entry if the section is free."""
@@ -129,9 +125,10 @@ class Entrance:
         if section.closed:
             return self.refuse(tag)
         item = (tag, body)
-        outcome = section.enter(self._admit, item, 0.0)
+        admit = functools.partial(self._admit, item)
+        outcome = section.enter(admit, 0.0)
         if outcome is NOT_HELD:
-            outcome = self._enter_soon(self._admit, item)
+            outcome = self._enter_soon(admit)
         return self._promise(item) if outcome is NOT_HELD else outcome
 
     def _admit(self, item: Item) -> Outcome:
@@ -186,8 +183,8 @@ class Entrance:
         """
         self._section.notes.append((counter, tag, amount))
         if len(self._section.notes) >= INBOX_MAX:
-            self._section.enter(_nothing, None, 0.0)
+            self._section.enter(_nothing, 0.0)
 
 
-def _nothing(_: None) -> None:
+def _nothing() -> None:
     pass

@@ -11,7 +11,6 @@ on, the entries stay in the inbox, and the next call that enters tries again.
 
 from __future__ import annotations
 
-import operator
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -47,7 +46,6 @@ a note is one.
 """
 
 T = TypeVar("T")
-Argument = TypeVar("Argument")
 _ASLEEP = ShipperState.ASLEEP
 
 
@@ -64,12 +62,10 @@ class Section:
     """The lock, and what it guards.
 
     Args:
-        accumulator: What the buffer holds.
-        wake: See `Wakeups`.
         failed: Told of a bug, outside of the lock.
 
     Attributes:
-        accumulator: As given.
+        accumulator: What the buffer holds.
         inbox: Entries that wait for their numbers.
         notes: Counts that wait to be made.
         wakeups: Whether the shipper must be woken.
@@ -120,23 +116,20 @@ class Section:
         if self._lock.is_owned():
             self.accumulator.changes.finish()
             return work()
-        result = self.enter(operator.call, work, _NO_LIMIT)
+        result = self.enter(work, _NO_LIMIT)
         assert result is not NOT_HELD
         return result
 
     def if_soon_free(self, work: Callable[[], T], otherwise: T) -> T:
         """Do something in the section; return `otherwise` where it cannot be entered soon."""
-        result = self.enter(operator.call, work, LOCK_PATIENCE_SECONDS)
+        result = self.enter(work, LOCK_PATIENCE_SECONDS)
         return otherwise if result is NOT_HELD else result
 
-    def enter(
-        self, work: Callable[[Argument], T], argument: Argument, patience_seconds: float
-    ) -> T | NotHeld:
+    def enter(self, work: Callable[[], T], patience_seconds: float) -> T | NotHeld:
         """Do something in the section, and tell outside of it what happened.
 
         Args:
             work: Called at most once.
-            argument: What `work` is given.
             patience_seconds: How long to wait for another thread; -1 waits without a bound.
 
         Returns:
@@ -147,7 +140,7 @@ class Section:
         if lock.is_owned():
             return NOT_HELD
         try:
-            result = lock.attempt(self._do, (work, argument), NOT_HELD, patience_seconds)
+            result = lock.attempt(self._do, work, NOT_HELD, patience_seconds)
             chunks = self.chunks
             if chunks.has_news or chunks.waiters.are_due or self.wakeups.shipper is _ASLEEP:
                 self._tell()
@@ -175,19 +168,16 @@ class Section:
             self._go_on_after(error)
 
     def refuse_rest(self, refused: deque[Item]) -> None:
-        """Give up what could not be numbered: count it as refused; inside the section.
+        """Count what could not be numbered as refused, and append it; inside the section.
 
         Once intake has ended, all that was promised is numbered. An item that came later belongs to
         its call, which is about to withdraw it.
-
-        Args:
-            refused: Where those go.
         """
         if self.closed:
             return
         items, notes = self.inbox.items, self.notes
         rest = items[: self.inbox.forget_withdrawn()]
-        count, counts = len(rest), [("refused", tag, 1.0) for tag, _ in rest]
+        count, counts = len(rest), [("refused", tag, 1) for tag, _ in rest]
         # No change of `changes`: after a bug, none can be made any more. In this order, an
         # interruption may have an entry told of twice, and none is lost.
         refused += rest
@@ -197,11 +187,8 @@ class Section:
     def begin_anew(self, accumulator: Accumulator, *, refuses: bool) -> None:
         """In a forked child: keep nothing of the parent's, whose threads may hold the lock.
 
-        A section that the fork interrupted goes on with what it holds, and nothing reads that.
-
-        Args:
-            accumulator: Takes the place of the parent's.
-            refuses: Whether no entry will be numbered.
+        A section that the fork interrupted goes on with what it holds, and nothing reads that. If
+        the child `refuses`, no entry will be numbered.
         """
         self._lock.reset()
         self.inbox, self.notes = Inbox(), []
@@ -212,7 +199,7 @@ class Section:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _do(self, task: tuple[Callable[[Argument], T], Argument]) -> T:
+    def _do(self, work: Callable[[], T]) -> T:
         accumulator = self.accumulator
         try:
             if accumulator.changes.pending is not None:
@@ -223,8 +210,7 @@ class Section:
             self._go_on_after(error)
         if self.inbox.items:
             self.combine()
-        work, argument = task
-        result = work(argument)
+        result = work()
         if self.closing and not self._all_ended:
             self._end_intake()
         chunks = accumulator.chunks
@@ -279,7 +265,7 @@ class Section:
         if self.is_owned():
             self.accumulator.changes.finish()
             return not self.inbox.withdraw(item)
-        was_withdrawn = self.enter(self.inbox.withdraw, item, DECISION_PATIENCE_SECONDS)
+        was_withdrawn = self.enter(lambda: self.inbox.withdraw(item), DECISION_PATIENCE_SECONDS)
         return was_withdrawn is False
 
     def _tell(self) -> None:
@@ -295,23 +281,26 @@ class Section:
 
 
 def count_notes(notes: list[Note], accumulator: Accumulator, *, closed: bool) -> None:
-    """Advance the counters by what was noted; in the critical section.
+    """Advance the counters by what was noted, and remove it; in the critical section.
 
-    Args:
-        notes: What is not counted yet. What is counted is removed.
-        accumulator: Whose counters, and those of whose streams.
-        closed: Whether intake has ended: what was withheld gets no number then, and is refused.
+    Where intake is `closed`, what was withheld gets no number any more, and is refused.
     """
     taken = notes[:]
-    counters = accumulator.counters
-    withheld, others = _sort(taken, accumulator, closed=closed)
-    values = {name: getattr(counters, name) for name, _, _ in others}
-    refused: Counter[Stream] = Counter()
-    for name, tag, amount in others:
-        values[name] += amount
-        if name == "refused" and tag in accumulator.streams.open:
-            refused[accumulator.streams.open[tag]] += int(amount)
-    refusals = {stream: stream.refused + count for stream, count in refused.items()}
+    counters, streams = accumulator.counters, accumulator.streams
+    withheld: defaultdict[Stream, Counter[str]] = defaultdict(Counter)
+    refused: Counter[Tag] = Counter()
+    values: dict[str, float] = {}
+    for noted, tag, amount in taken:
+        is_withheld = noted in ON_PURPOSE
+        if is_withheld and not closed and streams.has_place(tag):
+            withheld[accumulator.stream(tag)][noted] += int(amount)
+            continue
+        name = "refused" if is_withheld else noted
+        values[name] = values.get(name, getattr(counters, name)) + amount
+        if name == "refused":
+            refused[tag] += int(amount)
+    known = {streams.open[tag]: count for tag, count in refused.items() if tag in streams.open}
+    refusals = {stream: stream.refused + count for stream, count in known.items()}
     by_reason = sum(withheld.values(), Counter[str]())
     kept_back = {stream: count + Counter(stream.withheld) for stream, count in withheld.items()}
     accepted, dropped = counters.accepted + by_reason.total(), counters.dropped + by_reason
@@ -328,23 +317,3 @@ def count_notes(notes: list[Note], accumulator: Accumulator, *, closed: bool) ->
             del notes[: len(taken)]
 
     accumulator.changes.commit(change)
-
-
-def _sort(
-    notes: list[Note], accumulator: Accumulator, *, closed: bool
-) -> tuple[dict[Stream, Counter[str]], list[Note]]:
-    """Return what was withheld, by stream and reason, and the other notes.
-
-    What gets no number any more is refused.
-    """
-    withheld: dict[Stream, Counter[str]] = defaultdict(Counter)
-    others: list[Note] = []
-    for note in notes:
-        name, tag, amount = note
-        if name not in ON_PURPOSE:
-            others.append(note)
-        elif closed or not accumulator.streams.has_place(tag):
-            others.append(("refused", tag, amount))
-        else:
-            withheld[accumulator.stream(tag)][name] += int(amount)
-    return withheld, others

@@ -8,11 +8,7 @@ from logship._reasons import OVERFLOW
 
 
 class Spilling:
-    """The part of the buffer that a spill works with.
-
-    Args:
-        section: The buffer's.
-    """
+    """The part of the buffer that a spill works with."""
 
     def __init__(self, section: Section) -> None:
         self._section = section

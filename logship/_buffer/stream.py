@@ -117,11 +117,6 @@ class Stream:
         return self.end is None
 
     @property
-    def has_untold(self) -> bool:
-        """Whether there is anything that the sidecar has not acked, or not been told."""
-        return bool(self.unsettled or self.undeclared)
-
-    @property
     def has_stamps(self) -> bool:
         """Whether its records have stamps."""
         return bool(self._stamp_start)
@@ -135,10 +130,6 @@ class Stream:
 
 class Streams:
     """Open streams and ended ones.
-
-    Args:
-        stamp_key, awaited_tag, random_bytes: As of `Buffer`.
-        changes: The commits.
 
     Attributes:
         open: Open streams by key, the oldest first.
@@ -191,7 +182,8 @@ class Streams:
         kept = self.ended
         if has_outgrown(ENDED_MAX, len(kept), len(kept) + 1):
             newest = islice(kept, len(kept) - ENDED_MAX // 2, None)
-            kept = {each: None for each in kept if each.has_untold} | dict.fromkeys(newest)
+            untold = [each for each in kept if each.unsettled or each.undeclared]
+            kept = dict.fromkeys([*untold, *newest])
 
         def change() -> None:
             kept[stream] = None

@@ -38,9 +38,6 @@ class Wakeups:
     Args:
         wake: Called outside the lock, by any thread and from signal handlers, so it must neither
             block nor raise. If it returns False, nothing was woken, and the next entry tries again.
-
-    Attributes:
-        shipper: The state.
     """
 
     def __init__(self, wake: Callable[[], object]) -> None:

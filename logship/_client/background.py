@@ -199,7 +199,8 @@ class BackgroundClient(Emitter):
         What is logged later, by a hook that was registered earlier or by a destructor, is then
         refused and so written to stderr, also where it is the first record.
         """
-        self.drain(self._shipper.plan(self.seconds_at_exit(is_child=is_child)), "exit")
+        seconds = self.settings.child_drain_seconds if is_child else None
+        self.drain(self._shipper.plan(seconds), "exit")
         self.correct_report()
 
     def end_at_signal(self, deadline_seconds: float, reason: str) -> None:

@@ -193,7 +193,7 @@ class Client(Emitter):
 
     def _close_at_exit(self, *, is_child: bool) -> None:
         """Close on a loop of its own, since the application's has ended; spill if none can run."""
-        timeout = self.seconds_at_exit(is_child=is_child)
+        timeout = self.settings.child_drain_seconds if is_child else None
         closing = self.close(timeout, reason="exit")
         try:
             asyncio.run(closing)

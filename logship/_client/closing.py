@@ -1,11 +1,10 @@
 """The end of a client: intake closes, the rest is delivered, spilled or named.
 
 One procedure for all callers that end a client: the asyncio client on its loop, the background
-client in each thread that closes it, the watchdog at the stop deadline. Each caller joins with a
-plan, and the plan that ends first holds. The procedure is written as steps that say how long to
-wait, so that each caller can wait in its own way. Each caller does the next step when it can, and
-none depends on another, because a signal handler of the application may hold one of them for ever.
-The last step makes the report, which all callers return.
+client in each thread that closes it, the watchdog at the stop deadline. Each joins with a plan, and
+the plan that ends first holds. The procedure is written as steps that say how long to wait. Each
+caller waits in its own way and does the next step when it can: a signal handler of the application
+may hold another one for ever. The last step makes the report, which all callers return.
 """
 
 from __future__ import annotations
@@ -55,14 +54,7 @@ and with fixed pauses it would take no more than 64 KiB in each of them."""
 
 
 class Drainable(Protocol):
-    """What the end asks of a client; callable from any thread.
-
-    Attributes:
-        buffer: Where the records are.
-        last_resort: Where the rest and the report go.
-        spill: Writes records to stderr; None where they may not be.
-        broken: Whether nothing will be sent any more, because the shipper is not there.
-    """
+    """What the end asks of a `Shipper`; callable from any thread."""
 
     buffer: Buffer
     last_resort: LastResort
@@ -83,7 +75,6 @@ class Closing:
         client: The client; its intake may still be open.
         always_report: Whether the report is printed even when everything was acked, and no logging
             call was refused.
-        monotonic: Seconds.
         is_over: Told the report before it is printed; returns what is to be called behind that.
         more: Makes one more line of the report, to be printed whatever it says; none by default.
 
@@ -153,12 +144,8 @@ class Closing:
         """Let `plan` hold too, from any thread.
 
         Its caller drives the steps from now on, or has interrupted a call that does. The plan that
-        ends first holds: a stop clock may run. The first reason is the report's.
-
-        Args:
-            plan: The caller's.
-            reason: A word for the report.
-            alone: Whether no caller before this one goes on, so that their plans hold no more.
+        ends first holds: a stop clock may run. The first reason is the report's. A caller that is
+        `alone` knows that no caller before it goes on, so that their plans hold no more.
         """
         self._reason = self._reason or reason
         if alone:
@@ -255,7 +242,7 @@ class Closing:
         """
         if self.report is None:
             return False
-        self._spill_left_over(seconds=_LEFT_OVER_SECONDS if goes_on else 0.0)
+        self._spill_left_over(_LEFT_OVER_SECONDS if goes_on else 0.0)
         now = self._client.buffer.report(self.report.reason, self.report.seconds)
         if now.late_counts == self.report.late_counts:
             return self._has_left_over
@@ -268,29 +255,25 @@ class Closing:
             self.report = now
         return self._has_left_over
 
-    def _spill_left_over(self, seconds: float) -> None:
+    def _spill_left_over(self, patience_seconds: float) -> None:
         """Write what the spill had no time for; no call of the application waits for that.
 
-        Args:
-            seconds: How long to wait for a full stderr.
+        A full stderr is waited for `patience_seconds` at most.
         """
         if self._spill is None or not self._has_left_over:
             return
+        until = self._monotonic() + _LEFT_OVER_SECONDS
         try:
-            self._write_for(self._spill, seconds)
+            while wait_seconds := self._write_slice(self._spill, until, newest_first=False):
+                patience_seconds -= wait_seconds
+                if patience_seconds < 0.0:
+                    return
+                self._last_resort.wait_writable(wait_seconds)
         except Exception as error:
             if is_interruption(error):
                 raise
             self._spilling = False
             self._last_resort.warn_of_bug("a spill", error)
-
-    def _write_for(self, spill: Spill, seconds: float) -> None:
-        until = self._monotonic() + _LEFT_OVER_SECONDS
-        while wait_seconds := self._write_slice(spill, until, newest_first=False):
-            seconds -= wait_seconds
-            if seconds < 0.0:
-                return
-            self._last_resort.wait_writable(wait_seconds)
 
     @property
     def _has_left_over(self) -> bool:

@@ -169,14 +169,9 @@ class Emitter(registry.Registered):
         return self.intake.withhold(self.intake.route(tag), reason)
 
     def write_refused(self, record: Record, tag: str | None, time_ns: int | None) -> None:
-        """Write a record to stderr that got no number; never raises.
+        """Write a record to stderr that got no number; never raises. The arguments are `emit`'s.
 
         While intake is open, the line is written at the pace of spilled lines or not at all.
-
-        Args:
-            record: What was logged.
-            tag: Its tag; None for the default one.
-            time_ns: When, nanoseconds since the epoch; None for now.
         """
         self.last_resort.stop_here()  # where the call must not return, no line is written
         time_ns = time.time_ns() if time_ns is None else time_ns
@@ -219,14 +214,6 @@ class Emitter(registry.Registered):
         """See `Closing.correct_report`, of this process."""
         closing = self._shipper.closing
         return self.is_of_this_process and closing.correct_report(goes_on=goes_on)
-
-    def seconds_at_exit(self, *, is_child: bool) -> float | None:
-        """Return how long the end of the process may take; None for as long as acks come.
-
-        Args:
-            is_child: See `Registered.end_at_exit`.
-        """
-        return self.settings.child_drain_seconds if is_child else None
 
     # -- fork --------------------------------------------------------------------------------------
 

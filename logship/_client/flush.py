@@ -17,7 +17,6 @@ class Flush:
     """One flush: it begins when this is made. Its steps only look.
 
     Args:
-        buffer: Where the records wait.
         timeout_seconds: How long to wait at most; None for no limit.
         may_wait: Returns whether acks may come while the caller waits.
     """

@@ -30,12 +30,7 @@ _KUBERNETES = {
 
 
 def identity_fields(sources: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the fields of these sources; the first one that knows a name wins.
-
-    Args:
-        sources: Words of the setting `identity`.
-        environ: As `os.environ`.
-    """
+    """Return the fields of these sources, words of a setting; the first that knows a name wins."""
     fields: dict[str, str] = {}
     for source in reversed(sources):
         fields |= _SOURCES[source](environ)

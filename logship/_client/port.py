@@ -31,18 +31,13 @@ class SocketPort:
     """Does on real connections what the pump says, and tells the pump what happens to them.
 
     Args:
-        settings: What to do.
-        buffer: Where settled chunks are freed.
-        schedule: Where attempts to connect run.
         transport: How to connect; it may be set later, before the first attempt.
-        last_resort: Where warnings go.
         spill: Given samples of its cost. None where no record may be written to stderr.
         count_sent: Told how many bytes were handed to a connection.
         progressed: Called when chunks were settled.
 
     Attributes:
         pump: Told what happens.
-        transport: As given.
 
     Raises:
         SettingsError: The compression needs a package that is not installed.

@@ -76,14 +76,6 @@ def _nothing() -> None:
 class Pump:
     """Turns what happens into what delivery decides, and that into actions.
 
-    Args:
-        buffer: Where sealed chunks come from.
-        delivery: Decides.
-        port: Acts.
-        upkeep: What else is due.
-        schedule: Calls back.
-        monotonic: Seconds.
-
     Attributes:
         is_stopped: Whether it sets no timer any more.
     """

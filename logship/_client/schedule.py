@@ -15,11 +15,7 @@ from logship._hooks.locking import SectionLock
 
 
 class LoopSchedule:
-    """The schedule of a pump that runs on an event loop.
-
-    Args:
-        monotonic: Seconds.
-        failed: Told what a callback raised.
+    """The schedule of a pump that runs on an event loop; `failed` is told what a callback raised.
 
     Attributes:
         loop: The loop, once there is one; until then nothing is called.

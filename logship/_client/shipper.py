@@ -66,12 +66,10 @@ class Shipper:
     """Ships the records of one client.
 
     Args:
-        settings: What to do.
         transport: How to connect; real sockets where none is given.
         last_resort: Where warnings, spilled records and the report go; stderr.
         orphans: Where chunks of dead processes come from; by default those of its own spool.
         process: What publishes the numbers of all clients here.
-        monotonic: Seconds.
 
     Attributes:
         buffer: Where records wait.
@@ -153,10 +151,7 @@ class Shipper:
         if settings.last_resort == "stderr":
             self.spill = Spill(self.buffer.spilling, self.last_resort, monotonic)
         self._spool_upkeep = SpoolUpkeep(
-            self.buffer,
-            self._spool,
-            self._orphans,
-            last_resort=self.last_resort,
+            self.buffer, self._spool, orphans, last_resort=self.last_resort
         )
         self._high_water = HighWater(
             self.buffer, settings.high_water_seconds if settings.stamp else 0.0, monotonic()
@@ -432,10 +427,7 @@ class Shipper:
     ) -> None:
         """Drive the steps that are left of an end, in this thread: no loop sends any more.
 
-        Args:
-            alone: As of `Closing.join`.
-            seconds: How long it may take.
-            reason: A word for the report.
+        It takes so many seconds at most; `alone` is as of `Closing.join`.
         """
         self.broken = True
         self.closing.join(self.plan(seconds), reason, alone=alone)

@@ -29,11 +29,7 @@ then stand for its own files, and a loop's destructor would close these."""
 
 
 class ShipperThread(OwnThread):
-    """A daemon thread for one shipper.
-
-    Args:
-        shipper: Runs here.
-    """
+    """A daemon thread for one shipper."""
 
     def __init__(self, shipper: Shipper) -> None:
         super().__init__(self._ship, "shipper")
@@ -42,10 +38,9 @@ class ShipperThread(OwnThread):
         self._is_ending = False
 
     def start(self) -> None:
-        """Start it. Where that is impossible, the shipper breaks down.
+        """Start it, and make its loop if there are descriptors for one already.
 
-        The loop is made before, so that `is_shipping` is true at once. Where there are no
-        descriptors for it, the thread makes it as soon as there are.
+        Where no thread can be started, the shipper breaks down.
         """
         self._make_loop()
         try:

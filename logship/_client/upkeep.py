@@ -27,14 +27,7 @@ ADOPTION_STEPS = 4
 
 
 class SpoolUpkeep:
-    """Tends the spool, and adopts what dead processes left.
-
-    Args:
-        buffer: Where adopted chunks go.
-        spool: The client's storage, or None.
-        orphans: What dead processes left, or None.
-        last_resort: Where a person is told what happened.
-    """
+    """Tends the spool, if there is one, and adopts what dead processes left."""
 
     def __init__(
         self,
@@ -96,10 +89,7 @@ class SpoolUpkeep:
 class HighWater:
     """Has high-water records written, as long as records are logged.
 
-    Args:
-        buffer: Whose streams.
-        interval_seconds: From one record to the next; 0 is never.
-        now_seconds: The time on the monotonic clock.
+    There are `interval_seconds` between two of them; 0 is never.
     """
 
     def __init__(self, buffer: Buffer, interval_seconds: float, now_seconds: float) -> None:

@@ -164,8 +164,12 @@ class SocketTransport:
             each.close()
 
     async def _open(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
-        self.hint = " (its name is still being looked up)"
-        addresses = await self._addresses(endpoint)
+        addresses: list[Address]
+        if endpoint.scheme == "unix":
+            addresses = [(socket.AF_UNIX, endpoint.path)]
+        else:
+            self.hint = " (its name is still being looked up)"
+            addresses = await self._resolver.resolve(endpoint.host, endpoint.port)
         self.hint = ""
         delay_seconds = min(
             _ATTEMPT_DELAY_SECONDS, self._connect_timeout_seconds / 2 / len(addresses)
@@ -180,11 +184,6 @@ class SocketTransport:
             self._resolver.remember(endpoint.host, endpoint.port, addresses[index])
         connection.deliver_to(events)
         return connection
-
-    async def _addresses(self, endpoint: Endpoint) -> list[Address]:
-        if endpoint.scheme == "unix":
-            return [(socket.AF_UNIX, endpoint.path)]
-        return await self._resolver.resolve(endpoint.host, endpoint.port)
 
     async def _open_at(self, endpoint: Endpoint, address: Address) -> _StreamConnection:
         """Connect to one address, and make the handshakes there."""

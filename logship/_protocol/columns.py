@@ -29,12 +29,9 @@ NEED_ESCAPES = [*map(chr, range(0x20)), '"', "\\"]
 
 
 def lines_text(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]]) -> str:
-    """Return a JSON line for each record.
+    """Return a JSON line for each record, of which there is at least one.
 
-    Args:
-        head: what each line begins with, up to the time.
-        times: nanoseconds since 1970 of each record.
-        records: as many; not empty.
+    A line begins with `head`, up to the time, which is in nanoseconds since 1970.
 
     Raises:
         ValueError, TypeError, RecursionError: a record holds what JSON cannot say.

@@ -28,10 +28,7 @@ _ZSTD_LEVEL = 1
 
 
 def compressor(method: str) -> Callable[[bytes | bytearray | memoryview], bytes] | None:
-    """Return what compresses one chunk's entries, or None for `none`.
-
-    Args:
-        method: `none`, `gzip` or `zstd`.
+    """Return what compresses one chunk's entries by `gzip` or `zstd`; None for `none`.
 
     Raises:
         ImportError: This Python has no zstd.

@@ -41,8 +41,7 @@ class ClientHandshake:
         hostname: The client's own name.
         shared_key: What both sides know.
         salt: Random text; ASCII, because Fluent Bit takes no other.
-        username: For servers that ask for a user; empty where there is none.
-        password: Of that user.
+        username, password: For servers that ask for a user; empty where there is none.
     """
 
     def __init__(
@@ -122,8 +121,7 @@ class ServerHandshake:
     Args:
         hostname: The server's own name.
         shared_key: What both sides know.
-        nonce: 16 random bytes.
-        auth: 16 random bytes.
+        nonce, auth: 16 random bytes each.
         users: Passwords by user; empty where no user is asked for.
     """
 

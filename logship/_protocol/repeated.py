@@ -23,13 +23,10 @@ SMALL_MAP_FIELDS_MAX = 15
 class Beginning:
     """What the map of an entry begins with.
 
-    Args:
+    Attributes:
         packed: Keys and values.
         count: How many fields the map has besides those of the record itself.
         names: Those of the fields that a context has added.
-
-    Attributes:
-        packed, count, names: As given.
         small_head: Packs an entry's array and time, the header of its small map, and `packed`.
     """
 

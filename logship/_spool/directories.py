@@ -262,7 +262,7 @@ class ProcessDirectory:
             self.leave()
 
     def is_there(self) -> bool:
-        """Whether the directory is still where it was made; an error is no proof that it is not."""
+        """Whether the directory is where it was made; an error is no proof that it is not."""
         try:
             return _is_at(self._directory, self.name, self._parent)
         except OSError:

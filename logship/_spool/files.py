@@ -74,9 +74,6 @@ class FileBytes:
     sparse file costs what the disk holds, not what it claims. Zeros stand for bytes that the disk
     does not give.
 
-    Args:
-        descriptor: The file, open for reading.
-
     Attributes:
         unreadable: The error of each page that the disk does not give, by its offset.
 

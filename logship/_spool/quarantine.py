@@ -32,12 +32,8 @@ class QuarantineFull(Exception):  # noqa: N818 - a state that was to be expected
 def keep(parent: int, name: str, data: bytes) -> None:
     """Keep `data` under `name` in the quarantine; a file of this name is replaced.
 
-    Recoverers that write at the same moment may exceed the bounds by what each of them writes.
-
-    Args:
-        parent: A descriptor of the spool's directory.
-        name: Name of the file.
-        data: What it is to hold.
+    It is that of the spool whose directory is `parent`. Recoverers that write at the same moment
+    may exceed the bounds by what each of them writes.
 
     Raises:
         OSError: It cannot be written.

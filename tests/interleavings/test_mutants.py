@@ -23,7 +23,7 @@ def _offer_that_looks_at_the_end_before_only(self: Entrance, tag: str, body: byt
         return self._offer_with_care(tag, body)
     section.inbox.items.append((tag, body))
     if len(section.inbox) >= self._combine_at:
-        section.enter(lambda _: None, None, 0.0)
+        section.enter(lambda: None, 0.0)
     return Outcome.ACCEPTED
 
 
@@ -36,12 +36,10 @@ def _remove_all(self: Inbox, first: Item, count: int) -> None:
         del self.items[:]
 
 
-def _enter_that_releases_first(
-    self: Section, work: Callable[[Any], Any], argument: Any, patience: float
-) -> Any:
+def _enter_that_releases_first(self: Section, work: Callable[[], Any], patience: float) -> Any:
     if self._lock.run(lambda: True, NOT_HELD, patience) is NOT_HELD:
         return NOT_HELD
-    result = self._do((work, argument))
+    result = self._do(work)
     self._tell()
     return result
 

@@ -195,7 +195,8 @@ def test_the_end_hands_over_what_could_not_be_numbered(bytes_max: int, error: Ex
     read = [unpack_unstamped(each, stuck.buffer.stamp_key)[1]["n"] for _, each in rest]
     assert read == list(range(10))
     assert stuck.refused() == []
-    assert stuck.buffer.report("", 0.0).refused == 10
+    # A whole number: the audit takes no other one from a report.
+    assert repr(stuck.buffer.report("", 0.0).refused) == "10"
     stuck.storage.error = None
     assert stuck.delivered() == []
 
