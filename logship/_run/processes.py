@@ -81,20 +81,6 @@ def kill_all(spared: Collection[int] = ()) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def holders_of(files: set[str]) -> dict[str, int]:
-    """Return, for each of these files that is open below this process, a process that has it open.
-
-    One pass through the processes finds all: a server may have hundreds of them.
-    """
-    holders: dict[str, int] = {}
-    for pid in descendants(os.getpid()):
-        if holders.keys() == files:
-            break
-        for file in files & open_files(pid):
-            holders.setdefault(file, pid)
-    return holders
-
-
 def open_files(pid: int) -> set[str]:
     """Return the names of the files that a process has open, as far as /proc shows them."""
     found = set()
