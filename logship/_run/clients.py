@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from logship._delivery.drain import DrainPlan
@@ -130,7 +130,6 @@ class RecoveryThread:
             owner_of=owner_of,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._runs = threading.Event()
         self._thread: OwnThread | None = None
         self._begin()
 
@@ -152,30 +151,25 @@ class RecoveryThread:
         self._call(lambda: self._recoverer.finish(plan))
 
     def _begin(self) -> None:
-        thread = OwnThread(self._run, "recovery")
         try:
+            loop = self._loop = self._loop or asyncio.new_event_loop()
+            thread = OwnThread(partial(self._run, loop), "recovery")
             thread.start()
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:  # no descriptors; no threads
             self._last_resort.warn("recovery", f"the records of dead clients have to wait: {error}")
-            return
-        self._thread = thread
-        self._runs.wait()
+        else:
+            self._thread = thread
 
     def _call(self, what: Callable[[], None]) -> None:
         if self._thread is None:
             self._begin()
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
+            with contextlib.suppress(RuntimeError):  # it is closed: recovery has ended
                 self._loop.call_soon_threadsafe(what)
 
-    def _run(self) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            asyncio.run(self._recover())
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                self.report = runner.run(self._recoverer.run())
         finally:
-            self._runs.set()
             self._wake()
-
-    async def _recover(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._runs.set()
-        self.report = await self._recoverer.run()
