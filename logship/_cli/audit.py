@@ -19,7 +19,15 @@ from logship._audit.lines import STAMP_KEY
 from logship._audit.sources import ASK_AGAIN, CannotRead, Source, expected_in
 from logship._audit.text import verdict_as_json, verdict_as_text
 from logship._audit.verdict import Outcome
-from logship._cli.common import FiniteRange, NamedPath, ending_with, only_given, show, show_text
+from logship._cli.common import (
+    FiniteRange,
+    NamedPath,
+    ending_with,
+    metrics_port_option,
+    only_given,
+    show,
+    show_text,
+)
 from logship._cli.watching import INTERVAL_SECONDS, BadState, follow
 
 INPUT = NamedPath(readable=False, allow_dash=True)
@@ -143,11 +151,8 @@ def _source(name: str) -> Source:
     help="With --watch: a file that has not changed for this time may be removed without a "
     "loss (default: no file may).",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    metavar="N",
-    help="With --watch: serve metrics on this port; 0 is any free port, printed on stderr.",
+@metrics_port_option(
+    help="With --watch: serve metrics on this port; 0 is any free port, printed on stderr."
 )
 @click.option(
     "--metrics-host",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TextIO
 
 import click
 
 from logship._quoting import visible
-from logship.errors import SettingsError
+from logship.errors import LogshipError, SettingsError
 
 stop_timeout_option = click.option(
     "--stop-timeout",
@@ -33,6 +34,14 @@ redact_option = click.option(
     metavar="RULES",
     help="Take secrets out of records: 'default', or names of rules with commas between (default: "
     "LOGSHIP_REDACT, else none).",
+)
+metrics_port_option = functools.partial(
+    click.option,
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
+    "port, printed on stderr.",
 )
 
 
@@ -55,6 +64,18 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
         return number
+
+
+def read_by(read: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback of an option: it returns what `read` does, and shows errors as usage."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        try:
+            return read(value)
+        except LogshipError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return callback
 
 
 def only_given(options: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from logship._cli.common import FiniteRange, say, serve_metrics, takes_colours
+from logship._cli.common import (
+    FiniteRange,
+    metrics_port_option,
+    read_by,
+    say,
+    serve_metrics,
+    takes_colours,
+)
 from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
 from logship._protocol.payloads import payload_lines
@@ -38,13 +45,6 @@ class CannotStart(click.ClickException):
     exit_code = 2
 
 
-def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Endpoint:
-    try:
-        return parse_bind(value)
-    except SettingsError as error:
-        raise click.BadParameter(str(error), ctx, param) from error
-
-
 KEPT_BYTES = 8 * 1024 * 1024
 """Several times the memory that one chunk of logship needs in the receiver."""
 
@@ -61,7 +61,7 @@ _say = functools.partial(say, "receive")
 @click.command()
 @click.option(
     "--bind",
-    callback=_read_bind,
+    callback=read_by(parse_bind),
     default="127.0.0.1:24224",
     metavar="ADDRESS",
     help="Listen on HOST:PORT (port 0 is any free one) or unix:///PATH.",
@@ -146,14 +146,7 @@ _say = functools.partial(say, "receive")
     default=Limits().pending_bytes_max,
     help="Bytes of incomplete messages that all connections together may hold.",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    envvar="LOGSHIP_METRICS_PORT",
-    metavar="N",
-    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
-    "port, printed on stderr.",
-)
+@metrics_port_option(envvar="LOGSHIP_METRICS_PORT")
 @click.option(
     "--metrics-host",
     envvar="LOGSHIP_METRICS_HOST",
@@ -242,18 +235,15 @@ def _pretty_form(is_stdout: bool) -> Form:
 
 
 def _summary(counts: Counts, seconds: float) -> str:
-    connections = f"{counts.connections:,} connection" + "s" * (counts.connections != 1)
-    records = f"{counts.records:,} record" + "s" * (counts.records != 1)
+    records, connections = many(counts.records, "record"), many(counts.connections, "connection")
     return f"{records} on {connections} in {seconds:.1f} s"
 
 
 def _keep_freed_memory() -> None:
-    """Make the C library keep freed memory, up to twice a block of this size.
+    """Make glibc keep freed memory, up to twice a block of this size.
 
-    glibc gives large freed blocks back to the kernel, and every message would fault its pages in
-    again: hundreds of faults a chunk, a third of all CPU time. When a separately mapped block is
-    freed, glibc raises both bounds (mallopt(3), M_MMAP_THRESHOLD). The block itself is never
-    touched. With another malloc this has no effect.
+    Otherwise each message would fault its pages in again, which takes a third of all CPU time. When
+    a separately mapped block is freed, glibc raises its bounds (mallopt(3), M_MMAP_THRESHOLD).
     """
     bytes(KEPT_BYTES)
 
