@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, field
 from string import ascii_letters
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
 from logship._settings.secrecy import Secret, SecretFile, is_secret
@@ -125,14 +125,10 @@ class SecretText(Converter):
 
 
 class Choice(Converter):
-    """One of a few words.
+    """One of the words of a `Literal`."""
 
-    Args:
-        words: All of them.
-    """
-
-    def __init__(self, words: tuple[str, ...]) -> None:
-        self._words = words
+    def __init__(self, literal: Any) -> None:
+        self._words: tuple[str, ...] = get_args(literal)
 
     def check(self, value: Any) -> str:
         """Return the word."""
@@ -181,7 +177,7 @@ class Number(Converter):
         units: What may follow a number that is given as text, in small letters, and its factor.
     """
 
-    kinds: tuple[type, ...] = (int, float)
+    kind: type[int] | type[float] = float
     kind_name = "a number"
     units: Mapping[str, float] = {}
 
@@ -195,7 +191,7 @@ class Number(Converter):
         number = text.rstrip(ascii_letters)
         unit = text[len(number) :].lower()
         try:
-            return self.kinds[-1](number) * {"": 1, **self.units}[unit]
+            return self.kind(number) * {"": 1, **self.units}[unit]
         except (ValueError, KeyError):
             raise NotAllowed(self.kind_name) from None
 
@@ -204,13 +200,13 @@ class Number(Converter):
         if self.units and isinstance(value, str):
             value = self.parse(value)
         try:
-            is_number = isinstance(value, self.kinds) and not isinstance(value, bool)
+            is_number = isinstance(value, (int, self.kind)) and not isinstance(value, bool)
             if not is_number or not math.isfinite(value):
                 raise NotAllowed(self.kind_name)
         except OverflowError:
             shown = f"a number of {value.bit_length()} bits"  # its digits would fill the screen
             raise NotAllowed("a smaller one", shown) from None
-        number, least, most = self.kinds[-1](value), self._least, self._most
+        number, least, most = self.kind(value), self._least, self._most
         if number < least or (most is not None and number > most):
             shown = self._shown(least)
             raise NotAllowed(
@@ -226,7 +222,7 @@ class Number(Converter):
 class WholeNumber(Number):
     """A whole number within bounds."""
 
-    kinds = (int,)
+    kind = int
     kind_name = "a whole number"
 
 
@@ -291,13 +287,7 @@ class Redaction(Converter):
 def setting(
     converter: Converter, default: Any = None, *, factory: Callable[[], Any] | None = None
 ) -> Any:
-    """Declare a field of the settings.
-
-    Args:
-        converter: Of its values.
-        default: Its value where none is given.
-        factory: Makes that value, instead.
-    """
+    """Declare a field of the settings; `factory` makes its default, if it is given."""
     metadata = {"converter": converter}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
