@@ -61,13 +61,8 @@ def environment_for(
 ) -> dict[str, str]:
     """Return the command's environment: that of `run`, and variables for clients in the command.
 
-    Secrets in it are moved into files of the directory.
-
-    Args:
-        environ: The environment of `run`.
-        directory: That of `run`, or None if none could be made.
-        settings: Of the client of `run`. Its memory bound also bounds a spool in memory. Clients
-            in the command keep their metrics pages in its directory.
+    Secrets in it are moved into files of the directory. The memory bound of `run` also bounds a
+    spool in memory.
     """
     given = {**environ, **environ_for_children(settings)}
     if directory is None:
@@ -97,9 +92,6 @@ class RecoveryThread:
     Where no thread can be started, the next call that needs one tries again.
 
     Args:
-        settings: Of the client of `run`.
-        spool: The directory.
-        clock: The stop clock of `run`.
         last_resort: Takes records that cannot be shipped.
         wake: Called at its end, from its thread.
         owner_of: As of `Orphans`; called from its thread.

@@ -56,10 +56,7 @@ class Command:
     """The running command.
 
     Attributes:
-        pid: Its number.
-        name: Of its program.
-        stdout: The reading end of its stdout.
-        stderr: The reading end of its stderr.
+        stdout, stderr: The reading ends of its output.
     """
 
     def __init__(self, words: Sequence[str], environ: Mapping[str, str]) -> None:

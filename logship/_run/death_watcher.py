@@ -45,7 +45,6 @@ class Witness:
     """Watches the owners of the spools under one directory.
 
     Args:
-        path: The directory.
         has_shipped_from: Returns whether the recoverer of `run` has found records on the spool of
             this name. The recoverer may be faster than the watcher and remove the directory.
 

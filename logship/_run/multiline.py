@@ -28,8 +28,7 @@ class LineJoiner:
     """Joins the lines of one stream.
 
     Args:
-        search: Returns None for a line that begins no record, as the method of a compiled regular
-            expression.
+        search: Returns None for a line that begins no record, as `re.Pattern.search` does.
     """
 
     def __init__(self, search: Callable[[bytes], object]) -> None:

@@ -42,9 +42,6 @@ class Offspring:
     """The processes below `run`.
 
     Args:
-        settings: Of the client of `run`.
-        clock: The stop clock of `run`.
-        shipping: Writes messages for the user.
         wake: Wakes the main loop; from any thread.
         directory: That of `run`, or None if none could be made.
 
@@ -92,9 +89,7 @@ class Offspring:
     def see_to(self, ready: set[int], reaped: list[Death]) -> None:
         """Report the ends of processes, and start recovery of their records.
 
-        Args:
-            ready: Descriptors that are readable.
-            reaped: The ended children of `run`, including orphans that became its children.
+        The children of `run` that it has reaped include orphans.
         """
         ready = ready & set(self.descriptors)  # a new one may get the number of a pipe that ended
         known = {death.pid: death for death in reaped}

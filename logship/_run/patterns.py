@@ -28,7 +28,6 @@ class BoundedPattern:
     """A regular expression; in the main thread. SIGVTALRM belongs to it from then on.
 
     Args:
-        pattern: The regular expression.
         say: Called with a text for a person when a search took too long.
     """
 

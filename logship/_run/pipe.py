@@ -39,9 +39,6 @@ _READS_OF_THE_REST_MAX = 64 * 1024 // READ_BYTES + 1  # as much as a pipe holds,
 class Pipe:
     """Ships the lines of standard input.
 
-    Args:
-        settings: Of the client.
-
     Attributes:
         is_input_broken: Whether reading has failed, so that lines may be missing.
     """
@@ -54,13 +51,8 @@ class Pipe:
             settings, self._clock, self._bell.ring, math.inf, rest_seconds=_REST_SECONDS
         )
         self._client = self._shipping.client
-        self._inlet = Inlet(
-            _that_does_not_wait(_STDIN),
-            "stdin",
-            message_key=settings.message_key,
-            joiner=None,
-            tee=None,
-        )
+        descriptor = _that_does_not_wait(_STDIN)
+        self._inlet = Inlet(descriptor, "stdin", message_key=settings.message_key)
         self._stop_signals = settings.stop_signals_or_default
         self._is_ending = False
 

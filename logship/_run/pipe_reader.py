@@ -34,8 +34,7 @@ class Inlet:
         descriptor: Its reading end, which does not block; this object closes it.
         source: `stdout` or `stderr`, for records that are not JSON objects.
         message_key: The field for the text of those.
-        joiner: Joins lines, or None.
-        tee: Gets the bytes too, or None.
+        tee: Gets the bytes too.
 
     Attributes:
         lines: Lines that were read and are not in the buffer. Each has the time of its read. Of the
@@ -50,8 +49,8 @@ class Inlet:
         source: str,
         *,
         message_key: str,
-        joiner: LineJoiner | None,
-        tee: Tee | None,
+        joiner: LineJoiner | None = None,
+        tee: Tee | None = None,
     ) -> None:
         self.descriptor = descriptor
         self.source = source

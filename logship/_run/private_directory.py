@@ -36,7 +36,6 @@ class PrivateDirectory:
     """A directory of this process alone, with the spool, the stop file and pages of numbers in it.
 
     Args:
-        path: The directory.
         lock: The descriptor whose open file holds its lock, owned from now on.
     """
 

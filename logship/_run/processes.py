@@ -55,11 +55,9 @@ def name_of(pid: int) -> str:
 
 
 def descendants(pid: int, spared: Container[int] = ()) -> Iterator[int]:
-    """Yield the numbers of all processes below `pid`, parents before their children.
+    """Yield all processes below `pid`, parents before their children.
 
-    Args:
-        pid: The number of their ancestor.
-        spared: Processes that are left out, with those below them.
+    The spared ones are left out, with those below them.
     """
     parents = [pid]
     while parents:

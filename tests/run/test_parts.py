@@ -71,7 +71,7 @@ def shipped(lines: Iterable[bytes], **settings: Any) -> DrainReport:
     settings = {"endpoints": "tcp://127.0.0.1:1", "tag": "t", "last_resort": "none", **settings}
     shipping = Shipping(Settings(**settings), StopClock(1.0), lambda: None, 0.0)
     try:
-        inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
+        inlet = Inlet(-1, "stdout", message_key="message")
         inlet.lines.extend((0, text) for text in lines)
         shipping.ship(inlet)
         assert not inlet.lines
