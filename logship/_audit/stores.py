@@ -47,13 +47,7 @@ class Server:
     def ask(
         self, path: str, body: Any = None, method: str | None = None, if_missing: Any = None
     ) -> Any:
-        """Return the answer.
-
-        Args:
-            path: Path and query.
-            body: What to send, if anything.
-            method: By default GET, and POST with a body.
-            if_missing: The answer to take where the server says that there is no such thing.
+        """Return the answer; `if_missing` where the server says that there is no such thing.
 
         Raises:
             CannotRead: There is no answer, or it is an error.

@@ -116,11 +116,8 @@ def serve_metrics(command: str, host: str, port: int, counts: object, *table: An
 def show(lines: Iterable[str], colours: Mapping[str, str] | None = None) -> None:
     """Print lines in any encoding of the terminal: an error here would look like a verdict.
 
-    What they quote of files and servers begins no line and no escape sequence of its own.
-
-    Args:
-        lines: Without their ends.
-        colours: How a line begins, and the colour that this beginning gets on a terminal.
+    What they quote of files and servers begins no line and no escape sequence of its own. On a
+    terminal the beginning of a line gets its colour.
     """
     output: TextIO | None = sys.stdout  # None if it was closed before the start
     encoding = (output and output.encoding) or "utf-8"

@@ -35,10 +35,6 @@ def pretty_lines(json_lines: bytes, *, coloured: bool) -> bytes:
 
     No text of a record begins a line or an escape sequence of its own. The lines of a text that has
     several, as a traceback, follow indented.
-
-    Args:
-        json_lines: Of `logship receive`, each with its end.
-        coloured: Whether they are for a terminal that shows colours.
     """
     lines = (line for each in json_lines.splitlines() for line in _shown(each, coloured))
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")

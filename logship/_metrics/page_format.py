@@ -53,11 +53,7 @@ class FoundPage:
 
 
 def page_header(page_id: bytes) -> bytes:
-    """Return the header of a page.
-
-    Args:
-        page_id: Sixteen bytes.
-    """
+    """Return the header of a page."""
     return _HEADER.pack(_PAGE_MAGIC, VERSION, LAYOUT, page_id)
 
 
@@ -105,13 +101,7 @@ def _is_ours(data: bytes, magic: bytes) -> bool:
 
 
 def parsed_page(name: str, data: bytes, lives: bool) -> FoundPage | None:
-    """Return what a page says; None where it cannot be understood.
-
-    Args:
-        name: Of its file.
-        data: The whole file.
-        lives: Whether its process lives.
-    """
+    """Return what a page says, whose file has all of `data`; None if it cannot be understood."""
     if not _is_ours(data, _PAGE_MAGIC):
         return None
     found = (_unpacked(data, copy_offset(generation)) for generation in (0, 1))

@@ -98,7 +98,6 @@ class CountsCollector(_MeasuresCollector):
     Args:
         counts: Has an attribute for each measure, named as it is but for `prefix` and `_total`.
         measures: Without labels.
-        prefix: What the names of the attributes leave out.
     """
 
     def __init__(

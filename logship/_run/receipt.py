@@ -29,8 +29,6 @@ class Outcome:
 
     Attributes:
         command: Its words. The receipt has stars for all but the first: others may be secrets.
-        exit_code: As a shell gives it.
-        seconds: How long it ran.
         report: The drain report of its output.
         recovery: The recovery report of clients in it; None if there were none.
         is_cut_off: Whether output may be missing: a process still held it when `run` stopped

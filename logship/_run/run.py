@@ -52,13 +52,10 @@ class Options:
     """The options of one `run`, beside the settings of the client.
 
     Attributes:
-        command: Its words.
-        environ: The command's environment.
-        tee: Whether its output is passed on as well.
+        tee: Whether the command's output is passed on as well.
         whole_group: Whether signals go to its whole process group.
         orphan_seconds: How long `run` waits, after its end, for processes that it left behind.
         multiline_start: How a record of several lines begins; None if each line is a record.
-        receipt: Where the receipt goes; None for no receipt.
         loss_exit: The exit code if a record was not acked and the command's exit code was 0.
     """
 

@@ -27,7 +27,6 @@ class Death:
     """The end of one process.
 
     Attributes:
-        pid: Its number.
         name: The first fifteen characters of its program's name.
         code: Its exit code, or minus the signal that killed it; None if only its parent knows.
     """

@@ -70,12 +70,7 @@ class Converter:
 
 
 class Text(Converter):
-    """A printable text of 1 to 255 bytes.
-
-    Args:
-        what: What an error calls it.
-        from_file: As of `Converter`.
-    """
+    """A printable text of 1 to 255 bytes; an error calls it `what`."""
 
     def __init__(
         self, what: str = "a text", *, from_file: Callable[[str], Any] | None = None
@@ -168,10 +163,6 @@ class Switch(Converter):
 
 class Number(Converter):
     """A finite number within bounds.
-
-    Args:
-        least: The least one allowed.
-        most: The greatest one allowed; None for no bound.
 
     Attributes:
         units: What may follow a number that is given as text, in small letters, and its factor.

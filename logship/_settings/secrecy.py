@@ -75,11 +75,7 @@ def _bytes_of(path: str) -> bytes:
 
 
 class Secret:
-    """A text that no `repr`, error, log or pickle shows; only `reveal` returns it.
-
-    Args:
-        text: The secret.
-    """
+    """A text that no `repr`, error, log or pickle shows; only `reveal` returns it."""
 
     __slots__ = ("_text",)
 
@@ -131,9 +127,6 @@ class SecretFile(Secret):
 
     While the file cannot be read or is empty, the text that was read last stays in force. A pipe
     can be read only once.
-
-    Args:
-        path: The file.
 
     Raises:
         SettingsError: The file cannot be read, is empty, too long or not UTF-8.

@@ -21,8 +21,6 @@ class Reading(NamedTuple):
 
     Attributes:
         seconds: When they were written, seconds since 1970.
-        numbers: As `logship._metrics.sums` orders them.
-        pid: Of the process, if it is known.
         command: Its command line; empty if it is not known.
     """
 
@@ -51,17 +49,12 @@ class Figures:
     """What is shown of a process, or of all together. None is what is not known.
 
     Attributes:
-        pid, command: Of the process.
-        clients, connected: Its clients, and how many of them have a connection.
+        connected: How many of its clients have a connection.
         accepted_per_second, acked_per_second: Records, over the last readings.
-        buffer_bytes, buffer_bytes_max: What waits, and what may wait.
         buffer_fullest_ratio: How full the fullest buffer is, from 0 to 1.
         seconds_until_full: Until the first buffer is full, if it grows as now; None if none grows.
-        inflight_chunks: Chunks sent and not acked.
         seconds_since_ack: Since the last ack that was seen.
-        watched_seconds: How long it was watched.
         waiting, spooled: Records that are not acked, and those of them on the spool.
-        dropped, spilled: Records so far.
     """
 
     pid: int | None
@@ -89,7 +82,6 @@ class View(NamedTuple):
     Attributes:
         seconds: The moment, seconds since 1970.
         processes: The figures of each; None if the source has only the total.
-        total: Of all together.
         ended: How many processes have ended, among them those that were killed.
         killed: How many were killed before their drain was over.
     """

@@ -34,9 +34,6 @@ class SourceError(LogshipError):
 def read_directory(path: Path) -> Read:
     """Return what reads the pages of the processes of this container.
 
-    Args:
-        path: The metrics directory.
-
     Raises:
         SourceError: It is not there, or cannot be used; when it reads also.
     """
@@ -77,9 +74,6 @@ def _pages_in(path: Path) -> Pages:
 
 def read_endpoint(url: str) -> Read:
     """Return what reads an endpoint's sum of all processes: it tells nothing of each.
-
-    Args:
-        url: `http://` or `https://`.
 
     Raises:
         SourceError: When it reads: there is no answer with numbers of logship's.
