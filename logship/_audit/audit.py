@@ -24,11 +24,7 @@ UNREADABLE_PLACES_MAX: Final = 5
 
 
 class Audit:
-    """Takes lines and reports in any order, and draws a verdict from them.
-
-    Attributes:
-        streams: The evidence so far, by the streams' names.
-    """
+    """Takes lines and reports in any order, and draws a verdict from them."""
 
     def __init__(self, stamp_key: str = STAMP_KEY) -> None:
         self.stamp_key = stamp_key

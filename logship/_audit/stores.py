@@ -26,12 +26,8 @@ REASON_BYTES_MAX: Final = 300
 class Server:
     """A server, and what it is asked with.
 
-    Args:
-        address: `http://` or `https://`. A user and a password may stand before the host, where
-            `ps` shows them; without, they are looked up in `~/.netrc`.
-
-    Attributes:
-        address: Without user and password.
+    A user and a password may stand before the host, where `ps` shows them. Without, they are looked
+    up in `~/.netrc`. The attribute `address` has none.
     """
 
     def __init__(self, address: str) -> None:
@@ -96,11 +92,7 @@ SCROLL_SECONDS: Final = 60
 
 
 class Indices:
-    """The indices that a name or a pattern names.
-
-    Args:
-        name: `opensearch+https://HOST[:PORT]/INDEX`; INDEX may be a pattern such as `logs-*`.
-    """
+    """Indices: `opensearch+https://HOST[:PORT]/INDEX`. INDEX may be a pattern such as `logs-*`."""
 
     def __init__(self, name: str) -> None:
         address = urlsplit(name)
@@ -159,11 +151,7 @@ _MILLISECOND_NS: Final = 1_000_000
 
 
 class Query:
-    """The lines of the streams that a query selects.
-
-    Args:
-        name: `loki+https://HOST[:PORT]?query={service_name="web"}`.
-    """
+    """Lines that a query selects: `loki+https://HOST[:PORT]?query={service_name="web"}`."""
 
     def __init__(self, name: str) -> None:
         self._server = Server(name.removeprefix("loki+"))

@@ -115,10 +115,8 @@ class Watch:
         overdue_seconds: A number that is missing for longer is overdue.
         retention_seconds: A part that has not changed for so long may be removed: its evidence
             still counts. None: no part may be removed.
-        say: Told what a person should know.
 
     Attributes:
-        figures: What is exported.
         verdicts: What is proved about each stream that is not settled.
     """
 

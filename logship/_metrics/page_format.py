@@ -65,10 +65,8 @@ def copy_offset(generation: int) -> int:
 def copy_of(generation: int, numbers: Numbers, *, is_done: bool = False) -> bytes:
     """Return a copy of the numbers, with its checksum.
 
-    Args:
-        generation: Higher than that of any copy before.
-        numbers: Of a process, or of the dead.
-        is_done: Whether nothing would be lost if the process were killed now.
+    Its generation is higher than that of any copy before. If `is_done`, nothing would be lost if
+    the process were killed now.
     """
     data = _COPY.pack(generation, _DONE if is_done else 0, *numbers)
     return data + _CHECKSUM.pack(zlib.crc32(data))

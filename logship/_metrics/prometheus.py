@@ -47,12 +47,7 @@ _FAMILIES = {Kind.COUNTER: CounterMetricFamily, Kind.HISTOGRAM: HistogramMetricF
 
 
 class _MeasuresCollector(Collector):
-    """Measures, whose values are read when a scrape asks.
-
-    Args:
-        measures: In the order in which the values come.
-        read: Returns the values of each measure at this moment; may raise `OSError`.
-    """
+    """Measures, and a function that returns the values of each when a scrape asks, or raises."""
 
     def __init__(
         self, measures: Sequence[Measure], read: Callable[[], Iterable[Sequence[float]]]
@@ -95,9 +90,7 @@ class TotalCollector(_MeasuresCollector):
 class CountsCollector(_MeasuresCollector):
     """Metrics whose values are the attributes of one object: those of `logship receive`.
 
-    Args:
-        counts: Has an attribute for each measure, named as it is but for `prefix` and `_total`.
-        measures: Without labels.
+    They have no labels. An attribute is named as its measure, but for `prefix` and `_total`.
     """
 
     def __init__(

@@ -41,11 +41,7 @@ use up too much of the 64 MiB that Linux lets a user's pipes hold."""
 
 
 class CannotStart(LogshipError):  # noqa: N818 - it names the thing, as its siblings do
-    """The command cannot be started.
-
-    Attributes:
-        exit_code: As of a shell: 127 if there is no such command, 126 if it cannot be run.
-    """
+    """The command cannot be started; `exit_code` is that of a shell for it."""
 
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
@@ -53,11 +49,7 @@ class CannotStart(LogshipError):  # noqa: N818 - it names the thing, as its sibl
 
 
 class Command:
-    """The running command.
-
-    Attributes:
-        stdout, stderr: The reading ends of its output.
-    """
+    """The running command; `stdout` and `stderr` are the reading ends of its output."""
 
     def __init__(self, words: Sequence[str], environ: Mapping[str, str]) -> None:
         """Start it.
@@ -147,11 +139,7 @@ def _is_foreground() -> bool:
 
 
 def _lend_terminal(group: int) -> bool:
-    """Make `group` the foreground of a terminal that is standard input, if `run` is that now.
-
-    Returns:
-        Whether `group` is the foreground.
-    """
+    """If `run` is the foreground of a terminal, make `group` that; return whether it is."""
     if not _is_foreground():
         return False
     with contextlib.suppress(OSError):

@@ -44,12 +44,9 @@ class _Owner(NamedTuple):
 class Witness:
     """Watches the owners of the spools under one directory.
 
-    Args:
-        has_shipped_from: Returns whether the recoverer of `run` has found records on the spool of
-            this name. The recoverer may be faster than the watcher and remove the directory.
-
-    Attributes:
-        has_seen_any: Whether any process below `run` ever had a spool.
+    `has_shipped_from` returns whether the recoverer of `run` has found records on the spool of a
+    name: it may be faster than the watcher, and remove the directory. `has_seen_any` tells whether
+    any process below `run` ever had a spool.
     """
 
     def __init__(self, path: Path, has_shipped_from: Callable[[str], bool]) -> None:
@@ -87,14 +84,9 @@ class Witness:
                 self._note_owner(directory)
 
     def deaths(self, ready: set[int], known: dict[int, Death]) -> list[tuple[Death, bool]]:
-        """Return how owners have ended.
+        """Return how owners have ended, and whether they left records, shipped by now or not.
 
-        Args:
-            ready: Readable descriptors.
-            known: The statuses that the reaper got, by process.
-
-        Returns:
-            Each death, and whether the process left records on its spool, shipped by now or not.
+        Known are the ends of the processes that were reaped.
         """
         ended = [
             each for each, owner in self._owners.items() if each in ready or owner.pid in known

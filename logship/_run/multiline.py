@@ -25,11 +25,7 @@ LINGER_SECONDS = 1.0
 
 
 class LineJoiner:
-    """Joins the lines of one stream.
-
-    Args:
-        search: Returns None for a line that begins no record, as `re.Pattern.search` does.
-    """
+    """Joins the lines of one stream. `search` returns None for a line that begins no record."""
 
     def __init__(self, search: Callable[[bytes], object]) -> None:
         self._search = search

@@ -39,11 +39,7 @@ _PIDS_MAX = 10
 
 
 class Offspring:
-    """The processes below `run`.
-
-    Args:
-        wake: Wakes the main loop; from any thread.
-        directory: That of `run`, or None if none could be made.
+    """The processes below `run`; its `directory` is None if none could be made.
 
     Attributes:
         is_being_killed: Whether `run` is killing them. Then violent deaths are not reported.

@@ -37,11 +37,7 @@ _READS_OF_THE_REST_MAX = 64 * 1024 // READ_BYTES + 1  # as much as a pipe holds,
 
 
 class Pipe:
-    """Ships the lines of standard input.
-
-    Attributes:
-        is_input_broken: Whether reading has failed, so that lines may be missing.
-    """
+    """Ships the lines of standard input; some may be missing if `is_input_broken`."""
 
     def __init__(self, settings: Settings) -> None:
         self.is_input_broken: bool = False

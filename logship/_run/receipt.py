@@ -76,9 +76,6 @@ class Receipt:
     before the command starts: the stream, or the directory, where a new file takes the place of the
     name. A link is followed only where no other user can write, as in `/dev` or `/proc/self/fd`.
 
-    Args:
-        path: Of the file, or of a pipe or device.
-
     Raises:
         OSError: No receipt can be written there.
     """

@@ -35,9 +35,6 @@ class Shipping:
         wake: Wakes the main loop; called from the shipper's thread.
         push_back_seconds: How long lines wait for space in one outage.
         rest_seconds: How long it takes to read what has come by the time at which intake ends.
-
-    Attributes:
-        announcement: Of the ECS task: warnings for the user, a record in the stream.
     """
 
     def __init__(

@@ -133,11 +133,7 @@ class Choice(Converter):
 
 
 class Switch(Converter):
-    """True or False; in the environment 1, true, yes or on, and their opposites.
-
-    Args:
-        words: More words, which are allowed as they are.
-    """
+    """True or False, in the environment 1, true, yes or on, and their opposites; or a word."""
 
     def __init__(self, *words: str) -> None:
         self._words = words
@@ -162,15 +158,12 @@ class Switch(Converter):
 
 
 class Number(Converter):
-    """A finite number within bounds.
-
-    Attributes:
-        units: What may follow a number that is given as text, in small letters, and its factor.
-    """
+    """A finite number within bounds."""
 
     kind: type[int] | type[float] = float
     kind_name = "a number"
     units: Mapping[str, float] = {}
+    """What may follow a number that is given as text, in small letters, and its factor."""
 
     def __init__(self, least: float, most: float | None = None) -> None:
         self._least = least
