@@ -30,7 +30,7 @@ def test_a_command_killed_by_a_signal_gives_128_and_its_number(both: Runs, numbe
     assert both.messages == ["text"]
 
 
-def test_a_command_that_is_not_there_gives_127(both: Runs, tmp_path: Path) -> None:
+def test_a_command_that_is_not_there_gives_127(runs: Runs, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/no/such/interpreter\n")
     script.chmod(0o755)
@@ -43,19 +43,19 @@ def test_a_command_that_is_not_there_gives_127(both: Runs, tmp_path: Path) -> No
         (str(script), b"its interpreter does not exist, which is that in the first line"),
         (str(program), b"or the loader of a program that was built for another C library"),
     ):
-        ended = both.command(word, returncode=127)
+        ended = runs.command(word, returncode=127)
         assert why in ended.stderr
 
 
-def test_a_command_that_cannot_be_run_gives_126(both: Runs, tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_run_gives_126(runs: Runs, tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("just text\n")
-    ended = both.command(str(text), returncode=126)
+    ended = runs.command(str(text), returncode=126)
     assert b"Permission denied" in ended.stderr
     text.chmod(0o755)
-    ended = both.command(str(text), returncode=126)
+    ended = runs.command(str(text), returncode=126)
     assert b"#!/bin/sh" in ended.stderr
-    both.command(str(tmp_path), returncode=126)
+    runs.command(str(tmp_path), returncode=126)
 
 
 @pytest.mark.parametrize("files", [5, 9, 10, 11])
