@@ -19,7 +19,6 @@ from pathlib import Path
 from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
 from logship._metrics.outlet import environ_for_children, pages_directory
-from logship._process.clock import StopClock
 from logship._recover import Recoverer, RecoveryReport
 from logship._run.private_directory import OPEN_AS_TMP, PrivateDirectory
 from logship._settings import SPOOL_BYTES_MIN, STOP_FILE_VARIABLE, Settings, variable_name
@@ -92,35 +91,20 @@ class RecoveryThread:
     Where no thread can be started, the next call that needs one tries again.
 
     Args:
-        last_resort: Takes records that cannot be shipped.
+        last_resort: Takes warnings.
         wake: Called at its end, from its thread.
-        owner_of: As of `Orphans`; called from its thread.
 
     Attributes:
         report: The result, once it is over.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        spool: Path,
-        *,
-        clock: StopClock,
-        last_resort: LastResort,
-        wake: Callable[[], None],
-        owner_of: Callable[[str], str],
+        self, recoverer: Recoverer, last_resort: LastResort, wake: Callable[[], None]
     ) -> None:
         self.report = RecoveryReport(RecoveryCounters(), 0.0, complete=False)
         self._wake = wake
         self._last_resort = last_resort
-        self._recoverer = Recoverer(
-            settings,
-            spool,
-            last_resort=last_resort,
-            clock=clock,
-            is_last=True,
-            owner_of=owner_of,
-        )
+        self._recoverer = recoverer
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: OwnThread | None = None
         self._begin()

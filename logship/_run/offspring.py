@@ -19,7 +19,7 @@ from logship._delivery.drain import DrainPlan
 from logship._metrics.process import HERE
 from logship._process import stopfile
 from logship._process.clock import StopClock
-from logship._recover import RecoveryReport
+from logship._recover import Recoverer, RecoveryReport
 from logship._run.clients import RecoveryThread
 from logship._run.death_watcher import Witness
 from logship._run.private_directory import PrivateDirectory
@@ -145,14 +145,16 @@ class Offspring:
             yield directory, self._begin_recovery(directory.spool, unknown_owner)
 
     def _begin_recovery(self, spool: Path, owner_of: Callable[[str], str]) -> RecoveryThread:
-        return RecoveryThread(
+        last_resort = self._shipping.client.last_resort
+        recoverer = Recoverer(
             self._settings,
             spool,
+            last_resort=last_resort,
             clock=self._clock,
-            last_resort=self._shipping.client.last_resort,
-            wake=self._wake,
+            is_last=True,
             owner_of=owner_of,
         )
+        return RecoveryThread(recoverer, last_resort, self._wake)
 
     @property
     def _recoveries(self) -> list[RecoveryThread]:

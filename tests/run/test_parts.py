@@ -348,8 +348,9 @@ def test_only_directories_with_something_to_ship_count_as_taken_over(
 ) -> None:
     begun: list[Path] = []
     monkeypatch.setattr(
-        "logship._run.offspring.RecoveryThread", lambda _, spool, **__: begun.append(spool)
+        "logship._run.offspring.Recoverer", lambda _, spool, **__: begun.append(spool)
     )
+    monkeypatch.setattr("logship._run.offspring.RecoveryThread", lambda *_: None)
     settings, said = Settings(), list[str]()
     left = ["quarantine"] * DIRECTORIES_MAX + ["ab" * 16] * (DIRECTORIES_MAX + 1)
     spools = []
