@@ -103,7 +103,7 @@ def _source(name: str) -> Source:
     return Source(name, size=0 if name == "-" else _status(name, ASK_AGAIN).st_size)
 
 
-@click.command(short_help="Prove from the sidecar's output files that no record is missing.")
+@click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=INPUT)
 @click.option(
     "--expect",

@@ -28,7 +28,7 @@ def _explain(context: click.Context, parameter: click.Parameter, name: str | Non
         context.exit()
 
 
-@click.command(short_help="Find mistakes in deployment files that would lose logs.")
+@click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--format",
