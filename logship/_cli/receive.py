@@ -46,7 +46,8 @@ class CannotStart(click.ClickException):
 
 
 KEPT_BYTES = 8 * 1024 * 1024
-"""Several times the memory that one chunk of logship needs in the receiver."""
+"""A freed block of this size makes glibc keep freed memory, up to twice as much (mallopt(3),
+M_MMAP_THRESHOLD). Else each message would fault its pages in again, a third of all CPU time."""
 
 STOP_SIGNALS = signals_named("SIGTERM", "SIGINT", "SIGBREAK")
 RELOAD_SIGNALS = signals_named("SIGHUP")
@@ -209,7 +210,7 @@ def command(
                 serve_metrics("receive", metrics_host, metrics_port, receiver.counts)
             except click.UsageError as error:  # a receiver without metrics is better than none
                 _say(f"{error.message}; it continues without them")
-        _keep_freed_memory()
+        bytes(KEPT_BYTES)
         if count:
             _say("records are counted and acknowledged, none is kept")
         asyncio.run(_receive(receiver, listener, functools.partial(_reload, access)))
@@ -237,15 +238,6 @@ def _pretty_form(is_stdout: bool) -> Form:
 def _summary(counts: Counts, seconds: float) -> str:
     records, connections = many(counts.records, "record"), many(counts.connections, "connection")
     return f"{records} on {connections} in {seconds:.1f} s"
-
-
-def _keep_freed_memory() -> None:
-    """Make glibc keep freed memory, up to twice a block of this size.
-
-    Otherwise each message would fault its pages in again, which takes a third of all CPU time. When
-    a separately mapped block is freed, glibc raises its bounds (mallopt(3), M_MMAP_THRESHOLD).
-    """
-    bytes(KEPT_BYTES)
 
 
 def _access(context: click.Context, options: dict[str, Any]) -> Access:

@@ -75,7 +75,8 @@ class Command:
         os.close(stderr)
         self.pid = self._process.pid
         self._process.returncode = 0  # only the reaper waits for it
-        self._has_terminal = not _is_read() and _lend_terminal(self.pid)
+        is_read = stat.S_ISFIFO(os.fstat(1).st_mode)  # by a program that may need the terminal
+        self._has_terminal = not is_read and _lend_terminal(self.pid)
 
     def signal(self, signum: int, *, whole_group: bool) -> None:
         """Send it a signal. Call it before the reaping: another process may get its number.
@@ -124,11 +125,6 @@ class Command:
             with contextlib.suppress(OSError):
                 if os.tcgetpgrp(0) == self.pid:
                     os.tcsetpgrp(0, os.getpgrp())
-
-
-def _is_read() -> bool:
-    """Return whether another program reads what `run` passes on."""
-    return stat.S_ISFIFO(os.fstat(1).st_mode)
 
 
 def _is_foreground() -> bool:

@@ -44,11 +44,8 @@ class Deadlines:
     ) -> Deadlines:
         """Return the times of a stop.
 
-        Args:
-            started_seconds: When the signal came.
-            end_seconds: When everything must be over.
-            spill_seconds: The time to write the whole buffer to stderr. Shipping it to a slow
-                sidecar takes about as long again.
+        To write the whole buffer to stderr takes `spill_seconds`. To ship it to a slow sidecar
+        takes about as long again.
         """
         budget = end_seconds - started_seconds
         wanted = max(min(RESERVE_SECONDS_MAX, budget * RESERVE_SHARE), 2 * spill_seconds)

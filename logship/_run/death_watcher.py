@@ -78,7 +78,10 @@ class Witness:
         for directory in list(filter(self._has_shipped_from, self._ownerless)):
             self._unseen.append(self._ownerless[directory])
             self._found(directory)
-        self._forget_all_but({*listed, *(each.directory for each in self._owners.values())})
+        # What is gone is forgotten: there may be a directory for each process.
+        here = {*listed, *(each.directory for each in self._owners.values())}
+        self._known &= here
+        self._ownerless = {each: pid for each, pid in self._ownerless.items() if each in here}
         for directory in listed:
             if directory not in self._known:
                 self._note_owner(directory)
@@ -101,12 +104,6 @@ class Witness:
         """Return the dead owners that were never seen alive, and forget them; 0 if not known."""
         unseen, self._unseen = self._unseen, []
         return unseen
-
-    def _forget_all_but(self, directories: set[str]) -> None:
-        """Forget the process directories that are gone: there may be one for each process."""
-        self._known &= directories
-        for directory in self._ownerless.keys() - directories:
-            del self._ownerless[directory]
 
     def _note_owner(self, directory: str) -> None:
         """Watch the owner of a spool; where none is found, note what that means."""

@@ -140,9 +140,5 @@ class Arrivals:
     def sort(self, inlets: list[Inlet]) -> None:
         """Sort the pipes: first those that had bytes at the last look already."""
         events = self._epoll.poll(0) if self._epoll is not None else ()
-        arrived = [descriptor for descriptor, _ in events]
-        inlets.sort(key=lambda each: _place(each.descriptor, arrived))
-
-
-def _place(descriptor: int, arrived: list[int]) -> int:
-    return arrived.index(descriptor) if descriptor in arrived else -1
+        places = {descriptor: place for place, (descriptor, _) in enumerate(events)}
+        inlets.sort(key=lambda each: places.get(each.descriptor, -1))
