@@ -37,12 +37,8 @@ SECONDS = FiniteRange(0.0, min_open=True)
 
 COLOURS = {
     "complete:": "green",
-    "LOST:": "red",
-    "INCONSISTENT:": "red",
-    "NO STAMPS:": "red",
-    "NO RECORDS:": "red",
-    "UNPROVEN:": "yellow",
-    "NOT COMPLETE, but nothing lost in silence:": "yellow",
+    **dict.fromkeys(("LOST:", "INCONSISTENT:", "NO STAMPS:", "NO RECORDS:"), "red"),
+    **dict.fromkeys(("UNPROVEN:", "NOT COMPLETE, but nothing lost in silence:"), "yellow"),
 }
 
 

@@ -18,15 +18,10 @@ VALUE_CHARACTERS_MAX: Final = 500
 """Of a field on the record's line; a longer one would bury the others."""
 
 _COLOURS: Final = {
-    "TRACE": "bright_black",
-    "DEBUG": "bright_black",
-    "INFO": "green",
-    "NOTICE": "green",
-    "WARN": "yellow",
-    "WARNING": "yellow",
-    "ERROR": "red",
-    "CRITICAL": "red",
-    "FATAL": "red",
+    **dict.fromkeys(("TRACE", "DEBUG"), "bright_black"),
+    **dict.fromkeys(("INFO", "NOTICE"), "green"),
+    **dict.fromkeys(("WARN", "WARNING"), "yellow"),
+    **dict.fromkeys(("ERROR", "CRITICAL", "FATAL"), "red"),
 }
 
 
