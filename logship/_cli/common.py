@@ -96,7 +96,7 @@ def wrong_settings_are_usage() -> Iterator[None]:
         raise click.UsageError(str(error)) from None
 
 
-def serve_metrics(command: str, host: str, port: int, counts: object, *table: Any) -> None:
+def serve_metrics(command: str, host: str, port: int, counts: object, *measures: Any) -> None:
     """Serve numbers of a subcommand, as `CountsCollector` takes them, and say where.
 
     Raises:
@@ -105,7 +105,7 @@ def serve_metrics(command: str, host: str, port: int, counts: object, *table: An
     from logship._metrics import prometheus  # noqa: PLC0415 - only where it is wanted
 
     try:
-        collector = prometheus.CountsCollector(counts, *table)
+        collector = prometheus.CountsCollector(counts, *measures)
         endpoint = prometheus.Endpoint(prometheus.resolved(host), port, collector)
     except OSError as error:
         reason = error.strerror or str(error)

@@ -90,16 +90,11 @@ class TotalCollector(_MeasuresCollector):
 class CountsCollector(_MeasuresCollector):
     """Metrics whose values are the attributes of one object: those of `logship receive`.
 
-    They have no labels. An attribute is named as its measure, but for `prefix` and `_total`.
+    They have no labels. An attribute is named as its measure, but for its first word and `_total`.
     """
 
-    def __init__(
-        self,
-        counts: object,
-        measures: Sequence[Measure] = RECEIVER_MEASURES,
-        prefix: str = "receiver_",
-    ) -> None:
-        names = [each.name.removeprefix(prefix).removesuffix("_total") for each in measures]
+    def __init__(self, counts: object, measures: Sequence[Measure] = RECEIVER_MEASURES) -> None:
+        names = [each.name.partition("_")[2].removesuffix("_total") for each in measures]
         super().__init__(measures, lambda: ([getattr(counts, name)] for name in names))
 
 
