@@ -34,12 +34,10 @@ class Snapshot(NamedTuple):
     """All that can be read at one moment.
 
     Attributes:
-        seconds: The moment, seconds since 1970.
-        total: Of all processes. Counters include those of ended processes.
+        total: Of all processes, at that moment. Counters include those of ended processes.
         processes: Of each process, by an id; None if the source has only the total.
     """
 
-    seconds: float
     total: Reading
     processes: dict[str, Reading] | None
 
@@ -101,20 +99,21 @@ class History:
 
     def view(self, snapshot: Snapshot) -> View:
         """Take a snapshot, and return what it says beside the earlier ones."""
-        total = self._tracks[""].figures(snapshot.seconds, snapshot.total)
+        now_seconds, numbers, *_ = snapshot.total
+        total = self._tracks[""].figures(now_seconds, snapshot.total)
         processes = None
         if snapshot.processes is not None:
             for key in self._tracks.keys() - {"", *snapshot.processes}:
                 del self._tracks[key]
             processes = [
-                self._tracks[key].figures(snapshot.seconds, reading)
+                self._tracks[key].figures(now_seconds, reading)
                 for key, reading in snapshot.processes.items()
             ]
             processes.sort(key=lambda each: (each.pid is None, each.pid))
             total = _of_all(total, processes)
-        drained = _value(snapshot.total.numbers, "processes_ended_total", "drained")
-        killed = _value(snapshot.total.numbers, "processes_ended_total", "killed")
-        return View(snapshot.seconds, processes, total, int(drained + killed), int(killed))
+        drained = _value(numbers, "processes_ended_total", "drained")
+        killed = _value(numbers, "processes_ended_total", "killed")
+        return View(now_seconds, processes, total, int(drained + killed), int(killed))
 
 
 class _Track:
