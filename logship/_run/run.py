@@ -243,7 +243,7 @@ class Supervisor:
             return
         if now < deadlines.kill_seconds or self._offspring.is_being_killed:
             return
-        waited = deadlines.kill_seconds - deadlines.started_seconds
+        waited = deadlines.kill_seconds - started.at_seconds
         self._shipping.say(
             f"{command.name} (process {command.pid}) has not ended {waited:.1f} s after "
             f"{started.reason}; it is killed, so that what it wrote can still be shipped"
