@@ -18,10 +18,10 @@ from logship._audit.destinations import is_address, output_of
 from logship._audit.lines import STAMP_KEY
 from logship._audit.sources import ASK_AGAIN, CannotRead, Source, expected_in
 from logship._audit.text import verdict_as_json, verdict_as_text
-from logship._audit.verdict import Outcome
 from logship._cli.common import (
     FiniteRange,
     NamedPath,
+    NotUsable,
     ending_with,
     metrics_port_option,
     only_given,
@@ -42,10 +42,6 @@ COLOURS = {
 }
 
 
-class _InputUnreadable(click.ClickException):
-    exit_code = Outcome.NO_STAMPS.exit_code
-
-
 @contextlib.contextmanager
 def _errors_are_no_verdict() -> Iterator[None]:
     """Give all errors a code that is no verdict: Python's own is 1, which means a loss."""
@@ -54,11 +50,11 @@ def _errors_are_no_verdict() -> Iterator[None]:
     except (click.ClickException, click.exceptions.Exit):
         raise
     except (BadState, CannotRead) as error:
-        raise _InputUnreadable(str(error)) from None
+        raise NotUsable(str(error)) from None
     except Exception:  # noqa: BLE001 - no memory, or a bug
         with ending_with(sys.stderr):
             traceback.print_exc()
-        raise click.exceptions.Exit(_InputUnreadable.exit_code) from None
+        raise click.exceptions.Exit(NotUsable.exit_code) from None
 
 
 def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> dict[object, str]:

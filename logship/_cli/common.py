@@ -45,6 +45,12 @@ metrics_port_option = functools.partial(
 )
 
 
+class NotUsable(click.ClickException):
+    """A file or an address cannot be used. It is shown without the usage, and is no verdict."""
+
+    exit_code = 2
+
+
 class NamedPath(click.Path):
     """A path. An empty one, as of an unset variable, would become the working directory."""
 

@@ -19,6 +19,7 @@ from click.core import ParameterSource
 
 from logship._cli.common import (
     FiniteRange,
+    NotUsable,
     metrics_port_option,
     read_by,
     say,
@@ -37,13 +38,6 @@ from logship._settings import Endpoint
 from logship._signal_names import signals_named
 from logship._spelling import many
 from logship.errors import SettingsError
-
-
-class CannotStart(click.ClickException):
-    """The receiver cannot start, because an option cannot be used."""
-
-    exit_code = 2
-
 
 KEPT_BYTES = 8 * 1024 * 1024
 """A freed block of this size makes glibc keep freed memory, up to twice as much (mallopt(3),
@@ -192,7 +186,7 @@ def command(
         sink = LineSink.stdout() if is_stdout else LineSink.open(Path(str(out)))
         listener = Listener(bind)
     except (OutputError, ListenError, SettingsError) as error:
-        raise CannotStart(str(error)) from error
+        raise NotUsable(str(error)) from error
     try:
         form = counted if count else _pretty_form(is_stdout) if pretty else payload_lines
         started_seconds = time.monotonic()
