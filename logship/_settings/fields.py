@@ -248,24 +248,21 @@ class Redaction(Converter):
 
     def check(self, value: Any) -> Any:
         """Return the function or the names."""
-        if isinstance(value, str):
-            return self._checked_names(value)
-        if not callable(value):
+        if callable(value):
+            return value
+        if not isinstance(value, str):
             raise NotAllowed("a function of a record, names of rules, or None")
-        return value
-
-    def _checked_names(self, names: str) -> str:
         from logship import _redaction  # noqa: PLC0415 - its patterns take milliseconds
 
         try:
-            rules, fields = _redaction.rules_of(names)
+            rules, fields = _redaction.rules_of(value)
         except _redaction.UnknownRule as unknown:
             known = ", ".join((_redaction.DEFAULT, *_redaction.RULES))
             allowed = f"{known} or {_redaction.FIELD}NAME, with commas between"
             raise NotAllowed(allowed, str(unknown)) from None
         if not rules and not fields:
             raise NotAllowed("the name of a rule")
-        return names
+        return value
 
 
 def setting(

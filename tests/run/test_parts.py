@@ -33,7 +33,8 @@ from logship._run.processes import descendants
 from logship._run.receipt import Outcome
 from logship._run.shipping import Shipping
 from logship._run.statuses import Death, OomWatch
-from logship._settings import STOP_FILE_VARIABLE, Endpoint, Overflow, Settings
+from logship._settings import STOP_FILE_VARIABLE, Endpoint, Settings
+from logship._settings.fields import Overflow
 from logship._spool.directories import LOCK
 from logship._spool.volumes import filesystem_of
 from tests.support.commands import ran_python
