@@ -54,7 +54,9 @@ class Pipe:
 
     def run(self) -> DrainReport:
         """Read until the input or the time ends, and deliver all lines; in the main thread."""
-        self._take_signals()
+        for signum in self._stop_signals:
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, self._on_signal)
         while not self._inlet.has_ended:
             self._read()
             self._ship()
@@ -63,11 +65,6 @@ class Pipe:
         for signum in self._stop_signals:
             signal.signal(signum, signal.SIG_IGN)  # another one must not spoil the exit code
         return report
-
-    def _take_signals(self) -> None:
-        for signum in self._stop_signals:
-            if signal.getsignal(signum) is not signal.SIG_IGN:
-                signal.signal(signum, self._on_signal)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         del frame
