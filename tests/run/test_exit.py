@@ -89,17 +89,20 @@ def test_the_receipt_is_the_drain_report_and_replaces_an_older_one(
 
 
 def test_a_receipt_for_a_stream_is_written_into_it(runs: Runs, tmp_path: Path) -> None:
-    """Root could rename a file over `/dev/stdout`; the substitute here cannot be replaced."""
+    """Also if the command has put a file in its place. Root could rename one over `/dev/stdout`."""
     ended = runs.command("echo", "a", options=("--receipt", "/proc/self/fd/1"), returncode=0)
     assert json.loads(ended.stdout)["acked"] == 1
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        runs.command("echo", "b", options=("--receipt", str(fifo)))
+        script = 'echo b; mv "$1" "$1.moved"; echo untouched >"$1"'
+        runs.shell(script, str(fifo), options=("--receipt", str(fifo)))
         assert json.loads(os.read(reader, 65536))["acked"] == 1
     finally:
         os.close(reader)
+    assert fifo.read_text() == "untouched\n"
+    Path(f"{fifo}.moved").rename(fifo)
     ended = runs.command("echo", "c", options=("--receipt", str(fifo)), returncode=0)
     assert b"cannot write the receipt" in ended.stderr
     assert fifo.is_fifo()
@@ -108,7 +111,7 @@ def test_a_receipt_for_a_stream_is_written_into_it(runs: Runs, tmp_path: Path) -
 PLANTED = {
     "the receipt": ("/tmp", 'ln -s "$1/victim" "$2/receipt.json"'),
     "a stream": ("/tmp", 'ln -s "$1/pipe" "$2/receipt.json"'),
-    "a stream on a device": ("/dev/shm", 'ln -s "$1/pipe" "$2/receipt.json"'),
+    "a stream below /dev": ("/dev/shm", 'ln -s "$1/pipe" "$2/receipt.json"'),
     "the directory": ("/tmp", 'mv "$2" "$2.moved"; ln -s "$1" "$2"'),
 }
 
