@@ -14,12 +14,7 @@ LINE_CHARACTERS_MAX = 8192
 
 
 def visible(text: str, characters_max: int = LINE_CHARACTERS_MAX) -> str:
-    """Return a text as one line: cut, and with escapes for what cannot be printed.
-
-    Args:
-        text: Any text.
-        characters_max: What is kept of it.
-    """
+    """Return a text as one line: cut, and with escapes for what cannot be printed."""
     kept = text[:characters_max]
     if not kept.isprintable():
         kept = "".join(each if each.isprintable() else _escape(each) for each in kept)
@@ -30,10 +25,6 @@ def quoted(text: str | bytes, characters_max: int = QUOTED_CHARACTERS_MAX) -> st
     r"""Return foreign text between quotes, with escapes for quotes in it.
 
     So no reader takes it for our own words, and no program for JSON in them.
-
-    Args:
-        text: As it came.
-        characters_max: What is kept of it.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")
@@ -42,14 +33,10 @@ def quoted(text: str | bytes, characters_max: int = QUOTED_CHARACTERS_MAX) -> st
 
 
 def quoted_value(value: Any) -> str:
-    """Return what Python shows of a value that was decoded from foreign bytes, as `quoted` does.
-
-    Args:
-        value: Of any depth. Python 3.11 cannot show all that can be decoded.
-    """
+    """Return what Python shows of a value that was decoded from foreign bytes, as `quoted` does."""
     try:
         shown = repr(value)
-    except RecursionError:
+    except RecursionError:  # Python 3.11 cannot show all that can be decoded
         return f"a {type(value).__name__} nested too deep to be shown"
     return quoted(shown)
 

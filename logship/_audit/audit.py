@@ -24,14 +24,7 @@ UNREADABLE_PLACES_MAX: Final = 5
 
 
 class Audit:
-    """Takes lines and reports in any order, and draws a verdict from them.
-
-    Args:
-        stamp_key: The field that carries the stamp.
-
-    Attributes:
-        streams: The evidence so far, by the streams' names.
-    """
+    """Takes lines and reports in any order, and draws a verdict from them."""
 
     def __init__(self, stamp_key: str = STAMP_KEY) -> None:
         self.stamp_key = stamp_key
@@ -100,9 +93,8 @@ class Audit:
     def expect(self, found: Report | Refused) -> None:
         """Take what must be accounted for.
 
-        Args:
-            found: A drain report, with every stream that it names; or a refused record, whose
-                number says how many there were up to it.
+        It is a drain report, with every stream that it names, or a refused record, whose number
+        says how many there were up to it.
         """
         if isinstance(found, Refused):
             refusals = self._refusals_of(found.life)

@@ -23,11 +23,7 @@ def _client(name: str, service: str) -> Any:
 
 
 class Objects:
-    """The objects below a prefix.
-
-    Args:
-        name: `s3://bucket/prefix`.
-    """
+    """The objects below a prefix: `s3://BUCKET/PREFIX`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -72,11 +68,7 @@ class ObjectPart(Part):
 
 
 class LogGroup:
-    """A log group, with all of its streams.
-
-    Args:
-        name: `cloudwatch://GROUP`; a group's name may begin with a slash.
-    """
+    """A log group with all of its streams: `cloudwatch://GROUP`, which may begin with a slash."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -10,13 +10,7 @@ from logship._audit.sources import CannotRead
 if TYPE_CHECKING:
     from logship._audit.outputs import Output
 
-SCHEMES: Final = (
-    "s3://",
-    "cloudwatch://",
-    "kafka://",
-    "opensearch+https://",
-    "loki+https://",
-)
+SCHEMES: Final = ("s3://", "cloudwatch://", "kafka://", "opensearch+https://", "loki+https://")
 
 
 def is_address(name: str) -> bool:

@@ -17,10 +17,9 @@ BATCH_MESSAGES: Final = 1000
 
 
 class Topic:
-    """The partitions of a topic. No group is joined and no offset is committed.
+    """The partitions of a topic: `kafka://BROKER[,BROKER]/TOPIC[?PROPERTIES of librdkafka]`.
 
-    Args:
-        name: `kafka://BROKER[,BROKER]/TOPIC`, and behind `?` properties of librdkafka.
+    No group is joined and no offset is committed.
     """
 
     def __init__(self, name: str) -> None:

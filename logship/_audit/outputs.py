@@ -78,11 +78,7 @@ class Part(ABC):
 
 
 class Output(Protocol):
-    """What one argument of the command names.
-
-    Attributes:
-        name: As given.
-    """
+    """What one argument of the command names."""
 
     name: str
 
@@ -95,11 +91,7 @@ class Output(Protocol):
 
 
 class Files:
-    """The files that a path, a directory or a pattern names.
-
-    Args:
-        name: A directory stands for all files below it.
-    """
+    """The files that a path or a pattern names; a directory stands for all files below it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -215,9 +207,6 @@ class TimedPart(Part):
     a sidecar repeats what failed. So each reading begins some time before the newest record that is
     known, and what it has of the time before is read again. A record from the future is not taken
     for the newest one: it would hide all that come before its time.
-
-    Attributes:
-        fetch: Asks for records.
     """
 
     fetch: Fetch

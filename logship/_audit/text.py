@@ -19,13 +19,7 @@ NAME_CHARACTERS_MAX: Final = 200
 
 
 def verdict_as_text(verdict: Verdict, notes: Iterable[str], stamp_key: str) -> Iterator[str]:
-    """Yield the lines for a terminal.
-
-    Args:
-        verdict: Of the audit.
-        notes: What is odd about the files.
-        stamp_key: The field in which stamps were looked for.
-    """
+    """Yield the lines for a terminal; the notes say what is odd about the files."""
     yield from _headline(verdict, stamp_key)
     worst_first = sorted(verdict.streams, key=_badness)
     if worst_first:

@@ -17,7 +17,6 @@ each reason is compared with all missing numbers."""
 
 OTHER: Final = "other reasons"
 
-
 Claims = dict[tuple[str, str], Ranges]
 """Numbers that are declared as not delivered, by their reason and by what declares them."""
 
@@ -51,7 +50,6 @@ class StreamVerdict:
     """What is proved about one stream. Each number from 1 to `last` is in exactly one of its sets.
 
     Attributes:
-        stream: Its name.
         tag: Its tag, where the files or a report give it.
         last: The stream's last known number; 0 for a stream without records.
         proof: What proves that `last` is the last number; None where more may have followed.
@@ -116,13 +114,10 @@ class Verdict:
     """What an audit proves, stream by stream, and how well it could read its input.
 
     Attributes:
-        streams: What is proved about each stream, by name.
         refusals: What is proved about the refused records of each process life.
         problems: Contradictions in the reports' own sums.
-        reports: How many drain reports there were.
         unnamed: At least this many records were accepted, according to reports that do not name
             their streams. Whether these streams are among the ones seen is unknown.
-        lines: How many lines were read.
         unstamped: Lines without a stamp: text, or records that logship did not ship.
         unreadable: Lines that may have held a record but cannot be read.
         torn_reports: How many of these are drain reports, which may have named other streams.

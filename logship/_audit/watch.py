@@ -50,7 +50,6 @@ class Followed:
     Attributes:
         name: What a person knows it by.
         position: How far it is read; None if nothing was read yet.
-        streams: The evidence in it.
         changed_seconds: When it was last found changed.
     """
 
@@ -113,15 +112,11 @@ class Watch:
     """Follows outputs.
 
     Args:
-        outputs: What is followed.
-        stamp_key: The field that carries the stamp.
         overdue_seconds: A number that is missing for longer is overdue.
         retention_seconds: A part that has not changed for so long may be removed: its evidence
             still counts. None: no part may be removed.
-        say: Told what a person should know.
 
     Attributes:
-        figures: What is exported.
         verdicts: What is proved about each stream that is not settled.
     """
 
@@ -151,11 +146,7 @@ class Watch:
         self._unlisted = {each.name for each in outputs}
 
     def look(self, now_seconds: float) -> None:
-        """Read what is new, and judge.
-
-        Args:
-            now_seconds: Since the epoch, because a restart goes on with the ages.
-        """
+        """Read what is new, and judge. The time is since the epoch: a restart goes on with it."""
         for output in self._outputs:
             with self._noting_failure(output.name):
                 self._look_at(output, now_seconds)

@@ -49,6 +49,7 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"logship._cli.{cmd_name}").command
         assert isinstance(command, click.Command)
+        command.short_help = COMMANDS[cmd_name]  # for completion
         return command
 
     def resolve_command(

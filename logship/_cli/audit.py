@@ -18,8 +18,16 @@ from logship._audit.destinations import is_address, output_of
 from logship._audit.lines import STAMP_KEY
 from logship._audit.sources import ASK_AGAIN, CannotRead, Source, expected_in
 from logship._audit.text import verdict_as_json, verdict_as_text
-from logship._audit.verdict import Outcome
-from logship._cli.common import FiniteRange, NamedPath, ending_with, only_given, show, show_text
+from logship._cli.common import (
+    FiniteRange,
+    NamedPath,
+    NotUsable,
+    ending_with,
+    metrics_port_option,
+    only_given,
+    show,
+    show_text,
+)
 from logship._cli.watching import INTERVAL_SECONDS, BadState, follow
 
 INPUT = NamedPath(readable=False, allow_dash=True)
@@ -29,17 +37,9 @@ SECONDS = FiniteRange(0.0, min_open=True)
 
 COLOURS = {
     "complete:": "green",
-    "LOST:": "red",
-    "INCONSISTENT:": "red",
-    "NO STAMPS:": "red",
-    "NO RECORDS:": "red",
-    "UNPROVEN:": "yellow",
-    "NOT COMPLETE, but nothing lost in silence:": "yellow",
+    **dict.fromkeys(("LOST:", "INCONSISTENT:", "NO STAMPS:", "NO RECORDS:"), "red"),
+    **dict.fromkeys(("UNPROVEN:", "NOT COMPLETE, but nothing lost in silence:"), "yellow"),
 }
-
-
-class _InputUnreadable(click.ClickException):
-    exit_code = Outcome.NO_STAMPS.exit_code
 
 
 @contextlib.contextmanager
@@ -50,11 +50,11 @@ def _errors_are_no_verdict() -> Iterator[None]:
     except (click.ClickException, click.exceptions.Exit):
         raise
     except (BadState, CannotRead) as error:
-        raise _InputUnreadable(str(error)) from None
+        raise NotUsable(str(error)) from None
     except Exception:  # noqa: BLE001 - no memory, or a bug
         with ending_with(sys.stderr):
             traceback.print_exc()
-        raise click.exceptions.Exit(_InputUnreadable.exit_code) from None
+        raise click.exceptions.Exit(NotUsable.exit_code) from None
 
 
 def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> dict[object, str]:
@@ -95,7 +95,7 @@ def _source(name: str) -> Source:
     return Source(name, size=0 if name == "-" else _status(name, ASK_AGAIN).st_size)
 
 
-@click.command(short_help="Prove from the sidecar's output files that no record is missing.")
+@click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=INPUT)
 @click.option(
     "--expect",
@@ -143,11 +143,8 @@ def _source(name: str) -> Source:
     help="With --watch: a file that has not changed for this time may be removed without a "
     "loss (default: no file may).",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    metavar="N",
-    help="With --watch: serve metrics on this port; 0 is any free port, printed on stderr.",
+@metrics_port_option(
+    help="With --watch: serve metrics on this port; 0 is any free port, printed on stderr."
 )
 @click.option(
     "--metrics-host",

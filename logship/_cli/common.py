@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TextIO
 
 import click
 
 from logship._quoting import visible
-from logship.errors import SettingsError
+from logship.errors import LogshipError, SettingsError
 
 stop_timeout_option = click.option(
     "--stop-timeout",
@@ -34,6 +35,20 @@ redact_option = click.option(
     help="Take secrets out of records: 'default', or names of rules with commas between (default: "
     "LOGSHIP_REDACT, else none).",
 )
+metrics_port_option = functools.partial(
+    click.option,
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
+    "port, printed on stderr.",
+)
+
+
+class NotUsable(click.ClickException):
+    """A file or an address cannot be used. It is shown without the usage, and is no verdict."""
+
+    exit_code = 2
 
 
 class NamedPath(click.Path):
@@ -57,6 +72,18 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+def read_by(read: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback of an option: it returns what `read` does, and shows errors as usage."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        try:
+            return read(value)
+        except LogshipError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return callback
+
+
 def only_given(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given: the environment decides about the others."""
     return {name: value for name, value in options.items() if value is not None}
@@ -75,7 +102,7 @@ def wrong_settings_are_usage() -> Iterator[None]:
         raise click.UsageError(str(error)) from None
 
 
-def serve_metrics(command: str, host: str, port: int, counts: object, *table: Any) -> None:
+def serve_metrics(command: str, host: str, port: int, counts: object, *measures: Any) -> None:
     """Serve numbers of a subcommand, as `CountsCollector` takes them, and say where.
 
     Raises:
@@ -84,7 +111,7 @@ def serve_metrics(command: str, host: str, port: int, counts: object, *table: An
     from logship._metrics import prometheus  # noqa: PLC0415 - only where it is wanted
 
     try:
-        collector = prometheus.CountsCollector(counts, *table)
+        collector = prometheus.CountsCollector(counts, *measures)
         endpoint = prometheus.Endpoint(prometheus.resolved(host), port, collector)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -95,11 +122,8 @@ def serve_metrics(command: str, host: str, port: int, counts: object, *table: An
 def show(lines: Iterable[str], colours: Mapping[str, str] | None = None) -> None:
     """Print lines in any encoding of the terminal: an error here would look like a verdict.
 
-    What they quote of files and servers begins no line and no escape sequence of its own.
-
-    Args:
-        lines: Without their ends.
-        colours: How a line begins, and the colour that this beginning gets on a terminal.
+    What they quote of files and servers begins no line and no escape sequence of its own. On a
+    terminal the beginning of a line gets its colour.
     """
     output: TextIO | None = sys.stdout  # None if it was closed before the start
     encoding = (output and output.encoding) or "utf-8"

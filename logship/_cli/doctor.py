@@ -17,7 +17,7 @@ from logship._deployment.doctor.sidecars import Sending
 COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
 
 
-@click.command(short_help="Check from here that records would arrive.")
+@click.command()
 @click.option("--json", "as_object", is_flag=True, help="Print everything as one JSON object.")
 @click.option(
     "--workers",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from logship._cli.common import ending_with, show, show_text
+from logship._cli.common import ending_with, read_by, show, show_text
 from logship._deployment.linting.documents import is_script
 from logship._deployment.linting.formats import as_github, as_json, as_sarif, as_text, explained
 from logship._deployment.linting.marks import LintError
@@ -22,20 +22,13 @@ FILE_BYTES_MAX = 8 * 1024 * 1024
 """A Terraform plan of a large estate has a few megabytes. YAML has a smaller limit."""
 
 
-def _ignored(text: str) -> Ignored:
-    try:
-        return read_ignored(text)
-    except LintError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 def _explain(context: click.Context, parameter: click.Parameter, name: str | None) -> None:
     if name is not None:
         show(explained(RULES[name]))
         context.exit()
 
 
-@click.command(short_help="Find mistakes in deployment files that would lose logs.")
+@click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--format",
@@ -49,7 +42,7 @@ def _explain(context: click.Context, parameter: click.Parameter, name: str | Non
     "--ignore",
     "ignoring",
     multiple=True,
-    type=_ignored,
+    callback=read_by(lambda texts: tuple(map(read_ignored, texts))),
     metavar="RULE[:CONTAINER]",
     help="Leave out a rule's findings, or those of one container. May be repeated.",
 )

@@ -66,7 +66,7 @@ def quantity(converter: Converter) -> Callable[[str], float]:
 MEMORY = quantity(Bytes(4 * MIB))
 
 
-@click.command(short_help="Calculate sizes and costs of a deployment from its load.")
+@click.command()
 @click.option(
     "--rate",
     "records_per_second",

@@ -17,7 +17,15 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from logship._cli.common import FiniteRange, say, serve_metrics, takes_colours
+from logship._cli.common import (
+    FiniteRange,
+    NotUsable,
+    metrics_port_option,
+    read_by,
+    say,
+    serve_metrics,
+    takes_colours,
+)
 from logship._cli.pretty import pretty_lines
 from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
 from logship._protocol.payloads import payload_lines
@@ -31,22 +39,9 @@ from logship._signal_names import signals_named
 from logship._spelling import many
 from logship.errors import SettingsError
 
-
-class CannotStart(click.ClickException):
-    """The receiver cannot start, because an option cannot be used."""
-
-    exit_code = 2
-
-
-def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Endpoint:
-    try:
-        return parse_bind(value)
-    except SettingsError as error:
-        raise click.BadParameter(str(error), ctx, param) from error
-
-
 KEPT_BYTES = 8 * 1024 * 1024
-"""Several times the memory that one chunk of logship needs in the receiver."""
+"""A freed block of this size makes glibc keep freed memory, up to twice as much (mallopt(3),
+M_MMAP_THRESHOLD). Else each message would fault its pages in again, a third of all CPU time."""
 
 STOP_SIGNALS = signals_named("SIGTERM", "SIGINT", "SIGBREAK")
 RELOAD_SIGNALS = signals_named("SIGHUP")
@@ -61,7 +56,7 @@ _say = functools.partial(say, "receive")
 @click.command()
 @click.option(
     "--bind",
-    callback=_read_bind,
+    callback=read_by(parse_bind),
     default="127.0.0.1:24224",
     metavar="ADDRESS",
     help="Listen on HOST:PORT (port 0 is any free one) or unix:///PATH.",
@@ -146,14 +141,7 @@ _say = functools.partial(say, "receive")
     default=Limits().pending_bytes_max,
     help="Bytes of incomplete messages that all connections together may hold.",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    envvar="LOGSHIP_METRICS_PORT",
-    metavar="N",
-    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
-    "port, printed on stderr.",
-)
+@metrics_port_option(envvar="LOGSHIP_METRICS_PORT")
 @click.option(
     "--metrics-host",
     envvar="LOGSHIP_METRICS_HOST",
@@ -198,7 +186,7 @@ def command(
         sink = LineSink.stdout() if is_stdout else LineSink.open(Path(str(out)))
         listener = Listener(bind)
     except (OutputError, ListenError, SettingsError) as error:
-        raise CannotStart(str(error)) from error
+        raise NotUsable(str(error)) from error
     try:
         form = counted if count else _pretty_form(is_stdout) if pretty else payload_lines
         started_seconds = time.monotonic()
@@ -216,7 +204,7 @@ def command(
                 serve_metrics("receive", metrics_host, metrics_port, receiver.counts)
             except click.UsageError as error:  # a receiver without metrics is better than none
                 _say(f"{error.message}; it continues without them")
-        _keep_freed_memory()
+        bytes(KEPT_BYTES)
         if count:
             _say("records are counted and acknowledged, none is kept")
         asyncio.run(_receive(receiver, listener, functools.partial(_reload, access)))
@@ -242,20 +230,8 @@ def _pretty_form(is_stdout: bool) -> Form:
 
 
 def _summary(counts: Counts, seconds: float) -> str:
-    connections = f"{counts.connections:,} connection" + "s" * (counts.connections != 1)
-    records = f"{counts.records:,} record" + "s" * (counts.records != 1)
+    records, connections = many(counts.records, "record"), many(counts.connections, "connection")
     return f"{records} on {connections} in {seconds:.1f} s"
-
-
-def _keep_freed_memory() -> None:
-    """Make the C library keep freed memory, up to twice a block of this size.
-
-    glibc gives large freed blocks back to the kernel, and every message would fault its pages in
-    again: hundreds of faults a chunk, a third of all CPU time. When a separately mapped block is
-    freed, glibc raises both bounds (mallopt(3), M_MMAP_THRESHOLD). The block itself is never
-    touched. With another malloc this has no effect.
-    """
-    bytes(KEPT_BYTES)
 
 
 def _access(context: click.Context, options: dict[str, Any]) -> Access:

@@ -13,6 +13,7 @@ import click
 
 from logship._cli.common import (
     NamedPath,
+    metrics_port_option,
     only_given,
     say,
     show_text,
@@ -41,13 +42,7 @@ from logship._spool.inspection import inspect_spool
 )
 @click.option("--dry-run", is_flag=True, help="List what is on the spool; ship and change nothing.")
 @stop_timeout_option
-@click.option(
-    "--metrics-port",
-    type=int,
-    metavar="N",
-    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
-    "port, printed on stderr.",
-)
+@metrics_port_option()
 @wrong_settings_are_usage()
 def command(spool: Path, watch: bool, dry_run: bool, **given: Any) -> None:
     """Ship what dead processes left on a spool.

@@ -18,7 +18,9 @@ from logship._cli.common import (
     NamedPath,
     ending_with,
     fields_option,
+    metrics_port_option,
     only_given,
+    read_by,
     redact_option,
     stop_timeout_option,
     wrong_settings_are_usage,
@@ -27,7 +29,6 @@ from logship._quoting import visible
 from logship._run.signals import Signals, parse_mapping
 from logship._run.statuses import NOT_EXECUTABLE, NOT_FOUND
 from logship._settings import Settings, variable_name
-from logship.errors import SettingsError
 
 if TYPE_CHECKING:
     from logship._run.receipt import Receipt
@@ -36,15 +37,6 @@ if TYPE_CHECKING:
 
 SETTINGS = ("tag", "stop_timeout_seconds", "block_seconds_max", "metrics_port", "fields", "redact")
 """Options that are settings of the client, by their names."""
-
-
-def _read_mapping(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[int, int]:
-    try:
-        return parse_mapping(values)
-    except SettingsError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -105,7 +97,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     "--signal-map",
     "mapping",
     multiple=True,
-    callback=_read_mapping,
+    callback=read_by(parse_mapping),
     metavar="TERM:QUIT",
     help="Send CMD the second signal when the first arrives: TERM:WINCH for Apache, TERM:QUIT "
     "for php-fpm and nginx. May be repeated.",
@@ -144,12 +136,9 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     help="How long to wait, after CMD's end, for processes that it left behind and that still "
     "hold its output.",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
+@metrics_port_option(
     help="Serve the numbers of all logship clients, in CMD too (default: LOGSHIP_METRICS_PORT, "
-    "else none); 0 is any free port, printed on stderr.",
+    "else none); 0 is any free port, printed on stderr."
 )
 @wrong_settings_are_usage()
 def command(

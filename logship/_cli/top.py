@@ -31,7 +31,7 @@ HOME_AND_CLEAR = "\x1b[H\x1b[J"
 COLOURS = {"logship top:": "cyan"}
 
 
-@click.command(short_help="Watch what the processes of this container log, buffer and lose.")
+@click.command()
 @click.option(
     "--metrics",
     "url",

@@ -49,7 +49,7 @@ def follow(
         resume(watch, state)
     if metrics_port is not None:
         host = metrics_host or "127.0.0.1"
-        serve_metrics("audit", host, metrics_port, watch.figures, AUDIT_MEASURES, "audit_")
+        serve_metrics("audit", host, metrics_port, watch.figures, AUDIT_MEASURES)
     is_over = False
 
     def end(*_: object) -> NoReturn:

@@ -8,6 +8,7 @@ its memory alive.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -131,60 +132,51 @@ class Meter:
         """Return the numbers; no counter is lower than when it was read last."""
         self._unspooled = account.unspooled
         numbers = zeros()
-        numbers[slot("bytes_sent_total")] = self._bytes_sent
-        for name in _OF_DELIVERY:
-            numbers[slot(f"{name}_total")] = getattr(self._shipped, name)
-        for name in _OF_RECOVERY if self._recovered is not None else ():
-            numbers[slot(f"recovery_{name}_total")] = getattr(self._recovered, name)
-        for name, value in self._records(account, report).items():
-            numbers[slot(name)] = value
-        self._fill_labelled(numbers, account, report)
+        for name, value, number in self._counted(account, report):
+            numbers[slot(name, value)] += number
         for index in _NEVER_DOWN:
             numbers[index] = max(numbers[index], self._published[index])
         self._published = numbers
         return numbers
 
-    def _records(self, account: Account, report: DrainReport | None) -> dict[str, float]:
-        """Return what became of records, according to the report if there is one."""
-        counters = account.counters
+    def _counted(
+        self, account: Account, report: DrainReport | None
+    ) -> Iterator[tuple[str, str, float]]:
+        """Yield measure, label and number of all that is counted, as the report says if it can."""
+        counters, shipped = account.counters, self._shipped
         told = counters if report is None else report
-        names = ("accepted", "acked", "spilled", "truncated")
-        numbers: dict[str, float] = {
-            **{f"records_{name}_total": getattr(told, name) for name in names},
-            "records_refused_total": counters.refused,
-            "records_unspooled_total": account.unspooled,
-            "emit_blocked_seconds_total": counters.blocked_seconds,
-        }
-        if report is None:
-            return numbers | {
-                "records_waiting": account.waiting,
-                "records_spooled": account.spooled,
-            }
-        return numbers | {
-            "records_unacked_total": report.unacked,
-            "records_left_spooled_total": report.spooled,
-            "drain_seconds": report.seconds,
-        }
-
-    def _fill_labelled(
-        self, numbers: Numbers, account: Account, report: DrainReport | None
-    ) -> None:
-        numbers[slot("connects_total", "ok")] = self._shipped.connected
-        numbers[slot("connects_total", "failed")] = self._shipped.connect_failures
-        for reason, dropped in account.counters.dropped.items():
+        for name in ("accepted", "acked", "spilled", "truncated"):
+            yield f"records_{name}_total", "", getattr(told, name)
+        yield "records_refused_total", "", counters.refused
+        yield "records_unspooled_total", "", account.unspooled
+        yield "emit_blocked_seconds_total", "", counters.blocked_seconds
+        for reason, dropped in counters.dropped.items():
             if reason in _reasons.ON_PURPOSE:
-                numbers[slot("records_withheld_total", reason)] = dropped
-                continue
-            known = reason if reason in _reasons.DROPPED else "other"
-            numbers[slot("records_dropped_total", known)] += dropped
-        for value, acks in zip(_ACK_SLOTS, accumulate(self._shipped.acks_by_seconds), strict=True):
-            numbers[slot("ack_seconds", value)] = acks
-        numbers[slot("ack_seconds", "sum")] = self._shipped.ack_seconds
-        if report is not None:
-            is_long = report.seconds > self._stop_timeout_seconds / 2
-            numbers[slot("drains_total", "over_half" if is_long else "under_half")] = 1
-            for stream in report.streams:
-                numbers[slot("stream_ends_total", _where_end_is(stream))] += 1
+                yield "records_withheld_total", reason, dropped
+            else:
+                known = reason if reason in _reasons.DROPPED else "other"
+                yield "records_dropped_total", known, dropped
+        yield "bytes_sent_total", "", self._bytes_sent
+        yield "connects_total", "ok", shipped.connected
+        yield "connects_total", "failed", shipped.connect_failures
+        for name in _OF_DELIVERY:
+            yield f"{name}_total", "", getattr(shipped, name)
+        for value, acks in zip(_ACK_SLOTS, accumulate(shipped.acks_by_seconds), strict=True):
+            yield "ack_seconds", value, acks
+        yield "ack_seconds", "sum", shipped.ack_seconds
+        for name in _OF_RECOVERY if self._recovered is not None else ():
+            yield f"recovery_{name}_total", "", getattr(self._recovered, name)
+        if report is None:
+            yield "records_waiting", "", account.waiting
+            yield "records_spooled", "", account.spooled
+            return
+        yield "records_unacked_total", "", report.unacked
+        yield "records_left_spooled_total", "", report.spooled
+        yield "drain_seconds", "", report.seconds
+        is_long = report.seconds > self._stop_timeout_seconds / 2
+        yield "drains_total", "over_half" if is_long else "under_half", 1
+        for stream in report.streams:
+            yield "stream_ends_total", _where_end_is(stream), 1
 
     def _fill_gauges(
         self, numbers: Numbers, account: Account, buffer: Buffer, delivery: Delivery[Any]

@@ -75,8 +75,7 @@ class Outlet:
     """Writes this process's page in a thread, and serves if no other process does.
 
     Args:
-        page: Returns what the page is to say, as of `Process.page`.
-        total: Returns the numbers of all processes whose pages this one sees.
+        page, total: Of the `Process`.
         settings: Of the client that was made first.
         voice: Where warnings go.
     """

@@ -12,7 +12,7 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -31,7 +31,7 @@ from logship import _system
 from logship._hooks.threads import OwnThread
 from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import BUILD, PAGES_REFUSED, RECEIVER_MEASURES, Kind, Measure
-from logship._metrics.sums import Numbers, Total, slot
+from logship._metrics.sums import Total, slot
 from logship._version import __version__
 
 PREFIX = "logship_"
@@ -46,71 +46,56 @@ _WAIT_SECONDS = 0.2
 _FAMILIES = {Kind.COUNTER: CounterMetricFamily, Kind.HISTOGRAM: HistogramMetricFamily}
 
 
-class TotalCollector(Collector):
-    """The numbers of logship's clients, read from plain counters when a scrape asks.
+class _MeasuresCollector(Collector):
+    """Measures, and a function that returns the values of each when a scrape asks, or raises."""
 
-    Args:
-        total: Returns the numbers of this moment; may raise `OSError`.
-    """
-
-    def __init__(self, total: Callable[[], Total]) -> None:
-        self._total = total
+    def __init__(
+        self, measures: Sequence[Measure], read: Callable[[], Iterable[Sequence[float]]]
+    ) -> None:
+        self._measures = measures
+        self._read = read
 
     def describe(self) -> Iterator[Metric]:
         """Yield the metrics without their values, for a registry that checks names."""
-        yield from (_family(measure) for measure in CLIENT_MEASURES)
-        yield _family(PAGES_REFUSED)
+        yield from map(_family, self._measures)
         yield _build()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of this moment; none if they cannot be read now.
 
         A gap in a series is not a counter that fell, and the registry has other metrics as well.
+        All values are read before the first is used.
         """
         try:
-            total = self._total()
+            values = [*self._read()]
         except OSError:
             return
-        yield from (_filled(measure, total.numbers) for measure in CLIENT_MEASURES)
-        refused = _family(PAGES_REFUSED)
-        refused.add_metric([], total.refused)
-        yield refused
+        yield from map(_filled, self._measures, values)
         yield _build()
 
 
-class CountsCollector(Collector):
+class TotalCollector(_MeasuresCollector):
+    """The numbers of logship's clients, which `total` returns; it may raise `OSError`."""
+
+    def __init__(self, total: Callable[[], Total]) -> None:
+        def read() -> Iterator[Sequence[float]]:
+            numbers, refused = total()
+            for each in CLIENT_MEASURES:
+                yield [numbers[slot(each.name, value)] for value in each.values]
+            yield [refused]
+
+        super().__init__((*CLIENT_MEASURES, PAGES_REFUSED), read)
+
+
+class CountsCollector(_MeasuresCollector):
     """Metrics whose values are the attributes of one object: those of `logship receive`.
 
-    Args:
-        counts: Has an attribute for each measure, named as it is but for `prefix` and `_total`.
-        measures: Without labels.
-        prefix: What the names of the attributes leave out.
+    They have no labels. An attribute is named as its measure, but for its first word and `_total`.
     """
 
-    def __init__(
-        self,
-        counts: object,
-        measures: Sequence[Measure] = RECEIVER_MEASURES,
-        prefix: str = "receiver_",
-    ) -> None:
-        self._counts = counts
-        self._measures = measures
-        self._prefix = prefix
-
-    def describe(self) -> Iterator[Metric]:
-        """Yield the metrics without their values."""
-        yield from (_family(measure) for measure in self._measures)
-        yield _build()
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of this moment; all values are read before the first is used."""
-        names = (each.name.removeprefix(self._prefix) for each in self._measures)
-        values = [getattr(self._counts, name.removesuffix("_total")) for name in names]
-        for measure, value in zip(self._measures, values, strict=True):
-            family = _family(measure)
-            family.add_metric([], value)
-            yield family
-        yield _build()
+    def __init__(self, counts: object, measures: Sequence[Measure] = RECEIVER_MEASURES) -> None:
+        names = [each.name.partition("_")[2].removesuffix("_total") for each in measures]
+        super().__init__(measures, lambda: ([getattr(counts, name)] for name in names))
 
 
 def _family(measure: Measure) -> Any:
@@ -120,14 +105,12 @@ def _family(measure: Measure) -> Any:
     return kind(PREFIX + measure.name, measure.help, labels=labels)
 
 
-def _filled(measure: Measure, numbers: Numbers) -> Metric:
+def _filled(measure: Measure, numbers: Sequence[float]) -> Metric:
     family = _family(measure)
-    values = [(value, numbers[slot(measure.name, value)]) for value in measure.values]
     if measure.kind is Kind.HISTOGRAM:
-        *buckets, (_, sum_value) = values
-        family.add_metric([], buckets, sum_value)
+        family.add_metric([], [*zip(measure.values, numbers, strict=True)][:-1], numbers[-1])
     else:
-        for value, number in values:
+        for value, number in zip(measure.values, numbers, strict=True):
             family.add_metric([value] if measure.label else [], number)
     metric: Metric = family
     return metric

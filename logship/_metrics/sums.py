@@ -53,12 +53,7 @@ def zeros() -> Numbers:
 
 
 def summed(living: Iterable[Numbers], dead: Numbers) -> Numbers:
-    """Return the numbers of all together.
-
-    Args:
-        living: The numbers of each process or client that lives.
-        dead: The sum of all that ended, as `buried` returns it.
-    """
+    """Return the numbers of all together; `dead` is the sum of all that ended, as of `buried`."""
     columns = list(zip(*living, strict=True)) or [()] * len(SLOTS)
     return [
         _SUMS[kind](column, value)

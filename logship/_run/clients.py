@@ -12,14 +12,13 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
 from logship._metrics.outlet import environ_for_children, pages_directory
-from logship._process.clock import StopClock
 from logship._recover import Recoverer, RecoveryReport
 from logship._run.private_directory import OPEN_AS_TMP, PrivateDirectory
 from logship._settings import SPOOL_BYTES_MIN, STOP_FILE_VARIABLE, Settings, variable_name
@@ -61,13 +60,8 @@ def environment_for(
 ) -> dict[str, str]:
     """Return the command's environment: that of `run`, and variables for clients in the command.
 
-    Secrets in it are moved into files of the directory.
-
-    Args:
-        environ: The environment of `run`.
-        directory: That of `run`, or None if none could be made.
-        settings: Of the client of `run`. Its memory bound also bounds a spool in memory. Clients
-            in the command keep their metrics pages in its directory.
+    Secrets in it are moved into files of the directory. The memory bound of `run` also bounds a
+    spool in memory.
     """
     given = {**environ, **environ_for_children(settings)}
     if directory is None:
@@ -97,40 +91,21 @@ class RecoveryThread:
     Where no thread can be started, the next call that needs one tries again.
 
     Args:
-        settings: Of the client of `run`.
-        spool: The directory.
-        clock: The stop clock of `run`.
-        last_resort: Takes records that cannot be shipped.
+        last_resort: Takes warnings.
         wake: Called at its end, from its thread.
-        owner_of: As of `Orphans`; called from its thread.
 
     Attributes:
         report: The result, once it is over.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        spool: Path,
-        *,
-        clock: StopClock,
-        last_resort: LastResort,
-        wake: Callable[[], None],
-        owner_of: Callable[[str], str],
+        self, recoverer: Recoverer, last_resort: LastResort, wake: Callable[[], None]
     ) -> None:
         self.report = RecoveryReport(RecoveryCounters(), 0.0, complete=False)
         self._wake = wake
         self._last_resort = last_resort
-        self._recoverer = Recoverer(
-            settings,
-            spool,
-            last_resort=last_resort,
-            clock=clock,
-            is_last=True,
-            owner_of=owner_of,
-        )
+        self._recoverer = recoverer
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._runs = threading.Event()
         self._thread: OwnThread | None = None
         self._begin()
 
@@ -152,30 +127,25 @@ class RecoveryThread:
         self._call(lambda: self._recoverer.finish(plan))
 
     def _begin(self) -> None:
-        thread = OwnThread(self._run, "recovery")
         try:
+            loop = self._loop = self._loop or asyncio.new_event_loop()
+            thread = OwnThread(partial(self._run, loop), "recovery")
             thread.start()
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:  # no descriptors; no threads
             self._last_resort.warn("recovery", f"the records of dead clients have to wait: {error}")
-            return
-        self._thread = thread
-        self._runs.wait()
+        else:
+            self._thread = thread
 
     def _call(self, what: Callable[[], None]) -> None:
         if self._thread is None:
             self._begin()
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
+            with contextlib.suppress(RuntimeError):  # it is closed: recovery has ended
                 self._loop.call_soon_threadsafe(what)
 
-    def _run(self) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            asyncio.run(self._recover())
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                self.report = runner.run(self._recoverer.run())
         finally:
-            self._runs.set()
             self._wake()
-
-    async def _recover(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._runs.set()
-        self.report = await self._recoverer.run()

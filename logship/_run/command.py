@@ -41,11 +41,7 @@ use up too much of the 64 MiB that Linux lets a user's pipes hold."""
 
 
 class CannotStart(LogshipError):  # noqa: N818 - it names the thing, as its siblings do
-    """The command cannot be started.
-
-    Attributes:
-        exit_code: As of a shell: 127 if there is no such command, 126 if it cannot be run.
-    """
+    """The command cannot be started; `exit_code` is that of a shell for it."""
 
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
@@ -53,14 +49,7 @@ class CannotStart(LogshipError):  # noqa: N818 - it names the thing, as its sibl
 
 
 class Command:
-    """The running command.
-
-    Attributes:
-        pid: Its number.
-        name: Of its program.
-        stdout: The reading end of its stdout.
-        stderr: The reading end of its stderr.
-    """
+    """The running command; `stdout` and `stderr` are the reading ends of its output."""
 
     def __init__(self, words: Sequence[str], environ: Mapping[str, str]) -> None:
         """Start it.
@@ -86,7 +75,8 @@ class Command:
         os.close(stderr)
         self.pid = self._process.pid
         self._process.returncode = 0  # only the reaper waits for it
-        self._has_terminal = not _is_read() and _lend_terminal(self.pid)
+        is_read = stat.S_ISFIFO(os.fstat(1).st_mode)  # by a program that may need the terminal
+        self._has_terminal = not is_read and _lend_terminal(self.pid)
 
     def signal(self, signum: int, *, whole_group: bool) -> None:
         """Send it a signal. Call it before the reaping: another process may get its number.
@@ -137,11 +127,6 @@ class Command:
                     os.tcsetpgrp(0, os.getpgrp())
 
 
-def _is_read() -> bool:
-    """Return whether another program reads what `run` passes on."""
-    return stat.S_ISFIFO(os.fstat(1).st_mode)
-
-
 def _is_foreground() -> bool:
     """Return whether `run` is the foreground of a terminal that is standard input."""
     with contextlib.suppress(OSError):
@@ -150,11 +135,7 @@ def _is_foreground() -> bool:
 
 
 def _lend_terminal(group: int) -> bool:
-    """Make `group` the foreground of a terminal that is standard input, if `run` is that now.
-
-    Returns:
-        Whether `group` is the foreground.
-    """
+    """If `run` is the foreground of a terminal, make `group` that; return whether it is."""
     if not _is_foreground():
         return False
     with contextlib.suppress(OSError):

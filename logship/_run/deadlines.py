@@ -27,13 +27,11 @@ class Deadlines:
     """The times of one stop; monotonic seconds.
 
     Attributes:
-        started_seconds: When the signal came.
         clients_seconds: When clients inside the command must be done.
         kill_seconds: When the command is killed.
         end_seconds: When everything must be over, a little before SIGKILL.
     """
 
-    started_seconds: float
     clients_seconds: float
     kill_seconds: float
     end_seconds: float
@@ -42,16 +40,13 @@ class Deadlines:
     def share_out(
         cls, started_seconds: float, end_seconds: float, spill_seconds: float
     ) -> Deadlines:
-        """Return the times of a stop.
+        """Return the times of a stop, which began with the signal.
 
-        Args:
-            started_seconds: When the signal came.
-            end_seconds: When everything must be over.
-            spill_seconds: The time to write the whole buffer to stderr. Shipping it to a slow
-                sidecar takes about as long again.
+        To write the whole buffer to stderr takes `spill_seconds`. To ship it to a slow sidecar
+        takes about as long again.
         """
         budget = end_seconds - started_seconds
         wanted = max(min(RESERVE_SECONDS_MAX, budget * RESERVE_SHARE), 2 * spill_seconds)
         kill = end_seconds - min(wanted, budget * RESERVE_SHARE_MAX)
         margin = min(_CLIENTS_SECONDS_MAX, (kill - started_seconds) * _CLIENTS_SHARE)
-        return cls(started_seconds, kill - margin, kill, end_seconds)
+        return cls(kill - margin, kill, end_seconds)

@@ -22,10 +22,8 @@ def environment_with_install(
 ) -> dict[str, str]:
     """Return an environment in which Python programs call `install()`.
 
-    Args:
-        environ: That of `run`.
-        settings: Of the client of `run`. The programs get its tag, unless FireLens names that.
-        options: Settings by name that `run` got as options and that hold for the programs too.
+    The programs get the tag of `run`, unless FireLens names that, and the settings that `run` got
+    as options.
 
     Raises:
         SettingsError: This `logship` has no file that Python can import.

@@ -25,12 +25,7 @@ LINGER_SECONDS = 1.0
 
 
 class LineJoiner:
-    """Joins the lines of one stream.
-
-    Args:
-        search: Returns None for a line that begins no record, as the method of a compiled regular
-            expression.
-    """
+    """Joins the lines of one stream. `search` returns None for a line that begins no record."""
 
     def __init__(self, search: Callable[[bytes], object]) -> None:
         self._search = search
@@ -43,7 +38,7 @@ class LineJoiner:
         complete: list[Line] = []
         for time_ns, whole in lines:
             text = whole.removesuffix(b"\r")
-            if _stands_alone(text):
+            if text.startswith(b"{") and text.endswith(b"}"):  # like JSON: a whole record
                 complete += [*self.finish(), (time_ns, text)]
                 continue
             if not self._belongs(text):
@@ -70,8 +65,3 @@ class LineJoiner:
         """Return whether the line continues the record that is held."""
         fits = len(self._held) < LINES_MAX and self._held_bytes + len(line) <= BYTES_MAX
         return fits and self._search(line) is None
-
-
-def _stands_alone(line: bytes) -> bool:
-    """Return whether the line looks like a JSON object, which is a whole record."""
-    return line.startswith(b"{") and line.endswith(b"}")

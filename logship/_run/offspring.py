@@ -19,7 +19,7 @@ from logship._delivery.drain import DrainPlan
 from logship._metrics.process import HERE
 from logship._process import stopfile
 from logship._process.clock import StopClock
-from logship._recover import RecoveryReport
+from logship._recover import Recoverer, RecoveryReport
 from logship._run.clients import RecoveryThread
 from logship._run.death_watcher import Witness
 from logship._run.private_directory import PrivateDirectory
@@ -39,14 +39,7 @@ _PIDS_MAX = 10
 
 
 class Offspring:
-    """The processes below `run`.
-
-    Args:
-        settings: Of the client of `run`.
-        clock: The stop clock of `run`.
-        shipping: Writes messages for the user.
-        wake: Wakes the main loop; from any thread.
-        directory: That of `run`, or None if none could be made.
+    """The processes below `run`; its `directory` is None if none could be made.
 
     Attributes:
         is_being_killed: Whether `run` is killing them. Then violent deaths are not reported.
@@ -92,9 +85,7 @@ class Offspring:
     def see_to(self, ready: set[int], reaped: list[Death]) -> None:
         """Report the ends of processes, and start recovery of their records.
 
-        Args:
-            ready: Descriptors that are readable.
-            reaped: The ended children of `run`, including orphans that became its children.
+        The children of `run` that it has reaped include orphans.
         """
         ready = ready & set(self.descriptors)  # a new one may get the number of a pipe that ended
         known = {death.pid: death for death in reaped}
@@ -154,14 +145,16 @@ class Offspring:
             yield directory, self._begin_recovery(directory.spool, unknown_owner)
 
     def _begin_recovery(self, spool: Path, owner_of: Callable[[str], str]) -> RecoveryThread:
-        return RecoveryThread(
+        last_resort = self._shipping.client.last_resort
+        recoverer = Recoverer(
             self._settings,
             spool,
+            last_resort=last_resort,
             clock=self._clock,
-            last_resort=self._shipping.client.last_resort,
-            wake=self._wake,
+            is_last=True,
             owner_of=owner_of,
         )
+        return RecoveryThread(recoverer, last_resort, self._wake)
 
     @property
     def _recoveries(self) -> list[RecoveryThread]:

@@ -27,9 +27,7 @@ PAUSE_SECONDS = 60.0
 class BoundedPattern:
     """A regular expression; in the main thread. SIGVTALRM belongs to it from then on.
 
-    Args:
-        pattern: The regular expression.
-        say: Called with a text for a person when a search took too long.
+    It says if a search took too long.
     """
 
     def __init__(self, pattern: str, say: Callable[[str], object]) -> None:

@@ -37,14 +37,7 @@ _READS_OF_THE_REST_MAX = 64 * 1024 // READ_BYTES + 1  # as much as a pipe holds,
 
 
 class Pipe:
-    """Ships the lines of standard input.
-
-    Args:
-        settings: Of the client.
-
-    Attributes:
-        is_input_broken: Whether reading has failed, so that lines may be missing.
-    """
+    """Ships the lines of standard input; some may be missing if `is_input_broken`."""
 
     def __init__(self, settings: Settings) -> None:
         self.is_input_broken: bool = False
@@ -54,19 +47,16 @@ class Pipe:
             settings, self._clock, self._bell.ring, math.inf, rest_seconds=_REST_SECONDS
         )
         self._client = self._shipping.client
-        self._inlet = Inlet(
-            _that_does_not_wait(_STDIN),
-            "stdin",
-            message_key=settings.message_key,
-            joiner=None,
-            tee=None,
-        )
+        descriptor = _that_does_not_wait(_STDIN)
+        self._inlet = Inlet(descriptor, "stdin", message_key=settings.message_key)
         self._stop_signals = settings.stop_signals_or_default
         self._is_ending = False
 
     def run(self) -> DrainReport:
         """Read until the input or the time ends, and deliver all lines; in the main thread."""
-        self._take_signals()
+        for signum in self._stop_signals:
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, self._on_signal)
         while not self._inlet.has_ended:
             self._read()
             self._ship()
@@ -75,11 +65,6 @@ class Pipe:
         for signum in self._stop_signals:
             signal.signal(signum, signal.SIG_IGN)  # another one must not spoil the exit code
         return report
-
-    def _take_signals(self) -> None:
-        for signum in self._stop_signals:
-            if signal.getsignal(signum) is not signal.SIG_IGN:
-                signal.signal(signum, self._on_signal)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         del frame

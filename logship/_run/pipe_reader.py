@@ -34,8 +34,7 @@ class Inlet:
         descriptor: Its reading end, which does not block; this object closes it.
         source: `stdout` or `stderr`, for records that are not JSON objects.
         message_key: The field for the text of those.
-        joiner: Joins lines, or None.
-        tee: Gets the bytes too, or None.
+        tee: Gets the bytes too.
 
     Attributes:
         lines: Lines that were read and are not in the buffer. Each has the time of its read. Of the
@@ -50,8 +49,8 @@ class Inlet:
         source: str,
         *,
         message_key: str,
-        joiner: LineJoiner | None,
-        tee: Tee | None,
+        joiner: LineJoiner | None = None,
+        tee: Tee | None = None,
     ) -> None:
         self.descriptor = descriptor
         self.source = source
@@ -141,9 +140,5 @@ class Arrivals:
     def sort(self, inlets: list[Inlet]) -> None:
         """Sort the pipes: first those that had bytes at the last look already."""
         events = self._epoll.poll(0) if self._epoll is not None else ()
-        arrived = [descriptor for descriptor, _ in events]
-        inlets.sort(key=lambda each: _place(each.descriptor, arrived))
-
-
-def _place(descriptor: int, arrived: list[int]) -> int:
-    return arrived.index(descriptor) if descriptor in arrived else -1
+        places = {descriptor: place for place, (descriptor, _) in enumerate(events)}
+        inlets.sort(key=lambda each: places.get(each.descriptor, -1))

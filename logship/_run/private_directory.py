@@ -35,9 +35,7 @@ OPEN_AS_TMP = 0o1777
 class PrivateDirectory:
     """A directory of this process alone, with the spool, the stop file and pages of numbers in it.
 
-    Args:
-        path: The directory.
-        lock: The descriptor whose open file holds its lock, owned from now on.
+    It owns the descriptor of its lock.
     """
 
     def __init__(self, path: Path, lock: int) -> None:

@@ -29,8 +29,6 @@ class Outcome:
 
     Attributes:
         command: Its words. The receipt has stars for all but the first: others may be secrets.
-        exit_code: As a shell gives it.
-        seconds: How long it ran.
         report: The drain report of its output.
         recovery: The recovery report of clients in it; None if there were none.
         is_cut_off: Whether output may be missing: a process still held it when `run` stopped
@@ -74,13 +72,9 @@ class Outcome:
 class Receipt:
     """Where a receipt goes. An older one is taken away, because it could be mistaken for it.
 
-    The command may write where the receipt goes, and we may be root. So the directory is opened
-    before the command starts, and nothing that the command leaves there is followed or written to:
-    a new file takes the place of the name. Only where no other user can write, as in `/dev` or
-    `/proc/self/fd`, does a link lead to a stream.
-
-    Args:
-        path: Of the file, or of a pipe or device.
+    The command may write where the receipt goes, and we may be root. So what it goes to is opened
+    before the command starts: the stream, or the directory, where a new file takes the place of the
+    name. A link is followed only where no other user can write, as in `/dev` or `/proc/self/fd`.
 
     Raises:
         OSError: No receipt can be written there.
@@ -90,12 +84,12 @@ class Receipt:
         self.path = path.absolute()
         self._name = path.name
         self._directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._no_follow = 0 if self._is_ours_alone() else os.O_NOFOLLOW
-        self._is_stream = self._leads_to_stream()
-        flags = os.W_OK if self._is_stream else os.W_OK | os.X_OK
-        if not os.access(path if self._is_stream else path.parent, flags):
+        self._stream = self._opened_stream()
+        is_file = self._stream is None
+        flags = os.W_OK | os.X_OK if is_file else os.W_OK
+        if not os.access(path.parent if is_file else path, flags):
             raise PermissionError(errno.EACCES, "it cannot be written")
-        if not self._is_stream:
+        if is_file:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._name, dir_fd=self._directory)
 
@@ -106,36 +100,32 @@ class Receipt:
             OSError: It cannot be written.
         """
         text = f"{outcome.to_json()}\n".encode()
-        if self._is_stream:
-            self._append(text)
+        if self._stream is not None:
+            self._append(text, self._stream)
         else:
             self._replace(text)
 
-    def _is_ours_alone(self) -> bool:
-        """Tell whether no other user, except root, can put anything into the directory."""
+    def _opened_stream(self) -> int | None:
+        """Open a pipe, a device, or `/dev/stdout`: nothing to remove or replace."""
         found = os.fstat(self._directory)
-        return found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
-
-    def _leads_to_stream(self) -> bool:
-        """Tell whether this is a pipe, a device, or `/dev/stdout`: nothing to remove or replace."""
+        others_may_write = found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022
+        flags = os.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if others_may_write else 0)
         try:
-            itself = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
-            target = itself if self._no_follow else os.stat(self._name, dir_fd=self._directory)
+            opened = os.open(self._name, flags, dir_fd=self._directory)
         except FileNotFoundError:
-            return False
+            return None
+        mode = os.fstat(opened).st_mode
         is_of_system = any(self.path.is_relative_to(each) for each in ("/dev", "/proc"))
-        is_link = stat.S_ISLNK(itself.st_mode)
-        if is_link and self._no_follow:
-            return False
-        return not stat.S_ISREG(target.st_mode) or (is_link and is_of_system)
+        is_file = stat.S_ISREG(mode) and not (is_of_system and self.path.is_symlink())
+        if not (is_file or stat.S_ISLNK(mode)):
+            return opened
+        os.close(opened)
+        return None
 
-    def _append(self, text: bytes) -> None:
+    def _append(self, text: bytes, stream: int) -> None:
         """Write to a stream without waiting: it may have no reader, and we are about to end."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        opened = os.open(self._name, flags | self._no_follow, dir_fd=self._directory)
-        with closing(opened) as descriptor:
-            if self._no_follow and stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FileExistsError(errno.EEXIST, "a file has taken the place of the pipe")
+        with closing(os.open(f"/proc/self/fd/{stream}", flags)) as descriptor:
             if os.write(descriptor, text) < len(text):
                 raise BlockingIOError(errno.EAGAIN, "its reader does not take all of it")
 

@@ -52,13 +52,10 @@ class Options:
     """The options of one `run`, beside the settings of the client.
 
     Attributes:
-        command: Its words.
-        environ: The command's environment.
-        tee: Whether its output is passed on as well.
+        tee: Whether the command's output is passed on as well.
         whole_group: Whether signals go to its whole process group.
         orphan_seconds: How long `run` waits, after its end, for processes that it left behind.
         multiline_start: How a record of several lines begins; None if each line is a record.
-        receipt: Where the receipt goes; None for no receipt.
         loss_exit: The exit code if a record was not acked and the command's exit code was 0.
     """
 
@@ -73,13 +70,7 @@ class Options:
 
 
 class Supervisor:
-    """Runs one command.
-
-    Args:
-        settings: Of the client of `run`.
-        options: The other options.
-        signals: Installed already, so that no signal is missed.
-    """
+    """Runs one command. `signals` are installed already, so that none is missed."""
 
     def __init__(self, settings: Settings, options: Options, signals: Signals) -> None:
         directory, why_none = private_directory(settings.endpoints)
@@ -151,9 +142,11 @@ class Supervisor:
             self._command.stop_with_it()
         reaped = list(reap())
         self._others.difference_update(each.pid for each in reaped)
-        self._note_end(reaped)
-        self._kill_if_due()
         now = time.monotonic()
+        for death in reaped:
+            if self._command is not None and death.pid == self._command.pid:
+                self._death, self._ended_seconds = death, now
+        self._kill_if_due(now)
         self._read([each for each in self._inlets if each.descriptor in ready], now)
         for inlet in self._inlets:
             self._see_to(inlet, now)
@@ -243,28 +236,20 @@ class Supervisor:
         self._shipping.client.shipper.stop_lingering()
         self._offspring.announce_stop(self._deadlines.clients_seconds)
 
-    def _note_end(self, deaths: list[Death]) -> None:
-        """Note the command's own end, if it is among the deaths."""
-        for death in deaths:
-            if self._command is not None and death.pid == self._command.pid:
-                self._death, self._ended_seconds = death, time.monotonic()
-
-    def _kill_if_due(self) -> None:
+    def _kill_if_due(self, now: float) -> None:
         """Kill a command that has used up its part of the stop timeout."""
-        started = self._clock.started
-        if self._deadlines is None or started is None:
+        command, deadlines, started = self._command, self._deadlines, self._clock.started
+        if command is None or deadlines is None or started is None or self._death is not None:
             return
-        if self._death is not None or self._offspring.is_being_killed:
+        if now < deadlines.kill_seconds or self._offspring.is_being_killed:
             return
-        if time.monotonic() < self._deadlines.kill_seconds or self._command is None:
-            return
-        waited = self._deadlines.kill_seconds - self._deadlines.started_seconds
+        waited = deadlines.kill_seconds - started.at_seconds
         self._shipping.say(
-            f"{self._command.name} (process {self._command.pid}) has not ended {waited:.1f} s "
-            f"after {started.reason}; it is killed, so that what it wrote can still be shipped"
+            f"{command.name} (process {command.pid}) has not ended {waited:.1f} s after "
+            f"{started.reason}; it is killed, so that what it wrote can still be shipped"
         )
         self._offspring.is_being_killed = True
-        self._send(self._command, signal.SIGKILL, whole_group=True)
+        self._send(command, signal.SIGKILL, whole_group=True)
 
     # -- the end of the output ---------------------------------------------------------------------
 
@@ -379,7 +364,9 @@ class Supervisor:
             recovery=self._offspring.report,
             is_cut_off=self._is_cut_off,
         )
-        self._tell_of_recovery(outcome)
+        recovery = outcome.recovery
+        if recovery is not None and (self._settings.report or not recovery.complete):
+            self._shipping.client.last_resort.write_in_turn(f"{recovery.to_json()}\n".encode())
         self._write_receipt(outcome)
         self._offspring.remove_directories()
         is_loss = exit_code == 0 and not outcome.is_complete
@@ -402,11 +389,6 @@ class Supervisor:
         report = self._shipping.drain("end of output")
         self._signals.wake()
         return report
-
-    def _tell_of_recovery(self, outcome: Outcome) -> None:
-        recovery = outcome.recovery
-        if recovery is not None and (self._settings.report or not recovery.complete):
-            self._shipping.client.last_resort.write_in_turn(f"{recovery.to_json()}\n".encode())
 
     def _write_receipt(self, outcome: Outcome) -> None:
         if self._options.receipt is None:

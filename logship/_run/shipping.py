@@ -32,15 +32,9 @@ class Shipping:
     """A client for lines, and the wait for space in its buffer.
 
     Args:
-        settings: Of the client.
-        clock: The stop clock.
         wake: Wakes the main loop; called from the shipper's thread.
         push_back_seconds: How long lines wait for space in one outage.
         rest_seconds: How long it takes to read what has come by the time at which intake ends.
-
-    Attributes:
-        client: The client.
-        announcement: Of the ECS task: warnings for the user, a record in the stream.
     """
 
     def __init__(
@@ -107,8 +101,7 @@ class Shipping:
     def drain(self, end: str) -> DrainReport:
         """Deliver the buffer; a second call, when the clock runs, may make it end sooner.
 
-        Args:
-            end: The reason in the report, if no clock runs.
+        The reason in the report is that of the clock, or `end` if none runs.
         """
         started = self._clock.started
         return self.client.drain(self.plan(), end if started is None else started.reason)

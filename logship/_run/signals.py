@@ -24,12 +24,7 @@ from logship.errors import SettingsError
 
 
 class Noted(NamedTuple):
-    """A signal that came.
-
-    Attributes:
-        signum: Its number, before the mapping.
-        at_seconds: When it came, monotonic.
-    """
+    """A signal that came: its number before the mapping, and when, monotonic."""
 
     signum: int
     at_seconds: float
@@ -38,8 +33,7 @@ class Noted(NamedTuple):
 class Signals:
     """The signal handlers of `run`, and a descriptor that wakes the main loop.
 
-    Args:
-        mapping: The signal to send instead, by the signal that comes.
+    The mapping has the signal to send instead, by the signal that comes.
     """
 
     def __init__(self, mapping: Mapping[int, int]) -> None:

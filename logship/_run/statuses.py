@@ -27,7 +27,6 @@ class Death:
     """The end of one process.
 
     Attributes:
-        pid: Its number.
         name: The first fifteen characters of its program's name.
         code: Its exit code, or minus the signal that killed it; None if only its parent knows.
     """
@@ -50,14 +49,12 @@ class Death:
     @property
     def text(self) -> str:
         """The process and how it ended, as the beginning of a sentence."""
-        return f"{self.name} (process {self.pid}) {self._how()}"
-
-    def _how(self) -> str:
+        how = f"has ended with code {self.code}"
         if self.code is None:
-            return "has ended; only its parent knows how"
-        if self.code < 0:
-            return f"was killed by {signal_name(-self.code)}"
-        return f"has ended with code {self.code}"
+            how = "has ended; only its parent knows how"
+        elif self.code < 0:
+            how = f"was killed by {signal_name(-self.code)}"
+        return f"{self.name} (process {self.pid}) {how}"
 
 
 class OomWatch:

@@ -14,11 +14,7 @@ from logship._stderr.writers import nonblocking_writer
 
 
 class Tee:
-    """An output stream of `run`.
-
-    Args:
-        descriptor: 1 or 2.
-    """
+    """An output stream of `run`, by its descriptor: 1 or 2."""
 
     def __init__(self, descriptor: int) -> None:
         self._rest = b""

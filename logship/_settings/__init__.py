@@ -18,8 +18,7 @@ from logship._settings.defaults import (
     stop_timeout_for,
 )
 from logship._settings.endpoints import Endpoint
-from logship._settings.fields import Compress, Overflow, full_name, variable_name
-from logship._settings.secrecy import Secret
+from logship._settings.fields import Compress, full_name, variable_name
 from logship._settings.settings import (
     BUFFER_BYTES_MIN,
     RECORD_BYTES_MAX,
@@ -36,8 +35,6 @@ __all__ = [
     "TASK_METADATA_VARIABLE",
     "Compress",
     "Endpoint",
-    "Overflow",
-    "Secret",
     "Settings",
     "buffer_bytes_for",
     "full_name",

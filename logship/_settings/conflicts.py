@@ -23,9 +23,7 @@ _OTHER_KEYS = (
 def conflicts(values: Values) -> Iterator[SettingsError]:
     """Yield what is wrong with settings together.
 
-    Args:
-        values: Of all settings, except of those that are wrong by themselves: what depends on one
-            of these is not judged.
+    What depends on a setting that is wrong by itself, and so has no value here, is not judged.
     """
     for check in _CHECKS:
         with contextlib.suppress(KeyError):

@@ -16,11 +16,7 @@ STOP_FILE_VARIABLE = "LOGSHIP_STOP_FILE"
 
 
 def buffer_bytes_for(memory_limit: int | None) -> int:
-    """Return the default buffer's size: memory limit / 16, between 4 MiB and 64 MiB.
-
-    A Fargate task may run with 512 MB, and RunTask may ask for less, so the buffer must fit the
-    container in which it is made.
-    """
+    """Return the default buffer's size: memory limit / 16, between 4 MiB and 64 MiB."""
     if memory_limit is None:
         return 64 * MIB
     return max(4 * MIB, min(64 * MIB, memory_limit // 16))
@@ -35,24 +31,14 @@ def memory_limit_bytes(cgroup: str | os.PathLike[str] = "/sys/fs/cgroup") -> int
     """Return this container's memory limit (cgroup v2, then v1), or None where there is none."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
-            text = text_of(os.path.join(cgroup, name)).strip()
+            with open(os.path.join(cgroup, name), encoding="utf-8") as file:
+                text = file.read().strip()
         except OSError:
             continue
         # cgroup v1 writes a number near 2**63 where there is no limit.
         if text.isdigit() and int(text) < 1 << 60:
             return int(text)
     return None
-
-
-def text_of(path: str) -> str:
-    """Return what a file holds. `pathlib` would be a large import for so little.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is not UTF-8.
-    """
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 def program_name() -> str:

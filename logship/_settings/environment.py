@@ -22,12 +22,9 @@ from logship.errors import SettingsError
 def values_from(fields: Iterable[Field[Any]], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of all fields that the environment sets.
 
-    The value is a `SettingsError` where a variable's text means nothing or a file cannot be read.
-    It is raised when the settings are checked, together with all others.
-
-    Args:
-        fields: Of the settings.
-        environ: As `os.environ`. An empty variable counts as not set, except that of a secret.
+    An empty variable counts as not set, except that of a secret. The value is a `SettingsError`
+    where a variable's text means nothing or a file cannot be read. It is raised when the settings
+    are checked, together with all others.
     """
     values = _from_firelens(environ)
     for each in fields:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, field
 from string import ascii_letters
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
 from logship._settings.secrecy import Secret, SecretFile, is_secret
@@ -70,12 +70,7 @@ class Converter:
 
 
 class Text(Converter):
-    """A printable text of 1 to 255 bytes.
-
-    Args:
-        what: What an error calls it.
-        from_file: As of `Converter`.
-    """
+    """A printable text of 1 to 255 bytes; an error calls it `what`."""
 
     def __init__(
         self, what: str = "a text", *, from_file: Callable[[str], Any] | None = None
@@ -125,14 +120,10 @@ class SecretText(Converter):
 
 
 class Choice(Converter):
-    """One of a few words.
+    """One of the words of a `Literal`."""
 
-    Args:
-        words: All of them.
-    """
-
-    def __init__(self, words: tuple[str, ...]) -> None:
-        self._words = words
+    def __init__(self, literal: Any) -> None:
+        self._words: tuple[str, ...] = get_args(literal)
 
     def check(self, value: Any) -> str:
         """Return the word."""
@@ -142,11 +133,7 @@ class Choice(Converter):
 
 
 class Switch(Converter):
-    """True or False; in the environment 1, true, yes or on, and their opposites.
-
-    Args:
-        words: More words, which are allowed as they are.
-    """
+    """True or False, in the environment 1, true, yes or on, and their opposites; or a word."""
 
     def __init__(self, *words: str) -> None:
         self._words = words
@@ -171,19 +158,12 @@ class Switch(Converter):
 
 
 class Number(Converter):
-    """A finite number within bounds.
+    """A finite number within bounds."""
 
-    Args:
-        least: The least one allowed.
-        most: The greatest one allowed; None for no bound.
-
-    Attributes:
-        units: What may follow a number that is given as text, in small letters, and its factor.
-    """
-
-    kinds: tuple[type, ...] = (int, float)
+    kind: type[int] | type[float] = float
     kind_name = "a number"
     units: Mapping[str, float] = {}
+    """What may follow a number that is given as text, in small letters, and its factor."""
 
     def __init__(self, least: float, most: float | None = None) -> None:
         self._least = least
@@ -195,7 +175,7 @@ class Number(Converter):
         number = text.rstrip(ascii_letters)
         unit = text[len(number) :].lower()
         try:
-            return self.kinds[-1](number) * {"": 1, **self.units}[unit]
+            return self.kind(number) * {"": 1, **self.units}[unit]
         except (ValueError, KeyError):
             raise NotAllowed(self.kind_name) from None
 
@@ -204,13 +184,13 @@ class Number(Converter):
         if self.units and isinstance(value, str):
             value = self.parse(value)
         try:
-            is_number = isinstance(value, self.kinds) and not isinstance(value, bool)
+            is_number = isinstance(value, (int, self.kind)) and not isinstance(value, bool)
             if not is_number or not math.isfinite(value):
                 raise NotAllowed(self.kind_name)
         except OverflowError:
             shown = f"a number of {value.bit_length()} bits"  # its digits would fill the screen
             raise NotAllowed("a smaller one", shown) from None
-        number, least, most = self.kinds[-1](value), self._least, self._most
+        number, least, most = self.kind(value), self._least, self._most
         if number < least or (most is not None and number > most):
             shown = self._shown(least)
             raise NotAllowed(
@@ -226,7 +206,7 @@ class Number(Converter):
 class WholeNumber(Number):
     """A whole number within bounds."""
 
-    kinds = (int,)
+    kind = int
     kind_name = "a whole number"
 
 
@@ -268,36 +248,27 @@ class Redaction(Converter):
 
     def check(self, value: Any) -> Any:
         """Return the function or the names."""
-        if isinstance(value, str):
-            return self._checked_names(value)
-        if not callable(value):
+        if callable(value):
+            return value
+        if not isinstance(value, str):
             raise NotAllowed("a function of a record, names of rules, or None")
-        return value
-
-    def _checked_names(self, names: str) -> str:
         from logship import _redaction  # noqa: PLC0415 - its patterns take milliseconds
 
         try:
-            rules, fields = _redaction.rules_of(names)
+            rules, fields = _redaction.rules_of(value)
         except _redaction.UnknownRule as unknown:
             known = ", ".join((_redaction.DEFAULT, *_redaction.RULES))
             allowed = f"{known} or {_redaction.FIELD}NAME, with commas between"
             raise NotAllowed(allowed, str(unknown)) from None
         if not rules and not fields:
             raise NotAllowed("the name of a rule")
-        return names
+        return value
 
 
 def setting(
     converter: Converter, default: Any = None, *, factory: Callable[[], Any] | None = None
 ) -> Any:
-    """Declare a field of the settings.
-
-    Args:
-        converter: Of its values.
-        default: Its value where none is given.
-        factory: Makes that value, instead.
-    """
+    """Declare a field of the settings; `factory` makes its default, if it is given."""
     metadata = {"converter": converter}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)

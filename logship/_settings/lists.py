@@ -90,11 +90,7 @@ class Shares(Pairs):
 
 
 class Words(Converter):
-    """Some of a few words, or names of loggers, with commas between in a variable.
-
-    Args:
-        words: All of them; none for names of loggers.
-    """
+    """Some of these words, or names of loggers, with commas between in a variable."""
 
     def __init__(self, *words: str) -> None:
         self._words = words

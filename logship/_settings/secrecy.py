@@ -22,13 +22,8 @@ not keep a program from its start."""
 
 def is_secret(value: Any) -> TypeGuard[str]:
     """Tell whether `value` can be a secret: a text that is not empty and is valid Unicode."""
-    if not isinstance(value, str) or not value:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    is_text = isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
+    return is_text and value != ""
 
 
 def read_secret(path: str) -> str:
@@ -80,16 +75,12 @@ def _bytes_of(path: str) -> bytes:
 
 
 class Secret:
-    """A text that no `repr`, error, log or pickle shows; only `reveal` returns it.
+    """A text that no `repr`, error, log or pickle shows; only `reveal` returns it."""
 
-    Args:
-        text: The secret.
-    """
-
-    __slots__ = ("_text",)
+    __slots__ = ("_identity", "_text")
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self._identity = self._text = text
 
     def __repr__(self) -> str:
         """Return stars."""
@@ -97,11 +88,11 @@ class Secret:
 
     def __eq__(self, other: object) -> bool:
         """Return whether both hold the same text."""
-        return type(other) is type(self) and other._identity() == self._identity()
+        return type(other) is type(self) and other._identity == self._identity
 
     def __hash__(self) -> int:
         """Return a hash that goes with equality."""
-        return hash((type(self), self._identity()))
+        return hash((type(self), self._identity))
 
     def __copy__(self) -> Self:
         """Return the secret itself, which does not change."""
@@ -127,18 +118,12 @@ class Secret:
         """Return the text."""
         return self._text
 
-    def _identity(self) -> str:
-        return self._text
-
 
 class SecretFile(Secret):
     """A secret in a file. `reveal` reads it again, so that it can be replaced.
 
     While the file cannot be read or is empty, the text that was read last stays in force. A pipe
     can be read only once.
-
-    Args:
-        path: The file.
 
     Raises:
         SettingsError: The file cannot be read, is empty, too long or not UTF-8.
@@ -148,7 +133,7 @@ class SecretFile(Secret):
 
     def __init__(self, path: str) -> None:
         super().__init__(read_secret(path))
-        self._path = path
+        self._identity = self._path = path
 
     def __repr__(self) -> str:
         """Return the file's path."""
@@ -164,6 +149,3 @@ class SecretFile(Secret):
             with contextlib.suppress(SettingsError):
                 self._text = read_secret(self._path)
         return self._text
-
-    def _identity(self) -> str:
-        return self._path

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
-from typing import TYPE_CHECKING, Any, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Unpack
 
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
 from logship._settings.conflicts import conflicts
@@ -173,9 +173,9 @@ class Settings:
     chunk_bytes_max: int = setting(Bytes(1024, 1_000_000), _FOR_THE_BUFFER)
     linger_seconds: float = setting(Seconds(0.0, 60.0), 0.2)
     inflight_chunks_max: int = setting(WholeNumber(1, 1024), 8)
-    overflow: Overflow = setting(Choice(get_args(Overflow)), "block")
+    overflow: Overflow = setting(Choice(Overflow), "block")
     block_seconds_max: float = setting(Seconds(0.0, 3600.0), 1.0)
-    last_resort: LastResort = setting(Choice(get_args(LastResort)), "stderr")
+    last_resort: LastResort = setting(Choice(LastResort), "stderr")
     spill_bytes_per_second_max: int = setting(Bytes(0), 64 * 1024)
     redact: Redact | str | None = setting(Redaction())
     fields: tuple[tuple[str, Any], ...] = setting(Pairs(), ())
@@ -183,7 +183,7 @@ class Settings:
     rename: tuple[tuple[str, str], ...] = setting(Names(), ())
     severity_key: str | None = setting(Text())
     time_key: str | None = setting(Text())
-    time_format: TimeFormat = setting(Choice(get_args(TimeFormat)), "iso")
+    time_format: TimeFormat = setting(Choice(TimeFormat), "iso")
     sample: tuple[tuple[str, float], ...] = setting(Shares(), ())
     logger_records_max: int | None = setting(WholeNumber(1))
     template_records_max: int | None = setting(WholeNumber(1))
@@ -204,8 +204,8 @@ class Settings:
     child_drain_seconds: float = setting(Seconds(0.0, 86_400.0), 2.0)
     spool_dir: str | None = setting(Text())
     spool_bytes_max: int = setting(Bytes(SPOOL_BYTES_MIN), 256 * MIB)
-    spool_fsync: Fsync = setting(Choice(get_args(Fsync)), "never")
-    compress: Compress = setting(Choice(get_args(Compress)), "none")
+    spool_fsync: Fsync = setting(Choice(Fsync), "never")
+    compress: Compress = setting(Choice(Compress), "none")
     shared_key: Secret | None = setting(SecretText())
     username: str | None = setting(Text(from_file=read_secret))
     password: Secret | None = setting(SecretText())

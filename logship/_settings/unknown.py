@@ -40,14 +40,8 @@ def setting_variables() -> list[str]:
 def unknown_variables(environ: Mapping[str, str]) -> str:
     """Return a sentence about variables that begin with `LOGSHIP_` and have no effect.
 
-    Their values are not shown, because they may be secrets.
-
-    Args:
-        environ: As `os.environ`.
-
-    Returns:
-        The sentence; empty if there is no such variable, or if `logship run`, which started this
-        program, has written the sentence already.
+    Their values are not shown, because they may be secrets. The sentence is empty if there is no
+    such variable, or if `logship run`, which started this program, has written it already.
     """
     if STOP_FILE_VARIABLE in environ:
         return ""

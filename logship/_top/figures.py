@@ -21,8 +21,6 @@ class Reading(NamedTuple):
 
     Attributes:
         seconds: When they were written, seconds since 1970.
-        numbers: As `logship._metrics.sums` orders them.
-        pid: Of the process, if it is known.
         command: Its command line; empty if it is not known.
     """
 
@@ -36,12 +34,10 @@ class Snapshot(NamedTuple):
     """All that can be read at one moment.
 
     Attributes:
-        seconds: The moment, seconds since 1970.
-        total: Of all processes. Counters include those of ended processes.
+        total: Of all processes, at that moment. Counters include those of ended processes.
         processes: Of each process, by an id; None if the source has only the total.
     """
 
-    seconds: float
     total: Reading
     processes: dict[str, Reading] | None
 
@@ -51,17 +47,12 @@ class Figures:
     """What is shown of a process, or of all together. None is what is not known.
 
     Attributes:
-        pid, command: Of the process.
-        clients, connected: Its clients, and how many of them have a connection.
+        connected: How many of its clients have a connection.
         accepted_per_second, acked_per_second: Records, over the last readings.
-        buffer_bytes, buffer_bytes_max: What waits, and what may wait.
         buffer_fullest_ratio: How full the fullest buffer is, from 0 to 1.
         seconds_until_full: Until the first buffer is full, if it grows as now; None if none grows.
-        inflight_chunks: Chunks sent and not acked.
         seconds_since_ack: Since the last ack that was seen.
-        watched_seconds: How long it was watched.
         waiting, spooled: Records that are not acked, and those of them on the spool.
-        dropped, spilled: Records so far.
     """
 
     pid: int | None
@@ -89,7 +80,6 @@ class View(NamedTuple):
     Attributes:
         seconds: The moment, seconds since 1970.
         processes: The figures of each; None if the source has only the total.
-        total: Of all together.
         ended: How many processes have ended, among them those that were killed.
         killed: How many were killed before their drain was over.
     """
@@ -109,20 +99,21 @@ class History:
 
     def view(self, snapshot: Snapshot) -> View:
         """Take a snapshot, and return what it says beside the earlier ones."""
-        total = self._tracks[""].figures(snapshot.seconds, snapshot.total)
+        now_seconds, numbers, *_ = snapshot.total
+        total = self._tracks[""].figures(now_seconds, snapshot.total)
         processes = None
         if snapshot.processes is not None:
             for key in self._tracks.keys() - {"", *snapshot.processes}:
                 del self._tracks[key]
             processes = [
-                self._tracks[key].figures(snapshot.seconds, reading)
+                self._tracks[key].figures(now_seconds, reading)
                 for key, reading in snapshot.processes.items()
             ]
             processes.sort(key=lambda each: (each.pid is None, each.pid))
             total = _of_all(total, processes)
-        drained = _value(snapshot.total.numbers, "processes_ended_total", "drained")
-        killed = _value(snapshot.total.numbers, "processes_ended_total", "killed")
-        return View(snapshot.seconds, processes, total, int(drained + killed), int(killed))
+        drained = _value(numbers, "processes_ended_total", "drained")
+        killed = _value(numbers, "processes_ended_total", "killed")
+        return View(now_seconds, processes, total, int(drained + killed), int(killed))
 
 
 class _Track:

@@ -34,9 +34,6 @@ class SourceError(LogshipError):
 def read_directory(path: Path) -> Read:
     """Return what reads the pages of the processes of this container.
 
-    Args:
-        path: The metrics directory.
-
     Raises:
         SourceError: It is not there, or cannot be used; when it reads also.
     """
@@ -60,8 +57,7 @@ def read_directory(path: Path) -> Read:
                 pid = pids.get(status.st_ino)
                 reading = Reading(status.st_mtime, page.numbers, pid, _command_of(pid))
                 processes[page.id] = reading
-        now_seconds = time.time()
-        return Snapshot(now_seconds, Reading(now_seconds, total.numbers), processes)
+        return Snapshot(Reading(time.time(), total.numbers), processes)
 
     return read
 
@@ -77,9 +73,6 @@ def _pages_in(path: Path) -> Pages:
 
 def read_endpoint(url: str) -> Read:
     """Return what reads an endpoint's sum of all processes: it tells nothing of each.
-
-    Args:
-        url: `http://` or `https://`.
 
     Raises:
         SourceError: When it reads: there is no answer with numbers of logship's.
@@ -97,9 +90,8 @@ def read_endpoint(url: str) -> Read:
         values = dict(_samples_in(text))
         if ("records_accepted_total", "") not in values:
             raise SourceError(f"{url} serves no numbers of logship's clients")
-        now_seconds = time.time()
         numbers = [values.get(each, 0.0) for each in SLOTS]
-        return Snapshot(now_seconds, Reading(now_seconds, numbers), None)
+        return Snapshot(Reading(time.time(), numbers), None)
 
     return read
 

@@ -33,10 +33,7 @@ def view_as_json(view: View) -> dict[str, Any]:
 def view_as_lines(view: View, source: str, columns: int | None = None) -> Iterator[str]:
     """Yield a headline, a table with one row for each process, and one for all.
 
-    Args:
-        view: What to show.
-        source: Where the numbers come from.
-        columns: Cut the lines to this width; None leaves them whole.
+    The lines are cut to a width of so many columns.
     """
     yield visible(_headline(view, source))[:columns]
     yield ""

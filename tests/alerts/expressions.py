@@ -55,7 +55,7 @@ def rules_of(path: Path) -> list[dict[str, Any]]:
 @cache
 def exported() -> frozenset[str]:
     """Return every sample, with its labels, that a client, a receiver or an audit exports."""
-    audit = CountsCollector(Figures(), AUDIT_MEASURES, "audit_")
+    audit = CountsCollector(Figures(), AUDIT_MEASURES)
     collectors = (LogshipCollector(process=Process()), CountsCollector(Counts()), audit)
     return frozenset(chain.from_iterable(map(samples_of, collectors)))
 

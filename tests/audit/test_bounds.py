@@ -151,7 +151,7 @@ def seconds_of_files(count: int) -> float:
 
 
 GROWING: dict[str, tuple[Callable[[int], float], int]] = {
-    "claims of a report": (seconds_of_claims, 5_000),
+    "claims of a report": (seconds_of_claims, 2_000),
     "losses, each found at a look of its own": (seconds_of_ages, 1_000),
     "holes of files": (seconds_of_files, 100),
 }
@@ -171,7 +171,7 @@ SETTLED_BYTES_MAX = 600
 def test_streams_of_killed_processes_take_little_memory_when_their_files_may_go(
     tmp_path: Path,
 ) -> None:
-    count = 1_000
+    count = 400
     (tmp_path / "out.log").write_bytes(
         b"".join(plain(record(1, f"{each:012d}")) + b"\n" for each in range(count))
     )

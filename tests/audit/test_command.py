@@ -58,8 +58,9 @@ def test_a_terminal_that_cannot_show_a_tag_changes_no_verdict() -> None:
     assert r"caf\xe9 \u2713" in ran(*LOGSHIP, "audit", "out.log", env=environ).stdout
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]])
-@pytest.mark.parametrize(("lines", "code"), [(WHOLE, 0), (HOLED, 1), ([b"text"], 2)])
+@pytest.mark.parametrize(
+    ("lines", "code", "options"), [(WHOLE, 0, ["--json"]), (HOLED, 1, []), ([b"text"], 2, [])]
+)
 def test_an_output_that_takes_nothing_changes_no_verdict(
     lines: list[bytes], code: int, options: list[str]
 ) -> None:

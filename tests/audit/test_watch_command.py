@@ -78,7 +78,7 @@ def test_it_finds_a_lost_tail_a_removed_and_a_cut_file() -> None:
     assert f"logship audit: overdue: 6 records of stream {ONE} (tag web), from number 1" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_goes_on_after_its_end_with_what_it_knew(number: signal.Signals) -> None:
     arguments = ("out.log", "old.log", "--state", "state.json")
     append("out.log", LINES[:3])

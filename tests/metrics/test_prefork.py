@@ -275,9 +275,15 @@ def test_two_first_clients_at_once_are_counted_once(programs: Programs, pages: P
     ).end(returncode=0)
 
 
-@pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit(0)", "os.execv('/bin/true', ['true'])"])
 @pytest.mark.parametrize(
-    "before", ["", "os.register_at_fork = lambda **hooks: None"], ids=["hooks", "no hooks"]
+    ("before", "leave"),
+    [
+        ("", "os._exit(0)"),
+        ("", "sys.exit(0)"),
+        ("", "os.execv('/bin/true', ['true'])"),
+        ("os.register_at_fork = lambda **hooks: None", "os._exit(0)"),
+    ],
+    ids=["os._exit", "sys.exit", "os.execv", "no hooks"],
 )
 def test_forked_children_begin_at_zero(
     programs: Programs,

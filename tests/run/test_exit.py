@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -16,21 +17,20 @@ from tests.support.commands import LOGSHIP, ran
 NOWHERE = "tcp://127.0.0.1:1"
 
 
-@pytest.mark.parametrize("code", [0, 1, 42, 255])
+@pytest.mark.parametrize("code", [0, 42])
 def test_the_commands_exit_code_is_ours(both: Runs, code: int) -> None:
     assert both.shell(f"echo text; exit {code}").returncode == code
     assert both.messages == ["text"]
 
 
-@pytest.mark.parametrize("name", ["TERM", "KILL", "SEGV", "USR1"])
-def test_a_command_killed_by_a_signal_gives_128_and_its_number(both: Runs, name: str) -> None:
-    number = {"TERM": 15, "KILL": 9, "SEGV": 11, "USR1": 10}[name]
-    ended = both.shell(f"echo text; kill -{name} $$", returncode=128 + number)
-    assert (b"was killed by SIG" in ended.stderr) == (name in ("KILL", "SEGV"))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_command_killed_by_a_signal_gives_128_and_its_number(both: Runs, number: int) -> None:
+    ended = both.shell(f"echo text; kill -{int(number)} $$", returncode=128 + number)
+    assert (b"was killed by SIGKILL" in ended.stderr) == (number == signal.SIGKILL)
     assert both.messages == ["text"]
 
 
-def test_a_command_that_is_not_there_gives_127(both: Runs, tmp_path: Path) -> None:
+def test_a_command_that_is_not_there_gives_127(runs: Runs, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/no/such/interpreter\n")
     script.chmod(0o755)
@@ -43,19 +43,19 @@ def test_a_command_that_is_not_there_gives_127(both: Runs, tmp_path: Path) -> No
         (str(script), b"its interpreter does not exist, which is that in the first line"),
         (str(program), b"or the loader of a program that was built for another C library"),
     ):
-        ended = both.command(word, returncode=127)
+        ended = runs.command(word, returncode=127)
         assert why in ended.stderr
 
 
-def test_a_command_that_cannot_be_run_gives_126(both: Runs, tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_run_gives_126(runs: Runs, tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("just text\n")
-    ended = both.command(str(text), returncode=126)
+    ended = runs.command(str(text), returncode=126)
     assert b"Permission denied" in ended.stderr
     text.chmod(0o755)
-    ended = both.command(str(text), returncode=126)
+    ended = runs.command(str(text), returncode=126)
     assert b"#!/bin/sh" in ended.stderr
-    both.command(str(tmp_path), returncode=126)
+    runs.command(str(tmp_path), returncode=126)
 
 
 @pytest.mark.parametrize("files", [5, 9, 10, 11])
@@ -89,34 +89,36 @@ def test_the_receipt_is_the_drain_report_and_replaces_an_older_one(
 
 
 def test_a_receipt_for_a_stream_is_written_into_it(runs: Runs, tmp_path: Path) -> None:
-    """Root could rename a file over `/dev/stdout`; the substitute here cannot be replaced."""
+    """Also if the command has put a file in its place. Root could rename one over `/dev/stdout`."""
     ended = runs.command("echo", "a", options=("--receipt", "/proc/self/fd/1"), returncode=0)
     assert json.loads(ended.stdout)["acked"] == 1
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        runs.command("echo", "b", options=("--receipt", str(fifo)))
+        script = 'echo b; mv "$1" "$1.moved"; echo untouched >"$1"'
+        runs.shell(script, str(fifo), options=("--receipt", str(fifo)))
         assert json.loads(os.read(reader, 65536))["acked"] == 1
     finally:
         os.close(reader)
+    assert fifo.read_text() == "untouched\n"
+    Path(f"{fifo}.moved").rename(fifo)
     ended = runs.command("echo", "c", options=("--receipt", str(fifo)), returncode=0)
     assert b"cannot write the receipt" in ended.stderr
     assert fifo.is_fifo()
 
 
 PLANTED = {
-    "the temporary file": 'ln -s "$1/victim" "$2/.receipt.json.$PPID.part"',
-    "the receipt": 'ln -s "$1/victim" "$2/receipt.json"',
-    "a stream": 'ln -s "$1/pipe" "$2/receipt.json"',
-    "the directory": 'mv "$2" "$2.moved"; ln -s "$1" "$2"',
+    "the receipt": ("/tmp", 'ln -s "$1/victim" "$2/receipt.json"'),
+    "a stream": ("/tmp", 'ln -s "$1/pipe" "$2/receipt.json"'),
+    "a stream below /dev": ("/dev/shm", 'ln -s "$1/pipe" "$2/receipt.json"'),
+    "the directory": ("/tmp", 'mv "$2" "$2.moved"; ln -s "$1" "$2"'),
 }
 
 
-@pytest.mark.parametrize("root", ["/tmp", "/dev/shm"])
-@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED)
+@pytest.mark.parametrize(("root", "plant"), PLANTED.values(), ids=PLANTED)
 def test_a_receipt_follows_no_link_that_the_command_left(
-    runs: Runs, tmp_path: Path, plant: str, root: str
+    runs: Runs, tmp_path: Path, root: str, plant: str
 ) -> None:
     """`run` may be root, and the command's user may write where the receipt goes."""
     (tmp_path / "victim").write_text("untouched")
@@ -231,8 +233,6 @@ BackgroundClient.drain = fail_once
         (("--signal-map", "TERM"), "not a pair of signals"),
         (("--signal-map", "TERM:NOSUCH"), "not a signal that can be passed on"),
         (("--signal-map", "KILL:TERM"), "not a signal that can be passed on"),
-        (("--signal-map", "99:TERM"), "not a signal that can be passed on"),
-        (("--multiline-start", "("), "not a regular expression"),
         (("--multiline-start", f"a{{{2**64}}}"), "not a regular expression"),
         (("--multiline-start", "(" * 5_000), "not a regular expression"),
         (("--receipt", "/no/such/directory/receipt"), "no receipt can be written"),

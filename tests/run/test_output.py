@@ -55,16 +55,16 @@ def test_long_lines_arrive_whole_or_in_pieces_of_a_known_size(runs: Runs, size: 
     assert len(pieces) == 1 + (size > 4_000_000)
 
 
-def test_a_hundred_thousand_lines_in_the_last_moment_all_arrive(both: Runs, receipt: Path) -> None:
-    both.command(
+def test_a_hundred_thousand_lines_in_the_last_moment_all_arrive(runs: Runs, receipt: Path) -> None:
+    runs.command(
         sys.executable,
         "-c",
         "print(*(f'line {n} {80 * chr(120)}' for n in range(100_000)), sep=chr(10))",
         options=("--receipt", str(receipt)),
         returncode=0,
     )
-    assert [int(each.split()[1]) for each in both.messages] == list(range(100_000))
-    both.assert_proved(receipt)
+    assert [int(each.split()[1]) for each in runs.messages] == list(range(100_000))
+    runs.assert_proved(receipt)
 
 
 def test_a_command_that_does_not_wait_for_its_output_may_write_much_at_once(runs: Runs) -> None:

@@ -33,7 +33,8 @@ from logship._run.processes import descendants
 from logship._run.receipt import Outcome
 from logship._run.shipping import Shipping
 from logship._run.statuses import Death, OomWatch
-from logship._settings import STOP_FILE_VARIABLE, Endpoint, Overflow, Settings
+from logship._settings import STOP_FILE_VARIABLE, Endpoint, Settings
+from logship._settings.fields import Overflow
 from logship._spool.directories import LOCK
 from logship._spool.volumes import filesystem_of
 from tests.support.commands import ran_python
@@ -71,7 +72,7 @@ def shipped(lines: Iterable[bytes], **settings: Any) -> DrainReport:
     settings = {"endpoints": "tcp://127.0.0.1:1", "tag": "t", "last_resort": "none", **settings}
     shipping = Shipping(Settings(**settings), StopClock(1.0), lambda: None, 0.0)
     try:
-        inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
+        inlet = Inlet(-1, "stdout", message_key="message")
         inlet.lines.extend((0, text) for text in lines)
         shipping.ship(inlet)
         assert not inlet.lines
@@ -348,8 +349,9 @@ def test_only_directories_with_something_to_ship_count_as_taken_over(
 ) -> None:
     begun: list[Path] = []
     monkeypatch.setattr(
-        "logship._run.offspring.RecoveryThread", lambda _, spool, **__: begun.append(spool)
+        "logship._run.offspring.Recoverer", lambda _, spool, **__: begun.append(spool)
     )
+    monkeypatch.setattr("logship._run.offspring.RecoveryThread", lambda *_: None)
     settings, said = Settings(), list[str]()
     left = ["quarantine"] * DIRECTORIES_MAX + ["ab" * 16] * (DIRECTORIES_MAX + 1)
     spools = []

@@ -31,25 +31,25 @@ def until_it_waits(program_lines: Path) -> None:
 
 
 def test_a_full_buffer_makes_the_command_wait_and_loses_nothing(
-    both: Runs, gate: Gate, receipt: Path
+    runs: Runs, gate: Gate, receipt: Path
 ) -> None:
     gate.silence()
     options = ("--receipt", str(receipt), "--push-back", "3600")
-    program = both.start(PRINTS_MUCH, endpoint=gate.endpoint, options=options, environ=SMALL)
+    program = runs.start(PRINTS_MUCH, endpoint=gate.endpoint, options=options, environ=SMALL)
     program.until_logged(100)
     until_it_waits(program.directory / "progress")
     assert "over" not in program.progress
     gate.open()
     program.end(returncode=0).verdict.assert_all_delivered(2000)
-    both.assert_proved(receipt)
+    runs.assert_proved(receipt)
 
 
 def test_push_back_is_bounded_and_then_the_overflow_policy_holds(
-    both: Runs, gate: Gate, receipt: Path
+    runs: Runs, gate: Gate, receipt: Path
 ) -> None:
     """What finds no place is declared in its stream: no record is lost in silence."""
     gate.silence()
-    program = both.start(
+    program = runs.start(
         PRINTS_MUCH,
         endpoint=gate.endpoint,
         options=("--receipt", str(receipt), "--push-back", "0.5"),
@@ -61,7 +61,7 @@ def test_push_back_is_bounded_and_then_the_overflow_policy_holds(
     found = read_receipt(receipt)
     assert found["accepted"] == 2000
     assert found["dropped"] + found["spilled"] > 0
-    code, verdict = both.audit(receipt)
+    code, verdict = runs.audit(receipt)
     assert code == 3, verdict
 
 

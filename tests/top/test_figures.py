@@ -22,7 +22,7 @@ def figures_of(*readings: tuple[float, Numbers]) -> Figures:
     history = History()
     for seconds, made in readings:
         reading = Reading(seconds, made, pid=7)
-        view = history.view(Snapshot(seconds, reading, {"a": reading}))
+        view = history.view(Snapshot(reading, {"a": reading}))
     assert view.processes
     [figures] = view.processes
     return figures
@@ -68,8 +68,8 @@ def test_a_process_that_writes_no_more_has_no_rates() -> None:
     history = History()
     for seconds, accepted in ((1.0, 10), (2.0, 20)):
         reading = Reading(seconds, numbers(records_accepted_total=accepted))
-        history.view(Snapshot(seconds, reading, {"a": reading}))
-    later = history.view(Snapshot(60.0, Reading(60.0, reading.numbers), {"a": reading}))
+        history.view(Snapshot(reading, {"a": reading}))
+    later = history.view(Snapshot(Reading(60.0, reading.numbers), {"a": reading}))
     assert later.processes
     assert later.processes[0].accepted_per_second is None
 
@@ -86,7 +86,7 @@ def test_all_together_has_the_worst_buffer_and_counts_the_dead() -> None:
     )
     for seconds, made in enumerate(full):
         processes = {"a": Reading(float(seconds), calm, 1), "b": Reading(float(seconds), made, 2)}
-        view = history.view(Snapshot(float(seconds), Reading(float(seconds), dead), processes))
+        view = history.view(Snapshot(Reading(float(seconds), dead), processes))
     assert view.total.seconds_until_full == 2
     assert (view.total.dropped, view.total.spilled) == (7, 5)
     assert (view.ended, view.killed) == (3, 1)
@@ -99,7 +99,7 @@ def test_a_line_has_the_names_of_program_and_script_and_a_short_time() -> None:
     for seconds in (0.0, 1.0):
         made = numbers(buffer_bytes=int(seconds), buffer_bytes_max=2_000_000)
         reading = Reading(seconds, made, 4711, command)
-        view = history.view(Snapshot(seconds, reading, {"a": reading}))
+        view = history.view(Snapshot(reading, {"a": reading}))
     row = [*view_as_lines(view, "/tmp/pages")][3]
     assert row.endswith("  python3 gunicorn --chdir /srv/shop")
     assert " 23d " in row
@@ -108,7 +108,7 @@ def test_a_line_has_the_names_of_program_and_script_and_a_short_time() -> None:
 @pytest.mark.parametrize("columns", [20, 80, 300])
 def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
     reading = Reading(1.0, numbers(buffer_bytes=3_000_000), 4711, "python\x1b[2J " + "x" * 500)
-    view = History().view(Snapshot(1.0, reading, {"a": reading}))
+    view = History().view(Snapshot(reading, {"a": reading}))
     lines = [*view_as_lines(view, "/tmp/pages", columns)]
     assert max(map(len, lines)) <= columns
     assert not any("\x1b" in line for line in lines)

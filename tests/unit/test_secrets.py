@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from logship._receiver.access import AccessOptions
-from logship._settings import Endpoint, Secret, Settings, secrecy
+from logship._settings import Endpoint, Settings, secrecy
+from logship._settings.secrecy import Secret
 from logship.errors import SettingsError
 from tests.support.threads import Later
 
