@@ -74,7 +74,6 @@ class Target:
     slow_files: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return the name."""
         return self.name
 
     def server(self, directory: Path, certificates: Certificates, **options: Any) -> ServerProcess:
@@ -92,7 +91,6 @@ class Target:
         return Settings(**{**self.fields(server, certificates), **more})
 
     def fields(self, server: ServerProcess, certificates: Certificates) -> dict[str, Any]:
-        """Return the settings by name."""
         values: dict[str, Any] = {"endpoints": server.endpoint, **QUICK}
         if self.storage == "spool":
             values["spool_dir"] = str(server.directory / "spool")

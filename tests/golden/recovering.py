@@ -31,7 +31,6 @@ Lines = list[dict[str, Any]]
 
 
 def environ(**more: str) -> dict[str, str]:
-    """Return the environment of a program that uses this tree's logship."""
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(HERE),
@@ -56,7 +55,6 @@ def run_program(case: str, directory: Path) -> str:
 
 
 def logship(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a `logship` command to its end."""
     # the directory of a `-c` program is where it would find another logship
     return ran(*LOGSHIP, *words, code=None, env=environ(**more), cwd="/", timeout=120)
 

@@ -22,7 +22,6 @@ def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
 
 
 def golden(name: str) -> Any:
-    """Return what is stored under this name."""
     return json.loads((DATA / f"{name}.json").read_text("utf-8"))
 
 

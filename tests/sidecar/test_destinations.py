@@ -114,7 +114,6 @@ def rejected_count(sidecar: DeployedFluentBit) -> int:
 
 
 def numbers_lost(destination: Destination) -> list[list[int]]:
-    """Return the ranges that audit names."""
     code, verdict = audit(*destination.output_files(""))
     assert code == 1
     (stream,) = verdict["streams"]

@@ -347,7 +347,6 @@ def test_a_record_too_long_for_its_destination_is_refused_before_the_ack(
 
 
 def spilled_markers(stderr: str) -> list[str]:
-    """Return the markers of the records on stderr."""
     records = [line["record"] for line in json_lines(stderr) if "record" in line]
     return [record["marker"] for record in records if "marker" in record]
 

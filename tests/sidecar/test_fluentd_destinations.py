@@ -136,7 +136,6 @@ def test_an_error_of_a_proxy_before_the_destination_is_no_refusal(tmp_path: Path
 
 
 def has_end(destination: Destination, tag: str) -> bool:
-    """Tell whether the stream's last record is stored."""
     return any("logship_end" in each.record for each in destination.arrived(tag))
 
 

@@ -133,7 +133,6 @@ def test_a_destination_that_is_away_is_tried_once_and_loses_nothing(
 
 
 def markers_in(place: Path) -> list[str]:
-    """Return the markers in the file of `SWITCHED`."""
     return [line["marker"] for line in json_objects(place) if "marker" in line]
 
 

@@ -49,7 +49,6 @@ class Tally:
     failures: dict[int, str] = field(default_factory=dict)
 
     def add(self, other: Tally) -> None:
-        """Add what another part of the campaign has seen."""
         self.seeds += other.seeds
         self.events += other.events
         self.events_least = min(self.events_least, other.events_least)
@@ -59,11 +58,9 @@ class Tally:
         self.failures.update(other.failures)
 
     def never_fired(self) -> list[str]:
-        """Return the faults that did not happen."""
         return [name for name in (*FAULTS, *DISK_FAULTS, *RECOVERY_FAULTS) if not self.fired[name]]
 
     def lines(self) -> list[str]:
-        """Return the figures for a person."""
         lines = [f"{'fault':<16} {'times':>9}  what it is"]
         for name, what in (FAULTS | DISK_FAULTS | RECOVERY_FAULTS).items():
             lines.append(f"{name:<16} {self.fired[name]:>9}  {what}")
@@ -77,7 +74,6 @@ class Tally:
 
 
 def run_seed(seed: int, forced: Forced, tally: Tally) -> None:
-    """Let one history happen and add it to the tally."""
     history = History(seed, forced)
     try:
         with _ended_after(HANG_CPU_SECONDS):

@@ -106,7 +106,6 @@ class DiskOptions:
     streams_rate: float
 
     def lines(self) -> list[str]:
-        """Return the options for a person to read."""
         return [f"  disk.{each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
 
 
@@ -201,7 +200,6 @@ class SimulatedDisk:
             clock.at(seconds, self._history.crash)
 
     def heal(self) -> None:
-        """Behave well from now on."""
         self._healed = True
         self._troubles.clear()
         if self.faults is not None:
@@ -212,7 +210,6 @@ class SimulatedDisk:
         return contextlib.nullcontext() if self.faults is None else self.faults.watching()
 
     def quarantined(self) -> bytes:
-        """Return what lies in the quarantine."""
         files = sorted((self.path / QUARANTINE).glob("*"))
         return b"".join(each.read_bytes() for each in files if not each.name.startswith("."))
 
@@ -252,7 +249,6 @@ class SimulatedDisk:
         return bool(self._troubles)
 
     def remove(self) -> None:
-        """Remove everything."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def orphans(self) -> Orphans:
@@ -276,7 +272,6 @@ class SimulatedDisk:
     # -- what goes wrong -------------------------------------------------------------------------
 
     def check_allocation(self) -> None:
-        """Refuse to allocate, while there is trouble."""
         if self._troubles:
             name = self._troubles[-1]
             self._history.fired[name] += 1
@@ -421,7 +416,6 @@ class SimulatedStorage(SpoolStorage):
 
     @property
     def life_name(self) -> str | None:
-        """The directory of this process, if it has one."""
         return None if self._own is None else self._own.directory.name
 
     def end(self, *, dies: bool) -> str | None:

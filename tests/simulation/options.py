@@ -82,12 +82,10 @@ class Options:
     lost_max: int
 
     def lines(self) -> list[str]:
-        """Return the options for a person to read."""
         return [f"  {each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
 
 
 def draw_options(seed: int, draw: Random, forced: Forced) -> Options:
-    """Return the options of this seed."""
     text_bytes_max = int(between(draw, 4, 400))
     framed = draw.random() < 0.25
     record_seconds = between(draw, 0.0005, 0.3)

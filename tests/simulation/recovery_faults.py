@@ -72,11 +72,9 @@ class RecoveryOptions:
     frame_bytes_max: int
 
     def lines(self) -> list[str]:
-        """Return the options for a person to read."""
         return [f"  recovery.{each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
 
     def poisoned(self, options: Options) -> Options:
-        """Return a history's options with the records that no server takes."""
         rates = {**options.rates, **self.poison_rates}
         return replace(options, rates=rates, frame_bytes_max=self.frame_bytes_max)
 
@@ -195,7 +193,6 @@ class RecoveryFaults:
             self.fail(name, directory, is_owed=is_owed)
 
     def happens(self, name: str) -> bool:
-        """Draw whether a fault happens now."""
         if not self._is_on or self._draw.random() >= self.options.rates.get(name, 0.0):
             return False
         self._history.fired[name] += 1
@@ -203,7 +200,6 @@ class RecoveryFaults:
         return True
 
     def fail(self, name: str, directory: str, *, is_owed: bool = True) -> None:
-        """Let a call fail."""
         number = self._draw.choice(_ERRORS[name])
         self._disk.estate.troubled(directory)
         if name == "mark fails":

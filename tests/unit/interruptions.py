@@ -38,7 +38,6 @@ class Interrupter:
         self._left = at
 
     def run(self, call: Callable[[], object]) -> None:
-        """Make the call."""
         tracing = sys.gettrace()
         sys.settrace(self._trace)
         try:

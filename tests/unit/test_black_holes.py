@@ -81,7 +81,6 @@ async def test_an_address_behind_a_black_hole_is_reached(
 
 
 async def connect(port: int, timeout_seconds: float = 2.0) -> None:
-    """Connect to the name."""
     transport = SocketTransport(connect_timeout_seconds=timeout_seconds, user_timeout_seconds=9.0)
     try:
         (await transport.connect(Endpoint("tcp", NAME, port, ""), Events())).abort()

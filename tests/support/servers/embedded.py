@@ -13,7 +13,6 @@ class EmbeddedReceiver(ServerProcess):
     """`logship receive`, of the Python that runs the tests."""
 
     def command(self) -> Sequence[str]:
-        """Return the command; there is no configuration."""
         bind = self.endpoint.removeprefix("tcp://").removeprefix("tls://")
         words = [*LOGSHIP, "receive", "--bind", bind, "--out", str(self._out)]
         if self.tls is not None:
@@ -31,11 +30,9 @@ class EmbeddedReceiver(ServerProcess):
         return self.directory / "out" / "all.jsonl"
 
     def output_files(self, tag: str) -> list[Path]:
-        """Return its one file."""
         return [self._out]
 
     def arrived(self, tag: str) -> list[Arrived]:
-        """Return what it has written down for the tag."""
         return [
             Arrived(line["tag"], line["time_ns"], line["record"])
             for line in json_objects(self._out)

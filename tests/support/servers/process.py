@@ -82,7 +82,6 @@ class ReservedPort:
         self.number: int = self._socket.getsockname()[1]
 
     def close(self) -> None:
-        """Give the number back."""
         self._socket.close()
 
 
@@ -176,7 +175,6 @@ class ServerProcess(ABC):
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
@@ -185,7 +183,6 @@ class ServerProcess(ABC):
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it with SIGKILL, where it runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -197,16 +194,13 @@ class ServerProcess(ABC):
         return self._process.wait(END_SECONDS_MAX)
 
     def log(self) -> str:
-        """Return all that it said so far."""
         return (self.directory / "server.log").read_text(errors="replace")
 
     def close(self) -> None:
-        """Kill it, and give back what it used."""
         self.kill()
         self.give_back()
 
     def give_back(self) -> None:
-        """Give the port back, and remove its short directory."""
         self.port.close()
         self._short_directory.cleanup()
 
@@ -241,6 +235,5 @@ def whole_lines(paths: Sequence[Path]) -> Iterator[bytes]:
 
 
 def nanoseconds(text: str) -> int:
-    """Return the nanoseconds that `SECONDS.NANOSECONDS` says."""
     seconds, _, rest = text.partition(".")
     return int(seconds) * 1_000_000_000 + int(rest.ljust(9, "0"))
