@@ -7,11 +7,12 @@ the test does something else (what a signal handler or a `__del__` would), or ra
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import logship._buffer
 
@@ -20,6 +21,15 @@ BUFFER_ROOM = str(Path(logship._buffer.__file__).parent)
 
 class Interruption(Exception):  # noqa: N818 - what a signal handler raises, as Celery's time limit
     """Raised in the middle of a call."""
+
+
+def interrupted_by_a_handler(*_: object) -> NoReturn:
+    """Raise as a signal handler of the application does, whose arguments tell that it is one."""
+
+    def handle(number: int, frame: FrameType) -> NoReturn:
+        raise Interruption(number, frame)
+
+    handle(signal.SIGALRM, sys._getframe())
 
 
 class Interrupter:

@@ -10,12 +10,8 @@ afterwards and go on.
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
-import signal
-import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 import pytest
 
@@ -25,7 +21,12 @@ from logship._buffer.chunk import ChunkState
 from logship._buffer.entrance import COMBINE_AT, Outcome
 from logship._reasons import QUARANTINED
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
-from tests.unit.interruptions import Interrupter, Interruption, every_point
+from tests.unit.interruptions import (
+    Interrupter,
+    Interruption,
+    every_point,
+    interrupted_by_a_handler,
+)
 
 INNER = 777
 Scene = Callable[[Buffer, Sink], Callable[[], object]]
@@ -249,22 +250,13 @@ def every_interruption(
         yield stages[-1]
 
 
-def interrupt(_: Stage) -> None:
-    """Raise as a signal handler does."""
-
-    def handle_signal(number: int, frame: FrameType) -> None:
-        raise Interruption(number, frame)
-
-    handle_signal(signal.SIGALRM, sys._getframe())
-
-
 def raise_as_a_bug(_: Stage) -> None:
     raise Interruption
 
 
 def log_and_raise(stage: Stage) -> None:
     stage.log()
-    interrupt(stage)
+    interrupted_by_a_handler()
 
 
 def is_in(outcome: Outcome) -> bool:
@@ -288,7 +280,7 @@ def test_a_call_interrupted_by_its_own_thread_loses_and_doubles_nothing(
 
 
 @each_scene
-@pytest.mark.parametrize("act", [interrupt, raise_as_a_bug])
+@pytest.mark.parametrize("act", [interrupted_by_a_handler, raise_as_a_bug])
 def test_a_call_interrupted_by_an_exception_leaves_the_buffer_whole(
     scene: Scene, bytes_max: int, act: Callable[[Stage], object], share: int
 ) -> None:
@@ -315,7 +307,7 @@ def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
     def interrupted_stage(at: int) -> Stage:
         stage = Stage(offer_next, 100_000)
         with contextlib.suppress(Interruption):
-            Interrupter(functools.partial(interrupt, stage), at).run(stage.call)
+            Interrupter(interrupted_by_a_handler, at).run(stage.call)
         return stage
 
     def is_torn(at: int) -> bool:
@@ -328,7 +320,7 @@ def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
     def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
         stage = interrupted_stage(first_torn)
         stages.append(stage)
-        return stage.buffer.unsettled, lambda: interrupt(stage)
+        return stage.buffer.unsettled, interrupted_by_a_handler
 
     for run in every_point(prepare):
         with contextlib.suppress(Interruption):
