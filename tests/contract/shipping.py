@@ -142,6 +142,12 @@ def told(ledger: Ledger, found: list[str]) -> str:
     )
 
 
+def assert_complete(*paths: Path | str) -> None:
+    """Fail unless `logship audit` finds everything in these files."""
+    code, verdict = audit(*paths)
+    assert code == 0, verdict
+
+
 def audit(*paths: Path | str) -> tuple[int, dict[str, Any]]:
     """Run `logship audit --json` with these words; return its exit code and its verdict."""
     result = CliRunner().invoke(main, ["audit", "--json", *map(str, paths)])

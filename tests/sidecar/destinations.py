@@ -20,7 +20,7 @@ from tests.contract.shipping import (
     CLOSE_SECONDS_MAX,
     Ledger,
     RecordProperty,
-    audit,
+    assert_complete,
     markers_of,
 )
 from tests.sidecar.standins.kinds import API_KEY, HEC_TOKEN
@@ -265,8 +265,7 @@ def judge(ledger: Ledger, destination: Destination) -> int:
     markers = markers_of(destination.arrived(ledger.tag))
     missing = set(ledger.markers) - set(markers)
     assert not missing, (len(missing), sorted(missing)[:3])
-    code, verdict = audit(*destination.output_files(ledger.tag))
-    assert code == 0, verdict
+    assert_complete(*destination.output_files(ledger.tag))
     duplicates = len(markers) - len(ledger.markers)
     assert duplicates == 0 or not KINDS[destination.kind].keeps_one
     return duplicates

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.support.servers.process import Arrived, ServerProcess, json_objects
+from tests.support.servers.process import ServerProcess
 
 NODE_PACKAGE = "@fluent-org/logger"
 
@@ -69,24 +69,10 @@ class NodeServer(ServerProcess):
         program.write_text(_NODE_SERVER)
         return ["node", str(program), json.dumps(self._node_options())]
 
-    def output_files(self, tag: str) -> list[Path]:
-        return [self._out]
-
-    def arrived(self, tag: str) -> list[Arrived]:
-        return [
-            Arrived(tag, int(line["time_ns"]), line["record"])
-            for line in json_objects(self._out)
-            if line.get("tag") == tag
-        ]
-
-    @property
-    def _out(self) -> Path:
-        return self.directory / "out" / "all.jsonl"
-
     def _node_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
             "package": node_package(),
-            "out": str(self._out),
+            "out": str(self.lines_file),
             "port": self.port.number,
         }
         if self.security is not None:

@@ -143,13 +143,22 @@ class ServerProcess(ABC):
     def command(self) -> Sequence[str]:
         """Write the configuration and return the command that runs the server."""
 
-    @abstractmethod
+    @property
+    def lines_file(self) -> Path:
+        """One file of lines with `tag`, `time_ns` and `record`; others have their own forms."""
+        return self.directory / "out" / "all.jsonl"
+
     def arrived(self, tag: str) -> list[Arrived]:
         """Return what the server has written down for the tag, in its order."""
+        return [
+            Arrived(tag, int(line["time_ns"]), line["record"])
+            for line in json_objects(self.lines_file)
+            if line.get("tag") == tag
+        ]
 
-    @abstractmethod
     def output_files(self, tag: str) -> list[Path]:
         """Return the files that hold the tag's records, and perhaps others'."""
+        return [self.lines_file]
 
     def start(self) -> None:
         """Start it, and return when it takes connections."""
