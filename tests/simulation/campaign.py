@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from tests.simulation.faults import DISK_FAULTS, FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
-from tests.simulation.options import NONE_FORCED, Forced
+from tests.simulation.options import NONE_FORCED, Forced, told
 
 SEEDS_FOR_EVERY_FAULT = 2000
 """A campaign of so many seeds must have seen every fault."""
@@ -138,10 +138,10 @@ def run_campaign(first: int, count: int, workers: int, forced: Forced) -> Iterat
 def replay(seed: int, forced: Forced = NONE_FORCED) -> tuple[History, list[str]]:
     """Let a history happen again, and tell it."""
     history = History(seed, forced, noted=True)
-    lines = [f"seed {seed}", "options:", *history.options.lines()]
+    lines = [f"seed {seed}", "options:", *told(history.options)]
     if history.disk is not None:
-        lines += history.disk.options.lines()
-        lines += history.disk.faults.options.lines() if history.disk.faults is not None else []
+        lines += told(history.disk.options, "disk.")
+        lines += told(history.disk.faults.options, "recovery.") if history.disk.faults else []
     try:
         history.run()
         verdict = ["it is well"]

@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -104,9 +104,6 @@ class DiskOptions:
     late_rate: float
     damage_rate: float
     streams_rate: float
-
-    def lines(self) -> list[str]:
-        return [f"  disk.{each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
 
 
 def has_disk(seed: int) -> bool:

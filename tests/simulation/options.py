@@ -81,8 +81,10 @@ class Options:
     gaps_max: int
     lost_max: int
 
-    def lines(self) -> list[str]:
-        return [f"  {each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
+
+def told(options: Any, prefix: str = "") -> list[str]:
+    """Return options for a person to read."""
+    return [f"  {prefix}{each.name} = {getattr(options, each.name)!r}" for each in fields(options)]
 
 
 def draw_options(seed: int, draw: Random, forced: Forced) -> Options:

@@ -13,7 +13,7 @@ import fcntl
 import mmap
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +70,6 @@ class RecoveryOptions:
     stays_bad: float
     poison_rates: dict[str, float]
     frame_bytes_max: int
-
-    def lines(self) -> list[str]:
-        return [f"  recovery.{each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
 
     def poisoned(self, options: Options) -> Options:
         rates = {**options.rates, **self.poison_rates}
