@@ -54,6 +54,11 @@ class Ledger:
             if client.emit({"marker": marker, **fields}, self.tag):
                 self.markers.append(marker)
 
+    def ship(self, client: BackgroundClient, records: int, **fields: Any) -> None:
+        """Log so many records, and close the client, which must get all of them acknowledged."""
+        self.emit(client, records, **fields)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+
 
 def markers_of(arrived: Iterable[Arrived]) -> list[str]:
     """Return the markers in the order of arrival, control records left out."""
