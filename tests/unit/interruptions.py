@@ -75,7 +75,6 @@ def _warm_up(room: str, call: Callable[[], object], _: object) -> None:
 def every_point(
     prepare: Callable[[], tuple[Callable[[], object], Callable[[], object]]],
     *,
-    first: int = 0,
     step: int = 1,
     room: str = BUFFER_ROOM,
 ) -> Iterator[Callable[[], None]]:
@@ -83,12 +82,11 @@ def every_point(
 
     Args:
         prepare: Makes the scene; returns the call, and what interrupts it.
-        first: The first point, from 0.
-        step: From then on only every so-manieth point, where all of them would take too long.
+        step: Only every so-manieth point, where all of them would take too long.
         room: As of `Interrupter`.
     """
     _warm_up(room, *prepare())
-    at = first
+    at = 0
     while True:
         call, act = prepare()
         interrupter = Interrupter(act, at, room)
