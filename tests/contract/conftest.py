@@ -57,8 +57,6 @@ def server(
     tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[ServerProcess]:
-    if why := target.why_missing():
-        pytest.skip(why)
     if not target.is_shared:
         with target.server(tmp_path / "server", certificates) as own:
             yield own

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from logship._settings import Settings
 from tests.contract.certificates import Certificates
 from tests.contract.memory import MemoryServer
@@ -77,7 +79,12 @@ class Target:
         return self.name
 
     def server(self, directory: Path, certificates: Certificates, **options: Any) -> ServerProcess:
-        """Return a server of this kind, running unless `is_started` says otherwise."""
+        """Return a server of this kind, running unless `is_started` says otherwise.
+
+        Where it cannot run here, the test is skipped.
+        """
+        if why := self.why_missing():
+            pytest.skip(why)
         if self.transport == "tls":
             options.setdefault("tls", certificates.good)
         if self.security is not None:

@@ -156,8 +156,6 @@ def test_compressed_chunks_arrive(
 def test_a_server_that_is_not_there_yet_gets_everything_when_it_comes(
     ledger: Ledger, target: Target, certificates: Certificates, connect: Connected, tmp_path: Path
 ) -> None:
-    if why := target.why_missing():
-        pytest.skip(why)
     with target.server(tmp_path / "server", certificates, is_started=False) as server:
         client = connect(server)
         ledger.emit(client, 200)
@@ -174,8 +172,6 @@ def test_a_server_killed_in_mid_stream_and_started_again_loses_nothing(
     tmp_path: Path,
     record_property: RecordProperty,
 ) -> None:
-    if why := target.why_missing():
-        pytest.skip(why)
     ledger = Ledger()
     with target.server(tmp_path / "server", certificates, **target.slow_files) as server:
         client = connect(server, chunk_bytes_max=4096)
