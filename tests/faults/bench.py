@@ -279,7 +279,7 @@ def _spool(play: _Play, environ: Mapping[str, str] = _NOTHING) -> Played:
 
 def _outage(play: _Play) -> Played:
     """Let it wait at its end until the spool's files have been synchronised, once a second."""
-    return _spool(play, {**AWAY, "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "4"})
+    return _spool(play, {**AWAY, "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "2.5"})
 
 
 def _killed(play: _Play) -> Played:
