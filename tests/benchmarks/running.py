@@ -17,7 +17,6 @@ ENVIRON = os.environ | {"PYTHONPATH": str(REPOSITORY)}
 
 
 def benchmarks(directory: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Return how a command of the benchmarks ended."""
     options = {"cwd": directory, "env": ENVIRON | environ, "timeout": 600}
     return ran(*COMMAND, *words, code=None, **options)
 

@@ -15,7 +15,7 @@ from benchmarks.spool import Recovery
 from tests.benchmarks.running import loss_in
 from tests.benchmarks.test_proof import row
 
-REPEAT = 4
+REPEAT = 2
 
 
 def run_loss(directory: Path, *words: str) -> tuple[int, dict[str, Any], str]:
@@ -29,7 +29,7 @@ def test_a_spool_keeps_every_line_whose_call_had_returned(tmp_path: Path, rate: 
     words = ["--shipper", "logship-spool", "--rate", str(rate), "--repeat", str(REPEAT)]
     code, row, printed = run_loss(tmp_path, *words)
     assert code == 0, printed
-    assert [run["seed"] for run in row["runs"]] == [1, 2, 3, 4]
+    assert [run["seed"] for run in row["runs"]] == [1, 2]
     for run in row["runs"]:
         assert run["delivered"] == run["written"] > 0
         assert run["exit_code"] == -9

@@ -71,17 +71,15 @@ def test_a_call_with_other_settings_is_our_own(tmp_path: Path) -> None:
     assert compared(after, before, "emit", tmp_path).exit_code == 0
 
 
-def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("other.json", "other.json holds no results"), ("none.json", "none.json: No such file")],
+)
+def test_a_file_without_results_is_named(tmp_path: Path, name: str, complaint: str) -> None:
     (tmp_path / "other.json").write_text('{"rows": []}')
-    done = CliRunner().invoke(compare, [str(tmp_path / "other.json")] * 2)
+    done = CliRunner().invoke(compare, [str(tmp_path / name)] * 2)
     assert done.exit_code == 2
-    assert "other.json holds no results" in done.output
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    done = CliRunner().invoke(compare, [str(tmp_path / "none.json")] * 2)
-    assert done.exit_code == 2
-    assert "none.json: No such file" in done.output
+    assert complaint in done.output
 
 
 def test_a_figure_that_only_one_has_is_counted(tmp_path: Path) -> None:

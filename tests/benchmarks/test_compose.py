@@ -36,12 +36,10 @@ SLEEP_AT_STOP = REPOSITORY / "benchmarks" / "compose" / "sleep_at_stop.sh"
 
 
 def compose(directory: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m benchmarks compose` in a directory of its own."""
     return benchmarks(directory, "compose", *words, **environ)
 
 
 def why_no_images() -> str:
-    """Return why no container can be run, or nothing."""
     if why := why_no_compose():
         return why
     found, _ = run("docker", "image", "inspect", *IMAGES)

@@ -54,7 +54,6 @@ def verdict(tmp_path: Path) -> Any:
 
 
 def counts(verdict: Verdict) -> tuple[int, int, int, int, int]:
-    """Return written, delivered, spilled, dropped, lost."""
     return (verdict.written, verdict.delivered, verdict.spilled, verdict.dropped, verdict.lost)
 
 

@@ -59,7 +59,6 @@ def job(tmp_path: Path) -> Job:
 
 
 def value(measured: Measured, figure: str, subject: str, case: str = "") -> float:
-    """Return the only value of a figure."""
     (found,) = measured.by_turn(Key(figure, subject, case)).values()
     return found
 

@@ -82,7 +82,6 @@ def any_fault(chance: random.Random, bytes_between: int = 100_000) -> Plan:
 
 
 def no_fault(chance: random.Random) -> Plan:
-    """Let everything pass."""
     return Plan(Fault.NOTHING, after_bytes=1 << 62)
 
 
@@ -127,7 +126,6 @@ class ChaosProxy:
 
     @property
     def endpoint(self) -> str:
-        """The proxy as an endpoint of logship."""
         return f"tcp://127.0.0.1:{self.port}"
 
     def heal(self) -> None:
@@ -136,7 +134,6 @@ class ChaosProxy:
         self._loop.call_soon_threadsafe(self._end_links)
 
     def close(self) -> None:
-        """End every connection and the thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
@@ -197,7 +194,6 @@ class ChaosProxy:
                 each.transport.abort()
 
     def note(self, fault: Fault) -> None:
-        """Count a fault that happened."""
         self.fired[fault] += 1
 
     def draw(self) -> Plan:

@@ -57,9 +57,6 @@ def server(
     tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[ServerProcess]:
-    """A running server of the test's target."""
-    if why := target.why_missing():
-        pytest.skip(why)
     if not target.is_shared:
         with target.server(tmp_path / "server", certificates) as own:
             yield own
@@ -103,11 +100,9 @@ def connect_to(certificates: Certificates, make_client: Made) -> ConnectedTo:
 
 @pytest.fixture
 def connect(target: Target, connect_to: ConnectedTo) -> Connected:
-    """Make clients of a server of the test's target."""
     return partial(connect_to, target)
 
 
 @pytest.fixture
 def said(capfd: pytest.CaptureFixture[str]) -> Said:
-    """What logship says on stderr."""
     return Said(capfd)

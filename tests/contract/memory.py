@@ -21,16 +21,13 @@ class MemoryServer(ServerProcess):
 
     @property
     def client_options(self) -> dict[str, Any]:
-        """The transport."""
         return {"transport": MemoryTransport(self.sidecar)}
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is reachable."""
         return self.sidecar.reachable
 
     def start(self) -> None:
-        """Be reachable."""
         self.sidecar.reachable = True
 
     def kill(self) -> None:
@@ -49,11 +46,9 @@ class MemoryServer(ServerProcess):
         self.give_back()
 
     def command(self) -> Sequence[str]:
-        """Return nothing: there is no program."""
         return []
 
     def arrived(self, tag: str) -> list[Arrived]:
-        """Return what it took."""
         return [Arrived(*each) for each in list(self.sidecar.delivered) if each.tag == tag]
 
     def output_files(self, tag: str) -> list[Path]:

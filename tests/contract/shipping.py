@@ -54,6 +54,11 @@ class Ledger:
             if client.emit({"marker": marker, **fields}, self.tag):
                 self.markers.append(marker)
 
+    def ship(self, client: BackgroundClient, records: int, **fields: Any) -> None:
+        """Log so many records, and close the client, which must get all of them acknowledged."""
+        self.emit(client, records, **fields)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+
 
 def markers_of(arrived: Iterable[Arrived]) -> list[str]:
     """Return the markers in the order of arrival, control records left out."""
@@ -140,6 +145,12 @@ def told(ledger: Ledger, found: list[str]) -> str:
         f"of {len(ledger.markers)} records {len(missing)} are missing {missing[:3]}, "
         f"{extra} came again, {swapped} stand elsewhere"
     )
+
+
+def assert_complete(*paths: Path | str) -> None:
+    """Fail unless `logship audit` finds everything in these files."""
+    code, verdict = audit(*paths)
+    assert code == 0, verdict
 
 
 def audit(*paths: Path | str) -> tuple[int, dict[str, Any]]:

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from logship._settings import Settings
 from tests.contract.certificates import Certificates
 from tests.contract.memory import MemoryServer
@@ -74,11 +76,15 @@ class Target:
     slow_files: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return the name."""
         return self.name
 
     def server(self, directory: Path, certificates: Certificates, **options: Any) -> ServerProcess:
-        """Return a server of this kind, running unless `is_started` says otherwise."""
+        """Return a server of this kind, running unless `is_started` says otherwise.
+
+        Where it cannot run here, the test is skipped.
+        """
+        if why := self.why_missing():
+            pytest.skip(why)
         if self.transport == "tls":
             options.setdefault("tls", certificates.good)
         if self.security is not None:
@@ -92,7 +98,6 @@ class Target:
         return Settings(**{**self.fields(server, certificates), **more})
 
     def fields(self, server: ServerProcess, certificates: Certificates) -> dict[str, Any]:
-        """Return the settings by name."""
         values: dict[str, Any] = {"endpoints": server.endpoint, **QUICK}
         if self.storage == "spool":
             values["spool_dir"] = str(server.directory / "spool")

@@ -73,16 +73,13 @@ class Framework:
 
     @property
     def why_not_here(self) -> str:
-        """Why it cannot be tested here, or nothing."""
         return missing(self.needs) or (why_no_uwsgi() if "{uwsgi}" in self.command else "")
 
     def words(self, port: int) -> list[str]:
-        """Return the command's words for a server on this port."""
         return [word.format(port=port, examples=EXAMPLES, uwsgi=uwsgi()) for word in self.command]
 
 
 def missing(modules: Iterable[str]) -> str:
-    """Return which of the modules are not installed, or nothing."""
     absent = [each for each in modules if not _is_installed(each)]
     return f"not installed: {', '.join(absent)}" if absent else ""
 
@@ -95,7 +92,6 @@ def _is_installed(module: str) -> bool:
 
 
 def script(name: str, *arguments: str) -> tuple[str, ...]:
-    """Return the command of an example that is a script."""
     return (*PYTHON, f"{{examples}}/{name}", *arguments)
 
 
@@ -123,7 +119,6 @@ def _python_of(command: str) -> str:
 
 
 def why_no_uwsgi() -> str:
-    """Return why uWSGI cannot be tested here, or nothing."""
     if uwsgi():
         return ""
     return f"no uwsgi for Python {sys.version.split()[0]}: pip install uwsgi (it needs a compiler)"

@@ -67,7 +67,6 @@ class Visitors(Load):
         self._port = port
 
     def order(self, number: int) -> bool:
-        """Send one request."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_SECONDS_MAX)
         try:
             connection.request("GET", f"/orders/{number}")
@@ -101,7 +100,6 @@ class Queue(Load):
         }
 
     def order(self, number: int) -> bool:
-        """Send one task."""
         with self._lock:
             self._app.send_task("celery_app.place", args=[number], ignore_result=True)
             for task in self._outbox.iterdir():

@@ -90,7 +90,6 @@ def processes_of(program: Program) -> int:
 
 
 def orders(verdict: Verdict) -> set[int]:
-    """Return the orders whose records arrived."""
     messages = (str(line["record"].get("message", "")) for line in verdict.lines)
     return {int(found[1]) for found in map(_ORDER.search, messages) if found}
 

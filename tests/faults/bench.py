@@ -115,7 +115,6 @@ class Outcome:
 
     @property
     def is_fault(self) -> bool:
-        """Whether the promise was broken."""
         return self.kind in ("lost", "hang", "untrue")
 
 
@@ -138,7 +137,6 @@ class Judged(Verdict):
 
     @property
     def is_all_delivered(self) -> bool:
-        """Whether every record of the ledger arrived."""
         return all(marker in self.delivered for marker in self.ended.ledger)
 
 
@@ -160,7 +158,6 @@ class Bench:
 
     @property
     def spool(self) -> Path:
-        """The spool of the case that is played."""
         return self.directory / "case" / "spool"
 
     def count_calls(self, component: str) -> Counter[str]:
@@ -171,7 +168,6 @@ class Bench:
         return Counter(each.split()[0] for each in outcome.where.splitlines())
 
     def play(self, case: Case, fault: str | None = None) -> Outcome:
-        """Play a case to its end, and judge it."""
         directory = self.directory / "case"
         shutil.rmtree(directory, ignore_errors=True)
         self.spool.mkdir(parents=True)
@@ -238,7 +234,6 @@ class _Play:
         before: Sequence[str] = (),
         environ: Mapping[str, str] = _NOTHING,
     ) -> Program:
-        """Start an application."""
         return self.programs.start(
             *sources,
             before=before,
@@ -284,7 +279,7 @@ def _spool(play: _Play, environ: Mapping[str, str] = _NOTHING) -> Played:
 
 def _outage(play: _Play) -> Played:
     """Let it wait at its end until the spool's files have been synchronised, once a second."""
-    return _spool(play, {**AWAY, "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "4"})
+    return _spool(play, {**AWAY, "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "2.5"})
 
 
 def _killed(play: _Play) -> Played:

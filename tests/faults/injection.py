@@ -77,7 +77,6 @@ class Fault:
         return self._lasts and self._seen > self._occurrence
 
     def exception(self) -> OSError:
-        """Return what the call raises."""
         number = getattr(errno, self.error)
         return OSError(number, os.strerror(number))
 
@@ -110,7 +109,6 @@ def failing(fault: Fault, call: str, function: Any, shorten: Shorten | None = No
 
 
 def replace_all(fault: Fault) -> None:
-    """Replace every function that is counted."""
     for call, holder, name, shorten in (
         ("open", os, "open", None),
         ("write", os, "write", _write_less),
@@ -237,7 +235,6 @@ def _replace_fork(fault: Fault) -> None:
 
 
 def main() -> None:
-    """Replace the functions, and become the target."""
     _, fault, notes, *target = sys.argv
     replace_all(Fault(fault, notes))
     become(target)

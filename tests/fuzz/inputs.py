@@ -43,7 +43,6 @@ PARTS = [
 
 
 def corpus_of(target: str) -> list[bytes]:
-    """Return the pinned inputs of a target."""
     folder = CORPUS / target
     return [each.read_bytes() for each in sorted(folder.iterdir())] if folder.is_dir() else []
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.golden.recovering import facts, logship
+from logship._cli.audit import command as audit_command
+from tests.golden.recovering import facts, logship_here
 from tests.golden.spools import DATA
 
 Change = Callable[[list[str]], list[str]]
@@ -56,14 +57,14 @@ def verdicts(directory: Path) -> dict[str, Any]:
         path = directory / "audited.jsonl"
         changed = audited.change(lines.splitlines(keepends=True))
         path.write_text("".join(changed), "utf-8")
-        words = ["audit", str(path), "--json"]
+        words = [str(path), "--json"]
         if audited.report is not None:
             stderr = directory / "stderr"
             stderr.write_text(_with_stream_names(stored[audited.report]["stderr"]), "utf-8")
             words += [str(stderr), "--expect", str(stderr)]
-        ended = logship(*words)
+        ended = logship_here(audit_command, *words)
         verdict = json.loads(ended.stdout)
-        found[name] = {"exit_code": ended.returncode, "verdict": _without_wording(verdict)}
+        found[name] = {"exit_code": ended.exit_code, "verdict": _without_wording(verdict)}
     return found
 
 

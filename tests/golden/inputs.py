@@ -73,7 +73,6 @@ def _nested(depth: int) -> dict[str, Any]:
 
 
 def inputs() -> dict[str, Input]:
-    """Return all of them, made anew."""
     records: dict[str, Any] = {
         "text": {"message": "hello"},
         "empty": {},

@@ -96,7 +96,6 @@ def make_outputs(work: Path) -> None:
 
 
 def make_metrics(work: Path) -> None:
-    """Write `metrics.json`."""
     (DATA / "metrics.json").write_text(encoded(outputs.metrics(work)), "utf-8")
 
 

@@ -103,8 +103,6 @@ def lines_of_send_many(receiver: ReceiverProcess) -> dict[str, Any]:
 
 
 def lines_of_handler(receiver: ReceiverProcess) -> dict[str, Any]:
-    """Return the JSON line that each `logging` record becomes, by name."""
-
     def handle(client: logship.BackgroundClient) -> None:
         handler = logship.Handler(client)
         with contextlib.redirect_stderr(io.StringIO()):  # `logging` complains of bad arguments

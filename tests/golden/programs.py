@@ -104,7 +104,6 @@ class Program:
         )
 
     def note(self, **fields: str) -> None:
-        """Append a line to the ledger."""
         os.write(self._ledger, (json.dumps(fields) + "\n").encode())
 
     def client(self, **settings: Any) -> logship.BackgroundClient:

@@ -70,7 +70,6 @@ def _segment(process_directory: Path) -> Path:
 
 
 def _chunks_at(data: bytes | bytearray) -> list[int]:
-    """Return where chunk headers begin."""
     found, offset = [], data.find(_CHUNK_MAGIC)
     while offset >= 0:
         found += [offset] if offset % 64 == 0 else []

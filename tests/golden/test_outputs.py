@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,7 @@ from tests.golden.spools import DATA
 from tests.support.receiver_process import ReceiverProcess
 
 
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
-    with ReceiverProcess.start(tmp_path / "out") as running:
-        yield running
-
-
 def golden(name: str) -> Any:
-    """Return what is stored under this name."""
     return json.loads((DATA / f"{name}.json").read_text("utf-8"))
 
 

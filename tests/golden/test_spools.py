@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,6 @@ from tests.support.receiver_process import ReceiverProcess
 
 CUT_BY_CHUNKS = ("partial_acks", "gap_overflow")
 """Programs whose records go or stay with their chunks, whose borders a newer logship may move."""
-
-
-@pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReceiverProcess]:
-    with ReceiverProcess.start(tmp_path_factory.mktemp("receiver") / "out") as running:
-        yield running
 
 
 def golden(name: str) -> tuple[dict[str, Any], Lines]:

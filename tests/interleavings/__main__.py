@@ -10,7 +10,6 @@ from tests.interleavings.scenes import SCENES
 
 
 def main() -> int:
-    """Explore everything; return how many scenes went wrong."""
     wrong = 0
     for name in SCENES:
         for depth in Depth.full(name):

@@ -34,7 +34,6 @@ class Depth(NamedTuple):
     raises: bool = False
 
     def __str__(self) -> str:
-        """Return it for a person."""
         return f"{self.preemptions} preemptions{' and an exception' if self.raises else ''}"
 
     @classmethod

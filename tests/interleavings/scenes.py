@@ -52,7 +52,6 @@ class Scene:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the buffer and the threads' work."""
         self.wakes = 0
         self.timer: float | None = None
         self.saw_sealed = False
@@ -124,7 +123,6 @@ class Scene:
     # -- the judge -------------------------------------------------------------------------------
 
     def judge(self) -> str:
-        """Return what is wrong, or nothing."""
         self.watch.end()
         if self.ships and not self.closes and not self._is_looked_after():
             return "something waits, and the shipper will not come"

@@ -100,7 +100,6 @@ class Scheduler:
         self._is_abandoned = False
 
     def run(self, works: Sequence[Callable[[], object]]) -> None:
-        """Run the threads until all of them are over."""
         self._threads = [_Thread(work) for work in works]
         self._all_over.acquire()
         for each in self._threads:
@@ -221,7 +220,6 @@ class CooperativeLock:
         self._is_owned = self._real._is_owned  # type: ignore[attr-defined]
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take the lock, or wait for it as the schedule says."""
         self._scheduler.point()
         if not self._real.acquire(blocking=False):
             if not blocking or timeout == 0:
@@ -234,7 +232,6 @@ class CooperativeLock:
         return True
 
     def is_free(self) -> bool:
-        """Tell whether no thread has it."""
         if self._is_owned() or not self._real.acquire(blocking=False):
             return False
         self._real.release()

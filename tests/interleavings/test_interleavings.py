@@ -10,8 +10,8 @@ import pytest
 from tests.interleavings.exploring import QUICK, Depth, explore_scene
 from tests.interleavings.scenes import SCENES
 
-LIKE_OTHERS = ("two entries are combined", "only the end combines")
-"""Scenes that differ from "tags" and from "small, at the end" in little."""
+LIKE_OTHERS = ("two entries are combined", "only the end combines", "each call commits")
+"""Scenes that differ in little from "tags", "small, at the end", and the one near the bound."""
 
 
 def is_long(name: str, depth: Depth) -> bool:

@@ -22,7 +22,6 @@ def entries(*records: Any) -> bytes:
 
 
 def packed_forward(tag: str, payload: bytes, **option: Any) -> bytes:
-    """Return a PackedForward message."""
     message: bytes = msgpack.packb([tag, payload, option])
     return message
 

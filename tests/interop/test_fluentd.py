@@ -68,13 +68,11 @@ def test_fluentd_drops_a_chunk_over_chunk_size_limit_without_an_ack(
 
 
 def gaps_of(server: ServerProcess, tag: str) -> list[Any]:
-    """Return the gaps that were declared to the server."""
     records = [each.record for each in server.arrived(tag)]
     return [record["logship_gap"] for record in records if "logship_gap" in record]
 
 
 def spilled_markers(capfd: pytest.CaptureFixture[str]) -> list[str]:
-    """Return the markers of the records that were written to stderr."""
     lines = [line for line in capfd.readouterr().err.splitlines() if '"logship":"spilled"' in line]
     records = [json.loads(line)["record"] for line in lines]
     return [record["marker"] for record in records if "marker" in record]

@@ -19,7 +19,6 @@ HIDDEN = "".join(map(chr, [0x7F, *range(0x80, 0xA0), 0x2028, 0x2029]))
 
 
 def forward(entries: bytes, tag: str = "t", **option: Any) -> bytes:
-    """Return a PackedForward message."""
     packed: bytes = msgpack.packb([tag, entries, option])
     return packed
 

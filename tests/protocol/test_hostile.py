@@ -18,7 +18,7 @@ from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward, json_mes
 from tests.support.memory import traced_memory
 from tests.support.pace import costs_less
 
-MESSAGE_BYTES = 1_000_000
+MESSAGE_BYTES = 500_000
 READ_BYTES = 1 << 18
 OPTIONS = ("chunk", "size", "compressed")
 

@@ -23,7 +23,6 @@ HEADING = (
 
 
 def main() -> int:
-    """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m tests.reconnects", description=__doc__)
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--accepts", type=float, default=1000.0, help="of a tier, a second")

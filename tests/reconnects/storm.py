@@ -71,15 +71,12 @@ class Waiting:
         self._chunks = deque([Chunk("first")])
 
     def log(self) -> None:
-        """Have another chunk wait."""
         self._chunks.append(Chunk("next"))
 
     def take(self) -> Chunk | None:
-        """Return the chunk, if one waits."""
         return self._chunks.popleft() if self._chunks else None
 
     def has_sealed(self) -> bool:
-        """Tell whether one waits."""
         return bool(self._chunks)
 
     def split(self, chunk: Any) -> None:
@@ -189,12 +186,10 @@ class Task:
             self._perform(self.delivery.connection_lost(self._clock.now, "reset"))
 
     def connected(self, tier: Tier) -> None:
-        """An attempt succeeded."""
         self._tier = tier
         self._perform(self.delivery.connected(self._clock.now))
 
     def connect_failed(self, reason: str) -> None:
-        """An attempt failed."""
         self._perform(self.delivery.connect_failed(self._clock.now, reason))
 
     def _acked(self, tier: Tier, chunk: Chunk) -> None:

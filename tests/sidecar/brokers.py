@@ -34,11 +34,9 @@ class Broker:
 
     @property
     def stored(self) -> Path:
-        """The file of what a consumer got."""
         return self._directory / "stored.jsonl"
 
     def markers(self) -> set[str]:
-        """Return the markers in that file."""
         return {record["marker"] for record in json_objects(self.stored) if "marker" in record}
 
     def stand_still(self) -> None:
@@ -57,6 +55,5 @@ class Broker:
 
 
 def judge(ledger: Ledger, broker: Broker) -> None:
-    """Fail if a record is missing."""
     wait_until(lambda: broker.markers() == set(ledger.markers), "all is at the consumer", 60)
     wait_until(lambda: audit(broker.stored)[0] == 0, "the end record is there too", 30)

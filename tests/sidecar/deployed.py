@@ -27,7 +27,6 @@ FLUENT_BIT = SIDECAR / "fluent-bit" / "conf"
 
 
 def why_no(program: str) -> str:
-    """Return why tests that need `program` cannot run, or nothing."""
     return "" if shutil.which(program) else f"there is no {program} on PATH"
 
 
@@ -130,7 +129,6 @@ class DeployedFluentBit(ServerProcess):
         super().__init__(directory, **options)
 
     def command(self) -> Sequence[str]:
-        """Return the command; ports and directories are in its environment."""
         environ = fluent_bit_environ(self.directory) | {
             "LOGSHIP_OUTPUT": self._output,
             "LOGSHIP_PORT": str(self.port.number),
@@ -141,7 +139,6 @@ class DeployedFluentBit(ServerProcess):
         return ["env", *words, "sh", str(self._start)]
 
     def close(self) -> None:
-        """Kill it and give both ports back."""
         super().close()
         self.metrics_port.close()
 
@@ -164,7 +161,6 @@ def fluent_bit_environ(directory: Path) -> dict[str, str]:
 
 
 def image_environ() -> dict[str, str]:
-    """Return the variables of Fluent Bit's image."""
     dockerfile = (FLUENT_BIT.parent / "Dockerfile").read_text()
     (lines,) = re.findall(r"^ENV ((?:.*\\\n)*.*)$", dockerfile, re.MULTILINE)
     return dict(re.findall(r"(LOGSHIP_\w+)=(\S*)", lines))
@@ -182,7 +178,6 @@ def certificate_for(name: str, directory: Path) -> tuple[Path, Tls]:
 
 
 def has_fluent_bit_output(name: str) -> bool:
-    """Tell whether this Fluent Bit was built with an output plugin."""
     return run("fluent-bit", "-o", name, "-h")[0] == 0
 
 

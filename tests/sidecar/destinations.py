@@ -20,7 +20,7 @@ from tests.contract.shipping import (
     CLOSE_SECONDS_MAX,
     Ledger,
     RecordProperty,
-    audit,
+    assert_complete,
     markers_of,
 )
 from tests.sidecar.standins.kinds import API_KEY, HEC_TOKEN
@@ -87,7 +87,6 @@ KINDS = {
 
 
 def why_no_stand_in(package: str) -> str:
-    """Return why a destination's stand-in cannot run, or nothing."""
     try:
         found = find_spec(package)
     except ModuleNotFoundError:
@@ -96,7 +95,6 @@ def why_no_stand_in(package: str) -> str:
 
 
 def text_of(path: Path) -> str:
-    """Return a file's text, unpacked."""
     content = path.read_bytes()
     return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
 
@@ -118,7 +116,6 @@ class Destination(ServerProcess):
             self._prepare()
 
     def command(self) -> Sequence[str]:
-        """Return the command."""
         assert self.tls is not None
         words = [self.kind, self.port.number, self._out, self.tls.certificate, self.tls.key]
         root = str(Path(__file__).parents[2])
@@ -128,7 +125,6 @@ class Destination(ServerProcess):
         ]
 
     def environ(self) -> dict[str, str]:
-        """Return the sidecar's variables for it."""
         # The output s3 wants the port here, the others have it apart.
         endpoint = self.endpoint.replace("tls", "https") if self.kind == "s3" else "127.0.0.1"
         return {
@@ -152,7 +148,6 @@ class Destination(ServerProcess):
         self.signal(signal.SIGUSR1)
 
     def answers(self) -> list[str]:
-        """Return what it has answered to each request."""
         return (self._out / "answers.txt").read_text().splitlines()
 
     def output_files(self, tag: str) -> list[Path]:
@@ -162,7 +157,6 @@ class Destination(ServerProcess):
         return [self._out / "stored.jsonl"]
 
     def arrived(self, tag: str) -> list[Arrived]:
-        """Return what is stored."""
         texts = [text_of(path) for path in self.output_files(tag)]
         return [Arrived(tag, 0, json.loads(line)) for text in texts for line in text.splitlines()]
 
@@ -271,8 +265,7 @@ def judge(ledger: Ledger, destination: Destination) -> int:
     markers = markers_of(destination.arrived(ledger.tag))
     missing = set(ledger.markers) - set(markers)
     assert not missing, (len(missing), sorted(missing)[:3])
-    code, verdict = audit(*destination.output_files(ledger.tag))
-    assert code == 0, verdict
+    assert_complete(*destination.output_files(ledger.tag))
     duplicates = len(markers) - len(ledger.markers)
     assert duplicates == 0 or not KINDS[destination.kind].keeps_one
     return duplicates

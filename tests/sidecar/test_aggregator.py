@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, audit, markers_of
+from tests.contract.shipping import Ledger, assert_complete, markers_of
 from tests.interop.conftest import Connect, needs
 from tests.sidecar.deployed import DeployedFluentBit, DeployedFluentd, certificate_for
 from tests.support.servers import (
@@ -47,12 +47,10 @@ def test_a_sidecar_hands_on_to_an_aggregator(kind: str, connect: Connect, tmp_pa
         }
         with start(kind, tmp_path / "sidecar", environ) as sidecar:
             client = connect(sidecar.endpoint)
-            ledger.emit(client, 500, text="x" * 100)
-            assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+            ledger.ship(client, 500, text="x" * 100)
 
             def has_all() -> bool:
                 return set(markers_of(aggregator.arrived(ledger.tag))) >= set(ledger.markers)
 
             wait_until(has_all, "all of it is at the aggregator", 60)
-        code, verdict = audit(*aggregator.output_files(ledger.tag))
-    assert code == 0, verdict
+        assert_complete(*aggregator.output_files(ledger.tag))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.alerts.expressions import FLUENT_BIT
 from tests.contract.certificates import Certificates
-from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty, audit
+from tests.contract.shipping import Ledger, RecordProperty, audit
 from tests.interop.conftest import Connect, needs
 from tests.sidecar.deployed import REPOSITORY, DeployedFluentBit, has_fluent_bit_output, run
 from tests.sidecar.destinations import (
@@ -57,8 +57,7 @@ def test_nothing_is_lost(destination: Destination, connect: Connect, tmp_path: P
         ledger.emit(client, 1000, **FIELDS)
         wait_until(lambda: len(destination.answers()) >= first, "the first requests", 30)
         destination.go_away()
-        ledger.emit(client, 1000, **FIELDS)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        ledger.ship(client, 1000, **FIELDS)
         sidecar.kill()
         sidecar.start()
         wait_until(lambda: not kept_by(sidecar), "all is delivered", 60)
@@ -95,8 +94,7 @@ def test_what_is_refused_for_good_is_kept_counted_and_named(
         wait_until(lambda: len(loki.arrived(ledger.tag)) == 100, "they are stored", 30)
         ledger.emit(client, 10, level="too long for Loki" * 200)
         wait_until(lambda: rejected_count(sidecar) == 10, "they are counted", 30)
-        ledger.emit(client, 100, level="INFO")
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        ledger.ship(client, 100, level="INFO")
         sidecar.terminate()
         sidecar.start()  # it neither sends nor removes them
         wait_until(lambda: len(loki.arrived(ledger.tag)) == 201, "the others are stored", 30)
@@ -114,7 +112,6 @@ def rejected_count(sidecar: DeployedFluentBit) -> int:
 
 
 def numbers_lost(destination: Destination) -> list[list[int]]:
-    """Return the ranges that audit names."""
     code, verdict = audit(*destination.output_files(""))
     assert code == 1
     (stream,) = verdict["streams"]

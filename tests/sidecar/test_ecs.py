@@ -30,7 +30,6 @@ class Task:
         self.containers = {each["name"]: each for each in self.definition["containerDefinitions"]}
 
     def environ(self, name: str) -> dict[str, str]:
-        """Return a container's environment."""
         return {each["name"]: each["value"] for each in self.containers[name]["environment"]}
 
     def mounts(self, name: str) -> dict[str, str]:

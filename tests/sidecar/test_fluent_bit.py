@@ -12,6 +12,7 @@ from tests.chaos.pacing import PacedLogging
 from tests.contract.shipping import (
     CLOSE_SECONDS_MAX,
     Ledger,
+    assert_complete,
     assert_nothing_lost,
     audit,
     wait_for_all,
@@ -108,8 +109,7 @@ def test_ones_own_output_is_a_file_that_is_mounted(connect: Connect, tmp_path: P
     ledger = Ledger()
     with DeployedFluentBit(tmp_path / "server", "own", configurations=image) as server:
         client = connect(server.endpoint)
-        ledger.emit(client, 100)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        ledger.ship(client, 100)
         assert_nothing_lost(ledger, wait_for_all(ledger, server))
 
 
@@ -118,13 +118,11 @@ def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path
     ledger = Ledger()
     with DeployedFluentBit(tmp_path / "server") as server:
         client = connect(server.endpoint, chunk_bytes_max=8 * 1024)
-        ledger.emit(client, 2000, text="x" * 100)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        ledger.ship(client, 2000, text="x" * 100)
         server.kill()
         server.start()
         assert_nothing_lost(ledger, wait_for_all(ledger, server), in_order=False)
-        code, verdict = audit(*server.output_files(ledger.tag))
-    assert code == 0, verdict
+        assert_complete(*server.output_files(ledger.tag))
 
 
 def test_a_destination_that_is_away_pauses_nothing(connect: Connect, tmp_path: Path) -> None:
@@ -166,8 +164,7 @@ def test_what_waits_for_a_retry_is_sent_at_its_end(connect: Connect, tmp_path: P
             tmp_path / "server", "aggregator", environ=environ, configurations=image
         ) as server:
             client = connect(server.endpoint)
-            ledger.emit(client, 1000)
-            assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+            ledger.ship(client, 1000)
             wait_until(lambda: "failed to flush chunk" in server.log(), "it has failed", 30)
             aggregator.start()
             assert aggregator.arrived(ledger.tag) == []
@@ -210,8 +207,7 @@ def test_the_output_file_does_not_try_again(
         (out / "logship.log").mkdir()
     with DeployedFluentBit(tmp_path / "server") as server:
         client = connect(server.endpoint)
-        ledger.emit(client, 100)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        ledger.ship(client, 100)
         wait_until(lambda: {each.parent.name for each in kept_by(server)} == left, "it ends", 30)
 
 

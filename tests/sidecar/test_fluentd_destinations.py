@@ -62,8 +62,7 @@ def test_what_is_refused_for_good_is_put_aside_as_lines_of_json(
         ledger.emit(client, 10, **FINAL[kind])
         assert client.flush(timeout=CLOSE_SECONDS_MAX).all_acked
         wait_until(lambda: put_aside(sidecar, kind) != set(), "they are put aside", 60)
-        ledger.emit(client, 100, amount=1)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        ledger.ship(client, 100, amount=1)
         wait_until(lambda: has_end(destination, ledger.tag), "the others are delivered", 60)
         assert put_aside(sidecar, kind) == set(ledger.markers[:10])
         assert set(markers_of(destination.arrived(ledger.tag))) == set(ledger.markers[10:])
@@ -78,8 +77,7 @@ def test_a_records_own_fields_are_sent_to_datadog(
         DeployedFluentd(tmp_path / "sidecar", environ=destination.environ_for_fluentd()) as sidecar,
     ):
         client = connect(sidecar.endpoint)
-        ledger.emit(client, 1, **own)
-        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        ledger.ship(client, 1, **own)
         wait_until(lambda: has_end(destination, ledger.tag), "they are delivered", 60)
         (sent,) = [each.record for each in destination.arrived("") if "marker" in each.record]
     assert (sent["service"], sent["ddsource"], sent["record_timestamp"]) == tuple(own.values())
@@ -136,7 +134,6 @@ def test_an_error_of_a_proxy_before_the_destination_is_no_refusal(tmp_path: Path
 
 
 def has_end(destination: Destination, tag: str) -> bool:
-    """Tell whether the stream's last record is stored."""
     return any("logship_end" in each.record for each in destination.arrived(tag))
 
 

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from tests.contract.shipping import (
-    CLOSE_SECONDS_MAX,
     Ledger,
     assert_once_in_order,
     wait_for_all,
@@ -37,8 +36,7 @@ def patient(directory: Path) -> Path:
 def fill(sidecar: DeployedFluentd, ledger: Ledger, connect: Connect) -> None:
     """Give it several chunks, and wait until an attempt to send them has failed."""
     client = connect(sidecar.endpoint, chunk_bytes_max=8 * 1024)
-    ledger.emit(client, 1000, text="x" * 100)
-    assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+    ledger.ship(client, 1000, text="x" * 100)
     wait_until(lambda: FAILED in sidecar.log(), "an attempt has failed", 30)
 
 
@@ -133,7 +131,6 @@ def test_a_destination_that_is_away_is_tried_once_and_loses_nothing(
 
 
 def markers_in(place: Path) -> list[str]:
-    """Return the markers in the file of `SWITCHED`."""
     return [line["marker"] for line in json_objects(place) if "marker" in line]
 
 

@@ -13,7 +13,6 @@ from tests.support.servers import why_no_fluentd
 
 
 def check_health(port: int) -> tuple[int, str]:
-    """Run the health check of the image."""
     return run("sh", FLUENTD / "healthcheck", environ={"LOGSHIP_PORT": str(port)})
 
 

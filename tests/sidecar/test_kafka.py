@@ -66,8 +66,7 @@ def test_nothing_is_lost_if_a_stop_can_reach_the_brokers(
     client = connect(fluent_bit.endpoint)
     ledger.emit(client, 1000)
     broker.pause()
-    ledger.emit(client, 1000)
-    assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+    ledger.ship(client, 1000)
     restart(fluent_bit)
     judge(ledger, broker)
 
@@ -79,15 +78,13 @@ def test_what_the_brokers_have_not_dies_with_fluent_bit(
     lost, later = Ledger(), Ledger()
     broker.stand_still()
     client = connect(fluent_bit.endpoint)
-    lost.emit(client, 100)
-    assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+    lost.ship(client, 100)
     wait_until(lambda: not kept_by(fluent_bit), "the library has all", 30)
     fluent_bit.kill()
     broker.go_on()
     fluent_bit.start()
     client = connect(fluent_bit.endpoint)
-    later.emit(client, 100)
-    assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+    later.ship(client, 100)
     judge(later, broker)
 
 
@@ -98,8 +95,7 @@ def test_what_the_brokers_have_not_outlives_fluentd(
 ) -> None:
     broker.stand_still()
     client = connect(fluentd.endpoint)
-    ledger.emit(client, 1000, **FIELDS)
-    assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+    ledger.ship(client, 1000, **FIELDS)
     fluentd.kill()
     broker.go_on()
     fluentd.start()

@@ -24,7 +24,6 @@ def check_account(life: Life, said: Account) -> None:
 
 
 def check_holdings(options: Options, said: Account, holds: Holdings) -> None:
-    """Compare the sums with what lies in the buffer."""
     settled = said.acked + said.spilled + said.dropped
     if said.accepted != settled + holds.records:
         raise Violation(f"{said} and {holds.records} pending do not add up")
@@ -36,7 +35,6 @@ def check_holdings(options: Options, said: Account, holds: Holdings) -> None:
 
 
 def check_report(options: Options, life: Life, text: str, stderr: list[dict[str, Any]]) -> None:
-    """Compare the report of a client that has closed with what was seen."""
     report = json.loads(text)
     parts = sum(report[key] for key in ("acked", "spooled", "spilled", "dropped", "unacked"))
     if report["accepted"] != parts or report["accepted"] != life.accepted:

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from tests.simulation.faults import DISK_FAULTS, FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
-from tests.simulation.options import NONE_FORCED, Forced
+from tests.simulation.options import NONE_FORCED, Forced, told
 
 SEEDS_FOR_EVERY_FAULT = 2000
 """A campaign of so many seeds must have seen every fault."""
@@ -49,7 +49,6 @@ class Tally:
     failures: dict[int, str] = field(default_factory=dict)
 
     def add(self, other: Tally) -> None:
-        """Add what another part of the campaign has seen."""
         self.seeds += other.seeds
         self.events += other.events
         self.events_least = min(self.events_least, other.events_least)
@@ -59,11 +58,9 @@ class Tally:
         self.failures.update(other.failures)
 
     def never_fired(self) -> list[str]:
-        """Return the faults that did not happen."""
         return [name for name in (*FAULTS, *DISK_FAULTS, *RECOVERY_FAULTS) if not self.fired[name]]
 
     def lines(self) -> list[str]:
-        """Return the figures for a person."""
         lines = [f"{'fault':<16} {'times':>9}  what it is"]
         for name, what in (FAULTS | DISK_FAULTS | RECOVERY_FAULTS).items():
             lines.append(f"{name:<16} {self.fired[name]:>9}  {what}")
@@ -77,7 +74,6 @@ class Tally:
 
 
 def run_seed(seed: int, forced: Forced, tally: Tally) -> None:
-    """Let one history happen and add it to the tally."""
     history = History(seed, forced)
     try:
         with _ended_after(HANG_CPU_SECONDS):
@@ -142,10 +138,10 @@ def run_campaign(first: int, count: int, workers: int, forced: Forced) -> Iterat
 def replay(seed: int, forced: Forced = NONE_FORCED) -> tuple[History, list[str]]:
     """Let a history happen again, and tell it."""
     history = History(seed, forced, noted=True)
-    lines = [f"seed {seed}", "options:", *history.options.lines()]
+    lines = [f"seed {seed}", "options:", *told(history.options)]
     if history.disk is not None:
-        lines += history.disk.options.lines()
-        lines += history.disk.faults.options.lines() if history.disk.faults is not None else []
+        lines += told(history.disk.options, "disk.")
+        lines += told(history.disk.faults.options, "recovery.") if history.disk.faults else []
     try:
         history.run()
         verdict = ["it is well"]

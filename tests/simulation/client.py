@@ -238,7 +238,6 @@ class SimulatedClient:
         self._closing.join(plan, "limit")
 
     def progress(self) -> Progress:
-        """Return how sending goes."""
         delivery = self.delivery
         return Progress(
             delivery.last_ack_seconds,
@@ -264,7 +263,6 @@ class SimulatedClient:
         self.pump.hurry(plan.deadline_seconds)
 
     def flush(self) -> None:
-        """Seal everything and send it."""
         self.buffer.seal_all()
         self.turn()
 
@@ -280,7 +278,6 @@ class SimulatedClient:
             self.schedule.after(RETRY_SECONDS, self.turn)
 
     def die(self) -> None:
-        """Be killed."""
         self.schedule.is_dead = True
         if self.port.link is not None:
             self.port.link.abort()

@@ -26,11 +26,9 @@ class VirtualClock:
         self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
 
     def monotonic(self) -> float:
-        """Return the seconds, as `time.monotonic` does."""
         return self.now
 
     def time_ns(self) -> int:
-        """Return nanoseconds since the epoch."""
         return _EPOCH_NS + int(self.now * 1e9)
 
     def at(self, seconds: float, do: Callable[..., None], *arguments: Any) -> None:
@@ -39,7 +37,6 @@ class VirtualClock:
         heappush(self._queue, (seconds, self._serial, do, arguments))
 
     def after(self, seconds: float, do: Callable[..., None], *arguments: Any) -> None:
-        """Arrange for `do` in so many seconds."""
         self._serial += 1
         heappush(self._queue, (self.now + seconds, self._serial, do, arguments))
 

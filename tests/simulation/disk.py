@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -104,10 +104,6 @@ class DiskOptions:
     late_rate: float
     damage_rate: float
     streams_rate: float
-
-    def lines(self) -> list[str]:
-        """Return the options for a person to read."""
-        return [f"  disk.{each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
 
 
 def has_disk(seed: int) -> bool:
@@ -201,7 +197,6 @@ class SimulatedDisk:
             clock.at(seconds, self._history.crash)
 
     def heal(self) -> None:
-        """Behave well from now on."""
         self._healed = True
         self._troubles.clear()
         if self.faults is not None:
@@ -212,7 +207,6 @@ class SimulatedDisk:
         return contextlib.nullcontext() if self.faults is None else self.faults.watching()
 
     def quarantined(self) -> bytes:
-        """Return what lies in the quarantine."""
         files = sorted((self.path / QUARANTINE).glob("*"))
         return b"".join(each.read_bytes() for each in files if not each.name.startswith("."))
 
@@ -252,7 +246,6 @@ class SimulatedDisk:
         return bool(self._troubles)
 
     def remove(self) -> None:
-        """Remove everything."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def orphans(self) -> Orphans:
@@ -276,7 +269,6 @@ class SimulatedDisk:
     # -- what goes wrong -------------------------------------------------------------------------
 
     def check_allocation(self) -> None:
-        """Refuse to allocate, while there is trouble."""
         if self._troubles:
             name = self._troubles[-1]
             self._history.fired[name] += 1
@@ -421,7 +413,6 @@ class SimulatedStorage(SpoolStorage):
 
     @property
     def life_name(self) -> str | None:
-        """The directory of this process, if it has one."""
         return None if self._own is None else self._own.directory.name
 
     def end(self, *, dies: bool) -> str | None:

@@ -106,7 +106,6 @@ class Estate:
         self._heirs[life.number].untold |= untold
 
     def said(self, text: str) -> None:
-        """A recoverer told a person something."""
         self._said.append(text)
 
     # -- when they die ---------------------------------------------------------------------------
@@ -118,7 +117,6 @@ class Estate:
         self._lives[directory] = life
 
     def died(self, life: Life, at_risk: set[Stamp], unspooled: int) -> None:
-        """A process was killed."""
         heir = self._heirs[life.number]
         heir.at_risk, heir.unspooled = at_risk, unspooled
 
@@ -160,7 +158,6 @@ class Estate:
         life.damaged = True
 
     def life_of(self, directory: str) -> Life:
-        """Return the life that left this."""
         return self._lives[directory]
 
     def kept_of(self, stream: str, numbers: list[int], kept: bytes) -> set[Stamp]:

@@ -127,7 +127,6 @@ class History:
     # -- for those who act in it -----------------------------------------------------------------
 
     def rate(self, name: str) -> float:
-        """Return how likely a fault is."""
         return 0.0 if self._healed else self.options.rates.get(name, 0.0)
 
     def strike(self, names: Iterable[str]) -> str | None:
@@ -153,7 +152,6 @@ class History:
                 del self.notes[0]
 
     def connect(self, port: SimulatedPort, attempt: int, index: int) -> None:
-        """Let a client's attempt to connect succeed or fail."""
         options, server = self.options, self.servers[index]
         fault = self.strike(("refuse", "hang"))
         if fault == "hang":
@@ -164,7 +162,6 @@ class History:
             self.clock.after(options.latency_seconds, self._accept, port, attempt, server)
 
     def client_reported(self, client: SimulatedClient, report: str) -> None:
-        """A client says what became of its records."""
         self._check_holdings()
         check_report(self.options, client.life, report, inspection.stderr_lines(client))
         if self.disk is not None:
@@ -176,7 +173,6 @@ class History:
             self.judge.drained(client.life, report, inspection.held(client), silent_seconds)
 
     def client_closed(self, client: SimulatedClient) -> None:
-        """A client is no more."""
         self._count(client)
         if self._final_since is None:
             self.clock.after(self.draw.uniform(0.0, 2.0), self._start_client)

@@ -34,7 +34,6 @@ def counted(client: SimulatedClient) -> tuple[int, int, int]:
 
 
 def account(client: SimulatedClient) -> Account:
-    """Return what the client says of itself."""
     client.buffer.unsettled()  # which combines what waits
     counters = client.buffer.counters
     return Account(
@@ -48,7 +47,6 @@ def account(client: SimulatedClient) -> Account:
 
 
 def holdings(client: SimulatedClient) -> Holdings:
-    """Look into the buffer."""
     records = entries = data_bytes = 0
     for chunk in client.buffer.unsettled():
         records += chunk.records

@@ -76,7 +76,6 @@ class Judge:
         return self._frames.get(chunk_id)
 
     def sent(self, link: Link, frame: Frame, now: float) -> None:
-        """The client sent a chunk."""
         known = self._frames.get(frame.id)
         if known is None:
             self._sent_first(link, frame, now)
@@ -193,7 +192,6 @@ class Judge:
                 raise Violation(f"{frame.stream}:{number} was sent and is declared {reason}")
 
     def ack_reached(self, link: Link, chunk_id: str, now: float) -> None:
-        """An ack reached the client."""
         if chunk_id not in link.outstanding:
             return
         was_sent_before = True
@@ -293,7 +291,6 @@ class Judge:
     # -- connections -----------------------------------------------------------------------------
 
     def connects(self, life: Life, now: float) -> None:
-        """The client tries to connect."""
         if life.failed_seconds is None:
             return
         life.attempt_seconds = now
@@ -302,7 +299,6 @@ class Judge:
             raise Violation(f"waited {waited:.3f} s to connect; {most} would be right")
 
     def connect_failed(self, life: Life, now: float) -> None:
-        """An attempt failed."""
         life.failures += 1
         life.failed_seconds = now
         life.had_no_answer = now >= life.attempt_seconds + _NO_ANSWER_SECONDS
@@ -393,7 +389,6 @@ class Judge:
         self._stream_of(frame).acked.update(frame.numbers)
 
     def quarantined(self, life: Life, link: Link | None, chunk_id: str, now: float) -> None:
-        """The client gives up a record."""
         frame = self._frames.get(chunk_id)
         if frame is None or len(frame.numbers) != 1:
             raise Violation(f"chunk {chunk_id} was quarantined, which is no single record")
@@ -411,7 +406,6 @@ class Judge:
             self.innocents += 1
 
     def is_poison(self, frame: Frame) -> bool:
-        """Tell whether every server refuses the frame."""
         limit = self._options.frame_bytes_max
         return bool(frame.poison) or 0 < limit < len(frame.payload)
 
@@ -441,5 +435,4 @@ class Judge:
 
 
 def _is_end(frame: Frame) -> bool:
-    """Tell whether there is nothing in a frame but an end record."""
     return frame.end is not None and len(frame.numbers) == 1

@@ -81,13 +81,13 @@ class Options:
     gaps_max: int
     lost_max: int
 
-    def lines(self) -> list[str]:
-        """Return the options for a person to read."""
-        return [f"  {each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
+
+def told(options: Any, prefix: str = "") -> list[str]:
+    """Return options for a person to read."""
+    return [f"  {prefix}{each.name} = {getattr(options, each.name)!r}" for each in fields(options)]
 
 
 def draw_options(seed: int, draw: Random, forced: Forced) -> Options:
-    """Return the options of this seed."""
     text_bytes_max = int(between(draw, 4, 400))
     framed = draw.random() < 0.25
     record_seconds = between(draw, 0.0005, 0.3)

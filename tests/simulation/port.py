@@ -67,7 +67,6 @@ class SimulatedPort:
         return answers, ""
 
     def connection_ended(self, link: Link) -> None:
-        """The connection is gone."""
         if self.link is not link:
             return
         self.link = None
@@ -81,7 +80,6 @@ class SimulatedPort:
             self._client.pump.writable_changed(writable=writable)
 
     def connect_ended(self, attempt: int, link: Link | None) -> None:
-        """An attempt succeeded, or failed."""
         if attempt != self._attempt or self._client.schedule.is_dead:
             if link is not None:
                 link.abort()
@@ -99,14 +97,12 @@ class SimulatedPort:
     # -- what the pump decides (pump.Port) ---------------------------------------------------------
 
     def connect(self, endpoint: Endpoint) -> None:
-        """Begin an attempt to connect."""
         self._history.note("connect to %s", endpoint.port)
         self._history.judge.connects(self.life, self._history.clock.now)
         self._attempt += 1
         self._history.connect(self, self._attempt, endpoint.port - 1)
 
     def disconnect(self) -> None:
-        """End the connection, or the attempt."""
         self._attempt += 1
         link, self.link = self.link, None
         if link is not None:
@@ -116,7 +112,6 @@ class SimulatedPort:
             link.abort()
 
     def send(self, chunks: list[Chunk]) -> list[Chunk]:
-        """Put the chunks on the wire."""
         for chunk in chunks:
             self._send(chunk)
         return []
@@ -126,7 +121,6 @@ class SimulatedPort:
         raise Violation(f"{chunk!r} was set aside")
 
     def release(self, chunk: Chunk) -> None:
-        """Free a chunk that the server acked."""
         if chunk.adopted:
             self._history.judge.recovered(chunk.id)
             self._history.fired["recovered"] += 1
@@ -136,7 +130,6 @@ class SimulatedPort:
             self._client.buffer.release(chunk)
 
     def quarantine(self, chunk: Chunk) -> None:
-        """Give up a record that no server takes."""
         client, history = self._client, self._history
         history.note("quarantine %s %s", chunk.id, chunk.first)
         history.judge.quarantined(self.life, self.link, chunk.id, history.clock.now)
@@ -148,7 +141,6 @@ class SimulatedPort:
             client.buffer.give_up(chunk, QUARANTINED)
 
     def progressed(self) -> None:
-        """Chunks were settled: the end may go on."""
         self._client.progressed()
 
     def warn(self, kind: str, text: str) -> None:

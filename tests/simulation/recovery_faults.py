@@ -13,7 +13,7 @@ import fcntl
 import mmap
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +71,7 @@ class RecoveryOptions:
     poison_rates: dict[str, float]
     frame_bytes_max: int
 
-    def lines(self) -> list[str]:
-        """Return the options for a person to read."""
-        return [f"  recovery.{each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
-
     def poisoned(self, options: Options) -> Options:
-        """Return a history's options with the records that no server takes."""
         rates = {**options.rates, **self.poison_rates}
         return replace(options, rates=rates, frame_bytes_max=self.frame_bytes_max)
 
@@ -195,7 +190,6 @@ class RecoveryFaults:
             self.fail(name, directory, is_owed=is_owed)
 
     def happens(self, name: str) -> bool:
-        """Draw whether a fault happens now."""
         if not self._is_on or self._draw.random() >= self.options.rates.get(name, 0.0):
             return False
         self._history.fired[name] += 1
@@ -203,7 +197,6 @@ class RecoveryFaults:
         return True
 
     def fail(self, name: str, directory: str, *, is_owed: bool = True) -> None:
-        """Let a call fail."""
         number = self._draw.choice(_ERRORS[name])
         self._disk.estate.troubled(directory)
         if name == "mark fails":

@@ -22,7 +22,6 @@ class SimulatedSchedule:
         self.is_dead = False
 
     def soon(self, callback: Callable[[], None]) -> None:
-        """Call back in this moment, after what is due already."""
         self.after(0.0, callback)
 
     def after(self, seconds: float, callback: Callable[[], None]) -> None:

@@ -49,12 +49,10 @@ class SimulatedServer:
         self._life = 0
 
     def accept(self, link: Link) -> None:
-        """Take a new connection."""
         self._links = [each for each in self._links if each.server_open]
         self._links.append(link)
 
     def arrive(self, link: Link, item: Item) -> None:
-        """Take what came over a connection."""
         if link.server_open:
             link.inbox.append(item)
             if not link.working:
@@ -63,7 +61,6 @@ class SimulatedServer:
     # -- what goes wrong -------------------------------------------------------------------------
 
     def begin(self, mode: str, seconds: float) -> None:
-        """Behave so for a while."""
         self.modes.add(mode)
         self._history.clock.after(seconds, self._end, mode)
 
@@ -85,7 +82,6 @@ class SimulatedServer:
         self._history.clock.after(restart_seconds, self._restart)
 
     def reset(self) -> None:
-        """End every connection."""
         for link in self._links:
             if link.server_open:
                 link.close(resets=True)

@@ -44,7 +44,6 @@ class WatchedOrphans:
         return self.orphans.deadline_seconds
 
     def close(self) -> None:
-        """Give up the locks."""
         self.orphans.close()
 
 
@@ -73,7 +72,6 @@ class WatchedLastResort:
 
 
 def upkeep_of(client: SimulatedClient, disk: SimulatedDisk, orphans: WatchedOrphans) -> SpoolUpkeep:
-    """Return the product's upkeep of a client's spool."""
     return SpoolUpkeep(
         client.buffer,
         client.storage,

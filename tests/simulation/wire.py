@@ -57,7 +57,6 @@ class Frame:
 
 
 def decode(chunk_id: str, tag: str, payload: bytes, stamp_key: str) -> Frame:
-    """Return the frame that holds these entries."""
     unpacker = msgpack.Unpacker(ext_hook=_ignore)
     unpacker.feed(payload)
     records = [_record_in(entry, chunk_id) for entry in unpacker]

@@ -1,4 +1,4 @@
 """Everything at once for a long time: what grows, and is a record missing at the end?
 
-`make soak MINUTES=60` runs it in full; pytest runs twenty seconds of it.
+`make soak MINUTES=60` runs it in full; pytest runs twelve seconds of it.
 """

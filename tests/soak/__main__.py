@@ -26,7 +26,6 @@ def main() -> int:
 
 
 def told(result: Result) -> list[str]:
-    """Return the lines for a person."""
     count = result.count
     events = ", ".join(f"{name} {times}" for name, times in sorted(result.events.items()))
     return [

@@ -53,11 +53,9 @@ class Ledger:
         return number, f"{self.name} {number} {PAD}"
 
     def note(self, number: int) -> None:
-        """Write down that the record was taken."""
         os.write(self._ledger, b"%d\n" % number)
 
     def note_event(self, event: str) -> None:
-        """Write down that something else happened."""
         os.write(self._events, f"{event}\n".encode())
 
 
@@ -83,7 +81,6 @@ class Application:
         self.alarm = Alarm(lambda _: self.emit(), self.random.randrange(1 << 30), lambda: None)
 
     def emit(self) -> None:
-        """Log a record through the client."""
         number, text = self._ledger.next_text()
         if self._client.emit({"message": text}):
             self._ledger.note(number)
@@ -104,7 +101,6 @@ class Application:
             self._ledger.note_event("raised")
 
     def note_event(self, event: str) -> None:
-        """Write down that something else happened."""
         self._ledger.note_event(event)
 
     def fork(self) -> None:
@@ -123,7 +119,6 @@ class Application:
 
 
 def main() -> None:
-    """Log until the process is ended."""
     name, rate, directory, *flags = sys.argv[1:]
     warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps

@@ -33,7 +33,6 @@ class Count:
 
 
 def judge(ledgers: Iterable[Path], outputs: Iterable[Path], stderrs: Iterable[Path]) -> Count:
-    """Compare the ledgers with what arrived and what was written to stderr."""
     count, arrived, spilled = Count(), Seen(), Seen()
     for path in outputs:
         with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
@@ -74,7 +73,6 @@ class Seen:
         return bool(was)
 
     def has(self, source: str, number: int) -> bool:
-        """Tell whether a record was there."""
         numbers = self._sources.get(source, b"")
         return number < len(numbers) and bool(numbers[number])
 

@@ -56,18 +56,15 @@ class Series:
 
     @property
     def settled(self) -> list[tuple[float, float]]:
-        """The points after the warm-up."""
         return self.points[int(len(self.points) * WARM_UP_SHARE) :]
 
     @property
     def growth_per_minute(self) -> float:
-        """The slope of the fitted line."""
         seconds, values = zip(*self.settled, strict=True)
         return statistics.linear_regression(seconds, values).slope * 60
 
     @property
     def growth_max_per_minute(self) -> float:
-        """The slope that the bound allows."""
         minutes = (self.settled[-1][0] - self.settled[0][0]) / 60
         bound = BOUNDS[self.figure]
         return bound.slack / minutes + bound.per_minute

@@ -105,7 +105,6 @@ class Soak:
 
     @property
     def ledgers(self) -> Path:
-        """The directory of all ledgers."""
         return self.directory / "ledgers"
 
     @property
@@ -124,7 +123,6 @@ class Soak:
         return self.directory / "programs"
 
     def run(self) -> Result:
-        """Run it to its end, and judge."""
         out = self.directory / "out.jsonl"
         command = self._watched("receive", "logship", "receive")
         with (

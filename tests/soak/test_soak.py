@@ -1,4 +1,4 @@
-"""Twenty seconds of `make soak`, and that its judges see what they are there for."""
+"""Twelve seconds of `make soak`, and that its judges see what they are there for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.soak.soak import Plan, Soak
 
 @pytest.mark.timeout(240)
 def test_a_short_soak_finds_nothing(tmp_path: Path) -> None:
-    plan = Plan(seconds=20.0, rate=150, every_seconds=(0.5, 3.0, 3.0))
+    plan = Plan(seconds=12.0, rate=150, every_seconds=(0.5, 3.0, 3.0))
     result = Soak(plan, tmp_path / "soak").run()
     assert not result.faults, "\n".join(told(result))
     for event in ("fork", "jump", "rotations", "victims"):

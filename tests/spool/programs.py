@@ -46,7 +46,6 @@ NOWHERE = "tcp://127.0.0.1:1"
 
 
 def kill(process: subprocess.Popen[Any]) -> None:
-    """Kill a process, and wait until it is gone."""
     process.kill()
     process.wait()
 
@@ -71,12 +70,10 @@ class Spools:
 
     @property
     def spool(self) -> Path:
-        """The spool's directory."""
         return self.directory / "spool"
 
     @property
     def ledger_path(self) -> Path:
-        """The ledger of all applications."""
         return self.directory / "ledger"
 
     @property
@@ -95,7 +92,6 @@ class Spools:
         return sorted(self.ledger - set(self.delivered))
 
     def environ(self, endpoint: str | None = None, **more: str) -> dict[str, str]:
-        """Return the environment of a program."""
         return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -117,7 +113,6 @@ class Spools:
         )
 
     def start_recoverer(self, *words: str, **more: str) -> subprocess.Popen[bytes]:
-        """Start `logship recover`."""
         command = [*LOGSHIP, "recover", "--spool", str(self.spool), *words]
         return self._start(command, self.environ(**more), stdout=subprocess.PIPE)
 
@@ -128,7 +123,6 @@ class Spools:
         return process.returncode, json.loads(out.splitlines()[-1])
 
     def wait_for_ledger(self, records: int) -> None:
-        """Wait until the applications have logged so much."""
         wait_until(
             lambda: self.ledger_path.read_bytes().count(b"\n") >= records,
             f"{records} records in the ledger",
@@ -152,7 +146,6 @@ class Spools:
 
     @property
     def stderr(self) -> str:
-        """What all of them said."""
         return (self.directory / "stderr").read_text()
 
     def end_all(self) -> None:

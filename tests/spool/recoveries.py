@@ -105,14 +105,12 @@ def cannot_be_removed(directory: ProcessDirectory) -> None:
 
 
 def next_chunk(orphans: Orphans) -> AdoptedChunk:
-    """Return the next chunk to be sent."""
     while not isinstance(found := orphans.step(), AdoptedChunk):
         pass
     return found
 
 
 def recover(path: Path) -> Sidecar:
-    """Recover everything under `path`."""
     sidecar = Sidecar(Orphans(path))
     sidecar.take_in()
     return sidecar

@@ -52,7 +52,6 @@ def a_buffer(**parts: Any) -> Buffer:
 
 
 def buffer_on(storage: SpoolStorage, **parts: Any) -> Buffer:
-    """Return a buffer on it."""
     chosen: dict[str, Any] = {
         "bytes_max": 1 << 30,
         "chunk_bytes_max": CHUNK_BYTES,
@@ -65,7 +64,6 @@ def buffer_on(storage: SpoolStorage, **parts: Any) -> Buffer:
 
 
 def spooled(path: Path, **parts: Any) -> tuple[SpoolStorage, Buffer]:
-    """Return a storage, and a buffer on it."""
     storage = storage_in(path, **parts)
     return storage, buffer_on(storage)
 
@@ -88,7 +86,6 @@ class SegmentContents(Contents):
 
 
 def read_segment(data: Readable, owner: bytes) -> SegmentContents:
-    """Read a segment in one go."""
     contents = SegmentContents()
     found = find_chunks(data, owner, contents)
     contents.chunks = [each for each in found if each is not None]
@@ -163,7 +160,6 @@ class WatchedFiles:
         return _Watched(self, mapping), _WatchedWords(self, words)
 
     def close(self) -> None:
-        """Unmap everything."""
         for words, mapping in self._mapped:
             words.release()
             mapping.close()

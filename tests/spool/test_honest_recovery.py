@@ -21,6 +21,7 @@ from tests.spool.spools import KEY, offer
 from tests.spool.test_damage import set_commit_word
 from tests.support.memory import traced_memory
 from tests.support.packing import pack_record
+from tests.support.raising import raising
 
 MIB = 1024 * 1024
 
@@ -155,28 +156,37 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("error", ["ValueError", "MemoryError"])
+@pytest.mark.parametrize("error", [ValueError, MemoryError])
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_an_exception_of_any_kind_leaves_the_recovery_incomplete(
-    spools: Spools, place: str, error: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: type[Exception]
 ) -> None:
-    directory = dead_life(spools.spool, log_some)
-    owner, _, name = place.rpartition(".")
+    directory = dead_life(tmp_path, log_some)
+    monkeypatch.setattr(place, raising(error("injected")))
+    sidecar = recover(tmp_path)
+    assert not sidecar.orphans.is_complete
+    assert sidecar.orphans.counters.refused
+    for said in (sidecar.orphans.counters.notes, sidecar.told):
+        assert "injected" in str(said)
+    assert error.__name__ in str(sidecar.orphans.counters.notes)
+    assert directory.exists()
+    monkeypatch.undo()
+    assert recover(tmp_path).orphans.is_complete
+    assert not directory.exists()
+
+
+def test_an_exception_is_in_the_exit_code_the_report_and_the_words(spools: Spools) -> None:
+    dead_life(spools.spool, log_some)
     program = (
-        "import pkgutil, logship._recover, logship._spool.orphans\n"
-        f"def fail(*_, **__): raise {error}('injected')\n"
-        f"setattr(pkgutil.resolve_name({owner!r}), {name!r}, fail)"
+        "from logship._spool.orphan import Orphan\n"
+        "def fail(*_, **__): raise MemoryError('injected')\n"
+        "Orphan.mark = fail"
     )
     code, report = run(spools, program)
     assert (code, report["complete"]) == (1, False)
     assert report["refused"]
-    assert "injected" in str(report["notes"])
-    assert error in str(report["notes"])
+    assert "MemoryError" in str(report["notes"])
     assert "injected" in str(report["stderr"])
-    assert directory.exists()
-    code, report = spools.recover()
-    assert (code, report["complete"]) == (0, True)
-    assert not directory.exists()
 
 
 # -- sparse files --------------------------------------------------------------------------------

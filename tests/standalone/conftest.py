@@ -66,7 +66,6 @@ class RootFilesystem:
 
     @property
     def messages(self) -> list[str]:
-        """The texts that arrived, in order."""
         found = [line["record"] for line in self.receiver.records()]
         return [each["message"] for each in found if "logship_end" not in each]
 

@@ -81,13 +81,11 @@ class Ledger:
         self._sources: list[Source] = []
 
     def source(self, calls_max: int, *, is_ordered: bool = True) -> Source:
-        """Begin another source."""
         source = Source(next(self._numbers), calls_max, is_ordered=is_ordered)
         self._sources.append(source)
         return source
 
     def write(self, path: Path) -> None:
-        """Write all that was noted."""
         outcomes = [each.noted() for each in self._sources]
         sources = zip(self._sources, outcomes, strict=True)
         head = [[each.number, each.is_ordered, len(noted)] for each, noted in sources]

@@ -267,7 +267,6 @@ class Storm:
     # -- all of it -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Raise the storm, then close the client and write the ledger."""
         if self.plan.kind == "asyncio":
             asyncio.run(self._run_on_loop())
         else:
@@ -337,7 +336,6 @@ class Storm:
 
 
 def main() -> None:
-    """Run the plan that the command line names."""
     warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
     Storm(Plan(**json.loads(Path(sys.argv[1]).read_text()))).run()
 

@@ -65,12 +65,10 @@ class Alarm:
         self._depth = 0
 
     def start(self) -> None:
-        """Begin; in the main thread."""
         signal.signal(signal.SIGALRM, self._ring)
         signal.setitimer(signal.ITIMER_REAL, ALARM_SECONDS, ALARM_SECONDS)
 
     def stop(self) -> None:
-        """End."""
         self.armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -185,7 +183,6 @@ class Monitors:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -148,34 +148,27 @@ class Program:
 
     @property
     def progress(self) -> tuple[str, ...]:
-        """How far the program is."""
         return _lines(self.directory / "progress")
 
     @property
     def ledger(self) -> tuple[str, ...]:
-        """What it has logged so far."""
         return _lines(self.directory / "ledger")
 
     @property
     def stderr(self) -> str:
-        """What it has written to stderr so far."""
         return (self.directory / "stderr").read_text(errors="replace")
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has not ended yet."""
         return self.process.poll() is None
 
     def until(self, word: str) -> None:
-        """Wait until the program made the progress `word`."""
         self.until_true(lambda: word in self.progress, f"progress {word!r}")
 
     def until_ready(self) -> None:
-        """Wait until the program said `ready()`."""
         self.until_true(lambda: self._ready_pid is not None, "ready")
 
     def until_logged(self, records: int) -> None:
-        """Wait until the ledger has so many markers."""
         self.until_true(lambda: len(self.ledger) >= records, f"{records} records in the ledger")
 
     def until_true(
@@ -211,13 +204,11 @@ class Program:
         return int(children[0])
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
         pid = self.pid
         assert pid is not None, "signal() before until_ready()"
         os.kill(pid, number)
 
     def stop(self, number: int = SIGTERM) -> None:
-        """Send it a signal once it has said `ready()`."""
         self.until_ready()
         self.signal(number)
 

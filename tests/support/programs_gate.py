@@ -52,7 +52,6 @@ class Gate:
 
     @property
     def endpoint(self) -> str:
-        """The gate as an endpoint of logship."""
         return f"tcp://127.0.0.1:{self.port}"
 
     def open(self) -> None:

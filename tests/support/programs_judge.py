@@ -228,7 +228,6 @@ class Output:
                 yield line
 
     def until_arrived(self, marker: str) -> None:
-        """Wait until the record `marker` is in the file."""
         wait_until(lambda: marker in self.path.read_text(), f"{marker} in {self.path.name}")
 
 

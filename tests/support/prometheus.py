@@ -19,12 +19,10 @@ Labels = Mapping[str, str]
 
 
 def why_no_prometheus() -> str:
-    """Return why there can be no Prometheus here, or nothing."""
     return "" if shutil.which("prometheus") else "there is no prometheus on PATH"
 
 
 def why_no_promtool() -> str:
-    """Return why rules cannot be checked by Prometheus' own tool here, or nothing."""
     return "" if shutil.which("promtool") else "there is no promtool on PATH"
 
 
@@ -75,7 +73,6 @@ class Prometheus:
         return [(each["metric"], float(each["value"][1])) for each in result]
 
     def values(self, expression: str) -> list[float]:
-        """Return the values of the answer."""
         return [value for _, value in self.series(expression)]
 
     def alerts(self) -> list[dict[str, Any]]:

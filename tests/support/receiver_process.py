@@ -66,7 +66,6 @@ class ReceiverProcess:
         return int(self.endpoint.rpartition(":")[2])
 
     def kill(self) -> None:
-        """End it with SIGKILL, and return when it has ended."""
         self.process.kill()
         self.process.wait()
 

@@ -28,7 +28,6 @@ def decode_all(data: bytes) -> list[Any]:
 
 
 def decode(data: bytes) -> Any:
-    """Decode exactly one value."""
     values = decode_all(data)
     if len(values) != 1:
         raise ValueError(f"{len(values)} values instead of one")

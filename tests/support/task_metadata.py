@@ -52,7 +52,6 @@ def container(name: str, driver: str | None = "awslogs", **options: str) -> dict
 
 
 def task(*containers: dict[str, Any]) -> dict[str, Any]:
-    """Return what the endpoint says of the task of these containers."""
     return {
         "Cluster": "arn:aws:ecs:eu-central-1:123456789012:cluster/shop",
         "TaskARN": TASK_ARN,

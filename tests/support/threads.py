@@ -25,7 +25,6 @@ class Later:
 
     @property
     def is_done(self) -> bool:
-        """Whether the call is over."""
         return not self._thread.is_alive()
 
     def join(self) -> Any:

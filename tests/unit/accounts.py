@@ -34,8 +34,6 @@ FAR_AWAY = 1 << 24
 
 
 class Wakes:
-    """Counts wake-ups."""
-
     def __init__(self) -> None:
         self.count = 0
 
@@ -108,13 +106,11 @@ class Sink:
         self.acked: list[dict[str, Any]] = []
 
     def take_all(self) -> None:
-        """Take every sealed chunk."""
         while (chunk := self.buffer.departure.take()) is not None:
             assert chunk.state is ChunkState.TAKEN
             self.taken.append(chunk)
 
     def ack(self, chunk: Chunk) -> None:
-        """Ack a chunk that was taken."""
         self.taken.remove(chunk)
         self.acked += entries_of(chunk.data)
         self.buffer.release(chunk)
@@ -129,7 +125,6 @@ class Sink:
 
 
 def drained(buffer: Buffer) -> Sink:
-    """Deliver everything, and return what took it."""
     sink = Sink(buffer)
     sink.drain()
     return sink

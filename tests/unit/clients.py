@@ -50,15 +50,12 @@ class Stderr:
         self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def last_resort(self) -> LastResort:
-        """Return a last resort that writes here."""
         return LastResort(descriptor=self.descriptor, bytes_per_second_max=1 << 20)
 
     def lines(self) -> list[str]:
-        """Return what was written."""
         return self.path.read_text().splitlines()
 
     def warnings(self) -> list[str]:
-        """Return the warnings."""
         return [line for line in self.lines() if line.startswith("logship: ")]
 
     def json(self, kind: str) -> list[dict[str, Any]]:
@@ -67,7 +64,6 @@ class Stderr:
         return [line for line in lines if line["logship"] == kind]
 
     def close(self) -> None:
-        """Close it."""
         os.close(self.descriptor)
 
 

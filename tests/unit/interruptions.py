@@ -7,11 +7,12 @@ the test does something else (what a signal handler or a `__del__` would), or ra
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import logship._buffer
 
@@ -20,6 +21,15 @@ BUFFER_ROOM = str(Path(logship._buffer.__file__).parent)
 
 class Interruption(Exception):  # noqa: N818 - what a signal handler raises, as Celery's time limit
     """Raised in the middle of a call."""
+
+
+def interrupted_by_a_handler(*_: object) -> NoReturn:
+    """Raise as a signal handler of the application does, whose arguments tell that it is one."""
+
+    def handle(number: int, frame: FrameType) -> NoReturn:
+        raise Interruption(number, frame)
+
+    handle(signal.SIGALRM, sys._getframe())
 
 
 class Interrupter:
@@ -38,7 +48,6 @@ class Interrupter:
         self._left = at
 
     def run(self, call: Callable[[], object]) -> None:
-        """Make the call."""
         tracing = sys.gettrace()
         sys.settrace(self._trace)
         try:
@@ -66,7 +75,6 @@ def _warm_up(room: str, call: Callable[[], object], _: object) -> None:
 def every_point(
     prepare: Callable[[], tuple[Callable[[], object], Callable[[], object]]],
     *,
-    first: int = 0,
     step: int = 1,
     room: str = BUFFER_ROOM,
 ) -> Iterator[Callable[[], None]]:
@@ -74,12 +82,11 @@ def every_point(
 
     Args:
         prepare: Makes the scene; returns the call, and what interrupts it.
-        first: The first point, from 0.
-        step: From then on only every so-manieth point, where all of them would take too long.
+        step: Only every so-manieth point, where all of them would take too long.
         room: As of `Interrupter`.
     """
     _warm_up(room, *prepare())
-    at = first
+    at = 0
     while True:
         call, act = prepare()
         interrupter = Interrupter(act, at, room)

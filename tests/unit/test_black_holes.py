@@ -5,7 +5,6 @@ The name is looked up in a table of the test; every address is one of this machi
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -81,7 +80,6 @@ async def test_an_address_behind_a_black_hole_is_reached(
 
 
 async def connect(port: int, timeout_seconds: float = 2.0) -> None:
-    """Connect to the name."""
     transport = SocketTransport(connect_timeout_seconds=timeout_seconds, user_timeout_seconds=9.0)
     try:
         (await transport.connect(Endpoint("tcp", NAME, port, ""), Events())).abort()
@@ -98,16 +96,6 @@ async def test_many_black_holes_share_the_one_timeout(names: dict[str, list[str]
         for each in holes:
             stack.enter_context(full_hole(each, port))
         await connect(port, 4.0)
-
-
-async def test_a_refusal_is_not_waited_for(
-    names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("logship._delivery.transport._ATTEMPT_DELAY_SECONDS", 3600.0)
-    names[NAME] = [*(f"127.0.1.{each}" for each in range(1, 7)), "127.0.0.1"]
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await connect(server.getsockname()[1], 3600.0)
 
 
 async def test_families_take_turns(names: dict[str, list[str]]) -> None:

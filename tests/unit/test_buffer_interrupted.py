@@ -10,12 +10,8 @@ afterwards and go on.
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
-import signal
-import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 import pytest
 
@@ -25,7 +21,12 @@ from logship._buffer.chunk import ChunkState
 from logship._buffer.entrance import COMBINE_AT, Outcome
 from logship._reasons import QUARANTINED
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
-from tests.unit.interruptions import Interrupter, Interruption, every_point
+from tests.unit.interruptions import (
+    Interrupter,
+    Interruption,
+    every_point,
+    interrupted_by_a_handler,
+)
 
 INNER = 777
 Scene = Callable[[Buffer, Sink], Callable[[], object]]
@@ -152,8 +153,8 @@ SCENES = [
     next_deadline, when_space, close, report,
 ]  # fmt: skip
 OFFERS = SCENES[:6]
-SHARES = 8
-"""A run takes each eighth bytecode; `-m proof` begins with each of the next seven too."""
+STEP = 11
+"""A run takes each eleventh bytecode; `-m proof` takes all."""
 
 
 @pytest.fixture(autouse=True)
@@ -167,9 +168,9 @@ def bytes_max(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-@pytest.fixture(params=[0, *(pytest.param(n, marks=pytest.mark.proof) for n in range(1, SHARES))])
-def share(request: pytest.FixtureRequest) -> int:
-    """Which bytecode is the first to be interrupted."""
+@pytest.fixture(params=[STEP, pytest.param(1, marks=pytest.mark.proof)])
+def step(request: pytest.FixtureRequest) -> int:
+    """From one bytecode that is interrupted to the next."""
     return int(request.param)
 
 
@@ -226,7 +227,7 @@ class Stage:
 
 
 def every_interruption(
-    scene: Scene, bytes_max: int, act: Callable[[Stage], object], share: int
+    scene: Scene, bytes_max: int, act: Callable[[Stage], object], step: int
 ) -> Iterator[Stage]:
     """Yield each stage after its call was interrupted at one point, and the exception passed.
 
@@ -234,7 +235,7 @@ def every_interruption(
         scene: What is called.
         bytes_max: Of the buffer.
         act: What interrupts it; it may raise `Interruption`.
-        share: The first such point, as of the fixture.
+        step: From one such point to the next.
     """
     stages: list[Stage] = []
 
@@ -243,19 +244,10 @@ def every_interruption(
         stages.append(stage)
         return stage.call, lambda: act(stage)
 
-    for run in every_point(prepare, first=share, step=SHARES):
+    for run in every_point(prepare, step=step):
         with contextlib.suppress(Interruption):
             run()
         yield stages[-1]
-
-
-def interrupt(_: Stage) -> None:
-    """Raise as a signal handler does."""
-
-    def handle_signal(number: int, frame: FrameType) -> None:
-        raise Interruption(number, frame)
-
-    handle_signal(signal.SIGALRM, sys._getframe())
 
 
 def raise_as_a_bug(_: Stage) -> None:
@@ -264,7 +256,7 @@ def raise_as_a_bug(_: Stage) -> None:
 
 def log_and_raise(stage: Stage) -> None:
     stage.log()
-    interrupt(stage)
+    interrupted_by_a_handler()
 
 
 def is_in(outcome: Outcome) -> bool:
@@ -277,10 +269,10 @@ each_offer = pytest.mark.parametrize("scene", OFFERS, ids=lambda scene: scene.__
 
 @each_scene
 def test_a_call_interrupted_by_its_own_thread_loses_and_doubles_nothing(
-    scene: Scene, bytes_max: int, share: int
+    scene: Scene, bytes_max: int, step: int
 ) -> None:
     """At bytecodes, also where only a garbage collection could interrupt."""
-    for stage in every_interruption(scene, bytes_max, Stage.log, share):
+    for stage in every_interruption(scene, bytes_max, Stage.log, step):
         stage.go_on()
         assert numbers_of(stage.sink).count(INNER) == sum(map(is_in, stage.inner))
         if scene is not quarantine:
@@ -288,11 +280,11 @@ def test_a_call_interrupted_by_its_own_thread_loses_and_doubles_nothing(
 
 
 @each_scene
-@pytest.mark.parametrize("act", [interrupt, raise_as_a_bug])
+@pytest.mark.parametrize("act", [interrupted_by_a_handler, raise_as_a_bug])
 def test_a_call_interrupted_by_an_exception_leaves_the_buffer_whole(
-    scene: Scene, bytes_max: int, act: Callable[[Stage], object], share: int
+    scene: Scene, bytes_max: int, act: Callable[[Stage], object], step: int
 ) -> None:
-    for stage in every_interruption(scene, bytes_max, act, share):
+    for stage in every_interruption(scene, bytes_max, act, step):
         stage.go_on()
         assert numbers_of(stage.sink).count(50) <= 1
         if scene is not quarantine:
@@ -301,10 +293,10 @@ def test_a_call_interrupted_by_an_exception_leaves_the_buffer_whole(
 
 @each_offer
 def test_a_handler_that_logs_and_then_raises_loses_nothing(
-    scene: Scene, bytes_max: int, share: int
+    scene: Scene, bytes_max: int, step: int
 ) -> None:
     """What the handler logged was promised a place, though the call it interrupted is over."""
-    for stage in every_interruption(scene, bytes_max, log_and_raise, share):
+    for stage in every_interruption(scene, bytes_max, log_and_raise, step):
         stage.go_on()
         assert numbers_of(stage.sink).count(INNER) == len(stage.inner)
 
@@ -315,7 +307,7 @@ def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
     def interrupted_stage(at: int) -> Stage:
         stage = Stage(offer_next, 100_000)
         with contextlib.suppress(Interruption):
-            Interrupter(functools.partial(interrupt, stage), at).run(stage.call)
+            Interrupter(interrupted_by_a_handler, at).run(stage.call)
         return stage
 
     def is_torn(at: int) -> bool:
@@ -328,7 +320,7 @@ def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
     def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
         stage = interrupted_stage(first_torn)
         stages.append(stage)
-        return stage.buffer.unsettled, lambda: interrupt(stage)
+        return stage.buffer.unsettled, interrupted_by_a_handler
 
     for run in every_point(prepare):
         with contextlib.suppress(Interruption):
@@ -339,20 +331,20 @@ def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
 
 @each_offer
 def test_a_handler_that_closes_and_logs_is_told_the_truth(
-    scene: Scene, bytes_max: int, share: int
+    scene: Scene, bytes_max: int, step: int
 ) -> None:
     def close_and_log(stage: Stage) -> None:
         stage.buffer.close_intake()
         stage.log()
 
-    for stage in every_interruption(scene, bytes_max, close_and_log, share):
+    for stage in every_interruption(scene, bytes_max, close_and_log, step):
         stage.go_on()
         assert numbers_of(stage.sink).count(INNER) == sum(map(is_in, stage.inner))
 
 
 @each_offer
 def test_a_call_is_told_the_truth_while_a_handler_closes(
-    scene: Scene, bytes_max: int, share: int
+    scene: Scene, bytes_max: int, step: int
 ) -> None:
     answers: list[Outcome] = []
 
@@ -360,7 +352,7 @@ def test_a_call_is_told_the_truth_while_a_handler_closes(
         call = scene(buffer, sink)
         return lambda: answers.append(call())  # type: ignore[arg-type]
 
-    for stage in every_interruption(told, bytes_max, lambda s: s.buffer.close_intake(), share):
+    for stage in every_interruption(told, bytes_max, lambda s: s.buffer.close_intake(), step):
         check(stage.buffer, stage.sink.acked)
         stage.go_on()
         check_declared(stage.buffer, stage.sink.acked)
@@ -370,7 +362,7 @@ def test_a_call_is_told_the_truth_while_a_handler_closes(
 @pytest.mark.parametrize("act", [Stage.log, log_and_raise], ids=["logs", "logs and raises"])
 @pytest.mark.parametrize("scene", [offer_first, next_deadline, take], ids=lambda s: s.__name__)
 def test_an_interruption_loses_no_wake_up(
-    scene: Scene, act: Callable[[Stage], object], bytes_max: int, share: int
+    scene: Scene, act: Callable[[Stage], object], bytes_max: int, step: int
 ) -> None:
     """After it, a sleeping shipper was woken or has a timer for all there is."""
     timers: list[object] = []
@@ -385,7 +377,7 @@ def test_an_interruption_loses_no_wake_up(
         wakes.count = 0
         return lambda: timers.append(call())
 
-    for stage in every_interruption(rested, bytes_max, act, share):
+    for stage in every_interruption(rested, bytes_max, act, step):
         buffer = stage.buffer
         wakes = buffer._section.wakeups.wake
         assert isinstance(wakes, Wakes)

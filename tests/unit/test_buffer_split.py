@@ -94,14 +94,6 @@ def test_an_end_record_is_no_record_of_the_application_in_a_half_either() -> Non
     check(buffer, [])
 
 
-def test_a_half_is_on_stderr_as_far_as_its_whole_was() -> None:
-    buffer = holding(4)
-    whole = taken(buffer)
-    buffer.spilling.note_spilled(whole, 1, 1)
-    halves = split(buffer, whole)
-    assert [(half.spilled_entries, half.spilled_records) for half in halves] == [(1, 1), (0, 0)]
-
-
 @pytest.mark.parametrize("spilled", [False, True])
 def test_quarantined_records_are_gaps(spilled: bool) -> None:
     buffer = holding(2, chunk_bytes_max=ENTRY_BYTES)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
@@ -23,10 +20,9 @@ from logship._buffer.stream import Stream
 from logship._hooks.locking import SectionLock
 from logship._protocol.entries import unpack_unstamped
 from tests.support.raising import raising
-from tests.unit.accounts import Sink, a_buffer, body, check, drained
-from tests.unit.interruptions import Interruption, every_point
+from tests.unit.accounts import FAR_AWAY, Sink, a_buffer, body, check, drained
+from tests.unit.interruptions import Interruption, every_point, interrupted_by_a_handler
 
-FAR_AWAY = 1 << 24
 BYTES_MAX = [pytest.param(100_000, id="with care"), pytest.param(FAR_AWAY, id="through the inbox")]
 each_way = pytest.mark.parametrize("bytes_max", BYTES_MAX)
 
@@ -45,11 +41,6 @@ class Storage(MemoryStorage):
     def link(self, chunk: Chunk) -> None:
         for error in self.link_errors:
             raise error
-
-
-def handle_signal(number: int, frame: FrameType) -> NoReturn:
-    """Be a handler of the application that raises."""
-    raise TimeoutError(number, frame)
 
 
 class Stuck:
@@ -251,10 +242,8 @@ def test_a_change_that_failed_is_made_before_the_next_one(monkeypatch: pytest.Mo
 def test_what_a_signal_handler_raises_passes() -> None:
     stuck = Stuck(ValueError("a bug"), bytes_max=FAR_AWAY, combine_at=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            stuck.storage, "open_chunk", lambda *_: handle_signal(signal.SIGALRM, sys._getframe())
-        )
-        with pytest.raises(TimeoutError):
+        patch.setattr(stuck.storage, "open_chunk", interrupted_by_a_handler)
+        with pytest.raises(Interruption):
             stuck.log(0)
     assert stuck.told == []
     stuck.storage.error = None
@@ -266,11 +255,11 @@ def test_it_passes_from_a_change_that_is_finished_too() -> None:
 
     def errors() -> Iterator[Exception]:
         yield ValueError("a bug")
-        handle_signal(signal.SIGALRM, sys._getframe())
+        interrupted_by_a_handler()
 
     stuck = Stuck(ValueError("a bug"), bytes_max=FAR_AWAY, combine_at=1)
     stuck.storage.error, stuck.storage.link_errors = None, errors()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Interruption):
         stuck.log(0)
     assert stuck.delivered() == [0]
 

@@ -6,12 +6,11 @@ import asyncio
 import logging
 import os
 import random
-import signal
 import sys
 from collections import Counter, UserDict
 from collections.abc import Iterator
-from types import FrameType, ModuleType, SimpleNamespace
-from typing import Any, NoReturn
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -26,7 +25,7 @@ from logship.testing import Sidecar
 from tests.support.threads import in_threads
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, a_background_client, a_client
-from tests.unit.interruptions import Interruption
+from tests.unit.interruptions import Interruption, interrupted_by_a_handler
 
 TIME_NS = 1_700_000_000_123_456_789
 
@@ -165,11 +164,6 @@ def test_odd_records_and_odd_contexts_meet(sidecar: Sidecar, settings: dict[str,
     assert all("object" in each["request"] and each["app_logship_end"] == 1 for each in found)
 
 
-def handle_signal(number: int, frame: FrameType) -> NoReturn:
-    """Be a handler of the application that raises."""
-    raise Interruption(number, frame)
-
-
 class Interrupted(UserDict[str, Any]):
     """A mapping that a signal interrupts while it is read for the first time."""
 
@@ -178,7 +172,7 @@ class Interrupted(UserDict[str, Any]):
     def __iter__(self) -> Iterator[str]:
         if not self.was_read:
             self.was_read = True
-            handle_signal(signal.SIGALRM, sys._getframe())
+            interrupted_by_a_handler()
         return super().__iter__()
 
 

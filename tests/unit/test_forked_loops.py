@@ -47,7 +47,6 @@ def a_started_client(
 
 
 def is_socket(descriptor: int) -> bool:
-    """Return whether this is the number of an open socket."""
     try:
         return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
     except OSError:

@@ -41,7 +41,6 @@ class Stderr:
         self.reading = -1
 
     def text(self) -> bytes:
-        """Return what is in the file."""
         return self.path.read_bytes()
 
     def close(self) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-import sys
 from collections.abc import Callable
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,7 +17,7 @@ from logship._delivery import delivery
 from logship._delivery.drain import DrainPlan
 from logship.testing import Sidecar
 from tests.unit.clients import HeldTransport, Stderr, a_client, messages, until
-from tests.unit.interruptions import Interruption, every_point
+from tests.unit.interruptions import Interruption, every_point, interrupted_by_a_handler
 
 
 @pytest.fixture
@@ -32,13 +30,6 @@ class InterruptedTransport(HeldTransport):
 
     async def hold(self) -> None:
         interrupted_by_ctrl_c()
-
-
-def interrupted_by_a_handler() -> None:
-    def handle(signum: int, frame: FrameType | None) -> None:
-        raise Interruption
-
-    handle(signal.SIGALRM, sys._getframe())
 
 
 def interrupted_by_ctrl_c() -> None:
@@ -121,7 +112,7 @@ async def test_a_close_after_one_that_a_handler_ended_returns_its_report(
 @pytest.mark.parametrize("interrupt", [interrupted_by_a_handler, interrupted_by_ctrl_c])
 @pytest.mark.parametrize("module", [pump, delivery])
 def test_shipping_goes_on_after_an_exception_anywhere_in_a_decision(
-    stderr: Stderr, module: ModuleType, interrupt: Callable[[], None]
+    stderr: Stderr, module: ModuleType, interrupt: Callable[[], object]
 ) -> None:
     """The application catches it, and runs its loop again."""
     scenes: list[tuple[Sidecar, Client, asyncio.AbstractEventLoop]] = []

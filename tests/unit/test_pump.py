@@ -10,7 +10,7 @@ from logship._client.pump import Cancel, Pump
 from logship._delivery.delivery import Delivery
 from logship._settings import Endpoint
 from logship.testing import ManualClock
-from tests.unit.accounts import a_buffer, body
+from tests.unit.accounts import a_buffer
 from tests.unit.test_buffer_kept import an_adopted_chunk
 
 LINGER_SECONDS = 0.2
@@ -82,18 +82,6 @@ def a_pump(outside: Outside, clock: ManualClock) -> tuple[Buffer, Pump]:
     pump.start()
     pump.connected()
     return buffer, pump
-
-
-def test_what_is_given_up_in_a_turn_is_not_sent_in_it() -> None:
-    outside, clock = Outside(), ManualClock()
-    buffer, pump = a_pump(outside, clock)
-    for number in (1, 2):
-        buffer.offer("t", body(number))
-        buffer.seal_all()
-    outside.due = buffer.drop_oldest
-    pump.turn()
-    assert outside.sent == [2]
-    assert buffer.report("", 0.0).streams[0].dropped == [(1, 1, "overflow")]
 
 
 def test_after_an_error_what_a_dead_process_left_is_sent_again_too() -> None:

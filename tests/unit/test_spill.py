@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
@@ -21,7 +18,7 @@ from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill, SpillCost
 from tests.unit.accounts import a_buffer, body, taken
 from tests.unit.clients import Stderr
-from tests.unit.interruptions import Interruption, every_point
+from tests.unit.interruptions import Interruption, every_point, interrupted_by_a_handler
 from tests.unit.pipes import PIPE_BYTES, Pipe
 
 
@@ -134,16 +131,13 @@ def test_after_an_exception_anywhere_in_a_step_the_rest_is_written_and_counted(
     """Nothing is counted that stderr does not have. The line that was interrupted may be torn."""
     scene: list[tuple[Buffer, Spill]] = []
 
-    def handler(number: int, frame: FrameType) -> None:
-        raise Interruption
-
     def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
         pipe.read()
         buffer = a_filled_buffer(5, characters)
         buffer.seal_all()
         spill = Spill(buffer.spilling, LastResort(descriptor=pipe.writing), forever)
         scene[:] = [(buffer, spill)]
-        return lambda: spill.step(1.0), lambda: handler(signal.SIGALRM, sys._getframe())
+        return lambda: spill.step(1.0), interrupted_by_a_handler
 
     for run in every_point(prepare, step=9, room=str(Path(logship.__file__).parent)):
         with contextlib.suppress(Interruption):

@@ -22,7 +22,6 @@ KINDS = {
 
 
 def main(kind: str, port: str, directory: str, certificate: str, key: str) -> None:
-    """Run one until a signal ends it."""
     module, name = KINDS[kind]
     stand_in = getattr(import_module(f"tests.sidecar.standins.{module}"), name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -14,7 +14,6 @@ HEC_TOKEN = "b2f1c1a0-7d4e-4a59-9f43-0d6c7f9a1e55"
 
 
 def json_of(text: bytes | str) -> Any:
-    """Return what a JSON text says."""
     try:
         return json.loads(text)
     except ValueError as error:

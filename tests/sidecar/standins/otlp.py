@@ -85,7 +85,6 @@ def record_of(record: LogRecord) -> dict[str, Any]:
 
 
 def fields_of(attributes: Iterable[KeyValue]) -> dict[str, Any]:
-    """Return attributes as a dict."""
     return {each.key: value_of(each.value) for each in attributes}
 
 

@@ -59,7 +59,6 @@ class Answer:
 
 
 def in_json(status: int, content: Any) -> Answer:
-    """Return an answer in JSON."""
     return Answer(status, json.dumps(content).encode(), [("Content-Type", "application/json")])
 
 
@@ -124,7 +123,6 @@ class StandIn(ABC):
 
 
 def must(holds: Any, what: str) -> None:
-    """Refuse the request unless a condition holds."""
     if not holds:
         raise RefusedError(what)
 

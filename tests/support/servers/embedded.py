@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from tests.support.commands import LOGSHIP
-from tests.support.servers.process import Arrived, ServerProcess, json_objects
+from tests.support.servers.process import ServerProcess
 
 
 class EmbeddedReceiver(ServerProcess):
     """`logship receive`, of the Python that runs the tests."""
 
     def command(self) -> Sequence[str]:
-        """Return the command; there is no configuration."""
         bind = self.endpoint.removeprefix("tcp://").removeprefix("tls://")
-        words = [*LOGSHIP, "receive", "--bind", bind, "--out", str(self._out)]
+        words = [*LOGSHIP, "receive", "--bind", bind, "--out", str(self.lines_file)]
         if self.tls is not None:
             words += ["--tls-cert", str(self.tls.certificate), "--tls-key", str(self.tls.key)]
             if self.tls.client_ca is not None:
@@ -25,19 +23,3 @@ class EmbeddedReceiver(ServerProcess):
             for name, password in self.security.users.items():
                 words += ["--user", f"{name}:{password}"]
         return words
-
-    @property
-    def _out(self) -> Path:
-        return self.directory / "out" / "all.jsonl"
-
-    def output_files(self, tag: str) -> list[Path]:
-        """Return its one file."""
-        return [self._out]
-
-    def arrived(self, tag: str) -> list[Arrived]:
-        """Return what it has written down for the tag."""
-        return [
-            Arrived(line["tag"], line["time_ns"], line["record"])
-            for line in json_objects(self._out)
-            if line.get("tag") == tag
-        ]

@@ -35,12 +35,10 @@ class FluentBit(ServerProcess):
         super().__init__(directory, **options)
 
     def command(self) -> Sequence[str]:
-        """Write the configuration and return the command."""
         (self.directory / "fluent-bit.conf").write_text(self._configuration())
         return ["fluent-bit", "-q", "-c", str(self.directory / "fluent-bit.conf")]
 
     def output_files(self, tag: str) -> list[Path]:
-        """Return the tag's file, where there is one yet."""
         return [each for each in [self.directory / "out" / tag] if each.exists()]
 
     def arrived(self, tag: str) -> list[Arrived]:
@@ -100,5 +98,4 @@ def _classic_section(name: str, lines: Sequence[str]) -> str:
 
 
 def why_no_fluent_bit() -> str:
-    """Return why tests against Fluent Bit cannot run, or nothing."""
     return "" if shutil.which("fluent-bit") else "there is no fluent-bit on PATH"

@@ -65,16 +65,13 @@ class Fluentd(ServerProcess):
         super().__init__(directory, **options)
 
     def command(self) -> Sequence[str]:
-        """Write the configuration and return the command."""
         (self.directory / "fluentd.conf").write_text(self._configuration())
         return [self._executable, "--no-supervisor", "-c", str(self.directory / "fluentd.conf")]
 
     def output_files(self, tag: str) -> list[Path]:
-        """Return the tag's file, where there is one yet."""
         return [each for each in [self.directory / "out" / f"{tag}.log"] if each.exists()]
 
     def arrived(self, tag: str) -> list[Arrived]:
-        """Return what it has written down for the tag."""
         lines = [line for path in self.output_files(tag) for line in json_objects(path)]
         return [
             Arrived(line.pop("fluentd_tag"), nanoseconds(line.pop("fluentd_time")), line)
@@ -126,11 +123,9 @@ class Fluentd(ServerProcess):
 
 
 def section(name: str, *lines: str) -> str:
-    """Return a section of a Fluentd configuration."""
     body = textwrap.indent("\n".join(lines), "  ")
     return f"<{name}>\n{body}\n</{name.split(maxsplit=1)[0]}>"
 
 
 def why_no_fluentd() -> str:
-    """Return why tests against Fluentd cannot run, or nothing."""
     return "" if fluentd_commands() else "there is no fluentd on PATH"

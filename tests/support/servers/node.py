@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.support.servers.process import Arrived, ServerProcess, json_objects
+from tests.support.servers.process import ServerProcess
 
 NODE_PACKAGE = "@fluent-org/logger"
 
@@ -65,31 +65,14 @@ class NodeServer(ServerProcess):
     """The FluentServer of the Node package `@fluent-org/logger`."""
 
     def command(self) -> Sequence[str]:
-        """Write the program and return the command."""
         program = self.directory / "server.js"
         program.write_text(_NODE_SERVER)
         return ["node", str(program), json.dumps(self._node_options())]
 
-    def output_files(self, tag: str) -> list[Path]:
-        """Return its one file."""
-        return [self._out]
-
-    def arrived(self, tag: str) -> list[Arrived]:
-        """Return what it has written down for the tag."""
-        return [
-            Arrived(tag, int(line["time_ns"]), line["record"])
-            for line in json_objects(self._out)
-            if line.get("tag") == tag
-        ]
-
-    @property
-    def _out(self) -> Path:
-        return self.directory / "out" / "all.jsonl"
-
     def _node_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
             "package": node_package(),
-            "out": str(self._out),
+            "out": str(self.lines_file),
             "port": self.port.number,
         }
         if self.security is not None:
@@ -110,7 +93,6 @@ class NodeServer(ServerProcess):
 
 
 def why_no_node() -> str:
-    """Return why tests against Node's FluentServer cannot run, or nothing."""
     if shutil.which("node") is None:
         return "there is no node on PATH"
     if node_package() is None:

@@ -82,7 +82,6 @@ class ReservedPort:
         self.number: int = self._socket.getsockname()[1]
 
     def close(self) -> None:
-        """Give the number back."""
         self._socket.close()
 
 
@@ -144,13 +143,22 @@ class ServerProcess(ABC):
     def command(self) -> Sequence[str]:
         """Write the configuration and return the command that runs the server."""
 
-    @abstractmethod
+    @property
+    def lines_file(self) -> Path:
+        """One file of lines with `tag`, `time_ns` and `record`; others have their own forms."""
+        return self.directory / "out" / "all.jsonl"
+
     def arrived(self, tag: str) -> list[Arrived]:
         """Return what the server has written down for the tag, in its order."""
+        return [
+            Arrived(tag, int(line["time_ns"]), line["record"])
+            for line in json_objects(self.lines_file)
+            if line.get("tag") == tag
+        ]
 
-    @abstractmethod
     def output_files(self, tag: str) -> list[Path]:
         """Return the files that hold the tag's records, and perhaps others'."""
+        return [self.lines_file]
 
     def start(self) -> None:
         """Start it, and return when it takes connections."""
@@ -176,7 +184,6 @@ class ServerProcess(ABC):
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
@@ -185,7 +192,6 @@ class ServerProcess(ABC):
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it with SIGKILL, where it runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -197,16 +203,13 @@ class ServerProcess(ABC):
         return self._process.wait(END_SECONDS_MAX)
 
     def log(self) -> str:
-        """Return all that it said so far."""
         return (self.directory / "server.log").read_text(errors="replace")
 
     def close(self) -> None:
-        """Kill it, and give back what it used."""
         self.kill()
         self.give_back()
 
     def give_back(self) -> None:
-        """Give the port back, and remove its short directory."""
         self.port.close()
         self._short_directory.cleanup()
 
@@ -241,6 +244,5 @@ def whole_lines(paths: Sequence[Path]) -> Iterator[bytes]:
 
 
 def nanoseconds(text: str) -> int:
-    """Return the nanoseconds that `SECONDS.NANOSECONDS` says."""
     seconds, _, rest = text.partition(".")
     return int(seconds) * 1_000_000_000 + int(rest.ljust(9, "0"))
