@@ -28,6 +28,9 @@ from tests.unit.interruptions import (
     interrupted_by_a_handler,
 )
 
+# Since 3.15 a generator that is closed runs a bytecode, and CPython swallows what is raised there.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored while closing generator")
+
 INNER = 777
 Scene = Callable[[Buffer, Sink], Callable[[], object]]
 
