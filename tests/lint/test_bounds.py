@@ -169,7 +169,7 @@ def ignored(count: int) -> str:
     ("file", "name", "text"),
     [
         ("a.json", "dependencies", all_on_all(500)),
-        ("a.json", "unknown variables", variables(20_000)),
+        ("a.json", "unknown variables", variables(40_000)),
         ("a.json", "spools", spools(990)),
         ("a.json", "names", routers(600)),
         ("a.json", "namespaces", namespaces(3_000)),
