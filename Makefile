@@ -21,9 +21,9 @@ READY := $(VENV)/.ready
 SMOKE_READY := $(VENV)/.ready-for-smoke
 MUTANTS_READY := $(VENV)/.ready-for-mutants
 # What depends on the interpreter: signals, exits, forks, threads, contexts.
-SMOKE := $(wildcard tests/storms) $(addprefix tests/process/test_,dispositions.py fork.py install.py \
-	handlers.py interpreters.py interrupts.py levels.py multiprocessing.py random_stops.py reentrancy.py \
-	removed_handlers.py stop_signals.py) $(addprefix tests/unit/test_background,.py _senders.py)
+SMOKE := $(wildcard tests/storms) $(addprefix tests/process/test_,dispositions.py fork.py handlers.py \
+	interpreters.py interrupts.py multiprocessing.py random_stops.py reentrancy.py stop_signals.py) \
+	$(addprefix tests/unit/test_background,.py _senders.py)
 STANDALONE := .venv/standalone-$(VERSION)
 DOCS := .venv/docs-$(VERSION)
 DOCS_READY := $(DOCS)/.ready

@@ -30,9 +30,12 @@ ANY_PYTHON = frozenset(
         *("aggregators", "alerts", "audit", "benchmarks", "chaos", "cli", "contract", "doctor"),
         *("documentation", "faults", "fuzz", "golden", "interleavings", "interop", "lint"),
         *("metrics", "packaging", "plan", "receiver", "reconnects", "run", "sidecar"),
-        *("simulation", "soak", "standalone", "top", "typing"),
-        "protocol/test_hostile.py",
-        *(f"process/test_{each}.py" for each in ("ecs", "firelens_tag")),
+        *("simulation", "soak", "standalone", "testkit", "top", "typing"),
+        *(f"protocol/test_{each}.py" for each in ("hostile", "metadata", "payloads")),
+        *(
+            f"process/test_{each}.py"
+            for each in ("bad_input", "ecs", "firelens_tag", "namesake", "other_systems")
+        ),
         *(
             f"spool/test_{each}.py"
             for each in (
@@ -45,7 +48,7 @@ ANY_PYTHON = frozenset(
             f"unit/test_{each}.py"
             for each in (
                 *("ack_rate", "architecture", "buffer_kept", "buffer_model", "delivery", "drain"),
-                *("ecs", "long_outages", "long_overload", "quoting", "redaction"),
+                *("ecs", "floods", "long_outages", "long_overload", "quoting", "redaction"),
                 *("redaction_fields", "requirements", "secrets", "settings"),
                 *("settings_endpoints", "settings_surroundings"),
             )
