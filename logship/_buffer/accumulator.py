@@ -95,7 +95,9 @@ class Accumulator:
         return self.chunks.storage.has_room(gaps * self._gap_bytes_max + size)
 
     def append(self, run: Run, remove: Callable[[Item, int], None]) -> int:
-        """Number the first entries of a run and keep them: as many as one chunk takes.
+        """Number the first entries of a run and keep them; return how many, at least one.
+
+        These are as many as one chunk takes.
 
         Args:
             run: Entries whose map headers count the stamp; not empty.

@@ -82,8 +82,8 @@ def hold_back(signals: Iterable[int]) -> None:
 def reach_ends_of_children() -> None:
     """Have the clients drained where a child ends that skips `atexit`.
 
-    This registers with multiprocessing, Celery and RQ if the application has imported them. A
-    program that only imports logship keeps its `os._exit`.
+    This registers with multiprocessing, Celery and RQ if the application has imported them. Where
+    no client was ever imported, the program keeps its `os._exit`.
     """
     if not _system.IS_POSIX or not registry.clients():
         return

@@ -1,10 +1,10 @@
 """Finds which process below `run` owns which spool, and how it died.
 
 Only a parent learns how its child ended, and a server's workers are not children of `run`. But the
-lock of a process directory names its owner, and /proc shows whether that process still has it open.
-A descriptor of the process (pidfd_open(2)) tells when it ends. The kernel tells how it ended to any
-process that asks before the parent does, and since Linux 6.15 also afterwards. If all of this
-fails, no owner is known, and recovery, which trusts locks alone, works as before.
+owner of a process directory holds its lock open, so /proc names the owner. A descriptor of the
+process (pidfd_open(2)) tells when it ends. The kernel tells how it ended to any process that asks
+before the parent does, and since Linux 6.15 also afterwards. If all of this fails, no owner is
+known, and recovery, which trusts locks alone, works as before.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from logship._run.processes import exit_code_of_zombie, name_of, open_files
+from logship._run.processes import exit_code_of_zombie, holders_of, name_of, open_files
 from logship._run.statuses import Death
 from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
 from logship._spool.files import READ_FILE, closing, pread_all
@@ -30,11 +30,19 @@ _PIDFD_INFO_EXIT = 1 << 3
 _INFO = struct.Struct("=QQ11Ii")
 """The first version of `struct pidfd_info` (linux/pidfd.h): what is asked for, …, exit code."""
 
+_ATTEMPTS_MAX = 3
 _PID_BYTES_MAX = 16
 
 
-class _Owner(NamedTuple):
-    """A process that has a spool: its number, its program's name, and its process directory."""
+@dataclass(slots=True)
+class _Owner:
+    """A process that has a spool.
+
+    Attributes:
+        pid: Its number.
+        name: Of its program.
+        directory: Name of its process directory.
+    """
 
     pid: int
     name: str
@@ -44,9 +52,13 @@ class _Owner(NamedTuple):
 class Witness:
     """Watches the owners of the spools under one directory.
 
-    `has_shipped_from` returns whether the recoverer of `run` has found records on the spool of a
-    name: it may be faster than the watcher, and remove the directory. `has_seen_any` tells whether
-    any process below `run` ever had a spool.
+    Args:
+        path: The directory.
+        has_shipped_from: Returns whether the recoverer of `run` has found records on the spool of
+            this name. The recoverer may be faster than the watcher and remove the directory.
+
+    Attributes:
+        has_seen_any: Whether any process below `run` ever had a spool.
     """
 
     def __init__(self, path: Path, has_shipped_from: Callable[[str], bool]) -> None:
@@ -54,9 +66,9 @@ class Witness:
         self._path = path
         self._has_shipped_from = has_shipped_from
         self._owners: dict[int, _Owner] = {}
-        self._known: set[str] = set()  # directories of which there is no more to find out
+        self._attempts: dict[str, int] = {}
         self._names: dict[str, str] = {}
-        self._ownerless: dict[str, int] = {}  # those that no descriptor watches, and who made them
+        self._ownerless: dict[str, int] = {}
         self._unseen: list[int] = []
         # The others are for the output, and to ship what owners have left.
         self._descriptors_max = os.sysconf("SC_OPEN_MAX") // 4
@@ -71,25 +83,29 @@ class Witness:
         try:
             names = os.listdir(self._path)  # noqa: PTH208 - names
         except OSError:  # nothing is known to be gone
-            names = [*self._known, *self._ownerless]
+            names = list(self._attempts)
         listed = list(filter(PROCESS_DIRECTORY_NAME.fullmatch, names))
         self.has_seen_any |= bool(listed)
         # In this order: the recoverer ships records before it removes their directory.
         for directory in list(filter(self._has_shipped_from, self._ownerless)):
             self._unseen.append(self._ownerless[directory])
             self._found(directory)
-        # What is gone is forgotten: there may be a directory for each process.
-        here = {*listed, *(each.directory for each in self._owners.values())}
-        self._known &= here
-        self._ownerless = {each: pid for each, pid in self._ownerless.items() if each in here}
-        for directory in listed:
-            if directory not in self._known:
-                self._note_owner(directory)
+        self._forget_all_but({*listed, *(each.directory for each in self._owners.values())})
+        new = [each for each in listed if self._attempts.get(each, 0) < _ATTEMPTS_MAX]
+        holders = holders_of({str(self._path / each / LOCK) for each in new})
+        for directory in new:
+            self._attempts[directory] = self._attempts.get(directory, 0) + 1
+            self._note_owner(directory, holders.get(str(self._path / directory / LOCK)))
 
     def deaths(self, ready: set[int], known: dict[int, Death]) -> list[tuple[Death, bool]]:
-        """Return how owners have ended, and whether they left records, shipped by now or not.
+        """Return how owners have ended.
 
-        Known are the ends of the processes that were reaped.
+        Args:
+            ready: Readable descriptors.
+            known: The statuses that the reaper got, by process.
+
+        Returns:
+            Each death, and whether the process left records on its spool, shipped by now or not.
         """
         ended = [
             each for each, owner in self._owners.items() if each in ready or owner.pid in known
@@ -105,26 +121,30 @@ class Witness:
         unseen, self._unseen = self._unseen, []
         return unseen
 
-    def _note_owner(self, directory: str) -> None:
+    def _forget_all_but(self, directories: set[str]) -> None:
+        """Forget the process directories that are gone: there may be one for each process."""
+        for directory in self._attempts.keys() - directories:
+            del self._attempts[directory]
+            self._ownerless.pop(directory, None)
+
+    def _note_owner(self, directory: str, pid: int | None) -> None:
         """Watch the owner of a spool; where none is found, note what that means."""
         lock = self._path / directory / LOCK
-        pid = _owner_in(lock)
-        self._ownerless[directory] = pid
-        if str(lock) in open_files(pid):
+        if pid is not None:
             name = name_of(pid)
             remember(self._names, directory, f"{name} (process {pid})")
-            self._known.add(directory)
-            if len(self._owners) < self._descriptors_max:
-                with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
-                    self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
-                    self._found(directory)
+        if pid is not None and len(self._owners) < self._descriptors_max:
+            with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
+                self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
+                self._found(directory)
         elif is_free(lock) or str(lock) in open_files(os.getpid()):  # our recoverer has it
-            self._unseen += [pid] if self._has_left(directory) else []
+            self._unseen += [_owner_in(lock)] if self._has_left(directory) else []
             self._found(directory)
-        # Else it is just ending: the kernel closes its files one by one.
+        else:  # too many live; or it is just ending: the kernel closes its files one by one
+            self._ownerless[directory] = _owner_in(lock)
 
     def _found(self, directory: str) -> None:
-        self._known.add(directory)
+        self._attempts[directory] = _ATTEMPTS_MAX
         self._ownerless.pop(directory, None)
 
     def _death(self, descriptor: int, known: dict[int, Death]) -> tuple[Death, bool]:

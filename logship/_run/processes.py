@@ -55,9 +55,11 @@ def name_of(pid: int) -> str:
 
 
 def descendants(pid: int, spared: Container[int] = ()) -> Iterator[int]:
-    """Yield all processes below `pid`, parents before their children.
+    """Yield the numbers of all processes below `pid`, parents before their children.
 
-    The spared ones are left out, with those below them.
+    Args:
+        pid: The number of their ancestor.
+        spared: Processes that are left out, with those below them.
     """
     parents = [pid]
     while parents:
@@ -77,6 +79,20 @@ def kill_all(spared: Collection[int] = ()) -> None:
         for pid in list(descendants(os.getpid(), spared)):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def holders_of(files: set[str]) -> dict[str, int]:
+    """Return, for each of these files that is open below this process, a process that has it open.
+
+    One pass through the processes finds all: a server may have hundreds of them.
+    """
+    holders: dict[str, int] = {}
+    for pid in descendants(os.getpid()):
+        if holders.keys() == files:
+            break
+        for file in files & open_files(pid):
+            holders.setdefault(file, pid)
+    return holders
 
 
 def open_files(pid: int) -> set[str]:

@@ -33,7 +33,7 @@ def view_as_json(view: View) -> dict[str, Any]:
 def view_as_lines(view: View, source: str, columns: int | None = None) -> Iterator[str]:
     """Yield a headline, a table with one row for each process, and one for all.
 
-    The lines are cut to a width of so many columns.
+    The lines are cut to a width of so many columns; None leaves them whole.
     """
     yield visible(_headline(view, source))[:columns]
     yield ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from logship._run import processes
 from logship._run.death_watcher import Witness
 from logship._run.statuses import Death
 from logship._spool.directories import LOCK
@@ -194,3 +196,23 @@ def test_many_owners_leave_descriptors_to_ship_what_they_leave(
     assert told == {first.pid, second.pid}
     named = {witness.owner_of(each).rpartition(" (")[2] for each in shipped}
     assert named == {f"process {each.pid})" for each in (first, second)}
+
+
+def test_one_pass_through_the_processes_finds_the_owners_of_all_spools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pass for each spool of a large server would hold up signals and output for seconds."""
+    passes: list[int] = []
+    children = processes.children
+
+    def counted(pid: int) -> list[int]:
+        passes.extend([pid] if pid == os.getpid() else [])
+        return children(pid)
+
+    monkeypatch.setattr("logship._run.processes.children", counted)
+    with owner_on(tmp_path) as first, owner_on(tmp_path) as second:
+        witness = Witness(tmp_path, set[str]().__contains__)
+        witness.look()
+        assert (len(witness.descriptors), len(passes)) == (2, 1)
+        for each in (first, second):
+            each.kill()
