@@ -18,6 +18,7 @@ from logship._run import processes
 from logship._run.death_watcher import Witness
 from logship._run.statuses import Death
 from logship._spool.directories import LOCK
+from tests.support.programs import as_pid_1_words, why_no_pid_namespace
 
 OWNER = """
 import sys, logship
@@ -30,10 +31,10 @@ sys.stdin.readline()
 
 
 @contextlib.contextmanager
-def owner_on(spool: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the owner of a process directory; the caller ends it."""
+def owner_on(spool: Path, *prefix: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the owner of a process directory, behind a prefix; the caller ends it."""
     with subprocess.Popen(
-        [sys.executable, "-c", OWNER.format(spool=spool)],
+        [*prefix, sys.executable, "-c", OWNER.format(spool=spool)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -196,6 +197,19 @@ def test_many_owners_leave_descriptors_to_ship_what_they_leave(
     assert told == {first.pid, second.pid}
     named = {witness.owner_of(each).rpartition(" (")[2] for each in shipped}
     assert named == {f"process {each.pid})" for each in (first, second)}
+
+
+def test_an_owner_that_has_another_number_in_a_namespace_of_its_own_is_found(
+    tmp_path: Path,
+) -> None:
+    if reason := why_no_pid_namespace():
+        pytest.skip(reason)
+    with owner_on(tmp_path, *as_pid_1_words()) as unshare:
+        witness = Witness(tmp_path, set[str]().__contains__)
+        witness.look()
+        assert len(witness.descriptors) == 1
+        assert witness.take_unseen() == []
+        unshare.kill()
 
 
 def test_one_pass_through_the_processes_finds_the_owners_of_all_spools(
