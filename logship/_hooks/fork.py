@@ -52,6 +52,7 @@ _children_told: set[int] = set()
 _is_ending = False
 """Whether this process is about to end, and no child of it may begin any more."""
 
+_has_clients = False
 _masks: dict[int, set[int]] = {}
 """The signals that a forking thread had blocked before, by the thread's identifier. The thread has
 the same identifier in the child."""
@@ -64,7 +65,9 @@ def register() -> None:
     # Each is registered separately, so that it runs even if another function raises.
     for lock in late_imports.TAKEN_BY_FORKS:
         lock.be_taken_by_forks()
-    os.register_at_fork(before=reach_ends_of_children, after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_register_with_makers_of_children, after_in_child=_after_fork_in_child
+    )
 
 
 def hold_back(signals: Iterable[int]) -> None:
@@ -80,12 +83,18 @@ def hold_back(signals: Iterable[int]) -> None:
 
 
 def reach_ends_of_children() -> None:
-    """Have the clients drained where a child ends that skips `atexit`.
+    """Have the clients drained where a child ends that skips `atexit`; each client calls this.
 
-    This registers with multiprocessing, Celery and RQ if the application has imported them. Where
-    no client was ever imported, the program keeps its `os._exit`.
+    A program without a client keeps its `os._exit`.
     """
-    if not _system.IS_POSIX or not registry.clients():
+    global _has_clients  # noqa: PLW0603 - the fork hook looks at it
+    _has_clients = _system.IS_POSIX
+    _register_with_makers_of_children()
+
+
+def _register_with_makers_of_children() -> None:
+    """Register with multiprocessing, Celery and RQ if the application has imported them."""
+    if not _has_clients:
         return
     for module, register_with in (
         ("multiprocessing.util", _register_with_multiprocessing),

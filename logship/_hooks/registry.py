@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 
 class Registered:
@@ -50,7 +50,7 @@ class Registered:
         """Begin in a forked child, right before the signals that were held back take effect."""
 
 
-_clients: WeakSet[Registered] = WeakSet()
+_clients: WeakKeyDictionary[Registered, None] = WeakKeyDictionary()  # in their order
 _open: set[Registered] = set()
 
 
@@ -69,7 +69,7 @@ nothing, so that the exit does not wait for it once for each."""
 def add(client: Registered) -> None:
     """Note a client that the exit hook and the fork hooks must reach."""
     _open.add(client)
-    _clients.add(client)
+    _clients[client] = None
 
 
 def note_closed(client: Registered) -> None:
@@ -80,7 +80,7 @@ def note_closed(client: Registered) -> None:
 def discard(client: Registered) -> None:
     """Forget a client: its owner is registered in its place."""
     note_closed(client)
-    _clients.discard(client)
+    _clients.pop(client, None)
 
 
 def clients() -> list[Registered]:

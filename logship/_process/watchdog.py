@@ -123,7 +123,7 @@ class Watchdog:
         if self.signals.must_end:
             self._join()
         self._die_if_due()
-        if not self._self_pipe.is_open:
+        if not self._self_pipe.has_sockets:
             self.stop()
 
     def wake(self) -> None:
@@ -131,8 +131,9 @@ class Watchdog:
         self._self_pipe.wake()
 
     def _join(self) -> None:
-        if self._thread is not None and self.is_watching:
-            self._thread.join()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread() and self.is_watching:
+            thread.join()
 
     def _open_self_pipe(self) -> None:
         """Make what wakes the thread, unless there are no descriptors for it."""
