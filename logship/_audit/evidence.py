@@ -115,8 +115,11 @@ class Stream:
         """Take what other files say about the same stream; `others` stay as they are.
 
         The ranges of all files are united at once. To unite them with those of one file after the
-        other would cost their number squared. Where they may have the very same lines, `overlaps`,
-        those are not duplicates.
+        other would cost their number squared.
+
+        Args:
+            others: The evidence in them.
+            overlaps: Whether they may have the very same lines: then those are not duplicates.
         """
         streams = (self, *others)
         delivered = Ranges.union(each.delivered for each in streams)

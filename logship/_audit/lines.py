@@ -107,8 +107,14 @@ def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
 
     The outermost stamp counts: one at the top, then one inside `record`, then one inside JSON in a
     string under `log` or `message`, where a log driver puts a spilled copy. A stamp in any other
-    place is the application's own text and does not count. An array of records has a finding for
-    each.
+    place is the application's own text and does not count.
+
+    Args:
+        line: One line without its end.
+        stamp_key: The field that carries the stamp.
+
+    Returns:
+        One finding, or one per record where the line is an array of records.
     """
     for line_format in _LINE_FORMATS:
         if match := line_format.fullmatch(line):

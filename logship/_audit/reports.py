@@ -163,7 +163,9 @@ def _read_declared(stream: Mapping[str, object]) -> Iterator[Declared]:
 def read_range(item: object, name: str = "") -> Declared | None:
     """Return what `[first, last]` or `[first, last, reason]` declares; None if it is neither.
 
-    The reason begins with `name`.
+    Args:
+        item: As it stands in the report or gap record.
+        name: What the reason begins with, or nothing.
     """
     match item:
         case [bool(), _, *_] | [_, bool(), *_]:

@@ -26,8 +26,12 @@ REASON_BYTES_MAX: Final = 300
 class Server:
     """A server, and what it is asked with.
 
-    A user and a password may stand before the host, where `ps` shows them. Without, they are looked
-    up in `~/.netrc`. The attribute `address` has none.
+    Args:
+        address: `http://` or `https://`. A user and a password may stand before the host, where
+            `ps` shows them; without, they are looked up in `~/.netrc`.
+
+    Attributes:
+        address: Without user and password.
     """
 
     def __init__(self, address: str) -> None:
@@ -43,7 +47,13 @@ class Server:
     def ask(
         self, path: str, body: Any = None, method: str | None = None, if_missing: Any = None
     ) -> Any:
-        """Return the answer; `if_missing` where the server says that there is no such thing.
+        """Return the answer.
+
+        Args:
+            path: Path and query.
+            body: What to send, if anything.
+            method: By default GET, and POST with a body.
+            if_missing: The answer to take where the server says that there is no such thing.
 
         Raises:
             CannotRead: There is no answer, or it is an error.
@@ -92,7 +102,11 @@ SCROLL_SECONDS: Final = 60
 
 
 class Indices:
-    """Indices: `opensearch+https://HOST[:PORT]/INDEX`. INDEX may be a pattern such as `logs-*`."""
+    """The indices that a name or a pattern names.
+
+    Args:
+        name: `opensearch+https://HOST[:PORT]/INDEX`; INDEX may be a pattern such as `logs-*`.
+    """
 
     def __init__(self, name: str) -> None:
         address = urlsplit(name)
@@ -151,7 +165,11 @@ _MILLISECOND_NS: Final = 1_000_000
 
 
 class Query:
-    """Lines that a query selects: `loki+https://HOST[:PORT]?query={service_name="web"}`."""
+    """The lines of the streams that a query selects.
+
+    Args:
+        name: `loki+https://HOST[:PORT]?query={service_name="web"}`.
+    """
 
     def __init__(self, name: str) -> None:
         self._server = Server(name.removeprefix("loki+"))

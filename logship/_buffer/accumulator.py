@@ -95,13 +95,14 @@ class Accumulator:
         return self.chunks.storage.has_room(gaps * self._gap_bytes_max + size)
 
     def append(self, run: Run, remove: Callable[[Item, int], None]) -> int:
-        """Number the first entries of a run and keep them; return how many, at least one.
-
-        These are as many as one chunk takes.
+        """Number the first entries of a run and keep them: as many as one chunk takes.
 
         Args:
             run: Entries whose map headers count the stamp; not empty.
             remove: A part of the change. It is told the first of them, and how many.
+
+        Returns:
+            How many, at least one.
         """
         first, bodies = run
         tag, body = first
@@ -116,7 +117,11 @@ class Accumulator:
         return count
 
     def number_and_drop(self, tag: Tag, body: bytes) -> Numbered | None:
-        """Number an entry that will not be kept, and note its number as a gap; see `Buffer`."""
+        """Number an entry that will not be kept, and note its number as a gap.
+
+        Returns:
+            The numbered entry, or None where one tag more is too many.
+        """
         if not self.streams.has_place(tag):
             return None
         stream = self.stream(tag)
@@ -155,8 +160,12 @@ class Accumulator:
     def give_up(self, chunk: Chunk, reason: str) -> None:
         """Free a chunk that will not be delivered: its numbers are gaps from now on.
 
-        Every chunk that is given up comes here, and the caller says only why. Delivery does not
-        have it, or has forgotten it. A chunk that is wholly on stderr is spilled in any case.
+        Every chunk that is given up comes here, and the caller says only why.
+
+        Args:
+            chunk: Delivery does not have it, or has forgotten it.
+            reason: A word of `logship._reasons`. A chunk that is wholly on stderr is spilled in any
+                case.
         """
         if chunk.spilled_entries == chunk.entries:
             reason = SPILLED
@@ -175,8 +184,10 @@ class Accumulator:
     def declare_gaps(self, stream: Stream, behind_bytes: int = 0) -> None:
         """Write a gap record for each range of numbers that will not arrive, if one may follow.
 
-        An entry of `behind_bytes` comes behind them, into the same chunk: one of gap records alone
-        has a place of its own, and is not dropped while others can be.
+        Args:
+            stream: Which.
+            behind_bytes: Size of the entry that comes behind them, into the same chunk: one of gap
+                records alone has a place of its own, and is not dropped while others can be.
         """
         if not stream.can_declare:
             return
@@ -225,7 +236,9 @@ class Accumulator:
     def end(self, stream: Stream, *, retires: bool = True) -> None:
         """Write the stream's end record and seal its chunk; may be called again to complete it.
 
-        Where it `retires`, its key may begin another stream.
+        Args:
+            stream: Which.
+            retires: Whether its key may begin another stream.
         """
         if stream.can_declare:
             self._number_withheld(stream)
@@ -298,7 +311,11 @@ class Accumulator:
     ) -> None:
         """Give out numbers that will be in no chunk, and note them as a gap that is to be declared.
 
-        `then` is a part of the change.
+        Args:
+            stream: Whose.
+            count: How many.
+            reason: Why.
+            then: A part of the change.
         """
         chunk = self.chunks.open.get(stream.key)
         if chunk is not None and not chunk.entries:  # it would have to begin with this number

@@ -50,7 +50,8 @@ class Chunk:
         gaps: What the gap records in this chunk declare.
         opened_seconds: When it was opened, on the monotonic clock of this process: the age of its
             oldest entry, from its number on. A half has that of its whole, and an adopted chunk
-            what its header says.
+            what its header says. In an outage a chunk may stay open for long, and its entries
+            differ in age.
         spilled: How many entries, from the first, were also written to stderr, and how many of
             those the application logged: one store changes both.
         parts: How many chunks are left of it: itself, or what it was split into; 0 at its end.

@@ -28,8 +28,13 @@ ADOPTED_TAKEN_MAX = 2
 class Chunks:
     """Chunks by state.
 
-    Attributes:
+    Args:
         storage: Where they lie.
+        changes: The commits.
+        random_bytes: As `os.urandom`, for the ids of halves.
+
+    Attributes:
+        storage: As given.
         opened_count: How many so far.
         open: The open chunk of each stream that has one, by the stream's key, in the order of
             opening.
@@ -60,7 +65,13 @@ class Chunks:
         self._random_bytes = random_bytes
 
     def begin(self, stream: Stream, opened_seconds: float, size: int) -> Chunk:
-        """Open a chunk for the next entries, the first of `size` bytes, of a stream without one."""
+        """Open a chunk for the next entries of a stream that has no open one.
+
+        Args:
+            stream: Which.
+            opened_seconds: The time on the monotonic clock.
+            size: Bytes of the first entry.
+        """
         serial = self.opened_count + 1
         opened = self.storage.open_chunk(stream, serial, opened_seconds, size)
         unsettled = stream.unsettled + 1
@@ -129,8 +140,12 @@ class Chunks:
     ) -> None:
         """Forget a chunk, and tell the calls that wait for space what it frees.
 
-        Every chunk ends here, whatever ends it: an ack, a reason to give it up, or a split, whose
-        halves take its place. `then` is a part of the change: it counts what became of records.
+        Every chunk ends here, whatever ends it: an ack, a reason to give it up, or a split.
+
+        Args:
+            chunk: Which.
+            then: A part of the change: counts what became of its records.
+            halves: What takes its place, if it was taken apart.
         """
         stream, whole, is_own = chunk.stream, chunk.whole, not chunk.adopted
         waiting = self.unsettled if is_own else self.adopted

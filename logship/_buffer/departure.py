@@ -15,8 +15,13 @@ _HELD_SECONDS_MIN = 0.005
 class Departure:
     """Seals chunks when they are due, and hands them to delivery.
 
+    Args:
+        section: The buffer's.
+        linger_seconds: See `Buffer`.
+        monotonic: Seconds, for linger.
+
     Attributes:
-        linger_seconds: As of `Buffer`; a shipper that stops makes it less.
+        linger_seconds: As given; a shipper that stops makes it less.
     """
 
     def __init__(
@@ -69,7 +74,11 @@ class Departure:
         self._section.exclusively(seal)
 
     def take(self) -> Chunk | None:
-        """Hand the oldest sealed chunk to delivery, an adopted one only if no own one is sealed."""
+        """Hand the oldest sealed chunk to delivery, an adopted one only if no own one is sealed.
+
+        Returns:
+            The chunk; None if there is none.
+        """
 
         def take() -> Chunk | None:
             chunk = self._next()

@@ -42,8 +42,12 @@ class Numbered(NamedTuple):
 def lost(counters: Counters, stream: Stream, gaps: list[Gap], reason: str, records: int) -> Change:
     """Count records as lost: as spilled, or as dropped for another reason.
 
-    `gaps`, at least one, has their numbers, those of control records among them. The application
-    logged so many of them as `records` says.
+    Args:
+        counters: Of all streams.
+        stream: Whose records.
+        gaps: Their numbers, those of control records among them; at least one gap.
+        reason: Why.
+        records: How many of them the application logged.
     """
     gaps_now = _to_report(stream, merge_gaps(stream.lost, gaps), gaps[0])
     is_spilled = reason == SPILLED
@@ -62,7 +66,10 @@ def lost(counters: Counters, stream: Stream, gaps: list[Gap], reason: str, recor
 def _to_report(stream: Stream, gaps: list[Gap], lost_now: Gap) -> list[Gap]:
     """Return what to keep for the report of the gaps that a stream has now; see `LOST_MAX`.
 
-    `lost_now` is the first of those that nothing declares yet.
+    Args:
+        stream: Whose.
+        gaps: The stream's gaps.
+        lost_now: The first of those that nothing declares yet.
     """
     if not has_outgrown(LOST_MAX, len(stream.lost), len(gaps)):
         return gaps
@@ -89,11 +96,15 @@ def spilled_after_all(counters: Counters, numbered: Numbered) -> Change:
 
 
 def left_to_declare(chunk: Chunk, gaps: list[Gap]) -> list[Gap]:
-    """Return the gaps that a stream has to declare once a chunk with these numbers is given up.
+    """Return the gaps that a stream has to declare once a chunk of it is given up.
 
     Those that records in the chunk declared are among them, unless other chunks declare them too.
     Each is declared together with those that it continues. If each kept a record of its own, an
     outage would add one with each chunk, until the buffer held nothing else.
+
+    Args:
+        chunk: Which.
+        gaps: Its own numbers.
     """
     stream = chunk.stream
     others = (told for chunk_id, told in stream.declaring.items() if chunk_id != chunk.id)

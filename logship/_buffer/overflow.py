@@ -43,9 +43,12 @@ class Admission:
     """Puts entries into the buffer, and applies the policy where they do not fit.
 
     Args:
+        buffer: Where entries go.
+        policy: `block`, `drop_oldest` or `drop_newest`.
         block_seconds_max: With `block`, how long one outage may make senders wait.
         last_resort: With `block`, where a record goes that found no place; None drops it.
         warn: Tells a person, given a word for the kind of warning and a text.
+        monotonic: Seconds.
     """
 
     def __init__(
@@ -155,9 +158,16 @@ class Admission:
 def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:
     """Offer an entry, and if it does not fit, wait in this thread until something was freed.
 
-    `offer` is called once, when the bell is arranged, so that the wait misses no release. A timeout
-    of -1 is none. Return what `offer` said; where that is `FULL`, there may be space now.
+    Args:
+        buffer: Whose space it is.
+        offer: Offers the entry. It is called once, when the bell is arranged, so that the wait
+            misses no release.
+        timeout_seconds: How long to wait; -1 without a bound.
+
+    Returns:
+        What `offer` said; where that is `FULL`, there may be space now, or the time is up.
     """
+    # Arranged before the offer, so that no release is missed.
     space = Bell()
     take_back = buffer.when_space(space.ring)
     try:

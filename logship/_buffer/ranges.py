@@ -111,11 +111,16 @@ def _bounded(gaps: list[Gap], before: int) -> list[Gap]:
 
 
 def has_outgrown(most: int, before: int, now: int) -> bool:
-    """Tell whether a list of gaps that was made longer needs a look at all of it.
+    """Tell whether a list of gaps needs a look at all of it.
 
     That is so where it has grown above `most`, and each time it has grown by half of that again.
-    It may not help: gaps with records between them stay. So not each call may look, but each has to
-    ask.
+    It may not help: gaps with records between them stay. So not each call may look. But each call
+    that makes the list longer has to ask.
+
+    Args:
+        most: How many gaps there should be.
+        before: How many there were.
+        now: How many there are.
     """
     step = most // 2 or 1
     return now > most and (now - 1) // step > (before - 1) // step

@@ -18,10 +18,15 @@ VALUE_CHARACTERS_MAX: Final = 500
 """Of a field on the record's line; a longer one would bury the others."""
 
 _COLOURS: Final = {
-    **dict.fromkeys(("TRACE", "DEBUG"), "bright_black"),
-    **dict.fromkeys(("INFO", "NOTICE"), "green"),
-    **dict.fromkeys(("WARN", "WARNING"), "yellow"),
-    **dict.fromkeys(("ERROR", "CRITICAL", "FATAL"), "red"),
+    "TRACE": "bright_black",
+    "DEBUG": "bright_black",
+    "INFO": "green",
+    "NOTICE": "green",
+    "WARN": "yellow",
+    "WARNING": "yellow",
+    "ERROR": "red",
+    "CRITICAL": "red",
+    "FATAL": "red",
 }
 
 
@@ -30,6 +35,10 @@ def pretty_lines(json_lines: bytes, *, coloured: bool) -> bytes:
 
     No text of a record begins a line or an escape sequence of its own. The lines of a text that has
     several, as a traceback, follow indented.
+
+    Args:
+        json_lines: Of `logship receive`, each with its end.
+        coloured: Whether they are for a terminal that shows colours.
     """
     lines = (line for each in json_lines.splitlines() for line in _shown(each, coloured))
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")

@@ -45,10 +45,13 @@ class Intake:
     """The way into one client's buffer.
 
     Args:
+        settings: What to do.
+        buffer: Where entries go.
         tag: The route of records that name none; None while that is awaited.
         last_resort: Where a record goes that finds no place in time; None drops it.
         warn: Tells a person, given a word for the kind of warning and a text.
         constants: Fields of every record, control records too; its own fields win.
+        monotonic: Seconds.
 
     Attributes:
         pack: Returns the beginning of a record's entry. It takes the record, and when that was
@@ -126,7 +129,12 @@ class Intake:
         return outcome is not Outcome.FULL
 
     def shown(self, record: Record, time_ns: int) -> Fields | None:
-        """Return a record's fields as they may leave this program; None where they must not."""
+        """Return a record's fields as they may leave this program; None where they must not.
+
+        Args:
+            record: What was logged.
+            time_ns: When, nanoseconds since the epoch.
+        """
         fields = self._redact(self._shape(record, time_ns))
         return None if fields is None else {**self._constants, **fields}
 
@@ -142,7 +150,12 @@ class Intake:
     def withhold(self, tag: Tag, reason: str) -> bool:
         """Keep a record back on purpose: count it, to be numbered and declared.
 
-        Return False where intake is closed: it will get no number any more.
+        Args:
+            tag: Its route.
+            reason: One of `ON_PURPOSE`.
+
+        Returns:
+            False where intake is closed: it will get no number any more.
         """
         if self._buffer.intake_closed:
             return False

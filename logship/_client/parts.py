@@ -24,7 +24,11 @@ RETURN_SECONDS = 60.0
 
 
 def chosen_settings(settings: Settings | None, **options: Unpack[SettingsKeywords]) -> Settings:
-    """Return the settings of a client: those given, or else `options` and the environment.
+    """Return the settings of a client: those that it was given, or else those of the environment.
+
+    Args:
+        settings: All of them, or None.
+        options: Some of them by name; the rest comes from the environment.
 
     Raises:
         SettingsError: One is wrong, or there are both `settings` and `options`.

@@ -29,7 +29,11 @@ then stand for its own files, and a loop's destructor would close these."""
 
 
 class ShipperThread(OwnThread):
-    """A daemon thread for one shipper."""
+    """A daemon thread for one shipper.
+
+    Args:
+        shipper: Runs here.
+    """
 
     def __init__(self, shipper: Shipper) -> None:
         super().__init__(self._ship, "shipper")
@@ -38,9 +42,10 @@ class ShipperThread(OwnThread):
         self._is_ending = False
 
     def start(self) -> None:
-        """Start it, and make its loop if there are descriptors for one already.
+        """Start it. Where that is impossible, the shipper breaks down.
 
-        Where no thread can be started, the shipper breaks down.
+        The loop is made before, so that `is_shipping` is true at once. Where there are no
+        descriptors for it, the thread makes it as soon as there are.
         """
         self._make_loop()
         try:

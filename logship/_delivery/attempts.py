@@ -21,7 +21,13 @@ DRAIN_WAIT_SECONDS_MAX = 0.25
 
 
 class Attempts:
-    """One client's attempts to connect; the arguments are those of `Delivery`.
+    """One client's attempts to connect.
+
+    Args:
+        endpoints: Where to connect, in order of preference.
+        retry_wait_seconds: The wait after the n-th failure in a row (n from 1).
+        return_wait_seconds: Draws how long another endpoint is used before the first one is tried
+            again.
 
     Attributes:
         failures: Attempts and connections in a row that brought no ack.

@@ -219,8 +219,10 @@ class Delivery(Generic[HandleT]):
     def hurry(self, now_seconds: float, ack_timeout_seconds: float) -> Actions[HandleT]:
         """Wait less for acks and between attempts from now on, because time is short.
 
-        A silence begins now, so that a slow sidecar is not cut off at once. It is too long after
-        `ack_timeout_seconds`, or after the time before this call if that is shorter.
+        Args:
+            now_seconds: Monotonic.
+            ack_timeout_seconds: The silence that is now too long, if shorter than before. It begins
+                now, so that a slow sidecar is not cut off at once.
         """
         self._ack_timeout_seconds = min(self._ack_timeout_seconds, ack_timeout_seconds)
         self._overtaken_timeout_seconds = min(
@@ -239,8 +241,11 @@ class Delivery(Generic[HandleT]):
     ) -> Actions[HandleT]:
         """The shipper begins again: its connection or attempt is over.
 
-        All chunks that were taken are given, in their order: those that are in no line, because the
-        error came in between, are sent again too.
+        Args:
+            now_seconds: Monotonic.
+            reason: For a person.
+            taken: All chunks that were taken, in their order. Those that are in no line, because
+                the error came in between, are sent again too.
         """
         if self.state is not State.READY:  # the error may have come where a connection ended
             self._inflight.clear()

@@ -15,8 +15,15 @@ from logship._buffer.counters import DrainReport
 NAMESPACE = "logship"
 
 _COUNTS = (
-    *("accepted", "acked", "spooled", "spilled", "dropped", "unacked"),
-    *("withheld", "refused", "truncated"),
+    "accepted",
+    "acked",
+    "spooled",
+    "spilled",
+    "dropped",
+    "unacked",
+    "withheld",
+    "refused",
+    "truncated",
 )
 
 

@@ -53,7 +53,11 @@ class FoundPage:
 
 
 def page_header(page_id: bytes) -> bytes:
-    """Return the header of a page."""
+    """Return the header of a page.
+
+    Args:
+        page_id: Sixteen bytes.
+    """
     return _HEADER.pack(_PAGE_MAGIC, VERSION, LAYOUT, page_id)
 
 
@@ -65,8 +69,10 @@ def copy_offset(generation: int) -> int:
 def copy_of(generation: int, numbers: Numbers, *, is_done: bool = False) -> bytes:
     """Return a copy of the numbers, with its checksum.
 
-    Its generation is higher than that of any copy before. If `is_done`, nothing would be lost if
-    the process were killed now.
+    Args:
+        generation: Higher than that of any copy before.
+        numbers: Of a process, or of the dead.
+        is_done: Whether nothing would be lost if the process were killed now.
     """
     data = _COPY.pack(generation, _DONE if is_done else 0, *numbers)
     return data + _CHECKSUM.pack(zlib.crc32(data))
@@ -99,7 +105,13 @@ def _is_ours(data: bytes, magic: bytes) -> bool:
 
 
 def parsed_page(name: str, data: bytes, lives: bool) -> FoundPage | None:
-    """Return what a page says, whose file has all of `data`; None if it cannot be understood."""
+    """Return what a page says; None where it cannot be understood.
+
+    Args:
+        name: Of its file.
+        data: The whole file.
+        lives: Whether its process lives.
+    """
     if not _is_ours(data, _PAGE_MAGIC):
         return None
     found = (_unpacked(data, copy_offset(generation)) for generation in (0, 1))

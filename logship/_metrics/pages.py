@@ -159,8 +159,11 @@ class Pages:
     def write(self, numbers: Numbers, *, is_done: bool) -> None:
         """Write the numbers of this process over the older of the two copies in its page.
 
-        The page is made where there is none, or where another program has removed its file. If
-        `is_done`, nothing would be lost if the process were killed now.
+        The page is made where there is none, or where another program has removed its file.
+
+        Args:
+            numbers: Of this process.
+            is_done: Whether nothing would be lost if it were killed now.
 
         Raises:
             OSError: It cannot be written, or the program has closed the descriptor.

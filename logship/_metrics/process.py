@@ -42,8 +42,12 @@ class Process(registry.Registered):
     def add(self, meter: Meter, settings: Settings, voice: LastResort) -> None:
         """Make a client's numbers known.
 
-        The first client whose settings ask for it has a page kept, and the numbers served; warnings
-        go to its `voice`. When a client is gone, its counters stay.
+        The first client whose settings ask for it has a page kept, and the numbers served.
+
+        Args:
+            meter: The client's. When the client is gone, its counters stay.
+            settings: The client's.
+            voice: Where warnings go.
         """
         self.after_fork_in_child()
         self._meters[id(meter)] = meter
@@ -60,7 +64,12 @@ class Process(registry.Registered):
             outlet.start()
 
     def drained(self, meter: Meter, report: DrainReport) -> Callable[[], None]:
-        """Note a client's end; return `write_last`."""
+        """Note a client's end.
+
+        Returns:
+            A function that has the page written and waits for that a moment, because the process
+            may end.
+        """
         meter.drained(report)
         return self.write_last
 

@@ -29,9 +29,12 @@ NEED_ESCAPES = [*map(chr, range(0x20)), '"', "\\"]
 
 
 def lines_text(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]]) -> str:
-    """Return a JSON line for each record, of which there is at least one.
+    """Return a JSON line for each record.
 
-    A line begins with `head`, up to the time, which is in nanoseconds since 1970.
+    Args:
+        head: what each line begins with, up to the time.
+        times: nanoseconds since 1970 of each record.
+        records: as many; not empty.
 
     Raises:
         ValueError, TypeError, RecursionError: a record holds what JSON cannot say.

@@ -28,7 +28,10 @@ _ZSTD_LEVEL = 1
 
 
 def compressor(method: str) -> Callable[[bytes | bytearray | memoryview], bytes] | None:
-    """Return what compresses one chunk's entries by `gzip` or `zstd`; None for `none`.
+    """Return what compresses one chunk's entries, or None for `none`.
+
+    Args:
+        method: `none`, `gzip` or `zstd`.
 
     Raises:
         ImportError: This Python has no zstd.

@@ -235,6 +235,9 @@ def unpack_entries(data: bytes | bytearray | memoryview) -> Iterator[tuple[int, 
 
     Times may be EventTimes, or numbers of seconds as the protocol's first version had them.
 
+    Args:
+        data: the payload.
+
     Raises:
         ProtocolError: the bytes are not a run of whole entries. Some may have been yielded.
     """
@@ -248,9 +251,12 @@ def unpack_with_metadata(
 
     In version 1.5 of the protocol a time may be `[time, metadata]`, as Fluent Bit sends it.
 
+    Args:
+        data: As of `unpack_entries`.
+        allowance: As of `BoundedUnpacker`.
+
     Raises:
-        ProtocolError: The bytes are not a run of whole entries, or have more values than the
-            allowance. Some may have been yielded.
+        ProtocolError: The bytes are not a run of whole entries. Some may have been yielded.
     """
     for entry in _unpack(data, allowance):
         metadata: dict[Any, Any] = {}
@@ -273,7 +279,11 @@ def _time_and_metadata(both: list[Any]) -> tuple[Any, dict[Any, Any]]:
 
 
 def unpack_unstamped(body: bytes, stamp_key: str | None) -> tuple[int, dict[Any, Any]]:
-    """Return time in nanoseconds and record of an entry without the stamp that it counts, if any.
+    """Return time in nanoseconds and record of an entry without the stamp that it counts.
+
+    Args:
+        body: the entry.
+        stamp_key: the field of the stamp, or None if none is counted.
 
     Raises:
         ProtocolError: the bytes are not such an entry.
@@ -299,7 +309,10 @@ def entry_of(entry: Any) -> tuple[int, dict[Any, Any]]:
 
 
 def time_ns_of(time: Any) -> int:
-    """Return an entry's time, an EventTime or a number of seconds, in nanoseconds since 1970.
+    """Return an entry's time in nanoseconds since 1970.
+
+    Args:
+        time: a decoded EventTime (see `BoundedUnpacker`), or seconds as integer or float.
 
     Raises:
         ProtocolError: it is none of these, or not finite.
@@ -322,7 +335,10 @@ def readable_fields(
 ) -> dict[str, Any]:
     """Return a record as plain fields, with those of `more` that it does not have itself.
 
-    What is no mapping becomes its `message`.
+    Args:
+        record: What is no mapping becomes its `message`.
+        also_reserved: As of `record_packer`.
+        more: Any fields.
     """
 
     def is_reserved(name: str) -> bool:

@@ -41,7 +41,8 @@ class ClientHandshake:
         hostname: The client's own name.
         shared_key: What both sides know.
         salt: Random text; ASCII, because Fluent Bit takes no other.
-        username, password: For servers that ask for a user; empty where there is none.
+        username: For servers that ask for a user; empty where there is none.
+        password: Of that user.
     """
 
     def __init__(
@@ -121,7 +122,8 @@ class ServerHandshake:
     Args:
         hostname: The server's own name.
         shared_key: What both sides know.
-        nonce, auth: 16 random bytes each.
+        nonce: 16 random bytes.
+        auth: 16 random bytes.
         users: Passwords by user; empty where no user is asked for.
     """
 

@@ -28,7 +28,11 @@ _ENCODER = json.JSONEncoder(
 def json_line(tag: str, time_ns: int, record: Any, **extra: Any) -> bytes:
     """Return `{"tag": …, "time_ns": …, "record": …}` and a newline, in UTF-8.
 
-    The fields of `extra` come before these. Keys that are numbers become text, as JSON has it.
+    Args:
+        tag: the record's route.
+        time_ns: nanoseconds since 1970.
+        record: what `unpack_entries` gave. Keys that are numbers become text, as JSON has it.
+        extra: fields of the line that come before these.
     """
     return line_maker(tag, **extra)(time_ns, record)
 
@@ -58,7 +62,12 @@ def _may_hide(data: bytes) -> bool:
 
 
 def line_head(tag: str, **extra: Any) -> str:
-    """Return what each line of a tag's records begins with, up to the time; with its escapes."""
+    """Return what each line of a tag's records begins with, up to the time, with all its escapes.
+
+    Args:
+        tag: the records' route.
+        extra: fields of each line that come before the others.
+    """
     fields = {**extra, "tag": plain_value(tag)}
     return line_bytes(json_text(fields)[:-1] + ',"time_ns":').decode()
 
@@ -68,6 +77,10 @@ def line_maker(tag: str, **extra: Any) -> Callable[..., bytes]:
 
     It takes time and record, and metadata, which become the member `metadata` unless they are
     empty.
+
+    Args:
+        tag: the records' route.
+        extra: fields of each line that come before the others.
     """
     head = line_head(tag, **extra).encode()
 

@@ -67,7 +67,9 @@ def plain_decoded(value: Any) -> tuple[Any, bool]:
 def plain_record(record: Any, is_reserved: NameTest) -> tuple[dict[str, Any], bool]:
     """Return a record as a mapping of plain values, and whether it holds all of the original.
 
-    What is not a mapping becomes its `message`. Reserved names of the first level are renamed.
+    Args:
+        record: what the application logged; what is not a mapping becomes its `message` field.
+        is_reserved: tells whether a name of the first level must be renamed.
     """
     reader = _Reader(NODES_MAX, CHARACTERS_MAX)
     fields = reader.mapping_or_none(record, is_reserved)
@@ -268,7 +270,12 @@ class _Names:
         self._copies: dict[str, int] = {}
 
     def give(self, text: str, *, is_own: bool) -> str:
-        """Return the name for a key, which `is_own` if it is this very text, and the first such."""
+        """Return the name for a key.
+
+        Args:
+            text: How the key reads.
+            is_own: Whether the key is this text, and the first such key.
+        """
         if self._is_reserved(text):
             return self._free(RENAMED_PREFIX + text)
         return text if is_own else self._free(text)
@@ -295,7 +302,12 @@ def _text_sizes(value: Any) -> Iterator[int]:
 
 
 def _limit_bytes(sizes: list[int], excess_bytes: int) -> int | None:
-    """Return the length to which texts, longest first, must be cut so that `excess_bytes` go."""
+    """Return the length to which texts must be cut so that `excess_bytes` go.
+
+    Args:
+        sizes: bytes of each text, longest first.
+        excess_bytes: how many must go, at least.
+    """
     total = 0
     for count, size in enumerate(sizes, start=1):
         total += size

@@ -77,10 +77,12 @@ class LineSplitter:
 
 
 def record_of_line(line: bytes, source: str, message_key: str = "message") -> dict[str, Any]:
-    """Return the record that a line, without its newline, stands for.
+    """Return the record that a line stands for.
 
-    One that is not a JSON object has its text under `message_key`, without a carriage return at the
-    end, and where it was read, such as `stdin`.
+    Args:
+        line: Without its newline; a carriage return at its end is dropped.
+        source: Where it was read, such as `stdin`; for lines that are not JSON objects.
+        message_key: The field for the text of such lines.
     """
     line = line.removesuffix(b"\r")
     record = _json_object(line) if line.lstrip()[:1] == b"{" else None

@@ -110,6 +110,9 @@ class AdoptedChunk(Chunk):
 class Adoption(Orphan):
     """An orphan, and its recovery.
 
+    Args:
+        directory, recovery: As of `Orphan`.
+
     Attributes:
         begun_seconds: When the directory was locked, monotonic.
         work: The steps of the recovery.
@@ -174,8 +177,11 @@ class Adoption(Orphan):
         """Keep a record that no server takes; that its numbers are gaps is noted elsewhere.
 
         An end record, and gap records alone, are not given up: if they became a gap, no reader
-        could tell what they said. The directory stays, and recovery sends them again. The whole is
-        not marked, whatever becomes of its other parts.
+        could tell what they said. The directory stays, and recovery sends them again.
+
+        Args:
+            whole: The chunk that was handed out. It is not marked, whatever becomes of its rest.
+            part: The part of it that is given up, or itself.
         """
         if self.is_over:
             return

@@ -166,7 +166,9 @@ class Payload(NamedTuple):
 def read_payload(chunk: FoundChunk, payload: bytes) -> Payload | str:
     """Return what the committed bytes of a chunk hold, or what is wrong with them.
 
-    The payload ends at `payload_end`, or before that where the file does.
+    Args:
+        chunk: The chunk's header.
+        payload: The bytes up to `payload_end`, or fewer where the file ends before.
     """
     if chunk.state not in (layout.UNSENT, layout.SENT, layout.ACKED):
         return "its state is damaged"

@@ -115,9 +115,11 @@ def foreign_format(version: int, order: int) -> str:
 
 
 def pack_segment_header(size: int, owner: bytes) -> bytes:
-    """Return the header of a segment of this size that has not been used.
+    """Return the header of a segment that has not been used.
 
-    An owner, here and below, is the sixteen bytes of the process directory.
+    Args:
+        size: Bytes of the file.
+        owner: The sixteen bytes of the process directory.
     """
     fields = (SEGMENT_MAGIC, VERSION, BYTE_ORDER, size, 0, 0, owner)
     return SEGMENT.pack(*fields, segment_checksum(SEGMENT.pack(*fields, 0, 0)), 0)
@@ -197,7 +199,12 @@ def segment_checksum(header: bytes) -> int:
 
 
 def chunk_checksum(header: bytes, owner: bytes) -> int:
-    """Return the checksum of what never changes in a header, which ends with the stamp key."""
+    """Return the checksum of the part of a chunk's header that never changes.
+
+    Args:
+        header: The header up to the end of the stamp key.
+        owner: The sixteen bytes of the process directory.
+    """
     checksum = zlib.crc32(header[:16], zlib.crc32(owner))
     return zlib.crc32(header[96:], zlib.crc32(header[40:92], checksum))
 

@@ -205,7 +205,14 @@ class SpoolChunk(Chunk):
 
 
 class MemoryBudget:
-    """What all chunks in memory together may take, and what they hold."""
+    """What all chunks in memory together may take.
+
+    Args:
+        bytes_max: As named.
+
+    Attributes:
+        bytes_held: What they hold.
+    """
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max: int = bytes_max
@@ -221,6 +228,7 @@ class UnspooledChunk(MemoryChunk):
     """A chunk in memory, for want of a place on the spool.
 
     Args:
+        stream, serial, chunk_id, opened_seconds: As of `Chunk`.
         note: Notes that all numbers of a stream below one were given out.
         budget: What all such chunks may take.
     """
@@ -332,7 +340,13 @@ class StreamsFile:
             self._words[index] = first
 
     def note_settled(self, stream: Stream, first: int, next_number: int) -> None:
-        """Note that a chunk with these numbers will be forgotten, and the end of its stream."""
+        """Note that a chunk will be forgotten, and that its stream has ended, if it has.
+
+        Args:
+            stream: The chunk's.
+            first: The number that the chunk begins with.
+            next_number: As of `note`.
+        """
         self.note(stream, next_number)
         if first == self._opened(stream):
             self.note_opened(stream, 0)

@@ -121,9 +121,12 @@ class OrphanStream(Stream):
 class Orphan:
     """The directory of a dead process, what is known of it, and what is bad in it.
 
-    Attributes:
+    Args:
         directory: The process directory, locked by us.
         recovery: What it shares with other orphans.
+
+    Attributes:
+        directory, recovery: As given.
         counters: Those of the whole recovery.
         streams: Streams by id.
         chunks: Chunks that are to be shipped, in the order of opening.
@@ -162,16 +165,20 @@ class Orphan:
     def mark(self, located: LocatedChunk, state: int, lost: int = 0) -> None:
         """Mark a chunk, for the next recoverer.
 
-        `ACKED` needs nothing more; its stream's slot is stored before. `QUARANTINED` is damaged and
-        copied, and `lost` numbers after its first one are lost with it.
+        Args:
+            located: Which.
+            state: `ACKED` where it needs nothing more; its stream's slot is stored before.
+                `QUARANTINED` where it is damaged and copied.
+            lost: How many numbers after its first one are lost with a damaged chunk.
         """
         word = _WORD.pack(layout.state_word(state, min(lost, _LOST_MAX)))
         self._store(located.segment, word, located.chunk.offset + layout.STATE_AT)
 
     def store_slot(self, stream: OrphanStream) -> bool:
-        """Store what acked chunks have shown of a stream; return whether they may go now.
+        """Store what acked chunks have shown of a stream.
 
-        A stream without a slot has chunks that stay.
+        Returns:
+            Whether chunks need not show it any more. A stream without a slot has chunks that stay.
         """
         if stream.slot is None:
             return self.knows_slots
@@ -220,8 +227,11 @@ class Orphan:
     def refuse(self, name: str, reason: str | OSError, *, is_unread: bool = False) -> None:
         """Leave a file alone, and so the directory.
 
-        It `is_unread` if it cannot be read, or tells of another directory; else its format is not
-        ours.
+        Args:
+            name: Of the file.
+            reason: Why.
+            is_unread: Whether it cannot be read, or tells of another directory; else its format is
+                not ours.
         """
         self._stay(reason)
         self.is_damaged = True

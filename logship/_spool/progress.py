@@ -77,6 +77,8 @@ class Recovery:
         default_tag: Returns the tag of a stream whose process never learned it; None where that
             is not known here either. The shipper sets it.
         random_bytes: As `os.urandom`, for the ids of chunks that recovery writes.
+        monotonic: Seconds.
+        time_ns: Nanoseconds since the epoch.
     """
 
     counters: RecoveryCounters = field(default_factory=RecoveryCounters)

@@ -32,8 +32,12 @@ class QuarantineFull(Exception):  # noqa: N818 - a state that was to be expected
 def keep(parent: int, name: str, data: bytes) -> None:
     """Keep `data` under `name` in the quarantine; a file of this name is replaced.
 
-    It is that of the spool whose directory is `parent`. Recoverers that write at the same moment
-    may exceed the bounds by what each of them writes.
+    Recoverers that write at the same moment may exceed the bounds by what each of them writes.
+
+    Args:
+        parent: A descriptor of the spool's directory.
+        name: Name of the file.
+        data: What it is to hold.
 
     Raises:
         OSError: It cannot be written.

@@ -165,10 +165,13 @@ def _end_of_room(data: Readable, chunk: FoundChunk) -> int:
 
 
 def _blame_link(previous: FoundChunk | None, expected: int, stop: int, contents: Contents) -> None:
-    """Blame what hides the chunk behind `previous`, or behind the segment's header.
+    """Blame what hides the chunk behind `previous`: its header, or the link to that.
 
-    That is its own header, or the link to that, which leads to `expected`, or nowhere if that is 0.
-    The next header that was found, or the end of the file, is at `stop`.
+    Args:
+        previous: The chunk before, or None for the segment's header.
+        expected: Where the link leads; 0 nowhere.
+        stop: Where the next header is that was found, or the end of the file.
+        contents: Told.
     """
     at, begin = (0, 0) if previous is None else (previous.offset, previous.payload_at)
     if begin <= expected < stop and expected and expected % layout.ALIGNMENT == 0:

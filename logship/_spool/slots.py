@@ -55,7 +55,12 @@ class StreamsContents(Contents):
 
 
 def read_streams(data: bytes, owner: bytes) -> StreamsContents:
-    """Return what is in the file `streams` of the process directory with this name of 16 bytes."""
+    """Return what is in the file `streams`.
+
+    Args:
+        data: The bytes of the file.
+        owner: The sixteen bytes of its process directory.
+    """
     contents = StreamsContents()
     if not any(data[: layout.SLOT_BYTES]):
         contents.is_begun = False

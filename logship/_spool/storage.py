@@ -58,6 +58,9 @@ class SpoolStorage(Storage):
         stamp_key: The field of the stamp, or None.
         segment_bytes: Of a file, where no record needs a larger one.
         syncs: Whether files are written to the disk every second.
+        random_bytes: As `os.urandom`.
+        monotonic: Seconds.
+        time_ns: Nanoseconds since the epoch.
         mapper: Maps files; tests bring one that watches every store.
 
     Attributes:
@@ -257,7 +260,8 @@ class SpoolStorage(Storage):
     def maintain(self, locked: Callable[[Callable[[], Any]], Any]) -> None:
         """Keep a spare segment, give back what is too much, and try again what failed.
 
-        `locked` calls what it is given inside the buffer's critical section.
+        Args:
+            locked: Calls what it is given inside the buffer's critical section.
         """
         if self._is_over:
             return

@@ -93,7 +93,9 @@ def _name_missing(orphan: Orphan) -> None:
 
 def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
     """Give the tag that is known here to streams whose process died before it knew it."""
-    for stream in filter(lambda each: each.is_provisional, orphan.streams.values()):
+    for stream in orphan.streams.values():
+        if not stream.is_provisional:
+            continue
         if default_tag is not None:
             stream.tag = default_tag
         elif stream.next_number > 1 and not stream.noted_end:

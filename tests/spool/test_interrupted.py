@@ -234,6 +234,7 @@ def test_an_exception_while_a_lost_directory_is_left_does_not_end_the_use_of_the
         *lost, afterwards = scene.buffer.unsettled()
         assert afterwards.spooled
         assert not any(chunk.spooled for chunk in lost)
+        scene.storage.close()
         if not interrupter.done:
             return
     raise AssertionError(f"more than {POINTS_MAX} points")

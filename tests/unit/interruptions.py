@@ -48,12 +48,22 @@ class Interrupter:
         self._left = at
 
     def run(self, call: Callable[[], object]) -> None:
+        """Make the call.
+
+        An exception at some bytecodes of an `except` stays the thread's handled one, and keeps all
+        that its frames have, such as open files. A generator takes it along at its end.
+        """
+        for _ in self._steps(call):
+            pass
+
+    def _steps(self, call: Callable[[], object]) -> Iterator[None]:
         tracing = sys.gettrace()
         sys.settrace(self._trace)
         try:
             call()
         finally:
             sys.settrace(tracing)
+        yield
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
         if not frame.f_code.co_filename.startswith(self._room):
