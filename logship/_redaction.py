@@ -88,7 +88,7 @@ def _is_spaced_card_number(text: str) -> bool:
 
 
 def _pattern(hints: tuple[str, ...], expression: str) -> Pattern:
-    """Return a pattern; if it has a group, that shows that the rest is a secret, and is kept."""
+    """Return a pattern. What matches the expression's group, if it has one, is kept."""
     matches = re.compile(expression)
     return hints, matches, _keep_first_group if matches.groups else REDACTED
 

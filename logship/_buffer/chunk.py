@@ -38,6 +38,8 @@ class ChunkState(Enum):
 class Chunk:
     """A run of entries of one stream; its kinds say where its bytes are.
 
+    Halves and adopted chunks have no `write`: they are never open.
+
     Attributes:
         id: Base64 of 128 random bits; the same over every resend.
         serial: The order in which chunks were opened, from 1, over all streams.

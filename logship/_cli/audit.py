@@ -37,8 +37,12 @@ SECONDS = FiniteRange(0.0, min_open=True)
 
 COLOURS = {
     "complete:": "green",
-    **dict.fromkeys(("LOST:", "INCONSISTENT:", "NO STAMPS:", "NO RECORDS:"), "red"),
-    **dict.fromkeys(("UNPROVEN:", "NOT COMPLETE, but nothing lost in silence:"), "yellow"),
+    "LOST:": "red",
+    "INCONSISTENT:": "red",
+    "NO STAMPS:": "red",
+    "NO RECORDS:": "red",
+    "UNPROVEN:": "yellow",
+    "NOT COMPLETE, but nothing lost in silence:": "yellow",
 }
 
 

@@ -112,9 +112,11 @@ def dependent_children() -> list[Any]:
     Daemonic ones would run without their parent until the container ends. PID 1 has no child that
     survives it: the kernel kills them all, with the records that they have not delivered.
     """
-    with contextlib.suppress(Exception):  # a program may not have imported it
-        children = sys.modules["multiprocessing.process"].active_children()
-        here = os.getpid()
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return []
+    with contextlib.suppress(Exception):
+        children, here = process.active_children(), os.getpid()
         # In a child that `os.fork` made, the others are its siblings.
         return [
             each for each in children if each._parent_pid == here and (each.daemon or here == 1)

@@ -22,8 +22,13 @@ not keep a program from its start."""
 
 def is_secret(value: Any) -> TypeGuard[str]:
     """Tell whether `value` can be a secret: a text that is not empty and is valid Unicode."""
-    is_text = isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
-    return is_text and value != ""
+    if not isinstance(value, str) or not value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_secret(path: str) -> str:

@@ -231,12 +231,13 @@ def _dockerfile(service: dict[str, Any]) -> str:
     """
     given = service.get("build")
     build = given if isinstance(given, dict) else {"context": given}
+    context, name = build.get("context"), build.get("dockerfile", "Dockerfile")
+    if not isinstance(context, str) or not isinstance(name, str):
+        return ""
     if any(map(build.get, ("target", "args", "dockerfile_inline"))):
         return ""
-    given = (build.get("context"), build.get("dockerfile", "Dockerfile"))
-    parts = [_filled(each) for each in given if isinstance(each, str)]
-    known = [each for each in parts if each is not None]
-    return str(PurePosixPath(*known)) if len(known) == 2 else ""
+    context, name = _filled(context), _filled(name)
+    return "" if context is None or name is None else str(PurePosixPath(context, name))
 
 
 def _filled(text: str) -> str | None:
