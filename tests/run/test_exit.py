@@ -233,6 +233,7 @@ BackgroundClient.drain = fail_once
         (("--signal-map", "TERM"), "not a pair of signals"),
         (("--signal-map", "TERM:NOSUCH"), "not a signal that can be passed on"),
         (("--signal-map", "KILL:TERM"), "not a signal that can be passed on"),
+        (("--signal-map", "99:TERM"), "not a signal that can be passed on"),
         (("--multiline-start", f"a{{{2**64}}}"), "not a regular expression"),
         (("--multiline-start", "(" * 5_000), "not a regular expression"),
         (("--receipt", "/no/such/directory/receipt"), "no receipt can be written"),
