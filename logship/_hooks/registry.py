@@ -40,7 +40,7 @@ class Registered:
     def end_at_signal(self, deadline_seconds: float, reason: str) -> None:
         """A signal ends the process, whose threads go no further: deliver, spill or name the rest.
 
-        The watchdog's thread calls it. The process must be over at the deadline (monotonic).
+        A thread of its own calls it. The process must be over at the deadline (monotonic).
         """
 
     def after_fork_in_child(self) -> None:

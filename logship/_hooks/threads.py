@@ -75,6 +75,19 @@ def call_later(seconds: float, call: Callable[[], object]) -> bool:
     return False
 
 
+def call_beside(call: Callable[[], None]) -> Callable[[], None]:
+    """Make a call in a thread of its own; return what waits until it has returned.
+
+    Without a thread for it, that makes the call.
+    """
+    thread = OwnThread(call, "end")
+    try:
+        thread.start()
+    except RuntimeError:  # out of threads
+        return call
+    return thread.join
+
+
 def is_own() -> bool:
     """Return whether this thread belongs to logship."""
     return isinstance(threading.current_thread(), OwnThread)

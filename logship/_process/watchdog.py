@@ -22,7 +22,7 @@ from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._hooks import exits, fork, registry
 from logship._hooks.preexec import is_about_to_exec
-from logship._hooks.threads import OwnThread, call_later, is_alone
+from logship._hooks.threads import OwnThread, call_beside, call_later, is_alone
 from logship._process.clock import StopClock
 from logship._process.self_pipe import SelfPipe
 from logship._process.signals import StopSignals
@@ -232,10 +232,21 @@ class Watchdog:
     def _drain(self, plan: DrainPlan) -> None:
         started = self._clock.started
         reason = "SIGINT" if self.signals.is_interrupted or started is None else started.reason
-        self._client.drain(plan, reason)
+        ends: list[Callable[[], None]] = []
         if self.signals.dies_by is not None:  # else the application or the exit hook closes them
-            for client in registry.clients():
-                client.end_at_signal(plan.deadline_seconds, reason)
+            end = functools.partial(self._end_other, plan.deadline_seconds, reason)
+            others = [client for client in registry.clients() if not client.ends_last]
+            ends = [call_beside(functools.partial(end, client)) for client in others]
+        self._client.drain(plan, reason)
+        for wait_for_end in ends:
+            wait_for_end()
+
+    def _end_other(self, deadline_seconds: float, reason: str, client: registry.Registered) -> None:
+        """End a client beside the others: each of them may need all the time that is left."""
+        try:
+            client.end_at_signal(deadline_seconds, reason)
+        except Exception as error:  # noqa: BLE001 - as in `_run`
+            self._client.last_resort.warn_of_bug("a client's end", error)
 
     def _end(self) -> None:
         """End the process if logship must end it."""

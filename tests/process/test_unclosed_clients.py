@@ -293,3 +293,26 @@ def test_a_signal_that_ends_the_process_has_other_clients_deliver(
     ).end(returncode=-signal.SIGTERM)
     assert not ended.verdict.spilled
     ended.verdict.assert_delivered_once(100)
+
+
+def test_all_clients_write_to_stderr_what_no_sidecar_takes(
+    programs: Programs, black_hole: Gate
+) -> None:
+    """Each of them has until the deadline, so none may wait for another one's end."""
+    ended = programs.start(
+        LOG,
+        """
+        import application
+        logship.install(level="INFO")
+        application.log(times=100)
+        clients = [logship.BackgroundClient() for _ in range(3)] + [logship.Client()]
+        for client in clients:
+            log(client)
+        os.kill(os.getpid(), signal.SIGTERM)
+        forever()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "3"},
+    ).end(returncode=-signal.SIGTERM)
+    assert ended.verdict.spilled.total() == 500
+    ended.verdict.assert_nothing_lost()
