@@ -14,6 +14,7 @@ from logship._buffer.inbox import Tag
 from logship._client.emitter import Emitter
 from logship._client.flush import CHECK_SECONDS, Flush
 from logship._client.intake import Record
+from logship._client.schedule import last_turns
 from logship._client.shipper import Shipper
 from logship._hooks import registry
 from logship._hooks.interruptions import is_from_outside
@@ -236,6 +237,7 @@ class Client(Emitter):
             self._end(shipper)
             raise
         self._end(shipper)
+        await last_turns()
 
     def _end(self, shipper: Shipper) -> None:
         try:

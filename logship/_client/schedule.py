@@ -13,6 +13,16 @@ from collections.abc import Callable
 from logship._hooks.interruptions import is_from_outside, is_interruption
 from logship._hooks.locking import SectionLock
 
+_LAST_TURNS = 8
+"""Turns of a loop after which nothing of an ended connection is left; an aborted TLS connection
+needs several."""
+
+
+async def last_turns() -> None:
+    """Let ended attempts, closed sockets and cancelled tasks go, in case the loop is closed now."""
+    for _ in range(_LAST_TURNS):
+        await asyncio.sleep(0)
+
 
 class LoopSchedule:
     """The schedule of a pump that runs on an event loop; `failed` is told what a callback raised.

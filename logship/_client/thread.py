@@ -14,14 +14,12 @@ import threading
 import time
 from typing import NoReturn
 
+from logship._client.schedule import last_turns
 from logship._client.shipper import Shipper
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.threads import OwnThread
 
 _RETRY_SECONDS = 0.2
-
-_LAST_TURNS = 8
-"""Turns of the loop before it is closed: an aborted TLS connection needs several to let go."""
 
 _failed_loops: list[asyncio.AbstractEventLoop] = []
 """Loops that nothing may close. A program may close all descriptors, as daemons do. Their numbers
@@ -153,5 +151,4 @@ async def _cancel_others() -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    for _ in range(_LAST_TURNS):
-        await asyncio.sleep(0)
+    await last_turns()

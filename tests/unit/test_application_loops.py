@@ -65,9 +65,23 @@ def test_a_client_goes_on_in_another_loop_while_the_one_before_is_not_closed(
     assert loops[1].run_until_complete(client.close(20)).all_acked
     assert messages(sidecar) == ["one", "two", "three"]
     for loop in loops:
-        loop.run_until_complete(asyncio.sleep(0))
         loop.close()
     assert stderr.lines() == []
+
+
+def test_nothing_is_left_on_the_loop_that_closed_a_client(port: int) -> None:
+    """The program may close the loop now. The client was in the middle of an attempt to connect."""
+
+    async def start_and_close() -> None:
+        client = Client(endpoints=f"tcp://127.0.0.1:{port}", last_resort="none")
+        client.start()
+        await asyncio.sleep(0)
+        await client.close(0.0)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(start_and_close())
+    assert not asyncio.all_tasks(loop)
+    loop.close()
 
 
 def test_a_client_goes_on_where_it_logs_after_its_loop_was_closed(
