@@ -25,8 +25,11 @@ from logship._hooks.late_imports import late
 def at_exit(*, is_child: bool = False) -> None:
     """Drain every client that is left, also if the end of another one raises."""
     registry.exit_began_seconds = time.monotonic()
+    clients = registry.clients()
+    for client in clients:
+        client.exit_begins()
     with contextlib.ExitStack() as ends:
-        for client in registry.clients():
+        for client in clients:
             ends.callback(client.end_at_exit, is_child=is_child)
 
 

@@ -30,6 +30,9 @@ class Registered:
         """Whether this call has interrupted, in its own thread, what the end needs."""
         return False
 
+    def exit_begins(self) -> None:
+        """The process ends: prepare for signals, before the first client is drained."""
+
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """The process ends: deliver, spill or name all remaining records. Must not raise.
 

@@ -114,9 +114,12 @@ class Installation(registry.Registered):
         self.clock.start(Started(time.monotonic(), reason))
         self.watchdog.wake()
 
+    def exit_begins(self) -> None:
+        """See `Registered`."""
+        self.watchdog.exit_begins()
+
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """At interpreter exit: drain, and die by the signal that came, if one did."""
-        self.watchdog.exit_begins()
         self._check()
         plan, started = self._exit_plan(is_child=is_child), self.clock.started
         self.client.drain(plan, "exit" if started is None else started.reason)

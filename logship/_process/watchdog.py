@@ -233,7 +233,7 @@ class Watchdog:
         started = self._clock.started
         reason = "SIGINT" if self.signals.is_interrupted or started is None else started.reason
         ends: list[Callable[[], None]] = []
-        if self.signals.dies_by is not None:  # else the application or the exit hook closes them
+        if self.signals.must_end:  # else the application or the exit hook closes them
             end = functools.partial(self._end_other, plan.deadline_seconds, reason)
             others = [client for client in registry.clients() if not client.ends_last]
             ends = [call_beside(functools.partial(end, client)) for client in others]
