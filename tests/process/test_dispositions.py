@@ -106,7 +106,7 @@ def test_children_of_multiprocessing_end_before_their_parent_does(
     """).stopped(returncode=launch.status_of_sigterm).verdict.assert_drained(3 + parent_logs)
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_pool_starts_no_child_in_the_place_of_one_that_a_stop_has_ended(
     programs: Programs, black_hole: Gate, method: str
 ) -> None:
@@ -127,7 +127,6 @@ def test_a_pool_starts_no_child_in_the_place_of_one_that_a_stop_has_ended(
         endpoint=black_hole.endpoint,
         environ={
             "LOGSHIP_STOP_TIMEOUT_SECONDS": "240",
-            "TMPDIR": str(programs.directory),  # a forkserver's directory stays in it
         },
     )
     program.stop()

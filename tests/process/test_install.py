@@ -63,10 +63,13 @@ def test_a_signal_that_the_program_blocks_waits(programs: Programs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "question"),
-    [("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")],
+    ("module", "question", "patched"),
+    [
+        ("gevent.monkey", "is_module_patched", True),
+        ("gevent.monkey", "is_module_patched", False),
+        ("eventlet.patcher", "is_monkey_patched", True),
+    ],
 )
-@pytest.mark.parametrize("patched", [True, False])
 def test_green_threads_are_refused_where_they_patched_the_program(
     programs: Programs, module: str, question: str, patched: bool
 ) -> None:

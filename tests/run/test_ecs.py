@@ -25,13 +25,13 @@ def told(runs: Runs) -> list[str]:
 
 
 @pytest.mark.parametrize(("mode", "warnings"), [("blocking", 0), ("non-blocking", 1)])
-def test_the_stream_of_the_output_is_told_its_task(both: Runs, mode: str, warnings: int) -> None:
+def test_the_stream_of_the_output_is_told_its_task(runs: Runs, mode: str, warnings: int) -> None:
     with TaskMetadata(container("app", mode=mode)) as metadata:
-        program = both.start(PRINTS, environ=metadata.environ)
-        wait_until(lambda: len(told(both)) == 1, "the task has been named")
+        program = runs.start(PRINTS, environ=metadata.environ)
+        wait_until(lambda: len(told(runs)) == 1, "the task has been named")
         ended = program.finish("end")
-    assert both.messages == ["one", "logship: the task of this stream", "two"]
-    assert len(set(told(both))) == 1
+    assert runs.messages == ["one", "logship: the task of this stream", "two"]
+    assert len(set(told(runs))) == 1
     assert ended.stderr.count("drops in silence") == warnings
 
 
