@@ -62,7 +62,7 @@ def test_a_stop_signal_in_the_middle_of_load_loses_nothing(
         framework.words(port), environ={**environ(), **framework.environ, **temporary}
     )
     with LOADS[framework.load](program, port) as load:
-        program.until_logged(dice.randrange(50, 300))
+        program.until_logged(dice.randrange(50, 150))
         program.until_true(
             lambda: processes_of(program) >= framework.processes, "every process has logged"
         )
