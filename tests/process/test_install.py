@@ -132,25 +132,17 @@ def test_a_thread_whose_program_was_patched_meanwhile_ends_in_silence(programs: 
 
 
 def test_install_twice_with_the_same_settings_is_the_same_client(programs: Programs) -> None:
+    """Also in a child that imports the main module, whose name is the default tag."""
     ended = programs.start("""
-        first = logship.install(level="INFO", tag="shop", linger_seconds=0.1)
-        second = logship.install(level="INFO", tag="shop", linger_seconds=0.1)
-        assert first is second
+        first = logship.install(level="INFO", linger_seconds=0.1)
+        second = logship.install(level="INFO", linger_seconds=0.1)
+        sys.argv[0] = "another"
+        third = logship.install(level="INFO", linger_seconds=0.1)
+        assert first is second is third
         assert sum(isinstance(each, logship.Handler) for each in logging.getLogger().handlers) == 1
         log()
     """).end(returncode=0)
     assert ended.stderr == ""
-    ended.verdict.assert_delivered_once()
-
-
-def test_install_again_where_the_programs_name_has_changed(programs: Programs) -> None:
-    """As in a child that imports the main module, whose name is the default tag."""
-    ended = programs.start("""
-        first = logship.install(level="INFO")
-        sys.argv[0] = "another"
-        assert logship.install(level="INFO") is first
-        log()
-    """).end(returncode=0)
     ended.verdict.assert_delivered_once()
 
 
