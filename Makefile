@@ -22,7 +22,7 @@ SMOKE_READY := $(VENV)/.ready-for-smoke
 MUTANTS_READY := $(VENV)/.ready-for-mutants
 # What depends on the interpreter: signals, exits, forks, threads, contexts.
 SMOKE := $(wildcard tests/storms) $(addprefix tests/process/test_,dispositions.py fork.py handlers.py \
-	interpreters.py interrupts.py multiprocessing.py random_stops.py reentrancy.py stop_signals.py) \
+	interpreters.py interrupts.py multiprocessing.py random_stops.py reentrancy.py) \
 	$(addprefix tests/unit/test_background,.py _senders.py)
 STANDALONE := .venv/standalone-$(VERSION)
 DOCS := .venv/docs-$(VERSION)
@@ -111,10 +111,10 @@ $(SMOKE_READY): pyproject.toml requirements/smoke.txt
 smoke-ready: $(SMOKE_READY)
 
 smoke: $(SMOKE_READY) ## the tests that depend on the interpreter, also on a free-threaded one
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m "$(MARKS)" $(SMOKE)
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "$(MARKS) and not any_python" $(SMOKE)
 
 smoke-again: $(SMOKE_READY) ## only the smoke tests that failed last time, one after the other
-	$(PYTEST) -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none $(SMOKE)
+	$(PYTEST) -n 0 -m "$(MARKS) and not any_python" --last-failed --last-failed-no-failures none $(SMOKE)
 
 sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 prints one in full
 	$(RUN) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))

@@ -30,11 +30,15 @@ ANY_PYTHON = frozenset(
         *("aggregators", "alerts", "audit", "benchmarks", "chaos", "cli", "contract", "doctor"),
         *("documentation", "faults", "fuzz", "golden", "interleavings", "interop", "lint"),
         *("metrics", "packaging", "plan", "receiver", "reconnects", "run", "sidecar"),
-        *("simulation", "soak", "standalone", "testkit", "top", "typing"),
+        *("simulation", "soak", "standalone", "stops", "testkit", "top", "typing"),
+        *(f"examples/test_{each}.py" for each in ("fields", "tested_application", "uwsgi")),
         *(f"protocol/test_{each}.py" for each in ("hostile", "metadata", "payloads")),
         *(
             f"process/test_{each}.py"
-            for each in ("bad_input", "ecs", "firelens_tag", "namesake", "other_systems")
+            for each in (
+                *("bad_input", "ecs", "firelens_tag", "gone_stderr", "levels", "namesake"),
+                *("other_systems", "own_errors", "refused", "spill"),
+            )
         ),
         *(
             f"spool/test_{each}.py"

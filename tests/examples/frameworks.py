@@ -53,7 +53,8 @@ class Framework:
         hears_sigterm: What it says on stderr once it handles SIGTERM, where that is not certain
             from the records of its workers.
         stop_signal: What its first process gets.
-        proof_only: Whether the normal suite leaves it out.
+        proof_only: Whether the normal suite leaves it out. It does so where other rows and
+            `tests/process` run the same.
         may_hang: Whether a worker may hang at the stop signal without logship too, until gunicorn
             kills it. The handler of its threaded worker for SIGQUIT shuts the pool of threads down,
             and hangs if the signal came while that thread gave the pool work.
@@ -130,14 +131,21 @@ FRAMEWORKS = (
     Framework("asyncio", script("asyncio_service.py"), status=0),
     Framework("batch", script("batch.py", "1000000")),
     *(
-        Framework(f"multiprocessing-{method}", script("multiprocess.py", method), processes=3)
+        Framework(
+            f"multiprocessing-{method}",
+            script("multiprocess.py", method),
+            processes=3,
+            proof_only=method == "spawn",
+        )
         for method in ("fork", "spawn", "forkserver")
     ),
-    Framework("uvicorn", (*UVICORN, "asgi_app:app"), "http", ("uvicorn",)),
+    Framework("uvicorn", (*UVICORN, "asgi_app:app"), "http", ("uvicorn",), proof_only=True),
     Framework(
         "uvicorn-workers", (*UVICORN, "--workers", "2", "asgi_app:app"), "http", ("uvicorn",), 0, 2
     ),
-    Framework("gunicorn", (*GUNICORN, "wsgi_app:app"), "http", ("gunicorn",), 0, 2),
+    Framework(
+        "gunicorn", (*GUNICORN, "wsgi_app:app"), "http", ("gunicorn",), 0, 2, proof_only=True
+    ),
     Framework(
         "gunicorn-preload", (*GUNICORN, "--preload", "wsgi_app:app"), "http", ("gunicorn",), 0, 2
     ),
@@ -151,7 +159,7 @@ FRAMEWORKS = (
     ),
     Framework(
         "gunicorn-max-requests",
-        (*GUNICORN, "--max-requests", "20", "wsgi_app:app"),
+        (*GUNICORN, "--max-requests", "50", "wsgi_app:app"),
         "http",
         ("gunicorn",),
         0,

@@ -15,12 +15,13 @@ from typing import Self
 
 VISITORS = 2
 ANSWER_SECONDS_MAX = 20.0
-PAUSE_SECONDS = 0.002
-"""Between two orders of one visitor; leaves the processor to the server."""
 
 
 class Load(ABC):
     """Threads that order, each with numbers of its own; a context manager that ends them."""
+
+    pause_seconds = 0.01
+    """Between two orders of one thread; leaves the processor to the server as it starts."""
 
     def __init__(self) -> None:
         self.answered: set[int] = set()
@@ -43,7 +44,7 @@ class Load(ABC):
         """Place an order; tell whether it was answered."""
 
     def _work(self) -> None:
-        while not self._ended.wait(PAUSE_SECONDS):
+        while not self._ended.wait(self.pause_seconds):
             number = next(self._numbers)
             if self.order(number):
                 self.answered.add(number)
@@ -83,6 +84,8 @@ class Queue(Load):
     Celery's broker in a folder may read a task that is half written, so each is written elsewhere
     and then renamed.
     """
+
+    pause_seconds = 0.05
 
     def __init__(self, directory: Path) -> None:
         super().__init__()

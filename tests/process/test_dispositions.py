@@ -39,19 +39,16 @@ def test_sig_dfl_delivers_and_dies_by_sigterm_as_it_would_without_us(launch: Lau
     verdict.assert_no_duplicates()
 
 
-@pytest.mark.parametrize("threads", [0, 4])
-def test_a_program_that_logs_without_a_pause_loses_nothing_at_sigterm(
-    programs: Programs, threads: int
-) -> None:
+def test_a_program_that_logs_without_a_pause_loses_nothing_at_sigterm(programs: Programs) -> None:
     """A call that came too late does not return, and so nothing is written to stderr either."""
-    ended = programs.start(f"""
+    ended = programs.start("""
         logship.install(level="INFO")
 
         def work():
             while True:
                 log("x" * 200)
 
-        for _ in range({threads}):
+        for _ in range(4):
             threading.Thread(target=work).start()
         ready()
         work()
@@ -81,10 +78,7 @@ def test_a_profiler_and_late_destructors_do_not_keep_a_program_from_dying_by_sig
     """).stopped(returncode=-signal.SIGTERM).verdict.assert_all_delivered()
 
 
-@pytest.mark.parametrize("parent_logs", [True, False])
-def test_children_of_multiprocessing_end_before_their_parent_does(
-    launch: Launch, parent_logs: bool
-) -> None:
+def test_children_of_multiprocessing_end_before_their_parent_does(launch: Launch) -> None:
     """Their parent's exit would end daemonic ones. The end of PID 1 would kill every child."""
     launch.start(f"""
         logship.install(level="INFO", linger_seconds=5.0)
@@ -99,14 +93,12 @@ def test_children_of_multiprocessing_end_before_their_parent_does(
             here, there = context.Pipe()
             context.Process(target=child, args=(there,), daemon={not launch.as_pid_1}).start()
             here.recv()
-        if {parent_logs}:
-            log("in the parent")
         ready()
         forever()
-    """).stopped(returncode=launch.status_of_sigterm).verdict.assert_drained(3 + parent_logs)
+    """).stopped(returncode=launch.status_of_sigterm).verdict.assert_drained(3)
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_pool_starts_no_child_in_the_place_of_one_that_a_stop_has_ended(
     programs: Programs, black_hole: Gate, method: str
 ) -> None:
@@ -127,7 +119,6 @@ def test_a_pool_starts_no_child_in_the_place_of_one_that_a_stop_has_ended(
         endpoint=black_hole.endpoint,
         environ={
             "LOGSHIP_STOP_TIMEOUT_SECONDS": "240",
-            "TMPDIR": str(programs.directory),  # a forkserver's directory stays in it
         },
     )
     program.stop()
@@ -307,10 +298,10 @@ def test_the_main_thread_stops_at_sigterm_and_further_ones_change_nothing(
     ],
 )
 def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
-    launch: Launch, black_hole: Gate, strikes: str
+    programs: Programs, black_hole: Gate, strikes: str
 ) -> None:
     """The program has ended by itself; what would be raised in the exit hook goes nowhere."""
-    program = launch.start(
+    program = programs.start(
         f"""
         client = logship.install(level="INFO")
         {strikes}
@@ -323,7 +314,7 @@ def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
     program.signal(signal.SIGTERM)
     let_pass(0.1)
     black_hole.open()
-    ended = program.end(returncode=launch.status_of_sigterm)
+    ended = program.end(returncode=-signal.SIGTERM)
     assert "Traceback" not in ended.stderr
     ended.verdict.assert_all_delivered()
 

@@ -25,7 +25,7 @@ TAG = f"app-firelens-{TASK_ID}"
 
 LOGS_AT_ONCE = """
     logship.install(level="INFO")
-    log(times=1000)
+    log(times=200)
     ready()
     wait_for("end")
     log()
@@ -33,7 +33,7 @@ LOGS_AT_ONCE = """
 
 LOGS_BESIDE = """
     client = logship.install(level="INFO")
-    log(times=1000)
+    log(times=200)
     client.emit({"message": "this one does not wait"}, "web")
     ready()
     wait_for("end")
@@ -101,13 +101,17 @@ class Task:
         ran(*LOGSHIP, "audit", self.receiver.out)
 
 
+@pytest.fixture(scope="module")
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReceiverProcess]:
+    out = tmp_path_factory.mktemp("receiver") / "out.jsonl"
+    with ReceiverProcess.start(out) as receiver:
+        yield receiver
+
+
 @pytest.fixture
-def task(tmp_path: Path) -> Iterator[Task]:
-    own = container("app", "awsfirelens")
-    with (
-        TaskMetadata(own) as metadata,
-        ReceiverProcess.start(tmp_path / "out.jsonl") as receiver,
-    ):
+def task(tmp_path: Path, receiver: ReceiverProcess) -> Iterator[Task]:
+    receiver.begin_anew()
+    with TaskMetadata(container("app", "awsfirelens")) as metadata:
         metadata.may_answer.clear()
         programs = Programs(tmp_path, "")
         yield Task(metadata, receiver, programs)
@@ -129,7 +133,7 @@ def test_records_of_before_go_by_the_right_tag(
     (first,) = task.receiver.wait_for_records(1)
     assert first["tag"] == "web"
     task.metadata.may_answer.set()
-    task.receiver.wait_for_records(1001)
+    task.receiver.wait_for_records(201)
     ended = program.finish("end")
     assert task.tags == {TAG, "web"}
     assert [each for each in ended.warnings if "tag" in each] == []
@@ -159,7 +163,7 @@ def test_metadata_that_never_come_and_sigterm(task: Task) -> None:
 def test_metadata_that_never_come_and_a_program_that_goes_on(task: Task) -> None:
     program = task.start(LOGS_AT_ONCE)
     program.until_ready()
-    task.receiver.wait_for_records(1000, seconds=60)
+    task.receiver.wait_for_records(200, seconds=60)
     ended = program.finish("end")
     assert task.tags == {"program"}
     assert len(ended.warnings) == 1

@@ -14,11 +14,6 @@ from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
 from tests.support.programs_judge import Verdict
 
-START_RAW = """
-        import _thread
-        _thread.start_new_thread(fork, ())
-"""
-
 
 def _assert_a_stream_each(verdict: Verdict, processes: int, records: int | None = None) -> None:
     verdict.assert_delivered_once(records)
@@ -310,13 +305,16 @@ def test_sigterm_ends_a_child_that_a_thread_has_forked(
     ended.verdict.assert_delivered_once(records + 1)
 
 
-@pytest.mark.parametrize("start", ["threading.Thread(target=fork).start()", START_RAW])
-@pytest.mark.parametrize("records", [0, 20])
+@pytest.mark.parametrize(
+    ("start", "records"),
+    [("threading.Thread(target=fork).start()", 0), ("_thread.start_new_thread(fork, ())", 20)],
+)
 def test_a_child_that_a_thread_has_forked_ends_with_its_thread(
-    programs: Programs, records: int, start: str
+    programs: Programs, start: str, records: int
 ) -> None:
     """It has no main thread that could run exit hooks, and ends as its last thread does."""
     ended = programs.start(f"""
+        import _thread
         logship.install(level="INFO")
 
         def fork():

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.process.conftest import Launch, Sidecar
+from tests.process.conftest import Launch
 from tests.support.programs import Program, Programs, let_pass
 from tests.support.programs_gate import Gate
 
@@ -56,29 +56,23 @@ BOUNDED = {"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_REPORT": "1"}
 @pytest.mark.parametrize(
     "how", ["a loop that swallows exceptions", "in an atexit hook that runs after ours"]
 )
-def test_a_program_that_hangs_is_ended_as_pid_1_too(launch: Launch, how: str) -> None:
+def test_a_program_that_hangs_is_ended_where_all_was_delivered(launch: Launch, how: str) -> None:
     ended = launch.start(HANGS[how], environ=BOUNDED).stopped(returncode=launch.status_of_sigterm)
     assert len(ended.reports) == 1
     ended.verdict.assert_all_delivered()
 
 
-@pytest.mark.parametrize("connected", [True, False], ids=["sidecar up", "black hole"])
 @pytest.mark.parametrize("how", HANGS)
 def test_a_program_that_hangs_is_ended_in_time(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate, how: str, connected: bool
+    programs: Programs, black_hole: Gate, how: str
 ) -> None:
-    ended = programs.start(
-        HANGS[how],
-        endpoint=sidecar.endpoint if connected else black_hole.endpoint,
-        environ=BOUNDED,
-    ).stopped(returncode=-signal.SIGTERM)
+    ended = programs.start(HANGS[how], endpoint=black_hole.endpoint, environ=BOUNDED).stopped(
+        returncode=-signal.SIGTERM
+    )
     assert len(ended.reports) == 1
     verdict = ended.verdict
-    if connected:
-        verdict.assert_all_delivered()
-    else:
-        assert set(verdict.spilled) | set(verdict.refused) == set(ended.ledger)
-        verdict.assert_nothing_lost()
+    assert set(verdict.spilled) | set(verdict.refused) == set(ended.ledger)
+    verdict.assert_nothing_lost()
 
 
 LOCKED_MUTEX = """
@@ -116,7 +110,7 @@ INSIDE_ASYNCIO = """
     ],
 )
 def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
-    launch: Launch, black_hole: Gate, hold: str, run: str
+    programs: Programs, black_hole: Gate, hold: str, run: str
 ) -> None:
     """Python's handlers run in the main thread, which does not get to them."""
     start = """
@@ -126,11 +120,11 @@ def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
             log(times=20)
             ready()
     """
-    launch.start(
+    programs.start(
         *(start, hold, run),
         endpoint=black_hole.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
-    ).stopped(returncode=launch.status_of_sigterm).verdict.assert_nothing_lost(spilled=20)
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    ).stopped(returncode=-signal.SIGTERM).verdict.assert_nothing_lost(spilled=20)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +156,7 @@ def test_the_clock_runs_in_a_c_call_after_others_were_told_of_signals(
     program = programs.start(
         'logship.install(level="INFO")',
         before,
-        SQLITE,
+        LOCKED_MUTEX,
         """
         log(times=20)
         ready()
@@ -175,10 +169,9 @@ def test_the_clock_runs_in_a_c_call_after_others_were_told_of_signals(
     ended.verdict.assert_nothing_lost(spilled=20)
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
-@pytest.mark.parametrize("records", [0, 20])
+@pytest.mark.parametrize(("method", "records"), [("fork", 0), ("fork", 20), ("forkserver", 0)])
 def test_a_child_in_a_c_call_ends_at_sigterm_also_where_it_has_logged_nothing(
-    programs: Programs, records: int, method: str
+    programs: Programs, method: str, records: int
 ) -> None:
     """A pool's worker that computes; and one that waits, if the signal comes right before that.
 

@@ -84,7 +84,7 @@ THREADS_AND_A_LOOP = """
 
 def test_threads_and_an_event_loop_that_log_to_the_end_lose_nothing(programs: Programs) -> None:
     """The interpreter freezes them wherever they are: a line whose call has returned is out."""
-    for _ in range(4):
+    for _ in range(2):
         ended = programs.start(THREADS_AND_A_LOOP).end()
         assert ended.refused, "threads logged behind the client's end"
         ended.verdict.assert_nothing_lost()

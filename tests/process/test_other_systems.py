@@ -166,30 +166,32 @@ def test_commands_work_on_windows(programs: Programs, tmp_path: Path) -> None:
     assert (audited.returncode, linted.returncode, linted.stderr) == (0, 0, "")
 
 
-@pytest.mark.parametrize(
-    ("system", "words", "why"),
-    [
-        ("win32", "run -- true", "run needs Linux, and this is Windows."),
-        ("darwin", "run -- true", "run needs Linux, and this is macOS."),
-        ("win32", "recover --spool .", "recover needs Linux or macOS, and this is Windows."),
-        (
-            "win32",
-            "top",
-            "on Windows processes keep their numbers in no directory; give --metrics URL",
-        ),
-        (
-            "win32",
-            "receive --bind unix:///run/s",
-            "Invalid value for '--bind': unix:///run/s needs Linux or macOS, and this is Windows",
-        ),
-    ],
-)
-def test_a_command_that_is_impossible_says_so(
-    programs: Programs, system: str, words: str, why: str
-) -> None:
-    ended = command(programs, system, *words.split())
-    assert ended.returncode == 2
-    assert ended.stderr.endswith(f"\nError: {why}\n")
+IMPOSSIBLE = {
+    "darwin": {"run -- true": "run needs Linux, and this is macOS."},
+    "win32": {
+        "run -- true": "run needs Linux, and this is Windows.",
+        "recover --spool .": "recover needs Linux or macOS, and this is Windows.",
+        "top": "on Windows processes keep their numbers in no directory; give --metrics URL",
+        "receive --bind unix:///run/s": "Invalid value for '--bind': unix:///run/s needs Linux or "
+        "macOS, and this is Windows",
+    },
+}
+
+
+@pytest.mark.parametrize("system", IMPOSSIBLE)
+def test_a_command_that_is_impossible_says_so(programs: Programs, system: str) -> None:
+    commands = list(IMPOSSIBLE[system])
+    ended = programs.start(
+        f"""
+        from click.testing import CliRunner
+        from logship._cli import main
+        for words in {commands}:
+            told = CliRunner().invoke(main, words.split())
+            print(told.exit_code, told.output.splitlines()[-1])
+        """,
+        python=on(system),
+    ).end(returncode=0)
+    assert ended.stdout.splitlines() == [f"2 Error: {why}" for why in IMPOSSIBLE[system].values()]
 
 
 def test_the_spool_and_the_pages_of_metrics_work_on_macos(

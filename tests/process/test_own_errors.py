@@ -59,7 +59,6 @@ def assert_told(verdict: Verdict) -> None:
         ("logship._spool.storage.SpoolStorage", "open_chunk", 4096),
         ("logship._spool.storage.SpoolStorage", "has_room", 2048),  # these are no small entries
         ("logship._spool.mapped.SpoolChunk", "write", 4096),
-        ("logship._buffer.chunk.MemoryStorage", "open_chunk", 4096),
         ("logship._buffer.chunk.MemoryChunk", "write", 4096),
         ("logship._buffer.chunk.MemoryStorage", "link", 4096),
     ],

@@ -1,7 +1,7 @@
 """Shows that a stop signal at any moment of an application's life loses nothing.
 
 Six kinds of moment, each struck at a time drawn from one seed: while it starts, while it connects
-for the first time, in a burst, idle, while it reconnects, and while it drains. Ten of the 200 runs
+for the first time, in a burst, idle, while it reconnects, and while it drains. Six of the 200 runs
 with SIGTERM belong to the normal suite, and none of the 100 runs with each other signal.
 """
 
@@ -27,7 +27,7 @@ RUNS = {
     signal.SIGUSR1: 100,
     signal.SIGRTMIN + 3: 100,
 }
-RUNS_OF_THE_NORMAL_SUITE = 10
+RUNS_OF_THE_NORMAL_SUITE = 6
 LISTED = {"LOGSHIP_STOP_SIGNALS": "USR1,RTMIN+3"}
 
 LIFE = """

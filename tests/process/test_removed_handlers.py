@@ -158,7 +158,6 @@ def test_no_removal_is_told_where_a_named_logger_brings_the_handler_back(
     ("before", "options"),
     [
         ("", "level=logging.DEBUG, force=True"),
-        ("", ""),
         ("logging.basicConfig()", "level=logging.DEBUG"),  # so it is without logship
     ],
 )

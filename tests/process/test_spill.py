@@ -78,7 +78,7 @@ LOGS_TO_ITS_LAST_BREATH = """
 @pytest.mark.parametrize(
     "buffer_bytes_max",
     [
-        pytest.param(8 << 20, id="small"),
+        pytest.param(2 << 20, id="small"),
         pytest.param(64 << 20, id="large", marks=pytest.mark.proof),
     ],
 )

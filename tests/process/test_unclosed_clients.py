@@ -84,18 +84,23 @@ CLIENTS = {
 }
 
 
-@pytest.mark.parametrize("how", CLIENTS)
-def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
-    programs: Programs, how: str
+THREADED = ("at once", "by a function", "by a thread", "in a cycle")
+
+
+@pytest.mark.parametrize(
+    "hows", [THREADED, tuple(CLIENTS.keys() - THREADED)], ids=["threads", "loops"]
+)
+def test_clients_that_are_dropped_spill_where_there_is_no_sidecar(
+    programs: Programs, gate: Gate, hows: tuple[str, ...]
 ) -> None:
-    reserved = ReservedPort()
-    endpoint = f"tcp://127.0.0.1:{reserved.number}"
     ended = programs.start(
-        LOG, CLIENTS[how], endpoint=endpoint, environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"}
+        LOG,
+        *(CLIENTS[how] for how in sorted(hows)),
+        endpoint=gate.endpoint,
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"},
     ).end(returncode=0)
-    reserved.close()
     verdict = ended.verdict
-    assert verdict.spilled.total() == 100
+    assert len(ended.ledger) == verdict.spilled.total() == 100 * len(hows)
     verdict.assert_nothing_lost()
 
 
@@ -271,7 +276,7 @@ def test_a_signal_that_ends_the_process_leaves_no_client_behind(
         'logship.install(level="INFO")',
         HELD[how],
         endpoint=black_hole.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     ).end(returncode=-signal.SIGTERM)
     verdict = ended.verdict
     assert len(ended.ledger) >= 100

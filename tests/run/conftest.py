@@ -153,10 +153,18 @@ class Runs:
         return as_pid_1_words() if self.as_pid_1 else ()
 
 
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
-    with ReceiverProcess.start(tmp_path / "out.jsonl") as receiver:
+@pytest.fixture(scope="session")
+def receiver_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReceiverProcess]:
+    """The sidecar that all tests of one worker process share."""
+    with ReceiverProcess.start(tmp_path_factory.mktemp("receiver") / "out.jsonl") as receiver:
         yield receiver
+
+
+@pytest.fixture
+def receiver(receiver_of_all: ReceiverProcess) -> ReceiverProcess:
+    """The sidecar, which has received nothing yet."""
+    receiver_of_all.begin_anew()
+    return receiver_of_all
 
 
 def end_what_is_left(directory: Path) -> None:

@@ -34,9 +34,9 @@ LEAVES_ONE = """
 """
 
 
-def test_one_that_takes_long_to_die_is_shipped_when_it_is_dead(both: Runs, receipt: Path) -> None:
+def test_one_that_takes_long_to_die_is_shipped_when_it_is_dead(runs: Runs, receipt: Path) -> None:
     """The kernel frees its memory first, and its lock on the spool only then."""
-    program = both.start(
+    program = runs.start(
         LEAVES_ONE.format(mebibytes=300),
         "forever()",
         options=("--orphan-wait", "0", "--receipt", str(receipt)),
@@ -46,7 +46,7 @@ def test_one_that_takes_long_to_die_is_shipped_when_it_is_dead(both: Runs, recei
 
 
 def test_a_sidecar_from_before_the_command_gets_the_commands_records(
-    both: Runs, tmp_path: Path
+    as_pid_1: Runs, tmp_path: Path
 ) -> None:
     """A shell starts it, and then becomes `run`. It listens only once the command has ended."""
     endpoint, out = f"unix://{tmp_path}/socket", tmp_path / "inside.jsonl"
@@ -55,8 +55,8 @@ def test_a_sidecar_from_before_the_command_gets_the_commands_records(
     run = shlex.join([*LOGSHIP, "run", "--stop-timeout", "40", "--", "sh", "-c", words])
     until_ended = "while ! [ -s pid ] || kill -0 $(cat pid); do sleep 0.01; done"
     ended = subprocess.run(
-        [*both.first_words, "sh", "-c", f"({until_ended}; exec {sidecar}) & exec {run}"],
-        env={**both.environ, "LOGSHIP_ENDPOINTS": endpoint, "TEST_DIRECTORY": f"{tmp_path}/"},
+        [*as_pid_1.first_words, "sh", "-c", f"({until_ended}; exec {sidecar}) & exec {run}"],
+        env={**as_pid_1.environ, "LOGSHIP_ENDPOINTS": endpoint, "TEST_DIRECTORY": f"{tmp_path}/"},
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -97,9 +97,9 @@ def test_output_that_was_only_not_read_yet_is_not_cut_off(runs: Runs, receipt: P
     assert b"left behind" not in ended.stderr
 
 
-def test_output_that_waited_for_space_is_not_cut_off(both: Runs, gate: Gate, receipt: Path) -> None:
+def test_output_that_waited_for_space_is_not_cut_off(runs: Runs, gate: Gate, receipt: Path) -> None:
     """The buffer is full, and what the command wrote last is in the pipe at its end."""
-    program = both.start(
+    program = runs.start(
         """
         for _ in range(100):
             print_marker("x" * 950)
@@ -109,7 +109,7 @@ def test_output_that_waited_for_space_is_not_cut_off(both: Runs, gate: Gate, rec
         environ=SMALL,
     )
     program.until_logged(100)
-    run = both.pid_of_run(program)
+    run = runs.pid_of_run(program)
     program.until_true(lambda: children_of(run) == [], "the command has ended")
     gate.open()
     ended = program.end()

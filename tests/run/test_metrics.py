@@ -68,13 +68,9 @@ def kill_children(program: Program) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("given", ["option", "environment"])
-def test_the_sums_are_right_though_children_are_killed(runs: Runs, port: int, given: str) -> None:
-    by_option = given == "option"
+def test_the_sums_are_right_though_children_are_killed(runs: Runs, port: int) -> None:
     program = runs.start(
-        family(True, True, False, False),
-        options=("--metrics-port", str(port)) if by_option else (),
-        environ={} if by_option else {"LOGSHIP_METRICS_PORT": str(port)},
+        family(True, True, False, False), environ={"LOGSHIP_METRICS_PORT": str(port)}
     )
     with Scraper(port) as scraper:
         program.until_ready()

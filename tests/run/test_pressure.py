@@ -79,11 +79,11 @@ def test_overflow_drop_newest_never_makes_the_command_wait(
 
 
 def test_a_command_that_waits_for_space_can_be_stopped(
-    both: Runs, gate: Gate, receipt: Path
+    runs: Runs, gate: Gate, receipt: Path
 ) -> None:
     """Its pipe is full, its sidecar silent: all that it wrote is on stderr, in time."""
     gate.silence()
-    program = both.start(
+    program = runs.start(
         PRINTS_MUCH.replace("400", "3000"),
         endpoint=gate.endpoint,
         options=("--push-back", "3600", "--stop-timeout", "4", "--receipt", str(receipt)),

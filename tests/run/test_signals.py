@@ -64,9 +64,9 @@ def test_every_signal_that_can_be_passed_on_is(both: Runs) -> None:
     assert program.is_alive
 
 
-def test_mapped_signals_arrive_as_the_others(both: Runs) -> None:
+def test_mapped_signals_arrive_as_the_others(runs: Runs) -> None:
     options = ("--signal-map", "TERM:QUIT", "--signal-map", "sigusr1:12", "--stop-timeout", "60")
-    program = both.start(PRINTS_SIGNALS, options=options)
+    program = runs.start(PRINTS_SIGNALS, options=options)
     program.until_ready()
     for came, arrives in ((signal.SIGTERM, signal.SIGQUIT), (signal.SIGUSR1, signal.SIGUSR2)):
         program.signal(came)
@@ -107,32 +107,32 @@ def test_a_signal_that_is_blocked_when_run_starts_stops_the_command(runs: Runs) 
 
 
 def test_a_stopped_command_says_its_last_words_and_keeps_its_code(
-    both: Runs, receipt: Path
+    as_pid_1: Runs, receipt: Path
 ) -> None:
-    program = both.start(PRINTS_UNTIL_SIGTERM, options=("--receipt", str(receipt)))
+    program = as_pid_1.start(PRINTS_UNTIL_SIGTERM, options=("--receipt", str(receipt)))
     program.stopped(logged=200, returncode=9).verdict.assert_all_delivered()
     found = read_receipt(receipt)
     assert (found["reason"], found["exit_code"], found["complete"]) == ("SIGTERM", 9, True)
-    both.assert_proved(receipt)
+    as_pid_1.assert_proved(receipt)
 
 
 def test_a_command_that_ignores_sigterm_is_killed_and_what_it_wrote_is_shipped(
-    both: Runs, receipt: Path
+    runs: Runs, receipt: Path
 ) -> None:
     """Killed by us before the orchestrator would: all the ledger names was written before."""
-    ended = both.start(
+    ended = runs.start(
         PRINTS_AND_IGNORES_SIGTERM, options=("--stop-timeout", "2", "--receipt", str(receipt))
     ).stopped(logged=50, returncode=SIGKILLED)
     assert "after SIGTERM; it is killed" in ended.stderr
     ended.verdict.assert_all_delivered()
-    both.assert_proved(receipt)
+    runs.assert_proved(receipt)
 
 
 def test_a_command_that_ignores_sigterm_while_the_sidecar_is_silent_is_on_stderr_in_time(
-    both: Runs, gate: Gate
+    as_pid_1: Runs, gate: Gate
 ) -> None:
     gate.silence()
-    ended = both.start(
+    ended = as_pid_1.start(
         PRINTS_AND_IGNORES_SIGTERM, endpoint=gate.endpoint, options=("--stop-timeout", "2")
     ).stopped(logged=50, returncode=SIGKILLED)
     verdict = ended.verdict
@@ -141,11 +141,11 @@ def test_a_command_that_ignores_sigterm_while_the_sidecar_is_silent_is_on_stderr
 
 
 def test_sigterm_during_the_drain_of_a_command_that_ended_by_itself_shortens_it(
-    both: Runs, gate: Gate
+    runs: Runs, gate: Gate
 ) -> None:
     """Without a clock it would go on for a minute, as long as the setting allows."""
     gate.silence()
-    program = both.start(
+    program = runs.start(
         """
         for _ in range(50):
             print_marker()
@@ -156,14 +156,14 @@ def test_sigterm_during_the_drain_of_a_command_that_ended_by_itself_shortens_it(
         environ={"LOGSHIP_EXIT_STALL_SECONDS": "3600", "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "3600"},
     )
     program.until("over")
-    run = both.pid_of_run(program)
+    run = runs.pid_of_run(program)
     program.until_true(lambda: children_of(run) == [], "the command has ended")
     program.signal(signal.SIGTERM)
     program.end(returncode=0).verdict.assert_nothing_lost()
 
 
-def test_the_whole_group_can_be_signalled_where_a_shell_passes_nothing_on(both: Runs) -> None:
-    program = both.start(
+def test_the_whole_group_can_be_signalled_where_a_shell_passes_nothing_on(runs: Runs) -> None:
+    program = runs.start(
         """
         def stop(number, frame):
             print("child stopped", flush=True)
@@ -180,7 +180,7 @@ def test_the_whole_group_can_be_signalled_where_a_shell_passes_nothing_on(both: 
         options=("--signal-group",),
     )
     assert program.stopped().returncode == 6
-    assert both.messages == ["child stopped"]
+    assert runs.messages == ["child stopped"]
 
 
 def children_of(pid: int) -> list[int]:
@@ -244,8 +244,8 @@ GRANDCHILD = """
 """
 
 
-def test_what_a_grandchild_still_writes_is_waited_for(both: Runs, receipt: Path) -> None:
-    both.start(GRANDCHILD.format(lines=25, stays=0), options=("--receipt", str(receipt))).end(
+def test_what_a_grandchild_still_writes_is_waited_for(runs: Runs, receipt: Path) -> None:
+    runs.start(GRANDCHILD.format(lines=25, stays=0), options=("--receipt", str(receipt))).end(
         returncode=5
     ).verdict.assert_all_delivered(26)
     assert read_receipt(receipt)["cut_off"] is False
@@ -388,10 +388,7 @@ def test_output_is_passed_on_to_a_terminal_that_stops_background_writers(runs: R
     ("name", "listed"),
     [
         pytest.param("SIGINT", "", id="SIGINT"),
-        pytest.param("SIGQUIT", "", id="SIGQUIT"),
-        pytest.param("SIGHUP", "HUP,WINCH,RTMIN+3", id="SIGHUP"),
-        pytest.param("SIGWINCH", "HUP,WINCH,RTMIN+3", id="SIGWINCH"),
-        pytest.param("SIGRTMIN+3", "HUP,WINCH,RTMIN+3", id="SIGRTMIN+3"),
+        pytest.param("SIGHUP", "HUP,WINCH", id="SIGHUP"),
     ],
 )
 def test_other_stop_signals_start_the_clock_too(runs: Runs, name: str, listed: str) -> None:

@@ -21,7 +21,7 @@ from tests.support.receiver_process import ReceiverProcess
 
 SEED = 20261124
 RUNS = 100
-RUNS_OF_THE_NORMAL_SUITE = 4
+RUNS_OF_THE_NORMAL_SUITE = 2
 
 BATCH = """
     lines = int(sys.argv[1]) if sys.argv[1:] else {lines}
@@ -52,31 +52,31 @@ def slow_sidecar(receiver: ReceiverProcess) -> Iterator[None]:
 
 @pytest.mark.usefixtures("slow_sidecar")
 def test_a_batch_that_ends_by_itself_loses_nothing_and_keeps_its_code(
-    both: Runs, receipt: Path
+    runs: Runs, receipt: Path
 ) -> None:
     """The last thing it does is to print 10,000 lines at once: its summary."""
-    both.start(
+    runs.start(
         BATCH.format(lines=900, burst=10_000, code=1), options=("--receipt", str(receipt))
     ).end(returncode=1).verdict.assert_delivered_once(10_900)
     assert read_receipt(receipt)["complete"] is True
-    both.assert_proved(receipt)
+    runs.assert_proved(receipt)
 
 
 def test_the_sidecar_is_killed_and_restarted_while_the_batch_is_stopped(
-    both: Runs, receipt: Path
+    as_pid_1: Runs, receipt: Path
 ) -> None:
-    program = both.start(
+    program = as_pid_1.start(
         BATCH.format(lines=-1, burst=0, code=0),
         options=("--receipt", str(receipt), "--stop-timeout", "30"),
     )
     program.until_ready()
     program.until_logged(300)
-    both.receiver.kill()
+    as_pid_1.receiver.kill()
     program.until_logged(450)
     program.signal(signal.SIGTERM)
-    both.receiver.restart()
+    as_pid_1.receiver.restart()
     program.end(returncode=SIGTERMED).verdict.assert_all_delivered()
-    both.assert_proved(receipt)
+    as_pid_1.assert_proved(receipt)
 
 
 PRINTS_AND_LOGS = """

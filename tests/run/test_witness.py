@@ -63,10 +63,13 @@ def death_of_an_owner(
     return [left for _, left in deaths]
 
 
-@pytest.mark.parametrize("code", [-signal.SIGKILL, 3], ids=["killed", "exit code 3"])
-@pytest.mark.parametrize("is_shipped", [False, True], ids=["waits", "shipped already"])
+@pytest.mark.parametrize(
+    ("code", "is_shipped"),
+    [(-signal.SIGKILL, True), (3, False)],
+    ids=["killed, shipped already", "exit code 3, waits"],
+)
 def test_an_owner_without_a_word_has_left_something_even_if_that_is_shipped_already(
-    tmp_path: Path, is_shipped: bool, code: int
+    tmp_path: Path, code: int, is_shipped: bool
 ) -> None:
     """The recoverer may find the spool before we are told of the death."""
     left = death_of_an_owner(tmp_path, code, removes=is_shipped, ships=is_shipped)

@@ -7,7 +7,7 @@ on stderr, or is named by number in a drain report.
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.programs import Ended
-from tests.support.servers import json_objects
+from tests.support.servers import objects_of, whole_lines
 from tests.support.waiting import wait_until
 
 Numbers = set[int]
@@ -216,19 +216,28 @@ class Output:
         return Verdict(ended, tuple(self._lines_of(ended)))
 
     def _lines_of(self, ended: Ended) -> Iterator[dict[str, Any]]:
-        """Yield the lines of every stream of the program, control records too."""
-        lines = list(json_objects(self.path))
-        run = run_of(ended)
-        own = [line for line in lines if run in json.dumps(line["record"])]
+        """Yield the lines of every stream of the program, control records too.
+
+        All programs of a worker process write here, so only lines that hold a word of this one are
+        decoded.
+        """
+        lines = list(whole_lines([self.path]))
+        own = list(_objects_with([run_of(ended)], lines))
         streams = {stream_of(line["record"]) for line in [*own, *ended.spilled]}
         streams |= {each["stream"] for report in ended.reports for each in report["streams"]}
         streams.discard("")
-        for line in lines:
+        for line in _objects_with(streams, lines):
             if stream_of(line["record"]) in streams:
                 yield line
 
     def until_arrived(self, marker: str) -> None:
         wait_until(lambda: marker in self.path.read_text(), f"{marker} in {self.path.name}")
+
+
+def _objects_with(words: Iterable[str], lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the objects among the lines that hold one of the words."""
+    has_word = re.compile(b"|".join(re.escape(word.encode()) for word in words) or b"(?!)").search
+    return objects_of(filter(has_word, lines))
 
 
 def run_of(ended: Ended) -> str:

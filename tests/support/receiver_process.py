@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -78,6 +79,20 @@ class ReceiverProcess:
         """Start it again where it listened before; it must have ended."""
         assert self.process.poll() is not None, "end it before starting it again"
         self._start(self.endpoint.replace("tls://", "tcp://"))
+
+    def begin_anew(self) -> None:
+        """Forget what came so far, once all of it has come; start it where it has ended."""
+        wait_until(lambda: not self._is_connected(), "all connections have ended")
+        for written in (self.out, self._stderr_path):
+            os.truncate(written, 0)
+        if self.process.poll() is not None:
+            self.restart()
+
+    def _is_connected(self) -> bool:
+        """Tell whether a connection to its port is open, or not yet read to its end."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        port, established, close_wait = f":{self.port:04X}", "01", "08"
+        return any(row[1].endswith(port) and row[3] in (established, close_wait) for row in rows)
 
     def stderr(self) -> str:
         """Return all that it said so far, of earlier runs too."""

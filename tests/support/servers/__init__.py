@@ -24,6 +24,8 @@ from tests.support.servers.process import (
     ServerProcess,
     Tls,
     json_objects,
+    objects_of,
+    whole_lines,
 )
 
 __all__ = [
@@ -40,7 +42,9 @@ __all__ = [
     "fluentd_commands",
     "fluentd_version",
     "json_objects",
+    "objects_of",
     "section",
+    "whole_lines",
     "why_no_fluent_bit",
     "why_no_fluentd",
     "why_no_node",

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -228,7 +228,12 @@ class ServerProcess(ABC):
 
 def json_objects(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects among a file's lines; a line torn by a kill is left out."""
-    for line in whole_lines([path] if path.exists() else []):
+    yield from objects_of(whole_lines([path] if path.exists() else []))
+
+
+def objects_of(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the objects that lines hold."""
+    for line in lines:
         try:
             decoded = json.loads(line)
         except ValueError:
