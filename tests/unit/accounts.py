@@ -6,6 +6,8 @@ comes from the code that is judged except those of the report.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections import defaultdict
 from typing import Any
 
@@ -52,6 +54,7 @@ def a_buffer(**options: Any) -> Buffer:
         "monotonic": ManualClock(),
         "time_ns": lambda: 1_700_000_000_000_000_000,
         "failed": reraise,
+        "random_bytes": lambda size, count=itertools.count(): next(count).to_bytes(size, "big"),
     }
     return Buffer(**{**defaults, **options})
 
@@ -75,7 +78,13 @@ def body(number: int, characters: int = 20, *, stamped: bool = True) -> bytes:
 
 def entries_of(payload: bytes | bytearray | memoryview) -> list[dict[str, Any]]:
     """Return the records in a chunk's payload, decoded independently."""
-    return [record for _, record in decode_all(bytes(payload))]
+    return _decoded(bytes(payload))[:]
+
+
+@functools.lru_cache(1000)
+def _decoded(payload: bytes) -> list[dict[str, Any]]:
+    """Decode a payload once: most tests look at the same ones again and again."""
+    return [record for _, record in decode_all(payload)]
 
 
 def is_control(record: dict[str, Any]) -> bool:
