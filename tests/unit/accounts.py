@@ -44,7 +44,8 @@ class Wakes:
 
 
 def a_buffer(**options: Any) -> Buffer:
-    """Return a small buffer with a manual clock."""
+    """Return a small buffer with a manual clock, whose ids are counted up."""
+    ids = itertools.count()
     defaults = {
         "bytes_max": 100_000,
         "chunk_bytes_max": 1000,
@@ -54,7 +55,7 @@ def a_buffer(**options: Any) -> Buffer:
         "monotonic": ManualClock(),
         "time_ns": lambda: 1_700_000_000_000_000_000,
         "failed": reraise,
-        "random_bytes": lambda size, count=itertools.count(): next(count).to_bytes(size, "big"),
+        "random_bytes": lambda size: next(ids).to_bytes(size, "big"),
     }
     return Buffer(**{**defaults, **options})
 

@@ -132,7 +132,7 @@ def test_shipping_goes_on_after_an_exception_anywhere_in_a_decision(
 
         return lambda: loop.run_until_complete(ship()), interrupt
 
-    for run in every_point(prepare, step=61, room=str(module.__file__)):
+    for run in every_point(prepare, step=29, room=str(module.__file__)):
         with contextlib.suppress(Interruption, KeyboardInterrupt):
             run()
         ((sidecar, client, loop),) = scenes
