@@ -53,7 +53,7 @@ PYTEST := $(RUN) -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_t
 # processes that tests start are not, nor what `sys.settrace` interrupts at each bytecode.
 COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted.py \
 	$(addprefix tests/contract/test_,tls.py handshake.py) \
-	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
+	tests/simulation/test_simulation.py::test_histories_keep_the_promise
 
 .PHONY: help ready demo test test-again coverage mutants smoke-ready smoke smoke-again sim storm fuzz faults \
 	soak aggregators reconnects interleavings lint format docs proof standalone packages release-check \

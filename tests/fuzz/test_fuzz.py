@@ -10,7 +10,7 @@ from tests.fuzz.inputs import corpus_of, inputs_for
 from tests.fuzz.targets import TARGETS, measure, measure_memory
 from tests.support.pace import slowness
 
-EXAMPLES = 25
+EXAMPLES = 15
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -162,16 +162,7 @@ class Scheduler:
         self, current: int, *, can_go_on: bool, may_raise: bool, may_switch: bool = True
     ) -> int:
         """Choose who goes on, and return here when this thread may."""
-        others = tuple(
-            index
-            for index, each in enumerate(self._threads)
-            if index != current and not each.is_over and (not each.waits_for or _is_free(each))
-        )
-        givers_up = tuple(
-            index
-            for index, each in enumerate(self._threads)
-            if not each.is_over and each.may_give_up and each.waits_for and index not in others
-        )
+        others, givers_up = self._candidates(current) if may_switch else ((), ())
         if not can_go_on:
             can_resume = others or givers_up
             if not can_resume:
@@ -184,7 +175,7 @@ class Scheduler:
         step = len(self.decisions)
         choice = self._choices[step] if step < len(self._choices) else default
         may_raise = may_raise and self._raises and not self._has_raised
-        others = tuple(sorted({*others, *givers_up})) if may_switch else ()
+        others = tuple(sorted({*others, *givers_up}))
         self.decisions.append(Decision(current, can_go_on, others, may_raise, choice))
         if choice == RAISE:
             self._has_raised = True
@@ -193,6 +184,20 @@ class Scheduler:
             self._threads[choice].turn.release()
             return self._rest(current)
         return choice
+
+    def _candidates(self, current: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the other threads that can go on, and those that can only give up a wait."""
+        others = tuple(
+            index
+            for index, each in enumerate(self._threads)
+            if index != current and not each.is_over and (not each.waits_for or _is_free(each))
+        )
+        givers_up = tuple(
+            index
+            for index, each in enumerate(self._threads)
+            if not each.is_over and each.may_give_up and each.waits_for and index not in others
+        )
+        return others, givers_up
 
     def _rest(self, current: int) -> int:
         """Wait for this thread's turn, unless it is over or none of the run's."""

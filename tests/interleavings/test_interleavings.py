@@ -10,8 +10,11 @@ import pytest
 from tests.interleavings.exploring import QUICK, Depth, explore_scene
 from tests.interleavings.scenes import SCENES
 
-LIKE_OTHERS = ("two entries are combined", "only the end combines", "each call commits")
-"""Scenes that differ in little from "tags", "small, at the end", and the one near the bound."""
+LIKE_OTHERS = (
+    *("each call combines", "two entries are combined", "only the end combines"),
+    *("each call commits", "near the bound"),
+)
+"""Scenes that differ in little from those that are left."""
 
 
 def is_long(name: str, depth: Depth) -> bool:
@@ -20,7 +23,7 @@ def is_long(name: str, depth: Depth) -> bool:
     There are many points for an exception, so two scenes stand for all.
     """
     if depth.raises:
-        return name not in ("small, combined", "small, with a shipper")
+        return name not in ("one producer", "small, with a shipper")
     return name in LIKE_OTHERS
 
 

@@ -72,7 +72,7 @@ def _wakes_nothing(self: Wakeups) -> None:
 
 MUTANTS: list[tuple[type, str, Any, str, Depth]] = [
     (Entrance, "offer", _offer_that_looks_at_the_end_before_only, "small, at the end", Depth(1)),
-    (Inbox, "remove", _remove_without_identity, "each call combines", Depth(0, raises=True)),
+    (Inbox, "remove", _remove_without_identity, "one producer", Depth(0, raises=True)),
     (Inbox, "remove", _remove_all, "each call combines", Depth(1)),
     (Section, "enter", _enter_that_releases_first, "each call combines", Depth(1)),
     (Changes, "commit", _commit_that_does_not_note_it, "each call commits", Depth(0, raises=True)),

@@ -1,4 +1,4 @@
-"""Two hundred histories, and two hundred with a spool, the same on every run.
+"""A hundred histories, and more than a hundred with a spool, the same on every run.
 
 In none of them is anything lost, reordered or stuck.
 """
@@ -16,18 +16,15 @@ from tests.simulation.faults import DISK_FAULTS, FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
 from tests.support.commands import ran
 
-SHARES = 2
-SEEDS_A_SHARE = 100
+SEEDS = range(1, 101)
 EVENTS_MIN = 140
 
-DISK_SEEDS = [seed for seed in range(1, 1401) if has_disk(seed)]
-"""Those of the first 1,400 whose clients have a spool."""
+DISK_SEEDS = [seed for seed in range(1, 1001) if has_disk(seed)]
+"""Those of the first 1,000 whose clients have a spool."""
 
 
-@pytest.mark.parametrize("share", range(SHARES))
-def test_histories_keep_the_promise(share: int) -> None:
-    first = 1 + share * SEEDS_A_SHARE
-    tally = run_seeds(range(first, first + SEEDS_A_SHARE))
+def test_histories_keep_the_promise() -> None:
+    tally = run_seeds(SEEDS)
     for seed in tally.failures:
         pytest.fail("\n".join(replay(seed)[1]))
     assert [name for name in FAULTS if not tally.fired[name]] == []
@@ -38,7 +35,7 @@ def test_every_disk_fault_is_seen_and_nothing_is_lost_in_silence() -> None:
     tally = run_seeds(DISK_SEEDS)
     assert tally.failures == {}
     assert [name for name in (*DISK_FAULTS, *RECOVERY_FAULTS) if not tally.fired[name]] == []
-    assert tally.fired["recovered"] > 700
+    assert tally.fired["recovered"] > 350
 
 
 def test_nothing_stays_behind_a_history() -> None:
@@ -60,12 +57,11 @@ def test_what_a_campaign_found(seed: int) -> None:
     assert story[-1] == "it is well", "\n".join(story)
 
 
-@pytest.mark.parametrize("seed", ["14", "82"])
-def test_a_seed_replays_exactly(seed: str) -> None:
+def test_a_seed_replays_exactly() -> None:
     """In another process, with other hashes: chance comes from the seed alone, also a disk's."""
     stories = set()
     for hash_seed in ("1", "2"):
-        words = ("--seed", seed, "--force", "window=5")
+        words = ("--seed", "82", "--force", "window=5")
         command = (sys.executable, "-m", "tests.simulation", *words)
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         stories.add(ran(*command, env=environment, timeout=600).stdout)

@@ -110,7 +110,7 @@ def test_what_the_quarantine_has_no_room_for_is_not_read_for_it(tmp_path: Path, 
 def test_headers_that_hold_nothing_are_not_held(
     tmp_path: Path, craft: Callable[[int], bytes]
 ) -> None:
-    crafted.dead_process(tmp_path, craft(2 * COUNT))
+    crafted.dead_process(tmp_path, craft(COUNT))
     with traced_memory() as memory:
         assert len(list(inspect_spool(tmp_path))) == 1
         recover(tmp_path)

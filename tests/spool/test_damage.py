@@ -36,7 +36,7 @@ from tests.spool.spools import (
 )
 from tests.unit.accounts import taken
 
-ROUNDS = 3000
+ROUNDS = 1500
 RECORDS = 24
 
 

@@ -18,7 +18,7 @@ from tests.storms.program import BEGUN, Plan
 from tests.support.commands import ran
 from tests.support.waiting import wait_until
 
-RECORDS = 15_000
+RECORDS = 6_000
 ATTACHED_RECORDS = 150_000
 """So many that the program still runs when the debugger has started."""
 

@@ -6,6 +6,8 @@ comes from the code that is judged except those of the report.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections import defaultdict
 from typing import Any
 
@@ -42,7 +44,8 @@ class Wakes:
 
 
 def a_buffer(**options: Any) -> Buffer:
-    """Return a small buffer with a manual clock."""
+    """Return a small buffer with a manual clock, whose ids are counted up."""
+    ids = itertools.count()
     defaults = {
         "bytes_max": 100_000,
         "chunk_bytes_max": 1000,
@@ -52,6 +55,7 @@ def a_buffer(**options: Any) -> Buffer:
         "monotonic": ManualClock(),
         "time_ns": lambda: 1_700_000_000_000_000_000,
         "failed": reraise,
+        "random_bytes": lambda size: next(ids).to_bytes(size, "big"),
     }
     return Buffer(**{**defaults, **options})
 
@@ -75,7 +79,13 @@ def body(number: int, characters: int = 20, *, stamped: bool = True) -> bytes:
 
 def entries_of(payload: bytes | bytearray | memoryview) -> list[dict[str, Any]]:
     """Return the records in a chunk's payload, decoded independently."""
-    return [record for _, record in decode_all(bytes(payload))]
+    return _decoded(bytes(payload))[:]
+
+
+@functools.lru_cache(1000)
+def _decoded(payload: bytes) -> list[dict[str, Any]]:
+    """Decode a payload once: most tests look at the same ones again and again."""
+    return [record for _, record in decode_all(payload)]
 
 
 def is_control(record: dict[str, Any]) -> bool:

@@ -73,6 +73,7 @@ class Interrupter:
             self._left -= 1
             if self._left < 0:
                 self.done = True
+                sys.settrace(None)
                 self._act()
         return self._trace
 

@@ -18,7 +18,7 @@ import pytest
 from logship._buffer import stream
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import ChunkState
-from logship._buffer.entrance import COMBINE_AT, Outcome
+from logship._buffer.entrance import Outcome
 from logship._reasons import QUARANTINED
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
 from tests.unit.interruptions import (
@@ -32,6 +32,9 @@ from tests.unit.interruptions import (
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored while closing generator")
 
 INNER = 777
+COMBINE_AT = 16
+"""Entries of two tags, and of more than one chunk of each."""
+
 Scene = Callable[[Buffer, Sink], Callable[[], object]]
 
 
@@ -156,8 +159,8 @@ SCENES = [
     next_deadline, when_space, close, report,
 ]  # fmt: skip
 OFFERS = SCENES[:6]
-STEP = 11
-"""A run takes each eleventh bytecode; `-m proof` takes all."""
+STEP = 23
+"""A run takes some of the bytecodes; `-m proof` takes all."""
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +182,7 @@ def step(request: pytest.FixtureRequest) -> int:
 
 def a_busy_buffer(bytes_max: int) -> tuple[Buffer, Sink]:
     """Return a buffer with sealed chunks, one of them of a single entry, and two open ones."""
-    buffer = a_buffer(chunk_bytes_max=400, bytes_max=bytes_max)
+    buffer = a_buffer(chunk_bytes_max=400, bytes_max=bytes_max, combine_at=COMBINE_AT)
     buffer.offer("open", body(1, 500))
     for number in range(2, 5):
         buffer.offer("open", body(number))

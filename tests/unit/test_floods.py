@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from logship._installation.floods import TEMPLATES_MAX, FloodControl
+from logship._installation.floods import FloodControl
 from logship._installation.handler import KEPT_BACK_KEY, Handler
 from logship._installation.levels import LevelsFile
 from logship._reasons import RATE_LIMITED, SAMPLED
@@ -107,17 +107,23 @@ def test_a_closed_client_says_of_no_record_that_it_was_kept_back(stderr: Stderr)
     assert [KEPT_BACK_KEY in record for record in refused] == [False] * 3
 
 
-def test_counts_that_no_record_asks_for_are_forgotten() -> None:
+@pytest.fixture
+def few_templates(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("logship._installation.floods.TEMPLATES_MAX", 1000)
+    return 1000
+
+
+def test_counts_that_no_record_asks_for_are_forgotten(few_templates: int) -> None:
     seconds = 0.0
     settings = quick_settings(template_records_max=1, flood_seconds=10)
     floods = FloodControl(settings, monotonic=lambda: seconds)
     with traced_memory() as memory:
-        for number in range(4 * TEMPLATES_MAX):
+        for number in range(4 * few_templates):
             record = logging.makeLogRecord({"name": "app", "msg": f"text {number}"})
             floods.reason(record)
             assert floods.reason(record) == RATE_LIMITED
-            seconds += 0.01
-    assert memory.kept_bytes < 400 * TEMPLATES_MAX
+            seconds += 0.1
+    assert memory.kept_bytes < 400 * few_templates
     seconds += 10
     floods.reason(record)
     assert floods.kept_back_before(record) == 1
@@ -141,13 +147,13 @@ def test_a_logger_has_a_limit_for_all_its_templates() -> None:
     assert Counter(each["logger"] for each in shop.records()) == {"a": 3, "b": 3}
 
 
-def test_so_many_templates_are_counted_and_no_more() -> None:
+def test_so_many_templates_are_counted_and_no_more(few_templates: int) -> None:
     shop = Shop(template_records_max=1)
     log = shop.logger("app")
     for _ in range(2):
-        for number in range(TEMPLATES_MAX + 5):
+        for number in range(few_templates + 5):
             log.info(f"text {number}")
-    assert len(shop.records()) == TEMPLATES_MAX + 10
+    assert len(shop.records()) == few_templates + 10
 
 
 def test_levels_are_sampled_and_others_are_not() -> None:

@@ -20,7 +20,7 @@ from logship._hooks.locking import SectionLock
 from tests.support.raising import raising
 from tests.support.threads import Later
 
-STORM_RAISES = 3_000
+STORM_RAISES = 1_500
 STORM_INTERVAL_SECONDS = 0.0002
 
 

@@ -139,7 +139,7 @@ def test_after_an_exception_anywhere_in_a_step_the_rest_is_written_and_counted(
         scene[:] = [(buffer, spill)]
         return lambda: spill.step(1.0), interrupted_by_a_handler
 
-    for run in every_point(prepare, step=9, room=str(Path(logship.__file__).parent)):
+    for run in every_point(prepare, step=25, room=str(Path(logship.__file__).parent)):
         with contextlib.suppress(Interruption):
             run()
         ((buffer, spill),) = scene
