@@ -187,20 +187,22 @@ SCENES: dict[str, dict[str, Any]] = {
     "only the end combines": {"options": {"combine_at": 64}},
     "each call commits": {"outlives": True},
     "near the bound": {"options": {"bytes_max": 120, "combine_at": 1}},
-    "each call commits, near the bound": {
+    "each call commits, near the bound": {"outlives": True, "options": {"bytes_max": 120}},
+    "shipper": {"options": {"combine_at": 2}, "closes": False, "ships": True},
+    "shipper of what outlives": {"outlives": True, "closes": False, "ships": True},
+    "one producer": {"options": {"combine_at": 1}, "offers": ("aa",)},
+    "small, combined": {"options": {"combine_at": 1}, "offers": "aa"},
+    "small, each call commits, near the bound": {
         "outlives": True,
         "options": {"bytes_max": 80},
         "offers": "aa",
     },
-    "shipper": {"options": {"combine_at": 2}, "closes": False, "ships": True},
-    "shipper of what outlives": {
+    "small, shipper of what outlives": {
         "outlives": True,
         "offers": "aa",
         "closes": False,
         "ships": True,
     },
-    "one producer": {"options": {"combine_at": 1}, "offers": ("aa",)},
-    "small, combined": {"options": {"combine_at": 1}, "offers": "aa"},
     "small, at the end": {"options": {"combine_at": 64}, "offers": "aa"},
     "small, with a shipper": {
         "options": {"combine_at": 1},

@@ -12,7 +12,8 @@ from tests.interleavings.scenes import SCENES
 
 LIKE_OTHERS = (
     *("each call combines", "two entries are combined", "only the end combines"),
-    *("each call commits", "near the bound"),
+    *("each call commits", "near the bound", "each call commits, near the bound"),
+    "shipper of what outlives",
 )
 """Scenes that differ in little from those that are left."""
 
