@@ -43,7 +43,7 @@ def test_the_bytes_of_an_entry(record: Any, extra_fields: int, expected: str) ->
         assert pack_record(record, TIME_NS, extra_fields) == packed(expected)
 
 
-@pytest.mark.parametrize("count", [13, 14, 15, 16, 17, 200, 65_533, 65_534, 65_535, 65_536])
+@pytest.mark.parametrize("count", [13, 14, 15, 16, 17, 200, 65_534, 65_535])
 def test_the_map_header_counts_the_stamp_at_every_size(count: int) -> None:
     record = {f"f{number}": number for number in range(count)}
     for _ in range(2):  # the second time its names are known
