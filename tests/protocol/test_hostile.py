@@ -20,7 +20,7 @@ from tests.support.memory import traced_memory
 from tests.support.pace import costs_less
 
 MESSAGE_BYTES = 250_000
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 17
 OPTIONS = ("chunk", "size", "compressed")
 
 

@@ -32,8 +32,8 @@ def packer_in(context: Repeated, **options: Any) -> Any:
     return record_packer(context_of=lambda: context, **options)
 
 
-@given(mappings, mappings, mappings)
 @settings(max_examples=40)
+@given(mappings, mappings, mappings)
 def test_the_record_wins_over_the_context_and_that_over_constants(
     constants: dict[str, Any], context: dict[str, Any], record: dict[str, Any]
 ) -> None:
