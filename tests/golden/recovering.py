@@ -31,6 +31,8 @@ CLOSED = ("closed", "one_ended")
 QUICK = {"LOGSHIP_BACKOFF_SECONDS_BASE": "0.01", "LOGSHIP_BACKOFF_SECONDS_MAX": "0.05"}
 """Settings of clients with quick retries."""
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
 _STAMP = re.compile(r"([\w-]{12}):\d{10}")
 
 Lines = list[dict[str, Any]]
@@ -61,8 +63,16 @@ def run_program(case: str, directory: Path) -> str:
 
 
 def logship_here(command: click.Command, *words: str, **environ: str) -> Result:
-    """Run a command of logship in this process, which is quicker."""
-    return CliRunner().invoke(command, words, env=environ, catch_exceptions=False)
+    """Run a command of logship in this process, which is quicker.
+
+    A command that ends leaves stop signals ignored, and this process goes on.
+    """
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        return CliRunner().invoke(command, words, env=environ, catch_exceptions=False)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def recover(spool: Path, receiver: ReceiverProcess) -> tuple[dict[str, Any], Lines]:
