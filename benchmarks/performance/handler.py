@@ -22,6 +22,7 @@ PROGRAM = "benchmarks.performance.programs.call"
 def measure(job: Job) -> Measured:
     """Time calls, every handler in turns, all into the embedded receiver."""
     turns, bursts = job.turns(5, 15), job.pick(15, 30, 1)
+    calls = job.pick(400, 400, 40)
     subjects = (NOTHING, *OURS) if job.is_for_trees else SUBJECTS
     sustained = job.pick(10_000, 50_000, 500)
     measured = job.measured(turns=turns, bursts=bursts, sustained_calls=sustained)
@@ -33,7 +34,7 @@ def measure(job: Job) -> Measured:
             environ = {"LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}", "LOGSHIP_TAG": "benchmark"}
             if subject == "logship-spool":
                 environ["LOGSHIP_SPOOL_DIR"] = str(job.new_place())
-            arguments = (subject, host, port, bursts, sustained)
+            arguments = (subject, host, port, bursts, calls, sustained)
             found = run_program(PROGRAM, *arguments, stderr=job.stderr, environ=environ)
             for case, call_ns in found["burst_ns"].items():
                 measured.add(turn, subject, case, call_ns=call_ns)

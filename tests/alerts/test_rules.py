@@ -23,6 +23,7 @@ from tests.support.prometheus import why_no_promtool
 RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text()
 ALERTS = {rule["alert"]: rule for rule in rules_of(ALERTING)}
 ALL_RULES = [*rules_of(RECORDING), *rules_of(ALERTING)]
+RULES_TESTS = ("rules_test.yml", "rules_test_seconds.yml")
 PARTS = ("Means", "Effect", "Look at", "Run", "Repair")
 
 
@@ -42,7 +43,7 @@ def promtool() -> str:
     [
         ("check", "config", "prometheus.yml"),
         ("check", "rules", "--lint=all", "--lint-fatal", RECORDING.name, ALERTING.name),
-        ("test", "rules", "rules_test.yml"),
+        ("test", "rules", *RULES_TESTS),
     ],
     ids=lambda words: "-".join(words[:2]),
 )
@@ -53,11 +54,12 @@ def test_promtool_is_content(promtool: str, words: tuple[str, ...]) -> None:
 def test_promtools_tests_evaluate_what_is_recorded_before_what_asks_for_it() -> None:
     """Else in an order of chance, and in one of ten runs an alert is of an evaluation ago."""
     groups = [group["name"] for each in (RECORDING, ALERTING) for group in yaml_of(each)["groups"]]
-    assert yaml_of(RULES / "rules_test.yml")["group_eval_order"] == groups
+    for name in RULES_TESTS:
+        assert yaml_of(RULES / name)["group_eval_order"] == groups
 
 
 def test_promtools_tests_cover_every_alert() -> None:
-    text = (RULES / "rules_test.yml").read_text()
+    text = "".join((RULES / name).read_text() for name in RULES_TESTS)
     fired = set(re.findall(r"alertname: (\w+)\n\s+exp_alerts", text))
     silent = set(re.findall(r"alertname: (\w+)\}", text))
     assert fired == ALERTS.keys()

@@ -15,18 +15,15 @@ from benchmarks.spool import Recovery
 from tests.benchmarks.running import loss_in
 from tests.benchmarks.test_proof import row
 
-REPEAT = 2
-
 
 def run_loss(directory: Path, *words: str) -> tuple[int, dict[str, Any], str]:
     """Kill an application in its first second; return exit code, the JSON row, what was printed."""
     return loss_in(directory, "--fault", "app-sigkill", *words, "--seconds", "1")
 
 
-@pytest.mark.parametrize("rate", [300, 30_000])
-def test_a_spool_keeps_every_line_whose_call_had_returned(tmp_path: Path, rate: int) -> None:
+def test_a_spool_keeps_every_line_whose_call_had_returned(tmp_path: Path) -> None:
     """And something was on it each time: otherwise these kills would show nothing."""
-    words = ["--shipper", "logship-spool", "--rate", str(rate), "--repeat", str(REPEAT)]
+    words = ["--shipper", "logship-spool", "--rate", "30000", "--repeat", "2"]
     code, row, printed = run_loss(tmp_path, *words)
     assert code == 0, printed
     assert [run["seed"] for run in row["runs"]] == [1, 2]

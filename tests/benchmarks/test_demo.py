@@ -9,7 +9,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from benchmarks.demo import demo, missing_by_hand
+from benchmarks.demo import demo
 from tests.benchmarks.running import benchmarks
 from tests.support.commands import ran
 
@@ -51,15 +51,3 @@ def test_the_demo_is_long_enough_for_a_sidecar_to_be_up_again() -> None:
     ended = CliRunner().invoke(demo, ["--seconds", "4.9"])
     assert ended.exit_code == 2
     assert "x>=5" in ended.output
-
-
-def test_the_search_in_the_ledger_names_a_line_that_is_missing(tmp_path: Path) -> None:
-    """The printed command can fail: one line cut out of the output, and it is named."""
-    ended = benchmarks(tmp_path, "loss", "--shipper", "fluent-logger", "--seconds", "1")
-    assert ended.returncode == 0, ended.stderr
-    (output,) = tmp_path.rglob("output.jsonl")
-    lines = output.read_text().splitlines(keepends=True)
-    output.write_text("".join(lines[:50] + lines[51:]))
-    named = run_in_bash([missing_by_hand(["output.jsonl"])], output.parent).stdout.split()
-    assert len(named) == 1
-    assert named[0] in lines[50]

@@ -27,18 +27,18 @@ def _place_and_words(process: Path) -> tuple[str, str]:
         return "", ""  # it ended while we looked
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("words", "count"),
+    ("number", "words", "count"),
     [
-        (["loss", "--shipper", "fluent-logger", "--seconds", "60"], 3),  # and an application
-        (["drain"], 2),
+        (signal.SIGTERM, ["loss", "--shipper", "fluent-logger", "--seconds", "60"], 3),
+        (signal.SIGINT, ["drain"], 2),
     ],
     ids=["a run", "a measure"],
 )
 def test_an_interrupted_benchmark_ends_what_it_started(
-    tmp_path: Path, words: list[str], count: int, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, words: list[str], count: int
 ) -> None:
+    """A run has an application besides the sidecar."""
     benchmark = subprocess.Popen(
         [*COMMAND, *words],
         cwd=tmp_path,

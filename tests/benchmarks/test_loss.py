@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.demo import missing_by_hand
 from benchmarks.loss import loss as loss_command
 from tests.benchmarks.running import loss_in
+from tests.support.commands import ran
 
 
 class Loss:
@@ -75,10 +77,21 @@ def test_a_peers_loss_is_shown_and_fails_nothing(loss: Loss) -> None:
     assert code == 0
 
 
-def test_an_application_that_ignores_the_peers_readme_is_possible(loss: Loss) -> None:
-    """Python's default SIGTERM: the process is gone before atexit could close the handler."""
-    _, row, _ = loss("--shipper", "fluent-logger", "--on-sigterm", "default")
+def test_an_application_that_ignores_the_peers_readme_is_possible(
+    loss: Loss, tmp_path: Path
+) -> None:
+    """Python's default SIGTERM: the process is gone before atexit could close the handler.
+
+    And the command that `make demo` prints names one line that is cut out of the output.
+    """
+    _, row, _ = loss("--shipper", "fluent-logger", "--on-sigterm", "default", seconds=1)
     assert only_run(row)["exit_code"] == -15
+    (output,) = tmp_path.rglob("output.jsonl")
+    lines = output.read_text().splitlines(keepends=True)
+    output.write_text("".join(lines[:50] + lines[51:]))
+    search = ran("bash", "-c", missing_by_hand(["output.jsonl"]), code=None, cwd=output.parent)
+    (named,) = search.stdout.split()
+    assert named in lines[50]
 
 
 def forgetful(tmp_path: Path, port: int) -> list[str]:
@@ -109,18 +122,14 @@ def test_a_program_that_has_the_sidecars_port_is_not_taken_for_it(
     assert "another program listens" in " ".join(printed.split())
 
 
-def test_a_file_is_replayed(loss: Loss, tmp_path: Path) -> None:
+def test_a_file_is_replayed_and_repeated_runs_show_their_spread(loss: Loss, tmp_path: Path) -> None:
     path = tmp_path / "app.log"
     path.write_bytes(b'{"json": "line"}\n%s %d\n\xff\xfe\n\n')
-    code, row, printed = loss("--lines", str(path), seconds=1)
-    run = only_run(row)
+    words = ("--lines", str(path), "--repeat", "2", "--shipper", "fluent-logger")
+    code, row, printed = loss(*words, seconds=1)
     assert code == 0, printed
-    assert run["written"] == run["delivered"] > 200
-
-
-def test_repeated_runs_show_their_spread(loss: Loss) -> None:
-    _, row, printed = loss("--repeat", "2", "--shipper", "fluent-logger", seconds=1)
     assert [run["exit_code"] for run in row["runs"]] == [0, 0]
+    assert all(run["written"] == run["delivered"] > 200 for run in row["runs"])
     assert row["summary"]["LOST"] == {"min": 0, "median": 0, "max": 0}
     assert all(word in printed for word in ("2 runs", "min", "median", "max"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -64,7 +65,10 @@ def server(
     if target.name not in shared_servers:
         directory = tmp_path_factory.mktemp(target.name)
         shared_servers[target.name] = target.server(directory, certificates)
-    yield shared_servers[target.name]
+    shared = shared_servers[target.name]
+    if shared.lines_file.exists():  # the records of earlier tests
+        os.truncate(shared.lines_file, 0)
+    yield shared
 
 
 @pytest.fixture

@@ -55,8 +55,7 @@ class Target:
         exact_integers: Whether integers above 2**53 come out as they went in.
         compressions: What it can unpack.
         keeps_acked: Whether what it acked survives its SIGKILL.
-        is_shared: Whether one process serves all tests: those with a file for each tag, because
-            starting them takes long.
+        is_shared: Whether one process serves all tests, because starting it takes long.
         rewrites_in_order: Whether what it took before a SIGKILL is written before what it took
             afterwards.
         slow_files: Options with which a SIGKILL tears no line of its files.
@@ -153,18 +152,18 @@ def _other_fluentds() -> list[Target]:
 
 
 MEMORY = Target("memory", MemoryServer, transport="memory")
-RECEIVE = Target("receive-tcp", EmbeddedReceiver)
+RECEIVE = Target("receive-tcp", EmbeddedReceiver, is_shared=True)
 FLUENTD_TLS = _fluentd("fluentd", "fluentd-tls", transport="tls", security=SECURITY)
 FLUENT_BIT_TLS = _fluent_bit("fluent-bit-tls", transport="tls", security=SECURITY)
 NODE_TLS = _node("node-tls", transport="tls", security=SECURITY)
-RECEIVE_TLS = Target("receive-tls", EmbeddedReceiver, transport="tls", security=SECURITY)
+RECEIVE_TLS = replace(RECEIVE, name="receive-tls", transport="tls", security=SECURITY)
 
 TARGETS = [
     MEMORY,
     replace(MEMORY, name="memory-spool", storage="spool"),
     RECEIVE,
     replace(RECEIVE, name="receive-tcp-spool", storage="spool"),
-    Target("receive-unix", EmbeddedReceiver, transport="unix"),
+    replace(RECEIVE, name="receive-unix", transport="unix"),
     RECEIVE_TLS,
     _fluentd("fluentd", "fluentd-tcp"),
     FLUENTD_TLS,

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,15 +93,18 @@ def commands_of(block: Block) -> Iterator[Command]:
         yield Command(whole[0].rstrip("\n"), part[whole.end() :], block.place)
 
 
-def run(page: Path, directory: Path) -> list[str]:
-    """Run a page's blocks in a directory, and return what is not as the page says."""
+def run(page: Path, directory: Path, default: Callable[[], ReceiverProcess]) -> list[str]:
+    """Run a page's blocks in a directory, and return what is not as the page says.
+
+    Args:
+        page: The page.
+        directory: An empty directory.
+        default: Returns the sidecar at the default endpoint, for a page that starts none.
+    """
     blocks = runnable_blocks(page)
     commands = [command for block in blocks for command in commands_of(block)]
-    port = _free_port()
-    if any("logship receive" in each.text for each in commands):
-        return _run(commands, port, directory)
-    with ReceiverProcess.start(directory / "default.jsonl", f"127.0.0.1:{port}"):
-        return _run(commands, port, directory)
+    starts_one = any("logship receive" in each.text for each in commands)
+    return _run(commands, _free_port() if starts_one else str(default().port), directory)
 
 
 def _run(commands: list[Command], port: str, directory: Path) -> list[str]:

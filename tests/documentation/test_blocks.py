@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,13 +18,30 @@ from tests.documentation.running import (
     run,
     runnable_blocks,
 )
+from tests.support.receiver_process import ReceiverProcess
+
+
+@pytest.fixture(scope="module")
+def default(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], ReceiverProcess]]:
+    """Starts the sidecar that pages share, once a page needs it."""
+    with ExitStack() as stack:
+
+        @cache
+        def start() -> ReceiverProcess:
+            out = tmp_path_factory.mktemp("default") / "out.jsonl"
+            return stack.enter_context(ReceiverProcess.start(out))
+
+        yield start
+
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 @pytest.mark.parametrize("page", [each for each in PAGES if runnable_blocks(each)], ids=name_of)
-def test_the_blocks_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
-    assert run(page, tmp_path) == []
+def test_the_blocks_of_a_page_do_what_it_says(
+    page: Path, tmp_path: Path, default: Callable[[], ReceiverProcess]
+) -> None:
+    assert run(page, tmp_path, default) == []
 
 
 @pytest.mark.parametrize(

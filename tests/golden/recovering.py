@@ -28,6 +28,11 @@ TEXT_CHARACTERS_MAX = 200
 CLOSED = ("closed", "one_ended")
 """Programs that end by themselves; all others are killed."""
 
+QUICK = {"LOGSHIP_BACKOFF_SECONDS_BASE": "0.01", "LOGSHIP_BACKOFF_SECONDS_MAX": "0.05"}
+"""Settings of clients with quick retries."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
 _STAMP = re.compile(r"([\w-]{12}):\d{10}")
 
 Lines = list[dict[str, Any]]
@@ -39,8 +44,7 @@ def environ(**more: str) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(HERE),
         "PYTHONHASHSEED": "0",
-        "LOGSHIP_BACKOFF_SECONDS_BASE": "0.01",
-        "LOGSHIP_BACKOFF_SECONDS_MAX": "0.05",
+        **QUICK,
         **more,
     }
 
@@ -58,9 +62,17 @@ def run_program(case: str, directory: Path) -> str:
     return ran(*words, code=code, env=environ(), cwd=directory, timeout=120).stderr
 
 
-def logship_here(command: click.Command, *words: str) -> Result:
-    """Run a command of logship in this process, which is quicker."""
-    return CliRunner().invoke(command, words, catch_exceptions=False)
+def logship_here(command: click.Command, *words: str, **environ: str) -> Result:
+    """Run a command of logship in this process, which is quicker.
+
+    A command that ends leaves stop signals ignored, and this process goes on.
+    """
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        return CliRunner().invoke(command, words, env=environ, catch_exceptions=False)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def recover(spool: Path, receiver: ReceiverProcess) -> tuple[dict[str, Any], Lines]:
@@ -73,13 +85,12 @@ def recover(spool: Path, receiver: ReceiverProcess) -> tuple[dict[str, Any], Lin
     dry_run = logship_here(recover_command, *words, "--dry-run")
     assert dry_run.exit_code == 0, dry_run.output
     before = len(receiver.records())
-    # the directory of a `-c` program is where it would find another logship
-    options = {"env": environ(LOGSHIP_ENDPOINTS=receiver.endpoint), "cwd": "/", "timeout": 120}
-    recovered = ran(*LOGSHIP, "recover", *words, code=None, **options)
+    settings = {**QUICK, "LOGSHIP_ENDPOINTS": receiver.endpoint}
+    recovered = logship_here(recover_command, *words, **settings)
     assert recovered.stdout, recovered.stderr
     result = {
         "dry_run": [json.loads(line) for line in dry_run.stdout.splitlines()],
-        "exit_code": recovered.returncode,
+        "exit_code": recovered.exit_code,
         "report": counted({**json.loads(recovered.stdout), "seconds": 0}),
         "left": files_in(spool),
     }

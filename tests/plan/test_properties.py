@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from logship._deployment.limits import MEMORY_SHARE_MAX
@@ -77,7 +77,6 @@ def test_a_longer_stop_timeout_never_leaves_less(deployment: Deployment, more: f
     assert longer.drain_budget_seconds >= of(deployment).drain_budget_seconds
 
 
-@settings(max_examples=200)
 @given(deployment=deployments)
 def test_recommended_settings_fit_unless_the_sidecar_is_too_slow(deployment: Deployment) -> None:
     better = improved(of(deployment))

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logship._protocol import plain
@@ -43,13 +43,14 @@ def test_the_bytes_of_an_entry(record: Any, extra_fields: int, expected: str) ->
         assert pack_record(record, TIME_NS, extra_fields) == packed(expected)
 
 
-@pytest.mark.parametrize("count", [13, 14, 15, 16, 17, 200, 65_533, 65_534, 65_535, 65_536])
+@pytest.mark.parametrize("count", [13, 14, 15, 16, 17, 200, 65_534, 65_535])
 def test_the_map_header_counts_the_stamp_at_every_size(count: int) -> None:
     record = {f"f{number}": number for number in range(count)}
     for _ in range(2):  # the second time its names are known
         assert readable(record) == record
 
 
+@settings(max_examples=50)
 @given(records)
 @example({1: "a", "1": "b", "True": "c", b"1": "d"})
 def test_whatever_is_logged_is_one_well_formed_entry_with_every_field(record: Any) -> None:
@@ -65,6 +66,7 @@ def test_whatever_is_logged_instead_of_a_mapping(value: Any) -> None:
     assert "message" in fields or isinstance(value, dict)
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(names, plain_values, max_size=8))
 def test_plain_records_arrive_as_they_are(record: dict[str, Any]) -> None:
     assert readable(record) == record
@@ -180,6 +182,7 @@ def test_a_time_of_another_type_is_taken_as_far_as_it_is_one(given_ns: Any, pack
 # Unpacking.
 
 
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.dictionaries(names, plain_values, max_size=4), st.integers(0, 1 << 61)),

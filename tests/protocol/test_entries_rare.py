@@ -15,7 +15,7 @@ from typing import Any
 import msgpack
 import msgpack.fallback
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logship._protocol import entries
@@ -280,6 +280,7 @@ texts_of_any_length = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(keys, st.one_of(values, texts_of_any_length), max_size=10),
     st.integers(ENTRY_BYTES_MIN, 20_000),

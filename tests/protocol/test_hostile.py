@@ -8,18 +8,19 @@ import resource
 import msgpack
 import pytest
 
+from logship._protocol import payloads, unpacking
 from logship._protocol.compression import MEMBERS_MAX, decompressed, zstd_module
 from logship._protocol.frames import AckReader, AnswerError
 from logship._protocol.messages import TAG_BYTES_MAX, Message
-from logship._protocol.payloads import LINES_BYTES_MAX, payload_lines
+from logship._protocol.payloads import payload_lines
 from logship._receiver.session import Close, Session
 from logship.errors import ProtocolError
 from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward, json_message
 from tests.support.memory import traced_memory
 from tests.support.pace import costs_less
 
-MESSAGE_BYTES = 500_000
-READ_BYTES = 1 << 18
+MESSAGE_BYTES = 250_000
+READ_BYTES = 1 << 17
 OPTIONS = ("chunk", "size", "compressed")
 
 
@@ -60,27 +61,26 @@ def test_arrays_take_memory_for_what_they_hold_and_not_for_what_they_say() -> No
     assert grown_kib <= 200 * 1024
 
 
-def test_a_message_of_too_many_values_is_refused() -> None:
-    one = entry(array(NAN, b"\x80", times=400_000))
+def test_a_message_of_too_many_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "VALUES_MAX", 20_000)
+    one = entry(array(NAN, b"\x80", times=4_000))
     assert isinstance(next(Session().receive(forward(one))), Message)
     [event] = Session().receive(forward(one * 2))
-    assert event == Close("there are more than 2097152 values")
+    assert event == Close("there are more than 20000 values")
 
 
-def test_a_message_that_makes_too_many_lines_is_refused() -> None:
-    count = LINES_BYTES_MAX // len(payload_lines("t", b"\x92\x00\x80")[0])
-    assert payload_lines("t", b"\x92\x00\x80" * count)[1] == count
-    with pytest.raises(ProtocolError, match="more than 67108864 bytes of lines"):
-        payload_lines("t", b"\x92\x00\x80" * (count + 1))
-
-
-@pytest.mark.parametrize("character", ["\x7f", "\x80", "\U0001f600"])
-def test_lines_are_counted_as_they_are_written(character: str) -> None:
+@pytest.mark.parametrize("character", ["t", "\x7f", "\x80", "\U0001f600"])
+def test_a_message_that_makes_too_many_lines_is_refused(
+    monkeypatch: pytest.MonkeyPatch, character: str
+) -> None:
     """A character of a tag becomes up to six bytes, in the line of each record."""
+    monkeypatch.setattr(payloads, "LINES_BYTES_MAX", 4_000_000)
     tag = character * (TAG_BYTES_MAX // len(character.encode()))
     line, _ = payload_lines(tag, b"\x92\x00\x80")
-    with pytest.raises(ProtocolError, match="more than 67108864 bytes of lines"):
-        payload_lines(tag, b"\x92\x00\x80" * (LINES_BYTES_MAX // len(line) + 1))
+    count = 4_000_000 // len(line)
+    assert payload_lines(tag, b"\x92\x00\x80" * count)[1] == count
+    with pytest.raises(ProtocolError, match="more than 4000000 bytes of lines"):
+        payload_lines(tag, b"\x92\x00\x80" * (count + 1))
 
 
 @pytest.mark.parametrize(

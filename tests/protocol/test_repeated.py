@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logship._protocol import plain
@@ -32,6 +32,7 @@ def packer_in(context: Repeated, **options: Any) -> Any:
     return record_packer(context_of=lambda: context, **options)
 
 
+@settings(max_examples=40)
 @given(mappings, mappings, mappings)
 def test_the_record_wins_over_the_context_and_that_over_constants(
     constants: dict[str, Any], context: dict[str, Any], record: dict[str, Any]

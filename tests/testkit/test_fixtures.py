@@ -13,10 +13,6 @@ from tests.support.commands import ran_python
 from tests.support.programs import PATHS, REPOSITORY
 from tests.testkit.runs import ASYNCIO, PLUGIN, assert_passed, run_pytest
 
-PLUGINS = pytest.mark.parametrize(
-    "plugins", [(PLUGIN,), (PLUGIN, ASYNCIO)], ids=["alone", "with-pytest-asyncio"]
-)
-
 
 def test_pytest_finds_the_plugin_by_its_entry_point() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -36,128 +32,130 @@ def test_a_run_without_the_fixtures_imports_no_client(tmp_path: Path) -> None:
     assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 1)
 
 
-@PLUGINS
-def test_records_come_without_a_socket(tmp_path: Path, plugins: tuple[str, ...]) -> None:
-    """A socket of the client would be refused, and one that is left open is an error."""
-    source = """
-        import asyncio, logging, socket
-        import logship
-        import pytest
+RECORDS = """
+import asyncio, logging, socket
+import logship
+import pytest
 
-        log = logging.getLogger("shop")
+log = logging.getLogger("shop")
 
-        @pytest.fixture(autouse=True)
-        def no_connections(monkeypatch):
-            monkeypatch.setattr(socket.socket, "connect", None, raising=False)
+@pytest.fixture(autouse=True)
+def no_connections(monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", None, raising=False)
 
-        def test_an_application_that_never_calls_install(logship_records):
-            assert logship_records == []
-            log.info("order %d placed", 7, extra={"shop": "north"})
-            (placed,) = logship_records
-            assert placed.record["message"] == "order 7 placed"
-            assert placed.record["shop"] == "north"
-            assert placed == logship_records[0] == logship_records[-1:][0]
-            assert logship_records == [placed]
-            assert "order 7 placed" in repr(logship_records)
+def test_an_application_that_never_calls_install(logship_records):
+    assert logship_records == []
+    log.info("order %d placed", 7, extra={"shop": "north"})
+    (placed,) = logship_records
+    assert placed.record["message"] == "order 7 placed"
+    assert placed.record["shop"] == "north"
+    assert placed == logship_records[0] == logship_records[-1:][0]
+    assert logship_records == [placed]
+    assert "order 7 placed" in repr(logship_records)
 
-        def test_an_application_with_settings_of_its_own(logship_records):
-            log.info("before")
-            client = logship.install(tag="shop", endpoints="tcp://collector:24224", level="DEBUG")
-            assert logship.install(
-                tag="shop", endpoints="tcp://collector:24224", level="DEBUG"
-            ) is client
-            log.debug("after")
-            assert [each.tag for each in logship_records][1:] == ["shop"]
-            assert [each.record["message"] for each in logship_records] == ["before", "after"]
-            with pytest.raises(logship.SettingsError):
-                logship.install(tag="another")
+def test_an_application_with_settings_of_its_own(logship_records):
+    log.info("before")
+    client = logship.install(tag="shop", endpoints="tcp://collector:24224", level="DEBUG")
+    assert logship.install(
+        tag="shop", endpoints="tcp://collector:24224", level="DEBUG"
+    ) is client
+    log.debug("after")
+    assert [each.tag for each in logship_records][1:] == ["shop"]
+    assert [each.record["message"] for each in logship_records] == ["before", "after"]
+    with pytest.raises(logship.SettingsError):
+        logship.install(tag="another")
 
-        def test_an_application_that_ships_nothing(logship_records):
-            logship.install(disabled=True)
-            log.info("nowhere")
-            assert not logship_records
+def test_an_application_that_ships_nothing(logship_records):
+    logship.install(disabled=True)
+    log.info("nowhere")
+    assert not logship_records
 
-        def test_an_application_that_ends_its_client(logship_records):
-            log.info("a last record")
-            logship.install().close()
-            log.info("a late one")
-            assert [each.record["message"] for each in logship_records] == ["a last record"]
+def test_an_application_that_ends_its_client(logship_records):
+    log.info("a last record")
+    logship.install().close()
+    log.info("a late one")
+    assert [each.record["message"] for each in logship_records] == ["a last record"]
 
-        def test_an_application_that_was_asked_to_stop(logship_records):
-            logship.install(stop_timeout_seconds=40)
-            logship.stopping()
-            log.info("while it stops")
-            assert len(logship_records) == 1
+def test_an_application_that_was_asked_to_stop(logship_records):
+    logship.install(stop_timeout_seconds=40)
+    logship.stopping()
+    log.info("while it stops")
+    assert len(logship_records) == 1
 
-        def test_a_running_loop(logship_records):
-            async def log_and_look():
-                log.info("on a loop")
-                return len(logship_records)
+def test_a_running_loop(logship_records):
+    async def log_and_look():
+        log.info("on a loop")
+        return len(logship_records)
 
-            assert asyncio.run(log_and_look()) == 1
-        """
+    assert asyncio.run(log_and_look()) == 1
+"""
+ASYNC_RECORDS = """
+async def test_an_async_test(logship_records):
+    log.info("on the test's loop")
+    assert len(logship_records) == 1
+"""
+SIDECAR = """
+import asyncio, logging, multiprocessing, subprocess, sys
+import logship
+import pytest
+
+log = logging.getLogger("shop")
+PROGRAM = "import logging, logship; logship.install(); logging.info('in a program')"
+
+def test_install_finds_it(logship_sidecar):
+    logship.install(tag="shop")
+    log.info("here")
+    (here,) = logship_sidecar.wait_for(1)
+    assert (here.tag, here.record["message"]) == ("shop", "here")
+
+def test_programs_find_it(logship_sidecar):
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True)
+    (one,) = logship_sidecar.records
+    assert one.record["message"] == "in a program"
+
+def test_each_test_has_its_own(logship_sidecar):
+    assert logship_sidecar.connects == 0
+    with pytest.raises(AssertionError, match="connections: 0; records: 0"):
+        logship_sidecar.wait_for(1, timeout_seconds=0.01)
+
+def test_a_forked_child_finds_it(logship_sidecar):
+    logship.install()
+    child = multiprocessing.get_context("fork").Process(target=log.info, args=("child",))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert logship_sidecar.wait_for(1)[0].record["message"] == "child"
+
+def test_the_asyncio_client(logship_sidecar):
+    async def main():
+        async with logship.Client() as client:
+            await client.send({"message": "on a loop"})
+            return await asyncio.to_thread(logship_sidecar.wait_for, 1)
+
+    assert asyncio.run(main())[0].record["message"] == "on a loop"
+"""
+ASYNC_SIDECAR = """
+async def test_an_async_test(logship_sidecar):
+    async with logship.Client() as client:
+        await client.send({"message": "on the test's loop"})
+        await asyncio.to_thread(logship_sidecar.wait_for, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    "plugins", [(PLUGIN,), (PLUGIN, ASYNCIO)], ids=["alone", "with-pytest-asyncio"]
+)
+def test_records_come_without_a_socket_and_a_sidecar_does_what_the_test_says(
+    tmp_path: Path, plugins: tuple[str, ...]
+) -> None:
+    """Of records, a socket of the client would be refused; one that is left open is an error."""
+    sources = (RECORDS, SIDECAR)
     if ASYNCIO in plugins:
-        source += """
-        async def test_an_async_test(logship_records):
-            log.info("on the test's loop")
-            assert len(logship_records) == 1
-        """
-    ran = run_pytest(tmp_path, files={"test_it.py": source}, plugins=plugins)
-    assert_passed(ran, 6 + (ASYNCIO in plugins))
-
-
-@PLUGINS
-def test_a_sidecar_does_what_the_test_says(tmp_path: Path, plugins: tuple[str, ...]) -> None:
-    source = """
-        import asyncio, logging, multiprocessing, subprocess, sys
-        import logship
-        import pytest
-
-        log = logging.getLogger("shop")
-        PROGRAM = "import logging, logship; logship.install(); logging.info('in a program')"
-
-        def test_install_finds_it(logship_sidecar):
-            logship.install(tag="shop")
-            log.info("here")
-            (here,) = logship_sidecar.wait_for(1)
-            assert (here.tag, here.record["message"]) == ("shop", "here")
-
-        def test_programs_find_it(logship_sidecar):
-            subprocess.run([sys.executable, "-c", PROGRAM], check=True)
-            (one,) = logship_sidecar.records
-            assert one.record["message"] == "in a program"
-
-        def test_each_test_has_its_own(logship_sidecar):
-            assert logship_sidecar.connects == 0
-            with pytest.raises(AssertionError, match="connections: 0; records: 0"):
-                logship_sidecar.wait_for(1, timeout_seconds=0.01)
-
-        def test_a_forked_child_finds_it(logship_sidecar):
-            logship.install()
-            child = multiprocessing.get_context("fork").Process(target=log.info, args=("child",))
-            child.start()
-            child.join()
-            assert child.exitcode == 0
-            assert logship_sidecar.wait_for(1)[0].record["message"] == "child"
-
-        def test_the_asyncio_client(logship_sidecar):
-            async def main():
-                async with logship.Client() as client:
-                    await client.send({"message": "on a loop"})
-                    return await asyncio.to_thread(logship_sidecar.wait_for, 1)
-
-            assert asyncio.run(main())[0].record["message"] == "on a loop"
-        """
-    if ASYNCIO in plugins:
-        source += """
-        async def test_an_async_test(logship_sidecar):
-            async with logship.Client() as client:
-                await client.send({"message": "on the test's loop"})
-                await asyncio.to_thread(logship_sidecar.wait_for, 1)
-        """
+        sources = (RECORDS + ASYNC_RECORDS, SIDECAR + ASYNC_SIDECAR)
+    files = dict(zip(("test_records.py", "test_sidecar.py"), sources, strict=True))
     forks_with_threads = ("-W", "ignore:This process:DeprecationWarning")
-    ran = run_pytest(tmp_path, *forks_with_threads, files={"test_it.py": source}, plugins=plugins)
-    assert_passed(ran, 5 + (ASYNCIO in plugins))
+    ran = run_pytest(tmp_path, *forks_with_threads, files=files, plugins=plugins)
+    assert_passed(ran, 11 + 2 * (ASYNCIO in plugins))
 
 
 def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -329,8 +327,12 @@ def test_an_application_with_keys_and_certificates_of_its_own(tmp_path: Path) ->
     assert_passed(ran, 1)
 
 
-def test_the_level_of_the_root_logger_is_restored_after_caplog(tmp_path: Path) -> None:
-    source = """
+def test_other_fixtures_beside_those_of_the_kit(tmp_path: Path) -> None:
+    """`caplog` finds and leaves the level; a run of pytest inside a test leaves the fixture alone.
+
+    `monkeypatch` is undone after the fixture, and found logship's function.
+    """
+    of_caplog = """
         import logging
 
         def test_a(caplog, {}):
@@ -339,16 +341,7 @@ def test_the_level_of_the_root_logger_is_restored_after_caplog(tmp_path: Path) -
         def test_b():
             assert logging.getLogger().level == logging.WARNING
         """
-    fixtures = ("logship_records", "logship_sidecar", "logship_sidecar, logship_records")
-    files = {f"test_{number}.py": source.format(each) for number, each in enumerate(fixtures)}
-    assert_passed(run_pytest(tmp_path, files=files), 6)
-
-
-def test_a_function_that_monkeypatch_puts_back_after_a_fixture_does_what_it_did(
-    tmp_path: Path,
-) -> None:
-    """`monkeypatch` is undone after the fixture, and found logship's function."""
-    source = """
+    of_monkeypatch = """
         import os, signal
 
         def test_a(logship_records, monkeypatch):
@@ -361,11 +354,7 @@ def test_a_function_that_monkeypatch_puts_back_after_a_fixture_does_what_it_did(
             assert signal.signal(signal.SIGTERM, signal.SIG_DFL) and handled
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         """
-    assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 2)
-
-
-def test_a_run_of_pytest_inside_a_test_leaves_its_fixture_alone(tmp_path: Path) -> None:
-    source = f"""
+    of_pytester = f"""
         import logging, logship
 
         def test_outer(pytester, logship_records):
@@ -375,5 +364,8 @@ def test_a_run_of_pytest_inside_a_test_leaves_its_fixture_alone(tmp_path: Path) 
             logging.warning("after the inner run")
             assert [each.tag for each in logship_records] == ["shop"]
         """
-    ran = run_pytest(tmp_path, files={"test_it.py": source}, plugins=(PLUGIN, "pytester"))
-    assert_passed(ran, 1)
+    fixtures = ("logship_records", "logship_sidecar", "logship_sidecar, logship_records")
+    levels = {f"test_{number}.py": of_caplog.format(each) for number, each in enumerate(fixtures)}
+    files = {**levels, "test_monkeypatch.py": of_monkeypatch, "test_pytester.py": of_pytester}
+    ran = run_pytest(tmp_path, files=files, plugins=(PLUGIN, "pytester"))
+    assert_passed(ran, 9)

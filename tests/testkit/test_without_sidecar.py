@@ -59,8 +59,11 @@ ASYNC_TESTS = """
 FORKS_WITH_THREADS = ("-W", "ignore:This process:DeprecationWarning")
 
 
-@pytest.mark.parametrize("plugins", [(PLUGIN,), (PLUGIN, ASYNCIO)], ids=["alone", "with-asyncio"])
-@pytest.mark.parametrize("imported", ["by-tests", "by-conftest"])
+@pytest.mark.parametrize(
+    ("plugins", "imported"),
+    [((PLUGIN,), "by-tests"), ((PLUGIN, ASYNCIO), "by-conftest")],
+    ids=["alone", "with-asyncio"],
+)
 def test_it_ships_into_nothing_and_the_run_ends_in_silence(
     tmp_path: Path, plugins: tuple[str, ...], imported: str
 ) -> None:

@@ -21,7 +21,6 @@ from benchmarks.application import SHIPPERS
 from benchmarks.performance.programs.shared import answer, wait_until_acked
 from benchmarks.records import LINES
 
-BURST_CALLS = 400
 PAUSE_SECONDS = 0.005
 MAIN, WORKER = "main thread", "worker"
 FORMS = ("plain", "arguments", "extra texts", "extra numbers")
@@ -80,9 +79,9 @@ def _extra(form: str, number: int) -> dict[str, Any]:
     return {"order": number, "seconds": number / 7}
 
 
-def _in_worker(form: str) -> float:
+def _in_worker(form: str, calls: int) -> float:
     took: list[float] = []
-    worker = Thread(target=lambda: took.append(time_calls(form, BURST_CALLS)), name="worker")
+    worker = Thread(target=lambda: took.append(time_calls(form, calls)), name="worker")
     worker.start()
     worker.join()
     return took[0]
@@ -90,14 +89,14 @@ def _in_worker(form: str) -> float:
 
 def main() -> None:
     """Run what the arguments say."""
-    subject, host, port, bursts, sustained = sys.argv[1:]
+    subject, host, port, bursts, calls, sustained = sys.argv[1:]
     rest = install(subject, host, int(port))
     took: dict[str, list[float]] = {}
     for burst in range(int(bursts) + 2):  # the first two warm up
         for form in FORMS:
             for thread in (MAIN, WORKER):
-                in_main = thread == MAIN
-                found = time_calls(form, BURST_CALLS) if in_main else _in_worker(form)
+                time_them = time_calls if thread == MAIN else _in_worker
+                found = time_them(form, int(calls))
                 rest()
                 if burst > 1:
                     took.setdefault(f"{form}, {thread}", []).append(found)
