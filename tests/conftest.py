@@ -6,6 +6,7 @@ process that a test starts would inherit that.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -70,11 +71,24 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if is_left_out else None
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """Collect the tests without the garbage collector, which would look at all of them often."""
+    del session
+    gc.disable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of these rooms."""
     for item in items:
         if _is_any_python(item.path):
             item.add_marker(pytest.mark.any_python)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the garbage collector see only what the tests make."""
+    del session
+    gc.freeze()
+    gc.enable()
 
 
 def _is_any_python(path: Path) -> bool:
