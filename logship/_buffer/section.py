@@ -144,12 +144,12 @@ class Section:
             chunks = self.chunks
             if chunks.has_news or chunks.waiters.are_due or self.wakeups.shipper is _ASLEEP:
                 self._tell()
-            if (bug := self._bug) is not None:
-                self._bug = None
-                self._failed(bug)
+            if self._bug is not None:
+                self._tell_of_bug()
         except BaseException:
             lock.recover()
             self.wakeups.wake_now()  # an exception may have come between a chunk and its call
+            self._tell_of_bug()  # before the caller tells of an exception that followed from it
             raise
         return result
 
@@ -278,6 +278,11 @@ class Section:
             self.wakeups.entry_waits()
         if chunks.waiters.are_due:
             chunks.waiters.tell()
+
+    def _tell_of_bug(self) -> None:
+        bug, self._bug = self._bug, None
+        if bug is not None:
+            self._failed(bug)
 
 
 def count_notes(notes: list[Note], accumulator: Accumulator, *, closed: bool) -> None:

@@ -265,13 +265,18 @@ def test_it_passes_from_a_change_that_is_finished_too() -> None:
 
 
 def test_a_change_that_always_fails_lets_nothing_else_be_changed() -> None:
-    """The entries wait, and the end hands them over, counts them, and reports."""
-    stuck = Stuck(ValueError("a bug"), bytes_max=FAR_AWAY, combine_at=2)
+    """The entries wait, and the end hands them over, counts them, and reports.
+
+    The bug is told of before its consequence.
+    """
+    bug = ValueError("a bug")
+    stuck = Stuck(bug, bytes_max=FAR_AWAY, combine_at=4)
     stuck.storage.error = None
-    stuck.storage.link_errors = itertools.repeat(ValueError("a bug"))
+    stuck.storage.link_errors = itertools.repeat(bug)
     assert stuck.log(*range(3)) == [Outcome.ACCEPTED] * 3
     with pytest.raises(RuntimeError, match=r"^the change before this one is not finished$"):
         stuck.buffer.number_and_drop("t", body(3))
+    assert stuck.told == [(bug, False)]
     stuck.buffer.close_intake()
     assert len(stuck.refused()) == 3
     assert stuck.buffer.report("", 0.0).refused == 3
