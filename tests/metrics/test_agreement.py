@@ -31,11 +31,11 @@ from benchmarks.scenario import (
 )
 from tests.metrics.reading import metrics_in
 from tests.metrics.scraping import DRAINED, KILLED, Samples
-from tests.run.conftest import Runs, read_receipt, receipt, receiver, runs
+from tests.run.conftest import Runs, read_receipt, receipt, receiver, receiver_of_all, runs
 from tests.run.test_clients import NOWHERE
 from tests.support.programs import json_lines
 
-__all__ = ["receipt", "receiver", "runs"]
+__all__ = ["receipt", "receiver", "receiver_of_all", "runs"]
 
 SECONDS = {"sidecar-restart": 4.0}
 """Longer than the sidecar is away."""

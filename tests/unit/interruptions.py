@@ -7,6 +7,7 @@ the test does something else (what a signal handler or a `__del__` would), or ra
 from __future__ import annotations
 
 import functools
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -58,11 +59,13 @@ class Interrupter:
 
     def _steps(self, call: Callable[[], object]) -> Iterator[None]:
         tracing = sys.gettrace()
+        gc.disable()  # destructors of earlier scenes are not to run in this one
         sys.settrace(self._trace)
         try:
             call()
         finally:
             sys.settrace(tracing)
+            gc.enable()
         yield
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
