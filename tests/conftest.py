@@ -85,9 +85,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Let the garbage collector see only what the tests make."""
+    """Begin to collect garbage."""
     del session
-    gc.freeze()
     gc.enable()
 
 
