@@ -50,6 +50,7 @@ def owners_known(runs: Runs, program: Program) -> int:
     ("end", "code", "how"),
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", SIGKILLED, "was killed by SIGKILL"),
+        ("import ctypes; ctypes.string_at(0)", 128 + signal.SIGSEGV, "was killed by SIGSEGV"),
         ("os._exit(3)", 3, "has ended with code 3"),
     ],
 )
