@@ -234,14 +234,14 @@ class Watchdog:
         reason = "SIGINT" if self.signals.is_interrupted or started is None else started.reason
         ends: list[Callable[[], None]] = []
         if self.signals.must_end:  # else the application or the exit hook closes them
-            end = functools.partial(self._end_other, plan.deadline_seconds, reason)
             others = [client for client in registry.clients() if not client.ends_last]
-            ends = [call_beside(functools.partial(end, client)) for client in others]
+            end, deadline = self._end_other, plan.deadline_seconds
+            ends = [call_beside(functools.partial(end, each, deadline, reason)) for each in others]
         self._client.drain(plan, reason)
         for wait_for_end in ends:
             wait_for_end()
 
-    def _end_other(self, deadline_seconds: float, reason: str, client: registry.Registered) -> None:
+    def _end_other(self, client: registry.Registered, deadline_seconds: float, reason: str) -> None:
         """End a client beside the others: each of them may need all the time that is left."""
         try:
             client.end_at_signal(deadline_seconds, reason)

@@ -301,19 +301,24 @@ def test_a_signal_that_ends_the_process_has_other_clients_deliver(
     ended.verdict.assert_delivered_once(100)
 
 
+FIVE_CLIENTS = """
+    import application
+    logship.install(level="INFO")
+    application.log(times=100)
+    clients = [logship.BackgroundClient() for _ in range(3)] + [logship.Client()]
+    for client in clients:
+        log(client)
+"""
+
+
 def test_all_clients_write_to_stderr_what_no_sidecar_takes(
     programs: Programs, black_hole: Gate
 ) -> None:
     """Each of them has until the deadline, so none may wait for another one's end."""
     ended = programs.start(
         LOG,
+        FIVE_CLIENTS,
         """
-        import application
-        logship.install(level="INFO")
-        application.log(times=100)
-        clients = [logship.BackgroundClient() for _ in range(3)] + [logship.Client()]
-        for client in clients:
-            log(client)
         os.kill(os.getpid(), signal.SIGTERM)
         forever()
         """,
@@ -330,15 +335,8 @@ def test_an_interrupt_in_the_exit_hook_leaves_no_client_behind(
     """Ctrl-C ends the wait of all clients for a sidecar that acks nothing."""
     program = programs.start(
         LOG,
-        """
-        import application
-        logship.install(level="INFO")
-        application.log(times=100)
-        clients = [logship.BackgroundClient() for _ in range(3)] + [logship.Client()]
-        for client in clients:
-            log(client)
-        once_it_ends(clients[-1], ready)
-        """,
+        FIVE_CLIENTS,
+        "once_it_ends(clients[-1], ready)",
         endpoint=black_hole.endpoint,
         environ={
             "LOGSHIP_EXIT_STALL_SECONDS": "3600",
