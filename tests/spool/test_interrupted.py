@@ -44,11 +44,11 @@ from tests.unit.interruptions import BUFFER_ROOM, Interrupter
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored while closing generator")
 
 POINTS_MAX = 9000
-STEP = 29
+STEP = 11
 """From one point to the next: a scene has thousands."""
 
 SPOOL_ROOM = str(Path(logship._spool.__file__).parent)
-SPOOL_STEP = 13
+SPOOL_STEP = 5
 
 
 class Alarm(BaseException):
