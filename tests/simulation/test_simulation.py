@@ -35,7 +35,7 @@ def test_every_disk_fault_is_seen_and_nothing_is_lost_in_silence() -> None:
     tally = run_seeds(DISK_SEEDS)
     assert tally.failures == {}
     assert [name for name in (*DISK_FAULTS, *RECOVERY_FAULTS) if not tally.fired[name]] == []
-    assert tally.fired["recovered"] > 350
+    assert tally.fired["recovered"] > 400
 
 
 def test_nothing_stays_behind_a_history() -> None:
