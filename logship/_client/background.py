@@ -58,6 +58,7 @@ class BackgroundClient(Emitter):
         UnsupportedRuntime: The call is in a subinterpreter.
     """
 
+    has_own_thread = True
     _chunks_seen = 1
     _thread: ShipperThread | None = None
 
@@ -193,14 +194,19 @@ class BackgroundClient(Emitter):
         seconds_left = max(closing.seconds_left(), _THREAD_SECONDS_MIN)
         return self._end(closing, min(seconds_left, _THREAD_SECONDS_MAX))
 
+    def exit_begins(self, *, is_child: bool = False) -> None:
+        """Begin the end in the shipper's thread, which may have to wait for other clients' ends."""
+        is_over = self._is_over or self._shipper.closing.report is not None
+        if self.is_of_this_process and not is_over and self._is_running():
+            self._shipper.end_beside(self._exit_plan(is_child=is_child))
+
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """At the end of the process: drain what there is, and take no more records.
 
         What is logged later, by a hook that was registered earlier or by a destructor, is then
         refused and so written to stderr, also where it is the first record.
         """
-        seconds = self.settings.child_drain_seconds if is_child else None
-        self.drain(self._shipper.plan(seconds), "exit")
+        self.drain(self._exit_plan(is_child=is_child), "exit")
         self.correct_report()
 
     def end_at_signal(self, deadline_seconds: float, reason: str) -> None:
@@ -214,6 +220,9 @@ class BackgroundClient(Emitter):
         return self._shipper.plan(None)
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _exit_plan(self, *, is_child: bool) -> DrainPlan:
+        return self._shipper.plan(self.settings.child_drain_seconds if is_child else None)
 
     def _begin_here(self) -> None:
         if self._thread is not None:

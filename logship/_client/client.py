@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from itertools import repeat
 
 from logship._buffer.counters import DrainReport, FlushReport
@@ -182,24 +182,36 @@ class Client(Emitter):
         self._end_by(spill)
 
     def _end_by(self, end: Callable[[], None]) -> None:
-        """Call `end` if it holds anything, and take no more records in any case."""
-        if not self.is_of_this_process:
+        """Call `end` if it holds records, and take no more in any case."""
+        if self._holds_records:
+            end()
+        elif not self.is_of_this_process:
             self._is_over = True
-        elif self._shipper.closing.report is None and not self._is_over:
-            if self._shipper.buffer.bytes_held:
-                end()
-            else:
-                self._is_over = True  # the end records, which are held now, are no loss
-                self._shipper.buffer.close_intake()
+        elif self._shipper.closing.report is None:
+            self._is_over = True  # the end records, which are held now, are no loss
+            self._shipper.buffer.close_intake()
+
+    @property
+    def _holds_records(self) -> bool:
+        """Whether there is anything to do at the end."""
+        is_over = self._is_over or self._shipper.closing.report is not None
+        return self.is_of_this_process and not is_over and self._shipper.buffer.bytes_held > 0
 
     def _close_at_exit(self, *, is_child: bool) -> None:
-        """Close on a loop of its own, since the application's has ended; spill if none can run."""
-        timeout = self.settings.child_drain_seconds if is_child else None
-        closing = self.close(timeout, reason="exit")
+        """Close on a new loop, since the application's has ended; spill if none can run.
+
+        All others close on it too, so that none has to wait for the end of another one.
+        """
+        closes = [
+            each.close(each.settings.child_drain_seconds if is_child else None, reason="exit")
+            for each in registry.clients()
+            if isinstance(each, Client) and each._holds_records
+        ]
         try:
-            asyncio.run(closing)
+            asyncio.run(_all(closes))
         except (RuntimeError, OSError):
-            closing.close()  # a loop runs in this thread, or there are no descriptors for one
+            for close in closes:
+                close.close()  # a loop runs in this thread, or there are no descriptors for one
         finally:
             if self._shipper.closing.report is None:
                 self._shipper.spill_rest(alone=True)
@@ -259,6 +271,10 @@ class Client(Emitter):
                 await asyncio.wait([progress], timeout=wait_seconds)
             finally:
                 shipper.forget_progress(wake)
+
+
+async def _all(awaited: Iterable[Coroutine[None, None, DrainReport]]) -> None:
+    await asyncio.gather(*awaited)
 
 
 def _waker(awaited: asyncio.Future[None]) -> Callable[[], None]:

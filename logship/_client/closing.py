@@ -282,7 +282,7 @@ class Closing:
 
     @property
     def _plan(self) -> DrainPlan:
-        """The plan that ends first, and no later than a stop clock that has begun.
+        """The plan that ends first; that of a stop clock that has begun, if it ends before all.
 
         A process that goes on after that clock's deadline has no clock any more.
         """
@@ -291,7 +291,7 @@ class Closing:
         stop = registry.stop_deadline_seconds()
         if stop is None or not plan.started_seconds < stop < plan.deadline_seconds:
             return plan
-        return plan._replace(deadline_seconds=stop)
+        return DrainPlan.until(plan.started_seconds, stop, ends_process=plan.ends_process)
 
     def _next_step(self) -> float | None:
         wait_seconds = next(self._steps, None)

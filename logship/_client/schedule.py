@@ -98,6 +98,16 @@ class LoopSchedule:
         )
         return timer.cancel
 
+    def drive(self, step: Callable[[], float | None]) -> None:
+        """Have the loop do steps until one returns None; others say how long to wait (seconds)."""
+
+        def do_next() -> None:
+            wait_seconds = step()
+            if wait_seconds is not None:
+                self.at(self._monotonic() + wait_seconds, do_next)
+
+        self.soon(do_next)
+
     def guarded(self, callback: Callable[[], None]) -> None:
         """Call, and tell of an exception: it may have come in the middle of a decision.
 

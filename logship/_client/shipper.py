@@ -407,6 +407,11 @@ class Shipper:
             more=_emf_writer() if self.settings.report == "emf" else None,
         )
 
+    def end_beside(self, plan: DrainPlan) -> None:
+        """Have the loop drive the steps of the exit hook's end, also before that joins."""
+        self.closing.join(plan, "exit")
+        self._schedule.drive(self.closing.step)
+
     def shut(self) -> None:
         """End the connection and all timers, on the loop. What is in the buffer stays there."""
         self.shut_connection()

@@ -23,11 +23,16 @@ from logship._hooks.late_imports import late
 
 
 def at_exit(*, is_child: bool = False) -> None:
-    """Drain every client that is left, also if the end of another one raises."""
+    """Drain every client that is left, also if the end of another one raises.
+
+    They end at the same time, because each may need all the time that is left. No thread can be
+    started here since 3.12. So those that have a thread begin their end there, and those that need
+    an event loop share one in this thread.
+    """
     registry.exit_began_seconds = time.monotonic()
     clients = registry.clients()
     for client in clients:
-        client.exit_begins()
+        client.exit_begins(is_child=is_child)
     with contextlib.ExitStack() as ends:
         for client in clients:
             ends.callback(client.end_at_exit, is_child=is_child)

@@ -16,9 +16,12 @@ class Registered:
 
     Attributes:
         ends_last: Whether the other ones end before it, because a watchdog ends it in time.
+        has_own_thread: Whether that thread begins its end, while other clients end in the exit
+            hook's.
     """
 
     ends_last = False
+    has_own_thread = False
 
     @property
     def used(self) -> bool:
@@ -30,8 +33,12 @@ class Registered:
         """Whether this call has interrupted, in its own thread, what the end needs."""
         return False
 
-    def exit_begins(self) -> None:
-        """The process ends: prepare for signals, before the first client is drained."""
+    def exit_begins(self, *, is_child: bool = False) -> None:
+        """The process ends: begin what does not wait, before the first client is drained.
+
+        Args:
+            is_child: As of `end_at_exit`.
+        """
 
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """The process ends: deliver, spill or name all remaining records. Must not raise.
@@ -88,8 +95,12 @@ def discard(client: Registered) -> None:
 
 def clients() -> list[Registered]:
     """Return the clients that the hooks must reach, those that end last first."""
+
+    def turn(client: Registered) -> tuple[bool, bool]:
+        return client.ends_last, client.has_own_thread
+
     while True:
         try:
-            return sorted(_clients, key=lambda client: client.ends_last, reverse=True)
+            return sorted(_clients, key=turn, reverse=True)
         except RuntimeError:  # another thread has made a client meanwhile
             continue

@@ -114,7 +114,7 @@ class Installation(registry.Registered):
         self.clock.start(Started(time.monotonic(), reason))
         self.watchdog.wake()
 
-    def exit_begins(self) -> None:
+    def exit_begins(self, *, is_child: bool = False) -> None:
         """See `Registered`."""
         self.watchdog.exit_begins()
 

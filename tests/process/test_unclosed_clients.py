@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 
 import pytest
 
-from tests.support.programs import Programs
+from tests.support.programs import Programs, json_lines
 from tests.support.programs_gate import Gate
 from tests.support.servers import ReservedPort
 
@@ -179,6 +180,32 @@ def test_clients_that_are_not_closed_wait_together_for_a_sidecar(programs: Progr
     assert ended.verdict.spilled.total() == 12
 
 
+KINDS = ("BackgroundClient", "Client")
+
+
+@pytest.mark.parametrize("dead", KINDS)
+@pytest.mark.parametrize("alive", KINDS)
+def test_a_client_delivers_at_the_exit_beside_others_whose_sidecar_is_dead(
+    programs: Programs, gate: Gate, dead: str, alive: str
+) -> None:
+    """All clients end at the same time, so that none has to spill because another one waited."""
+    gate.open()
+    with socket.create_server(("127.0.0.1", 0)) as never_accepts:
+        ended = programs.start(
+            LOG,
+            f"""
+            dead = {{"endpoints": "tcp://127.0.0.1:{never_accepts.getsockname()[1]}"}}
+            log(logship.{dead}(**dead))
+            log(logship.{alive}(linger_seconds=60))
+            log(logship.{dead}(**dead))
+            """,
+            endpoint=gate.endpoint,
+            environ={"LOGSHIP_EXIT_STALL_SECONDS": "1"},
+        ).end(returncode=0)
+    assert ended.verdict.spilled.total() == 200
+    ended.verdict.assert_nothing_lost()
+
+
 ENDS = {
     "by a with block": """
         with logship.BackgroundClient() as client:
@@ -222,6 +249,31 @@ def test_the_stop_clock_holds_for_all_clients(programs: Programs, gate: Gate, ho
     )
     ended = program.stopped(returncode=3)
     assert ended.verdict.spilled.total() == len(ended.ledger) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stop_clock_has_all_clients_write_early_what_takes_long(
+    programs: Programs, black_hole: Gate, kind: str
+) -> None:
+    """Several clients write at the same time, so that each of them needs longer than alone."""
+    program = programs.start(
+        f"""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+        logship.install(level="INFO")
+        for client in logship.{kind}(), logship.{kind}():
+            for _ in range(1_000):
+                emit_marker(client, text="x" * 5_000)
+        ready()
+        forever()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "4"},
+    )
+    ended = program.stopped(returncode=3)
+    begun = [line for line in json_lines(ended.stderr) if line.get("logship") == "spill begins"]
+    assert sorted(line["accepted"] for line in begun)[-2:] == [1_000, 1_000]
+    assert all(line["seconds"] < 2.0 for line in begun if line["accepted"])
+    ended.verdict.assert_nothing_lost()
 
 
 HELD = {
