@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from itertools import repeat
 
 from logship._buffer.counters import DrainReport, FlushReport
@@ -14,7 +14,7 @@ from logship._buffer.inbox import Tag
 from logship._client.emitter import Emitter
 from logship._client.flush import CHECK_SECONDS, Flush
 from logship._client.intake import Record
-from logship._client.schedule import last_turns
+from logship._client.schedule import last_turns, new_loop
 from logship._client.shipper import Shipper
 from logship._hooks import registry
 from logship._hooks.interruptions import is_from_outside
@@ -202,17 +202,14 @@ class Client(Emitter):
 
         All others close on it too, so that none has to wait for the end of another one.
         """
-        closes = [
-            each.close(each.settings.child_drain_seconds if is_child else None, reason="exit")
-            for each in registry.clients()
-            if isinstance(each, Client) and each._holds_records
-        ]
+        closing = _close_all(is_child=is_child)
+        runner = asyncio.Runner(loop_factory=new_loop)
         try:
-            asyncio.run(_all(closes))
+            runner.run(closing)
         except (RuntimeError, OSError):
-            for close in closes:
-                close.close()  # a loop runs in this thread, or there are no descriptors for one
+            closing.close()  # a loop runs in this thread, or there are no descriptors for one
         finally:
+            runner.close()
             if self._shipper.closing.report is None:
                 self._shipper.spill_rest(alone=True)
 
@@ -273,8 +270,14 @@ class Client(Emitter):
                 shipper.forget_progress(wake)
 
 
-async def _all(awaited: Iterable[Coroutine[None, None, DrainReport]]) -> None:
-    await asyncio.gather(*awaited)
+async def _close_all(*, is_child: bool) -> None:
+    """Close all clients that hold records, at the same time, on this loop."""
+    closes = [
+        each.close(each.settings.child_drain_seconds if is_child else None, reason="exit")
+        for each in registry.clients()
+        if isinstance(each, Client) and each._holds_records
+    ]
+    await asyncio.gather(*closes)
 
 
 def _waker(awaited: asyncio.Future[None]) -> Callable[[], None]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import selectors
+import socket
 from collections.abc import Callable
 
 from logship._hooks.interruptions import is_from_outside, is_interruption
@@ -22,6 +24,23 @@ async def last_turns() -> None:
     """Let ended attempts, closed sockets and cancelled tasks go, in case the loop is closed now."""
     for _ in range(_LAST_TURNS):
         await asyncio.sleep(0)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop that has inherited nothing.
+
+    Its descriptors are tried before: asyncio leaves a loop that it could not make to a destructor,
+    which complains on stderr.
+
+    Raises:
+        OSError: There are no descriptors for it.
+    """
+    with selectors.DefaultSelector():
+        for each in socket.socketpair():
+            each.close()
+    loop = contextvars.Context().run(asyncio.SelectorEventLoop)
+    loop.set_debug(False)
+    return loop
 
 
 class LoopSchedule:

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import selectors
-import socket
 import threading
 import time
 from typing import NoReturn
 
-from logship._client.schedule import last_turns
+from logship._client.schedule import last_turns, new_loop
 from logship._client.shipper import Shipper
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.threads import OwnThread
@@ -72,7 +69,7 @@ class ShipperThread(OwnThread):
     def _make_loop(self) -> None:
         """Make the loop, unless there are no descriptors for it."""
         try:
-            self._loop = _new_loop()
+            self._loop = new_loop()
         except OSError as error:
             text = f"cannot ship yet: {error}; it tries again, and records wait in the buffer"
             self._shipper.last_resort.warn("loop", text)
@@ -122,23 +119,6 @@ class ShipperThread(OwnThread):
         if loop is not None:
             self._shipper.shut()
             loop.stop()
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return a loop that has inherited nothing.
-
-    Its descriptors are tried before: asyncio leaves a loop that it could not make to a destructor,
-    which complains on stderr.
-
-    Raises:
-        OSError: There are no descriptors for it.
-    """
-    with selectors.DefaultSelector():
-        for each in socket.socketpair():
-            each.close()
-    loop = contextvars.Context().run(asyncio.SelectorEventLoop)
-    loop.set_debug(False)
-    return loop
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:

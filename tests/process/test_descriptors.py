@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import pytest
@@ -91,6 +92,22 @@ def test_install_without_descriptors_ships_once_there_are_some(programs: Program
     assert len(ended.ledger) == 2
     assert [each for each in ended.warnings if "Too many open files" in each]
     ended.verdict.assert_all_delivered()
+
+
+def test_clients_of_loops_that_end_without_descriptors(programs: Programs) -> None:
+    """No loop can be made for them, and nothing but their records is written to stderr."""
+    ended = programs.start(
+        TAKE_ALL,
+        """
+        from application import emit_marker
+        for client in logship.Client(), logship.Client():
+            emit_marker(client)
+        take_all_descriptors()
+        """,
+        environ={"PYTHONWARNINGS": "always"},
+    ).end(returncode=0)
+    assert ended.verdict.spilled.total() == 2
+    assert not re.search("Warning|Error|Exception", ended.stderr)
 
 
 def test_a_program_without_descriptors_dies_by_its_stop_signal(programs: Programs) -> None:
