@@ -43,14 +43,9 @@ class SelfPipe:
         self._sockets = pair
 
     @property
-    def has_sockets(self) -> bool:
-        """Whether it was opened and not closed; the program may have closed the descriptors."""
-        return bool(self._sockets)
-
-    @property
     def is_open(self) -> bool:
         """Whether it has sockets, whose numbers do not stand for files of the program by now."""
-        return self.has_sockets and _identities(self._sockets) == self._identities
+        return bool(self._sockets) and _identities(self._sockets) == self._identities
 
     def close(self) -> None:
         """Close them, and have no signal write to them: a child's must not wake its parent."""

@@ -43,6 +43,9 @@ _HANGS_SECONDS = 2.0
 """How long past the deadline the client's end may take until it counts as hanging. A metrics volume
 and a stderr that stall cost it less."""
 
+_THREAD_SECONDS_MAX = 0.3
+"""How long the exit waits for the thread: longer than it sleeps while nothing can wake it."""
+
 _LAST_LINES_SECONDS = 0.1
 """How long lines that were refused at the very end are offered to a stalled stderr."""
 
@@ -82,11 +85,11 @@ class Watchdog:
         if self.signals.is_installed and is_main:
             self._self_pipe.listen_for_signals()
 
-    def stop(self) -> None:
-        """End the thread. If the stop clock runs, the client should be closed before."""
+    def stop(self, seconds_max: float | None = None) -> None:
+        """End the thread, and wait for it. If the stop clock runs, close the client before."""
         self._is_stopped = True
         self.wake()
-        self._join()
+        self._join(seconds_max)
         self._self_pipe.close()
 
     def after_fork_in_child(self) -> None:
@@ -115,25 +118,24 @@ class Watchdog:
     def exit_ends(self) -> None:
         """Behind the drain of the exit hook: end the process by a signal, if it must die by one.
 
-        If nothing can wake the thread, for want of descriptors, the thread ends. Otherwise it would
-        wake while the interpreter ends. glibc ends such a thread, opens a library for that, and
-        aborts the process where it has no descriptor.
+        The thread ends too, unless a file system that hangs keeps it. If it woke while the
+        interpreter ends, glibc would end it and open a library for that. Without a descriptor for
+        the library glibc aborts the process.
         """
         self.signals.exit_ends()
         if self.signals.must_end:
             self._join()
         self._die_if_due()
-        if not self._self_pipe.has_sockets:
-            self.stop()
+        self.stop(_THREAD_SECONDS_MAX)
 
     def wake(self) -> None:
         """Wake the thread; from a signal handler too."""
         self._self_pipe.wake()
 
-    def _join(self) -> None:
+    def _join(self, seconds_max: float | None = None) -> None:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread() and self.is_watching:
-            thread.join()
+            thread.join(seconds_max)
 
     def _open_self_pipe(self) -> None:
         """Make what wakes the thread, unless there are no descriptors for it."""

@@ -49,10 +49,17 @@ def test_a_daemon_gets_no_signals_number_into_its_files(programs: Programs, fork
 def test_a_child_without_descriptors_at_its_first_record(
     programs: Programs, is_given_back: bool
 ) -> None:
-    """It ships as soon as there are some. Otherwise its records are written to stderr."""
+    """It ships as soon as there are some. Otherwise its records are written to stderr.
+
+    The end of the interpreter takes longer than any thread of logship sleeps. Without a descriptor
+    glibc aborts the process if one of them goes on then.
+    """
     ended = programs.start(
         TAKE_ALL,
         f"""
+        class TakesLong:
+            def __del__(self, sleep=time.sleep):
+                sleep(1.2)
         client = logship.install(level="INFO")
         log("in the parent")
         child = os.fork()
@@ -64,6 +71,7 @@ def test_a_child_without_descriptors_at_its_first_record(
                 while not client.flush().all_acked:
                     pass
                 log("with descriptors")
+            takes_long = TakesLong()
             sys.exit(4)
         end_of(child)
         """,
