@@ -194,11 +194,18 @@ class BackgroundClient(Emitter):
         seconds_left = max(closing.seconds_left(), _THREAD_SECONDS_MIN)
         return self._end(closing, min(seconds_left, _THREAD_SECONDS_MAX))
 
-    def exit_begins(self, *, is_child: bool = False) -> None:
-        """Begin the end in the shipper's thread, which may have to wait for other clients' ends."""
+    def begin_end(self, plan: DrainPlan, reason: str) -> None:
+        """Begin to end in the shipper's thread; `drain` does the rest.
+
+        It may come late, because the exit hook waits for the ends of other clients.
+        """
         is_over = self._is_over or self._shipper.closing.report is not None
         if self.is_of_this_process and not is_over and self._is_running():
-            self._shipper.end_beside(self._exit_plan(is_child=is_child))
+            self._shipper.end_beside(plan, reason)
+
+    def exit_begins(self, *, is_child: bool = False) -> None:
+        """See `Registered`."""
+        self.begin_end(self._exit_plan(is_child=is_child), "exit")
 
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """At the end of the process: drain what there is, and take no more records.

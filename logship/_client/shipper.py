@@ -407,9 +407,9 @@ class Shipper:
             more=_emf_writer() if self.settings.report == "emf" else None,
         )
 
-    def end_beside(self, plan: DrainPlan) -> None:
+    def end_beside(self, plan: DrainPlan, reason: str) -> None:
         """Have the loop drive the steps of the exit hook's end, also before that joins."""
-        self.closing.join(plan, "exit")
+        self.closing.join(plan, reason)
         self._schedule.drive(self.closing.step)
 
     def shut(self) -> None:

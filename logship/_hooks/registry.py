@@ -15,7 +15,8 @@ class Registered:
     """A client, which continues in a forked child, or what belongs to all clients.
 
     Attributes:
-        ends_last: Whether the other ones end before it, because a watchdog ends it in time.
+        ends_last: Whether the end of the others is waited for before its own, which may be that of
+            the process.
         has_own_thread: Whether that thread begins its end, while other clients end in the exit
             hook's.
     """

@@ -117,12 +117,12 @@ class Installation(registry.Registered):
     def exit_begins(self, *, is_child: bool = False) -> None:
         """See `Registered`."""
         self.watchdog.exit_begins()
+        self._check()
+        self.client.begin_end(self._exit_plan(is_child=is_child), self._exit_reason)
 
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """At interpreter exit: drain, and die by the signal that came, if one did."""
-        self._check()
-        plan, started = self._exit_plan(is_child=is_child), self.clock.started
-        self.client.drain(plan, "exit" if started is None else started.reason)
+        self.client.drain(self._exit_plan(is_child=is_child), self._exit_reason)
         self.client.correct_report()
         self.watchdog.exit_ends()
 
@@ -150,6 +150,11 @@ class Installation(registry.Registered):
         self.watchdog.begin_child()
 
     # -- inside ------------------------------------------------------------------------------------
+
+    @property
+    def _exit_reason(self) -> str:
+        started = self.clock.started
+        return "exit" if started is None else started.reason
 
     def _exit_plan(self, *, is_child: bool) -> DrainPlan:
         """Return the plan of the exit hook: by the clock, by the owner of a stop, or by itself."""

@@ -184,7 +184,7 @@ KINDS = ("BackgroundClient", "Client")
 
 
 @pytest.mark.parametrize("dead", KINDS)
-@pytest.mark.parametrize("alive", KINDS)
+@pytest.mark.parametrize("alive", [*KINDS, "install"])
 def test_a_client_delivers_at_the_exit_beside_others_whose_sidecar_is_dead(
     programs: Programs, gate: Gate, dead: str, alive: str
 ) -> None:
