@@ -104,6 +104,7 @@ class Shipper:
         self._waits_for_loop = False
         self._failures = 0  # since progress was last noted
         self._drain_plan: DrainPlan | None = None
+        self._drives_end = False
         self._progress_callbacks: list[Callable[[], None]] = []
         self._process = process
         self._monotonic = monotonic
@@ -215,6 +216,8 @@ class Shipper:
         self._schedule.guarded(self._begin if is_first else self._begin_again)
         if self._drain_plan is not None:  # it is ending already, and had no loop to be told on
             self._schedule.guarded(self._hurry)
+        if self._drives_end:
+            self._schedule.drive(self.closing.step)
 
     def _begin(self) -> None:
         self.prepare()
@@ -410,6 +413,7 @@ class Shipper:
     def end_beside(self, plan: DrainPlan, reason: str) -> None:
         """Have the loop drive the steps of the exit hook's end, also before that joins."""
         self.closing.join(plan, reason)
+        self._drives_end = True  # before the next line: the loop may not have begun
         self._schedule.drive(self.closing.step)
 
     def shut(self) -> None:

@@ -206,6 +206,32 @@ def test_a_client_delivers_at_the_exit_beside_others_whose_sidecar_is_dead(
     ended.verdict.assert_nothing_lost()
 
 
+def test_a_client_delivers_at_the_exit_whose_thread_has_just_begun(
+    programs: Programs, gate: Gate
+) -> None:
+    """Its event loop begins when the exit hook waits already for the end of another client."""
+    gate.open()
+    with socket.create_server(("127.0.0.1", 0)) as never_accepts:
+        ended = programs.start(
+            LOG,
+            f"""
+            from logship._client.thread import ShipperThread
+            ship = ShipperThread._ship
+            def ship_late(thread):
+                while not thread._shipper.closing._plans:
+                    time.sleep(0.001)
+                ship(thread)
+            ShipperThread._ship = ship_late
+            log(logship.Client(endpoints="tcp://127.0.0.1:{never_accepts.getsockname()[1]}"))
+            log(logship.BackgroundClient(linger_seconds=60))
+            """,
+            endpoint=gate.endpoint,
+            environ={"LOGSHIP_EXIT_STALL_SECONDS": "1"},
+        ).end(returncode=0)
+    assert ended.verdict.spilled.total() == 100
+    ended.verdict.assert_nothing_lost()
+
+
 ENDS = {
     "by a with block": """
         with logship.BackgroundClient() as client:
