@@ -212,8 +212,17 @@ class BackgroundClient(Emitter):
 
         What is logged later, by a hook that was registered earlier or by a destructor, is then
         refused and so written to stderr, also where it is the first record.
+
+        What Ctrl-C or a signal handler ends is spilled at once. There may be no other call.
         """
-        self.drain(self._exit_plan(is_child=is_child), "exit")
+        plan = self._exit_plan(is_child=is_child)
+        try:
+            self.drain(plan, "exit")
+        except BaseException as error:
+            if is_from_outside(error):
+                self._shipper.break_down("the exit hook was interrupted")
+                self.drain(plan, "exit")
+            raise
         self.correct_report()
 
     def end_at_signal(self, deadline_seconds: float, reason: str) -> None:

@@ -232,6 +232,29 @@ def test_a_client_delivers_at_the_exit_whose_thread_has_just_begun(
     ended.verdict.assert_nothing_lost()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_ctrl_c_in_the_exit_hook_leaves_no_record_behind(
+    programs: Programs, black_hole: Gate, kind: str
+) -> None:
+    """It is a `KeyboardInterrupt` without `install`; then the client waits for acks no more."""
+    program = programs.start(
+        LOG,
+        f"""
+        client = logship.{kind}()
+        log(client)
+        once_it_ends(client, ready)
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "30"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGINT)
+    program.until_true(lambda: "drain report" in program.stderr, "a report", seconds_max=15.0)
+    ended = program.end(returncode=0)
+    assert ended.verdict.spilled.total() == 100
+    ended.verdict.assert_nothing_lost()
+
+
 ENDS = {
     "by a with block": """
         with logship.BackgroundClient() as client:
