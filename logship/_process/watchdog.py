@@ -66,6 +66,7 @@ class Watchdog:
         self._thread: OwnThread | None = None
         self._process = 0  # which has started it
         self._is_stopped = False
+        self._ends_all = False
 
     @property
     def is_watching(self) -> bool:
@@ -176,6 +177,9 @@ class Watchdog:
     def _stop(self) -> None:
         self._client.shipper.stop_lingering()
         self._let_it_log()
+        self._end_clients()
+
+    def _end_clients(self) -> None:
         plan, signum = self._plan(), self.signals.dies_by
         if signum is not None:
             self._die_if_it_hangs(plan, signum)
@@ -235,7 +239,8 @@ class Watchdog:
         started = self._clock.started
         reason = "SIGINT" if self.signals.is_interrupted or started is None else started.reason
         ends: list[Callable[[], None]] = []
-        if self.signals.must_end:  # else the application or the exit hook closes them
+        self._ends_all = self.signals.must_end
+        if self._ends_all:  # else the application or the exit hook closes the others
             others = [client for client in registry.clients() if not client.ends_last]
             end, deadline = self._end_other, plan.deadline_seconds
             ends = [call_beside(functools.partial(end, each, deadline, reason)) for each in others]
@@ -254,12 +259,20 @@ class Watchdog:
         """End the process if logship must end it."""
         signals = self.signals
         while signals.is_installed and not signals.is_interrupted and not self._is_stopped:
+            self._end_the_rest()
             self._die_if_due()
             is_spilling = self._correct_report(goes_on=True)  # the application may be killed
             self._wait(_SPILLING_SECONDS if is_spilling else _CHECK_SECONDS)
         if signals.is_interrupted:
+            self._end_the_rest()
             self._correct_report()
             os._exit(128 + signal.SIGINT)
+
+    def _end_the_rest(self) -> None:
+        """End the other clients if a signal ends the process behind the end of its own client."""
+        if self.signals.must_end and not self._ends_all:
+            with contextlib.suppress(Exception):  # as in `_run`
+                self._end_clients()
 
     def _correct_report(self, *, goes_on: bool = False) -> bool:
         """Return whether records are left to write to stderr."""

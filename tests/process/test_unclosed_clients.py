@@ -233,6 +233,33 @@ def test_a_client_delivers_at_the_exit_whose_thread_has_just_begun(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("signum", "returncode"), [("SIGINT", 130), ("SIGTERM", -signal.SIGTERM)])
+def test_a_signal_behind_the_end_of_the_installed_client_leaves_no_other_behind(
+    programs: Programs, black_hole: Gate, kind: str, signum: str, returncode: int
+) -> None:
+    """The clock runs already, so the watchdog has ended the installed client by itself."""
+    ended = programs.start(
+        LOG,
+        f"""
+        installed = logship.install(level="INFO")
+        client = logship.{kind}()
+        log(client)
+        logship.stopping()
+        installed.close()
+        watchdog = next(each for each in threading.enumerate() if each.name == "logship-watchdog")
+        def stack():
+            return traceback.format_stack(sys._current_frames()[watchdog.ident])
+        while " in _end\\n" not in "".join(stack()):
+            time.sleep(0.001)
+        once_it_ends(client, os.kill, os.getpid(), signal.{signum})
+        """,
+        endpoint=black_hole.endpoint,
+    ).end(returncode=returncode)
+    assert ended.verdict.spilled.total() == 100
+    ended.verdict.assert_nothing_lost()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_ctrl_c_in_the_exit_hook_leaves_no_record_behind(
     programs: Programs, black_hole: Gate, kind: str
 ) -> None:
