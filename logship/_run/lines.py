@@ -39,10 +39,12 @@ class LineSplitter:
         self._bytes = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes; return the lines that they complete, without line ends."""
-        *lines, rest = data.split(b"\n")
-        if lines:
-            lines[:1] = self._ended(lines[0])
+        """Take the next bytes; return the lines that they complete, without LF or CRLF."""
+        *ended, rest = data.split(b"\n")
+        lines: list[bytes] = []
+        if ended:
+            *lines, ended[0] = self._ended(ended[0])
+            lines += [each.removesuffix(b"\r") for each in ended]
         is_too_long = self._bytes + len(rest) > LINE_BYTES_MAX
         if is_too_long or not self._parts or len(self._parts[-1]) >= PART_BYTES:
             rest = self._take_begun_character() + rest
@@ -80,11 +82,10 @@ def record_of_line(line: bytes, source: str, message_key: str = "message") -> di
     """Return the record that a line stands for.
 
     Args:
-        line: Without its newline; a carriage return at its end is dropped.
+        line: Without its line end.
         source: Where it was read, such as `stdin`; for lines that are not JSON objects.
         message_key: The field for the text of such lines.
     """
-    line = line.removesuffix(b"\r")
     record = _json_object(line) if line.lstrip()[:1] == b"{" else None
     if record is not None:
         return record

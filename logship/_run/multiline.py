@@ -36,9 +36,8 @@ class LineJoiner:
     def feed(self, lines: list[Line], now_seconds: float) -> list[Line]:
         """Take lines; return the records that are complete now."""
         complete: list[Line] = []
-        for time_ns, whole in lines:
-            text = whole.removesuffix(b"\r")
-            if text.startswith(b"{") and text.endswith(b"}"):  # like JSON: a whole record
+        for time_ns, text in lines:
+            if text.startswith(b"{") and text.rstrip().endswith(b"}"):  # like JSON: a whole record
                 complete += [*self.finish(), (time_ns, text)]
                 continue
             if not self._belongs(text):

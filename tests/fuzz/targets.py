@@ -252,7 +252,8 @@ def _multiline(data: bytes) -> None:
         records += joiner.feed([(0, text) for text in splitter.finish()], 0.0)
     records += joiner.finish()
     joined = [text for _, text in records]
-    lines = [each.removesuffix(b"\r") for each in data.split(b"\n")]
+    *lines, last = data.split(b"\n")
+    lines = [*(each.removesuffix(b"\r") for each in lines), last]
     expected = lines[:-1] if data.endswith(b"\n") or not data else lines
     assert b"\n".join(joined).split(b"\n") == (expected or [b""])
     for each in joined:

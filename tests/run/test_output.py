@@ -37,9 +37,10 @@ def test_json_lines_become_the_records_they_describe_and_forge_nothing(runs: Run
 
 
 def test_every_byte_of_odd_lines_is_there(runs: Runs) -> None:
-    """Carriage returns at the end are dropped; bytes that are no text are escaped."""
-    runs.shell(r"printf 'crlf\r\nin\rside\n\n\000zero\n\377\376\n\303\244\n'")
-    assert runs.messages == ["crlf", "in\rside", "", "\0zero", "\\xff\\xfe", "ä"]
+    """A line may end with CRLF; bytes that are no text are escaped."""
+    runs.shell(r"printf 'crlf\r\nin\rside\n\n\000zero\n\377\376\n\303\244\n\r\r\nlast\r'")
+    lines = ["crlf", "in\rside", "", "\0zero", "\\xff\\xfe", "ä"]
+    assert runs.messages == [*lines, "\r", "last\r"]
 
 
 @pytest.mark.parametrize("size", [1_000_000, 4_100_000])
@@ -231,7 +232,9 @@ def test_lines_that_belong_together_are_joined(runs: Runs) -> None:
         '  File "a.py"',
         "2026-01-01 INFO next",
         '{"message": "alone"}',
+        '{"message": "with a blank"} ',
         "2026-01-01 INFO last",
+        "50%\r100%\r\r",
     ]
     runs.shell('printf "%s\\n" "$@"', *lines, options=("--multiline-start", r"^\d{4}-"))
     assert runs.messages == [
@@ -239,7 +242,8 @@ def test_lines_that_belong_together_are_joined(runs: Runs) -> None:
         '2026-01-01 ERROR it broke\nTraceback:\n  File "a.py"',
         "2026-01-01 INFO next",
         "alone",
-        "2026-01-01 INFO last",
+        "with a blank",
+        "2026-01-01 INFO last\n50%\r100%\r",
     ]
 
 

@@ -24,7 +24,7 @@ from logship._protocol import entries
 from logship._run import multiline
 from logship._run.clients import environment_for
 from logship._run.deadlines import Deadlines
-from logship._run.lines import LINE_BYTES_MAX, LineSplitter
+from logship._run.lines import LINE_BYTES_MAX, LineSplitter, record_of_line
 from logship._run.multiline import LineJoiner
 from logship._run.offspring import DIRECTORIES_MAX, Offspring
 from logship._run.pipe_reader import Inlet
@@ -163,6 +163,20 @@ def test_a_long_line_of_bytes_that_are_no_text_comes_whole(
     found = split(byte * 400, 7)
     assert max(map(len, found)) <= 75
     assert b"".join(found) == byte * 400
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 2, 5, 70])
+def test_a_line_end_is_found_wherever_the_reads_end(piece_bytes: int) -> None:
+    data = b"one\r\ntwo\n\r\n\r\r\nlast\r"
+    assert split(data, piece_bytes) == [b"one", b"two", b"", b"\r", b"last\r"]
+
+
+def test_a_long_line_of_carriage_returns_becomes_records_with_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("logship._run.lines.LINE_BYTES_MAX", 75)
+    parts = [record_of_line(each, "stdout")["message"] for each in split(b"\r" * 400, 7)]
+    assert "".join(parts) == "\r" * 400
 
 
 def split(data: bytes, piece_bytes: int) -> list[bytes]:
