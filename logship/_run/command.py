@@ -90,16 +90,23 @@ class Command:
             else:
                 os.kill(self.pid, signum)
 
-    def take_terminal(self) -> None:
-        """Give the terminal to the command if `run` is its foreground now, as after `fg`."""
-        self._has_terminal = _lend_terminal(self.pid) or self._has_terminal
+    def take_terminal(self) -> bool:
+        """Give the terminal to the command if `run` is its foreground now, as after `fg`.
+
+        Returns:
+            Whether the command got it now.
+        """
+        is_lent = _lend_terminal(self.pid)
+        self._has_terminal |= is_lent
+        return is_lent
 
     def stop_with_it(self) -> None:
         """If a Ctrl-Z has stopped the command, stop `run` too, until the shell continues it.
 
         Call it in the main thread, before the reaping. Without a shell the kernel stops no process
-        of our group, and the command goes on at once. The kernel has also stopped a command that
-        uses the terminal and does not have it.
+        of our group, and the command goes on at once. The kernel also stops a command that uses the
+        terminal and does not have it. If `run` is in the background, the command has to wait for
+        the shell's SIGCONT, which `run` passes on: without the terminal it would stop again.
         """
         if not os.isatty(0):
             return
@@ -109,15 +116,16 @@ class Command:
             return
         if stopped is None or stopped.si_status not in _JOB_CONTROL:
             return
-        if stopped.si_status != signal.SIGTSTP and not self._has_terminal:
-            self.take_terminal()
+        uses_terminal = stopped.si_status != signal.SIGTSTP
+        if uses_terminal and self.take_terminal():
             return
         self.leave_terminal()
         handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.killpg(os.getpgrp(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, handler)
-        self.take_terminal()
-        self.signal(signal.SIGCONT, whole_group=True)
+        if not uses_terminal:
+            self.take_terminal()
+            self.signal(signal.SIGCONT, whole_group=True)
 
     def leave_terminal(self) -> None:
         """Make `run` the foreground again if the command is that."""

@@ -9,6 +9,7 @@ import select
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -322,11 +323,9 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Pat
     assert runs.messages == ["typed some text", "once", "interrupted 1"]
 
 
-@pytest.mark.parametrize("reader", ["", " | cat"])
-def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs, reader: str) -> None:
-    """Else the shell would wait for `run`, and the terminal would be of no use."""
-    child, terminal = at_a_terminal(runs, "bash", "--norc", "--noprofile", "-i")
-    run, shown = shlex.join([*LOGSHIP, "run", "--", "cat"]), b""
+def watch(terminal: int) -> Callable[[bytes], bool]:
+    """Return a function that tells whether a terminal has shown a text."""
+    shown = b""
 
     def shows(text: bytes) -> bool:
         nonlocal shown
@@ -334,6 +333,14 @@ def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs, reader: str) -> 
             shown += os.read(terminal, 4096)
         return text in shown
 
+    return shows
+
+
+@pytest.mark.parametrize("reader", ["", " | cat"])
+def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs, reader: str) -> None:
+    """Else the shell would wait for `run`, and the terminal would be of no use."""
+    child, terminal = at_a_terminal(runs, "bash", "--norc", "--noprofile", "-i")
+    run, shows = shlex.join([*LOGSHIP, "run", "--", "cat"]), watch(terminal)
     try:
         os.write(terminal, f"{run}{reader}\nbefore\n".encode())
         wait_until(lambda: "before" in runs.messages, "the command has read a line", 40)
@@ -348,6 +355,24 @@ def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs, reader: str) -> 
     finally:
         os.close(terminal)
     assert runs.messages == ["before", "after"]
+
+
+def test_a_command_that_reads_in_the_background_stops_run_too_and_fg_continues_both(
+    runs: Runs,
+) -> None:
+    """The shell sends no SIGCONT to a job that it believes to be running."""
+    child, terminal = at_a_terminal(runs, "bash", "--norc", "--noprofile", "-i")
+    run, shows = shlex.join([*LOGSHIP, "run", "--", "cat"]), watch(terminal)
+    try:
+        os.write(terminal, f"set -b; {run} &\n".encode())
+        wait_until(lambda: shows(b"Stopped"), "the shell notices that it stopped", 40)
+        os.write(terminal, b"fg\ntyped\n")
+        wait_until(lambda: "typed" in runs.messages, "the command has read a line", 40)
+        os.write(terminal, b"\x04exit 7\n")
+        assert exit_code_of(child) == 7
+    finally:
+        os.close(terminal)
+    assert runs.messages == ["typed"]
 
 
 def test_a_pager_behind_run_has_the_terminal_and_ctrl_c_ends_the_command(
