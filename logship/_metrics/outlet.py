@@ -28,6 +28,9 @@ from logship._stderr.last_resort import LastResort
 if TYPE_CHECKING:
     from logship._metrics.prometheus import Endpoint
 
+PAGES = "metrics"
+"""The directory of the pages in a spool."""
+
 WRITE_SECONDS = 1.0
 """How old a page may be. A SIGKILL costs the counters at most so much, and nothing else."""
 
@@ -46,7 +49,7 @@ def pages_directory(settings: Settings) -> Path | None:
     if settings.metrics_dir is not None:
         return Path(settings.metrics_dir)
     if port is not None and settings.spool_dir is not None:
-        return Path(settings.spool_dir) / "metrics"
+        return Path(settings.spool_dir) / PAGES
     if not port or not _system.IS_POSIX:
         return None
     try:

@@ -17,10 +17,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
+from logship._metrics.outlet import PAGES
 from logship._run.death_watcher import is_free
 from logship._settings import Endpoint
-from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME
-from logship._spool.files import OPEN_DIRECTORY, READ_FILE
+from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME, sweep
+from logship._spool.files import OPEN_DIRECTORY, READ_FILE, closing
 from logship._spool.quarantine import QUARANTINE
 from logship._spool.volumes import SUPERVISED
 
@@ -158,10 +159,22 @@ class PrivateDirectory:
         with contextlib.suppress(OSError):
             for path in (self.stop_file, *secrets):
                 path.unlink(missing_ok=True)
-        if not self.has_records():
+        if not self.has_records() and self._has_removed_spool():
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
         return not self.path.exists()
+
+    def _has_removed_spool(self) -> bool:
+        """Remove the empty spool; return whether it is gone.
+
+        A process that was left alone may begin to use the spool at this moment. It then keeps it.
+        """
+        shutil.rmtree(self.spool / PAGES, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            with closing(os.open(self.spool, OPEN_DIRECTORY)) as spool:
+                sweep(spool)
+            self.spool.rmdir()
+        return not os.path.lexists(self.spool)
 
 
 def private_directory(endpoints: Iterable[Endpoint]) -> tuple[PrivateDirectory | None, str]:

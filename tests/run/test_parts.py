@@ -358,6 +358,29 @@ def test_secrets_stay_while_a_process_lives_and_go_before_its_records() -> None:
     assert not secret.exists()
 
 
+@pytest.mark.usefixtures("temporary")
+def test_a_spool_that_begins_while_the_directory_is_removed_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The command may have left a process that begins one at any time."""
+    directory = PrivateDirectory.make(Settings().endpoints)
+    life = directory.spool / ("ab" * 16)
+    with monkeypatch.context() as patched:
+        patched.setattr(PrivateDirectory, "has_records", lambda _: life.mkdir())
+        assert not directory.remove()
+    [taken] = PrivateDirectory.take_over_abandoned(Settings().endpoints)
+    assert taken.has_processes()
+
+
+@pytest.mark.usefixtures("temporary")
+def test_pages_and_a_spool_that_a_process_did_not_finish_to_begin_are_removed() -> None:
+    directory = PrivateDirectory.make(Settings().endpoints)
+    for name in (f".{'ab' * 16}.new", "metrics"):
+        (directory.spool / name).mkdir()
+        (directory.spool / name / LOCK).touch()
+    assert directory.remove()
+
+
 def test_only_directories_with_something_to_ship_count_as_taken_over(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
