@@ -159,7 +159,7 @@ def _read_record(
         if stamp_key in record:
             return _read_stamp(record, _tag_of(record, tag), stamp_key, spilled)
         if str(record.get(KIND_KEY)) in REPORT_SOURCES:
-            return read_report(record)
+            return read_report(record, stamp_key)
         if record.get(KIND_KEY) == REFUSED_KIND and REFUSED_KEY in record:
             return _read_refused(record[REFUSED_KEY])
         spilled = record.get(KIND_KEY) == SPILLED_KIND

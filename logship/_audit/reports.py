@@ -85,7 +85,8 @@ class Report:
         streams: What it says about each stream that it names.
         refused: How many records were refused, where it says so.
         unnamed: Accepted records of streams that it does not name. A program that used very many
-            tags forgets streams that were acked to the end.
+            tags forgets streams that were acked to the end. The streams of a client without stamps,
+            or with stamps under another key, are as good as not named.
         problem: How its own sums contradict each other; None if they do not.
     """
 
@@ -95,8 +96,13 @@ class Report:
     problem: str | None
 
 
-def read_report(report: Mapping[str, object]) -> Report:
+def read_report(report: Mapping[str, object], stamp_key: str) -> Report:
     """Return a checked drain report, or a spill's first line, as logship prints it on stderr.
+
+    Args:
+        report: The line's fields.
+        stamp_key: The field of the stamps that are read. No line can show what became of a stream
+            whose records have no such field, so it is not taken as named.
 
     Raises:
         UnreadableReport: A field is missing or of the wrong kind; the text names it.
@@ -105,7 +111,8 @@ def read_report(report: Mapping[str, object]) -> Report:
     if not isinstance(streams, list):
         raise UnreadableReport("a drain report without a list of streams")
     source = REPORT_SOURCES[str(report[KIND_KEY])]
-    named = tuple(_read_stream_report(stream, source) for stream in streams)
+    is_ours = report.get("stamp_key", stamp_key) == stamp_key
+    named = tuple(_read_stream_report(stream, source) for stream in streams if is_ours)
     unnamed = _count(report, "accepted", COUNT_MAX) - sum(stream.accepted for stream in named)
     refused = _read_refused(report) if "refused_id" in report else None
     return Report(named, refused, max(unnamed, 0), _sum_problem(report, unnamed))

@@ -114,7 +114,10 @@ def _incomplete(verdict: Verdict) -> str:
         (declared, f"{many(declared, 'number')} declared missing"),
         (refused, f"{refused:,} refused by calls that returned no error"),
         (unclear, f"{unclear:,} refused, and no report says whether the application was told"),
-        (unnamed, f"at least {unnamed:,} accepted in streams that no report names"),
+        (
+            unnamed,
+            f"at least {unnamed:,} accepted in streams that no report names, or without this stamp",
+        ),
         (torn, f"{many(torn, 'drain report')} unreadable, which may name other streams"),
     ]
     what = "; ".join(text for count, text in parts if count)

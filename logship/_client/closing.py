@@ -390,7 +390,7 @@ class Closing:
         Returns:
             Whether stderr took that line.
         """
-        if not self._last_resort.go_first(_line(account.to_json("spill begins"))):
+        if not self._last_resort.go_first(self._line_of(account, "spill begins")):
             return False
         kind = "give up" if plan.give_up_when_stalled else "spill"
         why = plan.reason_to_spill(self._monotonic(), progress, account.unacked)
@@ -410,7 +410,12 @@ class Closing:
     def _report_line(self, report: DrainReport, kind: str) -> bytes:
         """Return a report's line, which says whether a correction may follow."""
         is_final = self._last_resort.has_stopped_others and not self._has_left_over
-        return _line(report.to_json(kind, final=is_final))
+        return self._line_of(report, kind, final=is_final)
+
+    def _line_of(self, report: DrainReport, kind: str, **more: object) -> bytes:
+        """Return a report's line, which says under which key its numbers are in the records."""
+        stamp_key = self._client.buffer.stamp_key
+        return _line(report.to_json(kind, stamp_key=stamp_key, **more))
 
     def _retry(self, write: Callable[[], bool], until: float) -> Generator[float, None, bool]:
         """Write until stderr takes it, is gone, or the time is up; return whether it took it."""

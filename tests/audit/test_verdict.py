@@ -326,6 +326,17 @@ def test_a_report_that_names_no_stream_says_only_how_much_there_was() -> None:
     assert (verdict.outcome, verdict.unnamed) == (Outcome.UNPROVEN, 5)
 
 
+@pytest.mark.parametrize(
+    ("stamp_key", "outcome", "unnamed"),
+    [("logship_id", Outcome.LOST, 0), ("other", Outcome.UNPROVEN, 4), (None, Outcome.UNPROVEN, 4)],
+)
+def test_a_report_of_records_without_this_stamp_is_compared_with_no_line(
+    stamp_key: str | None, outcome: Outcome, unnamed: int
+) -> None:
+    verdict = judged(report(stream_report(5, 4, end=5), stamp_key=stamp_key))
+    assert (verdict.outcome, verdict.unnamed) == (outcome, unnamed)
+
+
 def test_a_report_whose_sums_do_not_hold() -> None:
     [problem] = judged(numbered(1, 2), report(stream_report(2, 2), accepted=1, acked=1)).problems
     assert problem == "a drain report says 1 accepted, but its streams 2"
