@@ -37,17 +37,19 @@ def inspect_spool(path: Path) -> Iterator[dict[str, object]]:
 def _inspect(parent: int, name: str) -> dict[str, object] | None:
     """Return what is to be said of a directory; None where it has been removed meanwhile."""
     try:
-        directory = ProcessDirectory.take_over(parent, name)
-        if is_locked := directory is NotTaken.LOCKED:
-            directory = ProcessDirectory.take_over(parent, name, only_looks=True)
+        locked = ProcessDirectory.take_over(parent, name)
+        if isinstance(locked, ProcessDirectory):
+            locked.leave()  # a recoverer takes the process of a locked directory for alive
+        directory = ProcessDirectory.take_over(parent, name, only_looks=True)
     except SpoolError as error:
         return {"state": "refused", "reason": str(error)}
     if not isinstance(directory, ProcessDirectory):
         return None
+    is_locked = locked is NotTaken.LOCKED
     try:
         contents = _contents(directory)
     except OSError as error:
-        if is_locked:  # a file has just been removed
+        if is_locked or isinstance(error, FileNotFoundError):  # a file has just been removed
             return {"state": "alive or being recovered"}
         return {"state": "refused", "reason": str(error)}
     finally:

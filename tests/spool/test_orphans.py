@@ -7,6 +7,7 @@ import errno
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from logship._spool.directories import process_directories
 from logship._spool.inspection import inspect_spool
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
+from logship._spool.segments import find_chunks
 from logship.testing import ManualClock
 from tests.spool.recoveries import (
     STEPS_MAX,
@@ -54,6 +56,23 @@ def test_an_inspection_counts_the_chunks_of_a_stream_together(tmp_path: Path) ->
     assert counts == [("a", 1, 30), ("b", 1, 30), ("c", 1, 30)]
     assert found["entries"] == 90
     assert found["chunks"] == sum(each["chunks"] for each in found["streams"])
+
+
+def test_a_recoverer_gets_the_lock_of_what_is_being_inspected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would take the process for alive, and call its own search complete."""
+    dead_life(tmp_path, lambda buffer: log_some(buffer, 3))
+    recovered: list[str] = []
+
+    def find(*arguments: Any) -> Any:
+        recovered.extend(recover(tmp_path).markers)
+        return find_chunks(*arguments)
+
+    monkeypatch.setattr("logship._spool.inspection.find_chunks", find)
+    (found,) = inspect_spool(tmp_path)
+    assert recovered == ["m0", "m1", "m2"]
+    assert found["state"] != "refused"
 
 
 def test_the_oldest_life_comes_first(tmp_path: Path) -> None:
