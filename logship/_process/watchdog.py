@@ -231,8 +231,10 @@ class Watchdog:
     def _plan(self) -> DrainPlan:
         now, deadline = time.monotonic(), self._clock.deadline_seconds
         soon = now + _INTERRUPTED_SECONDS
-        if deadline is None or (self.signals.is_interrupted and soon < deadline):
+        if deadline is None or deadline <= now:  # no clock, or the program has outlived it
             deadline = soon
+        elif self.signals.is_interrupted:
+            deadline = min(soon, deadline)
         return DrainPlan.until(now, deadline, ends_process=True)
 
     def _drain(self, plan: DrainPlan) -> None:

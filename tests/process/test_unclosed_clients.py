@@ -233,14 +233,22 @@ def test_a_client_delivers_at_the_exit_whose_thread_has_just_begun(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("signum", "returncode"), [("SIGINT", 130), ("SIGTERM", -signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("signum", "clock", "returncode"),
+    [
+        ("SIGINT", "running", 130),
+        ("SIGTERM", "running", -signal.SIGTERM),
+        ("SIGTERM", "over", -signal.SIGTERM),
+    ],
+)
 def test_a_signal_behind_the_end_of_the_installed_client_leaves_no_other_behind(
-    programs: Programs, black_hole: Gate, kind: str, signum: str, returncode: int
+    programs: Programs, black_hole: Gate, kind: str, signum: str, clock: str, returncode: int
 ) -> None:
-    """The clock runs already, so the watchdog has ended the installed client by itself."""
+    """The clock has begun already, so the watchdog has ended the installed client by itself."""
     ended = programs.start(
         LOG,
         f"""
+        from logship._hooks import registry
         installed = logship.install(level="INFO")
         client = logship.{kind}()
         log(client)
@@ -251,9 +259,12 @@ def test_a_signal_behind_the_end_of_the_installed_client_leaves_no_other_behind(
             return traceback.format_stack(sys._current_frames()[watchdog.ident])
         while " in _end\\n" not in "".join(stack()):
             time.sleep(0.001)
+        while {clock == "over"} and registry.stop_deadline_seconds() > time.monotonic():
+            time.sleep(0.01)
         once_it_ends(client, os.kill, os.getpid(), signal.{signum})
         """,
         endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1" if clock == "over" else "30"},
     ).end(returncode=returncode)
     assert ended.verdict.spilled.total() == 100
     ended.verdict.assert_nothing_lost()
