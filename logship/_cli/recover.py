@@ -48,8 +48,9 @@ def command(spool: Path, watch: bool, dry_run: bool, **given: Any) -> None:
     """Ship what dead processes left on a spool.
 
     Chunks are sent oldest first, with their old ids and stamps. The command does not touch the
-    spools of living processes, and several recoverers may share a directory. With --watch a missing
-    DIR is made if its parent is there. All other settings come from the environment, for example
+    spools of living processes. Several recoverers may share a directory: what one of them ships,
+    the others neither touch nor count. With --watch a missing DIR is made if its parent is there.
+    All other settings come from the environment, for example
     LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At a stop signal the command makes a last pass. It
     lasts while any process on the spool is alive, at most until the stop timeout. Records that are
     not shipped by then go to stderr and stay on the spool. Without --watch the command ends when it
