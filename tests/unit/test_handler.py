@@ -87,14 +87,17 @@ def test_a_span_is_found_after_the_clock_was_set_back(
 
 
 @pytest.mark.parametrize("extra", [{"shop": "north"}, {"shop": "north", "order": 4711}])
-@pytest.mark.parametrize("removed", ["module", "process", "taskName"])
-def test_extra_fields_of_a_record_that_a_filter_has_shortened(
+@pytest.mark.parametrize(
+    "removed", ["module", "process", "taskName", "threadName", "exc_info", "exc_text", "stack_info"]
+)
+def test_a_record_that_a_filter_has_shortened(
     logger: logging.Logger, client: Recorder, extra: dict[str, Any], removed: str
 ) -> None:
     """Some remove `taskName`, so that formatters of JSON do not show it."""
     logger.addFilter(lambda record: record.__dict__.pop(removed, True) or True)
-    logger.info("placed", extra=extra)
-    assert extra.items() <= client.records[0].items()
+    logger.info("placed %d", 1, extra=extra)
+    assert {"message": "placed 1", **extra}.items() <= client.records[0].items()
+    assert "logging_error" not in client.records[0]
 
 
 def test_uvicorns_coloured_message_is_left_out(logger: logging.Logger, client: Recorder) -> None:
