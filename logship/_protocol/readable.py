@@ -50,9 +50,10 @@ NameTest = Callable[[str], bool]
 def plain_value(value: Any) -> Any:
     """Return `value`, anything, as plain data.
 
-    That is text, integer, finite float, bool, None, list or mapping.
+    That is text, integer, finite float, bool, None, list or mapping. It may be one level deeper
+    than a record: who makes a record of it finds what is nested too deep, and says so there.
     """
-    return _Reader(NODES_MAX, CHARACTERS_MAX).value(value)
+    return _Reader(NODES_MAX, CHARACTERS_MAX, DEPTH_MAX + 1).value(value)
 
 
 def plain_decoded(value: Any) -> tuple[Any, bool]:
@@ -116,8 +117,9 @@ class _Reader:
     happened to run here, and belong to the application.
     """
 
-    def __init__(self, nodes_max: int, characters_max: int) -> None:
+    def __init__(self, nodes_max: int, characters_max: int, depth_max: int = DEPTH_MAX) -> None:
         self.complete = True
+        self._depth_max = depth_max
         self._nodes_left = nodes_max
         self._characters_left = characters_max
         self._open: set[int] = set()
@@ -169,9 +171,9 @@ class _Reader:
     def _container(self, value: Any) -> Any:
         if id(value) in self._open:
             return f"<{_type_name(value)} inside itself>"
-        if len(self._open) >= DEPTH_MAX:
+        if len(self._open) >= self._depth_max:
             self.complete = False
-            return f"<{_type_name(value)} nested more than {DEPTH_MAX} deep>"
+            return f"<{_type_name(value)} nested more than {self._depth_max} deep>"
         self._open.add(id(value))
         try:
             if type(value) is list:

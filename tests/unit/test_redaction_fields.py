@@ -154,6 +154,16 @@ def test_arguments_that_do_not_fit_their_message_are_not_shown(
     assert SECRET not in capfd.readouterr().err
 
 
+def test_a_record_that_is_nested_too_deep_says_so(sidecar: Sidecar) -> None:
+    nested: dict[str, Any] = {}
+    for _ in range(80):
+        nested = {"in": nested}
+    client = a_background_client(sidecar, redact="default")
+    client.emit(nested)
+    client.close(timeout=10)
+    assert sidecar.delivered[0].record["logship_truncated"] is True
+
+
 def test_an_object_that_cannot_be_compared_is_shipped() -> None:
     """An array of numpy, or a column of SQLAlchemy: what `==` returns has no truth."""
 
