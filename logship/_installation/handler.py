@@ -27,7 +27,6 @@ _OF_UVICORN = ("color_message",)  # the message once more, with escape codes, fo
 _NOT_EXTRA = frozenset((*_OWN_ATTRIBUTES, *_SET_LATER, *_OF_UVICORN))
 _OWN_COUNT = len(_OWN_ATTRIBUTES)
 _LAST_OWN = next(reversed(_OWN_ATTRIBUTES))
-_MAY_BE_MISSING = ("threadName", "stack_info", "exc_info", "exc_text")
 _EXCEPTION_FORMATTER = logging.Formatter()
 
 
@@ -152,18 +151,16 @@ class Handler(logging.Handler):
             fields = {**unformatted, "level": record.levelname, "logger": record.name}
         if self._severity_key is not None:
             fields[self._severity_key] = severity_number(record.levelno)
-        try:
-            thread, stack = record.threadName, record.stack_info
-            exception, exception_text = record.exc_info, record.exc_text
-        except AttributeError as error:
-            if is_interruption(error):
-                raise
-            thread, stack, exception, exception_text = map(attributes.get, _MAY_BE_MISSING)
+        thread = attributes.get("threadName")
         if thread != "MainThread" and thread is not None:
             fields["thread"] = thread
-        is_formatted = self.formatter is not None and unformatted is None
-        if (exception or exception_text or stack) and not is_formatted:
-            _add_traces(fields, exception, exception_text, stack)
+        if self.formatter is None or unformatted is not None:
+            if exception := attributes.get("exc_info"):
+                fields["exception"] = _EXCEPTION_FORMATTER.formatException(exception)
+            elif exception_text := attributes.get("exc_text"):  # it came from another process
+                fields["exception"] = exception_text
+            if stack := attributes.get("stack_info"):
+                fields["stack"] = stack
         if len(attributes) != _OWN_COUNT or next(reversed(attributes)) != _LAST_OWN:
             _add_extra(fields, attributes)
         if self._span.trace is not None:
@@ -191,16 +188,6 @@ class Handler(logging.Handler):
 def severity_number(level: int) -> int:
     """Return a level as OpenTelemetry counts: DEBUG is 5, INFO 9, WARNING 13, ERROR 17."""
     return min(max(level * 4 // 10 + 1, 1), 24)
-
-
-def _add_traces(fields: dict[str, Any], exception: Any, exception_text: Any, stack: Any) -> None:
-    """Add an exception and a stack, where the record has them."""
-    if exception:
-        fields["exception"] = _EXCEPTION_FORMATTER.formatException(exception)
-    elif exception_text:  # it came from another process
-        fields["exception"] = exception_text
-    if stack:
-        fields["stack"] = stack
 
 
 def _add_extra(fields: dict[str, Any], attributes: dict[str, Any]) -> None:

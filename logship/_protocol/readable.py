@@ -51,7 +51,7 @@ def plain_value(value: Any) -> Any:
     """Return `value`, anything, as plain data.
 
     That is text, integer, finite float, bool, None, list or mapping. It may be one level deeper
-    than a record: who makes a record of it finds what is nested too deep, and says so there.
+    than a record. The packer then still finds what is nested too deep, and marks the record.
     """
     return _Reader(NODES_MAX, CHARACTERS_MAX, DEPTH_MAX + 1).value(value)
 
