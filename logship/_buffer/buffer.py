@@ -334,13 +334,13 @@ class Buffer:
     @property
     def records_waiting(self) -> int:
         """Records of the application that are neither acked nor dropped."""
-        numbered = sum(chunk.records for chunk in self.unsettled())
-        return numbered + (0 if self._section.closed else len(self._section.inbox))
+        return sum(chunk.records for chunk in self.unsettled()) + self._unnumbered
 
     @property
     def only_ends_wait(self) -> bool:
         """Whether no record waits, and no gap record: without the rest no number is missing."""
-        return not self.records_waiting and not any(chunk.gaps for chunk in self.unsettled())
+        waits = any(chunk.records or chunk.gaps for chunk in self.unsettled())
+        return not waits and not self._unnumbered
 
     @property
     def is_stuck(self) -> bool:
@@ -365,6 +365,10 @@ class Buffer:
         return self._section.exclusively(lambda: report_of(self._section, reason, seconds))
 
     # -- inside ----------------------------------------------------------------------------------
+
+    @property
+    def _unnumbered(self) -> int:
+        return 0 if self._section.closed else len(self._section.inbox)
 
     @property
     def _accumulator(self) -> Accumulator:

@@ -40,8 +40,8 @@ class Chunks:
             opening.
         sealed: Chunks to be sent, by id, in the order of sealing.
         unsettled: Every chunk that is neither acked nor dropped, by id, open ones too; in the order
-            of opening, except for halves.
-        wholly_spilled: Chunks that are wholly on stderr.
+            of opening. Halves have their whole's place.
+        wholly_spilled: Chunks that are wholly on stderr, by id.
         adopted: Chunks of dead processes that are not settled, by id; they are in no other list.
         bytes_held: Bytes of committed entries that wait.
         has_news: Whether a chunk was sealed since this was last cleared.
@@ -56,7 +56,7 @@ class Chunks:
         self.open: dict[Tag, Chunk] = {}
         self.sealed: dict[str, Chunk] = {}
         self.unsettled: dict[str, Chunk] = {}
-        self.wholly_spilled: list[Chunk] = []
+        self.wholly_spilled: dict[str, Chunk] = {}
         self.adopted: dict[str, Chunk] = {}
         self.bytes_held = 0
         self.has_news = False
@@ -149,6 +149,8 @@ class Chunks:
         """
         stream, whole, is_own = chunk.stream, chunk.whole, not chunk.adopted
         waiting = self.unsettled if is_own else self.adopted
+        if halves:
+            waiting = _in_place_of(chunk, halves, waiting)
         freed = chunk.size if is_own and not halves else 0
         held, more = self.bytes_held - freed, len(halves) - 1
         unsettled, parts = stream.unsettled + more, whole.parts + more
@@ -160,7 +162,10 @@ class Chunks:
             chunk.state = ChunkState.SETTLED
             self.sealed.pop(chunk.id, None)
             waiting.pop(chunk.id, None)
-            waiting.update({half.id: half for half in halves})
+            if is_own:
+                self.unsettled = waiting
+            else:
+                self.adopted = waiting
             stream.declaring.pop(chunk.id, None)
             stream.declaring.update({half.id: half.gaps for half in halves if half.gaps})
             stream.unsettled = unsettled
@@ -186,8 +191,8 @@ class Chunks:
         return halves
 
     def in_order(self) -> list[Chunk]:
-        """Return all unsettled chunks, in the order of opening; halves have their whole's place."""
-        return sorted(self.unsettled.values(), key=lambda chunk: (chunk.serial, chunk.first))
+        """Return all unsettled chunks, oldest first."""
+        return list(self.unsettled.values())
 
     def first_droppable(self) -> Chunk | None:
         """Return the chunk that would leave next, of those that may be dropped.
@@ -198,3 +203,14 @@ class Chunks:
         waiting = [*self.sealed.values(), *self.open.values()]
         first = next((chunk for chunk in waiting if chunk.may_be_dropped), None)
         return first or next((chunk for chunk in waiting if chunk.stream.can_declare), None)
+
+
+def _in_place_of(
+    chunk: Chunk, halves: tuple[Chunk, ...], waiting: dict[str, Chunk]
+) -> dict[str, Chunk]:
+    """Return chunks that wait with halves where the chunk was."""
+    left: dict[str, Chunk] = {}
+    for each in waiting.values():
+        for part in halves if each is chunk else (each,):
+            left[part.id] = part
+    return left

@@ -47,7 +47,7 @@ class Spilling:
         def note() -> None:
             if entries == chunk.entries:  # first: where this is interrupted, it comes again
                 chunks = self._section.chunks
-                chunks.wholly_spilled = [*chunks.wholly_spilled, chunk]
+                chunks.wholly_spilled[chunk.id] = chunk
                 chunks.waiters.are_due = True
             chunk.spilled = entries, records
 
@@ -66,9 +66,9 @@ class Spilling:
     def _drop_spilled(self) -> bool:
         chunks = self._section.chunks
         while chunks.wholly_spilled:
-            chunk = chunks.wholly_spilled[0]
+            chunk = next(iter(chunks.wholly_spilled.values()))
             if chunk.may_be_dropped:
                 self._section.accumulator.give_up(chunk, OVERFLOW)
                 return True
-            chunks.wholly_spilled = chunks.wholly_spilled[1:]
+            chunks.wholly_spilled.pop(chunk.id, None)
         return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -34,6 +35,9 @@ _BUSY_SECONDS = 0.02
 _LATE_SECONDS = 0.5
 """How long past the deadline a step of another thread may take. Then that thread counts as
 hanging."""
+
+_DECISION_SECONDS = 0.02
+"""How long what was decided holds while acks come in: to decide, all chunks are looked at."""
 
 _SPILL_SLICE_SECONDS = 0.05
 _LEFT_OVER_SECONDS = 0.2
@@ -302,11 +306,18 @@ class Closing:
 
     def _deliver(self) -> Iterator[float]:
         """Wait until all that is numbered is acked, or spill it."""
+        due_seconds = -math.inf
         while any(chunk.entries for chunk in self._client.buffer.unsettled()):
-            wait_seconds = self._deliver_some()
-            if wait_seconds is None:
-                return
-            yield min(wait_seconds, self.seconds_left())
+            now = self._monotonic()
+            if now >= due_seconds:
+                wait_seconds = self._deliver_some()
+                if wait_seconds is None:
+                    return
+                wait_seconds = min(wait_seconds, self.seconds_left())
+                due_seconds = now + min(wait_seconds, _DECISION_SECONDS)
+            else:
+                wait_seconds = due_seconds - now
+            yield wait_seconds
 
     def _refuse_rest(self) -> Iterator[bytes]:
         """Yield a line for each record that has a place and could not be numbered."""

@@ -8,7 +8,7 @@ import pytest
 
 from logship._buffer.chunk import MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
-from logship._delivery.drain import DrainPlan
+from logship._delivery.drain import DrainPlan, Progress
 from logship._protocol.entries import unpack_unstamped
 from tests.support.raising import raising
 from tests.unit.accounts import body
@@ -204,3 +204,23 @@ def test_end_records_that_waited_for_them_are_delivered(
     assert refused_numbers(stderr) == [11]
     assert end.shipper.sink.acked[-1]["logship_end"] is True
     assert end.shipper.sink.acked[-1]["logship_refused"] == 1
+
+
+def test_not_each_ack_has_an_end_look_at_all_chunks(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ten thousands of chunks the shipper would hardly come to send."""
+    end, looks = End(stderr), 0
+    progress = end.shipper.progress
+
+    def look() -> Progress:
+        nonlocal looks
+        looks += 1
+        return progress()
+
+    monkeypatch.setattr(end.shipper, "progress", look)
+    waits = [next(end.steps) for _ in range(5)]  # each ack ends the wait
+    assert looks == 1
+    end.clock.advance(waits[-1])
+    next(end.steps)
+    assert looks == 2
