@@ -108,7 +108,7 @@ class Command:
         terminal and does not have it. If `run` is in the background, the command has to wait for
         the shell's SIGCONT, which `run` passes on: without the terminal it would stop again.
         """
-        if not os.isatty(0):
+        if not (os.isatty(0) or _is_foreground_of_its_terminal()):
             return
         try:
             stopped = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG)
@@ -139,6 +139,17 @@ def _is_foreground() -> bool:
     """Return whether `run` is the foreground of a terminal that is standard input."""
     with contextlib.suppress(OSError):
         return os.tcgetpgrp(0) == os.getpgrp()
+    return False
+
+
+def _is_foreground_of_its_terminal() -> bool:
+    """Return whether `run` is that, also where standard input is a pipe."""
+    with contextlib.suppress(OSError):  # it has no terminal, as in most containers
+        terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY)
+        try:
+            return os.tcgetpgrp(terminal) == os.getpgrp()
+        finally:
+            os.close(terminal)
     return False
 
 

@@ -336,13 +336,13 @@ def watch(terminal: int) -> Callable[[bytes], bool]:
     return shows
 
 
-@pytest.mark.parametrize("reader", ["", " | cat"])
-def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs, reader: str) -> None:
+@pytest.mark.parametrize("job", ["{}", "{} | cat", "cat | {}"])
+def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs, job: str) -> None:
     """Else the shell would wait for `run`, and the terminal would be of no use."""
     child, terminal = at_a_terminal(runs, "bash", "--norc", "--noprofile", "-i")
     run, shows = shlex.join([*LOGSHIP, "run", "--", "cat"]), watch(terminal)
     try:
-        os.write(terminal, f"{run}{reader}\nbefore\n".encode())
+        os.write(terminal, f"{job.format(run)}\nbefore\n".encode())
         wait_until(lambda: "before" in runs.messages, "the command has read a line", 40)
         os.write(terminal, b"\x1a")
         wait_until(lambda: shows(b"Stopped"), "the shell notices that it stopped", 40)
