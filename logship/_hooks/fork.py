@@ -43,6 +43,7 @@ _START_SECONDS = 0.5
 """How long the end of this process waits for a start of a child to go on. A start may hang."""
 
 _START_CHECK_SECONDS = 0.001
+_LOOKS = 3
 
 _registered_with: set[str] = set()
 _held_back: set[int] = set()
@@ -140,8 +141,13 @@ def is_starting_child_here() -> bool:
 
 
 def is_starting_child() -> bool:
-    """Return whether a thread is between the start of a child and multiprocessing's note of it."""
-    return any(map(_is_starting_child, sys._current_frames().values()))
+    """Return whether a thread is between the start of a child and multiprocessing's note of it.
+
+    Without a global lock, a frame that returns at this moment may have no callers.
+    """
+    return any(
+        _is_starting_child(frame) for _ in range(_LOOKS) for frame in sys._current_frames().values()
+    )
 
 
 def terminate_dependent_children() -> None:
