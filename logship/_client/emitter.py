@@ -61,12 +61,15 @@ class Emitter(registry.Registered):
         self._here: Mark = fork_mark()  # not zero: shipper and intake belong to this process
         self._lock = SectionLock()
         self._begun: list[_Begun] = []
-        self._is_over = False  # the exit hook ran, and nothing was held
+        self._is_over = registry.exit_is_over  # the exit hook ran, and nothing was held
         self.when_begun_anew: Callable[[], None] = lambda: None
         if not self.settings.disabled:
             registry.add(self)
             fork.reach_ends_of_children()
-            self._begin_here()
+            if self._is_over:
+                self._shipper.buffer.close_intake()
+            else:
+                self._begin_here()
 
     def __repr__(self) -> str:
         """Return what a person who debugs wants to see first."""
@@ -227,7 +230,7 @@ class Emitter(registry.Registered):
             return  # an earlier fork hook of the application has logged, and this has begun anew
         self._lock.reset()
         self._begun = []
-        self._is_over = False
+        self._is_over = registry.exit_is_over
         self._shipper.after_fork_in_child()
         if self.settings.spool_dir is None and is_about_to_exec():
             self._here = fork_mark()

@@ -36,6 +36,7 @@ def at_exit(*, is_child: bool = False) -> None:
     with contextlib.ExitStack() as ends:
         for client in clients:
             ends.callback(client.end_at_exit, is_child=is_child)
+    registry.exit_is_over = True
 
 
 def register() -> None:

@@ -253,6 +253,7 @@ def _register_with_rq(_: Any) -> None:
 
 def _finalize_in_child() -> None:
     """Register a function for the end of a multiprocessing child, in the child."""
+    registry.exit_is_over = False  # an exit hook of the parent may have made the child
     util = sys.modules["multiprocessing.util"]
     # The lowest priority runs last, so records that other finalizers log are still taken.
     util.Finalize(None, _end_child, exitpriority=-1000)

@@ -76,6 +76,10 @@ exit_began_seconds = math.inf
 """When the exit hook began (monotonic). All clients wait from then on for a sidecar that acks
 nothing, so that the exit does not wait for it once for each."""
 
+exit_is_over = False
+"""Whether the exit hook has run. A client that begins later refuses all records, also in a forked
+child: nothing would deliver them at its end."""
+
 
 def add(client: Registered) -> None:
     """Note a client that the exit hook and the fork hooks must reach."""

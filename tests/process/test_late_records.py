@@ -13,6 +13,29 @@ HOOK = """
     logship.install(console=False)
     {then}
 """
+LATE_CHILD = """
+    def fork_and_log():
+        child = 0
+        with contextlib.suppress(RuntimeError):  # Python 3.12 does not fork here
+            child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+        else:
+            logging.getLogger().warning("late")
+
+    atexit.register(fork_and_log)
+    import logship
+    logship.install(console=False)
+"""
+LATE_CLIENT = """
+    def log_through_a_client():
+        handler = logship.Handler(logship.{client}())
+        handler.handle(logging.makeLogRecord({{"msg": "late"}}))
+
+    atexit.register(log_through_a_client)
+    import logship
+    {then}
+"""
 DESTRUCTOR = """
     logship.install(console=False)
     class Late:
@@ -32,6 +55,15 @@ DESTRUCTOR = """
                 then="os.waitpid(child, 0) if (child := os.fork()) else None",
             ),
             id="an earlier hook in a forked child",
+        ),
+        pytest.param(LATE_CHILD, id="a child that an earlier hook forks"),
+        pytest.param(
+            LATE_CLIENT.format(client="BackgroundClient", then=""),
+            id="a client that an earlier hook makes",
+        ),
+        pytest.param(
+            LATE_CLIENT.format(client="Client", then="logship.install(console=False)"),
+            id="an asyncio client that an earlier hook makes",
         ),
         pytest.param(DESTRUCTOR, id="a destructor"),
     ],
