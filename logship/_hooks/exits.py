@@ -25,9 +25,9 @@ from logship._hooks.late_imports import late
 def at_exit(*, is_child: bool = False) -> None:
     """Drain every client that is left, also if the end of another one raises.
 
-    They end at the same time, because each may need all the time that is left. No thread can be
-    started here since 3.12. So those that have a thread begin their end there, and those that need
-    an event loop share one in this thread.
+    They end at the same time, because each may need all the time that is left. Python 3.12 starts
+    no thread here. So those that have a thread begin their end there, and those that need an event
+    loop share one in this thread.
     """
     registry.exit_began_seconds = time.monotonic()
     clients = registry.clients()
