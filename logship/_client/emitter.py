@@ -61,12 +61,14 @@ class Emitter(registry.Registered):
         self._here: Mark = fork_mark()  # not zero: shipper and intake belong to this process
         self._lock = SectionLock()
         self._begun: list[_Begun] = []
-        self._is_over = registry.exit_is_over  # the exit hook ran, and nothing was held
+        self._is_over = False  # the end came, and nothing was held
         self.when_begun_anew: Callable[[], None] = lambda: None
         if not self.settings.disabled:
             registry.add(self)
             fork.reach_ends_of_children()
-            if self._is_over:
+            # Asked behind `add`: the end may not reach this client.
+            if registry.exit_is_over or registry.must_end():
+                self._is_over = True
                 self._shipper.buffer.close_intake()
             else:
                 self._begin_here()

@@ -72,6 +72,16 @@ def _no_clock() -> None:
 stop_deadline_seconds: Callable[[], float | None] = _no_clock
 """Returns when this process must be over (monotonic) if its stop clock runs; `install` sets it."""
 
+
+def _goes_on() -> bool:
+    """Return what a process without `install` has."""
+    return False
+
+
+must_end: Callable[[], bool] = _goes_on
+"""Returns whether a signal is ending this process; `install` sets it. A client that is made from
+then on is ended by nothing, so it takes no records."""
+
 exit_began_seconds = math.inf
 """When the exit hook began (monotonic). All clients wait from then on for a sidecar that acks
 nothing, so that the exit does not wait for it once for each."""

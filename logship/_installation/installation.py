@@ -47,6 +47,7 @@ _REPLACED = (
     (signal, "getsignal"),
     (signal, "set_wakeup_fd"),
     (registry, "stop_deadline_seconds"),
+    (registry, "must_end"),
 )
 """Functions that an installation replaces by its own."""
 
@@ -179,6 +180,7 @@ class Installation(registry.Registered):
         registry.add(self)
         self.client.when_begun_anew = self._begin_in_child
         registry.stop_deadline_seconds = lambda: self.clock.deadline_seconds
+        registry.must_end = lambda: self.watchdog.signals.must_end
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
             self._undo.callback(self.watchdog.signals.restore)

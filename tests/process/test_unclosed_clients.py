@@ -422,6 +422,38 @@ def test_a_signal_that_ends_the_process_leaves_no_client_behind(
     verdict.assert_nothing_lost()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_that_is_made_while_a_signal_ends_the_process_takes_no_records(
+    programs: Programs, black_hole: Gate, kind: str
+) -> None:
+    """The watchdog ends the clients that there are, and waits for the sidecar of the first one."""
+    ended = programs.start(
+        f"""
+        installed = logship.install(level="INFO")
+        emit_marker(installed)
+        def log_late():
+            while not installed.intake_closed:
+                time.sleep(0.001)
+            client = logship.{kind}()
+            logger = logging.Logger("late")
+            logger.addHandler(logship.Handler(client))
+            marker = new_marker()
+            logger.info(marker)
+            write_down(marker)
+            while True:
+                emit_marker(client)
+        threading.Thread(target=log_late).start()
+        os.kill(os.getpid(), signal.SIGTERM)
+        forever()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    ).end(returncode=-signal.SIGTERM)
+    assert len(ended.ledger) == 2
+    assert len(ended.refused) == 1
+    ended.verdict.assert_nothing_lost()
+
+
 def test_a_signal_that_ends_the_process_has_other_clients_deliver(
     programs: Programs, gate: Gate
 ) -> None:
