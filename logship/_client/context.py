@@ -1,7 +1,8 @@
 """Fields of a unit of work, such as a request, on every record that is logged during it.
 
 They are in a context variable. A task inherits the fields of the code that started it, and no task
-sees what another one adds. A new thread has none, unless it runs in a copy of another context.
+sees what another one adds. A new thread has none, unless it runs in a copy of another context: on
+a free-threaded build since 3.14 it does (`sys.flags.thread_inherit_context`).
 """
 
 from __future__ import annotations
