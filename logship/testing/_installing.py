@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -32,6 +33,9 @@ from logship.testing._sidecar import Delivered, Sidecar
 FLUSH_SECONDS_MAX = 10.0
 CLOSE_SECONDS_MAX = 1.0
 """How long the end of a test waits for a sidecar that acks nothing."""
+
+_stand_ins: weakref.WeakSet[BackgroundClient] = weakref.WeakSet()
+"""Clients that make way for that of an application which calls `install` in the test."""
 
 
 def parts_without_sidecar(given: Mapping[str, Any]) -> parts.Parts:
@@ -102,20 +106,12 @@ class ShippedRecords(Sequence[Delivered]):  # noqa: PLW1641 - what grows has no 
 def recorded_installation() -> Iterator[ShippedRecords]:
     """Have `install` ship to memory, and install if the application has not.
 
-    An application that calls `install` itself gets what it asks for: only the place of its own
-    installation is taken.
+    An application that calls `install` itself gets what it asks for: what stands in for it makes
+    way.
     """
     sidecar = Sidecar()
-    stand_in: BackgroundClient | None = None
-
-    def parts_for(given: Mapping[str, Any]) -> parts.Parts:
-        del given
-        if installed_client() is stand_in:  # or there is none
-            _uninstall()
-        return _parts_in_memory(sidecar)
-
-    with own_installation(parts_for, spool_dir=None):
-        stand_in = installed_client() or install()
+    with own_installation(lambda given: _parts_in_memory(sidecar), spool_dir=None):
+        _stand_ins.add(installed_client() or install())
         yield ShippedRecords(sidecar)
 
 
@@ -130,6 +126,13 @@ def own_installation(parts_for: parts.PartsFor, **settings: Any) -> Iterator[Non
         parts_for: Of the clients that are installed in between.
         settings: That take the place of the application's own.
     """
+
+    def parts_in_its_place(given: Mapping[str, Any]) -> parts.Parts:
+        client = installed_client()
+        if client is not None and client in _stand_ins:
+            _uninstall()
+        return parts_for(given)
+
     root = logging.getLogger()
     with contextlib.ExitStack() as undo:
         # Without a runner's handlers on the root logger, `install` would choose INFO.
@@ -140,10 +143,13 @@ def own_installation(parts_for: parts.PartsFor, **settings: Any) -> Iterator[Non
         undo.callback(root.setLevel, root.level)
         undo.callback(setattr, parts, "parts_for", parts.parts_for)
         undo.callback(_uninstall)
-        parts.parts_for = parts_for
+        parts.parts_for = parts_in_its_place
         root.setLevel(level)
         if before is not None:
-            exchange(_again(before, parts_for(settings), settings))
+            again = _again(before, parts_for(settings), settings)
+            exchange(again)
+            if before.client in _stand_ins:  # the other fixture began before this one
+                _stand_ins.add(again.client)
         yield
 
 

@@ -306,6 +306,34 @@ def test_an_application_that_installs_at_import_and_in_the_test(tmp_path: Path) 
     assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 3)
 
 
+@pytest.mark.parametrize("at_import", ["", "logship.install(tag='shop')"], ids=["not", "at-import"])
+def test_an_application_that_installs_in_a_test_with_both_fixtures(
+    tmp_path: Path, at_import: str
+) -> None:
+    source = f"""
+        import logging, logship
+        {at_import}
+
+        def test_the_sidecar_comes_later(logship_records, logship_sidecar):
+            logging.warning("before")
+            logship.install(tag="orders")
+            logging.warning("after")
+            records = logship_sidecar.wait_for(2)
+            assert [each.record["message"] for each in records] == ["before", "after"]
+            assert records[-1].tag == "orders"
+            assert len(logship_records) == 0
+
+        def test_the_records_come_later(logship_sidecar, logship_records):
+            logging.warning("before")
+            logship.install(tag="orders")
+            logging.warning("after")
+            assert [each.record["message"] for each in logship_records] == ["before", "after"]
+            assert logship_records[-1].tag == "orders"
+            assert not logship_sidecar.records
+        """
+    assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 2)
+
+
 def test_an_application_with_keys_and_certificates_of_its_own(tmp_path: Path) -> None:
     """Its own sidecar takes the connection and says nothing, so the client waits."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
