@@ -13,6 +13,7 @@ from typing import IO, Any, TextIO
 
 import click
 
+from logship import _system
 from logship._quoting import visible
 from logship.errors import LogshipError, SettingsError
 
@@ -43,6 +44,9 @@ metrics_port_option = functools.partial(
     help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
     "port, printed on stderr.",
 )
+
+_STALL_SECONDS = 0.1
+"""How long a line to stderr waits for the reader."""
 
 
 class NotUsable(click.ClickException):
@@ -148,9 +152,13 @@ def show_text(text: str) -> None:
 
 
 def say(command: str, text: str) -> None:
-    """Write a line to stderr for a command that goes on also where stderr takes nothing."""
+    """Write a line to stderr for a command that goes on also where stderr takes nothing.
+
+    If the reader of stderr has stalled, the line is left out.
+    """
     with contextlib.suppress(OSError):
-        click.echo(f"logship {command}: {visible(text)}", err=True)
+        if not _system.IS_POSIX or _system.wait_writable(2, _STALL_SECONDS):
+            click.echo(f"logship {command}: {visible(text)}", err=True)
 
 
 @contextlib.contextmanager

@@ -320,6 +320,31 @@ def test_a_reader_of_standard_output_that_stalls_does_not_hold_up_the_end(tmp_pa
         assert b"cannot write to standard output: its reader takes nothing" in process.stderr.read()
 
 
+def test_a_reader_of_stderr_that_stalls_holds_up_nothing(tmp_path: Path) -> None:
+    with on_pipes(tmp_path) as (process, client):
+        fill(Path(f"/proc/{process.pid}/fd/2"))
+        with socket.socket(socket.AF_UNIX) as garbage:
+            garbage.connect(str(tmp_path / "socket"))
+            garbage.sendall(b"?")
+            garbage.settimeout(ANSWER_SECONDS_MAX)
+            assert garbage.recv(100) == b"", "it is closed, and that is said"
+        client.sendall(frame("id", {"n": 1}))
+        assert client.recv(100) == msgpack.packb({"ack": "id"})
+        process.terminate()
+        assert process.wait(ANSWER_SECONDS_MAX) == 0
+
+
+def fill(pipe: Path) -> None:
+    """Write to a pipe until it takes no more."""
+    descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(descriptor, b"x")
+    finally:
+        os.close(descriptor)
+
+
 def test_standard_output_until_it_has_no_reader(tmp_path: Path) -> None:
     with on_pipes(tmp_path, "--out", "-") as (process, client):
         assert process.stdout
