@@ -179,7 +179,7 @@ def command(
     """
     if count and (pretty or out is not None):
         raise click.UsageError("--count writes nothing: give no --out and no --pretty with it")
-    is_stdout = out in (None, "-")
+    is_stdout = out in (None, "-", "/dev/stdout")
     try:
         access = _access(context, options)
         sink = LineSink.stdout() if is_stdout else LineSink.open(Path(str(out)))

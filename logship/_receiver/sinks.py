@@ -53,6 +53,9 @@ class LineSink:
         self._torn = torn
         self.path = path
         self._room = _poll_for_room(descriptor)
+        status = os.fstat(descriptor)
+        self._had_name = bool(status.st_nlink)
+        self._size = status.st_size
 
     @classmethod
     def open(cls, path: Path) -> LineSink:
@@ -81,8 +84,7 @@ class LineSink:
     def write(self, lines: bytes, is_stopping: Callable[[], bool] = lambda: False) -> None:
         """Write whole lines; return when the operating system has all of them.
 
-        Where the file was removed, another one is made: what is written to a file without a name
-        is lost. A pipe or a terminal that has no room is waited for.
+        A pipe or a terminal that has no room is waited for.
 
         Args:
             lines: a newline behind each.
@@ -95,8 +97,7 @@ class LineSink:
         if not lines:
             return
         try:
-            if self.path is not None and not os.fstat(self._descriptor).st_nlink:
-                self.reopen()
+            self._look()
             data = memoryview(b"\n" + lines if self._torn else lines)
             while data:
                 data = data[self._write_some(data, is_stopping) :]
@@ -104,6 +105,27 @@ class LineSink:
             raise OutputGone(f"the reader of {self._name} is gone") from error
         except OSError as error:
             raise OutputError(f"cannot write to {self._name}: {error.strerror}") from error
+
+    def _look(self) -> None:
+        """See what others did to the file since the last write.
+
+        Where they removed it, another one is made: what is written to a file without a name is
+        lost. Where they wrote to it or cut it, it may end in the middle of a line.
+
+        Raises:
+            OutputError: it was removed, and none can be made in its place.
+        """
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return
+        if self._had_name and not status.st_nlink:
+            if self.path is not None:
+                self.reopen()
+            if not os.fstat(self._descriptor).st_nlink:
+                raise OutputError(f"cannot write to {self._name}: the file was removed")
+        elif status.st_size != self._size:
+            self._torn = _is_torn(self._descriptor, Path(f"/dev/fd/{self._descriptor}"))
+            self._size = status.st_size
 
     def _write_some(self, data: memoryview, is_stopping: Callable[[], bool]) -> int:
         """Write the beginning of `data`; return how many bytes the system took."""
@@ -117,6 +139,7 @@ class LineSink:
         except BlockingIOError:  # another program writes there too, and was faster
             return 0
         self._torn = data[written - 1] != ord("\n")
+        self._size += written
         return written
 
     def _has_room(self, seconds: float) -> bool:
@@ -141,6 +164,7 @@ class LineSink:
         old = self._descriptor
         self._descriptor, self._name, self._torn = _opened(self.path)
         self._room = _poll_for_room(self._descriptor)
+        self._size = os.fstat(self._descriptor).st_size
         os.close(old)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,6 +76,32 @@ def test_a_file_that_was_removed_is_made_again(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new\n"
 
 
+def test_standard_output_that_was_removed_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out"
+    with path.open("a") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        by_name = LineSink.open(Path(f"/dev/fd/{file.fileno()}"))
+        sinks = LineSink.stdout(), by_name
+        for sink in sinks:
+            sink.write(b"old\n")
+        path.unlink()
+        for sink in sinks:
+            with pytest.raises(OutputError, match=r"cannot write to .*: the file was removed"):
+                sink.write(b"new\n")
+
+
+def test_a_file_that_never_had_a_name_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryFile(dir=tmp_path) as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        LineSink.stdout().write(b"line\n")
+        file.seek(0)
+        assert file.read() == b"line\n"
+
+
 def test_where_it_cannot_be_opened_anew_nothing_is_lost(tmp_path: Path) -> None:
     directory = tmp_path / "directory"
     directory.mkdir()
@@ -135,6 +162,21 @@ def test_after_a_write_that_failed_half_way_a_new_line_begins(
         sink.write(b"first line\n")
     sink.write(b"first line\n")
     assert path.read_bytes() == b"first\nfirst line\n"
+
+
+def test_behind_a_torn_line_of_another_program_a_new_line_begins(tmp_path: Path) -> None:
+    """As that of another receiver, whose disk was full for a moment or which was killed."""
+    path = tmp_path / "out"
+    sink = LineSink.open(path)
+    for torn in (b"torn", b"torn again"):
+        with path.open("ab") as file:
+            file.write(torn)
+        sink.write(b"line\n")
+        sink.write(b"line\n")
+    assert path.read_bytes() == b"torn\nline\nline\ntorn again\nline\nline\n"
+    path.write_bytes(b"cut")
+    sink.write(b"line\n")
+    assert path.read_bytes() == b"cut\nline\n"
 
 
 def test_a_pipe_without_a_reader_is_gone() -> None:
