@@ -133,7 +133,10 @@ class LineSink:
             if is_stopping():
                 raise OutputError(f"cannot write to {self._name}: its reader takes nothing")
         if self._room is not None:
-            data = data[: select.PIPE_BUF]  # poll promises room for so much: pipe(7)
+            # Poll promises room for so much in a pipe (pipe(7)), and for a byte in a terminal,
+            # where a signal ends a longer write. None comes behind that which ends the receiver.
+            is_last = is_stopping() and os.isatty(self._descriptor)
+            data = data[: 1 if is_last else select.PIPE_BUF]
         try:
             written = os.write(self._descriptor, data)
         except BlockingIOError:  # another program writes there too, and was faster
@@ -162,15 +165,16 @@ class LineSink:
             self._has_room(0)
             return
         old = self._descriptor
-        self._descriptor, self._name, self._torn = _opened(self.path)
+        # Under its name there may be a FIFO by now, where opening waits for a reader.
+        self._descriptor, self._name, self._torn = _opened(self.path, _system.O_NONBLOCK)
         self._room = _poll_for_room(self._descriptor)
         self._size = os.fstat(self._descriptor).st_size
         os.close(old)
 
 
-def _opened(path: Path) -> tuple[int, str, bool]:
+def _opened(path: Path, more_flags: int = 0) -> tuple[int, str, bool]:
     """Open a file for appending; return its descriptor, its name, and whether it is torn."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _system.O_BINARY
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _system.O_BINARY | more_flags
     try:
         descriptor = os.open(path, flags, FILE_MODE)
     except OSError as error:

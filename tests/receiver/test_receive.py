@@ -320,6 +320,29 @@ def test_a_reader_of_standard_output_that_stalls_does_not_hold_up_the_end(tmp_pa
         assert b"cannot write to standard output: its reader takes nothing" in process.stderr.read()
 
 
+def test_a_terminal_that_stalls_once_more_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """It has room for a part of what a write may have."""
+    reader, side = pty.openpty()
+    out = Path(os.ttyname(side))
+    with ReceiverProcess.start(out, stderr=tmp_path / "stderr") as receiver:
+        with RawClient(receiver) as client:
+            client.send(frame("id", {"text": "x" * 1_000_000}))
+            assert select.select([reader], [], [], ANSWER_SECONDS_MAX)[0], "it writes"
+            receiver.process.terminate()
+            wait_until(lambda: not is_pending(receiver.process.pid), "it has the signal")
+            assert os.read(reader, 1000)
+            assert client.rest() == [], "nothing is acknowledged"
+        assert receiver.process.wait(ANSWER_SECONDS_MAX) == 0
+    os.close(reader)
+    os.close(side)
+
+
+def is_pending(pid: int) -> bool:
+    """Tell whether SIGTERM waits for a process to take it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("ShdPnd:")[1].split()[0], 16) & 1 << (signal.SIGTERM - 1) != 0
+
+
 def test_a_reader_of_stderr_that_stalls_holds_up_nothing(tmp_path: Path) -> None:
     with on_pipes(tmp_path) as (process, client):
         fill(Path(f"/proc/{process.pid}/fd/2"))

@@ -116,6 +116,17 @@ def test_where_it_cannot_be_opened_anew_nothing_is_lost(tmp_path: Path) -> None:
         sink.write(b"line\n")
 
 
+def test_a_fifo_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    sink = LineSink.open(path)
+    path.rename(tmp_path / "moved")
+    os.mkfifo(path)
+    with pytest.raises(OutputError, match="No such device or address"):
+        sink.reopen()
+    sink.write(b"line\n")
+    assert (tmp_path / "moved").read_bytes() == b"line\n"
+
+
 def test_a_file_that_another_machine_has_removed_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
