@@ -145,7 +145,7 @@ class Pages:
         Nothing is known of it where this program has closed the descriptor.
         """
         try:
-            return os.fstat(self._directory).st_nlink > 0
+            return not self._is_open(self._directory) or os.fstat(self._directory).st_nlink > 0
         except OSError:
             return True
 
@@ -168,10 +168,10 @@ class Pages:
         Raises:
             OSError: It cannot be written, or the program has closed the descriptor.
         """
+        if self.is_begun and not self._is_open(self._own):
+            raise OSError(errno.EBADF, "the program has closed its descriptor")
         if not self.is_begun or not os.fstat(self._own).st_nlink:
             self._begin()
-        if not self._is_open(self._own):
-            raise OSError(errno.EBADF, "the program has closed its descriptor")
         self._generation += 1
         copy = copy_of(self._generation, numbers, is_done=is_done)
         os.pwrite(self._own, copy, copy_offset(self._generation))

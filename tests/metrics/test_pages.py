@@ -230,6 +230,28 @@ def test_a_page_that_another_program_removed_is_closed(pages: Path) -> None:
     outlet.end()
 
 
+@pytest.mark.parametrize("closed", [("_own",), ("_own", "_directory")])
+def test_a_program_that_closes_its_descriptors_is_counted_once(
+    pages: Path, tmp_path: Path, closed: tuple[str, ...]
+) -> None:
+    """Its page counts as a dead one's. The numbers may stand for deleted files of its own then."""
+    process, settings = Process(), Settings(metrics_dir=str(pages))
+    outlet = Outlet(process.page, process.total, settings, LastResort())
+    mine = outlet.refreshed()
+    assert mine is not None
+    numbers = [getattr(mine, each) for each in closed]
+    with (tmp_path / "file").open("wb") as file:
+        (tmp_path / "file").unlink()
+        for number in numbers:
+            os.dup2(file.fileno(), number)
+        for _ in range(2):
+            outlet.refreshed()
+    total = Pages(pages).total().numbers
+    for number in numbers:
+        os.close(number)
+    assert (total[DRAINED], names(pages, "page-")) == (1, [])
+
+
 def test_a_claim_is_one_processs_and_passes_on(pages: Path) -> None:
     first, second = Pages(pages, KEY), Pages(pages, KEY)
     assert first.claim_endpoint(9100)
