@@ -170,7 +170,10 @@ class Meter:
             yield "records_waiting", "", account.waiting
             yield "records_spooled", "", account.spooled
             return
-        yield "records_unacked_total", "", report.unacked
+        # What has counted as unacked stays so if a correction says that it has been spilled since.
+        settled_late = max(0.0, self._published[slot("records_unacked_total")] - report.unacked)
+        yield "records_unacked_total", "", report.unacked + settled_late
+        yield "records_spilled_total", "", -settled_late
         yield "records_left_spooled_total", "", report.spooled
         yield "drain_seconds", "", report.seconds
         is_long = report.seconds > self._stop_timeout_seconds / 2

@@ -216,6 +216,21 @@ def test_an_end_that_is_noted_in_the_middle_is_told_whole_or_not_at_all() -> Non
 # -- of real clients -------------------------------------------------------------------------------
 
 
+def test_a_record_that_a_correction_says_is_spilled_is_counted_once() -> None:
+    """It has counted as unacked, and that counter must not fall."""
+    buffer = a_buffer()
+    buffer.offer("t", body(1))
+    buffer.offer("t", body(2))
+    meter = a_meter(buffer)
+    report = buffer.report("test", 0.5)._replace(spilled=1, unacked=1)
+    for correction in (report, report._replace(spilled=2, unacked=0)):
+        meter.drained(correction)
+        for _ in range(2):
+            numbers = named(meter.read())
+            assert numbers["records_accepted_total"] == 2
+            assert numbers["records_spilled_total"] == numbers["records_unacked_total"] == 1
+
+
 def assert_agrees(numbers: dict[str, float], report: DrainReport) -> None:
     """The numbers of a client that has ended are its report's."""
     dropped = sum(value for name, value in numbers.items() if "dropped" in name)
