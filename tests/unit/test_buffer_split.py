@@ -48,6 +48,16 @@ def test_the_halves_of_a_half_hold_what_it_held() -> None:
         assert [r for each in split(buffer, half) for r in entries_of(each.data)] == before
 
 
+def test_halves_have_the_place_of_their_whole() -> None:
+    buffer = holding(4)
+    whole = taken(buffer)
+    offer_many(buffer, 1, "later")
+    halves = split(buffer, whole)
+    later = buffer.unsettled()[-1]
+    assert buffer.unsettled() == [*halves, later]
+    assert later.stream.tag == "later"
+
+
 def test_what_a_half_declares_is_declared_again_if_it_is_given_up() -> None:
     buffer = holding(2)
     buffer.number_and_drop("t", body(3))
