@@ -7,6 +7,7 @@ a late import outside of the thread that makes a client holds a lock that the fo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
@@ -29,13 +30,24 @@ def late(name: str) -> ModuleType:
 
 def without_fork(work: Callable[[], T]) -> T:
     """Do something short, and keep other threads from forking this process meanwhile."""
-    return _lock.hold(work)
+    return _hold(_lock, work)
 
 
 def installing(work: Callable[[], T]) -> T:
     """Do what `install()` does, as `without_fork` would, under a lock of its own.
 
-    A program may call `install()` while it holds the lock of `logging`, as in `dictConfig`. A
-    module that is imported late may wait for that lock, to make a logger.
+    A module that is imported late may wait for the lock of `logging`, to make a logger.
     """
-    return _install_lock.hold(work)
+    return _hold(_install_lock, work)
+
+
+def _hold(lock: SectionLock, work: Callable[[], T]) -> T:
+    """Do something with no fork of this process in between.
+
+    A thread that holds the lock of `logging`, as in `dictConfig`, must not wait for a lock of ours:
+    a fork takes ours first. It need not wait either, because each fork waits for that of `logging`.
+    """
+    of_logging = getattr(sys.modules.get("logging"), "_lock", None)
+    if of_logging is not None and of_logging._is_owned():
+        return work()
+    return lock.hold(work)

@@ -322,7 +322,7 @@ def install(
     chosen = Settings.from_env(os.environ, **settings)
 
     def install_chosen() -> BackgroundClient:
-        global _installation, _disabled_client  # noqa: PLW0603 - a process has one root logger
+        global _disabled_client  # noqa: PLW0603 - a process has one root logger
         client_parts = parts.parts_for(settings)
         if chosen.disabled and _installation is None:
             _disabled_client = _disabled_client or BackgroundClient(chosen)
@@ -330,12 +330,25 @@ def install(
         _check_level(level)
         if _installation is None:
             runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
-            _installation = Installation(chosen, level, console, client_parts)
+            _put(Installation(chosen, level, console, client_parts))
+        assert _installation is not None
         _check_same(_installation.client.settings, chosen)
         _installation.wire(level)
         return _installation.client
 
     return installing(install_chosen)  # else a child could wait for this thread, and not have it
+
+
+def _put(made: Installation) -> None:
+    """Have it be the installation of this process, unless another thread was faster.
+
+    One of the two holds the lock of `logging`, and so waits for no other `install`.
+    """
+    global _installation  # noqa: PLW0603 - a process has one root logger
+    if _installation is None:
+        _installation = made
+    else:
+        made.client.close(timeout=0.0)
 
 
 def stopping(reason: str = "stopping") -> None:

@@ -6,6 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.commands import ran
 
 _SLOW = """\
@@ -39,6 +41,40 @@ _, status = os.waitpid(child, 0)
 thread.join(30)
 late_imports.late("json")  # the parent's lock is free again
 print(os.waitstatus_to_exitcode(status))
+"""
+
+_DOES_MEANWHILE = """\
+import logging.config, os, threading
+import logship
+
+def fork():
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+def install():
+    logship.install()
+
+def make_handler():
+    other.start()
+    other.join(0.5)  # in vain where it waits for the lock of `logging`
+    logship.install()
+    return logship.installed_handler()
+
+def configure():
+    handlers = {"logship": {"()": make_handler}}
+    logging.config.dictConfig({"version": 1, "handlers": handlers})
+
+logship.BackgroundClient(disabled=True)
+other = threading.Thread(target=OTHER, daemon=True)
+thread = threading.Thread(target=configure, daemon=True)
+thread.start()
+for each in thread, other, threading.Thread(target=logging.getLogger, args=("new",), daemon=True):
+    if each not in (thread, other):
+        each.start()
+    each.join(10)
+    print(each.is_alive(), end=" ")
 """
 
 _FORKS_IN_A_FORK = """\
@@ -98,6 +134,14 @@ def test_a_fork_waits_for_a_late_import(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(_SLOW)
     told = f"-{signal.SIGALRM:d} is a child that waits for ever"
     assert _output_of(_PROGRAM, tmp_path) == "0", told
+
+
+@pytest.mark.parametrize("other", ["fork", "install"])
+def test_another_thread_forks_or_installs_while_dict_config_installs(
+    tmp_path: Path, other: str
+) -> None:
+    program = _DOES_MEANWHILE.replace("OTHER", other)
+    assert _output_of(program, tmp_path) == "False False False"
 
 
 def test_a_signal_handler_that_forks_in_the_middle_of_a_fork(tmp_path: Path) -> None:
