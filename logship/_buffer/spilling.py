@@ -70,5 +70,5 @@ class Spilling:
             if chunk.may_be_dropped:
                 self._section.accumulator.give_up(chunk, OVERFLOW)
                 return True
-            chunks.wholly_spilled.pop(chunk.id, None)
+            del chunks.wholly_spilled[chunk.id]
         return False
