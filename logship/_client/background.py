@@ -199,8 +199,7 @@ class BackgroundClient(Emitter):
 
         It may come late, because the exit hook waits for the ends of other clients.
         """
-        is_over = self._is_over or self._shipper.closing.report is not None
-        if self.is_of_this_process and not is_over and self._is_running():
+        if self.is_open_here and self._is_running():
             self._shipper.end_beside(plan, reason)
 
     def exit_begins(self, *, is_child: bool = False) -> None:

@@ -194,8 +194,7 @@ class Client(Emitter):
     @property
     def _holds_records(self) -> bool:
         """Whether there is anything to do at the end."""
-        is_over = self._is_over or self._shipper.closing.report is not None
-        return self.is_of_this_process and not is_over and self._shipper.buffer.bytes_held > 0
+        return self.is_open_here and self._shipper.buffer.bytes_held > 0
 
     def _close_at_exit(self, *, is_child: bool) -> None:
         """Close on a new loop, since the application's has ended; spill if none can run.

@@ -309,14 +309,14 @@ class Closing:
         due_seconds = -math.inf
         while any(chunk.entries for chunk in self._client.buffer.unsettled()):
             now = self._monotonic()
-            if now >= due_seconds:
-                wait_seconds = self._deliver_some()
-                if wait_seconds is None:
-                    return
-                wait_seconds = min(wait_seconds, self.seconds_left())
-                due_seconds = now + min(wait_seconds, _DECISION_SECONDS)
-            else:
-                wait_seconds = due_seconds - now
+            if now < due_seconds:
+                yield due_seconds - now
+                continue
+            wait_seconds = self._deliver_some()
+            if wait_seconds is None:
+                return
+            wait_seconds = min(wait_seconds, self.seconds_left())
+            due_seconds = now + min(wait_seconds, _DECISION_SECONDS)
             yield wait_seconds
 
     def _refuse_rest(self) -> Iterator[bytes]:

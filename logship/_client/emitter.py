@@ -92,6 +92,12 @@ class Emitter(registry.Registered):
         return bool(self._here[0])
 
     @property
+    def is_open_here(self) -> bool:
+        """Whether its buffer is of this process, and its end has not come."""
+        is_over = self._is_over or self._shipper.closing.report is not None
+        return self.is_of_this_process and not is_over
+
+    @property
     def used(self) -> bool:
         """Whether this process has logged anything, without starting anything to find out."""
         return self.is_of_this_process and self._shipper.buffer.is_used

@@ -44,6 +44,7 @@ _START_SECONDS = 0.5
 
 _START_CHECK_SECONDS = 0.001
 _LOOKS = 3
+"""How often all threads are looked at before none of them counts as starting a child."""
 
 _registered_with: set[str] = set()
 _held_back: set[int] = set()

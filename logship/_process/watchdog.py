@@ -244,13 +244,13 @@ class Watchdog:
         self._ends_all = self.signals.must_end
         if self._ends_all:  # else the application or the exit hook closes the others
             others = [client for client in registry.clients() if not client.ends_last]
-            end, deadline = self._end_other, plan.deadline_seconds
-            ends = [call_beside(functools.partial(end, each, deadline, reason)) for each in others]
+            end = functools.partial(self._end_other, plan.deadline_seconds, reason)
+            ends = [call_beside(functools.partial(end, client)) for client in others]
         self._client.drain(plan, reason)
         for wait_for_end in ends:
             wait_for_end()
 
-    def _end_other(self, client: registry.Registered, deadline_seconds: float, reason: str) -> None:
+    def _end_other(self, deadline_seconds: float, reason: str, client: registry.Registered) -> None:
         """End a client beside the others: each of them may need all the time that is left."""
         try:
             client.end_at_signal(deadline_seconds, reason)
@@ -273,8 +273,10 @@ class Watchdog:
     def _end_the_rest(self) -> None:
         """End the other clients if a signal ends the process behind the end of its own client."""
         if self.signals.must_end and not self._ends_all:
-            with contextlib.suppress(Exception):  # as in `_run`
+            try:
                 self._end_clients()
+            except Exception as error:  # noqa: BLE001 - as in `_run`
+                self._client.last_resort.warn_of_bug("the watchdog", error)
 
     def _correct_report(self, *, goes_on: bool = False) -> bool:
         """Return whether records are left to write to stderr."""

@@ -135,10 +135,10 @@ class Command:
                     os.tcsetpgrp(0, os.getpgrp())
 
 
-def _is_foreground() -> bool:
-    """Return whether `run` is the foreground of a terminal that is standard input."""
+def _is_foreground(terminal: int = 0) -> bool:
+    """Return whether `run` is the foreground of a terminal; by default that of standard input."""
     with contextlib.suppress(OSError):
-        return os.tcgetpgrp(0) == os.getpgrp()
+        return os.tcgetpgrp(terminal) == os.getpgrp()
     return False
 
 
@@ -147,7 +147,7 @@ def _is_foreground_of_its_terminal() -> bool:
     with contextlib.suppress(OSError):  # it has no terminal, as in most containers
         terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY)
         try:
-            return os.tcgetpgrp(terminal) == os.getpgrp()
+            return _is_foreground(terminal)
         finally:
             os.close(terminal)
     return False

@@ -159,12 +159,12 @@ class PrivateDirectory:
         with contextlib.suppress(OSError):
             for path in (self.stop_file, *secrets):
                 path.unlink(missing_ok=True)
-        if not self.has_records() and self._has_removed_spool():
+        if not self.has_records() and self._remove_spool():
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
         return not self.path.exists()
 
-    def _has_removed_spool(self) -> bool:
+    def _remove_spool(self) -> bool:
         """Remove the empty spool; return whether it is gone.
 
         A process that was left alone may begin to use the spool at this moment. It then keeps it.

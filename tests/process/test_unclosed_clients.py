@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Iterator
 
 import pytest
 
@@ -183,51 +184,55 @@ def test_clients_that_are_not_closed_wait_together_for_a_sidecar(programs: Progr
 KINDS = ("BackgroundClient", "Client")
 
 
+@pytest.fixture
+def never_accepts() -> Iterator[str]:
+    """An endpoint beside `gate` that connects, and takes nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
 @pytest.mark.parametrize("dead", KINDS)
 @pytest.mark.parametrize("alive", [*KINDS, "install"])
 def test_a_client_delivers_at_the_exit_beside_others_whose_sidecar_is_dead(
-    programs: Programs, gate: Gate, dead: str, alive: str
+    programs: Programs, gate: Gate, never_accepts: str, dead: str, alive: str
 ) -> None:
     """All clients end at the same time, so that none has to spill because another one waited."""
     gate.open()
-    with socket.create_server(("127.0.0.1", 0)) as never_accepts:
-        ended = programs.start(
-            LOG,
-            f"""
-            dead = {{"endpoints": "tcp://127.0.0.1:{never_accepts.getsockname()[1]}"}}
-            log(logship.{dead}(**dead))
-            log(logship.{alive}(linger_seconds=60))
-            log(logship.{dead}(**dead))
-            """,
-            endpoint=gate.endpoint,
-            environ={"LOGSHIP_EXIT_STALL_SECONDS": "1"},
-        ).end(returncode=0)
+    ended = programs.start(
+        LOG,
+        f"""
+        log(logship.{dead}(endpoints="{never_accepts}"))
+        log(logship.{alive}(linger_seconds=60))
+        log(logship.{dead}(endpoints="{never_accepts}"))
+        """,
+        endpoint=gate.endpoint,
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "1"},
+    ).end(returncode=0)
     assert ended.verdict.spilled.total() == 200
     ended.verdict.assert_nothing_lost()
 
 
 def test_a_client_delivers_at_the_exit_whose_thread_has_just_begun(
-    programs: Programs, gate: Gate
+    programs: Programs, gate: Gate, never_accepts: str
 ) -> None:
     """Its event loop begins when the exit hook waits already for the end of another client."""
     gate.open()
-    with socket.create_server(("127.0.0.1", 0)) as never_accepts:
-        ended = programs.start(
-            LOG,
-            f"""
-            from logship._client.thread import ShipperThread
-            ship = ShipperThread._ship
-            def ship_late(thread):
-                while not thread._shipper.closing._plans:
-                    time.sleep(0.001)
-                ship(thread)
-            ShipperThread._ship = ship_late
-            log(logship.Client(endpoints="tcp://127.0.0.1:{never_accepts.getsockname()[1]}"))
-            log(logship.BackgroundClient(linger_seconds=60))
-            """,
-            endpoint=gate.endpoint,
-            environ={"LOGSHIP_EXIT_STALL_SECONDS": "1"},
-        ).end(returncode=0)
+    ended = programs.start(
+        LOG,
+        f"""
+        from logship._client.thread import ShipperThread
+        ship = ShipperThread._ship
+        def ship_late(thread):
+            while not thread._shipper.closing._plans:
+                time.sleep(0.001)
+            ship(thread)
+        ShipperThread._ship = ship_late
+        log(logship.Client(endpoints="{never_accepts}"))
+        log(logship.BackgroundClient(linger_seconds=60))
+        """,
+        endpoint=gate.endpoint,
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "1"},
+    ).end(returncode=0)
     assert ended.verdict.spilled.total() == 100
     ended.verdict.assert_nothing_lost()
 

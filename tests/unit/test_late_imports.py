@@ -53,9 +53,6 @@ def fork():
         os._exit(0)
     os.waitpid(child, 0)
 
-def install():
-    logship.install()
-
 def make_handler():
     other.start()
     other.join(0.5)  # in vain where it waits for the lock of `logging`
@@ -66,15 +63,16 @@ def configure():
     handlers = {"logship": {"()": make_handler}}
     logging.config.dictConfig({"version": 1, "handlers": handlers})
 
-logship.BackgroundClient(disabled=True)
+logship.BackgroundClient(disabled=True)  # which imports what `install` needs
 other = threading.Thread(target=OTHER, daemon=True)
 thread = threading.Thread(target=configure, daemon=True)
 thread.start()
-for each in thread, other, threading.Thread(target=logging.getLogger, args=("new",), daemon=True):
-    if each not in (thread, other):
-        each.start()
-    each.join(10)
-    print(each.is_alive(), end=" ")
+thread.join(10)
+other.join(10)
+late = threading.Thread(target=logging.getLogger, args=("new",), daemon=True)
+late.start()
+late.join(10)
+print(thread.is_alive(), other.is_alive(), late.is_alive())
 """
 
 _FORKS_IN_A_FORK = """\
@@ -136,7 +134,7 @@ def test_a_fork_waits_for_a_late_import(tmp_path: Path) -> None:
     assert _output_of(_PROGRAM, tmp_path) == "0", told
 
 
-@pytest.mark.parametrize("other", ["fork", "install"])
+@pytest.mark.parametrize("other", ["fork", "logship.install"])
 def test_another_thread_forks_or_installs_while_dict_config_installs(
     tmp_path: Path, other: str
 ) -> None:
