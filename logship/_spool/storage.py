@@ -346,7 +346,9 @@ class SpoolStorage(Storage):
         except OSError as error:
             if is_interruption(error):
                 raise
-            self._fail(f"{self.path}: {error.strerror}")
+            is_denied = isinstance(error, PermissionError)
+            hint = f"; user {os.geteuid()} must be able to write there" if is_denied else ""
+            self._fail(f"{self.path}: {error.strerror}{hint}")
         except SpoolError as error:
             self._fail(str(error))
         else:

@@ -57,6 +57,7 @@ def test_a_volume_that_fails_is_replaced_by_memory_and_comes_back(
     assert disk.calls == calls, "producers ask a broken disk again and again"
     (news,) = storage.news
     assert os.strerror(code) in news[1]
+    assert (f"user {os.geteuid()} must be able to write" in news[1]) is (code == errno.EACCES)
     assert books_balance(buffer)
     report = buffer.report("test", 0.0)
     assert report.spooled + report.unacked == number
