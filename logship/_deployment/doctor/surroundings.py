@@ -97,7 +97,7 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     text = (
         f"full {'spools' if has_spool else 'buffers'} ({size(held)}) drain in {drain:.1f} s "
         f"at the measured {bytes_per_second / MIB:.1f} MiB/s; of the stop timeout of {stop:g} s, "
-        f"{budget:.1f} s are left for it"
+        f"{budget:.1f} s are left for it beside the reserve for stderr"
     )
     if drain <= budget * _STOP_SHARE_WANTED:
         return Result(name, text)
@@ -132,7 +132,7 @@ def check_tag(
     if not is_firelens(environ, task):
         if not is_default:
             text = f"{tag!r}; an ack does not show that an output of the sidecar takes this tag"
-            return Result("tag", text)
+            return Result("tag", f"{text}: look for its records at the destination")
         return warning(
             "tag",
             f"{tag!r} is the name of this program: without LOGSHIP_TAG the application's tag is "
