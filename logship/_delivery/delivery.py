@@ -144,7 +144,8 @@ class Delivery(Generic[HandleT]):
         self.counters.connect_failures += 1
         self._attempts.failed(now_seconds)
         self._attempts.note_outage(now_seconds)
-        return [Warn("connect", f"{reason}; records wait until the next try")]
+        text = f"{reason}; records wait until the next try; `logship doctor` looks closer"
+        return [Warn("connect", text)]
 
     def connection_lost(
         self, now_seconds: float, reason: str, *, has_stalled: bool = False
