@@ -44,7 +44,7 @@ def _shell_entrypoint(unit: Unit, container: Container) -> Iterator[Mistake]:
 )
 def _npm_entrypoint(unit: Unit, container: Container) -> Iterator[Mistake]:
     """`npm start` and `npm run` start the program through a shell, and do not pass SIGTERM on to it
-    (observed with npm 11). Start the program itself.
+    (observed with npm 11). Start the program itself, or give `logship run` the `--signal-group`.
     """
     if npm_script(container):
         yield Mistake(command(unit, "node", "…"))
