@@ -73,8 +73,7 @@ class Settings:
         message_key: The field for a log call's text. The filter patterns of FireLens look only at
             `log`.
         buffer_bytes_max: Bytes of entries that may wait for their ack.
-        chunk_bytes_max: A chunk is sealed when it has grown to this many bytes; by default 512 KiB,
-            or an eighth of the buffer where that is less.
+        chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
         linger_seconds: How long an open chunk waits for more entries.
         inflight_chunks_max: The most chunks that are sent and not yet acked.
         overflow: What happens to a record when the buffer is full.
@@ -91,9 +90,8 @@ class Settings:
             its variables `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, `ecs` the task
             metadata, `kubernetes` the pod's variables, `host` the host and the process.
         rename: Names of fields, and their new names.
-        severity_key: The field for the number of a log call's level, as OpenTelemetry counts; none
-            by default.
-        time_key: The field for a record's time; none by default.
+        severity_key: The field for the number of a log call's level, as OpenTelemetry counts.
+        time_key: The field for a record's time.
         time_format: The form of the field `time_key`: text in ISO 8601, in UTC, or seconds since
             the epoch.
         sample: Levels, and the share of their log calls that is shipped, from 0 to 1.
@@ -127,10 +125,10 @@ class Settings:
             time.
         exit_drain_seconds_max: The longest drain of a program that ends by itself.
         child_drain_seconds: The longest drain of a multiprocessing child at its exit.
-        spool_dir: A directory in which records outlive the process; none by default. A missing
-            directory is created, but its parent must exist. The next process with this directory
-            ships to its own endpoints what a dead one left there, so programs with other endpoints
-            need another directory.
+        spool_dir: A directory in which records outlive the process. A missing directory is
+            created, but its parent must exist. The next process with this directory ships to its
+            own endpoints what a dead one left there, so programs with other endpoints need another
+            directory.
         spool_bytes_max: Bytes of all files that one process keeps on the spool.
         spool_fsync: With `interval` records also survive a crash of the machine, except those of
             the last second.

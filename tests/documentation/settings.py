@@ -66,7 +66,7 @@ def _default(each: Field[Any]) -> str:
 def _allowed(each: Field[Any]) -> str:
     """Return what the errors of the setting say is allowed."""
     told = dict.fromkeys(KINDS.get(text, text) for text in _refusals(each))
-    return "; ".join(told).replace("True or False", "on or off (`1` or `0`)")
+    return re.sub(r"True(,| or) False", r"on\1 off (`1` or `0`)", "; ".join(told)).replace("'", "`")
 
 
 def _refusals(each: Field[Any]) -> Iterator[str]:
