@@ -57,13 +57,17 @@ def _namesake_text() -> str:
 
 
 def _thread_text() -> str:
-    """Return a sentence about stops without handlers, unless `logship run` ships what they lose."""
+    """Return a sentence about stops without a clock, unless `logship run` ships what they lose.
+
+    A handler of the program helps little: that of uvicorn raises the signal again at its end.
+    """
     is_main = threading.current_thread() is threading.main_thread()
     if is_main or STOP_FILE_VARIABLE in os.environ:
         return ""
-    if disposition_of(signal.SIGTERM) is not signal.SIG_DFL:
+    found = disposition_of(signal.SIGTERM)
+    if found is None or found is signal.SIG_IGN:
         return ""
     return (
-        "install() was not called in the main thread, which alone can handle signals: SIGTERM ends "
-        "this program at once, and its last records are not delivered; call it in the main thread"
+        "install() was not called in the main thread, which alone can handle signals: SIGTERM may "
+        "end this program before its last records are delivered; call it in the main thread"
     )

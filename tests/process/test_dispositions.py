@@ -391,3 +391,21 @@ def test_install_outside_the_main_thread_still_drains_at_exit(programs: Programs
     (warning,) = ended.stderr.splitlines()
     assert "install() was not called in the main thread" in warning
     ended.verdict.assert_all_delivered()
+
+
+@pytest.mark.parametrize(
+    ("handler", "lines"), [("lambda number, frame: None", 1), ("signal.SIG_IGN", 0)]
+)
+def test_install_outside_the_main_thread_is_told_where_a_handler_may_end_the_program(
+    programs: Programs, handler: str, lines: int
+) -> None:
+    """The handler of uvicorn raises the signal again at its end, and then nothing handles it."""
+    ended = programs.start(f"""
+        signal.signal(signal.SIGTERM, {handler})
+        thread = threading.Thread(target=lambda: logship.install(level="INFO"))
+        thread.start()
+        thread.join()
+        log()
+    """).end()
+    assert ended.stderr.count("install() was not called in the main thread") == lines
+    ended.verdict.assert_all_delivered()
