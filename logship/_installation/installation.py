@@ -182,9 +182,8 @@ class Installation(registry.Registered):
         registry.stop_deadline_seconds = lambda: self.clock.deadline_seconds
         registry.must_end = lambda: self.watchdog.signals.must_end
         self._configure_root()
-        if threading.current_thread() is threading.main_thread():
-            self._undo.callback(self.watchdog.signals.restore)
-            self.watchdog.signals.install()
+        self._undo.callback(self.watchdog.signals.restore)
+        self.watchdog.signals.install()
         take_uncaught(self.handler)
         if self._was_first:
             warn_of_basic_config(self.client.last_resort.warn)

@@ -59,7 +59,7 @@ def _namesake_text() -> str:
 def _thread_text() -> str:
     """Return a sentence about stops without a clock, unless `logship run` ships what they lose.
 
-    A handler of the program helps little: that of uvicorn raises the signal again at its end.
+    A handler of the program starts none there, so the drain at its end may come too late.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if is_main or STOP_FILE_VARIABLE in os.environ:

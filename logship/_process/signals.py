@@ -103,15 +103,18 @@ class StopSignals:
         self._stopped_seconds = _STOPPED_SECONDS
 
     def install(self) -> None:
-        """Take over the stop signals that have a Python disposition; in the main thread.
+        """Take over the stop signals that have a Python disposition.
 
         `SIG_IGN`, and a handler that is not Python's, are left alone; at SIGINT Python's own too.
+        Only the main thread can set a handler. In another thread each signal is left alone until
+        the program sets a handler for it, as uvicorn does before it raises the signal again.
         """
         self.is_installed = True
         self._found.clear()
         self._changed.clear()
-        for signum in self._signals:
-            self._take(signum, disposition_of(signum))
+        if threading.current_thread() is threading.main_thread():
+            for signum in self._signals:
+                self._take(signum, disposition_of(signum))
         signal.signal, signal.getsignal = self._set, self._get
         signal.set_wakeup_fd = self._self_pipe.set_wakeup_fd
         fork.hold_back(self._found)

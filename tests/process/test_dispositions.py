@@ -399,7 +399,7 @@ def test_install_outside_the_main_thread_still_drains_at_exit(programs: Programs
 def test_install_outside_the_main_thread_is_told_where_a_handler_may_end_the_program(
     programs: Programs, handler: str, lines: int
 ) -> None:
-    """The handler of uvicorn raises the signal again at its end, and then nothing handles it."""
+    """Such a handler starts no clock, so a drain at the exit may come too late."""
     ended = programs.start(f"""
         signal.signal(signal.SIGTERM, {handler})
         thread = threading.Thread(target=lambda: logship.install(level="INFO"))
@@ -409,3 +409,25 @@ def test_install_outside_the_main_thread_is_told_where_a_handler_may_end_the_pro
     """).end()
     assert ended.stderr.count("install() was not called in the main thread") == lines
     ended.verdict.assert_all_delivered()
+
+
+def test_a_signal_that_a_server_raises_again_drains_where_install_was_called_in_a_request(
+    programs: Programs,
+) -> None:
+    """A request of uvicorn may run in a thread; at a stop its handler notes the signal only."""
+    ended = programs.start("""
+        import queue
+        came = queue.SimpleQueue()
+        signal.signal(signal.SIGTERM, lambda number, frame: came.put(number))
+        thread = threading.Thread(target=lambda: logship.install(level="INFO", linger_seconds=9.0))
+        thread.start()
+        thread.join()
+        log(times=100)
+        ready()
+        number = came.get()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+        progress("never")
+    """).stopped(returncode=-signal.SIGTERM)
+    assert "never" not in ended.progress
+    ended.verdict.assert_drained(100)
