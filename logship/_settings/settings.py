@@ -305,7 +305,11 @@ class Settings:
         return cls(**values)
 
 
+_ADDRESS_NAMES = ("host", "port")
+"""What other clients, such as fluent-logger, call a sidecar's address."""
+
+
 def _no_such(name: str, names: list[str]) -> str:
-    meant = nearest(name, names)
+    meant = "endpoints" if name in _ADDRESS_NAMES else nearest(name, names)
     instead = f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"
     return f"{visible(name, QUOTED_CHARACTERS_MAX)}: no such setting; {instead}"

@@ -314,6 +314,7 @@ def test_sizes_and_durations_have_units(name: str, text: str, value: float) -> N
     [
         ("lingering_seconds", "did you mean linger_seconds?"),
         ("tagg", "did you mean tag?"),
+        ("port", "did you mean endpoints?"),
         ("x" * 100_000, "there are endpoints, tag, "),
     ],
 )
