@@ -22,6 +22,7 @@ from tests.support.programs import (
     Program,
     Programs,
     as_pid_1_words,
+    children_of,
     why_no_pid_namespace,
 )
 from tests.support.programs_gate import Gate
@@ -32,6 +33,15 @@ from tests.support.receiver_process import ReceiverProcess
 def broken(text: str) -> tuple[str, ...]:
     """Return the command `logship` after a text that breaks something in it."""
     return sys.executable, "-c", f"{text}\nfrom logship._cli import main; main()"
+
+
+def states_below(program: Program) -> list[str]:
+    """Return the states of the children of `run`: T is stopped, Z a zombie (proc(5))."""
+    states = []
+    for each in children_of(program.pid):
+        with contextlib.suppress(OSError):  # reaped meanwhile
+            states.append(Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 @dataclass
@@ -108,18 +118,6 @@ class Runs:
             "PYTHONPATH": str(REPOSITORY),
             "LOGSHIP_ENDPOINTS": self.receiver.endpoint,
         }
-
-    def pid_of_run(self, program: Program) -> int:
-        """Return the number of `run` as it is seen from here."""
-        assert program.pid is not None
-        return program.pid
-
-    def command_is_frozen(self, program: Program) -> bool:
-        """Tell whether the command that `run` started is stopped, as by SIGSTOP."""
-        run = self.pid_of_run(program)
-        children = Path(f"/proc/{run}/task/{run}/children").read_text().split()
-        states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2] for pid in children]
-        return any(state.split()[0] == "T" for state in states)
 
     @property
     def records(self) -> list[dict[str, Any]]:

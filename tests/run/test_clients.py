@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.run.conftest import SIGKILLED, Runs, read_receipt
+from tests.run.conftest import SIGKILLED, Runs, read_receipt, states_below
 from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Program
 from tests.support.programs_gate import Gate
@@ -36,9 +36,9 @@ def spool_of(program: Program) -> Path:
     return Path(told[0])
 
 
-def owners_known(runs: Runs, program: Program) -> int:
+def owners_known(program: Program) -> int:
     """Return of how many owners of spools `run` knows: it holds a descriptor of each process."""
-    descriptors = Path(f"/proc/{runs.pid_of_run(program)}/fd")
+    descriptors = Path(f"/proc/{program.pid}/fd")
     known = 0
     for each in descriptors.iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
@@ -97,7 +97,7 @@ except BlockingIOError:
 def test_a_client_that_has_logged_nothing_leaves_nothing_to_tell_of(runs: Runs) -> None:
     program = runs.start(LOGS, "ready(); wait_for('end'); sys.exit(3)")
     program.until_ready()
-    program.until_true(lambda: owners_known(runs, program) == 1, "`run` has found its spool")
+    program.until_true(lambda: owners_known(program) == 1, "`run` has found its spool")
     ended = program.finish("end", returncode=3)
     assert "spool" not in ended.stderr
 
@@ -125,7 +125,7 @@ def test_one_of_several_processes_dies_and_the_rest_goes_on(as_pid_1: Runs) -> N
     )
     for number in range(3):
         program.until(f"child {number}")
-    program.until_true(lambda: owners_known(as_pid_1, program) == 4, "run knows all four")
+    program.until_true(lambda: owners_known(program) == 4, "run knows all four")
     for number in range(3):
         program.let_go(f"death-{number}")
         program.let_go(f"reap-{number}")
@@ -158,7 +158,7 @@ def test_the_owner_of_a_spool_behind_a_symbolic_link_is_known(runs: Runs, tmp_pa
         """,
         environ={"TMPDIR": str(link)},
     )
-    program.until_true(lambda: owners_known(runs, program) == 1, "run knows it")
+    program.until_true(lambda: owners_known(program) == 1, "run knows it")
     ended = program.finish("owner", returncode=SIGKILLED)
     assert "was killed by SIGKILL; what it left on its spool" in ended.stderr
 
@@ -192,7 +192,7 @@ def test_a_client_killed_by_us_at_the_deadline_loses_nothing(as_pid_1: Runs) -> 
         options=("--stop-timeout", "3"),
     )
     program.until_ready()
-    program.until_true(lambda: as_pid_1.command_is_frozen(program), "SIGSTOP")
+    program.until_true(lambda: "T" in states_below(program), "SIGSTOP")
     program.signal(signal.SIGTERM)
     program.end(returncode=SIGKILLED).verdict.assert_all_delivered(300)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import SIGKILLED, Runs, read_receipt
+from tests.run.conftest import SIGKILLED, Runs, read_receipt, states_below
 from tests.run.test_clients import owners_known
 from tests.run.test_pressure import SMALL
-from tests.run.test_signals import children_of, zombies_below
 from tests.support.commands import LOGSHIP
+from tests.support.programs import children_of
 from tests.support.programs_gate import Gate
 from tests.support.receiver_process import RECEIVE
 
@@ -109,8 +109,7 @@ def test_output_that_waited_for_space_is_not_cut_off(runs: Runs, gate: Gate, rec
         environ=SMALL,
     )
     program.until_logged(100)
-    run = runs.pid_of_run(program)
-    program.until_true(lambda: children_of(run) == [], "the command has ended")
+    program.until_true(lambda: children_of(program.pid) == [], "the command has ended")
     gate.open()
     ended = program.end()
     ended.verdict.assert_all_delivered()
@@ -139,14 +138,13 @@ def test_a_client_is_not_taken_for_dead_when_the_output_ends(runs: Runs) -> None
         options=("--orphan-wait", "40"),
     )
     program.until_ready()
-    run = runs.pid_of_run(program)
     program.signal(signal.SIGSTOP)
     program.let_go("client")
     program.until("client")
     program.let_go("end")
-    program.until_true(lambda: zombies_below(run) != [], "the command has ended")
+    program.until_true(lambda: "Z" in states_below(program), "the command has ended")
     program.signal(signal.SIGCONT)
-    program.until_true(lambda: owners_known(runs, program) == 1, "`run` has found the client")
+    program.until_true(lambda: owners_known(program) == 1, "`run` has found the client")
     ended = program.finish("death")
     ended.verdict.assert_all_delivered()
     told = [line for line in ended.stderr.splitlines() if "what it left on its spool" in line]

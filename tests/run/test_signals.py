@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from logship._signal_names import signal_number
-from tests.run.conftest import SIGKILLED, SIGTERMED, Runs, read_receipt
+from tests.run.conftest import SIGKILLED, SIGTERMED, Runs, read_receipt, states_below
 from tests.support.commands import LOGSHIP, ran
-from tests.support.programs import REPOSITORY, Program
+from tests.support.programs import REPOSITORY, Program, children_of
 from tests.support.programs_gate import Gate
 from tests.support.waiting import wait_until
 
@@ -157,8 +157,7 @@ def test_sigterm_during_the_drain_of_a_command_that_ended_by_itself_shortens_it(
         environ={"LOGSHIP_EXIT_STALL_SECONDS": "3600", "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "3600"},
     )
     program.until("over")
-    run = runs.pid_of_run(program)
-    program.until_true(lambda: children_of(run) == [], "the command has ended")
+    program.until_true(lambda: children_of(program.pid) == [], "the command has ended")
     program.signal(signal.SIGTERM)
     program.end(returncode=0).verdict.assert_nothing_lost()
 
@@ -184,21 +183,6 @@ def test_the_whole_group_can_be_signalled_where_a_shell_passes_nothing_on(runs: 
     assert runs.messages == ["child stopped"]
 
 
-def children_of(pid: int) -> list[int]:
-    """Return the children of a process, zombies too."""
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def zombies_below(pid: int) -> list[int]:
-    """Return the zombies among the children of a process."""
-    zombies = []
-    for each in children_of(pid):
-        with contextlib.suppress(OSError):  # reaped meanwhile
-            if Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                zombies.append(each)
-    return zombies
-
-
 ORPHANS = """
     for number in range(50):
         if os.fork() == 0:
@@ -220,11 +204,10 @@ def test_orphans_are_reaped(both: Runs) -> None:
     program = both.start(ORPHANS)
     program.until_ready()
     program.until_true(lambda: len(program.progress) == 51, "all orphans have ended")
-    run = both.pid_of_run(program)
-    seen_from_within = 1 if both.as_pid_1 else run
+    seen_from_within = 1 if both.as_pid_1 else program.pid
     adopted = [each for each in program.progress if each.startswith("orphan of")]
     assert set(adopted) == {f"orphan of {seen_from_within}"}
-    program.until_true(lambda: zombies_below(run) == [], "no zombies")
+    program.until_true(lambda: "Z" not in states_below(program), "no zombies")
     program.signal(signal.SIGTERM)
     assert program.end().returncode == SIGTERMED
 

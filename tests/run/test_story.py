@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.sidecars import Throttle
 from tests.run.conftest import SIGKILLED, SIGTERMED, Runs, read_receipt
-from tests.support.programs import Program, let_pass, why_no_pid_namespace
+from tests.support.programs import Program, children_of, let_pass, why_no_pid_namespace
 from tests.support.receiver_process import ReceiverProcess
 
 SEED = 20261124
@@ -115,7 +115,7 @@ def test_a_stop_or_a_kill_at_a_random_moment_under_full_load_loses_nothing(
     if dice.random() < 0.5:
         program.signal(signal.SIGTERM)
     else:
-        kill_the_command(runs, program)
+        kill_the_command(program)
     ended = program.end()
     assert ended.returncode in (SIGTERMED, SIGKILLED)
     ended.verdict.assert_all_delivered()
@@ -123,8 +123,6 @@ def test_a_stop_or_a_kill_at_a_random_moment_under_full_load_loses_nothing(
     runs.assert_proved(receipt)
 
 
-def kill_the_command(runs: Runs, program: Program) -> None:
+def kill_the_command(program: Program) -> None:
     """SIGKILL it and its children, as the kernel does where memory runs out."""
-    run = runs.pid_of_run(program)
-    command = int(Path(f"/proc/{run}/task/{run}/children").read_text().split()[0])
-    os.killpg(command, signal.SIGKILL)
+    os.killpg(children_of(program.pid)[0], signal.SIGKILL)

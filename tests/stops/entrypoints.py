@@ -15,10 +15,15 @@ from tests.examples.frameworks import (
     environ,
     missing,
 )
-from tests.run.test_signals import children_of
 from tests.stops.table import IGNORED, OWN, Cell
 from tests.support.commands import LOGSHIP
-from tests.support.programs import Program, Programs, as_pid_1_words, why_no_pid_namespace
+from tests.support.programs import (
+    Program,
+    Programs,
+    as_pid_1_words,
+    children_of,
+    why_no_pid_namespace,
+)
 
 PROGRAMS = Path(__file__).parent / "programs"
 SCRIPT = (*PYTHON, str(PROGRAMS / "script.py"))

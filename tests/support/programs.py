@@ -70,6 +70,11 @@ def as_pid_1_words() -> tuple[str, ...]:
     return ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
+def children_of(pid: int | None) -> list[int]:
+    """Return the children of a process, zombies too."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @dataclass(frozen=True)
 class Ended:
     """A program's life, seen from outside.
@@ -195,13 +200,8 @@ class Program:
     def pid(self) -> int | None:
         """The number by which the process that gets signals can be signalled from here."""
         if self.is_pid_1 and (self.is_outermost or self._ready_pid is not None):
-            return self._pid_of_init()
+            return children_of(self.process.pid)[0]  # of unshare
         return self.process.pid if self.is_outermost else self._ready_pid
-
-    def _pid_of_init(self) -> int:
-        unshare = self.process.pid
-        children = Path(f"/proc/{unshare}/task/{unshare}/children").read_text().split()
-        return int(children[0])
 
     def signal(self, number: int) -> None:
         pid = self.pid
