@@ -9,7 +9,7 @@ import select
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -266,18 +266,21 @@ def test_ignored_signals_stay_ignored_as_nohup_wants_it(runs: Runs) -> None:
     assert mask == 1 << (signal.SIGHUP - 1)  # and SIGPIPE, which Python ignores, is not
 
 
-def at_a_terminal(runs: Runs, *words: str) -> tuple[int, int]:
-    """Start a command at a new terminal; return its process and our end of the terminal."""
+SHELL = ("bash", "--norc", "--noprofile", "-i")
+
+
+@contextlib.contextmanager
+def at_a_terminal(runs: Runs, *words: str, code: int = 0) -> Iterator[int]:
+    """Run a command at a new terminal, to its end with this exit code; give our end of it."""
     child, terminal = pty.fork()
     if child == 0:
         os.environ.update(PYTHONPATH=str(REPOSITORY), LOGSHIP_ENDPOINTS=runs.receiver.endpoint)
         os.execvp(words[0], words)
-    return child, terminal
-
-
-def exit_code_of(child: int) -> int:
-    """Wait for the end of a child."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        yield terminal
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
+    finally:
+        os.close(terminal)
 
 
 def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Path) -> None:
@@ -293,16 +296,13 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Pat
         "input()\n"
         "print('interrupted', len(count), flush=True)\n"
     )
-    child, terminal = at_a_terminal(runs, *LOGSHIP, "run", "--", sys.executable, str(source))
-    try:
+    run = (*LOGSHIP, "run", "--", sys.executable, str(source))
+    with at_a_terminal(runs, *run) as terminal:
         os.write(terminal, b"some text\n")
         wait_until(lambda: "typed some text" in runs.messages, "the command has read a line", 40)
         os.write(terminal, b"\x03")
         wait_until(lambda: "once" in runs.messages, "it is interrupted", 40)
         os.write(terminal, b"\n")
-        assert exit_code_of(child) == 0
-    finally:
-        os.close(terminal)
     assert runs.messages == ["typed some text", "once", "interrupted 1"]
 
 
@@ -322,9 +322,9 @@ def watch(terminal: int) -> Callable[[bytes], bool]:
 @pytest.mark.parametrize("job", ["{}", "{} | cat", "cat | {}"])
 def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs, job: str) -> None:
     """Else the shell would wait for `run`, and the terminal would be of no use."""
-    child, terminal = at_a_terminal(runs, "bash", "--norc", "--noprofile", "-i")
-    run, shows = shlex.join([*LOGSHIP, "run", "--", "cat"]), watch(terminal)
-    try:
+    run = shlex.join([*LOGSHIP, "run", "--", "cat"])
+    with at_a_terminal(runs, *SHELL, code=7) as terminal:
+        shows = watch(terminal)
         os.write(terminal, f"{job.format(run)}\nbefore\n".encode())
         wait_until(lambda: "before" in runs.messages, "the command has read a line", 40)
         os.write(terminal, b"\x1a")
@@ -334,9 +334,6 @@ def test_ctrl_z_stops_run_too_and_fg_continues_both(runs: Runs, job: str) -> Non
         os.write(terminal, b"fg\nafter\n")
         wait_until(lambda: "after" in runs.messages, "the command goes on", 40)
         os.write(terminal, b"\x04exit 7\n")
-        assert exit_code_of(child) == 7
-    finally:
-        os.close(terminal)
     assert runs.messages == ["before", "after"]
 
 
@@ -344,17 +341,14 @@ def test_a_command_that_reads_in_the_background_stops_run_too_and_fg_continues_b
     runs: Runs,
 ) -> None:
     """The shell sends no SIGCONT to a job that it believes to be running."""
-    child, terminal = at_a_terminal(runs, "bash", "--norc", "--noprofile", "-i")
-    run, shows = shlex.join([*LOGSHIP, "run", "--", "cat"]), watch(terminal)
-    try:
+    run = shlex.join([*LOGSHIP, "run", "--", "cat"])
+    with at_a_terminal(runs, *SHELL, code=7) as terminal:
+        shows = watch(terminal)
         os.write(terminal, f"set -b; {run} &\n".encode())
         wait_until(lambda: shows(b"Stopped"), "the shell notices that it stopped", 40)
         os.write(terminal, b"fg\ntyped\n")
         wait_until(lambda: "typed" in runs.messages, "the command has read a line", 40)
         os.write(terminal, b"\x04exit 7\n")
-        assert exit_code_of(child) == 7
-    finally:
-        os.close(terminal)
     assert runs.messages == ["typed"]
 
 
@@ -366,29 +360,25 @@ def test_a_pager_behind_run_has_the_terminal_and_ctrl_c_ends_the_command(
     pager = f"trap : INT; read line; read key < /dev/tty; echo $line $key > {keys}; cat > /dev/null"
     command = "(trap 'echo interrupted; exit' INT; echo a line; while :; do sleep 0.05; done); :"
     run = shlex.join([*LOGSHIP, "run", "--tee", "--", "sh", "-c", command])
-    child, terminal = at_a_terminal(runs, "bash", "--norc", "--noprofile", "-i")
-    try:
+    with at_a_terminal(runs, *SHELL, code=7) as terminal:
         os.write(terminal, f"{run} | sh -c {shlex.quote(pager)}\n".encode())
         wait_until(lambda: "a line" in runs.messages, "the command has begun", 40)
         os.write(terminal, b"q\n")
         wait_until(lambda: keys.exists() and keys.read_text() == "a line q\n", "it reads a key", 40)
         os.write(terminal, b"\x03exit 7\n")
-        assert exit_code_of(child) == 7
-    finally:
-        os.close(terminal)
     assert runs.messages == ["a line", "interrupted"], "the shell's child gets the signal too"
 
 
 def test_output_is_passed_on_to_a_terminal_that_stops_background_writers(runs: Runs) -> None:
     """The command is its foreground, so `run` itself writes from the background."""
     script = 'stty tostop; exec "$@" run --tee -- echo "a line"'
-    child, terminal = at_a_terminal(runs, "sh", "-c", script, "sh", *LOGSHIP)
     shown = b""
-    with contextlib.suppress(OSError):  # EIO once no process has it open
+    with (
+        at_a_terminal(runs, "sh", "-c", script, "sh", *LOGSHIP) as terminal,
+        contextlib.suppress(OSError),  # EIO once no process has it open
+    ):
         while data := os.read(terminal, 4096):
             shown += data
-    os.close(terminal)
-    assert exit_code_of(child) == 0
     assert shown == b"a line\r\n"
 
 
