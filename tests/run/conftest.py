@@ -52,11 +52,13 @@ class Runs:
         programs: What starts programs.
         receiver: The sidecar.
         as_pid_1: Whether `run` is PID 1 of a pid namespace.
+        logship: The command.
     """
 
     programs: Programs
     receiver: ReceiverProcess
     as_pid_1: bool = False
+    logship: tuple[str, ...] = LOGSHIP
 
     def start(
         self, *sources: str, options: Sequence[str] = (), outside: Sequence[str] = (), **more: Any
@@ -69,7 +71,7 @@ class Runs:
             outside: Words before everything, as of a shell that then becomes `run`.
             more: For `Programs.start`.
         """
-        before = (*outside, *self.first_words, *LOGSHIP, "run", *options, "--")
+        before = (*outside, *self.first_words, *self.logship, "run", *options, "--")
         environ = {"TMPDIR": str(self.programs.directory), **more.pop("environ", {})}
         program = self.programs.start(*sources, before=before, environ=environ, **more)
         program.is_outermost, program.is_pid_1 = True, self.as_pid_1
@@ -88,7 +90,7 @@ class Runs:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run any command under `run` to its end, which must be so, if one is given."""
         ended = subprocess.run(
-            [*self.first_words, *LOGSHIP, "run", *options, "--", *words],
+            [*self.first_words, *self.logship, "run", *options, "--", *words],
             env={
                 **self.environ,
                 "LOGSHIP_STOP_TIMEOUT_SECONDS": "40",

@@ -164,9 +164,7 @@ def test_a_loss_is_on_the_receipt_and_can_be_the_exit_code(
     assert found["exit_code"] == 0
 
 
-def test_after_an_error_of_our_own_the_receipt_is_not_complete(
-    runs: Runs, receipt: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_an_error_of_our_own_the_receipt_is_not_complete(runs: Runs, receipt: Path) -> None:
     fails = """
 from logship._run.lines import LineSplitter
 feed = LineSplitter.feed
@@ -176,7 +174,7 @@ def feed_or_fail(self, data):
     return feed(self, data)
 LineSplitter.feed = feed_or_fail
 """
-    monkeypatch.setattr("tests.run.conftest.LOGSHIP", broken(fails))
+    runs.logship = broken(fails)
     options = ("--receipt", str(receipt), "--loss-exit", "75")
     runs.shell("echo lost; echo kept >&2", options=options, returncode=75)
     assert runs.messages == ["kept"]
@@ -185,7 +183,7 @@ LineSplitter.feed = feed_or_fail
 
 
 def test_an_error_of_our_own_at_the_end_of_the_output_stops_no_delivery(
-    runs: Runs, receipt: Path, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, receipt: Path
 ) -> None:
     fails = """
 from logship._run.lines import LineSplitter
@@ -193,16 +191,14 @@ def finish(self):
     raise MemoryError
 LineSplitter.finish = finish
 """
-    monkeypatch.setattr("tests.run.conftest.LOGSHIP", broken(fails))
+    runs.logship = broken(fails)
     options = ("--receipt", str(receipt), "--orphan-wait", "0.2")
     runs.shell("echo kept; sleep 5 & exit 3", options=options, returncode=3)
     assert runs.messages == ["kept"]
     assert read_receipt(receipt)["complete"] is False
 
 
-def test_a_drain_whose_thread_fails_is_done_all_the_same(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_drain_whose_thread_fails_is_done_all_the_same(runs: Runs) -> None:
     fails = """
 from logship._client.background import BackgroundClient
 drain = BackgroundClient.drain
@@ -211,7 +207,7 @@ def fail_once(*args):
     raise MemoryError
 BackgroundClient.drain = fail_once
 """
-    monkeypatch.setattr("tests.run.conftest.LOGSHIP", broken(fails))
+    runs.logship = broken(fails)
     assert runs.shell("echo kept; exit 3").returncode == 3
     assert runs.messages == ["kept"]
 
