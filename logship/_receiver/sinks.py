@@ -34,28 +34,23 @@ class OutputGone(OutputError):  # noqa: N818 - a state: the reader of the output
 class LineSink:
     """Appends lines to a file descriptor.
 
+    Where the output ends in the middle of a line, as after a kill or a full disk, the next write
+    begins a new line, so that one torn line costs no other.
+
     Args:
         descriptor: open for writing.
         name: what to call it in errors.
-        torn: whether the output ends in the middle of a line, as after a kill or a full disk.
-            The next write then begins a new line, so that one torn line costs no other.
         path: of the file, where it is one that may be moved away.
 
     Attributes:
         path: as given.
     """
 
-    def __init__(
-        self, descriptor: int, name: str, torn: bool = False, path: Path | None = None
-    ) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, name: str, path: Path | None = None) -> None:
         self._name = name
-        self._torn = torn
         self.path = path
-        self._room = _poll_for_room(descriptor)
-        status = os.fstat(descriptor)
-        self._had_name = bool(status.st_nlink)
-        self._size = status.st_size
+        self._begin(descriptor)
+        self._had_name = bool(os.fstat(descriptor).st_nlink)
 
     @classmethod
     def open(cls, path: Path) -> LineSink:
@@ -64,9 +59,9 @@ class LineSink:
         Raises:
             OutputError: it cannot be opened for writing.
         """
-        descriptor, name, torn = _opened(path)
+        descriptor = _opened(path)
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)  # a FIFO may have no reader next time
-        return cls(descriptor, name, torn, path if is_file else None)
+        return cls(descriptor, str(path), path if is_file else None)
 
     @classmethod
     def stdout(cls) -> LineSink:
@@ -77,9 +72,14 @@ class LineSink:
         """
         if sys.stdout is None:
             raise OutputError("cannot write to standard output: it is closed")
-        descriptor = sys.stdout.fileno()
-        torn = _is_torn(descriptor, Path(f"/dev/fd/{descriptor}"))
-        return cls(descriptor, "standard output", torn)
+        return cls(sys.stdout.fileno(), "standard output")
+
+    def _begin(self, descriptor: int) -> None:
+        """Write to this descriptor from now on."""
+        self._descriptor = descriptor
+        self._torn = _is_torn(descriptor, self.path)
+        self._room = _poll_for_room(descriptor)
+        self._size = os.fstat(descriptor).st_size
 
     def write(self, lines: bytes, is_stopping: Callable[[], bool] = lambda: False) -> None:
         """Write whole lines; return when the operating system has all of them.
@@ -124,7 +124,7 @@ class LineSink:
             if not os.fstat(self._descriptor).st_nlink:
                 raise OutputError(f"cannot write to {self._name}: the file was removed")
         elif status.st_size != self._size:
-            self._torn = _is_torn(self._descriptor, Path(f"/dev/fd/{self._descriptor}"))
+            self._torn = _is_torn(self._descriptor)
             self._size = status.st_size
 
     def _write_some(self, data: memoryview, is_stopping: Callable[[], bool]) -> int:
@@ -166,23 +166,20 @@ class LineSink:
             return
         old = self._descriptor
         # Under its name there may be a FIFO by now, where opening waits for a reader.
-        self._descriptor, self._name, self._torn = _opened(self.path, _system.O_NONBLOCK)
-        self._room = _poll_for_room(self._descriptor)
-        self._size = os.fstat(self._descriptor).st_size
+        self._begin(_opened(self.path, _system.O_NONBLOCK))
         os.close(old)
 
 
-def _opened(path: Path, more_flags: int = 0) -> tuple[int, str, bool]:
-    """Open a file for appending; return its descriptor, its name, and whether it is torn."""
+def _opened(path: Path, more_flags: int = 0) -> int:
+    """Open a file for appending."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _system.O_BINARY | more_flags
     try:
-        descriptor = os.open(path, flags, FILE_MODE)
+        return os.open(path, flags, FILE_MODE)
     except OSError as error:
         raise OutputError(f"cannot open {path} for writing: {error.strerror}") from error
-    return descriptor, str(path), _is_torn(descriptor, path)
 
 
-def _is_torn(descriptor: int, path: Path) -> bool:
+def _is_torn(descriptor: int, path: Path | None = None) -> bool:
     """Tell whether a file ends in the middle of a line; nothing else than a file does.
 
     A file that cannot be read counts as torn: an empty line costs less than a record.
@@ -191,7 +188,7 @@ def _is_torn(descriptor: int, path: Path) -> bool:
     if not stat.S_ISREG(status.st_mode) or not status.st_size:
         return False
     try:
-        with path.open("rb") as file:
+        with (path or Path(f"/dev/fd/{descriptor}")).open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) != b"\n"
     except OSError:
