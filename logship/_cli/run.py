@@ -29,6 +29,7 @@ from logship._quoting import visible
 from logship._run.signals import Signals, parse_mapping
 from logship._run.statuses import NOT_EXECUTABLE, NOT_FOUND
 from logship._settings import Settings, variable_name
+from logship.errors import SettingsError
 
 if TYPE_CHECKING:
     from logship._run.receipt import Receipt
@@ -39,29 +40,27 @@ SETTINGS = ("tag", "stop_timeout_seconds", "block_seconds_max", "metrics_port", 
 """Options that are settings of the client, by their names."""
 
 
-def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def _pattern(text: str | None) -> str | None:
     try:
-        if value is not None:
-            re.compile(value.encode())
+        if text is not None:
+            re.compile(text.encode())
     except (re.error, OverflowError, RecursionError, UnicodeEncodeError) as error:
-        raise click.BadParameter(
-            f"{value!r} is not a regular expression: {error}", ctx, param
-        ) from None
-    return value
+        raise SettingsError(f"{text!r} is not a regular expression: {error}") from None
+    return text
 
 
-def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None) -> Receipt | None:
+def _receipt(path: Path | None) -> Receipt | None:
     """Check that a receipt can be written, and remove an old one that could mislead."""
     from logship._run.receipt import Receipt  # noqa: PLC0415 - asyncio and all
 
-    if value is None:
+    if path is None:
         return None
     _system.open_standard_streams()  # else the receipt's directory could be standard input
     try:
-        return Receipt(value)
+        return Receipt(path)
     except OSError as error:
-        text = f"no receipt can be written to {value}: {error.strerror}"
-        raise click.BadParameter(text, ctx, param) from None
+        text = f"no receipt can be written to {path}: {error.strerror}"
+        raise SettingsError(text) from None
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -83,7 +82,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 @click.option(
     "--receipt",
     type=NamedPath(path_type=Path, dir_okay=False),
-    callback=_read_receipt,
+    callback=read_by(_receipt),
     metavar="FILE",
     help="At the end write a JSON file that says what happened to every record.",
 )
@@ -110,7 +109,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 )
 @click.option(
     "--multiline-start",
-    callback=_read_pattern,
+    callback=read_by(_pattern),
     metavar="REGEX",
     help=r"A line that matches begins a record, and other lines belong to the record before. So "
     r"'^\d{4}-' joins a stack trace to a line that begins with a year. A line that is a JSON "
