@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -42,26 +42,20 @@ failure = functools.partial(Result, outcome=Outcome.FAIL)
 skipped = functools.partial(Result, outcome=Outcome.SKIP)
 
 
-def as_json(results: Iterable[Result]) -> dict[str, Any]:
+def as_json(results: list[Result]) -> dict[str, Any]:
     """Return the results for a program."""
-    listed = list(results)
-    return {
-        "healthy": not has_failed(listed),
-        "checks": [asdict(each) for each in listed],
-    }
+    return {"healthy": not has_failed(results), "checks": [asdict(each) for each in results]}
 
 
-def has_failed(results: Iterable[Result]) -> bool:
+def has_failed(results: list[Result]) -> bool:
     """Return whether any check failed."""
     return any(each.outcome is Outcome.FAIL for each in results)
 
 
-def verdict(results: Iterable[Result]) -> str:
+def verdict(results: list[Result]) -> str:
     """Return what follows from all results, in one line for a person."""
-    by_outcome: dict[Outcome, list[str]] = {each: [] for each in Outcome}
-    for result in results:
-        by_outcome[result.outcome].append(result.check)
-    failed, warned = by_outcome[Outcome.FAIL], by_outcome[Outcome.WARN]
+    failed = [each.check for each in results if each.outcome is Outcome.FAIL]
+    warned = [each.check for each in results if each.outcome is Outcome.WARN]
     names = ", ".join(dict.fromkeys(failed or warned))
     if failed:
         return f"{many(len(failed), 'check')} failed: {names}"
