@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from logship._deployment.linting.model import Mistake, Platform, Unit
 from logship._deployment.linting.rules.rule import configurations
 from logship._deployment.linting.sections import IN_SECTIONS, ON, Configuration, Section
-from logship._deployment.linting.shapes import bytes_or_none
+from logship._deployment.linting.shapes import bytes_or_none, count_or_none
 from logship._settings import MIB, RECORD_BYTES_MAX
 
 _PLATFORMS = (Platform.KUBERNETES, Platform.COMPOSE, Platform.CONFIGURATION)
@@ -170,8 +170,7 @@ def _retry_limit(unit: Unit, found: Configuration) -> Iterator[Mistake]:
         limit = each.options.get("retry_limit", "1")
         if each.type not in _NEVER_FAIL and not _is_endless(each.type, limit):
             right = "1000000000" if each.type == _TAKES_FOREVER_FOR_5 else "no_limits"
-            change = found.setting("retry_limit", right)
-            yield Mistake(change, line=each.line_of("retry_limit"))
+            yield Mistake(found.setting("retry_limit", right), line=each.line_of("retry_limit"))
 
 
 def _may_be_on(section: Section, option: str) -> bool:
@@ -266,10 +265,9 @@ def _fluent_bit_grace(unit: Unit, found: Configuration) -> Iterator[Mistake]:
     service = found.service
     if found.is_fluentd or service is None or not found.inputs:  # another part may have it
         return
-    given = service.options.get("grace", f"{_GRACE_SECONDS}")
-    if given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= _GRACE_SECONDS:
-        line = service.line_of("grace")
-        yield Mistake(found.setting("grace", "30"), line=line)
+    grace = count_or_none(service.options.get("grace", f"{_GRACE_SECONDS}"))
+    if grace is not None and grace <= _GRACE_SECONDS:
+        yield Mistake(found.setting("grace", "30"), line=service.line_of("grace"))
 
 
 @configurations.error(

@@ -15,7 +15,6 @@ from logship._deployment.linting.rules.rule import (
     containers,
     of_logship,
     senders,
-    units,
 )
 from logship._deployment.linting.rules.snippets import form, shown_name, variable
 from logship._redaction import REDACTED, redactor
@@ -37,19 +36,17 @@ _PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_:.]{0,60}\}")
 _redacted = redactor("fields", lambda value: value)
 
 
-@units.warning(
+@senders.warning(
     finds="a `LOGSHIP_*` variable that logship does not read",
     effect="the variable has no effect, and the default applies",
     platforms=WITH_IMAGES,
     keys=ENVIRONMENT,
 )
-def _unknown_setting(unit: Unit) -> Iterator[Mistake]:
+def _unknown_setting(unit: Unit, container: Container) -> Iterator[Mistake]:
     """A mistyped name is worse than a wrong value: the value causes an error at the start, but the
     name has no effect.
     """
-    known = {*setting_variables(), STOP_FILE_VARIABLE, _OF_DOCTOR}
-    for container in unit.senders:
-        yield from without_effect(container, known)
+    yield from without_effect(container, {*setting_variables(), STOP_FILE_VARIABLE, _OF_DOCTOR})
 
 
 def without_effect(container: Container, known: Collection[str]) -> Iterator[Mistake]:
@@ -59,7 +56,7 @@ def without_effect(container: Container, known: Collection[str]) -> Iterator[Mis
             shown, meant = shown_name(name), meant_variable(name, known)
             effect = f"{shown} has no effect, and the default applies"
             change = f"rename {shown} to {meant}" if meant else f"remove {shown}"
-            yield Mistake(change, effect, of=container.name, key=f"${name}")
+            yield Mistake(change, effect, key=f"${name}")
 
 
 @senders.error(
