@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from logship._cli.doctor import command
+from logship._deployment.doctor import sidecars
 from tests.contract.certificates import Certificates, make_certificates
 from tests.support.servers import EmbeddedReceiver
 from tests.support.task_metadata import TaskMetadata
@@ -68,7 +69,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
-def json_server() -> Iterator[TaskMetadata]:
-    """A server that answers paths with JSON, also for what is no task."""
+def monitor(monkeypatch: pytest.MonkeyPatch) -> Iterator[TaskMetadata]:
+    """A server of JSON at the port where Fluent Bit's HTTP server is by default."""
     with TaskMetadata({}) as server:
+        monkeypatch.setattr(sidecars, "_MONITOR_PORT", server.port)
         yield server

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from logship._cli.doctor import command
-from logship._deployment.doctor import sidecars
 from logship._protocol.messages import Message
 from logship.testing import SocketSidecar
 from logship.testing._sidecar import SidecarConnection
@@ -291,21 +290,18 @@ def test_a_burst_larger_than_the_window(sidecar: EmbeddedReceiver) -> None:
 
 
 def test_what_behaves_as_fluent_bit_and_hides_its_version_is_a_warning(
-    json_server: TaskMetadata, monkeypatch: pytest.MonkeyPatch
+    monitor: TaskMetadata,
 ) -> None:
-    monkeypatch.setattr(sidecars, "_MONITOR_PORT", json_server.port)
     with ClosingServer() as server:
         told = ask("--burst", "0", endpoints=server.endpoint)
     assert (told.exit_code, told.outcome("ack-honesty")) == (0, "warn")
-    assert f" at http://127.0.0.1:{json_server.port}/ (LOGSHIP" in told["ack-honesty"]["text"]
+    assert f" at http://127.0.0.1:{monitor.port}/ (LOGSHIP" in told["ack-honesty"]["text"]
 
 
-def test_the_version_is_asked_for_at_the_port_of_the_sidecars_variable(
-    json_server: TaskMetadata,
-) -> None:
-    json_server.answers["/"] = {"fluent-bit": {"version": "5.1.1"}}
-    with ClosingServer() as server:
-        port = f"{json_server.port}"
+def test_the_version_is_asked_for_at_the_port_of_the_sidecars_variable() -> None:
+    with TaskMetadata({}) as elsewhere, ClosingServer() as server:
+        elsewhere.answers["/"] = {"fluent-bit": {"version": "5.1.1"}}
+        port = f"{elsewhere.port}"
         told = ask("--burst", "5", endpoints=server.endpoint, sidecar_metrics_port=port)
     assert "Fluent Bit 5.1.1 acks" in told["ack-honesty"]["text"]
     assert " records/s" in told["rate"]["text"]
@@ -316,14 +312,9 @@ def test_the_version_is_asked_for_at_the_port_of_the_sidecars_variable(
     [("5.0.9", 1, "fail"), ("1.9.10", 1, "fail"), ("5.1.1", 0, "ok"), ("10.0.0", 0, "ok")],
 )
 def test_a_fluent_bit_that_tells_its_version_is_judged_by_it(
-    json_server: TaskMetadata,
-    monkeypatch: pytest.MonkeyPatch,
-    version: str,
-    exit_code: int,
-    outcome: str,
+    monitor: TaskMetadata, version: str, exit_code: int, outcome: str
 ) -> None:
-    monkeypatch.setattr(sidecars, "_MONITOR_PORT", json_server.port)
-    json_server.answers["/"] = {"fluent-bit": {"version": version, "edition": "Community"}}
+    monitor.answers["/"] = {"fluent-bit": {"version": version, "edition": "Community"}}
     with ClosingServer() as server:
         told = ask("--burst", "0", endpoints=server.endpoint)
     assert (told.exit_code, told.outcome("ack-honesty")) == (exit_code, outcome)
@@ -341,15 +332,10 @@ def test_a_fluent_bit_that_tells_its_version_is_judged_by_it(
     ],
 )
 def test_a_fluent_bit_that_forwards_may_forward_metadata(
-    json_server: TaskMetadata,
-    monkeypatch: pytest.MonkeyPatch,
-    version: str,
-    metrics: object,
-    outcome: str | None,
+    monitor: TaskMetadata, version: str, metrics: object, outcome: str | None
 ) -> None:
-    monkeypatch.setattr(sidecars, "_MONITOR_PORT", json_server.port)
-    json_server.answers["/"] = {"fluent-bit": {"version": version}}
-    json_server.answers["/api/v1/metrics"] = metrics
+    monitor.answers["/"] = {"fluent-bit": {"version": version}}
+    monitor.answers["/api/v1/metrics"] = metrics
     with ClosingServer() as server:
         told = ask("--burst", "0", endpoints=server.endpoint)
     assert told.outcome("forward-metadata") == outcome
@@ -357,16 +343,13 @@ def test_a_fluent_bit_that_forwards_may_forward_metadata(
         assert "retain_metadata_in_forward_mode false" in told["forward-metadata"]["advice"]
 
 
-def test_a_blind_image_in_the_task_is_a_failure(
-    json_server: TaskMetadata, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_blind_image_in_the_task_is_a_failure(monitor: TaskMetadata) -> None:
     """Its version is not shown, its image in the task's metadata is; the rate is measured yet."""
     image = "public.ecr.aws/aws-observability/aws-for-fluent-bit:stable"
     router = {"DockerId": "2", "Name": "log_router", "Image": image}
     app = {"DockerId": "1", "Name": "app", "Image": "app", "LogDriver": "awslogs"}
-    monkeypatch.setattr(sidecars, "_MONITOR_PORT", json_server.port)
-    json_server.answers |= {"/v4/1": app, "/v4/1/task": {"Containers": [app, router]}}
-    uri = f"http://127.0.0.1:{json_server.port}/v4/1"
+    monitor.answers |= {"/v4/1": app, "/v4/1/task": {"Containers": [app, router]}}
+    uri = f"http://127.0.0.1:{monitor.port}/v4/1"
     with ClosingServer() as server:
         told = ask("--burst", "5", endpoints=server.endpoint, ECS_CONTAINER_METADATA_URI_V4=uri)
     assert (told.exit_code, told.outcome("ack-honesty")) == (1, "fail")

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logship._cli.lint import command
-from tests.lint.deployments import BASES, HAS_YAML
+from tests.lint.deployments import HAS_YAML, base
 from tests.support.commands import ran, ran_python
 
 needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
@@ -28,7 +28,7 @@ def lint(*arguments: str | Path, given: str | None = None, code: int | None = No
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
     """A compose file with two mistakes."""
-    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment = base("compose")
     deployment.app["depends_on"] = ["recoverer"]
     deployment.recoverer["depends_on"] = []
     deployment.app["environment"]["LOGSHIP_TAGG"] = "web"
@@ -40,7 +40,7 @@ def broken(tmp_path: Path) -> Path:
 @pytest.fixture
 def clean(tmp_path: Path) -> Path:
     path = tmp_path / "clean.json"
-    path.write_text(next(base for base in BASES if base.platform == "compose").make().text)
+    path.write_text(base("compose").text)
     return path
 
 

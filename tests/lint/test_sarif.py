@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from logship._cli.lint import command
 from logship._deployment.linting.rules import RULES
-from tests.lint.deployments import BASES
+from tests.lint.deployments import base
 
 LEVELS = {"none", "note", "warning", "error"}
 
@@ -26,7 +26,7 @@ def run_of(*arguments: str | Path) -> tuple[dict[str, Any], int]:
 
 
 def broken(directory: Path) -> Path:
-    deployment = next(each for each in BASES if each.platform == "compose").make()
+    deployment = base("compose")
     deployment.app["depends_on"] = {}
     deployment.set_variable("LOGSHIP_TAGG", "web")
     path = directory / "a compose#1.json"
@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_read_is_in_the_invocation(tmp_path: Path) -> None
 
 def test_without_findings_there_is_a_run_without_results(tmp_path: Path) -> None:
     path = tmp_path / "compose.json"
-    path.write_text(next(each for each in BASES if each.platform == "compose").make().text)
+    path.write_text(base("compose").text)
     run, exit_code = run_of(path)
     assert (run["results"], exit_code) == ([], 0)
     assert run["invocations"] == [{"executionSuccessful": True}]
