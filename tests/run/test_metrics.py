@@ -6,14 +6,13 @@ The clients are told nothing: whatever they are, their numbers are in one sum, a
 from __future__ import annotations
 
 import os
-import re
 import signal
 from pathlib import Path
 
 import pytest
 
 from tests.metrics.conftest import open_directory
-from tests.metrics.scraping import KILLED, Scraper, as_another_user
+from tests.metrics.scraping import KILLED, SERVED_ON, Scraper, as_another_user, port_said_by
 from tests.run.conftest import Runs
 from tests.run.test_clients import NOWHERE
 from tests.support.programs import Program
@@ -121,13 +120,11 @@ def test_clients_of_another_user_are_in_the_sum(
 def test_any_free_port_is_one_for_all_and_told_once(runs: Runs) -> None:
     program = runs.start(family(True, True), options=("--metrics-port", "0"))
     program.until_ready()
-    told = re.compile(r"metrics are served on http://127\.0\.0\.1:(\d+)/metrics")
-    program.until_true(lambda: told.search(program.stderr) is not None, "the port is told")
-    with Scraper(int(told.findall(program.stderr)[0])) as scraper:
+    with Scraper(port_said_by(program)) as scraper:
         scraper.until_shown("logship_records_acked_total", PRINTED + 2 * LOGGED)
     kill_children(program)
     program.let_go("end")
-    assert len(told.findall(program.end().stderr)) == 1
+    assert len(SERVED_ON.findall(program.end().stderr)) == 1
 
 
 def test_no_pages_and_no_endpoint_unless_asked_for(runs: Runs) -> None:
