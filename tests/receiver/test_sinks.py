@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from logship._receiver.sinks import LineSink, OutputError, OutputGone
+from logship._receiver.sinks import LineSink, OutputError
 from tests.support.raising import raising
 
 
@@ -146,14 +146,6 @@ def test_writing_nothing_adds_nothing(tmp_path: Path) -> None:
     assert path.read_bytes() == b"torn"
 
 
-def test_partial_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:3]))
-    path = tmp_path / "out"
-    LineSink.open(path).write(b"one line\nanother\n")
-    assert path.read_bytes() == b"one line\nanother\n"
-
-
 def test_after_a_write_that_failed_half_way_a_new_line_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,16 +180,6 @@ def test_behind_a_torn_line_of_another_program_a_new_line_begins(tmp_path: Path)
     path.write_bytes(b"cut")
     sink.write(b"line\n")
     assert path.read_bytes() == b"cut\nline\n"
-
-
-def test_a_pipe_without_a_reader_is_gone() -> None:
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    try:
-        with pytest.raises(OutputGone, match="the reader of the pipe is gone"):
-            LineSink(write_end, "the pipe").write(b"line\n")
-    finally:
-        os.close(write_end)
 
 
 def test_a_pipe_that_does_not_wait_is_waited_for() -> None:
