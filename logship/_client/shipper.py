@@ -206,7 +206,7 @@ class Shipper:
         """
         self._awaited_tag.begin(self._monotonic(), self.wake)
         if self._port.transport is None:
-            self._port.transport = SocketTransport.of(self.settings, self._tls)
+            self._port.transport = SocketTransport(self.settings, self._tls)
 
     def start(self) -> None:
         """Begin to ship, on the running event loop; go on there if the loop before has stopped."""

@@ -11,8 +11,8 @@ import functools
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Sequence
+from typing import Protocol, cast
 from weakref import WeakSet
 
 from logship._delivery.credentials import TlsSource, handshake_maker
@@ -20,9 +20,6 @@ from logship._delivery.racing import first_to_succeed
 from logship._delivery.resolver import Address, Resolver
 from logship._settings import Endpoint, Settings
 from logship.errors import ConnectError, HandshakeError
-
-if TYPE_CHECKING:
-    from logship._protocol.handshake import ClientHandshake
 
 _SMALL_BYTES = 16 * 1024
 _KEEPALIVE_IDLE_SECONDS = 30
@@ -83,49 +80,24 @@ class Transport(Protocol):
 
 
 class SocketTransport:
-    """Real sockets.
+    """Real sockets, as the settings describe them.
+
+    The names of the endpoints are looked up on threads that start now.
 
     Args:
-        connect_timeout_seconds: For one attempt, from the name's resolution to the handshake.
-        user_timeout_seconds: How long sent bytes may stay unacknowledged by the peer's kernel.
-            As long as the ack timeout: a live sidecar that has stopped reading for a while must
-            not be cut off by our own kernel.
-        tls: Gives the context of a connection to a `tls://` endpoint.
-        tls_server_name: The name to verify, where it is not the endpoint's host.
-        handshake: Makes the handshake of a connection, where there is a shared key.
-        hosts: Of the endpoints; their names are looked up on threads that start now.
+        settings: Of the client.
+        tls: What `tls_source` gave.
     """
 
-    def __init__(
-        self,
-        *,
-        connect_timeout_seconds: float,
-        user_timeout_seconds: float,
-        tls: TlsSource | None = None,
-        tls_server_name: str | None = None,
-        handshake: Callable[[], ClientHandshake] | None = None,
-        hosts: Iterable[str] = (),
-    ) -> None:
-        self._connect_timeout_seconds = connect_timeout_seconds
-        self._user_timeout_seconds = user_timeout_seconds
+    def __init__(self, settings: Settings, tls: TlsSource | None = None) -> None:
+        hosts = [each.host for each in settings.endpoints if each.scheme != "unix"]
+        self._settings = settings
+        self._connect_timeout_seconds = settings.connect_timeout_seconds
         self._tls = tls
-        self._tls_server_name = tls_server_name
-        self._handshake = handshake
-        self._resolver = Resolver(connect_timeout_seconds / 2, hosts)
+        self._handshake = handshake_maker(settings)
+        self._resolver = Resolver(self._connect_timeout_seconds / 2, hosts)
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self.hint = ""
-
-    @classmethod
-    def of(cls, settings: Settings, tls: TlsSource | None) -> SocketTransport:
-        """Return the transport that the settings describe; `tls` is what `tls_source` gave."""
-        return cls(
-            connect_timeout_seconds=settings.connect_timeout_seconds,
-            user_timeout_seconds=settings.ack_timeout_seconds,
-            tls=tls,
-            tls_server_name=settings.tls_server_name,
-            handshake=handshake_maker(settings),
-            hosts=[each.host for each in settings.endpoints if each.scheme != "unix"],
-        )
 
     async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
         """Connect to `endpoint`, trying its addresses beside each other within the one timeout.
@@ -206,7 +178,7 @@ class SocketTransport:
         if endpoint.scheme == "tls":
             assert self._tls is not None
             self.hint = " (it takes connections; does it speak TLS?)"
-            await connection.encrypt(self._tls(), self._tls_server_name or endpoint.host)
+            await connection.encrypt(self._tls(), self._settings.tls_server_name or endpoint.host)
         await self._shake_hands(connection)
         return connection
 
@@ -226,14 +198,17 @@ class SocketTransport:
             raise
 
     def _tune(self, connected: socket.socket) -> None:
-        """Find dead peers on idle connections, and send chunks without delay."""
+        """Find dead peers on idle connections, and send chunks without delay.
+
+        Our own kernel must not cut off a live sidecar that has stopped reading for a while.
+        """
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in (
             ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
             ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL_SECONDS),
             ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
-            ("TCP_USER_TIMEOUT", int(self._user_timeout_seconds * 1000)),
+            ("TCP_USER_TIMEOUT", int(self._settings.ack_timeout_seconds * 1000)),
         ):
             if hasattr(socket, name):
                 connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

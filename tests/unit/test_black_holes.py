@@ -80,7 +80,7 @@ async def test_an_address_behind_a_black_hole_is_reached(
 
 
 async def connect(port: int, timeout_seconds: float = 2.0) -> None:
-    transport = SocketTransport(connect_timeout_seconds=timeout_seconds, user_timeout_seconds=9.0)
+    transport = SocketTransport(Settings(connect_timeout_seconds=timeout_seconds))
     try:
         (await transport.connect(Endpoint("tcp", NAME, port, ""), Events())).abort()
     finally:
@@ -101,7 +101,7 @@ async def test_many_black_holes_share_the_one_timeout(names: dict[str, list[str]
 async def test_families_take_turns(names: dict[str, list[str]]) -> None:
     """Where IPv6 leads nowhere, its addresses do not all come first."""
     names[NAME] = [*(f"fd00::{each}" for each in range(1, 9)), "127.0.0.1", "127.0.0.2"]
-    transport = SocketTransport(connect_timeout_seconds=2.0, user_timeout_seconds=9.0)
+    transport = SocketTransport(Settings(connect_timeout_seconds=2.0))
     try:
         found = await transport._resolver.resolve(NAME, 1)
     finally:

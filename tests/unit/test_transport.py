@@ -27,7 +27,7 @@ SMALL, LARGE = 100, 700_000
 
 
 async def connected(listener: socket.socket) -> tuple[Connection, socket.socket, SocketTransport]:
-    transport = SocketTransport(connect_timeout_seconds=30, user_timeout_seconds=30)
+    transport = SocketTransport(Settings(connect_timeout_seconds=30))
     endpoint = Endpoint("tcp", "127.0.0.1", listener.getsockname()[1], "")
     connection = await transport.connect(endpoint, Events())
     peer, _ = listener.accept()
@@ -71,9 +71,7 @@ async def test_parts_arrive_whole_and_in_order(
 
 @pytest.fixture
 async def transport() -> AsyncIterator[SocketTransport]:
-    fresh = SocketTransport(
-        connect_timeout_seconds=30, user_timeout_seconds=30, tls=ssl.create_default_context
-    )
+    fresh = SocketTransport(Settings(connect_timeout_seconds=30), ssl.create_default_context)
     yield fresh
     fresh.close()
 
@@ -185,7 +183,7 @@ async def test_a_server_that_says_nothing_is_asked_about(
     settings = Settings(
         endpoints=str(endpoint_of(listener, scheme)), shared_key=key, connect_timeout_seconds=0.2
     )
-    transport = SocketTransport.of(settings, ssl.create_default_context)
+    transport = SocketTransport(settings, ssl.create_default_context)
     with pytest.raises(ConnectError) as caught, contextlib.closing(transport):
         await transport.connect(settings.endpoints[0], Events())
     assert str(caught.value).endswith(f": no answer in 0.2 s{hint}")
@@ -196,7 +194,7 @@ async def test_a_name_that_is_not_found_in_time_is_said_to_be_the_reason(
 ) -> None:
     is_over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: is_over.wait(30) and [])
-    transport = SocketTransport(connect_timeout_seconds=0.1, user_timeout_seconds=30)
+    transport = SocketTransport(Settings(connect_timeout_seconds=0.1))
     with (
         pytest.raises(
             ConnectError, match=r"no answer in 0.1 s \(its name is still being looked up"

@@ -80,7 +80,7 @@ class SidecarExamination:
         self._sending = sending
         self._task = task
         self._recorder = Recorder(settings, sending.tag)
-        self._transport = SocketTransport.of(settings, tls_source(settings))
+        self._transport = SocketTransport(settings, tls_source(settings))
 
     async def results(self) -> AsyncGenerator[Result, None]:
         """Yield each step's result, up to the first that fails."""
@@ -126,8 +126,7 @@ class SidecarExamination:
         if plain.scheme == "tls":
             plain = plain._replace(scheme="tcp")
         without_key = SocketTransport(
-            connect_timeout_seconds=self._settings.connect_timeout_seconds,
-            user_timeout_seconds=self._settings.connect_timeout_seconds,
+            dataclasses.replace(self._settings, shared_key=None, username=None, password=None)
         )
         try:
             (await without_key.connect(plain, Exchange())).abort()
