@@ -79,7 +79,8 @@ class Closing:
         client: The client; its intake may still be open.
         always_report: Whether the report is printed even when everything was acked, and no logging
             call was refused.
-        is_over: Told the report before it is printed; returns what is to be called behind that.
+        is_over: Told the report before it is printed.
+        publish: Called behind that: the process may end.
         more: Makes one more line of the report, to be printed whatever it says; none by default.
 
     Attributes:
@@ -92,11 +93,13 @@ class Closing:
         *,
         always_report: bool,
         monotonic: Callable[[], float],
-        is_over: Callable[[DrainReport], Callable[[], None]] = lambda report: lambda: None,
+        is_over: Callable[[DrainReport], None] = lambda report: None,
+        publish: Callable[[], None] = lambda: None,
         more: Callable[[DrainReport], str] | None = None,
     ) -> None:
         self.report: DrainReport | None = None
         self._is_over = is_over
+        self._publish = publish
         self._more = more
         self._client = client
         self._plans: list[DrainPlan] = []  # of all callers that drive it
@@ -203,7 +206,7 @@ class Closing:
             return  # `cut_short` has reported while a step hung
         self._last_resort.end_spill()
         report = self._account()
-        finish = self._is_over(report)
+        self._is_over(report)
         deadline = self._plan.deadline_seconds
         until = max(deadline, min(deadline, self._monotonic()) + _REPORT_SECONDS_MIN)
         for line in self._lines_of(report):
@@ -211,7 +214,7 @@ class Closing:
         # The lines that the report held up come now: there may be no next write.
         until = min(until, self._monotonic() + _QUEUE_SECONDS_MAX)
         yield from self._retry(self._last_resort.step_back, until)
-        finish()
+        self._publish()
         self.report = report  # not before: where this is interrupted, `cut_short` reports
 
     def seconds_left(self) -> float:
@@ -224,11 +227,11 @@ class Closing:
         for line in self._refuse_rest():
             self._note_written(self._last_resort.write_line(line))
         report = self._account()
-        finish = self._is_over(report)
+        self._is_over(report)
         self._last_resort.step_back()
         for line in self._lines_of(report):
             self._last_resort.write_in_turn(line)
-        finish()
+        self._publish()
         self.report = report
         return report
 
@@ -250,11 +253,11 @@ class Closing:
         now = self._client.buffer.report(self.report.reason, self.report.seconds)
         if now.late_counts == self.report.late_counts:
             return self._has_left_over
-        finish = self._is_over(now)
+        self._is_over(now)
         is_due = self._always_report or not now.says_all_is_well
         line = self._report_line(now, "report correction")
         is_said = not is_due or self._last_resort.write_in_turn(line)
-        finish()
+        self._publish()
         if is_said:  # not before: another thread may end the process as soon as this is set
             self.report = now
         return self._has_left_over

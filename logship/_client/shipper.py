@@ -406,7 +406,8 @@ class Shipper:
             self,
             always_report=bool(self.settings.report),
             monotonic=self._monotonic,
-            is_over=functools.partial(self._process.drained, self.meter),
+            is_over=self.meter.drained,
+            publish=self._process.write_last,
             more=_emf_writer() if self.settings.report == "emf" else None,
         )
 

@@ -10,10 +10,8 @@ begins anew, without its parent's numbers.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from logship._buffer.counters import DrainReport
 from logship._hooks import registry
 from logship._hooks.fork_mark import Mark, fork_mark
 from logship._metrics.meter import Meter
@@ -62,16 +60,6 @@ class Process(registry.Registered):
             self._outlet = self._outlet or outlet  # another thread may have been first
         if self._outlet is outlet:
             outlet.start()
-
-    def drained(self, meter: Meter, report: DrainReport) -> Callable[[], None]:
-        """Note a client's end.
-
-        Returns:
-            A function that has the page written and waits for that a moment, because the process
-            may end.
-        """
-        meter.drained(report)
-        return self.write_last
 
     def write_last(self) -> None:
         """Have the page written, and wait for that a moment: the process may end."""

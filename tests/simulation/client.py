@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -218,10 +218,9 @@ class SimulatedClient:
             self.history.clock.events -= 1  # it only looked
             self.history.clock.after(wait_seconds, self._step, self._ticket)
 
-    def _note_report(self, report: DrainReport) -> Callable[[], None]:
+    def _note_report(self, report: DrainReport) -> None:
         """Have the report judged now: it may be a while until it is printed."""
         self.history.client_reported(self, report.to_json())
-        return lambda: None
 
     def _finish(self) -> None:
         self._steps = None
