@@ -160,8 +160,7 @@ class Emitter(registry.Registered):
             self.last_resort.warn_of_bug("emit", error)
             self._shipper.buffer.note("refused", 1)
             outcome = Outcome.REFUSED
-        is_refused = outcome is Outcome.REFUSED and not self.settings.disabled
-        if is_refused and (writes_refused or not self.intake_closed):
+        if outcome is Outcome.REFUSED and (writes_refused or not self.intake_closed):
             self.write_refused(record, tag, time_ns)
         return outcome is _ACCEPTED
 

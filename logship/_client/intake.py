@@ -57,7 +57,7 @@ class Intake:
         pack: Returns the beginning of a record's entry. It takes the record, and when that was
             logged: nanoseconds since the epoch, or None for now. One that must be cut is counted.
         put: `Entrance.offer`, where nothing is redacted. A client that is disabled packs nothing
-            and puts it nowhere.
+            and withholds it.
         admit_after: `Admission.admit_after`, for an entry that `put` found no place for.
         readable: Returns fields as `pack` packs them: as plain data, with reserved names changed.
         tag: As given.
@@ -110,21 +110,20 @@ class Intake:
             monotonic=monotonic,
         ).admit_after
         self._buffer = buffer
-        self._is_disabled = settings.disabled
         if settings.disabled:
-            self.pack, self.put = lambda *_: b"", lambda *_: Outcome.REFUSED
+            self.pack, self.put = lambda *_: b"", lambda *_: Outcome.WITHHELD
 
     def route(self, tag: str | None) -> Tag:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
         return str(tag) if tag else self.tag
 
     def is_accepted(self, outcome: Outcome) -> bool:
-        """Tell whether there was space for a record. There always is in a disabled client.
+        """Tell whether there was space for a record, or it needed none.
 
         Raises:
             ClientClosed: The client takes no more records.
         """
-        if outcome is Outcome.REFUSED and not self._is_disabled:
+        if outcome is Outcome.REFUSED:
             raise ClientClosed
         return outcome is not Outcome.FULL
 
