@@ -31,6 +31,7 @@ from logship._client.port import SocketPort
 from logship._client.pump import Pump
 from logship._client.schedule import LoopSchedule
 from logship._client.upkeep import HighWater, SpoolUpkeep
+from logship._delivery.attempts import Attempts
 from logship._delivery.credentials import tls_source
 from logship._delivery.delivery import Delivery
 from logship._delivery.drain import DrainPlan, Progress
@@ -134,12 +135,10 @@ class Shipper:
         )
         self.last_resort.is_needed_here = lambda: self.buffer.is_held_here
         self.delivery: Delivery[Chunk] = Delivery(
-            settings.endpoints,
+            Attempts(settings.endpoints, retry_wait(settings), return_wait),
             source=self.buffer.departure,
             inflight_chunks_max=settings.inflight_chunks_max,
             ack_timeout_seconds=settings.ack_timeout_seconds,
-            retry_wait_seconds=retry_wait(settings),
-            return_wait_seconds=return_wait,
         )
         self.meter: Meter = Meter(
             self.buffer,

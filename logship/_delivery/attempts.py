@@ -27,7 +27,7 @@ class Attempts:
         endpoints: Where to connect, in order of preference.
         retry_wait_seconds: The wait after the n-th failure in a row (n from 1).
         return_wait_seconds: Draws how long another endpoint is used before the first one is tried
-            again.
+            again, while no chunk is in flight.
 
     Attributes:
         failures: Attempts and connections in a row that brought no ack.

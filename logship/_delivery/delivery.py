@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Generic
 
 from logship._delivery.actions import Actions, Connect, Disconnect, Quarantine, Release, Send, Warn
@@ -30,32 +30,27 @@ class Delivery(Generic[HandleT]):
     """The state of one client's delivery.
 
     Args:
-        endpoints: Where to connect, in order of preference.
+        attempts: Where to connect, and when.
         source: Gives the chunks.
         inflight_chunks_max: Chunks sent and not yet acked.
         ack_timeout_seconds: A connection with chunks outstanding that acks nothing for this time is
             given up.
-        retry_wait_seconds: The wait after the n-th failure in a row (n from 1).
-        return_wait_seconds: Draws how long another endpoint is used before the first one is tried
-            again, while no chunk is in flight.
     """
 
     def __init__(
         self,
-        endpoints: tuple[Endpoint, ...],
+        attempts: Attempts,
         *,
         source: Source[HandleT],
         inflight_chunks_max: int,
         ack_timeout_seconds: float,
-        retry_wait_seconds: Callable[[int], float],
-        return_wait_seconds: Callable[[], float],
     ) -> None:
         self.state: State = State.IDLE
         self.counters: DeliveryCounters = DeliveryCounters()
         self.ack_rate: AckRate = AckRate()
         self.last_ack_seconds: float | None = None
         self.writable: bool = True
-        self._attempts = Attempts(endpoints, retry_wait_seconds, return_wait_seconds)
+        self._attempts = attempts
         self._source = source
         self._inflight_chunks_max = inflight_chunks_max
         self._ack_timeout_seconds = ack_timeout_seconds

@@ -16,6 +16,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.counters import DrainReport
 from logship._buffer.overflow import Admission
 from logship._client.client import Client
+from logship._delivery.attempts import Attempts
 from logship._delivery.delivery import Delivery
 from logship._metrics import meter as meter_module
 from logship._metrics.client_measures import CLIENT_MEASURES
@@ -44,12 +45,10 @@ DELIVERIES: list[Delivery[Any]] = []
 
 def a_delivery(buffer: Buffer) -> Delivery[Any]:
     return Delivery(
-        Settings().endpoints,
+        Attempts(Settings().endpoints, lambda failures: 1.0, lambda: 60.0),
         source=buffer.departure,
         inflight_chunks_max=8,
         ack_timeout_seconds=90.0,
-        retry_wait_seconds=lambda failures: 1.0,
-        return_wait_seconds=lambda: 60.0,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from logship._client import parts
 from logship._delivery.actions import Actions, Connect, Disconnect, Release, Send
+from logship._delivery.attempts import Attempts
 from logship._delivery.delivery import Delivery
 from logship._settings import Endpoint, Settings
 from tests.simulation.clock import VirtualClock
@@ -163,13 +164,13 @@ class Task:
         self._has_lost = False
         self._tier: Tier | None = None
         self._timer_seconds: float | None = None
+        endpoints = [Endpoint("tcp", "tier", 1 + each, "") for each in range(len(tiers))]
+        retry_wait = parts.retry_wait(settings, random.uniform)
         self.delivery: Delivery[Chunk] = Delivery(
-            tuple(Endpoint("tcp", "tier", 1 + each, "") for each in range(len(tiers))),
+            Attempts((*endpoints,), retry_wait, lambda: parts.return_wait(random.uniform)),
             source=self._waiting,
             inflight_chunks_max=settings.inflight_chunks_max,
             ack_timeout_seconds=settings.ack_timeout_seconds,
-            retry_wait_seconds=parts.retry_wait(settings, random.uniform),
-            return_wait_seconds=lambda: parts.return_wait(random.uniform),
         )
 
     def begin(self) -> None:

@@ -18,6 +18,7 @@ from logship._buffer.stream import Stream
 from logship._client import closing, parts
 from logship._client.closing import Closing
 from logship._client.pump import Pump
+from logship._delivery.attempts import Attempts
 from logship._delivery.delivery import Delivery
 from logship._delivery.drain import DrainPlan, Progress
 from logship._reasons import WITHHELD
@@ -100,13 +101,12 @@ class SimulatedClient:
             backoff_seconds_max=options.backoff_seconds_max,
         )
         self._retry_wait = parts.retry_wait(cast(Settings, backoff), random.uniform)
+        endpoints = [Endpoint("tcp", "sidecar", 1 + each, "") for each in range(options.endpoints)]
         self.delivery: Delivery[Chunk] = Delivery(
-            tuple(Endpoint("tcp", "sidecar", 1 + each, "") for each in range(options.endpoints)),
+            Attempts((*endpoints,), self._wait_seconds, lambda: parts.RETURN_SECONDS),
             source=self.buffer.departure,
             inflight_chunks_max=options.window,
             ack_timeout_seconds=options.ack_timeout_seconds,
-            retry_wait_seconds=self._wait_seconds,
-            return_wait_seconds=lambda: parts.RETURN_SECONDS,
         )
         self._orphans: WatchedOrphans | None = None
         if self.disk is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from logship._delivery.actions import Connect, Disconnect, Release, Send, Warn
-from logship._delivery.attempts import UNANSWERED_FAILURES, UNANSWERED_SECONDS
+from logship._delivery.attempts import UNANSWERED_FAILURES, UNANSWERED_SECONDS, Attempts
 from logship._delivery.delivery import IDLE_SECONDS, Delivery
 from logship._delivery.states import TRANSITIONS, Event, State
 from logship._settings import Endpoint
@@ -62,12 +62,10 @@ def a_delivery(
     retry_wait_seconds: Callable[[int], float] = float,
 ) -> Delivery[Handle]:
     return Delivery(
-        endpoints,
+        Attempts(endpoints, retry_wait_seconds, lambda: RETURN_SECONDS),
         source=source,
         inflight_chunks_max=window,
         ack_timeout_seconds=ACK_TIMEOUT_SECONDS,
-        retry_wait_seconds=retry_wait_seconds,
-        return_wait_seconds=lambda: RETURN_SECONDS,
     )
 
 

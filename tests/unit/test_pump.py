@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
 from logship._client.pump import Cancel, Pump
+from logship._delivery.attempts import Attempts
 from logship._delivery.delivery import Delivery
 from logship._settings import Endpoint
 from logship.testing import ManualClock
@@ -71,12 +72,10 @@ def a_pump(outside: Outside, clock: ManualClock) -> tuple[Buffer, Pump]:
     """Return a connected pump and its buffer."""
     buffer = a_buffer(linger_seconds=LINGER_SECONDS, monotonic=clock)
     delivery: Delivery[Chunk] = Delivery(
-        (ENDPOINT,),
+        Attempts((ENDPOINT,), lambda _: 1.0, lambda: 60.0),
         source=buffer.departure,
         inflight_chunks_max=8,
         ack_timeout_seconds=90.0,
-        retry_wait_seconds=lambda _: 1.0,
-        return_wait_seconds=lambda: 60.0,
     )
     pump = Pump(buffer, delivery, port=outside, upkeep=outside, schedule=outside, monotonic=clock)
     pump.start()
