@@ -158,7 +158,7 @@ class Chunks:
         def change() -> None:
             then()
             if self.open.get(stream.key) is chunk:
-                self.open.pop(stream.key, None)
+                del self.open[stream.key]
             chunk.state = ChunkState.SETTLED
             self.sealed.pop(chunk.id, None)
             waiting.pop(chunk.id, None)

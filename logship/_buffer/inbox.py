@@ -79,8 +79,7 @@ class Inbox:
         """
         items = self.items[:]
         kept = [each for each in items if each is not _WITHDRAWN]
-        if len(kept) < len(items):
-            self.items[: len(items)] = kept
+        self.items[: len(items)] = kept
         return len(kept)
 
     def bytes(self, stamp_bytes: int) -> int:
