@@ -80,12 +80,12 @@ class Chunk:
     )
 
     adopted = False
+    opened_seconds: float
 
-    def __init__(self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float) -> None:
+    def __init__(self, stream: Stream, serial: int, chunk_id: str) -> None:
         self.stream: Stream = stream
         self.serial: int = serial
         self.id: str = chunk_id
-        self.opened_seconds: float = opened_seconds
         self.capacity: int = 0
         self.size: int = 0
         self.entries: int = 0
@@ -204,16 +204,9 @@ class MemoryChunk(Chunk):
 
     __slots__ = ("memory",)
 
-    def __init__(
-        self,
-        stream: Stream,
-        serial: int,
-        chunk_id: str,
-        opened_seconds: float,
-        memory: bytearray | None = None,
-    ) -> None:
-        super().__init__(stream, serial, chunk_id, opened_seconds)
-        self.memory = bytearray() if memory is None else memory
+    def __init__(self, stream: Stream, serial: int, chunk_id: str, memory: bytearray) -> None:
+        super().__init__(stream, serial, chunk_id)
+        self.memory = memory
 
     @property
     def data(self) -> bytearray | memoryview:
@@ -242,7 +235,8 @@ class HalfChunk(Chunk):
     __slots__ = ("begin", "whole")
 
     def __init__(self, whole: Chunk, chunk_id: str, begin: int) -> None:
-        super().__init__(whole.stream, whole.serial, chunk_id, whole.opened_seconds)
+        super().__init__(whole.stream, whole.serial, chunk_id)
+        self.opened_seconds = whole.opened_seconds
         self.whole = whole  # type: ignore[misc]
         self.begin = begin
 
@@ -284,7 +278,7 @@ class Storage:
     def look(self) -> None:
         """See whether streams can go on as they are, before a chunk is opened for an entry."""
 
-    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+    def open_chunk(self, stream: Stream, serial: int, size: int) -> Chunk:
         """Prepare an empty chunk for the next entries of `stream`, the first of `size` bytes."""
         raise NotImplementedError
 
@@ -320,11 +314,10 @@ class MemoryStorage(Storage):
         self._chunk_bytes_max = chunk_bytes_max
         self._spare: list[bytearray] = []
 
-    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+    def open_chunk(self, stream: Stream, serial: int, size: int) -> Chunk:
         """Return an empty chunk for the next entries of `stream`."""
-        memory = self._spare.pop() if self._spare else None
-        chunk_id = new_chunk_id(self._random_bytes)
-        chunk = MemoryChunk(stream, serial, chunk_id, opened_seconds, memory)
+        memory = self._spare.pop() if self._spare else bytearray()
+        chunk = MemoryChunk(stream, serial, new_chunk_id(self._random_bytes), memory)
         chunk.capacity = max(size, self._chunk_bytes_max)
         return chunk
 

@@ -73,7 +73,8 @@ class Chunks:
             size: Bytes of the first entry.
         """
         serial = self.opened_count + 1
-        opened = self.storage.open_chunk(stream, serial, opened_seconds, size)
+        opened = self.storage.open_chunk(stream, serial, size)
+        opened.opened_seconds = opened_seconds
         unsettled = stream.unsettled + 1
 
         def change() -> None:

@@ -78,11 +78,12 @@ class AdoptedChunk(Chunk):
     ) -> None:
         recovery = adoption.recovery
         if located is None:
-            chunk_id, opened_seconds = new_chunk_id(recovery.random_bytes), recovery.monotonic()
+            super().__init__(stream, 0, new_chunk_id(recovery.random_bytes))
+            self.opened_seconds = recovery.monotonic()
         else:
             identity = located.chunk.identity
-            chunk_id, opened_seconds = identity.id, recovery.seconds_of(identity.opened_ns)
-        super().__init__(stream, 0, chunk_id, opened_seconds)
+            super().__init__(stream, 0, identity.id)
+            self.opened_seconds = recovery.seconds_of(identity.opened_ns)
         numbers = payload.numbers
         self.data: bytes = data
         self.size: int = len(data)

@@ -135,15 +135,9 @@ class SpoolChunk(Chunk):
     )
 
     def __init__(
-        self,
-        stream: Stream,
-        serial: int,
-        chunk_id: str,
-        opened_seconds: float,
-        segment: Segment,
-        header_bytes: int,
+        self, stream: Stream, serial: int, chunk_id: str, segment: Segment, header_bytes: int
     ) -> None:
-        super().__init__(stream, serial, chunk_id, opened_seconds)
+        super().__init__(stream, serial, chunk_id)
         self.segment = segment
         self.header_at = segment.next_header_at()
         self.payload_at = self.header_at + header_bytes
@@ -228,7 +222,7 @@ class UnspooledChunk(MemoryChunk):
     """A chunk in memory, for want of a place on the spool.
 
     Args:
-        stream, serial, chunk_id, opened_seconds: As of `Chunk`.
+        stream, serial, chunk_id: As of `Chunk`.
         note: Notes that all numbers of a stream below one were given out.
         budget: What all such chunks may take.
     """
@@ -240,13 +234,12 @@ class UnspooledChunk(MemoryChunk):
         stream: Stream,
         serial: int,
         chunk_id: str,
-        opened_seconds: float,
         note: Callable[[Stream, int], None],
         budget: MemoryBudget,
     ) -> None:
         self._note = note
         self._budget = budget
-        super().__init__(stream, serial, chunk_id, opened_seconds)
+        super().__init__(stream, serial, chunk_id, bytearray())
 
     @property
     def capacity(self) -> int:

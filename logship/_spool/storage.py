@@ -134,7 +134,7 @@ class SpoolStorage(Storage):
             self._leave_if_lost(operator.call)
             self._due_seconds = self._monotonic()  # the next turn begins another directory
 
-    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+    def open_chunk(self, stream: Stream, serial: int, size: int) -> Chunk:
         """Return an empty chunk with room for an entry of `size` bytes."""
         tag, key = _packed_tag(stream), self._stamp_key
         header_bytes = layout.chunk_header_bytes(tag, key)
@@ -142,9 +142,7 @@ class SpoolStorage(Storage):
         segment = self._segment_for(header_bytes + size) if has_header else None
         chunk_id, own = new_chunk_id(self._random_bytes), self._own
         if segment is None or own is None:
-            unspooled = UnspooledChunk(
-                stream, serial, chunk_id, opened_seconds, self.note_given, self._budget
-            )
+            unspooled = UnspooledChunk(stream, serial, chunk_id, self.note_given, self._budget)
             takes_more = self._takes_memory or not has_header
             unspooled.capacity = self._chunk_bytes_max if takes_more else size
             if not has_header and not self._has_long_tags:
@@ -153,7 +151,7 @@ class SpoolStorage(Storage):
                 self.news.append(("tag", f"{text}memory, and would be lost with the process"))
             return unspooled
         own.streams.add(stream, tag)
-        chunk = SpoolChunk(stream, serial, chunk_id, opened_seconds, segment, header_bytes)
+        chunk = SpoolChunk(stream, serial, chunk_id, segment, header_bytes)
         chunk.capacity = max(size, min(self._chunk_bytes_max, segment.size - chunk.payload_at))
         chunk.slack = self._slack_of(stream)
         first, opened_ns = stream.next_number, self._time_ns()

@@ -220,7 +220,7 @@ def test_what_a_full_spool_keeps_in_memory_all_the_same_is_one_entry(tmp_path: P
     """It is not broken: a control record, or what many of them leave no place for, goes there."""
     storage = storage_in(tmp_path, bytes_max=STREAMS_BYTES + 2 * SEGMENT_BYTES)
     stream = Stream("tag", KEY, os.urandom)
-    while not isinstance(chunk := storage.open_chunk(stream, 1, 0.0, 64), UnspooledChunk):
+    while not isinstance(chunk := storage.open_chunk(stream, 1, 64), UnspooledChunk):
         storage.link(chunk)
     assert chunk.capacity == 64
     assert not storage.news

@@ -42,8 +42,8 @@ class KeptStorage(MemoryStorage):
         self.asked.append(size)
         return self.room
 
-    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
-        chunk = KeptChunk(stream, serial, f"id {serial}", opened_seconds)
+    def open_chunk(self, stream: Stream, serial: int, size: int) -> Chunk:
+        chunk = KeptChunk(stream, serial, f"id {serial}", bytearray())
         chunk.capacity = 1000
         return chunk
 
@@ -259,7 +259,8 @@ class AdoptedChunk(MemoryChunk):
     spooled = True
 
     def __init__(self, stream: Stream, name: str) -> None:
-        super().__init__(stream, 0, name, 7.0)
+        super().__init__(stream, 0, name, bytearray())
+        self.opened_seconds = 7.0
         self.told: list[object] = []
 
     def before_giving_up(self, part: Chunk, reason: str) -> None:

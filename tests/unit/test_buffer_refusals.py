@@ -64,7 +64,7 @@ class TightStorage(MemoryStorage):
 
     has_memory = False
 
-    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+    def open_chunk(self, stream: Stream, serial: int, size: int) -> Chunk:
         storage = self
 
         class TightChunk(MemoryChunk):
@@ -75,7 +75,7 @@ class TightStorage(MemoryStorage):
                     raise MemoryError
                 super().write(data)
 
-        chunk = TightChunk(stream, serial, f"id {serial}", opened_seconds)
+        chunk = TightChunk(stream, serial, f"id {serial}", bytearray())
         chunk.capacity = 1000
         return chunk
 

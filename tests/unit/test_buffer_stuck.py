@@ -33,10 +33,10 @@ class Storage(MemoryStorage):
     error: Exception | None = None
     link_errors: Iterator[Exception] = iter(())
 
-    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+    def open_chunk(self, stream: Stream, serial: int, size: int) -> Chunk:
         if self.error is not None:
             raise self.error
-        return super().open_chunk(stream, serial, opened_seconds, size)
+        return super().open_chunk(stream, serial, size)
 
     def link(self, chunk: Chunk) -> None:
         for error in self.link_errors:
