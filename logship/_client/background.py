@@ -194,17 +194,13 @@ class BackgroundClient(Emitter):
         seconds_left = max(closing.seconds_left(), _THREAD_SECONDS_MIN)
         return self._end(closing, min(seconds_left, _THREAD_SECONDS_MAX))
 
-    def begin_end(self, plan: DrainPlan, reason: str) -> None:
-        """Begin to end in the shipper's thread; `drain` does the rest.
+    def exit_begins(self, *, is_child: bool = False) -> None:
+        """Begin to end in the shipper's thread; `end_at_exit` does the rest.
 
         It may come late, because the exit hook waits for the ends of other clients.
         """
         if self.is_open_here and self._is_running():
-            self._shipper.end_beside(plan, reason)
-
-    def exit_begins(self, *, is_child: bool = False) -> None:
-        """See `Registered`."""
-        self.begin_end(self._exit_plan(is_child=is_child), "exit")
+            self._shipper.end_beside(*self.plan_at_exit(is_child=is_child))
 
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """At the end of the process: drain what there is, and take no more records.
@@ -214,13 +210,13 @@ class BackgroundClient(Emitter):
 
         What Ctrl-C or a signal handler ends is spilled at once. There may be no other call.
         """
-        plan = self._exit_plan(is_child=is_child)
+        plan, reason = self.plan_at_exit(is_child=is_child)
         try:
-            self.drain(plan, "exit")
+            self.drain(plan, reason)
         except BaseException as error:
             if is_from_outside(error):
                 self._shipper.break_down("the exit hook was interrupted")
-                self.drain(plan, "exit")
+                self.drain(plan, reason)
             raise
         self.correct_report()
 
@@ -230,14 +226,15 @@ class BackgroundClient(Emitter):
         plan = DrainPlan.until(time.monotonic(), deadline_seconds, ends_process=True)
         self.drain(plan, reason)
 
-    def plan_by_progress(self) -> DrainPlan:
-        """Return the exit hook's plan, which lasts while acks come; a child begins nothing."""
-        return self._shipper.plan(None)
+    def plan_at_exit(self, *, is_child: bool) -> tuple[DrainPlan, str]:
+        """Return the exit hook's plan, and a word for its report; `install` puts its own here.
+
+        The plan lasts while acks come, but in a child for `child_drain_seconds` at most.
+        """
+        timeout_seconds = self.settings.child_drain_seconds if is_child else None
+        return self._shipper.plan(timeout_seconds), "exit"
 
     # -- inside ------------------------------------------------------------------------------------
-
-    def _exit_plan(self, *, is_child: bool) -> DrainPlan:
-        return self._shipper.plan(self.settings.child_drain_seconds if is_child else None)
 
     def _begin_here(self) -> None:
         if self._thread is not None:

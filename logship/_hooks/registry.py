@@ -103,7 +103,7 @@ def note_closed(client: Registered) -> None:
 
 
 def discard(client: Registered) -> None:
-    """Forget a client: its owner is registered in its place."""
+    """Forget a client, or what belongs to all."""
     note_closed(client)
     _clients.pop(client, None)
 

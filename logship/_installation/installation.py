@@ -117,31 +117,23 @@ class Installation(registry.Registered):
 
     def exit_begins(self, *, is_child: bool = False) -> None:
         """See `Registered`."""
+        del is_child
         self.watchdog.exit_begins()
         self._check()
-        self.client.begin_end(self._exit_plan(is_child=is_child), self._exit_reason)
 
     def end_at_exit(self, *, is_child: bool = False) -> None:
-        """At interpreter exit: drain, and die by the signal that came, if one did."""
-        self.client.drain(self._exit_plan(is_child=is_child), self._exit_reason)
+        """At interpreter exit, behind the ends of all clients: die by the signal that came, if any.
+
+        Calls of other threads may have been refused since the end of this client.
+        """
+        del is_child
         self.client.correct_report()
         self.watchdog.exit_ends()
 
-    @property
-    def used(self) -> bool:
-        """See `Registered`."""
-        return self.client.used
-
-    @property
-    def is_busy_here(self) -> bool:
-        """See `Registered`."""
-        return self.client.is_busy_here
-
     def after_fork_in_child(self) -> None:
         """In a forked child: drop what is the parent's."""
-        if self.client.is_of_this_process:
+        if self.watchdog.is_of_this_process:
             return  # an earlier fork hook of the application has logged, and all has begun anew
-        self.client.after_fork_in_child()
         self.watchdog.after_fork_in_child()
         if self._announcement is not None:
             self._announcement.after_fork_in_child()
@@ -152,15 +144,10 @@ class Installation(registry.Registered):
 
     # -- inside ------------------------------------------------------------------------------------
 
-    @property
-    def _exit_reason(self) -> str:
-        started = self.clock.started
-        return "exit" if started is None else started.reason
-
-    def _exit_plan(self, *, is_child: bool) -> DrainPlan:
-        """Return the plan of the exit hook: by the clock, by the owner of a stop, or by itself."""
+    def _plan_at_exit(self, *, is_child: bool) -> tuple[DrainPlan, str]:
+        """Return the client's plan: by the clock, by the owner of a stop, or by itself."""
         now, settings = time.monotonic(), self.client.settings
-        deadline = self.clock.deadline_seconds
+        started, deadline = self.clock.started, self.clock.deadline_seconds
         ends = [] if deadline is None else [deadline]
         replaced = self.watchdog.signals.has_another_owner
         # Since 3.13 a child of multiprocessing runs `atexit`. Where a stop clock runs, that holds.
@@ -169,15 +156,16 @@ class Installation(registry.Registered):
         elif not ends and (replaced or runtimes.is_uwsgi()):
             # perhaps after a stop signal that we were not told of
             ends.append(now + settings.exit_drain_seconds)
-        return DrainPlan.until(now, min(ends)) if ends else self.client.plan_by_progress()
+        if not ends:
+            return BackgroundClient.plan_at_exit(self.client, is_child=False)
+        return DrainPlan.until(now, min(ends)), "exit" if started is None else started.reason
 
     def _take_over(self) -> None:
-        for module, name in _REPLACED:
-            self._undo.callback(setattr, module, name, getattr(module, name))
-        self._undo.callback(self._register_client)
-        registry.discard(self.client)  # the hooks reach it through this object
+        for owner, name in (*_REPLACED, (self.client, "plan_at_exit")):
+            self._undo.callback(setattr, owner, name, getattr(owner, name))
         self._undo.callback(registry.discard, self)
         registry.add(self)
+        self.client.plan_at_exit = self._plan_at_exit  # type: ignore[method-assign]
         self.client.when_begun_anew = self._begin_in_child
         registry.stop_deadline_seconds = lambda: self.clock.deadline_seconds
         registry.must_end = lambda: self.watchdog.signals.must_end
@@ -201,11 +189,6 @@ class Installation(registry.Registered):
         self.watchdog.start()
         for reason in runtimes.patched_by_greenlets():
             self.client.last_resort.warn("runtime", f"records may be lost at the end: {reason}")
-
-    def _register_client(self) -> None:
-        registry.add(self.client)
-        if self.client.report is not None:
-            registry.note_closed(self.client)
 
     def _configure_root(self) -> None:
         root, level, console = logging.getLogger(), self.level, self._console

@@ -73,9 +73,14 @@ class Watchdog:
         """Whether its thread runs, and so will end the process if logship must end it."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether its thread was started in this process, and in none that forked it."""
+        return self._process == os.getpid()
+
     def start(self) -> None:
         """Start the thread, unless it runs; in a forked child, start it again."""
-        if self._process != os.getpid() or not self.is_watching:
+        if not self.is_of_this_process or not self.is_watching:
             self._process = os.getpid()
             self._is_stopped = False
             self._open_self_pipe()
@@ -243,8 +248,9 @@ class Watchdog:
         ends: list[Callable[[], None]] = []
         self._ends_all = self.signals.must_end
         if self._ends_all:  # else the application or the exit hook closes the others
-            others = [client for client in registry.clients() if not client.ends_last]
+            clients = [client for client in registry.clients() if not client.ends_last]
             end = functools.partial(self._end_other, plan.deadline_seconds, reason)
+            others = (client for client in clients if client is not self._client)
             ends = [call_beside(functools.partial(end, client)) for client in others]
         self._client.drain(plan, reason)
         for wait_for_end in ends:

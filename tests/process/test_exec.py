@@ -142,6 +142,26 @@ def test_a_client_called_by_hand_says_that_it_keeps_no_record(programs: Programs
     assert_refused(ended.verdict, records=1)
 
 
+def test_a_signal_in_such_a_child_is_none_of_the_parent(programs: Programs) -> None:
+    """The handler in C writes the signal's number at once, and must not write it to the parent."""
+    ended = programs.start(
+        """
+        import logship
+        client = logship.install(level="INFO")
+        log("before")
+        die = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        with contextlib.suppress(subprocess.SubprocessError):
+            subprocess.run(["true"], preexec_fn=die)
+        watchdog = next(each for each in threading.enumerate() if each.name == "logship-watchdog")
+        watchdog.join(0.5)
+        progress(f"watched {watchdog.is_alive()}, open {not client.intake_closed}")
+        log("behind")
+        """
+    ).end(returncode=0)
+    assert ended.progress == ("watched True, open True",)
+    ended.verdict.assert_delivered_once(2)
+
+
 def test_a_spool_keeps_such_a_record_for_the_next_process(
     programs: Programs, tmp_path: Path
 ) -> None:

@@ -211,3 +211,33 @@ def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its
     statuses = (-15,) if method == "fork" else (-15, 0)
     assert ended.progress[-1] in [f"exitcode {status}" for status in statuses]
     ended.verdict.assert_delivered_once(20)
+
+
+@pytest.mark.parametrize("which", ["the process", "a child"])
+def test_a_timer_that_raises_at_the_end_leaves_no_record_behind(
+    programs: Programs, black_hole: Gate, which: str
+) -> None:
+    """It interrupts each call of the exit hook. The first one spills what it has not shipped."""
+    ended = programs.start(
+        f"""
+        client = logship.install(level="INFO", child_drain_seconds=30.0, exit_stall_seconds=30.0)
+
+        def alarm(signum, frame):
+            raise TimeoutError
+
+        def task():
+            signal.signal(signal.SIGALRM, alarm)
+            log("{which}", times=20)
+            once_it_ends(client, signal.setitimer, signal.ITIMER_REAL, 0.2, 0.5)
+
+        if __name__ == "__main__" and "{which}" == "a child":
+            child = multiprocessing.get_context("fork").Process(target=task)
+            child.start()
+            child.join()
+        elif __name__ == "__main__":
+            task()
+        """,
+        endpoint=black_hole.endpoint,
+    ).end(returncode=0)
+    assert ended.verdict.spilled.total() == 20
+    ended.verdict.assert_nothing_lost()
