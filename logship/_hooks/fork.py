@@ -261,4 +261,8 @@ def _finalize_in_child() -> None:
 
 
 def _end_child() -> None:
-    exits.at_exit(is_child=True)
+    try:
+        exits.at_exit(is_child=True)
+    except BaseException:  # a signal handler may raise as it begins, and no other call follows
+        exits.at_exit(is_child=True)
+        raise

@@ -241,3 +241,33 @@ def test_a_timer_that_raises_at_the_end_leaves_no_record_behind(
     ).end(returncode=0)
     assert ended.verdict.spilled.total() == 20
     ended.verdict.assert_nothing_lost()
+
+
+def test_a_handler_that_raises_as_the_end_of_a_child_begins_does_not_skip_it(
+    programs: Programs,
+) -> None:
+    ended = programs.start("""
+        from logship._hooks.exits import at_exit
+
+        def alarm(signum, frame):
+            raise TimeoutError
+
+        def strike(frame, event, argument):
+            if frame.f_code is at_exit.__code__:
+                sys.settrace(None)
+                progress("struck")
+                signal.raise_signal(signal.SIGALRM)
+
+        def task():
+            signal.signal(signal.SIGALRM, alarm)
+            log("in the child", times=20)
+            sys.settrace(strike)
+
+        if __name__ == "__main__":
+            logship.install(level="INFO")
+            child = multiprocessing.get_context("fork").Process(target=task)
+            child.start()
+            child.join()
+    """).end(returncode=0)
+    assert ended.progress == ("struck",)
+    ended.verdict.assert_delivered_once(20)
