@@ -98,7 +98,7 @@ class Outlet:
         self._asked: list[Bell] = []
         self._thread = OwnThread(self._run, "metrics")
         self._starter: OwnThread | None = None
-        self._is_open = False
+        self._has_looked = False  # for the pages, since another program removed them
         self._pages: Pages | None = None
         self._endpoint: Endpoint | None = None
         self.last_total: Total | None = None
@@ -178,9 +178,9 @@ class Outlet:
         """Write the page, and make what it needs; under the lock."""
         if self.last_total is not None:
             return
-        if not self._is_open:
-            self._is_open = True
+        if self._pages is None:
             self._open_pages()
+            self._has_looked = True
         if self._pages is None:
             return
         try:
@@ -194,9 +194,10 @@ class Outlet:
             if not self._pages.is_there:  # else this page would be counted, and another one begun
                 self._pages.close()
                 self._pages = None
-                self._is_open = False
+                self._has_looked = False
 
     def _open_pages(self) -> None:
+        """Open the pages; the next turn tries again, for their volume may come later."""
         directory = pages_directory(self._settings)
         if directory is None:
             if self._settings.metrics_port and _system.IS_POSIX:
@@ -212,7 +213,7 @@ class Outlet:
         """Return whether to begin to serve: no process does that shares its pages with this one."""
         with self._lock:
             is_starting = self._starter is not None and self._starter.is_alive()
-            if self._endpoint is not None or is_starting or not self._is_open:
+            if self._endpoint is not None or is_starting or not self._has_looked:
                 return False
             pages = self._pages
             if pages is None or not pages.is_begun or pages.is_claimed:

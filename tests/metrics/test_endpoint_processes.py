@@ -104,6 +104,20 @@ def test_removed_pages_are_made_again(
     assert scraper.went_down == []
 
 
+def test_pages_are_made_when_the_volume_comes_that_they_are_to_be_on(
+    programs: Programs, tmp_path: Path
+) -> None:
+    """It may be mounted late; or what holds them is a spool that another program removed."""
+    volume = tmp_path / "volume"
+    environ = {"LOGSHIP_METRICS_PORT": "0", "LOGSHIP_METRICS_DIR": str(volume / "pages")}
+    program = programs.start(LOG_UNTIL_TOLD, environ=environ)
+    program.until_true(lambda: "metrics show each process alone" in program.stderr, "a warning")
+    volume.mkdir()
+    wait_until(lambda: len(list(volume.glob("pages/page-*"))) == 1, "a page is there")
+    (warning,) = [each for each in program.finish("end").warnings if "served on" not in each]
+    assert str(volume) in warning
+
+
 def test_when_the_one_that_serves_dies_another_takes_over(
     programs: Programs, scraper: Scraper, environ: dict[str, str]
 ) -> None:
