@@ -94,7 +94,11 @@ def open_spool_directory(path: Path, *, any_owner: bool = False) -> int:
         is_other = error.errno in (errno.ENOTDIR, errno.ELOOP)
         hint = "; it must be a directory, not a link" if is_other else ""
         raise SpoolError(f"{path}: {error.strerror}{hint}") from error
-    owner = os.fstat(descriptor).st_uid
+    try:
+        owner = os.fstat(descriptor).st_uid
+    except OSError as error:
+        os.close(descriptor)
+        raise SpoolError(f"{path}: {error.strerror}") from error
     user = os.geteuid()
     if owner in (0, user) or (any_owner and user == 0):
         return descriptor

@@ -24,10 +24,13 @@ def inspect_spool(path: Path) -> Iterator[dict[str, object]]:
     """Yield what each process directory under `path` holds, oldest first.
 
     Raises:
-        SpoolError: `path` is not a directory of a spool.
+        SpoolError: `path` is not a directory of a spool, or cannot be read.
     """
     with closing(open_spool_directory(path, any_owner=True)) as parent:
-        names = process_directories(parent)
+        try:
+            names = process_directories(parent)
+        except OSError as error:
+            raise SpoolError(f"{path}: {error.strerror}") from error
         for born, name in sorted((born_ns(parent, each), each) for each in names):
             found = _inspect(parent, name)
             if found is not None:

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from logship._cli import main
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.storage import RETRY_SECONDS
@@ -107,6 +109,20 @@ def test_an_error_of_a_look_at_the_life_does_not_give_its_lock_away(
     assert buffer.report("", 0.0).spooled == 2
     storage.abandon()
     assert recover(tmp_path).markers == ["before", "after"]
+
+
+@pytest.mark.parametrize("call", ["fstat", "listdir"])
+def test_a_spool_that_its_disk_does_not_show_is_wrong_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fails)
+        ended = CliRunner().invoke(main, ["recover", "--dry-run", "--spool", str(tmp_path)])
+    assert ended.exit_code == 2, ended.output
+    assert f"{tmp_path}: {os.strerror(errno.ESTALE)}" in ended.output
 
 
 @pytest.mark.parametrize("chunks", [0, 1, 3], ids=["its streams", "a chunk", "its marks"])
