@@ -57,7 +57,8 @@ would fall, and a fold would replace the sum of the dead by less."""
 
 _READS_MAX = 10
 _STALE_SECONDS = 24 * 3600
-_FILE = os.O_RDWR | _system.O_NOFOLLOW | _system.O_CLOEXEC | _system.O_NONBLOCK
+_READ = os.O_RDONLY | _system.O_NOFOLLOW | _system.O_CLOEXEC | _system.O_NONBLOCK
+_FILE = _READ | os.O_RDWR
 _NAME = re.compile(
     r"\.?(?:page|sum|fold|endpoint)-(?P<key>[0-9a-f]{16})(?:-[0-9a-f]+)?(?:\.lock|\.new)?"
 )
@@ -281,7 +282,7 @@ class Pages:
             OSError: It cannot be read now.
         """
         try:
-            descriptor = self._open(name, _FILE)
+            descriptor = self._open(name, _READ)
         except OSError as error:
             if error.errno in (errno.ENOENT, *_OF_THE_MOMENT):
                 raise
@@ -329,7 +330,7 @@ class Pages:
         try:
             descriptor = self._open(name, _FILE | os.O_CREAT, mode=0o644)
         except PermissionError:  # another user has made it; to lock it, reading is enough
-            descriptor = self._open(name, _FILE & ~os.O_RDWR)
+            descriptor = self._open(name, _READ)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -385,7 +386,7 @@ class Pages:
         """
         descriptor = -1
         try:
-            descriptor = self._open(name, _FILE)
+            descriptor = self._open(name, _READ)
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         except OSError as error:

@@ -176,6 +176,27 @@ def test_a_lock_that_cannot_be_asked_for_a_moment_makes_no_dead_process_live(
     assert mine.read()[0].numbers[DRAINED] == 1
 
 
+def test_a_volume_that_is_read_only_shows_all_numbers(
+    pages: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mount is, as in another container, or the kernel has made it so after an error."""
+    owners.kill(owners.start(5))
+    accepted_in(pages)  # which adds it to the sum of the dead
+    owners.start(10)
+    owners.kill(owners.start(100))
+    really_open = os.open
+
+    def refuse(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return really_open(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    total, living = Pages(pages, KEY).read()
+    assert (total.numbers[ACCEPTED], total.refused) == (115, 0)
+    assert [each.numbers[ACCEPTED] for each in living] == [10]
+
+
 def test_what_is_not_read_is_removed_after_a_day(pages: Path, owners: Owners) -> None:
     """Of containers that are gone, and what cannot be read; never what is locked."""
     with_file(pages, b"rubbish")
