@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import re
 import time
 import urllib.error
@@ -22,9 +23,11 @@ _ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 _NUMBER_MAX: Final = 2**64
 """What is not below, such as `+Inf`, counts nothing."""
 _SAMPLE: Final = re.compile(r'logship_(\w+)(?:\{\w+="([^"]*)"\})? (\S+)')
-_LOCK: Final = re.compile(r"\d+: FLOCK +ADVISORY +WRITE (\d+) \S+:(\d+) ")
+_LOCK: Final = re.compile(r"\d+: FLOCK +ADVISORY +WRITE (\d+) (\S+):(\d+) ")
 
 Read = Callable[[], Snapshot]
+Holders = dict[int, dict[str, int]]
+"""The process that holds each locked file, by its inode and then its device."""
 
 
 class SourceError(LogshipError):
@@ -49,12 +52,12 @@ def read_directory(path: Path) -> Read:
             total, living = pages.read()
         except OSError as error:  # no descriptors, or a fault of the disk
             raise SourceError(f"{path} cannot be read: {error.strerror}") from None
-        pids = _pids_of_locks()
+        holders = _holders_of_locks()
         processes = {}
         for page in living:
             with contextlib.suppress(FileNotFoundError):  # its process has ended meanwhile
                 status = (path / page.name).stat()
-                pid = pids.get(status.st_ino)
+                pid = _holder_of(status, holders)
                 reading = Reading(status.st_mtime, page.numbers, pid, _command_of(pid))
                 processes[page.id] = reading
         return Snapshot(Reading(time.time(), total.numbers), processes)
@@ -105,13 +108,26 @@ def _samples_in(text: str) -> Iterator[tuple[tuple[str, str], float]]:
                     yield (match[1], match[2] or ""), value
 
 
-def _pids_of_locks() -> dict[int, int]:
-    """Return the process that holds each locked file, by the file's inode; empty without /proc."""
-    try:
-        lines = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        return {}
-    return {int(match[2]): int(match[1]) for line in lines if (match := _LOCK.match(line))}
+def _holders_of_locks() -> Holders:
+    """Return what is known of all locked files; nothing without /proc."""
+    holders: Holders = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            if match := _LOCK.match(line):
+                holders.setdefault(int(match[3]), {})[match[2]] = int(match[1])
+    return holders
+
+
+def _holder_of(status: os.stat_result, holders: Holders) -> int | None:
+    """Return the process that holds a file's lock; None where it is not known.
+
+    Files of two volumes may have one inode number. But on btrfs, and on some overlays, stat(2) and
+    the kernel's list of locks name the device differently.
+    """
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+    found = holders.get(status.st_ino, {})
+    only = next(iter(found.values())) if len(found) == 1 else None
+    return found.get(device, only)
 
 
 def _command_of(pid: int | None) -> str:

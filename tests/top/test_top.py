@@ -130,6 +130,27 @@ def test_processes_that_log_are_shown_in_every_way_and_so_is_what_a_dead_one_lef
     assert sorted(workers.directory.glob("page-*")) == pages, "a reader changes nothing"
 
 
+def test_a_lock_on_another_volume_does_not_give_a_page_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of two volumes may have one inode number, as those of pages and of a spool on tmpfs."""
+    pages = Pages(tmp_path)
+    pages.write(zeros(), is_done=True)
+    (page,) = tmp_path.glob("page-*")
+    other = f"1: FLOCK  ADVISORY  WRITE 1 fe:fe:{page.stat().st_ino} 0 EOF\n"
+    really_read = Path.read_text
+
+    def read(path: Path, *more: Any, **named: Any) -> str:
+        text = really_read(path, *more, **named)
+        return other + text + other if path == Path("/proc/locks") else text
+
+    monkeypatch.setattr(Path, "read_text", read)
+    processes = read_directory(tmp_path)().processes
+    assert processes is not None
+    assert [each.pid for each in processes.values()] == [os.getpid()]
+    pages.close()
+
+
 def assert_a_low_terminal_is_drawn_again_until_ctrl_c_and_shows_the_row_of_all(
     directory: Path,
 ) -> None:
