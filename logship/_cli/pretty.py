@@ -92,9 +92,12 @@ def _value(value: Any) -> str:
     return visible(json.dumps(value, ensure_ascii=False), VALUE_CHARACTERS_MAX)
 
 
-def _time(time_ns: int) -> str:
-    """Return the local time to the millisecond; a time that no calendar has as its number."""
+def _time(time_ns: Any) -> str:
+    """Return the local time to the millisecond; a time that no calendar has as its number.
+
+    A number beyond 64 bits may be a text in the line, as any other value there.
+    """
     try:
         return f"{datetime.fromtimestamp(time_ns / 1e9):%Y-%m-%d %H:%M:%S.%f}"[:-3]
-    except (ValueError, OverflowError, OSError):
+    except (TypeError, ValueError, OverflowError, OSError):
         return f"{time_ns} ns"

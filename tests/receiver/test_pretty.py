@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 
 from logship._cli.pretty import pretty_lines
+from logship._protocol.payloads import payload_lines
 from tests.receiver.raw_client import RawClient, frame
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
 
@@ -64,6 +66,15 @@ def test_what_no_calendar_has_and_what_is_nested_too_deep_is_shown() -> None:
     assert pretty({"message": "x"}, time_ns=2**80)[0].startswith(f"{2**80} ns  web")
     deep = b'{"tag":"web","time_ns":1,"record":' + b'{"x":' * 200_000 + b"1" + b"}" * 200_001
     assert pretty_lines(deep, coloured=False).startswith(b'{"tag":"web"')
+
+
+@pytest.mark.parametrize("value", [1, float("nan")])
+def test_the_largest_time_that_a_client_can_send_is_shown(value: float) -> None:
+    seconds = 2**64 - 1
+    lines, count = payload_lines("web", msgpack.packb([seconds, {"message": "x", "n": value}]))
+    assert count == 1
+    shown = pretty_lines(lines, coloured=False)
+    assert shown.startswith(b"%d000000000 ns  web  " % seconds)
 
 
 def test_each_depth_is_shown_although_a_python_reads_more_than_it_writes() -> None:
