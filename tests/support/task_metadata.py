@@ -81,6 +81,7 @@ class TaskMetadata:
         port: Where it listens.
         status: Of every answer.
         is_silent: Whether it accepts and then says nothing until it is closed.
+        is_trickling: Whether it says a header until then that has no end.
         may_answer: While it is not set, every answer waits for it.
         was_asked: Set after the first request.
     """
@@ -90,6 +91,7 @@ class TaskMetadata:
         self.answer(own, task(own) if whole is None else whole)
         self.status = 200
         self.is_silent = False
+        self.is_trickling = False
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.was_asked = threading.Event()
@@ -102,9 +104,18 @@ class TaskMetadata:
                 if endpoint.is_silent:
                     endpoint._closed.wait()
                     return
+                if endpoint.is_trickling:
+                    self._trickle()
+                    return
                 endpoint.may_answer.wait()
                 with contextlib.suppress(OSError):  # the client has stopped waiting
                     self._answer()
+
+            def _trickle(self) -> None:
+                with contextlib.suppress(OSError):  # the client has stopped waiting
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+                    while not endpoint._closed.wait(0.02):
+                        self.wfile.write(b"x")
 
             def _answer(self) -> None:
                 answer = endpoint.answers.get(self.path)

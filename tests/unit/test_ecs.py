@@ -90,10 +90,13 @@ def test_an_error_of_the_endpoint_is_no_task(status: int) -> None:
         assert read_task(metadata.environ) is None
 
 
-def test_an_endpoint_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_trickling", [False, True])
+def test_an_endpoint_whose_answer_does_not_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, is_trickling: bool
+) -> None:
     monkeypatch.setattr("logship._ecs.reader.TIMEOUT_SECONDS", 0.2)
     with TaskMetadata(OWN) as metadata:
-        metadata.is_silent = True
+        metadata.is_silent, metadata.is_trickling = not is_trickling, is_trickling
         assert Later(lambda: read_task(metadata.environ)).join() is None
         assert metadata.was_asked.wait(30)
 
