@@ -178,7 +178,8 @@ class SocketTransport:
         if endpoint.scheme == "tls":
             assert self._tls is not None
             self.hint = " (it takes connections; does it speak TLS?)"
-            await connection.encrypt(self._tls(), self._settings.tls_server_name or endpoint.host)
+            name = self._settings.tls_server_name or _name_in_certificate(endpoint.host)
+            await connection.encrypt(self._tls(), name)
         await self._shake_hands(connection)
         return connection
 
@@ -333,6 +334,14 @@ class _StreamConnection(asyncio.Protocol):
         """Pass on that there is room again (asyncio's callback)."""
         if self._events is not None:
             self._events.writable_changed(True)
+
+
+def _name_in_certificate(host: str) -> str:
+    """Return a host as certificates have it: no dot ends a name, and an address has no zone.
+
+    The dot makes a name absolute, so that resolvers try no search domains: RFC 6066, section 3.
+    """
+    return host.removesuffix(".").partition("%")[0]
 
 
 def _reason(error: Exception | None) -> str:

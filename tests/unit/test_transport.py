@@ -154,6 +154,33 @@ async def test_a_peer_that_ends_in_the_last_moment_of_the_tls_handshake(
         await transport.connect(endpoint_of(listener, "tls"), Events())
 
 
+@pytest.mark.parametrize(
+    ("host", "name"), [("sidecar.example.", "sidecar.example"), ("fe80::1%lo", "fe80::1")]
+)
+async def test_a_certificate_has_neither_the_dot_of_an_absolute_name_nor_a_zone(
+    monkeypatch: pytest.MonkeyPatch, host: str, name: str
+) -> None:
+    authority = trustme.CA()
+    ours, theirs = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.configure_trust(ours)
+    authority.issue_cert(name).configure_cert(theirs)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=theirs)
+    place = server.sockets[0].getsockname()
+
+    async def resolve(*_: Any) -> list[Any]:
+        return [(socket.AF_INET, place)]
+
+    monkeypatch.setattr("logship._delivery.transport.Resolver.resolve", resolve)
+    transport = SocketTransport(
+        connect_timeout_seconds=30, user_timeout_seconds=30, tls=lambda: ours
+    )
+    async with server:
+        connection = await transport.connect(Endpoint("tls", host, place[1], ""), Events())
+        connection.abort()
+    transport.close()
+
+
 async def test_a_peer_that_closes_instead_of_speaking_tls_is_named(
     listener: socket.socket, transport: SocketTransport
 ) -> None:
