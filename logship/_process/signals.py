@@ -30,7 +30,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from logship import _system
-from logship._hooks import exits, fork, registry
+from logship._hooks import exits, fork, registry, runtimes
 from logship._hooks.dispositions import (
     Disposition,
     SignalHandler,
@@ -178,11 +178,19 @@ class StopSignals:
             set_handler(signum, found)
 
     def exit_begins(self) -> None:
-        """Prevent exceptions of handlers in the exit hook; in the main thread, which runs it."""
+        """Keep signals from ending the exit hook; in the main thread, which runs it.
+
+        No handler may raise there. Those of uWSGI, which Python does not know, would end a worker
+        that ends already, as one that has served its `--max-requests`.
+        """
         self._exiting = True
         with contextlib.suppress(ValueError):
             if self.is_installed and get_handler(signal.SIGINT) is signal.default_int_handler:
                 set_handler(signal.SIGINT, self._on_interrupt)
+            if runtimes.is_uwsgi():
+                for signum in self._signals:
+                    if not callable(get_handler(signum)):
+                        set_handler(signum, signal.SIG_IGN)
 
     def exit_ends(self) -> None:
         """Restore the replaced handlers: from now on a deadly signal ends this process at once."""

@@ -257,6 +257,31 @@ def test_a_handler_that_is_not_pythons_is_left_alone(programs: Programs) -> None
     ended.verdict.assert_all_delivered()
 
 
+def test_a_signal_does_not_end_the_drain_of_a_worker_of_uwsgi(
+    programs: Programs, black_hole: Gate
+) -> None:
+    """A stand-in: uWSGI's own handlers call `exit` in C, also in a worker that exits already.
+
+    At a stop its master sends SIGHUP to all workers, also to those that end by `--max-requests`.
+    """
+    ended = programs.start(
+        """
+        import ctypes
+        uwsgi = types.ModuleType("uwsgi")
+        uwsgi.masterpid = uwsgi.worker_id = lambda: 1
+        uwsgi.opt = {"hook-master-start": b"unix_signal:15 gracefully_kill_them_all"}
+        sys.modules["uwsgi"] = uwsgi
+        libc = ctypes.CDLL(None)
+        libc.signal(signal.SIGHUP, libc._exit)
+        client = logship.install(level="INFO", exit_drain_seconds=1.0)
+        log(times=20)
+        once_it_ends(client, os.kill, os.getpid(), signal.SIGHUP)
+        """,
+        endpoint=black_hole.endpoint,
+    ).end(returncode=0)
+    ended.verdict.assert_nothing_lost(spilled=20)
+
+
 def test_the_main_thread_stops_at_sigterm_and_further_ones_change_nothing(
     launch: Launch, black_hole: Gate
 ) -> None:
