@@ -71,6 +71,22 @@ def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130
     assert {*ended.ledger} <= {*verdict.spilled}
 
 
+def test_a_handler_that_raises_while_the_exit_hook_drains_has_it_spill_at_once(
+    programs: Programs, black_hole: Gate
+) -> None:
+    """As a worker of gunicorn, at SIGQUIT after SIGTERM: it is killed two seconds later."""
+    ended = programs.start(
+        """
+        client = logship.install(level="INFO", exit_stall_seconds=3600, exit_drain_seconds_max=3600)
+        signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))
+        log(times=20)
+        once_it_ends(client, os.kill, os.getpid(), signal.SIGQUIT)
+        """,
+        endpoint=black_hole.endpoint,
+    ).end(returncode=0)
+    ended.verdict.assert_nothing_lost(spilled=20)
+
+
 def test_sigint_starts_the_clock_where_no_person_sits(programs: Programs, black_hole: Gate) -> None:
     """Some images have STOPSIGNAL SIGINT. The program is not ended: Python's handler is one."""
     program = programs.start(
