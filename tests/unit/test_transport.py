@@ -172,9 +172,7 @@ async def test_a_certificate_has_neither_the_dot_of_an_absolute_name_nor_a_zone(
         return [(socket.AF_INET, place)]
 
     monkeypatch.setattr("logship._delivery.transport.Resolver.resolve", resolve)
-    transport = SocketTransport(
-        connect_timeout_seconds=30, user_timeout_seconds=30, tls=lambda: ours
-    )
+    transport = SocketTransport(Settings(connect_timeout_seconds=30), lambda: ours)
     async with server:
         connection = await transport.connect(Endpoint("tls", host, place[1], ""), Events())
         connection.abort()
