@@ -202,6 +202,11 @@ class Accumulator:
             more = len(left) * self._gap_bytes_max + behind_bytes
             self._append_control(stream, gap_record(gap), note, gap, more)
 
+    def declare_if_kept(self, stream: Stream) -> None:
+        """Declare a stream's gaps, unless the records of that would lie in memory alone."""
+        if self.chunks.storage.keeps(len(stream.undeclared) * self._gap_bytes_max):
+            self.declare_gaps(stream)
+
     # -- high-water records -----------------------------------------------------------------------
 
     @property

@@ -27,7 +27,6 @@ from logship._buffer.inbox import Item, Tag
 from logship._buffer.losses import Numbered, spilled_after_all
 from logship._buffer.section import Section
 from logship._buffer.spilling import Spilling
-from logship._buffer.stream import Stream
 from logship._reasons import OVERFLOW
 
 T = TypeVar("T")
@@ -242,12 +241,7 @@ class Buffer:
         self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
         chunk.whole.after_settling()
         if chunk.own_records:
-            self._section.exclusively(lambda: self._declare_if_kept(chunk.stream))
-
-    def _declare_if_kept(self, stream: Stream) -> None:
-        """Declare a stream's gaps, unless the records of that would lie in memory alone."""
-        if self._accumulator.has_room(stream.key, 0):
-            self._accumulator.declare_gaps(stream)
+            self._section.exclusively(lambda: self._accumulator.declare_if_kept(chunk.stream))
 
     def tell_waiters(self) -> None:
         """Tell the calls that wait for space: things have changed, though no space came free."""

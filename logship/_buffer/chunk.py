@@ -275,6 +275,10 @@ class Storage:
         del size
         return True
 
+    def keeps(self, size: int) -> bool:
+        """Tell whether it finds one that is not in memory for want of another."""
+        return self.has_room(size)
+
     def look(self) -> None:
         """See whether streams can go on as they are, before a chunk is opened for an entry."""
 

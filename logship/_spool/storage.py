@@ -125,9 +125,11 @@ class SpoolStorage(Storage):
 
     def has_room(self, size: int) -> bool:
         """Tell whether an entry of `size` bytes finds a place; makes one if it can."""
-        if self._segment_for(size + _MARGIN_BYTES) is not None:
-            return True
-        return self._takes_memory and self._budget.bytes_left >= size
+        return self.keeps(size) or (self._takes_memory and self._budget.bytes_left >= size)
+
+    def keeps(self, size: int) -> bool:
+        """Tell whether an entry of `size` bytes finds a place that outlives the process."""
+        return self._segment_for(size + _MARGIN_BYTES) is not None
 
     def look(self) -> None:
         """Leave a directory whose lock is lost: a recoverer may have ended its streams."""

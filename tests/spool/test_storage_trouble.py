@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from logship._reasons import QUARANTINED
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.storage import RETRY_SECONDS
@@ -28,6 +29,7 @@ from tests.spool.spools import (
     spooled,
     storage_in,
 )
+from tests.unit.accounts import gaps_in, taken
 
 
 @pytest.fixture
@@ -76,6 +78,29 @@ def test_a_volume_that_fails_is_replaced_by_memory_and_comes_back(
     assert storage.unspooled == before
     storage.abandon()
     assert "back" in recover(tmp_path).markers
+
+
+def test_a_gap_that_would_be_in_memory_alone_waits_for_the_next_record(
+    tmp_path: Path, disk: Disk
+) -> None:
+    """Else its number would be in no chunk on the spool, and a segment would seem to be missing."""
+    clock = ManualClock()
+    storage, buffer = spooled(tmp_path, monotonic=clock)
+    assert offer(buffer, "first")
+    chunk = taken(buffer)
+    disk.error = errno.ENOSPC
+    while storage.unspooled == 0:
+        assert offer(buffer, "more", size=300)
+    buffer.seal_all()
+    buffer.give_up(chunk, QUARANTINED)
+    disk.error = None
+    clock.advance(RETRY_SECONDS + 1)
+    storage.maintain(buffer.exclusively)
+    assert offer(buffer, "last")
+    storage.abandon()
+    sidecar = recover(tmp_path)
+    assert sidecar.orphans.counters.notes == []
+    assert gaps_in(sidecar.controls) == [[1, 1, QUARANTINED]]
 
 
 def test_a_lost_directory_has_no_place(tmp_path: Path) -> None:
