@@ -106,10 +106,10 @@ class Handler(logging.Handler):
         self.client.emit(fields, self._tag, time_ns=time_ns, writes_refused=True)
 
     def _show_error(self, record: logging.LogRecord) -> None:
-        """Call `handleError`; it raises if `sys.stderr` is closed or an argument's text endless."""
+        """Call `handleError`; it raises what `sys.stderr` raises, as where that is closed."""
         try:
             self.handleError(record)
-        except (ValueError, RecursionError) as error:
+        except Exception as error:
             if is_interruption(error):
                 raise
 
@@ -170,19 +170,23 @@ class Handler(logging.Handler):
         return fields
 
     def unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
-        """Return what can be said of a record whose arguments do not fit its message."""
+        """Return what can be said of a record whose arguments do not fit its message.
+
+        A filter may have removed what the message is made of, or the names.
+        """
         fields = {
-            self._message_key: record.msg,
+            self._message_key: getattr(record, "msg", None),
             "logging_error": "the arguments could not be merged into the message",
         }
         if self._shows_arguments:
-            fields["arguments"] = record.args
+            fields["arguments"] = getattr(record, "args", None)
         try:
             return self.fields(record, fields)
         except Exception as error:
             if is_interruption(error):
                 raise
-            return {**fields, "level": record.levelname, "logger": record.name}
+            level, name = getattr(record, "levelname", None), getattr(record, "name", None)
+            return {**fields, "level": level, "logger": name}
 
 
 def severity_number(level: int) -> int:

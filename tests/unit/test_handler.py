@@ -100,6 +100,20 @@ def test_a_record_that_a_filter_has_shortened(
     assert "logging_error" not in client.records[0]
 
 
+@pytest.mark.parametrize("removed", ["name", "msg", "args", "levelname"])
+def test_a_record_that_a_filter_has_made_unusable(
+    logger: logging.Logger, client: Recorder, removed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other handlers say it on stderr and go on; the rest of the record is shipped."""
+    logger.addFilter(lambda record: record.__dict__.pop(removed, True) or True)
+    logger.info("placed %d", 1)
+    (record,) = client.records
+    expected = {"message": "placed %d", "arguments": (1,), "level": "INFO", "logger": "app.part"}
+    missing = {"name": "logger", "msg": "message", "args": "arguments", "levelname": "level"}
+    assert expected | {missing[removed]: None} == {name: record[name] for name in expected}
+    assert "AttributeError" in capsys.readouterr().err
+
+
 def test_uvicorns_coloured_message_is_left_out(logger: logging.Logger, client: Recorder) -> None:
     """It is the message once more, with escape codes, for uvicorn's own formatter."""
     coloured = {"color_message": "Started \x1b[36m%d\x1b[0m", "user": 7}
@@ -173,12 +187,21 @@ def test_a_record_made_by_hand_with_a_broken_exception(handler: Handler, client:
     assert client.records[0]["message"] == "hi"
 
 
-def test_bad_arguments_cost_no_record_where_stderr_is_closed(
-    logger: logging.Logger, client: Recorder, monkeypatch: pytest.MonkeyPatch
+class Unwritable(io.StringIO):
+    def write(self, text: str) -> int:
+        raise RuntimeError(f"no place for {text}")
+
+
+@pytest.mark.parametrize("stderr", ["closed", "missing", "no stream", "the application's"])
+def test_bad_arguments_cost_no_record_where_stderr_fails(
+    logger: logging.Logger, client: Recorder, monkeypatch: pytest.MonkeyPatch, stderr: str
 ) -> None:
     closed = io.StringIO()
     closed.close()
-    monkeypatch.setattr(sys, "stderr", closed)
+    instead = {"closed": closed, "no stream": object(), "the application's": Unwritable()}
+    monkeypatch.setattr(sys, "stderr", instead.get(stderr))
+    if stderr == "missing":
+        monkeypatch.delattr(sys, "stderr")
     logger.info(*["%s and %d", "only one"])
     assert client.records[0]["arguments"] == ("only one",)
 
