@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from logship._hooks import late_imports
 from logship._hooks.interruptions import is_from_outside, is_interruption
 from logship._spelling import many
 from logship._spool.adoption import AdoptedChunk, Adoption
@@ -215,25 +214,17 @@ class Orphans(Recovery):
     # -- the search ------------------------------------------------------------------------------
 
     def _scan(self) -> RecoveryState:
-        """Adopt the oldest orphan, if there is one."""
+        """Take over the oldest orphan, if there is one."""
         now = self.monotonic()
         if now >= self._scan_due_seconds and len(self._adoptions) < _ADOPTIONS_MAX:
-            if late_imports.without_fork(self._adopt_oldest):
+            taken = self._take_oldest()
+            if taken is not None:
+                self.counters.lives += 1
+                self._adoptions.append(Adoption(taken, self))
                 return RecoveryState.WORKING
             self._scan_due_seconds = now + SCAN_SECONDS
             self.has_scanned = True
         return RecoveryState.AWAITING_ACKS if self._adoptions else RecoveryState.AWAITING_ORPHANS
-
-    def _adopt_oldest(self) -> bool:
-        """Take over the oldest orphan, if there is one, and tell whether.
-
-        A child that is forked before it is noted here would keep its lock.
-        """
-        taken = self._take_oldest()
-        if taken is not None:
-            self.counters.lives += 1
-            self._adoptions.append(Adoption(taken, self))
-        return taken is not None
 
     def _take_oldest(self) -> ProcessDirectory | None:
         self.others_live = False

@@ -20,7 +20,6 @@ from typing import Any
 
 from logship._buffer.chunk import Chunk, Storage, new_chunk_id
 from logship._buffer.stream import Stream
-from logship._hooks import late_imports
 from logship._hooks.interruptions import is_interruption
 from logship._protocol.readable import well_formed
 from logship._settings import MIB
@@ -298,15 +297,8 @@ class SpoolStorage(Storage):
             own.abandon()
 
     def _begin(self) -> None:
-        """Make a process directory with its streams and a first segment.
-
-        A child that is forked before it is noted here would keep its lock.
-        """
-
-        def begin() -> None:
-            self._own = self._new_directory()
-
-        late_imports.without_fork(begin)
+        """Make a process directory with its streams and a first segment."""
+        self._own = self._new_directory()
 
     def _look_again(self, locked: Callable[[Callable[[], Any]], Any]) -> None:
         """See whether the process directory is still this process's; try what failed."""

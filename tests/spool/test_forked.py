@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import gc
-import itertools
-import operator
 import os
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +13,11 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._spool import directories, files, mapped
 from logship._spool import format as layout
-from logship._spool.orphans import Orphans
-from logship._spool.storage import RETRY_SECONDS, SpoolStorage
-from logship.testing import ManualClock
-from tests.spool.recoveries import dead_life, log_some, recover
+from logship._spool.storage import SpoolStorage
+from tests.spool.recoveries import recover
 from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, spooled, storage_in
 from tests.support.memory import traced_memory
 from tests.support.raising import raising
-
-IS_INSIDE, MAY_GO_ON = threading.Semaphore(0), threading.Semaphore(0)
-"""How a thread stops in the middle of a call, and goes on."""
 
 
 def forked(buffer: Buffer) -> None:
@@ -93,65 +83,6 @@ def test_a_call_in_which_a_handler_forks_makes_no_file_in_the_child(
     offer(buffer, "child", size=SEGMENT_BYTES // 2)
     assert b"of the parent" in before.values()
     assert {each: each.read_bytes() for each in tmp_path.glob("*/*")} == before
-
-
-def child_holds_a_lock(
-    spool: Path, work: Callable[[], object], abandon: Callable[[], None]
-) -> bool:
-    """Fork while another thread is in the middle of `work`; tell what the child keeps open."""
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert IS_INSIDE.acquire(timeout=20)
-    MAY_GO_ON.release()  # this thread goes on until it forks, or has to wait for that
-    child = os.fork()
-    if child == 0:
-        abandon()
-        opened = [each.resolve() for each in Path("/proc/self/fd").iterdir()]
-        os._exit(any(each.is_relative_to(spool) for each in opened))
-    thread.join(20)
-    return bool(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-
-
-def stopping_once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function`; its first caller then waits until the other thread forks."""
-    first = itertools.count()
-
-    def stops(*arguments: Any) -> Any:
-        returned = function(*arguments)
-        if not next(first):
-            IS_INSIDE.release()
-            assert MAY_GO_ON.acquire(timeout=20)
-        return returned
-
-    return stops
-
-
-def test_a_child_that_is_forked_while_its_parent_makes_a_directory_does_not_hold_its_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The shipper's thread makes one where the volume came late. A recoverer would wait for it."""
-    clock = ManualClock()
-    spool = tmp_path / "volume" / "spool"
-    storage = storage_in(spool, monotonic=clock)
-    spool.parent.mkdir()
-    clock.advance(RETRY_SECONDS + 1)
-    monkeypatch.setattr(os, "fstatvfs", stopping_once(os.fstatvfs))
-    held = child_holds_a_lock(spool, lambda: storage.maintain(operator.call), storage.abandon)
-    assert list(spool.iterdir())
-    storage.close()
-    assert not held
-
-
-def test_a_child_that_is_forked_while_its_parent_takes_over_an_orphan_does_not_hold_its_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dead_life(tmp_path, log_some)
-    orphans = Orphans(tmp_path)
-    monkeypatch.setattr(fcntl, "flock", stopping_once(fcntl.flock))
-    held = child_holds_a_lock(tmp_path, orphans.step, orphans.abandon)
-    assert not orphans.is_idle
-    orphans.close()
-    assert not held
 
 
 def test_a_child_does_not_keep_the_place_of_files_that_its_parent_removes(tmp_path: Path) -> None:
