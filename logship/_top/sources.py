@@ -124,10 +124,10 @@ def _holder_of(status: os.stat_result, holders: Holders) -> int | None:
     Files of two volumes may have one inode number. But on btrfs, and on some overlays, stat(2) and
     the kernel's list of locks name the device differently.
     """
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
     found = holders.get(status.st_ino, {})
-    only = next(iter(found.values())) if len(found) == 1 else None
-    return found.get(device, only)
+    if len(found) < 2:
+        return next(iter(found.values()), None)
+    return found.get(f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}")
 
 
 def _command_of(pid: int | None) -> str:

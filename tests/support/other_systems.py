@@ -41,13 +41,13 @@ NAMES = {
     "win32": {
         "os": "O_ACCMODE O_CLOEXEC O_DIRECTORY O_NOCTTY O_NOFOLLOW O_NONBLOCK O_PATH O_SYNC "
         "O_TMPFILE P_ALL P_PID P_PIDFD SEEK_DATA SEEK_HOLE WEXITED WEXITSTATUS WIFEXITED "
-        "WIFSIGNALED WNOHANG WNOWAIT WSTOPPED WTERMSIG chown copy_file_range eventfd fchdir "
-        "fchmod fchown fdatasync fork forkpty fstatvfs get_blocking getegid geteuid getgid "
-        "getloadavg getpgid getpgrp getpriority getrandom getsid getuid killpg lchown lockf "
-        "memfd_create mkfifo mknod nice openpty pidfd_open pipe2 posix_fadvise posix_fallocate "
-        "posix_spawn pread preadv pwrite pwritev readv register_at_fork sched_getaffinity "
-        "sched_yield sendfile set_blocking setpgid setsid setuid splice statvfs sync sysconf "
-        "tcgetpgrp tcsetpgrp ttyname uname wait wait3 wait4 waitid writev",
+        "WIFSIGNALED WNOHANG WNOWAIT WSTOPPED WTERMSIG chown copy_file_range ctermid eventfd "
+        "fchdir fchmod fchown fdatasync fork forkpty fstatvfs get_blocking getegid geteuid getgid "
+        "getloadavg getpgid getpgrp getpriority getrandom getsid getuid killpg lchown lockf major "
+        "memfd_create minor mkfifo mknod nice openpty pidfd_open pipe2 posix_fadvise "
+        "posix_fallocate posix_spawn pread preadv pwrite pwritev readv register_at_fork "
+        "sched_getaffinity sched_yield sendfile set_blocking setpgid setsid setuid splice statvfs "
+        "sync sysconf tcgetpgrp tcsetpgrp ttyname uname wait wait3 wait4 waitid writev",
         "signal": "ITIMER_PROF ITIMER_REAL ITIMER_VIRTUAL SIG_BLOCK SIG_SETMASK SIG_UNBLOCK "
         "SIGALRM SIGBUS SIGCHLD SIGCLD SIGCONT SIGHUP SIGIO SIGIOT SIGKILL SIGPIPE SIGPOLL SIGPROF "
         "SIGPWR SIGQUIT SIGRTMAX SIGRTMIN SIGSTKFLT SIGSTOP SIGSYS SIGTRAP SIGTSTP SIGTTIN SIGTTOU "
