@@ -171,6 +171,10 @@ def attach_debugger(steps: int) -> None:
     commands = io.StringIO("step\n" * steps + "continue\n")
     debugger = pdb.Pdb(stdin=commands, stdout=io.StringIO(), nosigint=True, readrc=False)
     debugger.use_rawinput = False
+    # Python 3.11 crashes if the trace function is freed while it is about to be called: the
+    # collector may run then, and a traced `__del__` may be where the debugger ends. Held in a
+    # cycle, one bound method for all uses outlives that collection.
+    debugger.trace_dispatch = debugger.trace_dispatch  # type: ignore[method-assign]
     debugger.set_trace(sys._getframe(1))
 
 
