@@ -8,8 +8,10 @@ import dataclasses
 import os
 import sys
 import time
+from itertools import count, islice
 
 from tests.simulation.campaign import SEEDS_FOR_EVERY_FAULT, Tally, replay, run_campaign
+from tests.simulation.disk import has_disk
 from tests.simulation.options import Forced, Options
 from tests.simulation.test_mutations import ALL_MUTATIONS, telling_seed
 
@@ -22,6 +24,9 @@ def main() -> int:
     )
     parser.add_argument("--seeds", type=int, default=2000, help="how many histories")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument(
+        "--disk", action="store_true", help="only seeds whose clients have a spool, one in eight"
+    )
     parser.add_argument("--seed", type=int, help="replay this one and tell it")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
@@ -49,8 +54,10 @@ def main() -> int:
         print("no seed shows it" if telling is None else f"seed {telling} shows it", flush=True)
         return int(telling is None)
     started, tally = time.monotonic(), Tally()
+    wanted = filter(has_disk, count(arguments.first)) if arguments.disk else count(arguments.first)
+    seeds = list(islice(wanted, arguments.seeds))
     try:
-        for part in run_campaign(arguments.first, arguments.seeds, arguments.workers, forced):
+        for part in run_campaign(seeds, arguments.workers, forced):
             tally.add(part)
             print(f"{tally.seeds} seeds, {len(tally.failures)} failed", flush=True)
             for seed, what in sorted(part.failures.items()):

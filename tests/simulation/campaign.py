@@ -9,7 +9,7 @@ import multiprocessing
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import NoReturn
@@ -127,10 +127,9 @@ def _rare_collections() -> Iterator[None]:
             gc.enable()
 
 
-def run_campaign(first: int, count: int, workers: int, forced: Forced) -> Iterator[Tally]:
-    """Let `count` histories happen on so many processors; yield what each share of them saw."""
-    seeds = range(first, first + count)
-    shares = [seeds[start : start + _SHARE] for start in range(0, count, _SHARE)]
+def run_campaign(seeds: Sequence[int], workers: int, forced: Forced) -> Iterator[Tally]:
+    """Let these histories happen on so many processors; yield what each share of them saw."""
+    shares = [seeds[start : start + _SHARE] for start in range(0, len(seeds), _SHARE)]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         yield from pool.imap(functools.partial(run_seeds, forced=forced), shares)
 
