@@ -146,7 +146,7 @@ class SpoolStorage(Storage):
         if segment is None or own is None:
             unspooled = UnspooledChunk(stream, serial, chunk_id, self.note_given, self._budget)
             takes_more = self._takes_memory or not has_header
-            unspooled.capacity = self._chunk_bytes_max if takes_more else size
+            unspooled.capacity = max(size, self._chunk_bytes_max) if takes_more else size
             if not has_header and not self._has_long_tags:
                 self._has_long_tags = True
                 text = f"records with tags of more than {layout.TAG_BYTES_MAX} bytes are held in "

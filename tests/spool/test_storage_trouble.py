@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from logship._reasons import QUARANTINED
+from logship._reasons import OVERFLOW, QUARANTINED
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.storage import RETRY_SECONDS
@@ -101,6 +101,31 @@ def test_a_gap_that_would_be_in_memory_alone_waits_for_the_next_record(
     sidecar = recover(tmp_path)
     assert sidecar.orphans.counters.notes == []
     assert gaps_in(sidecar.controls) == [[1, 1, QUARANTINED]]
+
+
+@pytest.mark.parametrize("filler_bytes", range(800, 1200, 50))
+def test_a_gap_record_lies_where_the_record_behind_it_does(
+    tmp_path: Path, disk: Disk, filler_bytes: int
+) -> None:
+    """The segment has room for both, for the record alone, or for none. Both exceed a chunk.
+
+    With the record on the spool and the gap in memory, a segment would seem to be missing.
+    """
+    storage = storage_in(tmp_path, chunk_bytes_max=512, segment_bytes=8192)
+    buffer = buffer_on(storage, chunk_bytes_max=512)
+    disk.error = errno.ENOSPC
+    assert offer(buffer, "dropped", size=300)
+    buffer.seal_all()
+    for size in (*[400] * 9, 5000, filler_bytes):
+        assert offer(buffer, "another", "filler", size=size)
+    assert storage.unspooled == 1
+    assert buffer.drop_oldest()
+    assert offer(buffer, "last", size=430)
+    storage.abandon()
+    sidecar = recover(tmp_path)
+    assert sidecar.orphans.counters.notes == []
+    declared = [[1, 1, OVERFLOW]] if "last" in sidecar.markers else []
+    assert gaps_in(sidecar.controls) == declared
 
 
 def test_a_lost_directory_has_no_place(tmp_path: Path) -> None:
