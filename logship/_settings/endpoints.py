@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 from logship._quoting import QUOTED_CHARACTERS_MAX, visible
-from logship._settings.fields import Converter, NotAllowed, variable_name
+from logship._settings.fields import Converter, NotAllowed, can_be_host, variable_name
 from logship.errors import SettingsError
 
 _CREDENTIALS = re.compile(r"@|%(?![\w.-]+\]:)")
@@ -47,7 +47,7 @@ class Endpoint(NamedTuple):
             return cls("unix", "", 0, rest)
         if separator and scheme in ("tcp", "tls"):
             host, port = _host_and_port(rest)
-            if host and port and host.isprintable() and not {" ", "/"} & {*host}:
+            if can_be_host(host) and port and host.isprintable() and not {" ", "/"} & {*host}:
                 return cls(scheme, host, port, "")
         shown = visible(repr(text.strip()), QUOTED_CHARACTERS_MAX)
         missing = "" if separator or not all(_host_and_port(text)) else " without tcp:// before it"

@@ -87,6 +87,28 @@ class Text(Converter):
         return value
 
 
+def can_be_host(text: str) -> bool:
+    """Tell whether a text can be looked up as a host, or stand in a certificate."""
+    if text.isascii():  # the codec is a large import
+        return all(0 < len(part) <= 63 for part in text.removesuffix(".").split("."))
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+class HostName(Text):
+    """A name that a host can have, or an address."""
+
+    def check(self, value: Any) -> str:
+        """Return the name."""
+        name = super().check(value)
+        if not can_be_host(name):
+            raise NotAllowed("a name or address, with 1 to 63 characters between its dots")
+        return name
+
+
 class PathOfKey(Text):
     """The path of a file with a key. No error shows it, because it may be the key itself."""
 

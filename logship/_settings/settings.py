@@ -23,6 +23,7 @@ from logship._settings.fields import (
     Choice,
     Compress,
     Fsync,
+    HostName,
     LastResort,
     Overflow,
     PathOfKey,
@@ -210,7 +211,7 @@ class Settings:
     tls_ca: str | None = setting(Text())
     tls_cert: str | None = setting(Text())
     tls_key: str | None = setting(PathOfKey())
-    tls_server_name: str | None = setting(Text())
+    tls_server_name: str | None = setting(HostName())
     stamp: bool = setting(Switch(), True)
     stamp_key: str = setting(Text(), "logship_id")
     high_water_seconds: float = setting(Seconds(0.0, 86_400.0), 0.0)

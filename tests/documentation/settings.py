@@ -24,7 +24,10 @@ DEPENDS = {
 }
 """Defaults that depend on where the program runs."""
 
-FORMS = {"endpoints": "`tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:///PATH`, with commas between"}
+FORMS = {
+    "endpoints": "`tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:///PATH`, with commas between",
+    "tls_server_name": "a name or address, with 1 to 63 characters between its dots",
+}
 """What is allowed where an error does not say it in full."""
 
 KINDS = {

@@ -190,6 +190,7 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("metrics_port", "65536", "0 to 65535"),
         ("metrics_port", "9100.5", "whole number"),
         ("metrics_host", "a\nb", "printable"),
+        *((("tls_server_name", text, "1 to 63")) for text in (".a", "a..b", "a" * 64, "é" * 60)),
         ("spool_bytes_max", "1024", "at least 16MiB"),
         ("spool_dir", "a\nb", "printable"),
         ("spool_fsync", "always", "interval"),

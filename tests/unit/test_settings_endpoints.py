@@ -19,6 +19,7 @@ from logship.errors import SettingsError
         ("tcp://host:24224", Endpoint("tcp", "host", 24224, "")),
         ("tcp://[::1]:24224", Endpoint("tcp", "::1", 24224, "")),
         ("tls://[fe80::1%eth0]:65535", Endpoint("tls", "fe80::1%eth0", 65535, "")),
+        ("tls://bücher.example.:1", Endpoint("tls", "bücher.example.", 1, "")),
         ("unix:///run/fluent.sock", Endpoint("unix", "", 0, "/run/fluent.sock")),
     ],
 )
@@ -33,7 +34,8 @@ def test_endpoints_are_read_and_written_alike(text: str, endpoint: Endpoint) -> 
         "host:24224", "tcp://host", "tcp://:1", "tcp://host:", "tcp://host:0", "tcp://host:65536",
         "tcp://host:-1", "tcp://host:1/path", "tcp://::1:24224", "udp://host:1", "unix://relative",
         "unix://", "tcp://host:²", "tcp//host:1", "tcp://", "tcp://a b:1", "tcp:// host:1",
-        "tcp://a\0b:1", "tcp://\u202ehost:1", "tcp://ho\nst:1", "unix:///run/a\nb",
+        "tcp://a\0b:1", "tcp://\u202ehost:1", "tcp://ho\nst:1", "unix:///run/a\nb", "tcp://a..b:1",
+        "tcp://.a:1", "tcp://.:1", f"tcp://{'a' * 64}.b:1", f"tls://{'é' * 60}:1", "tls://é..b:1",
     ],
 )  # fmt: skip
 def test_what_is_no_endpoint_is_named(text: str) -> None:
