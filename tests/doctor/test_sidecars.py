@@ -229,6 +229,26 @@ def test_certificates_right_and_wrong(tmp_path: Path, certificates: Certificates
     assert (clear.exit_code, clear.outcome("record")) == (1, "fail")
 
 
+def test_a_server_that_wants_a_certificate_of_the_client(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    """Under TLS 1.3 it refuses the client after the handshake, and the client sees only the end."""
+    ca = str(certificates.ca)
+    with EmbeddedReceiver(tmp_path / "server", tls=certificates.asking_clients()) as server:
+        without = ask(endpoints=server.endpoint, tls_ca=ca)
+        stranger = ask(endpoints=server.endpoint, tls_ca=ca, tls_cert=str(certificates.stranger))
+        right = ask(
+            *("--burst", "0"),
+            endpoints=server.endpoint,
+            tls_ca=ca,
+            tls_cert=str(certificates.client),
+        )
+    for told in (without, stranger):
+        assert (told.exit_code, told.outcome("record")) == (1, "fail")
+        assert "LOGSHIP_TLS_CERT" in told["record"]["advice"]
+    assert (right.exit_code, right.outcome("record")) == (0, "ok")
+
+
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="an older Python takes such an authority")
 def test_an_authority_without_key_usage(tmp_path: Path) -> None:
     """So plain `openssl req -x509` makes it."""

@@ -163,7 +163,7 @@ class SidecarExamination:
             seen = f"one record, tag {recorder.tag!r}, acked in {answer.seconds * 1000:.1f} ms"
             return Result("record", seen)
         seen = f"one record, tag {recorder.tag!r}, was not acked: {answer.reason}"
-        return failure("record", seen, _why_unacked(answer))
+        return failure("record", seen, _why_unacked(self._endpoint, answer))
 
     async def _honesty(self) -> Result:
         """Say whether acks can be trusted, although the protocol names no product or version."""
@@ -175,7 +175,7 @@ class SidecarExamination:
             return Result("ack-honesty", "it is not Fluent Bit, and no fault of its acks is known")
         if not answer.in_time:  # Fluent Bit would have closed the connection
             seen = f"cannot be told: a second record was not acked: {answer.reason}"
-            return warning("ack-honesty", seen, _why_unacked(answer))
+            return warning("ack-honesty", seen, _why_unacked(self._endpoint, answer))
         version = self._version = await self._fluent_bit_version()
         blind = self._blind_image() if version is None else why_blind(f"fluent-bit:{version}")
         if blind is not None:
@@ -219,7 +219,7 @@ class SidecarExamination:
             rate = f"{max(1, count - 1) / answer.seconds:,.0f} records/s"
             return Result("rate", f"{many(count, 'record')} of 400 characters acked, {rate}")
         seen = f"{answer.bytes_acked} bytes of {count} records acked: {answer.reason}"
-        return failure("rate", seen, _why_unacked(answer))
+        return failure("rate", seen, _why_unacked(self._endpoint, answer))
 
     # -- helpers -----------------------------------------------------------------------------------
 
@@ -308,12 +308,17 @@ def _why_insecure(error: ConnectError) -> str:
     )
 
 
-def _why_unacked(answer: Answer) -> str:
+def _why_unacked(endpoint: Endpoint, answer: Answer) -> str:
     if "HELO" in answer.reason:
         return "the sidecar requires a shared key: set LOGSHIP_SHARED_KEY"
     if not answer.in_time:
         return (
             "it takes bytes and acks nothing: its buffer is full, it is Fluentd's unix socket "
             "input, or what listens there is no input of type forward"
+        )
+    if endpoint.scheme == "tls":  # under TLS 1.3 a server refuses a client after the handshake
+        return (
+            "its log says why; is it an input of type forward, and does it want a certificate of "
+            "the client that it trusts (LOGSHIP_TLS_CERT)?"
         )
     return "its log says why; is it an input of type forward, and without TLS if this is tcp://?"
