@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from logship._settings import Settings, full_name
+from logship._settings.secrecy import refuse_key_log
 from logship.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=settings.tls_ca)
     except (OSError, ValueError) as error:
+        refuse_key_log(error)
         raise _cannot_use({"tls_ca": settings.tls_ca}, error) from None
     # Some systems' OpenSSL would still speak 1.0; Python leaves that to their configuration.
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -16,7 +16,7 @@ from typing import Any
 from logship._protocol.handshake import ServerHandshake
 from logship._settings import Endpoint
 from logship._settings.addresses import is_loopback
-from logship._settings.secrecy import is_secret, read_secret
+from logship._settings.secrecy import is_secret, read_secret, refuse_key_log
 from logship.errors import SettingsError
 
 
@@ -172,15 +172,16 @@ def _user(where: str, text: str) -> tuple[str, str]:
 
 def _tls_context(options: AccessOptions) -> ssl.SSLContext:
     assert options.tls_cert is not None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
         # Without a password, OpenSSL would ask a terminal for that of an encrypted key.
         context.load_cert_chain(options.tls_cert, options.tls_key, password="")
         if options.tls_client_ca is not None:
             context.load_verify_locations(options.tls_client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as error:
+        refuse_key_log(error)
         files = filter(None, (options.tls_cert, options.tls_key, options.tls_client_ca))
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"cannot use {', '.join(files)} for TLS: {reason}") from None

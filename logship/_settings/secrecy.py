@@ -154,3 +154,15 @@ class SecretFile(Secret):
             with contextlib.suppress(SettingsError):
                 self._text = read_secret(self._path)
         return self._text
+
+
+def refuse_key_log(error: Exception) -> None:
+    """Name SSLKEYLOGFILE where an error is about its file: Python opens it for each TLS context.
+
+    Raises:
+        SettingsError: The error is about that file.
+    """
+    path = getattr(error, "filename", None)
+    if path is not None and path == os.environ.get("SSLKEYLOGFILE"):
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"SSLKEYLOGFILE: cannot use {path}: {reason}") from None

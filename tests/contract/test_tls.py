@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from logship import Client
 from logship._delivery.credentials import tls_context
+from logship._receiver.access import Access, AccessOptions
 from logship._settings import Settings
 from logship.errors import SettingsError
 from tests.chaos.proxy import ChaosProxy, no_fault
@@ -138,6 +140,20 @@ def test_a_file_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path, wro
     settings = Settings(endpoints="tls://127.0.0.1:1", tls_ca=str(path))
     with pytest.raises(SettingsError, match=rf"tls_ca \(LOGSHIP_TLS_CA\): cannot use {path}"):
         tls_context(settings)
+
+
+def test_a_key_log_that_cannot_be_written_is_not_taken_for_another_file(
+    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python opens it for each TLS context."""
+    key_log = tmp_path / "none" / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(key_log))
+    for ca in (None, str(certificates.ca)):
+        with pytest.raises(SettingsError, match=rf"^SSLKEYLOGFILE: cannot use {key_log}: No such"):
+            Client(endpoints="tls://127.0.0.1:1", tls_ca=ca)
+    tls = certificates.good
+    with pytest.raises(SettingsError, match=rf"^SSLKEYLOGFILE: cannot use {key_log}: No such"):
+        Access(AccessOptions(tls_cert=str(tls.certificate), tls_key=str(tls.key)))
 
 
 def test_verification_cannot_be_switched_off() -> None:
