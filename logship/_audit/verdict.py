@@ -252,6 +252,8 @@ def _claims(stream: Stream) -> Claims:
     if report := stream.report:
         for first, last, reason in report.declared:
             put(reason, report.source, [(first, last)])
+        if report.end:
+            put("end record", report.source, [(report.end, report.end)])
     return claims
 
 

@@ -430,8 +430,9 @@ def test_json_has_everything() -> None:
                 "declared": [
                     [3, 3, "overflow", "gap record"],
                     [5, 5, "unacked", "drain report"],
+                    [7, 7, "end record", "drain report"],
                 ],
-                "lost": [[6, 7]],
+                "lost": [[6, 6]],
                 "beyond": [[8, 8]],
                 "refused": 2,
                 "problems": ["goes on to 8 after the end 7 in its drain report"],

@@ -75,7 +75,7 @@ def test_every_number_is_sorted_as_plain_sets_sort_it(
     for stream, last, ended, spilled, unacked in reports:
         known = expected.setdefault(stream, Reference())
         known.reported_last, known.reported_end = last, ended
-        known.declared |= set().union(*map(span, spilled + unacked))
+        known.declared |= set().union(*map(span, spilled + unacked), {last} if ended else ())
         audit.feed([lines.report(lines.stream_report(
             last, 1, stream=stream, end=last if ended else None, spilled=spilled, unacked=unacked
         ))])  # fmt: skip

@@ -66,9 +66,10 @@ def test_a_stream_that_accepted_nothing_needs_no_line(last: int) -> None:
         spilled(end(3, 2)),
         report(stream_report(3, 2, end=3, unacked=[(3, 3)])),
         report(stream_report(3, 2, end=3, spilled=[(3, 3)])),
+        report(stream_report(3, 2, end=3)),  # acked, and lost behind the sidecar
     ],
 )
-def test_a_stream_is_complete_if_only_its_end_record_went_to_stderr(on_stderr: bytes) -> None:
+def test_a_stream_is_complete_if_only_its_end_record_did_not_arrive(on_stderr: bytes) -> None:
     stream = judge_one(numbered(1, 2), on_stderr)
     assert (stream.outcome, stream.last, stream.records) == (Outcome.COMPLETE, 3, 2)
     assert judge_one(numbered(1), spilled(record(2)), on_stderr).outcome is Outcome.DECLARED
@@ -175,13 +176,13 @@ def test_the_drain_report_counts_more_than_the_line_before_its_spill() -> None:
 
 def test_a_correction_counts_more_than_the_report_that_it_corrects() -> None:
     """Records that were refused after the report; and one that was acked after it."""
-    ends = report(stream_report(4, 3, end=4, unacked=[(4, 4)]), refused_id=LIFE, refused_lines=1)
+    ends = report(stream_report(4, 3, end=4, unacked=[(3, 4)]), refused_id=LIFE, refused_lines=1)
     later = correction(stream_report(4, 3, end=4, refused=2), refused_id=LIFE, refused_lines=2)
     for lines in ([ends, later], [later, ends]):
-        verdict = judged(numbered(1, 2, 3), refused(1), lines)
+        verdict = judged(numbered(1, 2), refused(1), lines)
         [stream], [refusals] = verdict.streams, verdict.refusals
         assert (stream.proof, stream.refused) == ("report's correction", 2)
-        assert list(stream.lost) == [(4, 4)]
+        assert list(stream.lost) == [(3, 3)]
         assert (list(refusals.copies), refusals.declared) == ([(1, 1)], 1)
 
 
