@@ -14,6 +14,8 @@ STAMP_KEY: Final = "logship_id"
 SPILLED_KIND: Final = "spilled"
 REFUSED_KIND: Final = "refused"
 REFUSED_KEY: Final = "logship_refused"
+RENAMED_REFUSED_KEY: Final = "app_logship_refused"
+"""Where `logship run` has it in the record of a line that a program inside wrote."""
 TAG_KEYS: Final = ("fluentd_tag", "tag")
 """Where a JSON line has its tag: in that order, because an application may use `tag` itself."""
 
@@ -77,8 +79,8 @@ _LINE_FORMATS: Final = (
     re.compile(r"(?>(?P<tag>.*?): \[\d+\.\d+, (?=\{))(?P<json>.*)\]", re.DOTALL),
 )
 
-_OURS_KINDS: Final = "|".join((SPILLED_KIND, REFUSED_KIND, *REPORT_SOURCES))
-_OURS: Final = re.compile(rf'\{{"{KIND_KEY}":\s?"(?:{_OURS_KINDS})".*', re.DOTALL)
+_OURS_KINDS: Final = (SPILLED_KIND, REFUSED_KIND, *REPORT_SOURCES)
+_OURS: Final = re.compile(rf'\{{"{KIND_KEY}":\s?"(?:{"|".join(_OURS_KINDS)})".*', re.DOTALL)
 """A line of logship on stderr, behind the prefix of a log viewer such as `docker compose logs` or
 `kubectl logs --prefix`, or behind text that has no end of line, such as a progress bar."""
 
@@ -114,7 +116,8 @@ def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
         stamp_key: The field that carries the stamp.
 
     Returns:
-        One finding, or one per record where the line is an array of records.
+        One finding, or one per record where the line is an array of records. Behind a record that
+        is itself a line of logship, what that line says.
     """
     for line_format in _LINE_FORMATS:
         if match := line_format.fullmatch(line):
@@ -134,8 +137,8 @@ def _read_json(text: str, tag: str | None, stamp_key: str) -> list[Found]:
         records = document if isinstance(document, list) else [document]
         found = [_read_record(record, tag, stamp_key) for record in records]
         if _REPORT_BEGINS.search(text):
-            return list(map(_unless_it_hides_a_report, found, records))
-        return found
+            found = list(map(_unless_it_hides_a_report, found, records))
+        return [each for one in found for each in (one, *_carried_by(one, stamp_key))]
     except UnreadableReport as error:
         return [Unreadable(str(error), is_report=True)]
     except (ValueError, RecursionError):
@@ -147,6 +150,27 @@ def _unless_it_hides_a_report(found: Found, record: object) -> Found:
     if isinstance(found, Unreadable | None) and _REPORT_BEGINS.search(json.dumps(record)):
         return Unreadable("a report's kind among other text or fields", is_report=True)
     return found
+
+
+def _carried_by(found: Found, stamp_key: str) -> Iterator[Found]:
+    """Yield what a line of logship says from which `logship run` made a stamped record.
+
+    The program inside may name streams on its stderr of which nothing else is anywhere.
+    """
+    if not isinstance(found, Stamped) or found.record.get(KIND_KEY) not in _OURS_KINDS:
+        return
+    if "record" in found.record or "streams" in found.record:  # else it is the application's field
+        line = {
+            REFUSED_KEY if name == RENAMED_REFUSED_KEY else name: value
+            for name, value in found.record.items()
+            if name != stamp_key
+        }
+        try:
+            carried = _read_record(line, None, stamp_key)
+        except UnreadableReport as error:
+            carried = Unreadable(str(error), is_report=True)
+        if carried is not None:
+            yield carried
 
 
 def _read_record(
@@ -218,6 +242,9 @@ _HEAD: Final = re.compile(
     rb"|(?P<fluentd>[^\t{}]*\t[^\t{}]*\t\{)"
     rb"|(?P<bit>[^{}]*: \[\d+\.\d+, \{)"
 )
+KEYS_OF_OURS: Final = b'"logship'
+"""How the names of logship's own fields begin."""
+
 _BRACES: Final = {"receive": (2, b"}}"), "json": (1, b"}"), "fluentd": (1, b"}"), "bit": (1, b"}]")}
 """How many braces each head opens, and what closes them."""
 
@@ -229,12 +256,12 @@ class Glance:
     a known head. The stamp is not inside a string, because there a backslash would stand before its
     quotes. The line is whole, because only plain members follow up to its end, and it has none of
     the zeros that a crash of the machine leaves in a file. Every other line is parsed, and so is a
-    line with more keys of logship, because it may be a control record.
+    line with more keys of logship, because it may be a control record, or a line of its stderr.
     """
 
     def __init__(self, stamp_key: str) -> None:
         self._key = json.dumps(stamp_key).encode()
-        self._keys_of_ours = stamp_key.count("logship_")
+        self._keys_of_ours = self._key.count(KEYS_OF_OURS)
         self._tail = re.compile(
             re.escape(self._key) + rb':\s?"' + STAMP.encode() + rb'"'
             rb'(?:,\s?"[^"\\{}]*":\s?(?:"[^"\\{}]*"|[-+.0-9eE]+|true|false|null))*+'
@@ -244,7 +271,7 @@ class Glance:
     def stamp(self, line: bytes) -> re.Match[bytes] | None:
         """Return a match whose groups 1 and 2 are stream and number; None if it must be parsed."""
         at = line.rfind(self._key)
-        if at < 0 or line.count(b"logship_") != self._keys_of_ours:
+        if at < 0 or line.count(KEYS_OF_OURS) != self._keys_of_ours:
             return None
         if line.find(b"}", 0, at) >= 0 or 0 in line:
             return None

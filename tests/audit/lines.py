@@ -143,6 +143,15 @@ def in_string(line: bytes, key: str = "log") -> Record:
     return {"container_name": "app", "source": "stderr", key: line.decode()}
 
 
+def shipped_by_run(line: bytes, number: int, stream: str = ONE, key: str = "logship_id") -> Record:
+    """What `logship run` makes of a line of logship on the stderr of a program inside."""
+    fields = json.loads(line)
+    renamed = {
+        f"app_{name}" if name.startswith("logship_") else name: fields[name] for name in fields
+    }
+    return {**renamed, key: stamp(number, stream)}
+
+
 def stream_report(
     last: int,
     accepted: int,

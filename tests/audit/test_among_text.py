@@ -77,3 +77,35 @@ def test_a_record_beside_a_report_in_an_array_is_none() -> None:
     report, other = read_line(f'[{REPORT}, {{"a": 1}}]')
     assert isinstance(report, Report)
     assert other is None
+
+
+@pytest.mark.parametrize("write", lines.FORMATS)
+def test_what_run_ships_of_a_program_inside_counts_beside_the_record_that_carries_it(
+    write: lines.Format,
+) -> None:
+    inside = [
+        spilled(record(1, TWO)),
+        lines.report(lines.stream_report(4, 3, stream=TWO, end=4, unacked=[(2, 3)])),
+        lines.refused(1),
+    ]
+    carriers = [lines.shipped_by_run(line, number) for number, line in enumerate(inside, start=1)]
+    verdict = judged(map(write, [*carriers, lines.end(4, 3)]))
+    one, two = verdict.streams if verdict.streams[0].stream == lines.ONE else verdict.streams[::-1]
+    assert (one.records, one.outcome) == (3, Outcome.COMPLETE)
+    assert (list(two.spilled), two.declared_count, list(two.lost)) == ([(1, 1)], 3, [])
+    [refusals] = verdict.refusals
+    assert (list(refusals.copies), verdict.reports) == ([(1, 1)], 1)
+
+
+def test_a_report_without_streams_that_run_ships_is_seen_under_another_stamp_key() -> None:
+    report = lines.report(refused_id=lines.LIFE, refused=2, refused_lines=2, stamp_key="id")
+    first = lines.compact({"message": "hi", "id": lines.stamp(1)}).encode()
+    carrier = lines.compact(lines.shipped_by_run(report, 2, key="id")).encode()
+    [refusals] = judged(first, carrier, stamp_key="id").refusals
+    assert refusals.declared == 2
+
+
+def test_a_report_that_run_ships_and_that_cannot_be_read_is_told() -> None:
+    torn = lines.shipped_by_run(lines.report(lines.stream_report(4, 3), accepted="3"), 1)
+    verdict = judged(lines.received(torn), lines.received(lines.end(2, 1)))
+    assert (verdict.streams[0].outcome, verdict.outcome) == (Outcome.COMPLETE, Outcome.UNPROVEN)
