@@ -143,8 +143,8 @@ class Supervisor:
         reaped = list(reap())
         self._others.difference_update(each.pid for each in reaped)
         now = time.monotonic()
-        for death in reaped:
-            if self._command is not None and death.pid == self._command.pid:
+        for death in reaped:  # after the command's death an orphan may get its number
+            if self._death is None and self._command and death.pid == self._command.pid:
                 self._death, self._ended_seconds = death, now
         self._kill_if_due(now)
         self._read([each for each in self._inlets if each.descriptor in ready], now)

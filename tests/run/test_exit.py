@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,35 @@ def test_a_command_killed_by_a_signal_gives_128_and_its_number(runs: Runs, numbe
     ended = runs.shell(f"echo text; kill -{int(number)} $$", returncode=128 + number)
     assert (b"was killed by SIGKILL" in ended.stderr) == (number == signal.SIGKILL)
     assert runs.messages == ["text"]
+
+
+def test_an_orphan_that_gets_the_number_of_the_dead_command_does_not_give_the_exit_code(
+    as_pid_1: Runs,
+) -> None:
+    """The kernel gives numbers away again, and `run` still waits for what was left behind."""
+    source = """
+        import os, time
+        command = os.getpid()
+        if os.fork():
+            os._exit(3)
+        os.setsid()  # a group would keep the number
+        while os.path.exists(f"/proc/{command}"):
+            time.sleep(0.01)
+        for _ in range(200):
+            with open("/proc/sys/kernel/ns_last_pid", "w") as last:
+                last.write(str(command - 1))
+            if os.fork() == 0:
+                if os.getpid() != command:
+                    os._exit(0)
+                while os.getppid() != 1:
+                    time.sleep(0.01)
+                print("an orphan", flush=True)
+                os._exit(99)
+            if os.path.exists(f"/proc/{command}"):
+                break
+    """
+    as_pid_1.command(sys.executable, "-c", textwrap.dedent(source), returncode=3)
+    assert as_pid_1.messages == ["an orphan"]
 
 
 def test_a_command_that_is_not_there_gives_127(runs: Runs, tmp_path: Path) -> None:
