@@ -7,8 +7,8 @@ one means "at once". So at a terminal its group becomes the foreground group. A 
 the command alone, and the shell waits for `run`, so `run` stops with it.
 
 In a pipeline the reader of `run` may need the terminal, as a pager does. So the command's group
-becomes the foreground group only when the command uses the terminal. Until then the keys' signals
-reach `run` and its reader, and `run` passes them on.
+becomes the foreground group only when the command uses the terminal. Until then, and where standard
+input is not the terminal, the keys' signals reach `run`, and `run` passes them on.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Command:
             PermissionError: It belongs to another user, and we may not signal those.
         """
         with contextlib.suppress(ProcessLookupError):
-            if whole_group or (signum in _OF_KEYS and _is_foreground()):
+            if whole_group or (signum in _OF_KEYS and _is_foreground_of_its_terminal()):
                 os.killpg(self.pid, signum)
             else:
                 os.kill(self.pid, signum)

@@ -369,6 +369,16 @@ def test_a_pager_behind_run_has_the_terminal_and_ctrl_c_ends_the_command(
     assert runs.messages == ["a line", "interrupted"], "the shell's child gets the signal too"
 
 
+def test_ctrl_c_ends_the_commands_children_where_its_input_is_no_terminal(runs: Runs) -> None:
+    """A shell that waits for its child ends only when that does."""
+    run = shlex.join([*LOGSHIP, "run", "--", "sh", "-c", "echo begun; sleep 60; echo not reached"])
+    with at_a_terminal(runs, *SHELL, code=128 + signal.SIGINT) as terminal:
+        os.write(terminal, f"{run} </dev/null\n".encode())
+        wait_until(lambda: runs.messages == ["begun"], "the command has begun", 40)
+        os.write(terminal, b"\x03exit\n")
+    assert runs.messages == ["begun"]
+
+
 def test_output_is_passed_on_to_a_terminal_that_stops_background_writers(runs: Runs) -> None:
     """The command is its foreground, so `run` itself writes from the background."""
     script = 'stty tostop; exec "$@" run --tee -- echo "a line"'
