@@ -95,6 +95,7 @@ class Supervisor:
         self._ended_seconds = 0.0
         self._is_refused = False
         self._is_cut_off = False
+        self._report: DrainReport | None = None
         self._inlets: list[Inlet] = []
         self._arrivals = Arrivals()
 
@@ -351,7 +352,7 @@ class Supervisor:
         thread = self._drain_aside()
         self._offspring.finish(self._shipping.plan())
         had_clock = self._deadlines is not None
-        while thread.is_alive() or not self._offspring.is_over:
+        while (self._report is None and thread.is_alive()) or not self._offspring.is_over:
             self._turn()
             if self._deadlines is not None and not had_clock:
                 had_clock = True
@@ -386,9 +387,9 @@ class Supervisor:
 
     def _drain(self) -> DrainReport:
         """Deliver the buffer, or return the report of what has done so."""
-        report = self._shipping.drain("end of output")
+        self._report = self._shipping.drain("end of output")
         self._signals.wake()
-        return report
+        return self._report
 
     def _write_receipt(self, outcome: Outcome) -> None:
         if self._options.receipt is None:

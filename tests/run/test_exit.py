@@ -243,6 +243,31 @@ BackgroundClient.drain = fail_once
     assert runs.messages == ["kept"]
 
 
+def test_the_end_of_a_delivery_is_seen_before_its_thread_ends(runs: Runs, receipt: Path) -> None:
+    """Its thread wakes `run`, and may end only after the look that follows."""
+    lingers = """
+import threading
+from logship._hooks.threads import OwnThread
+run = OwnThread.run
+def linger(thread):
+    run(thread)
+    if thread.name in ("logship-drain", "logship-recovery"):
+        threading.Event().wait()
+OwnThread.run = linger
+"""
+    source = """
+        import logging, logship, os
+        logship.install(level="INFO")
+        logging.info("a record")
+        os._exit(3)
+    """
+    runs.logship = broken(lingers)
+    words = (sys.executable, "-c", textwrap.dedent(source))
+    runs.command(*words, options=("--receipt", str(receipt)), returncode=3)
+    assert runs.messages == ["a record"]
+    assert read_receipt(receipt)["recovery"]["complete"]
+
+
 REFUSED = [
     (("--signal-map", "TERM"), "not a pair of signals"),
     (("--signal-map", "TERM:NOSUCH"), "not a signal that can be passed on"),
