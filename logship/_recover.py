@@ -227,12 +227,11 @@ class Recoverer:
 
     def _write(self, line: bytes) -> bool:
         """Write a line to stderr; False when there is no more time for it."""
-        while not self._last_resort.write_line(line):
-            left = self._seconds_left()
-            if left <= 0:
-                return False
+        while (left := self._seconds_left()) > 0:
+            if self._last_resort.write_line(line):
+                return True
             self._last_resort.wait_writable(min(left, _CHECK_SECONDS))
-        return True
+        return False
 
     def _seconds_left(self) -> float:
         return (self._deadline_seconds or 0.0) - self._monotonic()

@@ -15,6 +15,7 @@ from logship._delivery.drain import DrainPlan
 from logship._process.clock import Started, StopClock
 from logship._recover import Recoverer, RecoveryReport
 from logship._spool import files
+from logship._stderr.last_resort import LastResort
 from tests.spool.programs import NOWHERE
 from tests.spool.recoveries import dead_life, log_some
 from tests.spool.spools import SEGMENT_BYTES
@@ -111,6 +112,28 @@ def test_a_recoverer_without_time_tells_of_damage_too(
     assert capfd.readouterr().err.count("a chunk is damaged") == damaged
 
 
+def test_a_recoverer_stops_at_its_deadline_though_stderr_takes_every_line(tmp_path: Path) -> None:
+    """A large spool, or a busy processor: its estimate of the time was too low."""
+    dead_life(tmp_path, log_some)
+    seconds = [0.0]
+
+    class Slow(LastResort):
+        def write_line(self, line: bytes) -> bool:
+            seconds[0] += 0.01
+            return super().write_line(line)
+
+    async def run() -> RecoveryReport:
+        recoverer = Recoverer(
+            settings(tmp_path), tmp_path, last_resort=Slow(), monotonic=lambda: seconds[0]
+        )
+        recoverer.finish(DrainPlan.until(0.0, 0.1))
+        return await recoverer.run()
+
+    report = asyncio.run(run())
+    assert 0 < report.counters.records_abandoned < 30
+    assert seconds[0] == pytest.approx(0.1, abs=0.011)
+
+
 def test_a_recoverer_has_patience_with_a_slow_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +169,7 @@ def test_a_last_recoverer_waits_for_its_finish_after_the_stop_too(tmp_path: Path
         assert waiting == {task}
         dead_life(tmp_path, log_some)
         now = time.monotonic()
-        recoverer.finish(DrainPlan.until(now, now + 0.1))  # too little: it goes to stderr
+        recoverer.finish(DrainPlan.until(now, now + 0.4))  # too little: it goes to stderr
         return await task
 
     report = asyncio.run(run())
