@@ -36,6 +36,7 @@ from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import spilled_lines
 
 _CHECK_SECONDS = 0.1
+_YIELD_SECONDS = 0.005
 _RESERVE_SECONDS_MIN = 0.5
 _RESERVE_SHARE_MAX = 0.5
 
@@ -226,8 +227,14 @@ class Recoverer:
                 return
 
     def _write(self, line: bytes) -> bool:
-        """Write a line to stderr; False when there is no more time for it."""
+        """Write a line to stderr; False when there is no more time for it.
+
+        Records in memory go first: unlike these, they are nowhere else.
+        """
         while (left := self._seconds_left()) > 0:
+            if self._last_resort.others_go_first:
+                time.sleep(min(left, _YIELD_SECONDS))
+                continue
             if self._last_resort.write_line(line):
                 return True
             self._last_resort.wait_writable(min(left, _CHECK_SECONDS))

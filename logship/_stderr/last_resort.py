@@ -260,6 +260,11 @@ class LastResort:
         self._all_callers_wait = False
         self.step_back()
 
+    @property
+    def others_go_first(self) -> bool:
+        """Whether the line of a `go_first` or another thread's spill goes first."""
+        return self._is_held_up or self._is_spilling_elsewhere()
+
     # -- stderr itself -----------------------------------------------------------------------------
 
     @property
@@ -302,10 +307,14 @@ class LastResort:
             self._lock.reset()
 
     def _let_spill_go_first(self) -> None:
-        if self._spiller == threading.get_ident():
-            return  # a signal handler in the middle of the spill
-        while (until := self._spill_first_until) is not None and self._monotonic() < until:
+        while self._is_spilling_elsewhere():
             time.sleep(_YIELD_SECONDS)
+
+    def _is_spilling_elsewhere(self) -> bool:
+        if self._spiller == threading.get_ident():
+            return False  # a signal handler in the middle of the spill
+        until = self._spill_first_until
+        return until is not None and self._monotonic() < until
 
     def _is_queue_full(self) -> bool:
         """Return whether the queue takes no more lines."""

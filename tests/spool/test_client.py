@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,25 @@ def test_a_recoverer_stops_at_its_deadline_though_stderr_takes_every_line(tmp_pa
     report = asyncio.run(run())
     assert 0 < report.counters.records_abandoned < 30
     assert seconds[0] == pytest.approx(0.1, abs=0.011)
+
+
+def test_a_recoverer_lets_records_in_memory_go_first_to_stderr(tmp_path: Path) -> None:
+    """Its own are on the spool. A client of the same process has nothing else than memory."""
+    dead_life(tmp_path, log_some)
+    last_resort = LastResort(monotonic=lambda: 0.0)
+
+    async def run() -> RecoveryReport:
+        recoverer = Recoverer(settings(tmp_path), tmp_path, last_resort=last_resort)
+        now = time.monotonic()
+        recoverer.finish(DrainPlan.until(now, now + 0.4))
+        return await recoverer.run()
+
+    client = threading.Thread(target=last_resort.begin_spill)
+    client.start()
+    client.join()
+    assert asyncio.run(run()).counters.records_abandoned == 0
+    last_resort.end_spill()
+    assert asyncio.run(run()).counters.records_abandoned == 30
 
 
 def test_a_recoverer_has_patience_with_a_slow_disk(
