@@ -221,23 +221,6 @@ def test_another_file_in_the_same_inode_is_another_file() -> None:
     assert watched.watch.verdicts[TWO].outcome is Outcome.COMPLETE
 
 
-def test_each_gap_has_an_age_of_its_own() -> None:
-    watched = Watched("out.log*", overdue_seconds=10)
-    append(OUT, delivered(1, 1) + delivered(3, 3))
-    watched.look()
-    append(OUT, delivered(6, 6))
-    watched.look(5)
-    watched.look(5)
-    figures = watched.watch.figures
-    assert (figures.records_missing, figures.records_overdue) == (3, 1)
-    append(OUT, delivered(2, 2))
-    watched.look()
-    assert (figures.records_missing, figures.records_overdue) == (2, 0)
-    assert figures.oldest_missing_seconds == 6
-    watched.look(4)
-    assert figures.records_overdue == 2
-
-
 # --- what cannot be read --------------------------------------------------------------------------
 
 
