@@ -14,21 +14,6 @@ COUNT_TO_100 = """
 """
 
 
-@pytest.mark.parametrize(
-    ("last_lines", "status"),
-    [
-        pytest.param("import sys\nlog('last')\nsys.exit(3)", 3, id="sys.exit(3)"),
-        pytest.param("raise SystemExit('a text')", 1, id="SystemExit with a text"),
-    ],
-)
-def test_a_batch_delivers_all_and_keeps_its_exit_code(
-    programs: Programs, last_lines: str, status: int
-) -> None:
-    ended = programs.start(COUNT_TO_100, last_lines).end(returncode=status)
-    assert ended.reports == []
-    ended.verdict.assert_delivered_once()
-
-
 def test_an_excepthook_of_the_application_is_called_too(programs: Programs) -> None:
     ended = programs.start("""
         sys.excepthook = lambda kind, error, trace: sys.stderr.write(f"theirs: {error}\\n")

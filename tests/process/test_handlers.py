@@ -11,27 +11,6 @@ from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
 
 
-def test_python_callable_is_called_once_and_the_program_goes_on(programs: Programs) -> None:
-    program = programs.start("""
-        def stop(number, frame):
-            log("in their handler")
-            progress(f"called with {number}")
-
-        signal.signal(signal.SIGTERM, stop)
-        logship.install(level="INFO")
-        log("before")
-        ready()
-        wait_for("end")
-        log("after")
-        sys.exit(7)
-    """)
-    program.stop()
-    program.until("called with 15")
-    ended = program.finish("end", returncode=7)
-    assert ended.progress.count("called with 15") == 1
-    ended.verdict.assert_all_delivered(3)
-
-
 def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
     programs: Programs, black_hole: Gate
 ) -> None:

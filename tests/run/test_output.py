@@ -56,18 +56,6 @@ def test_long_lines_arrive_whole_or_in_pieces_of_a_known_size(runs: Runs, size: 
     assert len(pieces) == 1 + (size > 4_000_000)
 
 
-def test_many_lines_in_the_last_moment_all_arrive(runs: Runs, receipt: Path) -> None:
-    runs.command(
-        sys.executable,
-        "-c",
-        "print(*(f'line {n} {80 * chr(120)}' for n in range(30_000)), sep=chr(10))",
-        options=("--receipt", str(receipt)),
-        returncode=0,
-    )
-    assert [int(each.split()[1]) for each in runs.messages] == list(range(30_000))
-    runs.assert_proved(receipt)
-
-
 def test_a_command_that_does_not_wait_for_its_output_may_write_much_at_once(runs: Runs) -> None:
     """Node does so: what the pipe does not take at once is dropped by `process.exit()`."""
     text = "import os; os.set_blocking(1, False); os.write(1, 2000 * (b'x' * 99 + b'\\n'))"
