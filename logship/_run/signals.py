@@ -46,7 +46,8 @@ class Signals:
     def take(self) -> None:
         """Install the handlers; in the main thread, before the command is started.
 
-        An ignored signal stays ignored, here and in the command: that is how `nohup` works.
+        An ignored signal stays ignored, here and in the command: that is how `nohup` works. The
+        command gets SIGPIPE and SIGXFSZ with their defaults all the same, from `subprocess`.
         """
         signal.set_wakeup_fd(self._write_descriptor, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _wake_only)
