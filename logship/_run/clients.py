@@ -96,20 +96,23 @@ class RecoveryThread:
 
     Attributes:
         report: The result, once it is over.
-        is_over: Whether it has ended; the main loop is woken after that.
     """
 
     def __init__(
         self, recoverer: Recoverer, last_resort: LastResort, wake: Callable[[], None]
     ) -> None:
         self.report = RecoveryReport(RecoveryCounters(), 0.0, complete=False)
-        self.is_over: bool = True
         self._wake = wake
         self._last_resort = last_resort
         self._recoverer = recoverer
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: OwnThread | None = None
         self._begin()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended. Its loop is closed before it wakes the main loop."""
+        return self._thread is None or self._loop is None or self._loop.is_closed()
 
     def has_shipped_from(self, name: str) -> bool:
         """Return whether it found records to ship on the spool of this name."""
@@ -127,10 +130,8 @@ class RecoveryThread:
         try:
             loop = self._loop = self._loop or asyncio.new_event_loop()
             thread = OwnThread(partial(self._run, loop), "recovery")
-            self.is_over = False
             thread.start()
         except (OSError, RuntimeError) as error:  # no descriptors; no threads
-            self.is_over = True
             self._last_resort.warn("recovery", f"the records of dead clients have to wait: {error}")
         else:
             self._thread = thread
@@ -147,5 +148,4 @@ class RecoveryThread:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
                 self.report = runner.run(self._recoverer.run())
         finally:
-            self.is_over = True
             self._wake()
