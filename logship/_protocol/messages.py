@@ -112,11 +112,7 @@ class MessageReader:
         if len(tag.data) > TAG_BYTES_MAX:
             raise ProtocolError(f"a tag is longer than {TAG_BYTES_MAX} bytes")
         lines, count = self._form(_text(tag.data, "a tag"), entries)
-        ack, size = self._ack(option.get("chunk")), option.get("size")
-        if size is not None and (type(size) is not int or size != count):
-            told = quoted_value(size)
-            raise ProtocolError(f"the option `size` is {told}, but the message has {count} records")
-        return Message(lines, count, ack)
+        return Message(lines, count, self._ack(option.get("chunk")))
 
     def _ack(self, chunk: Any) -> bytes:
         """Return the acknowledgement of a chunk, in the language of the client."""

@@ -17,7 +17,9 @@ from tests.support.commands import ran
 from tests.support.servers import (
     EmbeddedReceiver,
     json_objects,
+    node_package,
     why_no_fluent_bit,
+    why_no_node_package,
 )
 from tests.support.waiting import wait_until
 
@@ -39,6 +41,15 @@ spl_autoload_register(function ($name) {
 $logger = new Fluent\\Logger\\FluentLogger(...explode(":", substr($argv[1], 6)));
 for ($n = 0; $n < $argv[2]; $n++)
     if (!$logger->post("app", array("n" => $n, "text" => "é/\\"]"))) exit(1);
+"""
+
+NODE_PACKAGE = "fluent-logger"
+NODE_SENDER = """
+const [, directory, port, eventMode, count] = process.argv;
+const { createFluentSender } = require(directory);
+const sender = createFluentSender("app", {port: Number(port), eventMode, requireAckResponse: true});
+let acked = 0;
+for (let n = 0; n < count; n++) sender.emit({n}, () => { if (++acked == count) sender.end(); });
 """
 
 
@@ -90,6 +101,14 @@ def test_all_records_of_a_fluent_bit_arrive(
     receiver: EmbeddedReceiver, tmp_path: Path, options: Mapping[str, Any]
 ) -> None:
     run_fluent_bit(tmp_path, receiver.port.number, **options)
+    assert len(wait_for_all(receiver)) == RECORDS
+
+
+@needs(lambda: why_no_node_package(NODE_PACKAGE))
+@pytest.mark.parametrize("mode", ["Message", "PackedForward", "CompressedPackedForward"])
+def test_all_records_of_node_arrive(receiver: EmbeddedReceiver, mode: str) -> None:
+    package, port = str(node_package(NODE_PACKAGE)), receiver.port.number
+    ran("node", "-e", NODE_SENDER, package, str(port), mode, str(RECORDS))
     assert len(wait_for_all(receiver)) == RECORDS
 
 

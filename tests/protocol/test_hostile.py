@@ -21,7 +21,7 @@ from tests.support.pace import costs_less
 
 MESSAGE_BYTES = 250_000
 READ_BYTES = 1 << 17
-OPTIONS = ("chunk", "size", "compressed")
+OPTIONS = ("chunk", "compressed")
 
 
 def zstd_is_there() -> bool:

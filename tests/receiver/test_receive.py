@@ -297,14 +297,14 @@ def test_counting_acknowledges_and_keeps_nothing(tmp_path: Path, mode: str) -> N
         entries = msgpack.packb(entry) * 3 if mode == "PackedForward" else [entry] * 3
         client.sendall(msgpack.packb(["app", entries, {"chunk": "id", "size": 3}]))
         assert client.recv(100) == msgpack.packb({"ack": "id"})
-        client.sendall(msgpack.packb(["app", entries, {"chunk": "wrong", "size": 4}]))
+        client.sendall(msgpack.packb(["app", [{"n": 4}], {"chunk": "wrong"}]))
         assert client.recv(100) == b""
         process.terminate()
         stdout, stderr = process.communicate(timeout=ANSWER_SECONDS_MAX)
     assert process.returncode == 0
     assert stdout == b""
     assert b"records are counted and acknowledged, none is kept" in stderr
-    assert b'`size` is "4", but the message has 3 records' in stderr
+    assert b"an entry is not an array of a time and a record" in stderr
     assert stderr.endswith(b"logship receive: counted 3 records\n")
 
 

@@ -16,7 +16,12 @@ from tests.support.servers.fluentd import (
     section,
     why_no_fluentd,
 )
-from tests.support.servers.node import NodeServer, why_no_node
+from tests.support.servers.node import (
+    NodeServer,
+    node_package,
+    why_no_node,
+    why_no_node_package,
+)
 from tests.support.servers.process import (
     Arrived,
     ReservedPort,
@@ -42,10 +47,12 @@ __all__ = [
     "fluentd_commands",
     "fluentd_version",
     "json_objects",
+    "node_package",
     "objects_of",
     "section",
     "whole_lines",
     "why_no_fluent_bit",
     "why_no_fluentd",
     "why_no_node",
+    "why_no_node_package",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.support.servers.process import ServerProcess
 
-NODE_PACKAGE = "@fluent-org/logger"
+_SERVER_PACKAGE = "@fluent-org/logger"
 
 _NODE_SERVER = """\
 // Writes {"tag", "time_ns" as text, "record"} lines; ends at SIGTERM, like any container.
@@ -48,16 +48,16 @@ process.on("SIGTERM", () => {
 
 
 @cache
-def node_package() -> str | None:
-    """Return the directory of the Node package, or None where it or node is not found.
+def node_package(name: str) -> str | None:
+    """Return the directory of a Node package, or None where it is not found.
 
     Looked for below LOGSHIP_TEST_NODE_PATH and NODE_PATH, as node itself does with the latter.
     """
     paths = [os.environ.get(each, "") for each in ("LOGSHIP_TEST_NODE_PATH", "NODE_PATH")]
     for path in os.pathsep.join(paths).split(os.pathsep):
         for below in (Path(path), Path(path) / "node_modules"):
-            if path and (below / NODE_PACKAGE).is_dir():
-                return str((below / NODE_PACKAGE).resolve())
+            if path and (below / name).is_dir():
+                return str((below / name).resolve())
     return None
 
 
@@ -71,7 +71,7 @@ class NodeServer(ServerProcess):
 
     def _node_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
-            "package": node_package(),
+            "package": node_package(_SERVER_PACKAGE),
             "out": str(self.lines_file),
             "port": self.port.number,
         }
@@ -92,9 +92,13 @@ class NodeServer(ServerProcess):
         return options
 
 
-def why_no_node() -> str:
+def why_no_node_package(name: str) -> str:
     if shutil.which("node") is None:
         return "there is no node on PATH"
-    if node_package() is None:
-        return f"no {NODE_PACKAGE} below LOGSHIP_TEST_NODE_PATH or NODE_PATH"
+    if node_package(name) is None:
+        return f"no {name} below LOGSHIP_TEST_NODE_PATH or NODE_PATH"
     return ""
+
+
+def why_no_node() -> str:
+    return why_no_node_package(_SERVER_PACKAGE)
