@@ -34,10 +34,12 @@ KINDS = (
     {"kind": "client", "forks": True},
     {"kind": "client", "spool": True},
     {"kind": "client", "spool": True, "forks": True, "closes": True},
+    {"kind": "client", "spool": True, "exits": True},
     {"kind": "client", "small": True},
     {"kind": "logging"},
     {"kind": "logging", "closes": True, "forks": True},
     {"kind": "logging", "spool": True, "closes": True},
+    {"kind": "logging", "exits": True},
     {"kind": "asyncio"},
     {"kind": "asyncio", "spool": True},
 )

@@ -7,6 +7,7 @@ them. At the end the client is closed and the ledger is written.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import bdb
 import contextlib
 import faulthandler
@@ -27,6 +28,7 @@ from typing import Any
 import logship
 from logship._client.background import BackgroundClient
 from logship._client.client import Client
+from logship._hooks import exits
 from logship._settings import Settings
 from logship.errors import BufferFull, ClientClosed
 from tests.storms.ledger import Ledger, Outcome, Source
@@ -59,6 +61,7 @@ class Plan:
         settings: Of the client.
         threads: Besides the main one.
         alarm, garbage, tools, forks, closes: What there is of each.
+        exits: Whether the exit hook closes the client, while the alarm rings on.
     """
 
     kind: str
@@ -72,6 +75,7 @@ class Plan:
     tools: bool = True
     forks: bool = False
     closes: bool = False
+    exits: bool = False
 
 
 class Storm:
@@ -81,6 +85,9 @@ class Storm:
         self.plan = plan
         self.ledger = Ledger(0)
         self.random = random.Random(plan.seed)
+        if plan.exits:
+            atexit.register(self._finish)
+            exits.register()  # the hook runs before what is registered earlier
         self.client = self._make_client()
         self.logger = logging.getLogger("storm")
         self._stopped = threading.Event()
@@ -275,7 +282,15 @@ class Storm:
                 while not self._is_main_over:
                     with contextlib.suppress(bdb.BdbQuit):  # it may come again behind an `except`
                         self._main(self._own[0])
+            if self.plan.exits:
+                self.alarm.start()
+                return
             self.client.close(_CLOSE_SECONDS)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Write what was done, once the client is closed."""
+        self.alarm.stop()
         self._wait_for_children()
         self._stopped.set()
         self.ledger.write(Path(self.plan.directory) / "main.ledger")
