@@ -235,7 +235,7 @@ class Orphans(Recovery):
             if is_interruption(error):
                 raise
             why = _named(error).removeprefix(f"{self.path}: ")
-            self._refuse("", f"cannot be read: {why}; what is there is kept")
+            self._refuse("", f"cannot be read: {why}; nothing is recovered from it")
         return None
 
     def _oldest_in(self, parent: int) -> ProcessDirectory | None:
