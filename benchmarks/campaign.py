@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,9 @@ from rich.progress import Progress
 from benchmarks.progress import open_progress
 from benchmarks.scenario import Outcome, Scenario, Watch, run
 from benchmarks.table import Row
+
+SIGNAL_SECONDS = 0.5
+"""How late a signal may be noticed."""
 
 
 def new_directory(kind: str) -> Path:
@@ -72,12 +75,23 @@ def run_all(
                 for scenario in scenarios
             ]
             return [
-                Row(scenario, tuple(run.result() for run in runs))
+                Row(scenario, tuple(map(_result, runs)))
                 for scenario, runs in zip(scenarios, jobs, strict=True)
             ]
         finally:
             watch_over.set()
             pool.shutdown(cancel_futures=True)
+
+
+def _result(run: Future[Outcome]) -> Outcome:
+    """Wait for a run, and look for signals meanwhile.
+
+    The kernel may give a signal to the thread that is just starting a program. Then a main thread
+    that waits without a bound is not woken, and Python never calls the handler.
+    """
+    while not run.done():
+        wait([run], SIGNAL_SECONDS)
+    return run.result()
 
 
 def _one(
