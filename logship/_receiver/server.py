@@ -420,7 +420,9 @@ def _named(address: Any) -> str:
 
 
 def _why_no_tls(error: OSError) -> str:
-    if getattr(error, "reason", "") in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+    # OpenSSL 3.5.4 says the last of these, for which Python may know no name.
+    said = ("wrong version number", "http request", "record layer failure")
+    if any(each in str(error) for each in said):
         return "it does not speak TLS; its endpoint must be tls://"
     return f"its TLS handshake failed: {error!r:.200}"
 

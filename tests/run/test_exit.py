@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -94,7 +95,7 @@ def test_a_command_for_whose_output_no_descriptors_are_left_gives_126(
     limited = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
     environ = {**os.environ, "LOGSHIP_ENDPOINTS": NOWHERE, "TMPDIR": str(tmp_path)}
     ended = ran(*limited, *LOGSHIP, "run", "--", "true", code=126, env=environ)
-    assert "logship run: cannot run true: Too many open files\n" in ended.stderr
+    assert f"logship run: cannot run true: {os.strerror(errno.EMFILE)}\n" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "kept for a person" not in ended.stderr, "nothing was left"
 
