@@ -187,7 +187,7 @@ def test_a_command_that_writes_without_end_leaves_the_time_to_ship(
         while True:
             os.write(1, 4096 * b"\\n")
         """,
-        options=("--stop-timeout", "3", "--receipt", str(receipt)),
+        options=("--stop-timeout", "1", "--receipt", str(receipt)),
     )
     ended = program.stopped(returncode=SIGKILLED)
     assert "there is no time to read all of its stdout" in ended.stderr
