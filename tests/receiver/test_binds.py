@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import re
 import socket
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -54,8 +57,8 @@ def test_an_address_is_written_as_it_is_read(text: str) -> None:
 
 
 def test_an_address_of_another_machine_is_named() -> None:
-    fault = r"cannot listen on tcp://192\.0\.2\.1:0: Cannot assign requested address"
-    with pytest.raises(ListenError, match=fault):
+    fault = f"cannot listen on tcp://192.0.2.1:0: {os.strerror(errno.EADDRNOTAVAIL)}"
+    with pytest.raises(ListenError, match=re.escape(fault)):
         Listener(tcp("192.0.2.1", 0))
 
 
@@ -108,7 +111,7 @@ def test_of_two_that_find_a_dead_socket_at_once_one_listens(
         others: list[Future[Listener]] = []
         monkeypatch.setattr(binds, "_is_dead_socket", begin_another)
         first = Listener(bind)
-        with pytest.raises(ListenError, match="Address already in use"):
+        with pytest.raises(ListenError, match=os.strerror(errno.EADDRINUSE)):
             others[0].result()
     first.close()
 
@@ -116,7 +119,7 @@ def test_of_two_that_find_a_dead_socket_at_once_one_listens(
 def test_a_unix_socket_of_a_living_server_is_left_alone(tmp_path: Path) -> None:
     bind = unix(tmp_path / "sock")
     first = Listener(bind)
-    with pytest.raises(ListenError, match="Address already in use"):
+    with pytest.raises(ListenError, match=os.strerror(errno.EADDRINUSE)):
         Listener(bind)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(bind.path)
@@ -135,14 +138,14 @@ def test_a_unix_socket_of_a_server_that_hangs_is_left_alone(tmp_path: Path) -> N
         with pytest.raises(BlockingIOError):  # its queue is full
             second.connect(str(path))
         listening = pool.submit(Listener, unix(path))
-        with pytest.raises(ListenError, match="Address already in use"):
+        with pytest.raises(ListenError, match=os.strerror(errno.EADDRINUSE)):
             listening.result(timeout=10)
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(ListenError, match="Address already in use"):
+    with pytest.raises(ListenError, match=os.strerror(errno.EADDRINUSE)):
         Listener(unix(path))
     assert path.read_text() == "data"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pty
@@ -255,7 +256,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     [
         (
             ["--bind", "{taken}", "--out", "/dev/null"],
-            "cannot listen on tcp://{taken}: Address already in use; give another --bind",
+            f"cannot listen on tcp://{{taken}}: {os.strerror(errno.EADDRINUSE)}; give another",
         ),
         (["--out", "/missing/out"], "cannot open /missing/out for writing: No such file or dir"),
         (["--bind", "here"], "'here'; give HOST:PORT, tcp://HOST:PORT or unix:///PATH"),
