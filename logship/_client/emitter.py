@@ -122,6 +122,11 @@ class Emitter(registry.Registered):
         """Standard error, for what a closed client refuses."""
         return self._shipper.last_resort
 
+    def exit_is_interrupted(self) -> None:
+        """See `Registered`."""
+        if self.is_open_here:
+            self._shipper.break_down("the exit hook was interrupted")
+
     def emit(
         self,
         record: Record,

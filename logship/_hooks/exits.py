@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import signal
 import threading
 import time
+from typing import Any
 
 from logship import _system
 from logship._hooks import registry
 from logship._hooks.dispositions import set_handler
+from logship._hooks.interruptions import is_from_outside
 from logship._hooks.late_imports import late
 
 
@@ -28,15 +31,26 @@ def at_exit(*, is_child: bool = False) -> None:
     They end at the same time, because each may need all the time that is left. Python 3.12 starts
     no thread here. So those that have a thread begin their end there, and those that need an event
     loop share one in this thread.
+
+    After Ctrl-C, or an exception of a signal handler, none of them waits any more. There may be no
+    other call, and the process may be about to be killed.
     """
     registry.exit_began_seconds = time.monotonic()
     clients = registry.clients()
-    for client in clients:
-        client.exit_begins(is_child=is_child)
     with contextlib.ExitStack() as ends:
         for client in clients:
-            ends.callback(client.end_at_exit, is_child=is_child)
+            ends.push(functools.partial(_end, client, is_child))
+        for client in clients:
+            client.exit_begins(is_child=is_child)
     registry.exit_is_over = True
+
+
+def _end(client: registry.Registered, is_child: bool, *raised: Any) -> None:
+    """End a client; `raised` is what has interrupted the hook, as `__exit__` gets it."""
+    error = raised[1]
+    if error is not None and is_from_outside(error):
+        client.exit_is_interrupted()
+    client.end_at_exit(is_child=is_child)
 
 
 def register() -> None:

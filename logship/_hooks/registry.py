@@ -41,6 +41,9 @@ class Registered:
             is_child: As of `end_at_exit`.
         """
 
+    def exit_is_interrupted(self) -> None:
+        """Ctrl-C, or an exception of a signal handler, ended the hook: wait for nothing more."""
+
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """The process ends: deliver, spill or name all remaining records. Must not raise.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from tests.process.conftest import Launch
 from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
@@ -85,6 +87,33 @@ def test_a_handler_that_raises_while_the_exit_hook_drains_has_it_spill_at_once(
         endpoint=black_hole.endpoint,
     ).end(returncode=0)
     ended.verdict.assert_nothing_lost(spilled=20)
+
+
+@pytest.mark.parametrize("function", ["exit_begins", "end_at_exit"])
+def test_a_handler_that_raises_in_the_exit_hook_has_all_clients_spill_at_once(
+    programs: Programs, black_hole: Gate, function: str
+) -> None:
+    """Before any client drains, or while the first one does."""
+    ended = programs.start(
+        f"""
+        settings = {{"exit_stall_seconds": 3600, "exit_drain_seconds_max": 3600}}
+        other = logship.BackgroundClient(**settings)
+        logship.install(level="INFO", **settings)
+        signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))
+        log(times=20)
+        other.emit({{"message": "of another client"}})
+
+        def interrupt(frame, event, _):
+            if (frame.f_code.co_name, event) == ({function!r}, "call"):
+                sys.setprofile(None)
+                os.kill(os.getpid(), signal.SIGQUIT)
+
+        sys.setprofile(interrupt)
+        """,
+        endpoint=black_hole.endpoint,
+    ).end(returncode=0)
+    assert ended.stderr.count('"logship":"spilled"') >= 21
+    assert [report["unacked"] for report in ended.reports] == [0, 0]
 
 
 def test_sigint_starts_the_clock_where_no_person_sits(programs: Programs, black_hole: Gate) -> None:
