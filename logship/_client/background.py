@@ -207,17 +207,8 @@ class BackgroundClient(Emitter):
 
         What is logged later, by a hook that was registered earlier or by a destructor, is then
         refused and so written to stderr, also where it is the first record.
-
-        What Ctrl-C or a signal handler ends is spilled at once.
         """
-        plan, reason = self.plan_at_exit(is_child=is_child)
-        try:
-            self.drain(plan, reason)
-        except BaseException as error:
-            if is_from_outside(error):
-                self.exit_is_interrupted()
-                self.drain(plan, reason)
-            raise
+        self.drain(*self.plan_at_exit(is_child=is_child))
         self.correct_report()
 
     def end_at_signal(self, deadline_seconds: float, reason: str) -> None:

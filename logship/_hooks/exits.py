@@ -33,13 +33,16 @@ def at_exit(*, is_child: bool = False) -> None:
     loop share one in this thread.
 
     After Ctrl-C, or an exception of a signal handler, none of them waits any more. There may be no
-    other call, and the process may be about to be killed.
+    other call, and the process may be about to be killed. So each is ended twice: the second call
+    does what is left of an interrupted one, and normally finds nothing to do.
     """
     registry.exit_began_seconds = time.monotonic()
     clients = registry.clients()
     with contextlib.ExitStack() as ends:
         for client in clients:
-            ends.push(functools.partial(_end, client, is_child))
+            end = functools.partial(_end, client, is_child)
+            ends.push(end)
+            ends.push(end)
         for client in clients:
             client.exit_begins(is_child=is_child)
     registry.exit_is_over = True

@@ -47,6 +47,8 @@ class Registered:
     def end_at_exit(self, *, is_child: bool = False) -> None:
         """The process ends: deliver, spill or name all remaining records. Must not raise.
 
+        It is called twice; the second call does what is left where an exception ended the first.
+
         Args:
             is_child: Whether it is a child that skips `atexit`.
         """

@@ -89,15 +89,24 @@ def test_a_handler_that_raises_while_the_exit_hook_drains_has_it_spill_at_once(
     ended.verdict.assert_nothing_lost(spilled=20)
 
 
-@pytest.mark.parametrize("function", ["exit_begins", "end_at_exit"])
+@pytest.mark.parametrize(
+    ("client", "function"),
+    [
+        ("BackgroundClient", "exit_begins"),
+        ("BackgroundClient", "end_at_exit"),
+        ("BackgroundClient", "drain"),
+        ("Client", "end_at_exit"),
+        ("Client", "_close_at_exit"),
+    ],
+)
 def test_a_handler_that_raises_in_the_exit_hook_has_all_clients_spill_at_once(
-    programs: Programs, black_hole: Gate, function: str
+    programs: Programs, black_hole: Gate, client: str, function: str
 ) -> None:
     """Before any client drains, or while the first one does."""
     ended = programs.start(
         f"""
         settings = {{"exit_stall_seconds": 3600, "exit_drain_seconds_max": 3600}}
-        other = logship.BackgroundClient(**settings)
+        other = logship.{client}(**settings)
         logship.install(level="INFO", **settings)
         signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))
         log(times=20)
