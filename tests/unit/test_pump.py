@@ -1,8 +1,10 @@
-"""The pump: in which order a turn does what is due."""
+"""The pump: when a turn comes, and in which order it does what is due."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import Any
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
@@ -11,7 +13,7 @@ from logship._delivery.attempts import Attempts
 from logship._delivery.delivery import Delivery
 from logship._settings import Endpoint
 from logship.testing import ManualClock
-from tests.unit.accounts import a_buffer
+from tests.unit.accounts import a_buffer, body
 from tests.unit.test_buffer_kept import an_adopted_chunk
 
 LINGER_SECONDS = 0.2
@@ -21,26 +23,41 @@ ENDPOINT = Endpoint("tcp", "sidecar", 1, "")
 class Outside:
     """A pump's port, schedule and upkeep: all that it knows of the world.
 
+    Its server takes everything and acks nothing.
+
     Attributes:
+        clock: The time, which passes in `pass_time`.
         sent: The first numbers of the chunks that were sent.
-        due: What upkeep does.
     """
 
     def __init__(self) -> None:
+        self.clock = ManualClock()
         self.sent: list[int] = []
-        self.due: Callable[[], object] = bool
+        self._calls: list[tuple[float, Callable[[], None]]] = []
+
+    def pass_time(self, seconds: float) -> None:
+        """Make the calls that are due within these seconds, in their order."""
+        until = self.clock() + seconds
+        while due := [call for call in self._calls if call[0] <= until]:
+            call = min(due, key=itemgetter(0))
+            self._calls.remove(call)
+            self.clock.seconds = max(self.clock(), call[0])
+            call[1]()
+        self.clock.seconds = until
 
     def tend(self, now_seconds: float) -> None:
-        self.due()
+        """Do nothing."""
 
     def deadlines(self) -> Iterable[float | None]:
         return ()
 
     def soon(self, callback: Callable[[], None]) -> None:
-        """Never call back: a test looks at one turn."""
+        self.at(self.clock(), callback)
 
     def at(self, seconds: float, callback: Callable[[], None]) -> Cancel:
-        return lambda: None
+        call = (seconds, callback)
+        self._calls.append(call)
+        return lambda: self._calls.remove(call)
 
     def send(self, chunks: list[Chunk]) -> list[Chunk]:
         self.sent += (chunk.first for chunk in chunks)
@@ -68,29 +85,50 @@ class Outside:
         raise NotImplementedError
 
 
-def a_pump(outside: Outside, clock: ManualClock) -> tuple[Buffer, Pump]:
-    """Return a connected pump and its buffer."""
-    buffer = a_buffer(linger_seconds=LINGER_SECONDS, monotonic=clock)
+def a_pump(outside: Outside, **options: Any) -> tuple[Buffer, Pump]:
+    """Return a connected pump and its buffer, which has these options."""
+    buffer = a_buffer(
+        linger_seconds=LINGER_SECONDS,
+        monotonic=outside.clock,
+        wake=lambda: outside.soon(pump.turn),
+        **options,
+    )
     delivery: Delivery[Chunk] = Delivery(
         Attempts((ENDPOINT,), lambda _: 1.0, lambda: 60.0),
         source=buffer.departure,
         inflight_chunks_max=8,
         ack_timeout_seconds=90.0,
     )
-    pump = Pump(buffer, delivery, port=outside, upkeep=outside, schedule=outside, monotonic=clock)
+    pump: Pump = Pump(
+        buffer,
+        delivery,
+        port=outside,
+        upkeep=outside,
+        schedule=outside,
+        monotonic=outside.clock,
+    )
     pump.start()
     pump.connected()
     return buffer, pump
 
 
+def test_an_entry_leaves_when_it_has_lingered_and_nothing_else_happens() -> None:
+    outside = Outside()
+    buffer, _ = a_pump(outside)
+    buffer.offer("t", body(1))
+    outside.pass_time(LINGER_SECONDS / 2)
+    assert outside.sent == []
+    outside.pass_time(LINGER_SECONDS)
+    assert outside.sent == [1]
+
+
 def test_after_an_error_what_a_dead_process_left_is_sent_again_too() -> None:
     """It is taken, and in no line: the error came in between."""
-    outside, clock = Outside(), ManualClock()
-    buffer, pump = a_pump(outside, clock)
+    outside = Outside()
+    buffer, pump = a_pump(outside)
     adopted = an_adopted_chunk(buffer, "adopted")
     assert buffer.departure.take() is adopted
     pump.restart("an error", 0.1)
-    clock.advance(1.0)
-    pump.turn()
+    outside.pass_time(1.0)
     pump.connected()
     assert outside.sent == [adopted.first]
