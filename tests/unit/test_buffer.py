@@ -10,9 +10,8 @@ import msgpack
 import pytest
 
 from logship._buffer import accumulator, stream
-from logship._buffer.accumulator import Accumulator
 from logship._buffer.buffer import Buffer
-from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
+from logship._buffer.chunk import Chunk, MemoryChunk
 from logship._buffer.entrance import Outcome
 from logship._buffer.inbox import Run, Tag
 from logship._buffer.ranges import merge_ranges
@@ -470,16 +469,7 @@ def test_the_report_names_what_is_on_stderr_whatever_holes_a_chunk_has() -> None
 
 def test_a_number_is_dropped_beside_a_chunk_that_was_opened_in_vain() -> None:
     """An exception from outside may come between a chunk and its first entry."""
-    storage = MemoryStorage(bytes, 1000)
-    held = Accumulator(
-        chunk_bytes_max=1000,
-        stamp_key="k",
-        awaited_tag=None,
-        storage=storage,
-        monotonic=ManualClock(),
-        time_ns=lambda: 0,
-        random_bytes=bytes,
-    )
+    held = a_buffer()._accumulator
     run: Run = ("t", body(1)), [body(1)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(MemoryChunk, "write", raising(MemoryError))
