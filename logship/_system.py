@@ -106,6 +106,15 @@ def moved_up(descriptor: int) -> int:
     return moved
 
 
+def make_room_for_high_numbers() -> None:
+    """Have the kernel lengthen its table of open files for `moved_up`, before threads run.
+
+    In a process of several threads Linux waits some 12 ms for that.
+    """
+    with contextlib.suppress(OSError):
+        os.close(moved_up(os.open(os.devnull, os.O_RDONLY)))
+
+
 FileIdentity = tuple[int, int]
 """The device and the inode of an open file. A daemon closes all descriptors, and their numbers then
 stand for its own files."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
+from logship import _system
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._hooks import fork, registry, runtimes
@@ -72,6 +73,7 @@ class Installation(registry.Registered):
     ) -> None:
         self.level = level
         self._console = console
+        _system.make_room_for_high_numbers()
         self.client = BackgroundClient(settings, **client_parts)
         self.handler = Handler(self.client, floods=_flood_control(self.client))
         self._levels = _levels_file(self.client)

@@ -379,6 +379,21 @@ def test_a_signal_as_the_exit_hook_begins_does_not_skip_it(
     ended.verdict.assert_drained()
 
 
+def test_a_start_asks_for_a_high_descriptor_before_threads_run(programs: Programs) -> None:
+    """Linux waits 12 ms to lengthen the table of open files of several threads."""
+    ended = programs.start("""
+        import fcntl
+
+        def note(event, arguments):
+            if event == "fcntl.fcntl" and arguments[1] == fcntl.F_DUPFD_CLOEXEC:
+                progress(threading.active_count())
+
+        sys.addaudithook(note)
+        logship.install()
+    """).end(returncode=0)
+    assert ended.progress[0] == "1"
+
+
 def test_what_a_handler_raises_does_not_cut_the_drain_at_exit_short(
     programs: Programs, black_hole: Gate
 ) -> None:
