@@ -112,7 +112,7 @@ def make_room_for_high_numbers() -> None:
     In a process of several threads Linux waits some 12 ms for that.
     """
     with contextlib.suppress(OSError):
-        os.close(moved_up(os.open(os.devnull, os.O_RDONLY)))
+        os.close(moved_up(os.open(os.devnull, os.O_RDONLY | O_BINARY)))
 
 
 FileIdentity = tuple[int, int]
