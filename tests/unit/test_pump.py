@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from operator import itemgetter
-from typing import Any
+from collections.abc import Iterable
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
-from logship._client.pump import Cancel, Pump
+from logship._client.pump import Pump
 from logship._delivery.attempts import Attempts
 from logship._delivery.delivery import Delivery
 from logship._settings import Endpoint
-from logship.testing import ManualClock
+from tests.simulation.clock import VirtualClock
+from tests.simulation.schedule import SimulatedSchedule
 from tests.unit.accounts import a_buffer, body
 from tests.unit.test_buffer_kept import an_adopted_chunk
 
@@ -21,43 +20,33 @@ ENDPOINT = Endpoint("tcp", "sidecar", 1, "")
 
 
 class Outside:
-    """A pump's port, schedule and upkeep: all that it knows of the world.
+    """A pump's port and upkeep, and its clock: all that it knows of the world.
 
     Its server takes everything and acks nothing.
 
     Attributes:
         clock: The time, which passes in `pass_time`.
+        schedule: The pump's.
         sent: The first numbers of the chunks that were sent.
     """
 
     def __init__(self) -> None:
-        self.clock = ManualClock()
+        self.clock = VirtualClock()
+        self.schedule = SimulatedSchedule(self.clock)
         self.sent: list[int] = []
-        self._calls: list[tuple[float, Callable[[], None]]] = []
 
     def pass_time(self, seconds: float) -> None:
         """Make the calls that are due within these seconds, in their order."""
-        until = self.clock() + seconds
-        while due := [call for call in self._calls if call[0] <= until]:
-            call = min(due, key=itemgetter(0))
-            self._calls.remove(call)
-            self.clock.seconds = max(self.clock(), call[0])
-            call[1]()
-        self.clock.seconds = until
+        over: list[bool] = []
+        self.clock.after(seconds, over.append, True)
+        while not over:
+            self.clock.step()
 
     def tend(self, now_seconds: float) -> None:
         """Do nothing."""
 
     def deadlines(self) -> Iterable[float | None]:
         return ()
-
-    def soon(self, callback: Callable[[], None]) -> None:
-        self.at(self.clock(), callback)
-
-    def at(self, seconds: float, callback: Callable[[], None]) -> Cancel:
-        call = (seconds, callback)
-        self._calls.append(call)
-        return lambda: self._calls.remove(call)
 
     def send(self, chunks: list[Chunk]) -> list[Chunk]:
         self.sent += (chunk.first for chunk in chunks)
@@ -85,13 +74,12 @@ class Outside:
         raise NotImplementedError
 
 
-def a_pump(outside: Outside, **options: Any) -> tuple[Buffer, Pump]:
-    """Return a connected pump and its buffer, which has these options."""
+def a_pump(outside: Outside) -> tuple[Buffer, Pump]:
+    """Return a connected pump and its buffer."""
     buffer = a_buffer(
         linger_seconds=LINGER_SECONDS,
-        monotonic=outside.clock,
-        wake=lambda: outside.soon(pump.turn),
-        **options,
+        monotonic=outside.clock.monotonic,
+        wake=lambda: outside.schedule.soon(pump.turn),
     )
     delivery: Delivery[Chunk] = Delivery(
         Attempts((ENDPOINT,), lambda _: 1.0, lambda: 60.0),
@@ -104,8 +92,8 @@ def a_pump(outside: Outside, **options: Any) -> tuple[Buffer, Pump]:
         delivery,
         port=outside,
         upkeep=outside,
-        schedule=outside,
-        monotonic=outside.clock,
+        schedule=outside.schedule,
+        monotonic=outside.clock.monotonic,
     )
     pump.start()
     pump.connected()
@@ -129,6 +117,6 @@ def test_after_an_error_what_a_dead_process_left_is_sent_again_too() -> None:
     adopted = an_adopted_chunk(buffer, "adopted")
     assert buffer.departure.take() is adopted
     pump.restart("an error", 0.1)
-    outside.pass_time(1.0)
+    outside.pass_time(2.0)
     pump.connected()
     assert outside.sent == [adopted.first]
