@@ -85,8 +85,8 @@ def _check_numbers(options: Options, life: Life, told: dict[str, Any], on_stderr
 def _declared_too_late(life: Life, told: dict[str, Any]) -> set[tuple[str, int]]:
     """Return what only the report can name any more.
 
-    A gap record that is quarantined while the client drains comes after its stream's end
-    record: nothing can declare again what it declared.
+    A gap record that is given up while the client drains comes after its stream's end record:
+    nothing can declare again what it declared.
     """
     name = told["stream"]
     named = {
@@ -97,7 +97,7 @@ def _declared_too_late(life: Life, told: dict[str, Any]) -> set[tuple[str, int]]
     }
     return {
         (name, number)
-        for frame in life.quarantined_late
+        for frame in life.given_up_late
         if frame.stream == name
         for first, last, _ in frame.gaps
         for number in named.intersection(range(first, last + 1))
@@ -110,7 +110,7 @@ def check_declared(life: Life, told: dict[str, Any], excused: set[tuple[str, int
     Args:
         life: The client's.
         told: What its report says of a stream.
-        excused: Stamps of what is left or was quarantined.
+        excused: Stamps of what is left, or was given up too late.
     """
     name = told["stream"]
     excused = excused | _declared_too_late(life, told)

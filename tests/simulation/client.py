@@ -26,6 +26,7 @@ from logship._settings import Endpoint, Settings
 from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill
+from tests.simulation import inspection
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.estate import Stamp
 from tests.simulation.port import SimulatedPort
@@ -87,6 +88,7 @@ class SimulatedClient:
             inbox_max=options.inbox_max,
             inbox_bytes_max=int(options.buffer_bytes_max * options.inbox_share),
         )
+        self._watch_giving_up()
         spill = Spill(self.buffer.spilling, self.last_resort, clock.monotonic)
         self.spill = spill if options.spills else None
         self.admission = Admission(
@@ -290,6 +292,19 @@ class SimulatedClient:
             self.history.clock.after(0.0, self._step, self._ticket)
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _watch_giving_up(self) -> None:
+        """Tell the judge why each chunk is given up."""
+        accumulator, history = self.buffer._section.accumulator, self.history
+        give_up = accumulator.give_up
+
+        def watched(chunk: Chunk, reason: str) -> None:
+            history.note("give up %s %s-%s: %s", chunk.id, chunk.first, chunk.last, reason)
+            frame = inspection.frame_of(self, chunk)
+            history.judge.given_up(self.life, self.port.link, frame, reason, history.clock.now)
+            give_up(chunk, reason)
+
+        accumulator.give_up = watched  # type: ignore[method-assign]
 
     def wake(self) -> None:
         """Take a turn in this moment, after what is due already."""

@@ -39,7 +39,6 @@ from logship._spool.slots import read_streams
 from logship._spool.storage import SpoolStorage
 from tests.simulation.estate import (
     DAMAGED_REASON,
-    QUARANTINED_REASON,
     STREAMS_DAMAGED,
     TORN,
     Estate,
@@ -213,11 +212,11 @@ class SimulatedDisk:
     def noted(self, name: str) -> dict[Stamp, str]:
         """Return which numbers the next recoverer of a life finds out that it must declare.
 
-        That is what a chunk's mark says is lost, and what is still on the spool and has been in
-        the quarantine once: no server takes it, the next time either.
+        That is what a chunk's mark says is lost, and what a recoverer has given up and is still on
+        the spool: the next one gives it up too.
         """
         found: dict[Stamp, str] = {}
-        kept, key = self.quarantined(), self._history.options.stamp_key
+        key = self._history.options.stamp_key
         for segment in (self.path / name).glob("segment-*"):
             data = segment.read_bytes()
             for chunk in read_segment(data, bytes.fromhex(name)).chunks:
@@ -227,8 +226,7 @@ class SimulatedDisk:
                     found |= {(stream, number): DAMAGED_REASON for number in numbers}
                 elif chunk.state != ACKED and chunk.entries:
                     frame = decode("", "", data[chunk.payload_at : chunk.payload_end], key)
-                    refused = self.estate.kept_of(stream, frame.numbers, kept)
-                    found |= dict.fromkeys(refused, QUARANTINED_REASON)
+                    found |= self.estate.given_up_of(frame)
         return found
 
     def check_locked(self, name: str) -> None:

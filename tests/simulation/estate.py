@@ -67,6 +67,7 @@ class Estate:
         self._last: defaultdict[str, int] = defaultdict(int)
         self._last_record: defaultdict[str, int] = defaultdict(int)
         self._last_gap: defaultdict[str, int] = defaultdict(int)
+        self._given_up: dict[Stamp, str] = {}
         self._said: list[str] = []
         self._troubled: set[str] = set()
         self._unmarked: set[str] = set()
@@ -160,15 +161,14 @@ class Estate:
     def life_of(self, directory: str) -> Life:
         return self._lives[directory]
 
-    def kept_of(self, stream: str, numbers: list[int], kept: bytes) -> set[Stamp]:
-        """Return which of these records are in the quarantine, in `kept`."""
-        return {
-            (stream, number)
-            for heir in self._heirs.values()
-            for number in numbers
-            if (stream, number) in heir.accepted
-            and self._bodies[heir.accepted[stream, number]] in kept
-        }
+    def gave_up(self, frame: Frame, reason: str) -> None:
+        """A recoverer gives up a chunk."""
+        self._given_up |= {(frame.stream, number): reason for number in frame.numbers}
+
+    def given_up_of(self, frame: Frame) -> dict[Stamp, str]:
+        """Return which of these records a recoverer gave up, and why."""
+        stamps = {(frame.stream, number) for number in frame.numbers}
+        return {stamp: self._given_up[stamp] for stamp in stamps & self._given_up.keys()}
 
     # -- in the end ------------------------------------------------------------------------------
 
@@ -208,16 +208,14 @@ class Estate:
         """Every stream with something on the spool has an end, and no slots go in silence.
 
         It has one end, with two exceptions. If a mark could not be stored, nothing says that it
-        ended. A record that no server takes has no mark: the next recoverer declares it again.
+        ended. What a recoverer gives up has no mark: the next one declares it again.
         """
-        quarantined = {
-            stream for (stream, _), reason in self._declared.items() if reason == QUARANTINED_REASON
-        }
+        given_up = {stream for stream, _ in self._given_up}
         for stream in sorted(heir.waiting):
             if not self._own_ends[stream] | self._recovered_ends[stream]:
                 raise Violation(f"{stream} was recovered, and its end was not told")
             is_marked = self._unmarked.isdisjoint(heir.directories)
-            if len(self._recovered_ends[stream]) > 1 and is_marked and stream not in quarantined:
+            if len(self._recovered_ends[stream]) > 1 and is_marked and stream not in given_up:
                 raise Violation(f"{stream} was ended at {sorted(self._recovered_ends[stream])}")
         if heir.damages and heir.waiting and not self._is_named(heir):
             raise Violation(f"slots were damaged, and no report says so: {heir.directories}")
@@ -331,7 +329,8 @@ class Estate:
         self, heir: Heir, lost: set[Stamp], reasons: dict[Stamp, str], kept: bytes
     ) -> None:
         """Nothing on the spool is deleted that was not shipped, spilled or quarantined."""
-        refused = {stamp for stamp, reason in reasons.items() if reason == QUARANTINED_REASON}
+        declared = {stamp for stamp, reason in reasons.items() if reason == QUARANTINED_REASON}
+        refused = declared & self._declared.keys()  # any other is still on the spool
         refused -= heir.given_up  # its own process may have had no disk to keep it on
         if heir.damages <= {
             "disk flip",

@@ -65,7 +65,7 @@ def stderr_lines(client: SimulatedClient) -> list[dict[str, Any]]:
 
 def held(client: SimulatedClient) -> list[Frame]:
     """Return what lies in the buffer, read anew."""
-    return [_frame_of(client, chunk) for chunk in client.buffer.unsettled()]
+    return [frame_of(client, chunk) for chunk in client.buffer.unsettled()]
 
 
 def check_disk(client: SimulatedClient) -> None:
@@ -96,7 +96,7 @@ def unproven(client: SimulatedClient) -> dict[str, set[Stamp]]:
     """Return what is left of dead processes, by directory, where that is poison alone."""
     left: dict[str, set[Stamp]] = {}
     for chunk in client.buffer.adopted:
-        frame = _frame_of(client, chunk)
+        frame = frame_of(client, chunk)
         if len(frame.numbers) != 1 or not client.history.judge.is_poison(frame):
             return {}
         whole = chunk.whole
@@ -105,6 +105,7 @@ def unproven(client: SimulatedClient) -> dict[str, set[Stamp]]:
     return left
 
 
-def _frame_of(client: SimulatedClient, chunk: Chunk) -> Frame:
+def frame_of(client: SimulatedClient, chunk: Chunk) -> Frame:
+    """Return what is in a chunk, read anew."""
     key = client.history.options.stamp_key
     return decode(chunk.id, chunk.stream.tag, bytes(chunk.data), key)

@@ -10,7 +10,7 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from logship._reasons import MIXED, WITHHELD
+from logship._reasons import MIXED, OVERFLOW, QUARANTINED, SPILLED, WITHHELD
 from tests.simulation.accounts import check_declared
 from tests.simulation.ledgers import Life, StreamLedger
 from tests.simulation.options import Options
@@ -36,6 +36,10 @@ _ENDS_SECONDS = 3.0
 _RETURN_SECONDS = 60.0
 _NO_ANSWER_SECONDS = 1.0
 _NO_ANSWER_FAILURES = 32
+
+
+_NEVER_IN_A_CHUNK = frozenset({OVERFLOW, SPILLED, WITHHELD})
+"""Why a number that was given out may never have been in a chunk."""
 
 
 class Judge:
@@ -128,10 +132,7 @@ class Judge:
         if any(one >= next_one for one, next_one in pairwise(numbers)):
             raise Violation(f"numbers in chunk {frame.id} do not ascend: {numbers}")
         self._frames[frame.id] = frame
-        stream = self._ledgers.get(frame.stream)
-        if stream is None:
-            stream = StreamLedger(link.life)
-            self._ledgers[frame.stream] = link.life.streams[frame.stream] = stream
+        stream = self._ledger(frame.stream, link.life)
         carrier = stream.carrier
         for number, serial in zip(numbers, frame.serials, strict=True):
             before = carrier.get(number)
@@ -180,16 +181,17 @@ class Judge:
         return min(patience, _HURRIED_OVERTAKEN_SECONDS) if life.hurried else patience
 
     def _check_gap(self, stream: StreamLedger, gap: tuple[int, int, str]) -> None:
-        """What was sent is no gap, except where the chunk was quarantined after it was sent."""
+        """What was sent is no gap unless it was given up, and a gap has the reason for that."""
         first, last, reason = gap
         if stream.life.damaged:
             return  # it may have been sent, before it was damaged
         for number in range(first, last + 1):
-            frame = stream.carrier.get(number)
-            if frame is None:
-                continue
-            if (frame.stream, number) not in stream.life.quarantined:
-                raise Violation(f"{frame.stream}:{number} was sent and is declared {reason}")
+            given_up = stream.given_up.get(number)
+            if given_up is None and number in stream.carrier:
+                raise Violation(f"number {number} was sent and is declared {reason}")
+            reasons = _NEVER_IN_A_CHUNK if given_up is None else {given_up, SPILLED}
+            if reason != MIXED and reason not in reasons:
+                raise Violation(f"number {number} is declared {reason}, not one of {reasons}")
 
     def ack_reached(self, link: Link, chunk_id: str, now: float) -> None:
         if chunk_id not in link.outstanding:
@@ -219,9 +221,7 @@ class Judge:
         known = self._frames.get(frame.id)
         if known is not None and known.payload != frame.payload:
             raise Violation(f"chunk {frame.id} was recovered with other entries than were sent")
-        stream = self._ledgers.get(frame.stream)
-        if stream is None:
-            stream = self._ledgers[frame.stream] = StreamLedger(dead)
+        stream = self._ledger(frame.stream, dead)
         stream.life.reorders = True  # what it had in flight, others have seen already
         for number, serial in zip(frame.numbers, frame.serials, strict=True):
             if not dead.damaged:
@@ -284,6 +284,13 @@ class Judge:
         self.refusals += 1
         if not closes:
             self._stream_of(frame).life.reorders = True
+
+    def _ledger(self, name: str, life: Life) -> StreamLedger:
+        """Return a stream's ledger, a new one where nothing is known of this life's stream."""
+        stream = self._ledgers.get(name)
+        if stream is None:
+            stream = self._ledgers[name] = life.streams[name] = StreamLedger(life)
+        return stream
 
     def _stream_of(self, frame: Frame) -> StreamLedger:
         return self._ledgers[frame.stream]
@@ -388,7 +395,32 @@ class Judge:
             raise Violation(f"chunk {chunk_id} was recovered, and no server has acked it")
         self._stream_of(frame).acked.update(frame.numbers)
 
-    def quarantined(self, life: Life, link: Link | None, chunk_id: str, now: float) -> None:
+    def given_up(
+        self, life: Life, link: Link | None, frame: Frame, reason: str, now: float
+    ) -> None:
+        """The client gives up a chunk, its own or a dead process's.
+
+        Args:
+            life: The client's.
+            link: Its connection.
+            frame: The chunk.
+            reason: Why.
+            now: When.
+        """
+        stream = self._ledger(frame.stream, life)
+        is_own = stream.life is life
+        if reason == QUARANTINED:
+            self._quarantined(life, link, frame.id, now)
+        elif is_own and frame.id in self._frames:
+            raise Violation(f"chunk {frame.id} was sent and is given up: {reason}")
+        stream.given_up |= dict.fromkeys(frame.numbers, reason)
+        if life.hurried:
+            life.given_up_late.append(frame)
+        if self.estate is not None and not is_own:
+            self.estate.gave_up(frame, reason)
+
+    def _quarantined(self, life: Life, link: Link | None, chunk_id: str, now: float) -> None:
+        """A chunk that no server takes is a single record, and it is proven."""
         frame = self._frames.get(chunk_id)
         if frame is None or len(frame.numbers) != 1:
             raise Violation(f"chunk {chunk_id} was quarantined, which is no single record")
@@ -396,9 +428,6 @@ class Judge:
         passed_over = frame.is_suspect and self._was_passed_over(life, frame, now)
         if not closed_on and not passed_over:
             raise Violation(f"record {frame.stream}:{frame.numbers[0]} was quarantined unproven")
-        self._stream_of(frame).life.quarantined[frame.stream, frame.numbers[0]] = frame
-        if life.hurried:
-            life.quarantined_late.append(frame)
         if link is not None:
             self._forget_passed_over(link, frame, now)
             link.gave_up_seconds = now
@@ -428,8 +457,11 @@ class Judge:
             if not (is_excused or gives_up_ends):
                 raise Violation(f"did not drain, {frame.stream}:{frame.numbers} is left: {text}")
         self.unproven += sum(map(self.is_poison, left))
-        excused = {(frame.stream, number) for frame in left for number in frame.numbers}
-        excused |= set(life.quarantined)
+        excused = {
+            (frame.stream, number)
+            for frame in (*left, *life.given_up_late)
+            for number in frame.numbers
+        }
         for told in json.loads(text)["streams"]:
             check_declared(life, told, excused)
 

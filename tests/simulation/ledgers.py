@@ -18,6 +18,7 @@ class StreamLedger:
         stored: Numbers that some server has had.
         highest_stored: The highest of them.
         acked: Numbers that the client released.
+        given_up: Why a client gave up the chunk of each number, where one did.
         declared: Numbers in gap records that were delivered.
         withheld: Numbers of withheld records in gap records that the client released.
         mixed: Numbers in such gap records that do not tell the reason.
@@ -30,6 +31,7 @@ class StreamLedger:
     stored: set[int] = field(default_factory=set)
     highest_stored: int = 0
     acked: set[int] = field(default_factory=set)
+    given_up: dict[int, str] = field(default_factory=dict)
     declared: set[int] = field(default_factory=set)
     withheld: set[int] = field(default_factory=set)
     mixed: set[int] = field(default_factory=set)
@@ -48,7 +50,7 @@ class Life:
         struck: Chunks that were lost alone twice since anything was acked.
         reorders: Whether chunks may arrive out of order from now on.
         damaged: Whether what it left on its spool was damaged before it was recovered.
-        quarantined_late: Records that it gave up after its streams had ended.
+        given_up_late: Chunks that it gave up after its streams had ended.
     """
 
     number: int
@@ -57,8 +59,7 @@ class Life:
     accepted: int = 0
     refused: int = 0
     acked: int = 0
-    quarantined: dict[tuple[str, int], Frame] = field(default_factory=dict)
-    quarantined_late: list[Frame] = field(default_factory=list)
+    given_up_late: list[Frame] = field(default_factory=list)
     streams: dict[str, StreamLedger] = field(default_factory=dict)
     failures: int = 0
     silent_losses: int = 0

@@ -29,6 +29,7 @@ from logship._delivery.delivery import Delivery
 from logship._delivery.drain import DrainPlan
 from logship._delivery.poison import PoisonSearch
 from logship._protocol.frames import AckReader
+from logship._reasons import OVERFLOW, QUARANTINED
 from tests.simulation.options import Forced
 
 Change = Callable[[pytest.MonkeyPatch], None]
@@ -290,6 +291,18 @@ def answers_of_two_connections_mixed(patch: pytest.MonkeyPatch) -> None:
     """What a connection left half read is taken for the beginning of the next one's answers."""
     shared = AckReader()
     patch.setattr(AckReader, "__init__", lambda self: self.__dict__.update(shared.__dict__))
+
+
+@_mutation(seed=3)
+def dropped_is_told_as_quarantined(patch: pytest.MonkeyPatch) -> None:
+    """A record that finds no space is declared for another reason."""
+    patch.setattr("logship._buffer.accumulator.OVERFLOW", QUARANTINED)
+
+
+@_around(Accumulator, "give_up", seed=21)
+def given_up_for_another_reason(give_up: Any, self: Accumulator, chunk: Chunk, reason: str) -> None:
+    """A chunk that no server takes is declared as one that found no space, or the reverse."""
+    give_up(self, chunk, OVERFLOW if reason == QUARANTINED else QUARANTINED)
 
 
 @_around(Pump, "turn", seed=7)

@@ -132,7 +132,6 @@ class SimulatedPort:
     def quarantine(self, chunk: Chunk) -> None:
         client, history = self._client, self._history
         history.note("quarantine %s %s", chunk.id, chunk.first)
-        history.judge.quarantined(self.life, self.link, chunk.id, history.clock.now)
         fault = "poison recovered" if chunk.adopted else "poison spooled"
         history.fired[fault] += client.disk is not None
         if chunk.own_records and client.spill is not None:
