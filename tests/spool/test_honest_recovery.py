@@ -190,6 +190,13 @@ def test_an_exception_is_in_the_exit_code_the_report_and_the_words(spools: Spool
 
 # -- sparse files --------------------------------------------------------------------------------
 
+LITTLE_MEMORY = f"""
+import resource
+here = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (here + {700 * MIB}, resource.RLIM_INFINITY))
+"""
+"""A build without the lock begins with a gigabyte."""
+
 
 def add_sparse_segment(directory: Path, size: int) -> Path:
     """Add a segment that the disk hardly holds: a header, and then nothing."""
@@ -202,8 +209,7 @@ def add_sparse_segment(directory: Path, size: int) -> Path:
 
 def test_a_recoverer_with_little_memory_reads_past_a_sparse_segment(spools: Spools) -> None:
     add_sparse_segment(dead_life(spools.spool, log_some), 1000 * MIB)
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({700 * MIB}, {700 * MIB}))"
-    code, report = run(spools, limit)
+    code, report = run(spools, LITTLE_MEMORY)
     assert report["records_acked"] == 30
     assert (code, report["complete"]) == (1, False)  # the file is damaged: it is not of that size
     assert "the file has" in str(report["notes"])
@@ -224,8 +230,7 @@ def test_a_commit_word_that_spans_a_hole_does_not_cost_its_size(tmp_path: Path) 
 
 def test_looking_at_a_sparse_segment_does_not_cost_its_size(spools: Spools) -> None:
     add_sparse_segment(dead_life(spools.spool, log_some), 1000 * MIB)
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({700 * MIB}, {700 * MIB}))"
-    code, found = run(spools, limit, "--dry-run")
+    code, found = run(spools, LITTLE_MEMORY, "--dry-run")
     assert (code, found["state"], found["entries"]) == (0, "dead", 30)
 
 
