@@ -61,13 +61,14 @@ class Shipping:
         ends_seconds = self.intake_ends_seconds()  # once: it looks at all chunks
         while inlet.lines:
             try:
-                if self._put_now(inlet):
+                if self.client.intake.put_now(inlet.records()):
                     self._waits, self._outage_ends_seconds = False, None
                 elif self._may_wait(ends_seconds):
                     self._waits = True
                     return
-                else:
-                    self._put_by_policy(inlet)
+                # No space came in time: the overflow policy applies until a line finds some.
+                elif any(self.client.emit(each, time_ns=at) for at, each in inlet.records()):
+                    inlet.lines.popleft()
             except MemoryError:
                 inlet.lines.popleft()
                 self.client.shipper.buffer.note("refused", 1, self.client.intake.tag)
@@ -110,17 +111,6 @@ class Shipping:
         """Tell a person."""
         line = f"logship run: {visible(text)}\n"
         self.client.last_resort.write_in_turn(line.encode())
-
-    def _put_now(self, inlet: Inlet) -> bool:
-        """Put lines into the buffer while there is space; return whether there was any."""
-        before = len(inlet.lines)
-        self.client.intake.put_now(inlet.records())
-        return len(inlet.lines) < before
-
-    def _put_by_policy(self, inlet: Inlet) -> None:
-        """Apply the overflow policy to the pipe's lines until one finds space."""
-        if any(self.client.emit(record, time_ns=time) for time, record in inlet.records()):
-            inlet.lines.popleft()
 
     def _may_wait(self, ends_seconds: float) -> bool:
         now = time.monotonic()
