@@ -57,11 +57,15 @@ class RecoveryReport:
     seconds: float
     complete: bool
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """All that it says, as plain values."""
+        counters = dataclasses.asdict(self.counters)
+        return {"complete": self.complete, "seconds": round(self.seconds, 3), **counters}
+
     def to_json(self) -> str:
         """Return the report as one JSON line."""
-        fields = {"complete": self.complete, "seconds": round(self.seconds, 3)}
-        counters = dataclasses.asdict(self.counters)
-        return json.dumps({"logship": "recovery report", **fields, **counters})
+        return json.dumps({"logship": "recovery report", **self.fields})
 
 
 class Recoverer:

@@ -95,6 +95,7 @@ class RecoveryThread:
         wake: Called at its end, from its thread.
 
     Attributes:
+        recoverer: As given.
         report: The result, once it is over.
     """
 
@@ -104,7 +105,7 @@ class RecoveryThread:
         self.report = RecoveryReport(RecoveryCounters(), 0.0, complete=False)
         self._wake = wake
         self._last_resort = last_resort
-        self._recoverer = recoverer
+        self.recoverer = recoverer
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: OwnThread | None = None
         self._begin()
@@ -114,17 +115,13 @@ class RecoveryThread:
         """Whether it has ended. Its loop is closed before it wakes the main loop."""
         return self._thread is None or self._loop is None or self._loop.is_closed()
 
-    def has_shipped_from(self, name: str) -> bool:
-        """Return whether it found records to ship on the spool of this name."""
-        return self._recoverer.has_shipped_from(name)
-
     def look_now(self) -> None:
         """Look for dead clients at once: a process has died."""
-        self._call(self._recoverer.look_now)
+        self._call(self.recoverer.look_now)
 
     def finish(self, plan: DrainPlan) -> None:
         """Make a last pass by this plan, and end."""
-        self._call(lambda: self._recoverer.finish(plan))
+        self._call(lambda: self.recoverer.finish(plan))
 
     def _begin(self) -> None:
         try:
@@ -146,6 +143,6 @@ class RecoveryThread:
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                self.report = runner.run(self._recoverer.run())
+                self.report = runner.run(self.recoverer.run())
         finally:
             self._wake()

@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from logship._delivery.drain import DrainPlan
@@ -63,7 +63,8 @@ class Offspring:
         self._oom = OomWatch()
         self._directory = directory
         self._recovery: RecoveryThread | None = None
-        self._inherited = [*self._take_over()]
+        self._recoveries: dict[PrivateDirectory, RecoveryThread] = {}
+        self._take_over()
         # Where there is no directory, no process has a spool to be found.
         spool = Path(os.devnull) if directory is None else directory.spool
         self._witness = Witness(spool, self._has_shipped_from)
@@ -105,13 +106,13 @@ class Offspring:
         """Ship the records that are left on spools, by this plan, without waiting for processes."""
         self._look_for_spools()
         self._is_ending = True
-        for each in self._recoveries:
+        for each in self._recoveries.values():
             each.finish(plan)
 
     @property
     def is_over(self) -> bool:
         """Whether that is done."""
-        return all(each.is_over for each in self._recoveries)
+        return all(each.is_over for each in self._recoveries.values())
 
     @property
     def report(self) -> RecoveryReport | None:
@@ -121,28 +122,26 @@ class Offspring:
     def remove_directories(self) -> None:
         """Remove the spools; if something is left on one, say what to do with that."""
         HERE.end_pages()
-        for directory in (self._directory, *(inherited for inherited, _ in self._inherited)):
+        for directory in dict.fromkeys((self._directory, *self._recoveries)):
             if directory is not None:
                 self._remove(directory)
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _take_over(self) -> Iterator[tuple[PrivateDirectory, RecoveryThread]]:
+    def _take_over(self) -> None:
         """Begin to ship what is left in the directories of earlier `run`s with these endpoints.
 
         It changes neither our exit code nor our receipt, which tell of our own command.
         """
-        taken = 0
         for directory in PrivateDirectory.take_over_abandoned(self._settings.endpoints):
-            if not directory.has_processes() or taken == DIRECTORIES_MAX:
+            if not directory.has_processes() or len(self._recoveries) == DIRECTORIES_MAX:
                 self._remove(directory)
                 continue
             self._shipping.say(
                 "an earlier `logship run` did not ship everything; "
                 f"what it left in {directory.path} is shipped"
             )
-            taken += 1
-            yield directory, self._begin_recovery(directory.spool, unknown_owner)
+            self._recoveries[directory] = self._begin_recovery(directory.spool, unknown_owner)
 
     def _begin_recovery(self, spool: Path, owner_of: Callable[[str], str]) -> RecoveryThread:
         last_resort = self._shipping.client.last_resort
@@ -155,11 +154,6 @@ class Offspring:
             owner_of=owner_of,
         )
         return RecoveryThread(recoverer, last_resort, self._wake)
-
-    @property
-    def _recoveries(self) -> list[RecoveryThread]:
-        own = [] if self._recovery is None else [self._recovery]
-        return [*own, *(recovery for _, recovery in self._inherited)]
 
     def _remove(self, directory: PrivateDirectory) -> None:
         """Remove a directory; if something is left on its spool, say what to do with that."""
@@ -181,10 +175,11 @@ class Offspring:
         self._witness.look()
         is_first = self._witness.has_seen_any and self._recovery is None
         if is_first and self._directory is not None and not self._is_ending:
-            self._recovery = self._begin_recovery(self._directory.spool, self._witness.owner_of)
+            begun = self._begin_recovery(self._directory.spool, self._witness.owner_of)
+            self._recovery = self._recoveries[self._directory] = begun
 
     def _has_shipped_from(self, name: str) -> bool:
-        return self._recovery is not None and self._recovery.has_shipped_from(name)
+        return self._recovery is not None and self._recovery.recoverer.has_shipped_from(name)
 
     def _attribute(self, reaped: list[Death], unseen: list[int]) -> None:
         """Report processes that ended before they were seen with their spools.

@@ -9,7 +9,6 @@ like one. It is made by a rename: a reader sees all of it or none. Where it is t
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import json
 import os
@@ -58,13 +57,7 @@ class Outcome:
             "exit_code": self.exit_code,
             "command_seconds": round(self.seconds, 3),
             "cut_off": self.is_cut_off,
-            "recovery": None
-            if self.recovery is None
-            else {
-                "complete": self.recovery.complete,
-                "seconds": round(self.recovery.seconds, 3),
-                **dataclasses.asdict(self.recovery.counters),
-            },
+            "recovery": None if self.recovery is None else self.recovery.fields,
         }
         return json.dumps(fields)
 
