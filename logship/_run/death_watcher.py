@@ -19,7 +19,7 @@ from pathlib import Path
 
 from logship._run.processes import exit_code_of_zombie, holders_of, name_of, open_files
 from logship._run.statuses import Death
-from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
+from logship._spool.directories import LOCK, STREAMS, process_directories
 from logship._spool.files import READ_FILE, closing, pread_all
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.orphans import remember, unknown_owner
@@ -56,13 +56,9 @@ class Witness:
         path: The directory.
         has_shipped_from: Returns whether the recoverer of `run` has found records on the spool of
             this name. The recoverer may be faster than the watcher and remove the directory.
-
-    Attributes:
-        has_seen_any: Whether any process below `run` ever had a spool.
     """
 
     def __init__(self, path: Path, has_shipped_from: Callable[[str], bool]) -> None:
-        self.has_seen_any: bool = False
         self._path = path
         self._has_shipped_from = has_shipped_from
         self._owners: dict[int, _Owner] = {}
@@ -78,14 +74,12 @@ class Witness:
         """The descriptors that become readable when an owner ends; empty if no owner is left."""
         return list(self._owners)
 
-    def look(self) -> None:
-        """Find the owners of new spools."""
+    def look(self) -> bool:
+        """Find the owners of new spools; return whether there are any spools."""
         try:
-            names = os.listdir(self._path)  # noqa: PTH208 - names
+            listed = process_directories(self._path)
         except OSError:  # nothing is known to be gone
-            names = list(self._attempts)
-        listed = list(filter(PROCESS_DIRECTORY_NAME.fullmatch, names))
-        self.has_seen_any |= bool(listed)
+            listed = list(self._attempts)
         # In this order: the recoverer ships records before it removes their directory.
         for directory in list(filter(self._has_shipped_from, self._ownerless)):
             self._unseen.append(self._ownerless[directory])
@@ -96,6 +90,7 @@ class Witness:
         for directory in new:
             self._attempts[directory] = self._attempts.get(directory, 0) + 1
             self._note_owner(directory, holders.get(str(self._path / directory / LOCK)))
+        return bool(listed)
 
     def deaths(self, ready: set[int], known: dict[int, Death]) -> list[tuple[Death, bool]]:
         """Return how owners have ended.

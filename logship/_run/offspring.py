@@ -172,8 +172,7 @@ class Offspring:
     def _look_for_spools(self) -> None:
         """Find the owners of spools; the first spool starts recovery."""
         self.due_seconds = time.monotonic() + _LOOK_SECONDS
-        self._witness.look()
-        is_first = self._witness.has_seen_any and self._recovery is None
+        is_first = self._witness.look() and self._recovery is None
         if is_first and self._directory is not None and not self._is_ending:
             begun = self._begin_recovery(self._directory.spool, self._witness.owner_of)
             self._recovery = self._recoveries[self._directory] = begun

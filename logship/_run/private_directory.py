@@ -20,7 +20,7 @@ from typing import Self
 from logship._metrics.outlet import PAGES
 from logship._run.death_watcher import is_free
 from logship._settings import Endpoint
-from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME, sweep
+from logship._spool.directories import LOCK, process_directories, sweep
 from logship._spool.files import OPEN_DIRECTORY, READ_FILE, closing
 from logship._spool.quarantine import QUARANTINE
 from logship._spool.volumes import SUPERVISED
@@ -128,7 +128,7 @@ class PrivateDirectory:
     def has_processes(self) -> bool:
         """Tell whether something on the spool can be shipped; a doubt is a yes."""
         try:
-            return bool(self._processes())
+            return bool(process_directories(self.spool))
         except FileNotFoundError:
             return False
         except OSError:
@@ -137,18 +137,10 @@ class PrivateDirectory:
     def _has_living(self) -> bool:
         """Tell whether a process with a directory on the spool lives; a doubt is a yes."""
         try:
-            return not all(is_free(each / LOCK) for each in self._processes())
+            names = process_directories(self.spool)
+            return not all(is_free(self.spool / each / LOCK) for each in names)
         except OSError:
             return True
-
-    def _processes(self) -> list[Path]:
-        """Return the directories of processes on the spool.
-
-        Raises:
-            OSError: It cannot be listed.
-        """
-        found = self.spool.iterdir()
-        return [each for each in found if PROCESS_DIRECTORY_NAME.fullmatch(each.name)]
 
     def remove(self) -> bool:
         """Remove it, unless something is left on the spool; tell whether it is gone.

@@ -376,9 +376,10 @@ class ProcessDirectory:
         quarantine.keep(self._parent, name, data)
 
 
-def process_directories(parent: int) -> list[str]:
+def process_directories(parent: int | Path) -> list[str]:
     """Return the names of all process directories, in the order of their names."""
-    return sorted(filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(parent)))
+    names = os.listdir(parent)  # noqa: PTH208 - names, and perhaps of a descriptor
+    return sorted(filter(PROCESS_DIRECTORY_NAME.fullmatch, names))
 
 
 def born_ns(parent: int, name: str) -> int:
