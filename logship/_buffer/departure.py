@@ -51,7 +51,7 @@ class Departure:
             if not open_chunks and not len(section.inbox):
                 return None
             section.wakeups.shipper = ShipperState.TIMED  # for what waits for its tag, or is stuck
-            return self._monotonic() + max(self.linger_seconds, _HELD_SECONDS_MIN)
+            return self._monotonic() + max(patience_seconds, _HELD_SECONDS_MIN)
 
         return self._section.exclusively(rest)
 
