@@ -49,7 +49,6 @@ class SimulatedClient:
     Attributes:
         life: What the judge knows of it.
         broken: As `Shipper.broken`: whether shipping has ended for good.
-        is_closing: Whether its intake is closed.
         waiting: How many producers wait for space.
         is_recoverer: Whether it only ships what others left on a spool, as `logship recover`.
     """
@@ -58,10 +57,9 @@ class SimulatedClient:
         options, clock = history.options, history.clock
         self.history = history
         self.life = history.judge.begin(number)
-        self.schedule = SimulatedSchedule(clock)
+        self.schedule = SimulatedSchedule(clock, history.late)
         self.port = SimulatedPort(self)
         self.broken = False
-        self.is_closing = False
         self.waiting = 0
         self.is_recoverer = is_recoverer
         self.disk: SimulatedDisk | None = history.disk
@@ -139,20 +137,20 @@ class SimulatedClient:
             tag: Its route.
             body: The beginning of its entry.
         """
-        if self.is_closing:
+        if self.life.is_closing:
             self.life.refused += 1
         else:
             self.life.accepted += 1
         outcome = self.admission.admit_after(self.buffer.offer(tag, body), tag, body)
         is_in = outcome is Outcome.ACCEPTED
-        if not is_in and not self.is_closing:
+        if not is_in and not self.life.is_closing:
             self.history.fired["overflow"] += 1
         if is_in and self.disk is not None:
             self._accepted(self.disk, tag, body)
 
     def withhold(self, tag: str) -> None:
         """Keep a record back, as `Client.emit` does for `redact`."""
-        if self.is_closing:
+        if self.life.is_closing:
             self.life.refused += 1
             self.buffer.note("refused", 1, tag)
         else:
@@ -195,7 +193,7 @@ class SimulatedClient:
 
     def close(self, plan: DrainPlan, reason: str) -> None:
         """Drain and report, as `Client.close` does."""
-        self.is_closing = True
+        self.life.is_closing = True
         self._deadline_seconds = plan.deadline_seconds
         self._closing = Closing(
             self,

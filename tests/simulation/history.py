@@ -71,6 +71,7 @@ class History:
         self.notes: list[str] = []
         self.disk = None if drawn is None else SimulatedDisk(self, *drawn, recovery)
         self._withheld = Random(f"{self.options.seed} withheld")
+        self._late = Random(f"{self.options.seed} late timers")
         self._noted = noted
         self._healed = False
         self._over = False
@@ -128,6 +129,10 @@ class History:
 
     def rate(self, name: str) -> float:
         return 0.0 if self._healed else self.options.rates.get(name, 0.0)
+
+    def late(self) -> float:
+        """Return how many seconds later the next timer rings than it should."""
+        return self._late.uniform(0.0, self.options.timer_late_seconds)
 
     def strike(self, names: Iterable[str]) -> str | None:
         """Draw which of these faults happens now, if any."""
@@ -345,7 +350,7 @@ class History:
 
     def _close_client(self) -> None:
         client, now = self.client, self.clock.now
-        if client is None or client.is_closing:
+        if client is None or client.life.is_closing:
             return
         plan = DrainPlan.until(now, now + self.draw.uniform(0.0, 10.0))
         if self.draw.random() < 0.3:
@@ -370,7 +375,7 @@ class History:
         It is closed, or flushed first, or left alone until it has sent everything by itself.
         """
         client = self.client
-        if client is None or client.is_closing or self._records_left:
+        if client is None or client.life.is_closing or self._records_left:
             self.clock.after(1.0, self._begin_end)
             return
         self._final_since = self.clock.now
@@ -395,7 +400,7 @@ class History:
         if client is None or client.is_recoverer:
             return
         if self._only_poison_waits(client):
-            if not client.is_closing:
+            if not client.life.is_closing:
                 self._close_last()
             elif self._only_poison_since is None:
                 self._only_poison_since = now

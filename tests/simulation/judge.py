@@ -61,6 +61,7 @@ class Judge:
         self.unproven = 0
         self.estate: Estate | None = None
         self._options = options
+        self._late_seconds = options.timer_late_seconds + _MOMENT
         self._frames: dict[str, Frame] = {}
         self._stamps: dict[int, tuple[str, int]] = {}
         self._durable: set[str] = set()
@@ -302,7 +303,7 @@ class Judge:
             return
         life.attempt_seconds = now
         waited, most = now - life.failed_seconds, life.wait_seconds_max if life.failures else 0.0
-        if waited > most + _MOMENT:
+        if waited > most + self._late_seconds:
             raise Violation(f"waited {waited:.3f} s to connect; {most} would be right")
 
     def connect_failed(self, life: Life, now: float) -> None:
@@ -366,7 +367,7 @@ class Judge:
         # What is sent in place of a record that was given up does not end the silence. But its gap
         # record may be sent in a later turn of the same moment, and begins one.
         silent = now - max(link.quiet_since, link.gave_up_seconds)
-        if silent > link.life.ack_timeout_seconds + _MOMENT and self._waiting(link, now):
+        if silent > link.life.ack_timeout_seconds + self._late_seconds and self._waiting(link, now):
             raise Violation(f"waits for an ack since {silent:.3f} s")
 
     # -- what the client does with its chunks -----------------------------------------------------
@@ -414,7 +415,7 @@ class Judge:
         elif is_own and frame.id in self._frames:
             raise Violation(f"chunk {frame.id} was sent and is given up: {reason}")
         stream.given_up |= dict.fromkeys(frame.numbers, reason)
-        if life.hurried:
+        if life.is_closing:
             life.given_up_late.append(frame)
         if self.estate is not None and not is_own:
             self.estate.gave_up(frame, reason)

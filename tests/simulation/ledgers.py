@@ -51,6 +51,7 @@ class Life:
         reorders: Whether chunks may arrive out of order from now on.
         damaged: Whether what it left on its spool was damaged before it was recovered.
         given_up_late: Chunks that it gave up after its streams had ended.
+        is_closing: Whether its intake is closed, so that its streams have ended.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Life:
     struck: dict[str, Frame] = field(default_factory=dict)
     reorders: bool = False
     damaged: bool = False
+    is_closing: bool = False
     hurried: bool = False
     failed_seconds: float | None = None
     attempt_seconds: float = math.inf

@@ -40,6 +40,7 @@ class Options:
             judges each record by itself.
         gaps_max: How many gaps of a stream are told apart.
         lost_max: How many gaps of a stream are kept for the report.
+        timer_late_seconds: How late a timer rings at most, as on a busy event loop.
     """
 
     seed: int
@@ -80,6 +81,7 @@ class Options:
     inbox_share: float
     gaps_max: int
     lost_max: int
+    timer_late_seconds: float
 
 
 def told(options: Any, prefix: str = "") -> list[str]:
@@ -142,6 +144,7 @@ def draw_options(seed: int, draw: Random, forced: Forced) -> Options:
         inbox_share=inbox.choice((0.125, 0.5, 0.9)),
         gaps_max=Random(f"{seed} gaps").choice((2, 6, GAPS_MAX, GAPS_MAX)),
         lost_max=Random(f"{seed} lost").choice((2, 8, LOST_MAX, LOST_MAX)),
+        timer_late_seconds=_timer_late(Random(f"{seed} late")),
     )
     options = replace(options, **forced)
     least = ack_seconds_least(options)
@@ -174,6 +177,10 @@ def _enabled(seed: int, draw: Random) -> dict[str, Random]:
     else:
         names = [name for name, place in places.items() if place < share]
     return {name: chances[name] for name in names}
+
+
+def _timer_late(draw: Random) -> float:
+    return between(draw, 0.001, 3.0) if draw.random() < 0.2 else 0.0
 
 
 def _buffer_bytes(draw: Random, record_bytes_max: int, enabled: Collection[str]) -> int:

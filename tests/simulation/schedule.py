@@ -11,13 +11,18 @@ from tests.simulation.clock import VirtualClock
 class SimulatedSchedule:
     """The pump's schedule (`pump.Schedule`) of one process life.
 
+    Args:
+        clock: The history's.
+        late: Returns how many seconds later the next timer rings than it should.
+
     Attributes:
         timer_seconds: When the last timer that was set rings; infinite once it has rung.
         is_dead: Whether the process was killed: nothing is called back any more.
     """
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, late: Callable[[], float] = lambda: 0.0) -> None:
         self._clock = clock
+        self._late = late
         self.timer_seconds = math.inf
         self.is_dead = False
 
@@ -32,7 +37,7 @@ class SimulatedSchedule:
         """Call back at this time; return what takes it back."""
         timer = [callback]
         self.timer_seconds = seconds
-        self._clock.at(max(seconds, self._clock.now), self._ring, timer)
+        self._clock.at(max(seconds, self._clock.now) + self._late(), self._ring, timer)
         return timer.clear
 
     def _ring(self, timer: list[Callable[[], None]]) -> None:
