@@ -253,7 +253,8 @@ class UnspooledChunk(MemoryChunk):
     def advance(self, size: int, entries: int) -> None:
         """Commit what was written; that its numbers were given out is noted on the spool.
 
-        But not those of control records alone: a recoverer writes its own, with these numbers.
+        But not those of control records alone: a recoverer writes its own, with these numbers. They
+        are noted once a chunk behind them is on the spool.
         """
         self._budget.bytes_held += size - self.size
         super().advance(size, entries)

@@ -167,14 +167,16 @@ class SpoolStorage(Storage):
     def link(self, chunk: Chunk) -> None:
         """Make a prepared chunk the spool's own. May be called again."""
         self.has_place = False
+        memory, settled = self._in_memory
         if isinstance(chunk, SpoolChunk):
+            if any(each.stream is chunk.stream for each in memory):  # of control records alone
+                self.note_given(chunk.stream, chunk.first)
             chunk.link()
             bytes_behind = chunk.segment.size - chunk.payload_at - chunk.capacity
             self.has_place = bytes_behind >= self.small_bytes + _MARGIN_BYTES
             if self._own is not None:
                 self._own.streams.note_opened(chunk.stream, chunk.first)
         elif isinstance(chunk, UnspooledChunk):
-            memory, settled = self._in_memory
             self._hold(memory | {chunk}, settled)
 
     def release(self, chunk: Chunk) -> None:

@@ -123,7 +123,7 @@ class Judge:
         highest = link.highest_sent.get(frame.stream, 0)
         if frame.numbers[0] > highest:
             link.highest_sent[frame.stream] = frame.numbers[-1]
-        elif not link.life.reorders and not frame.is_suspect:
+        elif not (link.life.reorders or frame.is_suspect or frame.was_recovered):
             raise Violation(
                 f"{frame.stream}:{frame.numbers[0]} was sent behind {highest} on one connection"
             )
@@ -230,6 +230,8 @@ class Judge:
             stream.carrier[number] = frame
         for gap in frame.gaps:
             self._check_gap(stream, gap)
+        # It comes again where it is acked, and that could not be stored.
+        frame.was_recovered = not stream.acked.isdisjoint(frame.numbers)
         self._frames[frame.id] = frame
 
     def _check_stamp(self, stream: StreamLedger, frame: Frame, number: int, serial: int) -> None:

@@ -50,6 +50,7 @@ class Frame:
     accusations: int = 0
     overtaken_seconds: float | None = None
     is_suspect: bool = False
+    was_recovered: bool = False
     whole: Frame | None = None
     was_split: bool = False
     was_passed_over: bool = False

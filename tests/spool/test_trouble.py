@@ -77,6 +77,26 @@ def test_an_end_that_dies_in_memory_is_not_taken_for_acked(tmp_path: Path, disk:
     assert [each.get("logship_end") for each in recover(tmp_path).controls] == ["recovered"]
 
 
+def test_gap_records_that_die_in_memory_are_no_damage(tmp_path: Path, disk: Disk) -> None:
+    """One of them found a place on the spool, behind some that did not."""
+    disk.error = None
+    storage, buffer = spooled(tmp_path, memory_bytes_max=1000)
+    disk.error = errno.ENOSPC
+    assert offer(buffer, "on the spool", size=400)
+    while offer(buffer, "in memory", "other", size=400):
+        pass
+    for _ in range(8):
+        numbered = buffer.number_and_drop("tag", b"")
+        assert numbered is not None
+        buffer.dropped_was_spilled(numbered)
+        buffer.number_and_drop("tag", b"")
+    buffer.close_intake()
+    gaps = [each.spooled for each in buffer.unsettled() if each.gaps]
+    assert gaps.index(True) > gaps.index(False)
+    storage.abandon()
+    assert recover(tmp_path).orphans.is_complete
+
+
 def test_upkeep_after_the_end_begins_nothing(tmp_path: Path, disk: Disk) -> None:
     clock = ManualClock()
     storage = storage_in(tmp_path, monotonic=clock)
