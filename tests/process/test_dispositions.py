@@ -167,14 +167,30 @@ def test_a_child_that_a_thread_was_about_to_start_at_a_stop_ends_too(
     program.end(returncode=-signal.SIGTERM)
 
 
-@pytest.mark.parametrize("parent_logs", [True, False])
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        ("log('in the parent')", "pass"),
+        ("pass", "pass"),
+        ("pass", "wait_for_the_end()"),
+    ],
+    ids=["the parent logs", "it does not", "the main thread is late"],
+)
 def test_a_child_that_the_main_thread_was_about_to_start_at_a_stop_ends_too(
-    programs: Programs, parent_logs: bool
+    programs: Programs, before: str, behind: str
 ) -> None:
-    """The signal comes between the fork and the note that there is another child."""
+    """The signal comes between the fork and the note that there is another child.
+
+    On a busy machine the main thread may get the processor only once all is delivered.
+    """
     ended = programs.start(f"""
-        logship.install(level="INFO")
+        client = logship.install(level="INFO")
         context = multiprocessing.get_context("fork")
+
+        def wait_for_the_end():
+            until = time.monotonic() + 0.2
+            while client.report is None or time.monotonic() < until:
+                time.sleep(0.001)
 
         class Late(context.Process):
             @staticmethod
@@ -182,33 +198,10 @@ def test_a_child_that_the_main_thread_was_about_to_start_at_a_stop_ends_too(
                 popen = context.Process._Popen(child)
                 progress(f"/proc/{{popen.pid}}/cmdline")
                 os.kill(os.getpid(), signal.SIGTERM)
+                {behind}
                 return popen
 
-        if {parent_logs}:
-            log("in the parent")
-        Late(target=forever, daemon=True).start()
-        forever()
-    """).end(returncode=-signal.SIGTERM)
-    assert not _has_words(Path(ended.progress[0]))
-
-
-def test_a_stop_waits_for_the_main_thread_to_note_a_child(programs: Programs) -> None:
-    """On a busy machine it may get the processor only once all is delivered."""
-    ended = programs.start("""
-        client = logship.install(level="INFO")
-        context = multiprocessing.get_context("fork")
-
-        class Late(context.Process):
-            @staticmethod
-            def _Popen(child):
-                popen = context.Process._Popen(child)
-                progress(f"/proc/{popen.pid}/cmdline")
-                os.kill(os.getpid(), signal.SIGTERM)
-                until = time.monotonic() + 0.2
-                while client.report is None or time.monotonic() < until:
-                    time.sleep(0.001)
-                return popen
-
+        {before}
         Late(target=forever, daemon=True).start()
         forever()
     """).end(returncode=-signal.SIGTERM)
@@ -419,35 +412,26 @@ def test_what_a_handler_raises_does_not_cut_the_drain_at_exit_short(
     ended.verdict.assert_all_delivered()
 
 
-def test_install_outside_the_main_thread_still_drains_at_exit(programs: Programs) -> None:
-    """Only the main thread may set signal handlers, and that is told; the exit hook works."""
-    ended = programs.start("""
-        thread = threading.Thread(target=lambda: logship.install(level="INFO"))
-        thread.start()
-        thread.join()
-        log()
-        sys.exit(2)
-    """).end(returncode=2)
-    (warning,) = ended.stderr.splitlines()
-    assert "install() was not called in the main thread" in warning
-    ended.verdict.assert_all_delivered()
-
-
 @pytest.mark.parametrize(
-    ("handler", "lines"), [("lambda number, frame: None", 1), ("signal.SIG_IGN", 0)]
+    ("handler", "lines"),
+    [("signal.SIG_DFL", 1), ("lambda number, frame: None", 1), ("signal.SIG_IGN", 0)],
 )
-def test_install_outside_the_main_thread_is_told_where_a_handler_may_end_the_program(
+def test_install_outside_the_main_thread_drains_at_exit_and_is_told_where_a_signal_may_end_it(
     programs: Programs, handler: str, lines: int
 ) -> None:
-    """Such a handler starts no clock, so a drain at the exit may come too late."""
+    """A handler that is not logship's starts no clock, so a drain at the exit may come too late."""
     ended = programs.start(f"""
         signal.signal(signal.SIGTERM, {handler})
         thread = threading.Thread(target=lambda: logship.install(level="INFO"))
         thread.start()
         thread.join()
         log()
-    """).end()
-    assert ended.stderr.count("install() was not called in the main thread") == lines
+        sys.exit(2)
+    """).end(returncode=2)
+    warnings = ended.stderr.splitlines()
+    assert ["install() was not called in the main thread" in each for each in warnings] == [
+        True
+    ] * lines
     ended.verdict.assert_all_delivered()
 
 
