@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from logship._audit.outputs import Files
-from logship._audit.verdict import Outcome
 from tests.audit.lines import (
     ONE,
     TWO,
@@ -214,13 +213,6 @@ def test_what_only_stderr_knew_of_is_missing_when_stderr_is_gone(line: bytes, ho
     assert said.startswith("stderr.log")
 
 
-def test_another_file_in_the_same_inode_is_another_file() -> None:
-    watched = watching_three()
-    OUT.write_bytes(text([*delivered(1, 6, TWO), received(end(7, 6, TWO))]))
-    assert watched.look() == (6, 3, 0)
-    assert watched.watch.verdicts[TWO].outcome is Outcome.COMPLETE
-
-
 # --- what cannot be read --------------------------------------------------------------------------
 
 
@@ -310,14 +302,6 @@ def test_a_watch_goes_on_with_the_state_of_another() -> None:
         assert {name: each.outcome for name, each in killed.watch.verdicts.items()} == {
             name: each.outcome for name, each in living.watch.verdicts.items()
         }
-
-
-def test_what_was_read_after_the_state_was_kept_is_read_again() -> None:
-    watched = watching_three()
-    kept = watched.resumed()
-    append(OUT, delivered(4, 5))
-    watched.look()  # and it is killed before it keeps that
-    assert kept.look() == (5, 0, 0)
 
 
 def test_an_output_that_is_no_longer_named_no_longer_counts() -> None:
