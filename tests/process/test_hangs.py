@@ -93,80 +93,63 @@ SQLITE = """
 """
 
 
-INSIDE_ASYNCIO = """
-    async def main():
-        before_the_call()
-        hold_main_thread()
+STARTS = """
+    logship.install(level="INFO")
 
-    asyncio.run(main())
+    def before_the_call():
+        log(times=20)
+        ready()
 """
+HOLDS = """
+    before_the_call()
+    hold_main_thread()
+"""
+IN_C = {
+    "a sqlite query": (SQLITE, HOLDS),
+    "a mutex in a coroutine": (
+        LOCKED_MUTEX,
+        """
+        async def main():
+            before_the_call()
+            hold_main_thread()
+
+        asyncio.run(main())
+        """,
+    ),
+    "an event loop that has ended": (
+        """
+        async def main():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
+
+        asyncio.run(main())
+        """,
+        *(LOCKED_MUTEX, HOLDS),
+    ),
+    "nothing is told of signals": ("signal.set_wakeup_fd(-1)", LOCKED_MUTEX, HOLDS),
+    "what was told before is told again": (
+        """
+        reading, writing = socket.socketpair()
+        writing.setblocking(False)
+        signal.set_wakeup_fd(signal.set_wakeup_fd(writing.fileno()))
+        """,
+        *(LOCKED_MUTEX, HOLDS),
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("hold", "run"),
-    [
-        pytest.param(SQLITE, "before_the_call()\nhold_main_thread()", id="a sqlite query"),
-        pytest.param(LOCKED_MUTEX, INSIDE_ASYNCIO, id="a mutex in a coroutine"),
-    ],
-)
+@pytest.mark.parametrize("program", IN_C.values(), ids=IN_C)
 def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
-    programs: Programs, black_hole: Gate, hold: str, run: str
+    programs: Programs, black_hole: Gate, program: tuple[str, ...]
 ) -> None:
-    """Python's handlers run in the main thread, which does not get to them."""
-    start = """
-        logship.install(level="INFO")
+    """Python's handlers run in the main thread, which does not get to them.
 
-        def before_the_call():
-            log(times=20)
-            ready()
+    Others may be told of signals before the call, or have been told until then.
     """
     programs.start(
-        *(start, hold, run),
+        *(STARTS, *program),
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     ).stopped(returncode=-signal.SIGTERM).verdict.assert_nothing_lost(spilled=20)
-
-
-@pytest.mark.parametrize(
-    "before",
-    [
-        pytest.param(
-            """
-            async def main():
-                asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
-
-            asyncio.run(main())
-            """,
-            id="an event loop that has ended",
-        ),
-        pytest.param("signal.set_wakeup_fd(-1)", id="nothing is told of signals"),
-        pytest.param(
-            """
-            reading, writing = socket.socketpair()
-            writing.setblocking(False)
-            signal.set_wakeup_fd(signal.set_wakeup_fd(writing.fileno()))
-            """,
-            id="what was told before is told again",
-        ),
-    ],
-)
-def test_the_clock_runs_in_a_c_call_after_others_were_told_of_signals(
-    programs: Programs, black_hole: Gate, before: str
-) -> None:
-    program = programs.start(
-        'logship.install(level="INFO")',
-        before,
-        LOCKED_MUTEX,
-        """
-        log(times=20)
-        ready()
-        hold_main_thread()
-        """,
-        endpoint=black_hole.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
-    )
-    ended = program.stopped(returncode=-signal.SIGTERM)
-    ended.verdict.assert_nothing_lost(spilled=20)
 
 
 @pytest.mark.parametrize(("method", "records"), [("fork", 0), ("fork", 20), ("forkserver", 0)])

@@ -151,25 +151,6 @@ def test_sigint_starts_the_clock_where_no_person_sits(programs: Programs, black_
     ended.verdict.assert_nothing_lost()
 
 
-def test_an_interrupt_in_a_notebook_starts_no_clock(programs: Programs) -> None:
-    """Its kernel is interactive without a terminal, and ships what the next cells log."""
-    program = programs.start(
-        """
-        sys.ps1 = "In : "  # as IPython sets it
-        logship.install(level="INFO")
-        try:
-            ready()
-            forever()
-        except KeyboardInterrupt:
-            log("in the next cell")
-        """,
-        environ={"LOGSHIP_REPORT": "1"},
-    )
-    ended = program.stopped(signal.SIGINT)
-    assert [report["reason"] for report in ended.reports] == ["exit"]
-    ended.verdict.assert_all_delivered(1)
-
-
 def test_sigterm_after_sigint_ends_the_program(programs: Programs) -> None:
     program = programs.start("""
         logship.install(level="INFO")

@@ -190,11 +190,30 @@ def test_a_chained_faulthandler_dumps_and_logship_delivers(programs: Programs) -
     ended.verdict.assert_all_delivered(1)
 
 
-def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(programs: Programs) -> None:
+@pytest.mark.parametrize(
+    ("signum", "before", "listed", "reason"),
+    [
+        (
+            signal.SIGTERM,
+            "signal.signal(signal.SIGTERM, signal.default_int_handler)",
+            "",
+            "SIGTERM",
+        ),
+        (signal.SIGINT, "default = signal.getsignal(signal.SIGTERM)", "QUIT", "exit"),
+        (signal.SIGINT, "sys.ps1 = 'In : '  # as IPython sets it", "", "exit"),
+    ],
+    ids=["the handler of SIGINT for SIGTERM", "the list replaces the default", "a notebook"],
+)
+def test_an_interrupt_starts_the_clock_if_its_signal_means_a_stop(
+    programs: Programs, signum: int, before: str, listed: str, reason: str
+) -> None:
+    """The kernel of a notebook is interactive without a terminal, and ships the next cells."""
     ended = programs.start(
-        """
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        f"""
+        {before}
         logship.install(level="INFO")
+        if {listed!r}:
+            assert signal.getsignal(signal.SIGTERM) == default
         log()
         try:
             ready()
@@ -203,30 +222,10 @@ def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(programs: Pr
             log("in order")
             sys.exit(7)
         """,
-        environ={"LOGSHIP_REPORT": "1"},
-    ).stopped(returncode=7)
-    assert [report["reason"] for report in ended.reports] == ["SIGTERM"]
+        environ={"LOGSHIP_STOP_SIGNALS": listed, "LOGSHIP_REPORT": "1"},
+    ).stopped(signum, returncode=7)
+    assert [report["reason"] for report in ended.reports] == [reason]
     ended.verdict.assert_all_delivered(2)
-
-
-def test_the_list_replaces_the_default(programs: Programs) -> None:
-    """Also SIGINT, which then starts no clock."""
-    ended = programs.start(
-        """
-        logship.install(level="INFO")
-        progress(f"default {signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}")
-        log()
-        try:
-            ready()
-            forever()
-        except KeyboardInterrupt:
-            sys.exit(5)
-        """,
-        environ={"LOGSHIP_STOP_SIGNALS": "QUIT", "LOGSHIP_REPORT": "1"},
-    ).stopped(signal.SIGINT, returncode=5)
-    assert "default True" in ended.progress
-    assert [report["reason"] for report in ended.reports] == ["exit"]
-    ended.verdict.assert_all_delivered()
 
 
 @pytest.mark.parametrize(
