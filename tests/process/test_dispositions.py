@@ -217,7 +217,9 @@ def _has_words(command_line: Path) -> bool:
 
 
 def test_sig_ign_is_left_alone(programs: Programs) -> None:
-    program = programs.start("""
+    """As `nohup` leaves SIGHUP to a program. It starts no clock."""
+    program = programs.start(
+        """
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         logship.install(level="INFO")
         progress(f"disposition {signal.getsignal(signal.SIGTERM)!r}")
@@ -226,10 +228,13 @@ def test_sig_ign_is_left_alone(programs: Programs) -> None:
         wait_for("end")
         log("after")
         sys.exit(4)
-    """)
+        """,
+        environ={"LOGSHIP_REPORT": "1"},
+    )
     program.stop()
     ended = program.finish("end", returncode=4)
     assert f"disposition {signal.SIG_IGN!r}" in ended.progress
+    assert [report["reason"] for report in ended.reports] == ["exit"]
     ended.verdict.assert_all_delivered()
 
 

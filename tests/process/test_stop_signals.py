@@ -137,25 +137,6 @@ def test_a_python_function_means_a_stop_only_if_the_signal_is_listed(
     ended.verdict.assert_all_delivered(2)
 
 
-def test_nohup_keeps_sighup_ignored(programs: Programs) -> None:
-    program = programs.start(
-        """
-        logship.install(level="INFO")
-        log()
-        progress(f"ignored {signal.getsignal(signal.SIGHUP) is signal.SIG_IGN}")
-        ready()
-        wait_for("end")
-        sys.exit(4)
-        """,
-        before=("sh", "-c", "trap '' HUP; exec \"$@\"", "sh"),
-        environ={"LOGSHIP_STOP_SIGNALS": "TERM,HUP"},
-    )
-    program.stop(signal.SIGHUP)
-    ended = program.finish("end", returncode=4)
-    assert "ignored True" in ended.progress
-    ended.verdict.assert_all_delivered()
-
-
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_faulthandler_keeps_its_signal(programs: Programs, order: str) -> None:
     """It sets its handler in C, and `signal.getsignal` still says that there is none."""
