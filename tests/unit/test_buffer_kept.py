@@ -164,14 +164,6 @@ def test_near_the_bound_it_is_full_though_it_surely_finds_a_place(storage: KeptS
     assert buffer.bytes_held > 1000 - 100
 
 
-def test_the_storage_is_told_which_numbers_will_not_come(
-    buffer: Buffer, storage: KeptStorage
-) -> None:
-    buffer.offer("t", body(1))
-    buffer.number_and_drop("t", body(2))
-    assert storage.dropped == {2}
-
-
 def test_a_change_that_the_storage_did_not_come_to_the_end_of_is_made_again(
     buffer: Buffer, storage: KeptStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,14 +32,6 @@ def test_what_a_closed_buffer_refuses_does_not_grow_the_process(buffer: Buffer) 
     assert buffer.counters.refused == 3 * entrance.INBOX_MAX
 
 
-def test_a_refusal_is_counted_by_its_stream_too(buffer: Buffer) -> None:
-    buffer.offer("t", body(1))
-    buffer.note("refused", 1, "t")
-    buffer.note("refused", 1)
-    report = buffer.report("", 0.0)
-    assert (report.refused, report.streams[0].refused) == (2, 1)
-
-
 @pytest.mark.parametrize("what", ["offer", "refuse", "note", "nothing"])
 def test_a_buffer_is_used_once_something_was_logged(what: str) -> None:
     buffer = a_buffer(bytes_max=FAR_AWAY)
