@@ -42,32 +42,32 @@ class Departure:
         def rest() -> float | None:
             section, open_chunks = self._section, self._section.chunks.open
             section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
-            patience_seconds = self._patience_seconds()
-            if patience_seconds is None:
-                return None
-            oldest = self._first_to_go(open_chunks.values())
-            if oldest is not None:
-                return oldest.opened_seconds + patience_seconds
-            if not open_chunks and not len(section.inbox):
+            oldest, sealed = self._first_to_go(open_chunks.values()), self._next_sealed()
+            if oldest is not None and _is_older(oldest, sealed):
+                return oldest.opened_seconds + self.linger_seconds
+            if sealed is not None or not (open_chunks or len(section.inbox)):
                 return None
             section.wakeups.shipper = ShipperState.TIMED  # for what waits for its tag, or is stuck
-            return self._monotonic() + max(patience_seconds, _HELD_SECONDS_MIN)
+            return self._monotonic() + max(self.linger_seconds, _HELD_SECONDS_MIN)
 
         return self._section.exclusively(rest)
 
     def seal_due(self, now_seconds: float) -> None:
-        """Seal every open chunk that has waited for long enough."""
+        """Seal every open chunk that has waited for long enough.
+
+        While sealed chunks wait, one that was opened after the first of them has time: it would
+        leave no sooner, and can grow instead. Otherwise a stopping client, which hardly lingers,
+        would fill its buffer with chunks of a few records while the sidecar is slow or away.
+        """
 
         def seal() -> None:
             self._section.wakeups.shipper = ShipperState.AWAKE
-            patience_seconds = self._patience_seconds()
-            if patience_seconds is None:
-                return
-            chunks = self._section.chunks
+            chunks, sealed = self._section.chunks, self._next_sealed()
             for chunk in list(chunks.open.values()):
                 if self._is_held(chunk):
                     continue
-                if chunk.opened_seconds + patience_seconds > now_seconds:
+                is_due = chunk.opened_seconds + self.linger_seconds <= now_seconds
+                if not is_due or not _is_older(chunk, sealed):
                     break
                 chunks.seal(chunk)
 
@@ -96,15 +96,6 @@ class Departure:
         """See `Chunks.split`."""
         return self._section.exclusively(lambda: self._section.chunks.split(chunk))
 
-    def _patience_seconds(self) -> float | None:
-        """Return how long an open chunk waits for more entries; None for as long as it has room.
-
-        None is sealed for its age while sealed chunks wait: an open chunk would leave no sooner,
-        and can grow instead. Otherwise a stopping client, which hardly lingers, would fill its
-        buffer with chunks of a few records while the sidecar is slow or away.
-        """
-        return self.linger_seconds if self._next_sealed() is None else None
-
     def _next(self) -> Chunk | None:
         """Return the chunk that goes next, if one may go."""
         return self._next_sealed() or self._next_adopted()
@@ -128,3 +119,11 @@ class Departure:
             if not self._is_held(chunk):
                 return chunk
         return None
+
+
+def _is_older(chunk: Chunk, sealed: Chunk | None) -> bool:
+    """Tell whether an open chunk was opened before the first sealed one, if there is any.
+
+    If such a chunk stayed open, those of a busy stream could go before it for ever.
+    """
+    return sealed is None or chunk.serial < sealed.serial

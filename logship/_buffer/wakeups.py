@@ -8,8 +8,9 @@ Whether the shipper must be woken is one state, which the shipper sets when it r
 | `TIMED`: it comes when the oldest open chunk is due | - | wake, `AWAKE` |
 | `ASLEEP`: it comes when it is woken | wake, `AWAKE` | wake, `AWAKE` |
 
-While sealed chunks wait, no open one is due, and the shipper comes with the next ack. `ASLEEP`
-means that no chunk is open: where one is, each section that ends wakes a shipper that is asleep.
+While sealed chunks wait, an open one is due only if it was opened before the first of them. Else
+the shipper comes with the next ack. `ASLEEP` means that no chunk is open: where one is, each
+section that ends wakes a shipper that is asleep.
 
 The shipper declares first that it rests, and then looks at the buffer once more. A producer appends
 first, and then looks at the state. So one of the two sees the other.

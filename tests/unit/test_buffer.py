@@ -272,6 +272,26 @@ def test_linger_seals_what_has_waited_and_nothing_else() -> None:
     assert buffer.departure.next_deadline_seconds() == pytest.approx(clock() + 0.05)
 
 
+def test_a_busy_stream_does_not_hold_a_quiet_one_back() -> None:
+    """More sealed chunks of the busy one wait each time than leave."""
+    clock = ManualClock()
+    buffer = a_buffer(monotonic=clock, bytes_max=1 << 24)
+    offer_many(buffer, 1, "quiet")
+    offer_many(buffer, 40, "busy")
+    assert buffer.departure.next_deadline_seconds() == clock() + 0.2
+    sent = []
+    for first in range(41, 841, 40):
+        clock.advance(0.1)
+        buffer.departure.seal_due(clock())
+        chunk = buffer.departure.take()
+        assert chunk is not None
+        buffer.release(chunk)
+        sent.append(chunk.stream.tag)
+        offer_many(buffer, 40, "busy", first=first)
+    assert sent.count("quiet") == 1
+    assert buffer.departure.next_deadline_seconds() is None
+
+
 def test_an_open_chunk_grows_while_a_sealed_one_waits() -> None:
     buffer = holding(5, chunk_bytes_max=4 * ENTRY_BYTES)
     assert buffer.departure.next_deadline_seconds() is None
