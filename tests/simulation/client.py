@@ -305,8 +305,8 @@ class SimulatedClient:
         accumulator.give_up = watched  # type: ignore[method-assign]
 
     def wake(self) -> None:
-        """Take a turn in this moment, after what is due already."""
-        self.history.clock.after(0.0, self.turn)
+        """Take a turn in this moment, after what is due already, or later on a busy loop."""
+        self.history.clock.after(self.history.late(), self.turn)
 
     def turn(self) -> None:
         """Look at the buffer and the clock, do what is due, and arrange for the next time."""
@@ -329,11 +329,10 @@ class SimulatedClient:
         chunks, now = self.buffer._section.accumulator.chunks, self.history.clock.now
         sealed = next(iter(chunks.sealed.values()), None)
         oldest = next(iter(chunks.open.values()), None)
-        if sealed is not None or oldest is None:
+        if oldest is None or oldest.opened_seconds + self.buffer.departure.linger_seconds > now:
             return sealed
-        return (
-            oldest if oldest.opened_seconds + self.buffer.departure.linger_seconds <= now else None
-        )
+        is_next = sealed is None or oldest.serial < sealed.serial
+        return oldest if is_next else sealed
 
     # -- the pump's upkeep (pump.Upkeep) -----------------------------------------------------------
 
