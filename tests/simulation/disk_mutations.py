@@ -240,7 +240,7 @@ def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Departure, "_next_adopted", next_adopted)
 
 
-@_mutation(seed=882)
+@_mutation(seed=1784)
 def named_after_it_is_marked(patch: pytest.MonkeyPatch) -> None:
     """What is damaged is named when nothing is left to do for now: it may be marked, or gone."""
     step, tell = Orphans.step, Orphans.tell

@@ -139,7 +139,6 @@ class RecoveryFaults:
         self._bad: dict[tuple[str, str], set[int]] = {}
         self._bad_for_good: dict[tuple[str, str], set[int]] = {}
         self._owed: list[str] = []
-        self._due: list[str] = []
 
     def heal(self) -> None:
         """Let nothing more go wrong; a sector that is bad for good stays so."""
@@ -168,14 +167,14 @@ class RecoveryFaults:
     # -- what must be reported ---------------------------------------------------------------------
 
     def told(self) -> None:
-        """The recoverer has taken a step: it has said what it met in the step before."""
-        for text in self._due:
+        """The recoverer has nothing to do: it has said what it had to say."""
+        for text in self._owed:
             self._disk.estate.must_be_said(text)
-        self._due, self._owed = self._owed, []
+        self._owed.clear()
 
     def told_nothing(self) -> None:
         """The recoverer died before it could."""
-        self._due, self._owed = [], []
+        self._owed.clear()
 
     # -- for the calls -----------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class WatchedOrphans:
         """Do as `Orphans.step` does."""
         with self._disk.recovering():
             found = self.orphans.step()
-        if self._disk.faults is not None:
+        if self._disk.faults is not None and found is RecoveryState.AWAITING_ORPHANS:
             self._disk.faults.told()
         if isinstance(found, AdoptedChunk):
             history = self._client.history
