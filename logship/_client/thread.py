@@ -17,6 +17,9 @@ from logship._hooks.interruptions import is_interruption
 from logship._hooks.threads import OwnThread
 
 _RETRY_SECONDS = 0.2
+_LOOK_SECONDS = 1.0
+"""How often a loop without work wakes. Where the program has closed its descriptors, the kernel
+lets it sleep on, and nothing else could wake it."""
 
 _failed_loops: list[asyncio.AbstractEventLoop] = []
 """Loops that nothing may close. A program may close all descriptors, as daemons do. Their numbers
@@ -80,6 +83,7 @@ class ShipperThread(OwnThread):
             return
         asyncio.set_event_loop(loop)
         loop.call_soon(self._shipper.start)
+        loop.call_soon(_wake_often, loop)
         if self._is_ending:  # `stop` may have found no loop
             self._stop_soon()
         try:
@@ -119,6 +123,11 @@ class ShipperThread(OwnThread):
         if loop is not None:
             self._shipper.shut()
             loop.stop()
+
+
+def _wake_often(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the loop ask its selector again and again: a closed one fails."""
+    loop.call_later(_LOOK_SECONDS, _wake_often, loop)
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:

@@ -154,6 +154,29 @@ def test_a_program_that_has_closed_its_lock_does_not_take_itself_for_dead(tmp_pa
     assert (ended.stdout, messages.count("before")) == ("True\n", 1), ended.stderr
 
 
+CLOSES_ALL_WHILE_IDLE = """
+import os, sys, threading, logship
+client = logship.BackgroundClient(endpoints=sys.argv[1])
+client.emit({"message": "before"})
+print(client.flush().all_acked)
+(shipper,) = (each for each in threading.enumerate() if each.name == "logship-shipper")
+while sys._current_frames()[shipper.ident].f_code.co_name != "select":
+    threading.Event().wait(0.005)
+os.closerange(3, 256)
+client.emit({"message": "later"})
+print(client.flush(10).all_acked)
+print(client.close().spilled)
+"""
+
+
+def test_an_idle_client_notices_that_all_descriptors_were_closed(tmp_path: Path) -> None:
+    """The kernel lets the loop's thread wait on, and what would wake it is closed too."""
+    with ReceiverProcess.start(tmp_path / "out") as receiver:
+        ended = ran_python(CLOSES_ALL_WHILE_IDLE, receiver.endpoint)
+    assert ended.stdout == "True\nFalse\n1\n"
+    assert "event loop has failed" in ended.stderr
+
+
 REUSES_STDERR = """
 import os, sys, logship
 os.close(2)
