@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from logship._installation.handler import Handler
-from logship._protocol.readable import plain_value
+from logship._protocol.readable import NODES_MAX, plain_value
 from logship._redaction import REDACTED, redactor
 from logship.testing import Sidecar
 from tests.support.memory import traced_memory
@@ -99,6 +99,14 @@ def test_a_record_inside_itself_or_very_deep_is_read_to_its_end() -> None:
     found = default({"record": record, "deep": deep})
     assert SECRET not in str(found)
     assert REDACTED in str(found["deep"])
+
+
+def test_what_grows_with_each_level_is_read_as_far_as_any_record() -> None:
+    """It would have two million values."""
+    value: Any = SECRET
+    for _ in range(7):
+        value = [value] * 8
+    assert str(default({"value": value})).count(SECRET) < NODES_MAX
 
 
 class Name(str):
