@@ -44,9 +44,9 @@ _LEFT_OVER_SECONDS = 0.2
 """How long a spill that ran out of time goes on at each correction of the report."""
 
 _REPORT_SECONDS_MIN = 0.1
-"""So long a full stderr is tried for the report, past the deadline by so much at most. The
-application may be in the middle of a line of its own, and the reader of the pipe may have to wait
-for a processor."""
+"""So long stderr is tried for the report at least, also past the deadline. Another thread may be in
+the middle of a line, and the reader of a full pipe may have to wait for a processor. A process that
+was stopped, and goes on behind its deadline, needs that time too."""
 
 _QUEUE_SECONDS_MAX = 0.1
 """How long a full stderr is tried for the lines that were held up by the report."""
@@ -207,8 +207,7 @@ class Closing:
         self._last_resort.end_spill()
         report = self._account()
         self._is_over(report)
-        deadline = self._plan.deadline_seconds
-        until = max(deadline, min(deadline, self._monotonic()) + _REPORT_SECONDS_MIN)
+        until = max(self._plan.deadline_seconds, self._monotonic() + _REPORT_SECONDS_MIN)
         for line in self._lines_of(report):
             yield from self._retry(functools.partial(self._last_resort.go_first, line), until)
         # The lines that the report held up come now: there may be no next write.

@@ -83,6 +83,19 @@ def test_the_report_waits_a_moment_longer_than_the_deadline(
     assert len(late.lines) == is_told
 
 
+def test_the_report_waits_that_moment_where_the_process_was_stopped_past_its_deadline(
+    stderr: Stderr,
+) -> None:
+    """Its other threads go on at the same time, and may be writing a line of their own."""
+    late = BackLate(10.05)
+    end = End(stderr, last_resort=late)
+    late.clock = end.clock
+    next(end.steps)
+    end.clock.advance(40.0)
+    assert end.run() < 40.2
+    assert len(late.lines) == 1
+
+
 class Slow(Stalled):
     """A standard error that takes a line at every second try."""
 
