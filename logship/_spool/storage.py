@@ -169,7 +169,7 @@ class SpoolStorage(Storage):
         self.has_place = False
         memory, settled = self._in_memory
         if isinstance(chunk, SpoolChunk):
-            if any(each.stream is chunk.stream for each in memory):  # of control records alone
+            if any(each.stream is chunk.stream for each in memory):  # see `UnspooledChunk`
                 self.note_given(chunk.stream, chunk.first)
             chunk.link()
             bytes_behind = chunk.segment.size - chunk.payload_at - chunk.capacity

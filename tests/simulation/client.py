@@ -299,7 +299,8 @@ class SimulatedClient:
         def watched(chunk: Chunk, reason: str) -> None:
             history.note("give up %s %s-%s: %s", chunk.id, chunk.first, chunk.last, reason)
             frame = inspection.frame_of(self, chunk)
-            history.judge.given_up(self.life, self.port.link, frame, reason, history.clock.now)
+            link, now = self.port.link, history.clock.now
+            history.judge.chunk_given_up(self.life, link, frame, reason, now)
             give_up(chunk, reason)
 
         accumulator.give_up = watched  # type: ignore[method-assign]

@@ -398,7 +398,7 @@ class Judge:
             raise Violation(f"chunk {chunk_id} was recovered, and no server has acked it")
         self._stream_of(frame).acked.update(frame.numbers)
 
-    def given_up(
+    def chunk_given_up(
         self, life: Life, link: Link | None, frame: Frame, reason: str, now: float
     ) -> None:
         """The client gives up a chunk, its own or a dead process's.

@@ -40,7 +40,7 @@ class Options:
             judges each record by itself.
         gaps_max: How many gaps of a stream are told apart.
         lost_max: How many gaps of a stream are kept for the report.
-        timer_late_seconds: How late a timer rings at most, as on a busy event loop.
+        timer_late_seconds: How late timers and wake-ups are at most, as on a busy event loop.
     """
 
     seed: int
