@@ -144,6 +144,11 @@ class Chunk:
         return self.state is ChunkState.SETTLED
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether delivery has yet to get it."""
+        return self.state in (ChunkState.OPEN, ChunkState.SEALED)
+
+    @property
     def may_be_dropped(self) -> bool:
         """Whether the buffer may give it up by itself: delivery does not have it.
 
@@ -151,8 +156,7 @@ class Chunk:
         alone: gap records would be written again before the next entry. It holds for adopted chunks
         too.
         """
-        is_waiting = self.state in (ChunkState.OPEN, ChunkState.SEALED)
-        return is_waiting and self.records > 0 and self.stream.can_declare
+        return self.is_waiting and self.records > 0 and self.stream.can_declare
 
     @property
     def data(self) -> bytes | bytearray | memoryview:

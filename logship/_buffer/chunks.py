@@ -2,13 +2,13 @@
 
 | state | where | what comes next |
 |---|---|---|
-| `OPEN` | `open` | `seal`, when it is full or due; or `settle`, when it is given up |
-| `SEALED` | `sealed` | `take`, when delivery has room; or `settle`, when it is given up |
-| `TAKEN` | with delivery, sent or not | `settle`, when it is acked or given up; or `split` |
+| `OPEN` | `open`, `unsettled` | `seal`, when it is full or due; or `settle`, when it is given up |
+| `SEALED` | `unsettled` | `take`, when delivery has room; or `settle`, when it is given up |
+| `TAKEN` | `unsettled`; sent or not, delivery has it | `settle`, at an ack or a loss; or `split` |
 | `SETTLED` | nowhere | its bytes are freed; of one that was split, when all its parts end |
 
-Everything here is called inside the buffer's critical section. Each method ends in one change (see
-`changes`), or, as `seal_all`, in one for each chunk.
+Everything here is called inside the buffer's critical section. Each method ends in one store or one
+change (see `changes`), or, as `seal_all`, in one for each chunk.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class Chunks:
         opened_count: How many so far.
         open: The open chunk of each stream that has one, by the stream's key, in the order of
             opening.
-        sealed: Chunks to be sent, by id, in the order of sealing.
         unsettled: Every chunk that is neither acked nor dropped, by id, open ones too; in the order
             of opening. Halves have their whole's place.
         wholly_spilled: Chunks that are wholly on stderr, by id.
@@ -54,7 +53,6 @@ class Chunks:
         self.storage = storage
         self.opened_count = 0
         self.open: dict[Tag, Chunk] = {}
-        self.sealed: dict[str, Chunk] = {}
         self.unsettled: dict[str, Chunk] = {}
         self.wholly_spilled: dict[str, Chunk] = {}
         self.adopted: dict[str, Chunk] = {}
@@ -107,7 +105,7 @@ class Chunks:
         return None
 
     def seal(self, chunk: Chunk) -> None:
-        """Move an open chunk to the sealed ones; one without entries is forgotten."""
+        """Let no more entries into an open chunk; one without entries is forgotten."""
         if not chunk.entries:
             self.settle(chunk)
             return
@@ -116,7 +114,6 @@ class Chunks:
             self.open.pop(chunk.stream.key, None)
             chunk.state = ChunkState.SEALED
             chunk.stream.sealed_bytes = chunk.size
-            self.sealed[chunk.id] = chunk
             self.has_news = True
 
         self._changes.commit(change)
@@ -129,12 +126,7 @@ class Chunks:
 
     def take(self, chunk: Chunk) -> None:
         """Hand a sealed chunk to delivery."""
-
-        def change() -> None:
-            chunk.state = ChunkState.TAKEN
-            self.sealed.pop(chunk.id, None)
-
-        self._changes.commit(change)
+        chunk.state = ChunkState.TAKEN
 
     def settle(
         self, chunk: Chunk, then: Callable[[], None] = lambda: None, halves: tuple[Chunk, ...] = ()
@@ -161,7 +153,6 @@ class Chunks:
             if self.open.get(stream.key) is chunk:
                 del self.open[stream.key]
             chunk.state = ChunkState.SETTLED
-            self.sealed.pop(chunk.id, None)
             waiting.pop(chunk.id, None)
             if is_own:
                 self.unsettled = waiting
@@ -201,9 +192,13 @@ class Chunks:
         Where there is none, one of control records alone, which holds a place on the spool. Its
         gaps are declared again in the chunk of the next entry, so dropping comes to an end.
         """
-        waiting = [*self.sealed.values(), *self.open.values()]
-        first = next((chunk for chunk in waiting if chunk.may_be_dropped), None)
-        return first or next((chunk for chunk in waiting if chunk.stream.can_declare), None)
+        controls = None
+        for chunk in self.unsettled.values():
+            if chunk.may_be_dropped:
+                return chunk
+            if controls is None and chunk.is_waiting and chunk.stream.can_declare:
+                controls = chunk
+        return controls
 
 
 def _in_place_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from logship._buffer.chunk import Chunk
+from logship._buffer.chunk import Chunk, ChunkState
 from logship._buffer.section import Section
 from logship._buffer.wakeups import ShipperState
 
@@ -42,7 +42,7 @@ class Departure:
         def rest() -> float | None:
             section, open_chunks = self._section, self._section.chunks.open
             section.wakeups.shipper = ShipperState.TIMED if open_chunks else ShipperState.ASLEEP
-            oldest, sealed = self._first_to_go(open_chunks.values()), self._next_sealed()
+            oldest, sealed = self._first_open(), self._next_sealed()
             if oldest is not None and _is_older(oldest, sealed):
                 return oldest.opened_seconds + self.linger_seconds
             if sealed is not None or not (open_chunks or len(section.inbox)):
@@ -100,9 +100,13 @@ class Departure:
         """Return the chunk that goes next, if one may go."""
         return self._next_sealed() or self._next_adopted()
 
+    def _first_open(self) -> Chunk | None:
+        """Return the oldest open chunk that may be sealed."""
+        return self._first_to_go(self._section.chunks.open.values(), ChunkState.OPEN)
+
     def _next_sealed(self) -> Chunk | None:
-        """Return the oldest sealed chunk that may go."""
-        return self._first_to_go(self._section.chunks.sealed.values())
+        """Return the sealed chunk that was opened first, of those that may go."""
+        return self._first_to_go(self._section.chunks.unsettled.values(), ChunkState.SEALED)
 
     def _next_adopted(self) -> Chunk | None:
         """Return the adopted chunk to take next; none while we are closing."""
@@ -112,11 +116,11 @@ class Departure:
         """Tell whether a chunk waits until its tag is known."""
         return self._section.accumulator.streams.awaits_tag and chunk.stream.key is None
 
-    def _first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
-        """Return the first that does not wait until its tag is known."""
+    def _first_to_go(self, chunks: Iterable[Chunk], state: ChunkState) -> Chunk | None:
+        """Return the first in that state that does not wait until its tag is known."""
         # No generator: what a signal handler raises while one is closed goes nowhere.
         for chunk in chunks:
-            if not self._is_held(chunk):
+            if chunk.state is state and not self._is_held(chunk):
                 return chunk
         return None
 

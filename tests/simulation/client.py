@@ -126,7 +126,6 @@ class SimulatedClient:
         self._ticket = 0
         self._deadline_seconds = 0.0
         self._unspooled_seen = 0
-        self._left_over: Chunk | None = None
 
     # -- producers -------------------------------------------------------------------------------
 
@@ -315,25 +314,19 @@ class SimulatedClient:
             return
         due = self._due()
         self.pump.turn()
-        is_left = due is not None and due.state in (ChunkState.OPEN, ChunkState.SEALED)
-        if not (is_left and self.delivery.can_send):
-            return
-        # A chunk that this very turn sealed, when it combined, goes first; the other goes in the
-        # next turn, which comes at once.
-        now = self.history.clock.now
-        if due is self._left_over or self.schedule.timer_seconds > now:
+        if due is not None and due.is_waiting and self.delivery.can_send:
             raise Violation(f"{due!r} was due, and was not sent in this turn")
-        self._left_over = due
 
     def _due(self) -> Chunk | None:
-        """Return a chunk that is sealed, or has lingered, of those that may leave."""
+        """Return the oldest chunk that is sealed, or has lingered, of those that may leave."""
         chunks, now = self.buffer._section.accumulator.chunks, self.history.clock.now
-        sealed = next(iter(chunks.sealed.values()), None)
-        oldest = next(iter(chunks.open.values()), None)
-        if oldest is None or oldest.opened_seconds + self.buffer.departure.linger_seconds > now:
-            return sealed
-        is_next = sealed is None or oldest.serial < sealed.serial
-        return oldest if is_next else sealed
+        linger_seconds = self.buffer.departure.linger_seconds
+        for chunk in chunks.in_order():
+            is_open = chunk.state is ChunkState.OPEN
+            has_lingered = is_open and chunk.opened_seconds + linger_seconds <= now
+            if has_lingered or chunk.state is ChunkState.SEALED:
+                return chunk
+        return None
 
     # -- the pump's upkeep (pump.Upkeep) -----------------------------------------------------------
 
