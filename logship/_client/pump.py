@@ -176,13 +176,14 @@ class Pump:
         self.turn()
 
     def restart(self, reason: str, wait_seconds: float) -> None:
-        """Begin again: connect anew, and turn after a while."""
+        """Begin again: turn after a while, and do not connect anew before that."""
         self._port.disconnect()
-        self._set_timer(self._monotonic() + wait_seconds)
+        due_seconds = self._monotonic() + wait_seconds
+        self._set_timer(due_seconds)
         adopted = sorted(self._buffer.adopted, key=lambda chunk: chunk.first)
         chunks = [*self._buffer.unsettled(), *adopted]
         taken = [chunk for chunk in chunks if chunk.state is ChunkState.TAKEN]
-        self.perform(self._delivery.restart(self._monotonic(), reason, taken))
+        self.perform(self._delivery.restart(self._monotonic(), reason, taken, due_seconds))
 
     def close(self) -> None:
         """Send nothing more, take no more acks, and take back the timer."""

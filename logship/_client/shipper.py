@@ -103,7 +103,7 @@ class Shipper:
         self.broken: bool = False
         self.follows_loops: bool = False
         self._waits_for_loop = False
-        self._failures = 0  # since progress was last noted
+        self._restart_seconds = _RESTART_SECONDS_BASE  # the wait after the next error
         self._drain_plan: DrainPlan | None = None
         self._drives_end = False
         self._progress_callbacks: list[Callable[[], None]] = []
@@ -318,7 +318,7 @@ class Shipper:
 
     def note_progress(self) -> None:
         """Call all back: there is something new to look at. From any thread."""
-        self._failures = 0
+        self._restart_seconds = _RESTART_SECONDS_BASE
         for callback in list(self._progress_callbacks):
             callback()
 
@@ -348,8 +348,8 @@ class Shipper:
             why = "an error of the shipper's own"
             self.last_resort.warn_of_bug("the shipper", error)
             self.delivery.counters.shipper_restarts += 1
-            wait_seconds = min(2.0**self._failures * _RESTART_SECONDS_BASE, _RESTART_SECONDS_MAX)
-            self._failures += 1
+            wait_seconds = self._restart_seconds
+            self._restart_seconds = min(2 * wait_seconds, _RESTART_SECONDS_MAX)
         try:
             self._pump.restart(why, wait_seconds)
         except BaseException as again:

@@ -103,6 +103,10 @@ class Attempts:
         self._index = (self._index + 1) % len(self._endpoints) if has_stalled else 0
         self.due_seconds = now_seconds
 
+    def wait_until(self, seconds: float) -> None:
+        """Make no attempt before."""
+        self.due_seconds = max(self.due_seconds, seconds)
+
     def look_often(self, now_seconds: float) -> None:
         """Wait less from now on, because the process is to end."""
         self._wait_seconds_max = DRAIN_WAIT_SECONDS_MAX

@@ -233,7 +233,7 @@ class Delivery(Generic[HandleT]):
         return self.chunks_ready(now_seconds)
 
     def restart(
-        self, now_seconds: float, reason: str, taken: Iterable[HandleT]
+        self, now_seconds: float, reason: str, taken: Iterable[HandleT], due_seconds: float
     ) -> Actions[HandleT]:
         """The shipper begins again: its connection or attempt is over.
 
@@ -242,16 +242,19 @@ class Delivery(Generic[HandleT]):
             reason: For a person.
             taken: All chunks that were taken, in their order. Those that are in no line, because
                 the error came in between, are sent again too.
+            due_seconds: The next attempt is not made before; monotonic.
         """
         if self.state is not State.READY:  # the error may have come where a connection ended
             self._inflight.clear()
         elsewhere = {*self._inflight, *(each.id for each in self._aside)}
         self._resend = deque(each for each in taken if each.id not in elsewhere)
+        actions: Actions[HandleT] = []
         if self.state is State.READY:
-            return self.connection_lost(now_seconds, reason)
-        if self.state is State.CONNECTING:
-            return self.connect_failed(now_seconds, reason)
-        return []
+            actions = self.connection_lost(now_seconds, reason)
+        elif self.state is State.CONNECTING:
+            actions = self.connect_failed(now_seconds, reason)
+        self._attempts.wait_until(due_seconds)
+        return actions
 
     def forget(self, chunk_id: str) -> None:
         """Forget a chunk that is given up: no server takes it, or its entries are damaged."""

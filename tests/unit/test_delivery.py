@@ -369,9 +369,19 @@ def test_a_shipper_that_begins_again_while_it_waits_goes_on_waiting() -> None:
     delivery.connection_lost(1.0, "reset")
     deadline = delivery.next_deadline_seconds()
     between = handles(1)
-    assert delivery.restart(1.0, "an error", between) == []
+    assert delivery.restart(1.0, "an error", between, 1.0) == []
     assert delivery.next_deadline_seconds() == deadline
     assert connected_again(delivery) == ["c0"]
+
+
+def test_a_shipper_that_begins_again_waits_also_where_its_last_connection_was_good() -> None:
+    """Else an error at each ack would make connections, and send the window, without a pause."""
+    delivery, _ = ready(Source(*handles(2)))
+    delivery.acked(1.0, ["c0"])
+    delivery.restart(1.0, "an error", handles(2)[1:], 9.0)
+    delivery.chunks_ready(8.0)
+    assert delivery.timer(8.0) == []
+    assert delivery.next_deadline_seconds() == 9.0
 
 
 def test_after_an_exception_where_a_connection_ended_its_chunks_are_sent_again() -> None:
@@ -379,7 +389,7 @@ def test_after_an_exception_where_a_connection_ended_its_chunks_are_sent_again()
     taken = handles(2)
     delivery, _ = ready(Source(*taken))
     delivery.state = State.WAITING
-    delivery.restart(1.0, "an error", taken)
+    delivery.restart(1.0, "an error", taken, 1.0)
     delivery.timer(1.0)
     assert sent(delivery.connected(1.0)) == ["c0", "c1"]
 
@@ -390,7 +400,7 @@ def test_after_an_error_chunks_go_out_in_their_old_order() -> None:
     delivery, _ = ready(Source(*taken))
     delivery.connection_lost(1.0, "reset")
     delivery._resend.popleft()
-    delivery.restart(1.0, "an error", taken)
+    delivery.restart(1.0, "an error", taken, 1.0)
     assert connected_again(delivery) == ["c0", "c1", "c2", "c3"]
 
 
