@@ -231,17 +231,18 @@ class Recoverer:
                 return
 
     def _write(self, line: bytes) -> bool:
-        """Write a line to stderr; False when there is no more time for it.
+        """Write a line to stderr; False when there is no more time for it, or stderr is gone.
 
         Records in memory go first: unlike these, they are nowhere else.
         """
         while (left := self._seconds_left()) > 0:
-            if self._last_resort.others_go_first:
-                time.sleep(min(left, _YIELD_SECONDS))
-                continue
-            if self._last_resort.write_line(line):
-                return True
-            self._last_resort.wait_writable(min(left, _CHECK_SECONDS))
+            if not self._last_resort.others_go_first:
+                if self._last_resort.write_line(line):
+                    return True
+                if self._last_resort.is_gone:
+                    return False
+                self._last_resort.wait_writable(min(left, _CHECK_SECONDS))
+            time.sleep(min(left, _YIELD_SECONDS))  # a full disk takes no bytes and is writable
         return False
 
     def _seconds_left(self) -> float:

@@ -293,6 +293,29 @@ def test_what_cannot_be_shipped_stays_on_the_spool_and_is_on_stderr(
     shutil.rmtree(Path(told).parent)
 
 
+def test_a_stderr_that_is_gone_does_not_hold_run_up(runs: Runs) -> None:
+    """By default a last pass may take two minutes; what it cannot ship is on the spool anyway."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = runs.start(
+        LOGS,
+        """
+        log("x" * 100, times=50)
+        progress("spool " + os.environ["LOGSHIP_SPOOL_DIR"])
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        endpoint=NOWHERE,
+        stderr=writing,
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"},
+    )
+    os.close(writing)
+    program.end(returncode=SIGKILLED, seconds_max=40)
+    spool = spool_of(program)
+    ran(*LOGSHIP, "recover", "--spool", str(spool), env=runs.environ)
+    assert len(runs.messages) == 50
+    shutil.rmtree(spool.parent)
+
+
 def test_a_run_inside_a_run_ships_and_is_recovered(runs: Runs) -> None:
     """The inner one is a client of the outer one's spool, and is killed with its lines unsent."""
     runs.start(
