@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from logship._client.schedule import new_loop
 from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
 from logship._metrics.outlet import environ_for_children, pages_directory
@@ -125,7 +126,7 @@ class RecoveryThread:
 
     def _begin(self) -> None:
         try:
-            loop = self._loop = self._loop or asyncio.new_event_loop()
+            loop = self._loop = self._loop or new_loop()
             thread = OwnThread(partial(self._run, loop), "recovery")
             thread.start()
         except (OSError, RuntimeError) as error:  # no descriptors; no threads

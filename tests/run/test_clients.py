@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -314,6 +315,42 @@ def test_a_stderr_that_is_gone_does_not_hold_run_up(runs: Runs) -> None:
     ran(*LOGSHIP, "recover", "--spool", str(spool), env=runs.environ)
     assert len(runs.messages) == 50
     shutil.rmtree(spool.parent)
+
+
+@pytest.mark.parametrize("files", range(14, 20))
+def test_a_recovery_that_gets_no_descriptors_is_no_traceback(tmp_path: Path, files: int) -> None:
+    """With more, `run` ships what is left; with fewer, it does not start the command."""
+    limited = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
+    killed = """
+        import logging, os, signal, logship
+        logship.install(level="INFO")
+        logging.info("last words")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    environ = {
+        **os.environ,
+        "LOGSHIP_ENDPOINTS": NOWHERE,
+        "LOGSHIP_EXIT_STALL_SECONDS": "0.2",
+        "TMPDIR": str(tmp_path),
+    }
+    command = (sys.executable, "-c", textwrap.dedent(killed))
+    log = tmp_path / "stderr"
+    with log.open("wb") as stderr:
+        ended = ran(
+            *limited,
+            *(*LOGSHIP, "run", "--", *command),
+            code=None,
+            env=environ,
+            capture_output=False,
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+        )
+    told = log.read_text()
+    assert "Traceback" not in told, told
+    is_started = ended.returncode == SIGKILLED
+    assert ended.returncode in (SIGKILLED, 126), told
+    assert ("logship recover --spool " in told) == is_started, told
 
 
 def test_a_run_inside_a_run_ships_and_is_recovered(runs: Runs) -> None:
