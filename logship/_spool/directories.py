@@ -272,6 +272,14 @@ class ProcessDirectory:
         except OSError:
             return True
 
+    def is_removed(self) -> bool:
+        """Whether no recoverer can find it: an error, and another name, leave that possible."""
+        try:
+            is_unlinked = self.is_held() and os.fstat(self._lock).st_nlink == 0
+        except OSError:
+            return False
+        return is_unlinked and not _exists(self.name, self._parent)
+
     def is_held(self) -> bool:
         """Whether the lock is still ours: a program may close what it has not opened."""
         try:

@@ -173,7 +173,7 @@ class OwnDirectory:
     def leave_lost(self) -> None:
         """Leave a directory that is lost, and have its chunks take no more; inside the section."""
         self._ended.set()
-        if not self.directory.is_held():
+        if not self.directory.is_removed():
             self.streams.leave_ends()
         for segment in self.segments:
             for chunk in segment.live:

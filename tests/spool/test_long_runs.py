@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,36 @@ def test_a_removed_directory_is_made_anew_and_does_not_stay_mapped(
     assert buffer.report("test", 0.0).spooled == 1
     storage.abandon()
     assert recover(tmp_path).markers == ["new"]
+
+
+@pytest.mark.parametrize("how", ["moved", "replaced by a copy"])
+def test_a_directory_that_is_lost_and_recovered_brings_no_number_twice(
+    tmp_path: Path, how: str
+) -> None:
+    """A recoverer ends its streams with numbers that the process would have given out."""
+    spool, aside = tmp_path / "spool", tmp_path / "aside"
+    spool.mkdir()
+    clock = ManualClock()
+    storage = storage_in(spool, monotonic=clock)
+    buffer = buffer_on(storage, monotonic=clock)
+    assert offer(buffer, "before")
+    (life,) = spool.iterdir()
+    if how == "moved":
+        life.rename(aside)
+    else:
+        shutil.copytree(life, aside)
+        shutil.rmtree(life)
+        aside.rename(life)
+    clock.advance(RETRY_SECONDS + 1)
+    storage.maintain(buffer.exclusively)
+    assert offer(buffer, "behind")
+    storage.abandon()
+    if how == "moved":
+        aside.rename(life)
+    sidecar = recover(spool)
+    assert sorted(sidecar.markers) == ["before", "behind"]
+    stamps = [each[KEY] for each in (*sidecar.records, *sidecar.controls)]
+    assert len(stamps) == len(set(stamps))
 
 
 def test_a_stream_that_has_ended_is_not_ended_again_when_another_one_has_its_slot(
