@@ -380,6 +380,7 @@ class Shipper:
 
     def _hurry(self) -> None:
         assert self._drain_plan is not None
+        self._spool_upkeep.hurry()
         self._pump.hurry(self._drain_plan.deadline_seconds)
         self.note_progress()  # the callers that drive the end look at the new plan now
 

@@ -57,6 +57,11 @@ class SpoolUpkeep:
                 self._orphans.close()
                 self._last_resort.warn_of_bug("recovery", error)
 
+    def hurry(self) -> None:
+        """Have the next turn see whether the spool is there: the end leaves records on it."""
+        if self._spool is not None:
+            self._spool.look_soon()
+
     def deadlines(self) -> tuple[float | None, ...]:
         """Return when to look at the spool again, if nothing else happens."""
         if self._buffer.intake_closed:

@@ -134,7 +134,7 @@ class SpoolStorage(Storage):
         """Leave a directory whose lock is lost: a recoverer may have ended its streams."""
         if self._own is not None and not self._own.directory.is_held():
             self._leave_if_lost(operator.call)
-            self._due_seconds = self._monotonic()  # the next turn begins another directory
+            self.look_soon()  # the next turn begins another directory
 
     def open_chunk(self, stream: Stream, serial: int, size: int) -> Chunk:
         """Return an empty chunk with room for an entry of `size` bytes."""
@@ -276,6 +276,10 @@ class SpoolStorage(Storage):
         if not self._trouble and own.wants_spare():
             self._try_files(lambda: own.allocate(0, locked))
         own.unlink(locked(own.take_surplus))
+
+    def look_soon(self) -> None:
+        """Have the next upkeep see whether the process directory is there, and try what failed."""
+        self._due_seconds = self._monotonic()
 
     def retry_deadline_seconds(self) -> float | None:
         """Return when `maintain` should be called at the latest, or None."""

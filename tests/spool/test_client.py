@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -44,6 +45,18 @@ def test_a_record_is_on_the_spool_before_emit_returns(tmp_path: Path) -> None:
     report = client.close(timeout=1)
     assert (report.accepted, report.spooled, report.unacked) == (1, 1, 0)
     assert life.exists()
+
+
+def test_what_was_on_a_spool_that_is_removed_just_before_the_end_goes_to_stderr(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = BackgroundClient(settings(tmp_path))
+    assert client.emit({"message": "precious words"})
+    (life,) = tmp_path.iterdir()
+    shutil.rmtree(life)
+    report = client.close(timeout=1)
+    assert (report.accepted, report.spooled, report.spilled) == (1, 0, 1)
+    assert "precious words" in capfd.readouterr().err
 
 
 def test_the_next_client_ships_it_and_counts_its_own_alone(
