@@ -32,6 +32,14 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "recv": (*ERRORS, SHORT),
     "thread": ("EAGAIN",),
     "fork": (*ERRORS, "EAGAIN"),
+    "pwrite": (*ERRORS, SHORT),
+    "stat": ERRORS,
+    "fstat": ERRORS,
+    "rmdir": ERRORS,
+    "listdir": ERRORS,
+    "statvfs": ERRORS,
+    "seek": ERRORS,
+    "dup": ERRORS,
 }
 """The calls by name, and how each fails; CPython tells of a thread's only that it did not start."""
 
