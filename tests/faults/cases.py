@@ -34,7 +34,6 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "fork": (*ERRORS, "EAGAIN"),
     "pwrite": (*ERRORS, SHORT),
     "stat": ERRORS,
-    "fstat": ERRORS,
     "rmdir": ERRORS,
     "listdir": ERRORS,
     "statvfs": ERRORS,
