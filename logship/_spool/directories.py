@@ -272,6 +272,13 @@ class ProcessDirectory:
         except OSError:
             return True
 
+    def is_locked(self) -> bool:
+        """Whether its lock keeps others out; an error is no proof that it does not."""
+        try:
+            return _is_at(self._lock, LOCK, self._directory)
+        except OSError:
+            return True
+
     def is_removed(self) -> bool:
         """Whether no recoverer can find it: an error, and another name, leave that possible."""
         try:

@@ -165,10 +165,12 @@ class OwnDirectory:
 
     def loss(self) -> str | None:
         """Return why the directory is no longer this process's, or None while it is."""
-        is_there = self.directory.is_there()
+        is_there, is_locked = self.directory.is_there(), self.directory.is_locked()
         if not self.directory.is_held():  # asked last: what is not ours says nothing of it
             return "the lock of this process was closed by its program"
-        return None if is_there else "the directory of this process has been removed"
+        if not is_there:
+            return "the directory of this process has been removed"
+        return None if is_locked else "the lock of this process has been removed or replaced"
 
     def leave_lost(self) -> None:
         """Leave a directory that is lost, and have its chunks take no more; inside the section."""

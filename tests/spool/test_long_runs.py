@@ -115,6 +115,27 @@ def test_a_directory_that_is_lost_and_recovered_brings_no_number_twice(
     assert len(stamps) == len(set(stamps))
 
 
+def test_a_process_whose_lock_is_replaced_does_not_go_on_where_others_recover(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock()
+    storage = storage_in(tmp_path, monotonic=clock)
+    buffer = buffer_on(storage, monotonic=clock)
+    assert offer(buffer, "before")
+    (lock,) = tmp_path.glob("*/lock")
+    lock.unlink()
+    lock.touch()
+    clock.advance(RETRY_SECONDS + 1)
+    storage.maintain(buffer.exclusively)
+    first = recover(tmp_path)
+    assert offer(buffer, "behind")
+    storage.abandon()
+    second = recover(tmp_path)
+    assert (first.markers, second.markers) == (["before"], ["behind"])
+    records = [*first.records, *first.controls, *second.records, *second.controls]
+    assert len({each[KEY] for each in records}) == len(records)
+
+
 def test_a_stream_that_has_ended_is_not_ended_again_when_another_one_has_its_slot(
     tmp_path: Path,
 ) -> None:
