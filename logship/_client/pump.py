@@ -178,12 +178,12 @@ class Pump:
     def restart(self, reason: str, wait_seconds: float) -> None:
         """Begin again: turn after a while, and do not connect anew before that."""
         self._port.disconnect()
-        due_seconds = self._monotonic() + wait_seconds
-        self._set_timer(due_seconds)
+        now = self._monotonic()
+        self._set_timer(now + wait_seconds)
         adopted = sorted(self._buffer.adopted, key=lambda chunk: chunk.first)
         chunks = [*self._buffer.unsettled(), *adopted]
         taken = [chunk for chunk in chunks if chunk.state is ChunkState.TAKEN]
-        self.perform(self._delivery.restart(self._monotonic(), reason, taken, due_seconds))
+        self.perform(self._delivery.restart(now, reason, taken, now + wait_seconds))
 
     def close(self) -> None:
         """Send nothing more, take no more acks, and take back the timer."""

@@ -67,7 +67,7 @@ class Fault:
     def strikes(self, call: str) -> bool:
         """Count a call, and tell whether it is the one that fails."""
         caller = sys._getframe(2)
-        if caller.f_globals.get("__name__") == _LEDGER or caller.f_code.co_name == _PROBE:
+        if _name_of(caller) == _LEDGER or caller.f_code.co_name == _PROBE:
             return False
         if call in _ONLY_OURS and not _name_of(caller).startswith("logship"):
             return False

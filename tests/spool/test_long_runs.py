@@ -12,7 +12,7 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._protocol.entries import unpack_entries
 from logship._spool.format import SLOTS, STREAMS_BYTES
-from logship._spool.storage import RETRY_SECONDS
+from logship._spool.storage import RETRY_SECONDS, SpoolStorage
 from logship.testing import ManualClock
 from tests.spool.recoveries import dead_life, log_some, recover
 from tests.spool.spools import (
@@ -35,6 +35,15 @@ def _no_collections() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
+
+
+def begun(path: Path, marker: str) -> tuple[ManualClock, SpoolStorage, Buffer]:
+    """Return a client's buffer with one record on a new spool, and the clock of both."""
+    clock = ManualClock()
+    storage = storage_in(path, monotonic=clock)
+    buffer = buffer_on(storage, monotonic=clock)
+    assert offer(buffer, marker)
+    return clock, storage, buffer
 
 
 def deleted_mappings(path: Path) -> list[str]:
@@ -64,14 +73,9 @@ def test_after_an_outage_of_many_streams_no_deleted_file_is_mapped(tmp_path: Pat
 def test_a_removed_directory_is_made_anew_and_does_not_stay_mapped(
     tmp_path: Path,
 ) -> None:
-    clock = ManualClock()
-    storage = storage_in(tmp_path, monotonic=clock)
-    buffer = buffer_on(storage, monotonic=clock)
-    assert offer(buffer, "gone")
+    clock, storage, buffer = begun(tmp_path, "gone")
     (life,) = tmp_path.iterdir()
-    for each in life.iterdir():
-        each.unlink()
-    life.rmdir()
+    shutil.rmtree(life)
     clock.advance(RETRY_SECONDS + 1)
     storage.maintain(buffer.exclusively)
     assert [kind for kind, _ in storage.news] == ["spool", "spool"]
@@ -92,10 +96,7 @@ def test_a_directory_that_is_lost_and_recovered_brings_no_number_twice(
     """A recoverer ends its streams with numbers that the process would have given out."""
     spool, aside = tmp_path / "spool", tmp_path / "aside"
     spool.mkdir()
-    clock = ManualClock()
-    storage = storage_in(spool, monotonic=clock)
-    buffer = buffer_on(storage, monotonic=clock)
-    assert offer(buffer, "before")
+    clock, storage, buffer = begun(spool, "before")
     (life,) = spool.iterdir()
     if how == "moved":
         life.rename(aside)
@@ -118,10 +119,7 @@ def test_a_directory_that_is_lost_and_recovered_brings_no_number_twice(
 def test_a_process_whose_lock_is_replaced_does_not_go_on_where_others_recover(
     tmp_path: Path,
 ) -> None:
-    clock = ManualClock()
-    storage = storage_in(tmp_path, monotonic=clock)
-    buffer = buffer_on(storage, monotonic=clock)
-    assert offer(buffer, "before")
+    clock, storage, buffer = begun(tmp_path, "before")
     (lock,) = tmp_path.glob("*/lock")
     lock.unlink()
     lock.touch()
