@@ -133,7 +133,7 @@ $(FUZZ_READY): pyproject.toml requirements/dev.txt requirements/fuzz.txt
 fuzz: $(FUZZ_READY) ## MINUTES=5 of hostile input for the code that reads it; TARGET=audit, or all of them in turn
 	$(FUZZ)/bin/python -m tests.fuzz --minutes $(MINUTES) --target $(TARGET)
 
-faults: $(READY) ## each call into the system fails in turn, in each component: some 1,900 cases; SEED=7
+faults: $(READY) ## each call into the system fails in turn, in each component: some 2,600 cases; SEED=7
 	$(RUN) -m tests.faults --workers $(WORKERS) $(if $(SEED),--seed $(SEED))
 
 soak: $(READY) ## MINUTES=5 of everything at once: what grows, and is a record missing at the end? SEED=7
