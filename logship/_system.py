@@ -10,6 +10,10 @@ import contextlib
 import os
 import select
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 if sys.platform != "win32":
     import fcntl
@@ -31,6 +35,17 @@ O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
 O_DIRECTORY: int = getattr(os, "O_DIRECTORY", 0)
 O_NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 O_NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
+
+
+def absolute(path: Path) -> Path:
+    """Return a path that stays the same where the program changes its directory.
+
+    A relative path in a directory that was removed is returned as it is: nothing can be made there.
+    """
+    try:
+        return path.absolute()
+    except OSError:
+        return path
 
 
 def open_standard_streams() -> None:

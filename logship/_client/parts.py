@@ -80,7 +80,7 @@ def new_spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorag
     from logship._spool.storage import SpoolStorage  # noqa: PLC0415 - as above
 
     return SpoolStorage(
-        Path(settings.spool_dir).absolute(),  # the program may change its directory
+        _system.absolute(Path(settings.spool_dir)),
         bytes_max=settings.spool_bytes_max,
         memory_bytes_max=settings.buffer_bytes_max,
         chunk_bytes_max=settings.chunk_bytes_max,

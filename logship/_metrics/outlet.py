@@ -69,7 +69,7 @@ def environ_for_children(settings: Settings) -> dict[str, str]:
     if directory is None:
         return {}
     return {
-        variable_name("metrics_dir"): str(directory.absolute()),
+        variable_name("metrics_dir"): str(_system.absolute(directory)),
         variable_name("metrics_port"): "",
     }
 

@@ -47,6 +47,21 @@ def test_a_record_is_on_the_spool_before_emit_returns(tmp_path: Path) -> None:
     assert life.exists()
 
 
+def test_a_relative_path_in_a_directory_that_was_removed_is_no_spool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    client = BackgroundClient(settings(Path("spool"), metrics_port=0))
+    assert client.emit({"message": "precious words"})
+    assert client.close(timeout=1).spilled == 1
+    said = capfd.readouterr().err
+    assert "precious words" in said
+    assert "the spool cannot be written (spool: " in said
+
+
 def test_what_was_on_a_spool_that_is_removed_just_before_the_end_goes_to_stderr(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
