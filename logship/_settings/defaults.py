@@ -23,8 +23,12 @@ def buffer_bytes_for(memory_limit: int | None) -> int:
 
 
 def chunk_bytes_for(buffer_bytes_max: int) -> int:
-    """Return the default chunk's size: 512 KiB, but a full window must fit into the buffer."""
-    return min(512 * 1024, buffer_bytes_max // 8)
+    """Return the default chunk's size: 512 KiB, but a full window takes half of the buffer at most.
+
+    A chunk that was sent may arrive, so it cannot make room for others. If a full window took all
+    of the buffer, a sidecar that hangs would leave no room.
+    """
+    return min(512 * 1024, buffer_bytes_max // 16)
 
 
 def memory_limit_bytes(cgroup: str | os.PathLike[str] = "/sys/fs/cgroup") -> int | None:

@@ -76,7 +76,8 @@ class Settings:
         buffer_bytes_max: Bytes of entries that may wait for their ack.
         chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
         linger_seconds: How long an open chunk waits for more entries.
-        inflight_chunks_max: The most chunks that are sent and not yet acked.
+        inflight_chunks_max: The most chunks that are sent and not yet acked. They cannot make room
+            for others, so they should take no more than half of the buffer.
         overflow: What happens to a record when the buffer is full.
         block_seconds_max: With `overflow="block"`, how long `emit` and logging calls wait for
             space, once in each outage. `send` has no limit of its own.

@@ -89,5 +89,24 @@ def test_emit_waits_on_another_thread_until_the_hole_heals(
     assert markers_of(wait_for_end(sidecar, ledger.tag)) == ledger.markers
 
 
+def test_half_of_the_buffer_is_for_new_records_while_a_window_of_chunks_is_on_its_way(
+    ledger: Ledger, connect: Connect, black_hole: Gate
+) -> None:
+    client = connect(
+        black_hole.endpoint,
+        buffer_bytes_max=BUFFER_BYTES_MAX,
+        overflow="drop_oldest",
+        last_resort="none",
+    )
+    ledger.emit(client, BURST, text="x" * 200)
+    wait_until(lambda: client.shipper.delivery.inflight_chunks == 8, "no more chunks are sent")
+    ledger.emit(client, BURST, text="x" * 200)
+    report = client.close(timeout=0.0)
+    (stream,) = report.streams
+    newest_first, newest_last = stream.unacked[-1]
+    kept_bytes = (newest_last - newest_first) * 200
+    assert kept_bytes > BUFFER_BYTES_MAX * 0.3, report
+
+
 def _is_full(client: BackgroundClient) -> bool:
     return client.shipper.buffer.bytes_held > BUFFER_BYTES_MAX * 0.9

@@ -18,7 +18,7 @@ DEPENDS = {
     "tag": "under FireLens the tag that it routes, else the program's name",
     "firelens_tag": "on where ECS has set `FLUENT_HOST` and no tag is given",
     "buffer_bytes_max": "a sixteenth of the memory limit, from 4 MiB to 64 MiB",
-    "chunk_bytes_max": "512 KiB, or an eighth of the buffer where that is less",
+    "chunk_bytes_max": "512 KiB, or a sixteenth of the buffer where that is less",
     "stop_timeout_seconds": "30 s under ECS and Kubernetes, else 9 s",
     "stop_signals": "`TERM,INT`, and `QUIT,HUP` if they have their default disposition",
 }
