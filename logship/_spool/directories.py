@@ -131,6 +131,7 @@ class ProcessDirectory:
         self._lock = lock
         opened = (lock, directory, parent)
         self._opened = [(each, _system.identity_of(each)) for each in opened]
+        self._root = _root()
         self._making: dict[int, str] = {}  # the file that each thread makes
 
     @property
@@ -269,6 +270,16 @@ class ProcessDirectory:
         """Whether the directory is where it was made; an error is no proof that it is not."""
         try:
             return _is_at(self._directory, self.name, self._parent)
+        except OSError:
+            return True
+
+    def is_under(self, path: Path) -> bool:
+        """Whether this path leads to its spool: a mount may hide that; an error is no proof.
+
+        For a process that has another root by now (chroot), the path says nothing.
+        """
+        try:
+            return _root() != self._root or _is_at(self._parent, path)
         except OSError:
             return True
 
@@ -431,7 +442,15 @@ def _check_owner(directory: int, name: str) -> None:
         raise SpoolError(f"{name}: belongs to user {owner}, not to {os.geteuid()}")
 
 
-def _is_at(descriptor: int, name: str, parent: int) -> bool:
+def _root() -> _system.FileIdentity | None:
+    """Return what tells the directory that absolute paths begin at; None if that is unknown."""
+    with contextlib.suppress(OSError):
+        found = Path("/").stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _is_at(descriptor: int, name: str | Path, parent: int | None = None) -> bool:
     """Tell whether the open file is still the one that its name leads to."""
     try:
         theirs = os.stat(name, dir_fd=parent, follow_symlinks=False)

@@ -166,10 +166,13 @@ class OwnDirectory:
     def loss(self) -> str | None:
         """Return why the directory is no longer this process's, or None while it is."""
         is_there, is_locked = self.directory.is_there(), self.directory.is_locked()
+        is_under_path = self.directory.is_under(self._path)
         if not self.directory.is_held():  # asked last: what is not ours says nothing of it
             return "the lock of this process was closed by its program"
         if not is_there:
             return "the directory of this process has been removed"
+        if not is_under_path:
+            return "another directory is there now, or none; was a volume mounted or unmounted?"
         return None if is_locked else "the lock of this process has been removed or replaced"
 
     def leave_lost(self) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -72,6 +76,40 @@ def test_what_was_on_a_spool_that_is_removed_just_before_the_end_goes_to_stderr(
     report = client.close(timeout=1)
     assert (report.accepted, report.spooled, report.spilled) == (1, 0, 1)
     assert "precious words" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["replaced", "gone"])
+def test_what_is_on_a_spool_that_has_its_path_no_more_goes_to_stderr(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], how: str
+) -> None:
+    """As where a volume is mounted over it, or unmounted while it is in use."""
+    spool = _made(tmp_path)
+    client = BackgroundClient(settings(spool))
+    assert client.emit({"message": "precious words"})
+    spool.rename(tmp_path / "aside")
+    if how == "replaced":
+        spool.mkdir()
+    report = client.close(timeout=1)
+    assert (report.accepted, report.spooled, report.spilled) == (1, 0, 1)
+    stderr = capfd.readouterr().err
+    assert "precious words" in stderr
+    assert "was a volume mounted or unmounted?" in stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its root directory")
+def test_a_program_that_changes_its_root_directory_keeps_its_spool(tmp_path: Path) -> None:
+    spool, jail = _made(tmp_path), tmp_path / "jail"
+    jail.mkdir()
+    program = """
+        import os, sys
+        from logship import BackgroundClient, Settings
+        client = BackgroundClient(Settings(endpoints=sys.argv[1], spool_dir=sys.argv[2]))
+        client.emit({"message": "precious words"})
+        os.chroot(sys.argv[3])
+        print(client.close(timeout=1).spooled)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), NOWHERE, str(spool), str(jail)]
+    assert subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout == b"1\n"
 
 
 def test_the_next_client_ships_it_and_counts_its_own_alone(
