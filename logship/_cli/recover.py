@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from logship import _system
 from logship._cli.common import (
     NamedPath,
     metrics_port_option,
@@ -20,6 +21,7 @@ from logship._cli.common import (
     stop_timeout_option,
     wrong_settings_are_usage,
 )
+from logship._process.clock import margin_seconds
 from logship._recover import recover, settings_for_recovery
 from logship._spool.directories import SpoolError, make_spool_directory, open_spool_directory
 from logship._spool.inspection import inspect_spool
@@ -81,7 +83,11 @@ def command(spool: Path, watch: bool, dry_run: bool, **given: Any) -> None:
     except SpoolError as error:
         raise click.UsageError(str(error)) from None
     report = asyncio.run(recover(settings, spool, watches=watch))
-    show_text(report.to_json())
+    # From here on no signal ends it, so the reader of stdout must not hold it up.
+    if _system.wait_writable(1, margin_seconds(settings.stop_timeout_seconds) / 2):
+        show_text(report.to_json())
+    else:
+        say("recover", "standard output takes nothing; the report is left out")
     if not report.complete:
         say("recover", f"incomplete: what was not acked stays on {spool} for the next run")
     sys.exit(0 if report.complete else 1)

@@ -112,9 +112,11 @@ class Spools:
             self.environ(endpoint, LOGSHIP_SPOOL_DIR=str(spool or self.spool)),
         )
 
-    def start_recoverer(self, *words: str, **more: str) -> subprocess.Popen[bytes]:
+    def start_recoverer(
+        self, *words: str, stdout: int = subprocess.PIPE, **more: str
+    ) -> subprocess.Popen[bytes]:
         command = [*LOGSHIP, "recover", "--spool", str(self.spool), *words]
-        return self._start(command, self.environ(**more), stdout=subprocess.PIPE)
+        return self._start(command, self.environ(**more), stdout=stdout)
 
     def recover(self, *words: str) -> tuple[int, dict[str, Any]]:
         """Run `logship recover` to its end; return its exit code and report."""
