@@ -7,6 +7,7 @@ whether that is still the right one.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import socket
@@ -57,6 +58,8 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """
     if all(endpoint.scheme != "tls" for endpoint in settings.endpoints):
         return None
+    # Otherwise `ssl` would import it in the shipper's thread, where a fork may interrupt that.
+    codecs.lookup("idna")
     try:
         context = ssl.create_default_context(cafile=settings.tls_ca)
     except (OSError, ValueError) as error:

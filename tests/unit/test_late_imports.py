@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,39 @@ thread.join(10)
 print(thread.is_alive())
 """
 
+_SLOW_OUTSIDE_OF_THE_MAIN_THREAD = f"""\
+import threading
+
+if threading.current_thread() is not threading.main_thread():
+{textwrap.indent(_SLOW, "    ")}
+"""
+
+_LOOKS_A_HOST_UP = """\
+import logging, os, signal, socket, sys, threading
+
+importing, go_on, forked = threading.Event(), threading.Event(), threading.Event()
+server = socket.create_server(("127.0.0.1", 0))
+
+import logship
+
+os.register_at_fork(before=go_on.set, after_in_parent=forked.set)  # `before`: the last is first
+client = logship.install(level="INFO", last_resort="none", SETTINGS)
+logging.info("hi")
+while not importing.wait(0.01) and "stringprep" not in sys.modules:
+    pass
+child = os.fork()
+if not child:
+    signal.alarm(10)  # to be told apart from whatever else takes long
+    try:
+        socket.getaddrinfo("127.0.0.1", 0)
+    except LookupError:
+        os._exit(1)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status))
+client.close(timeout=0)
+"""
+
 
 def _output_of(program: str, directory: Path) -> str:
     python = (sys.executable, "-W", "ignore::DeprecationWarning", "-c")
@@ -132,6 +166,26 @@ def test_a_fork_waits_for_a_late_import(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(_SLOW)
     told = f"-{signal.SIGALRM:d} is a child that waits for ever"
     assert _output_of(_PROGRAM, tmp_path) == "0", told
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "metrics_port=0, metrics_dir=os.path.abspath('pages')",
+        "endpoints=f'tls://127.0.0.1:{server.getsockname()[1]}'",
+    ],
+)
+def test_a_child_can_look_a_host_up_that_is_forked_as_logship_begins(
+    tmp_path: Path, settings: str
+) -> None:
+    """Python imports the codec of host names when one is first needed, here a slow one.
+
+    In a child that is forked in the middle of that, each look-up of the application would wait for
+    the import for ever, or fail with `unknown encoding: idna`.
+    """
+    (tmp_path / "stringprep.py").write_text(_SLOW_OUTSIDE_OF_THE_MAIN_THREAD)
+    told = f"-{signal.SIGALRM:d} is a child that waits for ever"
+    assert _output_of(_LOOKS_A_HOST_UP.replace("SETTINGS", settings), tmp_path) == "0", told
 
 
 @pytest.mark.parametrize("other", ["fork", "logship.install"])
