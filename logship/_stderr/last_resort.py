@@ -84,6 +84,7 @@ class LastResort:
         self._last_line = b""  # all of it
         self._is_held_up = False  # whether the queue waits, because another line goes first
         self._is_moving = True  # whether no wait failed since stderr last took bytes
+        self._has_failed = False  # whether the file that is open now will never take bytes
         self._took_none = False  # whether stderr took no byte of the last write
         self._spiller = 0  # the thread that spills, while other threads wait for it
         self._spill_first_until: float | None = None
@@ -382,8 +383,9 @@ class LastResort:
     def _put_all(self, lines: Sequence[bytes]) -> int:
         """Write what is left of an earlier line, then these; return how many were begun."""
         begun = self._put_here(lines)
-        if self.is_gone and self._look_elsewhere():
+        if self._has_failed and self._look_elsewhere():
             begun = self._put_here(lines)
+        self.is_gone = self._has_failed  # not before: another thread may look
         return begun
 
     def _look_elsewhere(self) -> bool:
@@ -420,13 +422,13 @@ class LastResort:
 
     def _write_bytes(self, data: bytes) -> int:
         """Write as much as stderr takes; return how many bytes."""
-        self.is_gone = False
+        self._has_failed = False
         try:
             written = self._write(data)
         except OSError as error:
             if is_interruption(error):
                 raise
-            self.is_gone, written = True, 0
+            self._has_failed, written = True, 0
         self._took_none = written == 0
         self._is_moving = self._is_moving or written > 0
         return written

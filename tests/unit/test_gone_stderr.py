@@ -105,6 +105,25 @@ def test_lines_go_where_stderr_was_redirected_to_once_the_old_one_has_no_reader(
     assert stderr.text() == b"one\ntwo\n"
 
 
+def test_it_is_not_gone_for_another_thread_while_the_new_one_is_looked_for(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That thread cannot write meanwhile, and would give up its lines."""
+    resort = LastResort(descriptor=stderr.writing)
+    seen = []
+    get_inheritable = os.get_inheritable
+
+    def looked(descriptor: int) -> bool:
+        seen.append(resort.is_gone)
+        return get_inheritable(descriptor)
+
+    monkeypatch.setattr(os, "get_inheritable", looked)
+    stderr.redirect()
+    stderr.lose_reader()
+    assert resort.write_line(LINE)
+    assert seen == [False]
+
+
 def test_stderr_may_be_redirected_after_it_was_gone(stderr: Stderr) -> None:
     resort = LastResort(descriptor=stderr.writing)
     stderr.lose_reader()
