@@ -157,7 +157,7 @@ def say(command: str, text: str) -> None:
     If the reader of stderr has stalled, the line is left out.
     """
     with contextlib.suppress(OSError):
-        if not _system.IS_POSIX or _system.wait_writable(2, _STALL_SECONDS):
+        if _system.wait_writable(2, _STALL_SECONDS):
             click.echo(f"logship {command}: {visible(text)}", err=True)
 
 

@@ -227,6 +227,7 @@ class Outlet:
         pages, host = self._pages, self._settings.metrics_host
         last_port = pages.last_port if pages is not None and port == 0 else 0
         prometheus = late_imports.late("logship._metrics.prometheus")  # its import is not cheap
+        late_imports.late("encodings.idna")  # otherwise `resolved` would import it
         collector = prometheus.TotalCollector(self._total)
 
         def begin(address: str, number: int) -> Endpoint:

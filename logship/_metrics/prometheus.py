@@ -6,7 +6,6 @@ than all the rest of logship. A program without metrics never imports it.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import io
 import platform
@@ -34,10 +33,6 @@ from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import BUILD, PAGES_REFUSED, RECEIVER_MEASURES, Kind, Measure
 from logship._metrics.sums import Total, slot
 from logship._version import __version__
-
-# Otherwise `resolved` would import it in the outlet's thread, where a fork may interrupt that. A
-# fork waits for the import of this module.
-codecs.lookup("idna")
 
 PREFIX = "logship_"
 

@@ -275,8 +275,6 @@ class LastResort:
 
     def wait_writable(self, timeout_seconds: float) -> None:
         """Wait until stderr takes more bytes, at most `timeout_seconds`."""
-        if not _system.IS_POSIX:
-            return  # each write waits by itself
         try:
             _system.wait_writable(self._write.descriptor, timeout_seconds)
         except (OSError, ValueError) as error:

@@ -18,6 +18,7 @@ from tests.spool.programs import NOWHERE, Spools, kill
 from tests.support.commands import LOGSHIP
 from tests.support.programs import let_pass
 from tests.support.waiting import wait_until
+from tests.unit.pipes import Pipe
 
 SEED = 20260417
 RUNS = 500
@@ -139,21 +140,14 @@ def test_a_watching_recoverer_ships_what_dies_later_and_leaves_at_sigterm(spools
 def test_a_recoverer_whose_stdout_takes_nothing_ends_within_its_stop_timeout(
     spools: Spools,
 ) -> None:
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(write_end, bytes(4096))
-    os.set_blocking(write_end, True)
-    try:
-        recoverer = spools.start_recoverer("--watch", "--stop-timeout", "2", stdout=write_end)
+    stdout = Pipe()
+    stdout.fill()
+    with contextlib.closing(stdout):
+        recoverer = spools.start_recoverer("--watch", "--stop-timeout", "2", stdout=stdout.writing)
         wait_until(lambda: "logship recover: watching" in spools.stderr, "it watches")
         recoverer.send_signal(signal.SIGTERM)
         wait_until(lambda: "the report is left out" in spools.stderr, "it gives the report up", 20)
         assert recoverer.wait(20) == 0
-    finally:
-        os.close(read_end)
-        os.close(write_end)
 
 
 def test_what_a_recoverer_cannot_ship_goes_to_stderr_and_stays(spools: Spools) -> None:
