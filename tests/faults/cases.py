@@ -43,8 +43,8 @@ CALLS: Mapping[str, tuple[str, ...]] = {
 """The calls by name, and how each fails; CPython tells of a thread's only that it did not start."""
 
 
-LAST_RESORT = ("spill", "write")
-"""Without a sidecar and a spool, nothing can be told where stderr can never be written."""
+WITHOUT_SIDECAR = ("spill", "outage")
+"""Where each write fails, these can tell nothing: neither a spool nor stderr takes a record."""
 
 
 @dataclass(frozen=True)
@@ -88,5 +88,6 @@ def whole_matrix(counts: Mapping[str, Mapping[str, int]], seed: int) -> Iterator
                 drawn = [chance.randint(3, last)] if last > 2 else []
                 for occurrence in [*range(1, min(last, 2) + 1), *drawn]:
                     yield Case(component, call, error, str(occurrence))
-                if last and (component, call) != LAST_RESORT:
+                can_tell = component not in WITHOUT_SIDECAR or call != "write" or error == SHORT
+                if last and can_tell:
                     yield Case(component, call, error, "1+")
