@@ -197,7 +197,7 @@ class Adoption(Orphan):
                 stream.is_untold = self.is_worth_a_retry = True
                 outcome = "it declares gaps or the end, and is sent again later"
             else:
-                kept = self.keep(f"{stream.id}-{part.first:010d}.entry", lambda: data)
+                kept = self.keep(f"{stream.id}-{part.first:010d}.entry", data)
                 outcome = f"it {kept.value}"
             told = f"{text}; {outcome}"
         except Exception as error:  # the living must not suffer for the dead
@@ -239,16 +239,16 @@ class Adoption(Orphan):
         segment, chunk, _ = located
         try:
             with self.directory.opened(segment) as descriptor:
-                data = FileBytes(descriptor)
-                payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
-                data.raise_if_unreadable()
-                payload = read_payload(chunk, payload_bytes)
-                if not isinstance(payload, Payload):
-                    yield from self._keep_damaged(located, data, payload)
-                    return
+                found = FileBytes(descriptor, chunk.offset, chunk.payload_end)
+            found.raise_if_unreadable()
         except OSError as error:
             self.leave_unread(segment, chunk.offset, error, _of(chunk, chunk.entries))
             yield RecoveryState.WORKING
+            return
+        data = found.data[chunk.header_bytes :]
+        payload = read_payload(chunk, data)
+        if not isinstance(payload, Payload):
+            yield from self._keep_damaged(located, found.data, payload)
             return
         stream = self.streams[chunk.identity.stream]
         if self._name_missing(stream, payload.numbers):
@@ -257,7 +257,7 @@ class Adoption(Orphan):
         self.counters.chunks += 1
         self.counters.records += payload.records
         self.on_their_way += 1
-        yield AdoptedChunk(self, stream, payload_bytes, payload, located)
+        yield AdoptedChunk(self, stream, data, payload, located)
 
     def _name_missing(self, stream: OrphanStream, numbers: list[int]) -> bool:
         """Name the numbers before this chunk's that were never acked, and are in no chunk.
@@ -279,7 +279,7 @@ class Adoption(Orphan):
             self.miss_segment(stream.id, f"numbers {begin} to {end}, never acked")
         return bool(missing)
 
-    def _keep_damaged(self, located: LocatedChunk, data: FileBytes, reason: str) -> Steps:
+    def _keep_damaged(self, located: LocatedChunk, data: bytes, reason: str) -> Steps:
         """Name a damaged chunk, then keep its bytes, then mark it; each in a step of its own."""
         segment, chunk, last = located
         first = chunk.identity.first
@@ -289,7 +289,7 @@ class Adoption(Orphan):
         if self.is_kept:
             return  # perhaps what follows it, and so what is lost with it, cannot be told
         name = f"{self.name}-{segment}-{chunk.offset}.chunk"
-        kept = self.keep_part(name, data, chunk.offset, min(chunk.payload_end, len(data)))
+        kept = self.keep(name, data.rstrip(b"\0"))
         yield RecoveryState.WORKING
         if kept is Kept.ON_THE_SPOOL:
             return  # the next recoverer tries again

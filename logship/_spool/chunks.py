@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from logship._buffer.ranges import Gap, gap_in
 from logship._protocol.entries import END_KEY, is_control, unpack_entries
@@ -24,18 +24,6 @@ ENTRIES_MAX = 128 * 1024
 before it; an entry has at least twelve bytes."""
 
 _HEADER_BYTES_MAX = layout.aligned(layout.CHUNK.size + 2 * layout.TAG_BYTES_MAX)
-
-
-class Readable(Protocol):
-    """Bytes that are read as they are asked for; `bytes` themselves, or a file's."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, where: slice, /) -> bytes: ...
-
-    def find(self, wanted: bytes, start: int, stop: int, /) -> int:
-        """Return the first offset of `wanted` between `start` and `stop`, or -1."""
-        ...
 
 
 class Damage(NamedTuple):
@@ -114,7 +102,7 @@ class FoundChunk(NamedTuple):
         return self.payload_at + min(self.size, PAYLOAD_BYTES_MAX)
 
 
-def read_chunk_header(data: Readable, offset: int, owner: bytes) -> FoundChunk | None:
+def read_chunk_header(data: bytes, offset: int, owner: bytes) -> FoundChunk | None:
     """Return the chunk whose header is at `offset`, or None where no whole header is."""
     header = data[offset : offset + _HEADER_BYTES_MAX]
     if len(header) < layout.CHUNK.size:

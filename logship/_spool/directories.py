@@ -382,20 +382,14 @@ class ProcessDirectory:
     def opened(self, name: str) -> Iterator[int]:
         """Open a file of a dead process for reading and marking, and close it behind the block.
 
-        In the middle of the block the program may close what it has not opened.
-
         Raises:
             OSError: It cannot be opened, is a link, or is not a regular file of the right owner.
         """
-        descriptor = os.open(name, OPEN_FILE, dir_fd=self._directory)
-        identity = _system.identity_of(descriptor)
-        try:
+        with closing(os.open(name, OPEN_FILE, dir_fd=self._directory)) as descriptor:
             found, owner = os.fstat(descriptor), os.fstat(self._directory).st_uid
             if not stat.S_ISREG(found.st_mode) or found.st_uid != owner:
                 raise PermissionError(f"{name} is not a regular file of user {owner}")
             yield descriptor
-        finally:
-            _system.close_own(descriptor, identity)
 
     def keep(self, name: str, data: bytes) -> None:
         """Keep `data` under `name` in the spool's quarantine; see `quarantine.keep`."""

@@ -67,14 +67,14 @@ def _contents(directory: ProcessDirectory) -> dict[str, object]:
     damages: list[str] = []
     for name in directory.segments():
         with directory.opened(name) as descriptor:
-            data, found = FileBytes(descriptor), Contents()
-            for each in find_chunks(data, directory.id, found):
-                if each is not None and each.state != ACKED and each.entries:
-                    chunks.append(each)
-                if len(chunks) > CHUNKS_MAX:
-                    raise OSError(TOO_MANY_CHUNKS)
+            read, found = FileBytes(descriptor), Contents()
+        for each in find_chunks(read.data, directory.id, found):
+            if each is not None and each.state != ACKED and each.entries:
+                chunks.append(each)
+            if len(chunks) > CHUNKS_MAX:
+                raise OSError(TOO_MANY_CHUNKS)
         damages += [f"{name} at {each.first}: {each.reason}" for each in found.damages]
-        damages += [f"{name} at {at}: cannot be read: {why}" for at, why in data.unreadable.items()]
+        damages += [f"{name} at {at}: cannot be read: {why}" for at, why in read.unreadable.items()]
         damages += [f"{name}: {found.refused}"] if found.refused is not None else []
     return {
         "chunks": len(chunks),

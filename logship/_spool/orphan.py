@@ -13,7 +13,6 @@ import errno
 import os
 import struct
 from collections import Counter
-from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
@@ -23,10 +22,8 @@ from logship._buffer.stream import Stream
 from logship._hooks.interruptions import is_interruption
 from logship._reasons import DAMAGED
 from logship._spool import format as layout
-from logship._spool import quarantine
 from logship._spool.chunks import FoundChunk
 from logship._spool.directories import STREAMS, ProcessDirectory
-from logship._spool.files import FileBytes
 from logship._spool.progress import Recovery, RecoveryCounters
 from logship._spool.quarantine import QuarantineFull
 from logship._spool.slots import FoundStream
@@ -257,24 +254,9 @@ class Orphan:
                 raise why
             self.is_worth_a_retry |= why.errno in _NO_DESCRIPTOR
 
-    def keep_part(self, name: str, data: FileBytes, first: int, last: int) -> Kept:
-        """Copy a part of a file to quarantine, without the zeros at its end."""
-
-        def read() -> bytes:
-            end = data.end_of_content(first, last, quarantine.QUARANTINE_BYTES_MAX)
-            if end - first > quarantine.QUARANTINE_BYTES_MAX:
-                raise QuarantineFull(name, last - first)
-            part = data[first:end]
-            data.raise_if_unreadable()
-            return part
-
-        return self.keep(name, read)
-
-    def keep(self, name: str, read: Callable[[], bytes]) -> Kept:
-        """Copy what `read` returns to quarantine; where that fails, the directory stays."""
-        data = b""
+    def keep(self, name: str, data: bytes) -> Kept:
+        """Copy bytes to quarantine; where that fails, the directory stays."""
         try:
-            data = read()
             if data:
                 self.directory.keep(name, data)
         except QuarantineFull as full:

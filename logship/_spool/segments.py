@@ -18,7 +18,6 @@ from logship._spool.chunks import (
     Contents,
     FoundChunk,
     Payload,
-    Readable,
     number_of,
     read_chunk_header,
     read_payload,
@@ -41,7 +40,7 @@ class _SegmentHeader(NamedTuple):
 
 
 def find_chunks(
-    data: Readable, owner: bytes, contents: Contents
+    data: bytes, owner: bytes, contents: Contents
 ) -> Generator[FoundChunk | None, None, None]:
     """Yield the chunks of a segment by offset, acked ones too; each piece of work is small.
 
@@ -78,7 +77,7 @@ def find_chunks(
         contents.blame(min(len(data), header.size), len(data), text)
 
 
-def _read_segment_header(data: Readable, owner: bytes, contents: Contents) -> _SegmentHeader | None:
+def _read_segment_header(data: bytes, owner: bytes, contents: Contents) -> _SegmentHeader | None:
     """Return the header; None where it is damaged, or says that the file is not ours: `refused`."""
     raw = data[: layout.SEGMENT_HEADER_BYTES]
     if len(raw) < layout.SEGMENT_HEADER_BYTES:
@@ -96,7 +95,7 @@ def _read_segment_header(data: Readable, owner: bytes, contents: Contents) -> _S
     return _SegmentHeader(size, generation, begun)
 
 
-def _headers(data: Readable, owner: bytes) -> Iterator[FoundChunk | None]:
+def _headers(data: bytes, owner: bytes) -> Iterator[FoundChunk | None]:
     """Yield every chunk header with a right checksum by offset, and None after each step."""
     for begin in range(0, len(data), _STEP_BYTES):
         stop = begin + _STEP_BYTES
@@ -110,7 +109,7 @@ def _headers(data: Readable, owner: bytes) -> Iterator[FoundChunk | None]:
         yield None
 
 
-def _newest_waiting(data: Readable, owner: bytes) -> Generator[None, None, int | None]:
+def _newest_waiting(data: bytes, owner: bytes) -> Generator[None, None, int | None]:
     """Return the newest generation with an unacked chunk, 0 without one; None without chunks."""
     newest = None
     for chunk in _headers(data, owner):
@@ -123,7 +122,7 @@ def _newest_waiting(data: Readable, owner: bytes) -> Generator[None, None, int |
 
 
 def _walk(
-    data: Readable, headers: Iterator[FoundChunk | None], generation: int, contents: Contents
+    data: bytes, headers: Iterator[FoundChunk | None], generation: int, contents: Contents
 ) -> Iterator[FoundChunk | None]:
     """Yield the chunks of one generation along their links, and skip what is damaged."""
     expected, previous = layout.SEGMENT_HEADER_BYTES, None
@@ -153,13 +152,13 @@ def _walk(
         _blame_link(previous, expected, len(data), contents)
 
 
-def _claim(data: Readable, chunk: FoundChunk) -> int:
+def _claim(data: bytes, chunk: FoundChunk) -> int:
     """Return how many bytes must be read to tell what is in a chunk."""
     end = min(chunk.payload_end, len(data)) if chunk.entries else _end_of_room(data, chunk)
     return end - chunk.payload_at
 
 
-def _end_of_room(data: Readable, chunk: FoundChunk) -> int:
+def _end_of_room(data: bytes, chunk: FoundChunk) -> int:
     """Return where the next chunk begins, or the end of the file where no link leads to one."""
     return chunk.extent if chunk.payload_at <= chunk.extent <= len(data) else len(data)
 
@@ -181,7 +180,7 @@ def _blame_link(previous: FoundChunk | None, expected: int, stop: int, contents:
         contents.blame(at, at + 8, "the link to the next chunk is damaged")
 
 
-def _check_empty(data: Readable, chunk: FoundChunk, contents: Contents) -> None:
+def _check_empty(data: bytes, chunk: FoundChunk, contents: Contents) -> None:
     """Blame a chunk whose commit word says that it is empty, where it is not.
 
     One whole entry may lie there: its process was killed before it could commit it. But a commit
@@ -203,7 +202,7 @@ def _check_empty(data: Readable, chunk: FoundChunk, contents: Contents) -> None:
             return
 
 
-def _uncommitted(data: Readable, first: int, last: int) -> Iterator[dict[Any, Any]]:
+def _uncommitted(data: bytes, first: int, last: int) -> Iterator[dict[Any, Any]]:
     """Yield the records that can be decoded from `first` on, but for an enormous one."""
     bytes_max = min(last - first, PAYLOAD_BYTES_MAX)
     unpacker = BoundedUnpacker(bytes_max, unicode_errors="backslashreplace")
@@ -213,7 +212,7 @@ def _uncommitted(data: Readable, first: int, last: int) -> Iterator[dict[Any, An
                 yield entry_of(value)[1]
 
 
-def _is_inside(data: Readable, whole: FoundChunk, chunk: FoundChunk) -> bool:
+def _is_inside(data: bytes, whole: FoundChunk, chunk: FoundChunk) -> bool:
     """Tell whether `chunk` lies in the payload of `whole`, and that payload is right."""
     if not whole.payload_at <= chunk.offset < whole.payload_end:
         return False

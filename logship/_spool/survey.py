@@ -122,7 +122,8 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
     contents = Contents()
     try:
         with orphan.directory.opened(name) as descriptor:
-            yield from _read_file(orphan, name, FileBytes(descriptor), contents)
+            found = FileBytes(descriptor)
+        yield from _read_file(orphan, name, found, contents)
     except OSError as error:
         orphan.refuse(name, error, is_unread=True)
     if contents.refused is not None:
@@ -132,14 +133,14 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
 
 
 def _read_file(
-    orphan: Orphan, name: str, data: FileBytes, contents: Contents
+    orphan: Orphan, name: str, found: FileBytes, contents: Contents
 ) -> Iterator[RecoveryState]:
     """Note the chunks of a segment, and keep what is damaged in it.
 
     Raises:
-        OSError: The file cannot be read, or the directory has more chunks than are held.
+        OSError: The directory has more chunks than are held.
     """
-    held = orphan.holds.total()
+    held, data = orphan.holds.total(), found.data
     for chunk in find_chunks(data, orphan.directory.id, contents):
         if chunk is not None:
             _note_chunk(orphan, name, data, chunk)
@@ -147,23 +148,21 @@ def _read_file(
                 orphan.is_worth_a_retry = True
                 raise OSError(TOO_MANY_CHUNKS)
         yield RecoveryState.WORKING
-    if data.is_unreadable:
-        data.raise_if_unreadable()
     if contents.refused is not None:
         return
     for damage in contents.damages:
         orphan.blame(name, damage.first, damage.reason)
-    for first, why in data.unreadable.items():
+    for first, why in found.unreadable.items():
         orphan.leave_unread(name, first, why)
     yield RecoveryState.WORKING
-    if not data.unreadable:  # else it may be the hole in what was read
+    if not found.unreadable:  # else it may be the hole in what was read
         for damage in contents.damages:
             kept_as = f"{orphan.name}-{name}-{damage.first}.damage"
-            orphan.keep_part(kept_as, data, damage.first, damage.last)
+            orphan.keep(kept_as, data[damage.first : damage.last].rstrip(b"\0"))
             yield RecoveryState.WORKING
 
 
-def _note_chunk(orphan: Orphan, name: str, data: FileBytes, chunk: FoundChunk) -> None:
+def _note_chunk(orphan: Orphan, name: str, data: bytes, chunk: FoundChunk) -> None:
     """Note what a chunk shows, and whether it needs its segment."""
     first, is_new = chunk.identity.first, chunk.identity.stream not in orphan.streams
     stream = _stream_of_chunk(orphan, chunk)
@@ -211,7 +210,7 @@ def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
     return known
 
 
-def _note_payload(stream: OrphanStream, chunk: FoundChunk, data: FileBytes) -> None:
+def _note_payload(stream: OrphanStream, chunk: FoundChunk, data: bytes) -> None:
     """Note how far an acked chunk shows that its stream had come, and whether it has the end."""
     payload = read_payload(chunk, data[chunk.payload_at : chunk.payload_end])
     if isinstance(payload, Payload) and payload.numbers:

@@ -191,9 +191,9 @@ def key_not_learnt_from_chunks(patch: pytest.MonkeyPatch) -> None:
 def failed_read_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
     """A segment that cannot be read is one without chunks."""
 
-    def read(self: FileBytes, start: int, stop: int) -> bytes:
+    def read(self: FileBytes, descriptor: int, start: int, stop: int) -> bytes:
         try:
-            return files.pread_all(self._descriptor, stop - start, start).ljust(stop - start, b"\0")
+            return files.pread_all(descriptor, stop - start, start)
         except OSError:
             return bytes(stop - start)
 

@@ -18,7 +18,7 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship._protocol.entries import unpack_entries
-from logship._spool.chunks import Contents, FoundChunk, Payload, Readable, read_payload
+from logship._spool.chunks import Contents, FoundChunk, Payload, read_payload
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import ACKED
 from logship._spool.mapped import Mapping, Words
@@ -85,7 +85,7 @@ class SegmentContents(Contents):
     chunks: list[FoundChunk] = field(default_factory=list)
 
 
-def read_segment(data: Readable, owner: bytes) -> SegmentContents:
+def read_segment(data: bytes, owner: bytes) -> SegmentContents:
     contents = SegmentContents()
     found = find_chunks(data, owner, contents)
     contents.chunks = [each for each in found if each is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import struct
 import zlib
@@ -270,15 +269,6 @@ def test_a_file_whose_maker_was_killed_is_no_damage(size: int) -> None:
     contents = read_segment(bytes(size), bytes(16))
     assert (contents.chunks, contents.damages, contents.refused) == ([], [], None)
     assert not read_streams(bytes(size), bytes(16)).is_begun
-
-
-def set_commit_word(segment: Path, name: str, size: int) -> None:
-    """Have the first chunk of a segment claim `size` bytes, which the file has as a hole."""
-    data = bytearray(segment.read_bytes())
-    chunk = read_segment(bytes(data), bytes.fromhex(name)).chunks[0]
-    struct.pack_into("=Q", data, chunk.offset + COMMIT_AT, chunk.entries << 32 | size)
-    segment.write_bytes(data)
-    os.truncate(segment, chunk.payload_at + size)
 
 
 def _first_unacked_with_followers(written: Written) -> FoundChunk:

@@ -20,7 +20,6 @@ from logship._spool.directories import (
     process_directories,
     sweep,
 )
-from logship._spool.files import FileBytes
 from logship._spool.volumes import filesystem_of, is_supervised, volume_warning
 from tests.spool.recoveries import dead_life, log_some, recover
 from tests.spool.spools import storage_in
@@ -268,19 +267,6 @@ def test_a_file_of_another_user_in_a_process_directory_is_not_read(tmp_path: Pat
     os.chown(planted, 12345, 12345)
     with pytest.raises(OSError, match="of user 0"), life.opened(planted.name):
         pass
-    life.remove()
-
-
-def test_an_enormous_file_is_not_read(tmp_path: Path) -> None:
-    life = ProcessDirectory.begin(tmp_path, os.urandom)
-    sparse = tmp_path / life.name / "segment-00000001.spool"
-    with sparse.open("wb") as file:
-        file.truncate(1 << 40)
-    with (
-        life.opened(sparse.name) as descriptor,
-        pytest.raises(OSError, match="no file of a spool"),
-    ):
-        FileBytes(descriptor)
     life.remove()
 
 

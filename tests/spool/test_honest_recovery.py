@@ -14,12 +14,11 @@ import pytest
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
+from logship._spool.inspection import inspect_spool
 from logship._spool.orphans import Orphans
 from tests.spool.programs import NOWHERE, Spools
 from tests.spool.recoveries import Sidecar, dead_life, log_some, recover
 from tests.spool.spools import KEY, offer
-from tests.spool.test_damage import set_commit_word
-from tests.support.memory import traced_memory
 from tests.support.packing import pack_record
 from tests.support.raising import raising
 
@@ -188,50 +187,20 @@ def test_an_exception_is_in_the_exit_code_the_report_and_the_words(spools: Spool
     assert "injected" in str(report["stderr"])
 
 
-# -- sparse files --------------------------------------------------------------------------------
-
-LITTLE_MEMORY = f"""
-import resource
-here = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (here + {700 * MIB}, resource.RLIM_INFINITY))
-"""
-"""A build without the lock begins with a gigabyte."""
+# -- files that no spool has ----------------------------------------------------------------------
 
 
-def add_sparse_segment(directory: Path, size: int) -> Path:
-    """Add a segment that the disk hardly holds: a header, and then nothing."""
-    segment = directory / "segment-00000099.spool"
-    data = min(directory.glob("segment-*")).read_bytes()
-    segment.write_bytes(data[:64])
-    os.truncate(segment, size)
-    return segment
-
-
-def test_a_recoverer_with_little_memory_reads_past_a_sparse_segment(spools: Spools) -> None:
-    add_sparse_segment(dead_life(spools.spool, log_some), 1000 * MIB)
-    code, report = run(spools, LITTLE_MEMORY)
-    assert report["records_acked"] == 30
-    assert (code, report["complete"]) == (1, False)  # the file is damaged: it is not of that size
-    assert "the file has" in str(report["notes"])
-
-
-def test_a_commit_word_that_spans_a_hole_does_not_cost_its_size(tmp_path: Path) -> None:
-    """The payload would reach over a gigabyte of zeros that the disk does not hold."""
-    directory = dead_life(tmp_path, lambda buffer: log_some(buffer, 3))
-    segment = min(directory.glob("segment-*"))
-    set_commit_word(segment, directory.name, 500 * MIB)
-    with traced_memory() as memory:
-        sidecar = recover(tmp_path)
-    assert memory.peak_bytes < 40 * MIB  # what goes into the quarantine is read
-    counters = sidecar.orphans.counters
-    assert counters.damaged
+def test_an_enormous_file_is_left_alone_and_the_others_are_shipped(tmp_path: Path) -> None:
+    """The disk hardly holds it; to read what it claims would take all memory."""
+    directory = dead_life(tmp_path, log_some)
+    with (directory / "segment-00000099.spool").open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    (looked,) = inspect_spool(tmp_path)
+    sidecar = recover(tmp_path)
+    assert len(sidecar.markers) == 30
     assert not sidecar.orphans.is_complete
-
-
-def test_looking_at_a_sparse_segment_does_not_cost_its_size(spools: Spools) -> None:
-    add_sparse_segment(dead_life(spools.spool, log_some), 1000 * MIB)
-    code, found = run(spools, LITTLE_MEMORY, "--dry-run")
-    assert (code, found["state"], found["entries"]) == (0, "dead", 30)
+    for said in (looked["reason"], str(sidecar.orphans.counters.notes)):
+        assert "no file of a spool has" in str(said)
 
 
 # -- segments that are not there ----------------------------------------------------------------

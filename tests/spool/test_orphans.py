@@ -310,7 +310,7 @@ def test_no_chunk_is_handed_out_again_while_it_is_on_its_way(
     sidecar.take_in(1)
     errors: list[Exception] = [OSError(errno.EMFILE, "too many open files"), ValueError("a bug")]
     with monkeypatch.context() as patch:
-        patch.setattr(adoption, "read_payload", lambda *_: _raise(errors.pop(0)))
+        patch.setattr(adoption, "FileBytes", lambda *_: _raise(errors.pop(0)))
         while errors:
             orphans.step()
     clock.seconds = 3600.0

@@ -7,7 +7,6 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,6 @@ from logship._spool import quarantine
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import COMMIT_AT
-from logship._spool.orphan import Kept, Orphan
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.quarantine import QuarantineFull
@@ -353,33 +351,3 @@ def test_recover_names_damage_on_stderr_and_does_not_say_that_all_is_well(tmp_pa
         assert len(kept(spools.spool)) == report["damaged"]
         modes = {each.stat().st_mode & 0o777 for each in (spools.spool / "quarantine").iterdir()}
         assert modes == {0o600}
-
-
-def test_what_the_disk_does_not_give_a_second_time_is_not_quarantined_as_zeros(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A page that was read when the damage was found, and cannot be read when it is copied."""
-    life = dead_life(tmp_path, log_some)
-    damage_all(life)
-    with monkeypatch.context() as patch:
-        real, keep_part = os.pread, Orphan.keep_part
-
-        def fails(descriptor: int, size: int, offset: int) -> bytes:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-        def kept_part(self: Orphan, *arguments: Any) -> Kept:
-            patch.setattr(os, "pread", fails)
-            try:
-                return keep_part(self, *arguments)
-            finally:
-                patch.setattr(os, "pread", real)
-
-        patch.setattr(Orphan, "keep_part", kept_part)
-        first = recover(tmp_path)
-    assert "cannot be quarantined" in "\n".join(first.orphans.counters.notes)
-    assert not (tmp_path / "quarantine").exists()
-    assert life.exists()
-    assert not first.controls
-    recover(tmp_path)
-    assert b"m0" in b"".join(each.read_bytes() for each in (tmp_path / "quarantine").iterdir())
-    assert not life.exists()
