@@ -69,7 +69,7 @@ def _contents(directory: ProcessDirectory) -> dict[str, object]:
         with directory.opened(name) as descriptor:
             read, found = FileBytes(descriptor), Contents()
         for each in find_chunks(read.data, directory.id, found):
-            if each is not None and each.state != ACKED and each.entries:
+            if each.state != ACKED and each.entries:
                 chunks.append(each)
             if len(chunks) > CHUNKS_MAX:
                 raise OSError(TOO_MANY_CHUNKS)

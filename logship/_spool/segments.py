@@ -7,7 +7,7 @@ whatever cannot be used is named as damage, never passed over.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from logship._protocol.entries import entry_of
@@ -25,7 +25,7 @@ from logship._spool.chunks import (
 from logship.errors import ProtocolError
 
 _STEP_BYTES = 64 * 1024
-"""How much of a file is searched in one step; a multiple of the alignment."""
+"""How much of a chunk is decoded at a time, where no commit word says how much there is."""
 
 _DAMAGES_MAX = 1000
 _CLAIMS_MAX = 8
@@ -39,18 +39,13 @@ class _SegmentHeader(NamedTuple):
     begun: int
 
 
-def find_chunks(
-    data: bytes, owner: bytes, contents: Contents
-) -> Generator[FoundChunk | None, None, None]:
-    """Yield the chunks of a segment by offset, acked ones too; each piece of work is small.
+def find_chunks(data: bytes, owner: bytes, contents: Contents) -> Iterator[FoundChunk]:
+    """Yield the chunks of a segment whose headers are whole, by offset, acked ones too.
 
     Args:
         data: The bytes of the file.
         owner: The sixteen bytes of its process directory.
         contents: Told what is damaged. Where the file must not be touched no chunk is yielded.
-
-    Yields:
-        A chunk whose header is whole, or None after a piece of work that found none.
     """
     is_blank = not any(data[: layout.SEGMENT_HEADER_BYTES])
     header = None if is_blank else _read_segment_header(data, owner, contents)
@@ -61,7 +56,7 @@ def find_chunks(
         generation = header.generation
     else:
         # In a free segment every old chunk is acked. One that is not shows that a word was damaged.
-        generation = yield from _newest_waiting(data, owner)
+        generation = _newest_waiting(data, owner)
         has_chunks = generation is not None
         # A blank file without chunks is no damage: its process was killed while it made it.
         if header is None and (has_chunks or not is_blank):
@@ -95,49 +90,42 @@ def _read_segment_header(data: bytes, owner: bytes, contents: Contents) -> _Segm
     return _SegmentHeader(size, generation, begun)
 
 
-def _headers(data: bytes, owner: bytes) -> Iterator[FoundChunk | None]:
-    """Yield every chunk header with a right checksum by offset, and None after each step."""
-    for begin in range(0, len(data), _STEP_BYTES):
-        stop = begin + _STEP_BYTES
-        offset = data.find(layout.CHUNK_MAGIC, begin, stop)
-        while offset >= 0:
-            if offset % layout.ALIGNMENT == 0:
-                found = read_chunk_header(data, offset, owner)
-                if found is not None:
-                    yield found
-            offset = data.find(layout.CHUNK_MAGIC, layout.aligned(offset + 1), stop)
-        yield None
+def _headers(data: bytes, owner: bytes) -> Iterator[FoundChunk]:
+    """Yield every chunk header with a right checksum by offset."""
+    offset = data.find(layout.CHUNK_MAGIC)
+    while offset >= 0:
+        if offset % layout.ALIGNMENT == 0:
+            found = read_chunk_header(data, offset, owner)
+            if found is not None:
+                yield found
+        offset = data.find(layout.CHUNK_MAGIC, layout.aligned(offset + 1))
 
 
-def _newest_waiting(data: bytes, owner: bytes) -> Generator[None, None, int | None]:
+def _newest_waiting(data: bytes, owner: bytes) -> int | None:
     """Return the newest generation with an unacked chunk, 0 without one; None without chunks."""
-    newest = None
-    for chunk in _headers(data, owner):
-        if chunk is None:
-            yield None
-        else:
-            is_waiting = chunk.state != layout.ACKED and chunk.entries
-            newest = max(newest or 0, chunk.generation if is_waiting else 0)
-    return newest
+    return max(
+        (
+            chunk.generation if chunk.state != layout.ACKED and chunk.entries else 0
+            for chunk in _headers(data, owner)
+        ),
+        default=None,
+    )
 
 
 def _walk(
-    data: bytes, headers: Iterator[FoundChunk | None], generation: int, contents: Contents
-) -> Iterator[FoundChunk | None]:
+    data: bytes, headers: Iterator[FoundChunk], generation: int, contents: Contents
+) -> Iterator[FoundChunk]:
     """Yield the chunks of one generation along their links, and skip what is damaged."""
     expected, previous = layout.SEGMENT_HEADER_BYTES, None
     claimed = skipped_to = 0
     for chunk in headers:
-        if chunk is None:
-            yield None
-        if chunk is None or chunk.generation != generation:
+        if chunk.generation != generation:
             continue
         if chunk.offset != expected:
             if not chunk.entries or chunk.offset < skipped_to:
                 continue  # written and never linked, or in a log record
             if previous is not None and _is_inside(data, previous, chunk):
                 skipped_to = previous.payload_end  # a log record holds the bytes of a header
-                yield None
                 continue
             _blame_link(previous, expected, chunk.offset, contents)
         claimed += _claim(data, chunk)

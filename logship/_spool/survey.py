@@ -142,11 +142,10 @@ def _read_file(
     """
     held, data = orphan.holds.total(), found.data
     for chunk in find_chunks(data, orphan.directory.id, contents):
-        if chunk is not None:
-            _note_chunk(orphan, name, data, chunk)
-            if held + orphan.holds[name] + len(orphan.streams) > CHUNKS_MAX:
-                orphan.is_worth_a_retry = True
-                raise OSError(TOO_MANY_CHUNKS)
+        _note_chunk(orphan, name, data, chunk)
+        if held + orphan.holds[name] + len(orphan.streams) > CHUNKS_MAX:
+            orphan.is_worth_a_retry = True
+            raise OSError(TOO_MANY_CHUNKS)
         yield RecoveryState.WORKING
     if contents.refused is not None:
         return

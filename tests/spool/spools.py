@@ -87,8 +87,7 @@ class SegmentContents(Contents):
 
 def read_segment(data: bytes, owner: bytes) -> SegmentContents:
     contents = SegmentContents()
-    found = find_chunks(data, owner, contents)
-    contents.chunks = [each for each in found if each is not None]
+    contents.chunks = list(find_chunks(data, owner, contents))
     return contents
 
 

@@ -16,7 +16,7 @@ from logship import BackgroundClient, Settings
 from logship._buffer.buffer import Buffer
 from logship._protocol.entries import unpack_entries
 from logship._settings.settings import RECORD_BYTES_MAX
-from logship._spool import chunks, files, inspection, survey
+from logship._spool import adoption, chunks, files, inspection, survey
 from logship._spool.chunks import (
     ENTRIES_MAX,
     PAYLOAD_BYTES_MAX,
@@ -25,6 +25,7 @@ from logship._spool.chunks import (
 )
 from logship._spool.inspection import inspect_spool
 from logship._spool.orphans import Orphans
+from logship._spool.progress import RecoveryState
 from logship.errors import SettingsError
 from tests.spool import crafted
 from tests.spool.programs import NOWHERE, spools_in
@@ -188,8 +189,8 @@ def test_a_payload_that_no_chunk_has_is_not_read(tmp_path: Path, disk: Disk) -> 
 
 
 ENDLESS = (
-    "import itertools, logship._spool.survey as survey\n"
-    "survey.find_chunks = lambda *_: itertools.repeat(None)\n"
+    "import itertools, logship._spool.adoption as adoption\n"
+    "adoption.survey = lambda _: itertools.repeat(adoption.RecoveryState.WORKING)\n"
 )
 
 
@@ -217,7 +218,7 @@ def test_a_recoverer_that_is_not_done_ends_in_time(tmp_path: Path) -> None:
 def test_a_client_ships_its_own_records_beside_a_file_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(survey, "find_chunks", lambda *_: itertools.repeat(None))
+    monkeypatch.setattr(adoption, "survey", lambda _: itertools.repeat(RecoveryState.WORKING))
     with spools_in(tmp_path) as spools:
         dead_life(spools.spool, log_some)
         environ = spools.environ(LOGSHIP_SPOOL_DIR=str(spools.spool), LOGSHIP_TAG="t")
