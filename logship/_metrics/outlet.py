@@ -224,33 +224,27 @@ class Outlet:
                 return True
 
     def _serve(self, port: int) -> None:
-        pages, host = self._pages, self._settings.metrics_host
-        last_port = pages.last_port if pages is not None and port == 0 else 0
+        host = self._settings.metrics_host
         prometheus = late_imports.late("logship._metrics.prometheus")  # its import is not cheap
         late_imports.late("encodings.idna")  # otherwise `resolved` would import it
         collector = prometheus.TotalCollector(self._total)
 
-        def begin(address: str, number: int) -> Endpoint:
-            endpoint: Endpoint = prometheus.Endpoint(address, number, collector)
+        def begin(address: str) -> Endpoint:
+            endpoint: Endpoint = prometheus.Endpoint(address, port, collector)
             self._endpoint = endpoint
             return endpoint
 
-        for number in dict.fromkeys((last_port or port, port)):
-            try:
-                address = prometheus.resolved(host)
-                # A child that is forked before the endpoint is noted would keep the port.
-                endpoint = late_imports.without_fork(partial(begin, address, number))
-            except OSError as error:
-                failure = f"{host}:{number}: {error.strerror or error}"
-            else:
-                with self._lock:
-                    if self._pages is not None:
-                        self._pages.note_port(endpoint.port)
-                if port == 0:
-                    line = f"logship: metrics are served on {endpoint.url}\n"
-                    self._voice.write_in_turn(line.encode())
-                return
-        self._warn("port", f"metrics cannot be served on {failure}; {_ADVICE}")
+        try:
+            address = prometheus.resolved(host)
+            # A child that is forked before the endpoint is noted would keep the port.
+            endpoint = late_imports.without_fork(partial(begin, address))
+        except OSError as error:
+            failure = f"{host}:{port}: {error.strerror or error}"
+            self._warn("port", f"metrics cannot be served on {failure}; {_ADVICE}")
+        else:
+            if port == 0:
+                line = f"logship: metrics are served on {endpoint.url}\n"
+                self._voice.write_in_turn(line.encode())
 
     def _warn(self, kind: str, text: str) -> None:
         """Write a warning once."""

@@ -90,9 +90,6 @@ class Pages:
         path: The directory; made where it is missing.
         key: As of `container_key`.
 
-    Attributes:
-        last_port: The port that the owner of the endpoint before this process served, or 0.
-
     Raises:
         PagesError: It cannot be made or used, or this system has no locks for it.
     """
@@ -106,7 +103,6 @@ class Pages:
         self._opened: dict[int, _system.FileIdentity] = {}
         self._directory = self._own = self._claim = -1
         self._generation = 0
-        self.last_port: int = 0
         try:
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
@@ -339,15 +335,7 @@ class Pages:
         self._claim = descriptor
         with contextlib.suppress(OSError):  # another user has made it
             os.fchmod(descriptor, 0o644)  # whatever the umask is
-        text = os.pread(descriptor, 8, 0).strip()
-        self.last_port = int(text) if text.isdigit() and int(text) <= 65535 else 0
         return True
-
-    def note_port(self, port: int) -> None:
-        """Note the port for the next owner, unless the program has closed the descriptor."""
-        with contextlib.suppress(OSError):
-            if self._is_open(self._claim):
-                os.pwrite(self._claim, f"{port:<8}".encode(), 0)
 
     # -- inside ------------------------------------------------------------------------------------
 

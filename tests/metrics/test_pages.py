@@ -255,21 +255,7 @@ def test_a_program_that_closes_its_descriptors_is_counted_once(
 def test_a_claim_is_one_processs_and_passes_on(pages: Path) -> None:
     first, second = Pages(pages, KEY), Pages(pages, KEY)
     assert first.claim_endpoint(9100)
-    first.note_port(9100)
     assert not second.claim_endpoint(9100)
     assert second.claim_endpoint(9101)
     first.close()
     assert second.claim_endpoint(9100)
-    assert second.last_port == 9100
-
-
-def test_a_claim_writes_into_no_file_of_the_program(pages: Path, tmp_path: Path) -> None:
-    """The program has closed all descriptors, and opened a file of its own."""
-    mine = Pages(pages, KEY)
-    assert mine.claim_endpoint(9100)
-    (lock,) = [each for each in mine._opened if each != mine._directory]
-    with (tmp_path / "file").open("wb") as file:
-        os.dup2(file.fileno(), lock)
-        mine.note_port(9100)
-    os.close(lock)
-    assert (tmp_path / "file").read_bytes() == b""
