@@ -12,7 +12,7 @@ import pytest
 from logship._deployment.linting.marks import LintError
 from logship._deployment.linting.report import NO_LOGSHIP, judge
 from logship._deployment.linting.rules import RULES
-from tests.lint.deployments import BASES, ROOT, Base, Deployment, base, places, rules_of
+from tests.lint.deployments import BASES, Base, Deployment, base, places, rules_of
 from tests.lint.mistakes import FORWARD_OUTPUT, MISTAKES, Mistake
 
 CASES = [
@@ -197,53 +197,6 @@ def test_a_state_is_read_as_a_plan(ecs: Deployment) -> None:
     values = '"terraform_version": "1.9.0", "values"'
     state = plan_of(ecs.document).replace('"planned_values"', values)
     assert rules_of_text(state) == {"stop-timeout-sum"}
-
-
-def module_plan() -> dict[str, Any]:
-    """Return the plan of `sidecar/ecs/terraform`, as `terraform show -json` writes one.
-
-    Made by hand from the files; no Terraform wrote it.
-    """
-    plan: dict[str, Any] = json.loads((ROOT / "tests/lint/terraform_plan.json").read_text())
-    return plan
-
-
-def planned_tasks(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    resources = plan["planned_values"]["root_module"]["resources"]
-    tasks = [each for each in resources if each["type"] == "aws_ecs_task_definition"]
-    return {each["index"]: each["values"] for each in tasks}
-
-
-def test_the_modules_plan_is_clean() -> None:
-    report = judge("plan.json", json.dumps(module_plan()))
-    assert not report.findings
-    assert not report.ignored
-
-
-@pytest.mark.parametrize("kind", ["web", "batch"])
-def test_a_mistake_in_the_modules_plan_is_found(kind: str) -> None:
-    plan = module_plan()
-    values = planned_tasks(plan)[kind]
-    containers = json.loads(values["container_definitions"])
-    containers[0].pop("dependsOn")
-    values["container_definitions"] = json.dumps(containers)
-    assert rules_of_text(json.dumps(plan)) == {"depends-on"}
-
-
-@pytest.mark.parametrize("kind", ["web", "batch"])
-def test_the_modules_plan_has_the_containers_of_the_templates(kind: str) -> None:
-    """With the plan's own variables in them: so it cannot grow old behind the templates."""
-    plan = module_plan()
-    text = (ROOT / f"sidecar/ecs/{kind}.json").read_text()
-    for name, variable in plan["variables"].items():
-        text = text.replace(f"${{{name.upper()}}}", str(variable["value"]))
-    template = json.loads(text)
-    values = planned_tasks(plan)[kind]
-    assert json.loads(values["container_definitions"]) == template["containerDefinitions"]
-    assert [each["name"] for each in values["volume"]] == [
-        each["name"] for each in template["volumes"]
-    ]
-    assert (values["cpu"], values["memory"]) == (template["cpu"], template["memory"])
 
 
 @pytest.mark.parametrize(
