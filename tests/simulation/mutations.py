@@ -149,7 +149,7 @@ def ack_taken_for_all_before(
     return acked(self, now, sent[: last + 1])
 
 
-@_around(Delivery, "_note_progress", seed=8)
+@_around(Delivery, "_note_progress", seed=13)
 def backoff_never_reset(note: Any, self: ChunkDelivery, now_seconds: float) -> None:
     """Failures are counted from the beginning of the process."""
     failures = self._attempts.failures
@@ -163,13 +163,13 @@ def backoff_short_without_an_answer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(attempts_module, "UNANSWERED_FAILURES", 0)
 
 
-@_mutation(seed=8)
+@_mutation(seed=15)
 def backoff_not_hurried(patch: pytest.MonkeyPatch) -> None:
     """A drain waits as long between attempts as a running program."""
     patch.setattr(attempts_module, "DRAIN_WAIT_SECONDS_MAX", 1e9)
 
 
-@_mutation(seed=8)
+@_mutation(seed=21)
 def split_without_a_trial(patch: pytest.MonkeyPatch) -> None:
     """A chunk is taken apart when it is lost for the first time."""
     patch.setattr("logship._delivery.poison.STRIKES_BEFORE_SPLIT", 1)
@@ -236,7 +236,7 @@ def gap_not_declared(declare: Any, self: Accumulator, stream: Stream, *behind: i
     declare(self, stream, *behind)
 
 
-@_around(Buffer, "drop_oldest", seed=24)
+@_around(Buffer, "drop_oldest", seed=21)
 def gap_forgotten_with_its_chunk(drop: Any, self: Buffer) -> Any:
     """A gap record that is dropped with its chunk is not written again."""
     chunk = self._section.accumulator.chunks.first_droppable()
@@ -371,7 +371,7 @@ def neighbours_acquit_each_other(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PoisonSearch, "acquit", acquit)
 
 
-@_mutation(seed=8)
+@_mutation(seed=18)
 def accused_once_is_guilty(patch: pytest.MonkeyPatch) -> None:
     """A server that recovers while it is probed costs an innocent record."""
     patch.setattr(PoisonSearch, "accuse", lambda _self, _chunk_id: True)
@@ -387,7 +387,7 @@ def suspect_overtaken_by_nothing(fill: Any, self: ChunkDelivery, now_seconds: fl
     return actions
 
 
-@_around(Delivery, "_send_again", seed=200)
+@_around(Delivery, "_send_again", seed=258)
 def sent_again_behind_the_others(
     send_again: Any, self: ChunkDelivery, flight: Flight[Chunk]
 ) -> Any:
