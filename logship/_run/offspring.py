@@ -8,7 +8,6 @@ left, because nothing else would look there.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
@@ -75,8 +74,13 @@ class Offspring:
     def announce_stop(self, deadline_seconds: float) -> None:
         """Tell clients their deadline, monotonic seconds."""
         if self._directory is not None:
-            with contextlib.suppress(OSError):  # a full disk: clients use their own settings
+            try:
                 stopfile.announce(self._directory.stop_file, deadline_seconds)
+            except OSError as error:
+                self._shipping.say(
+                    f"logship clients inside the command cannot be told their deadline ({error}); "
+                    "they keep to their own stop timeout, and may be killed before it"
+                )
 
     @property
     def descriptors(self) -> list[int]:

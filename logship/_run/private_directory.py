@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Self
 
 from logship._metrics.outlet import PAGES
+from logship._process import stopfile
 from logship._run.death_watcher import is_free
-from logship._settings import Endpoint
+from logship._settings import Endpoint, Settings
 from logship._spool.directories import LOCK, process_directories, sweep
 from logship._spool.files import OPEN_DIRECTORY, READ_FILE, closing
 from logship._spool.quarantine import QUARANTINE
 from logship._spool.volumes import SUPERVISED
+from logship.errors import SettingsError
 
 _PREFIX = "logship-run-"
 _HIDDEN_PREFIX = "hidden-"
@@ -57,7 +59,7 @@ class PrivateDirectory:
         Raises:
             OSError: There is no place where a directory could be made.
         """
-        path = _made().resolve()  # the name by which /proc knows what is in it
+        path = _made()
         try:
             return cls._filled(path, endpoints)
         except OSError:
@@ -73,6 +75,7 @@ class PrivateDirectory:
         _keep_from_cleaners(path)
         directory.spool.mkdir(mode=0o700)
         directory.metrics.mkdir(mode=0o700)
+        stopfile.prepare(directory.stop_file)
         if os.geteuid() == 0:
             path.chmod(_OPEN_TO_THOSE_WHO_KNOW_IT)
             directory.spool.chmod(OPEN_AS_TMP)
@@ -193,11 +196,26 @@ def _roots() -> Iterator[str]:
 
 
 def _made() -> Path:
-    """Make a directory for temporary files, in shared memory where the filesystem is read-only."""
+    """Make a directory for temporary files, in shared memory where the usual place will not do."""
     try:
-        return Path(tempfile.mkdtemp(prefix=_PREFIX))
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_SHARED_MEMORY))
+        return _made_in(tempfile.gettempdir())
+    except OSError:  # as on a read-only filesystem
+        return _made_in(_SHARED_MEMORY)
+
+
+def _made_in(root: str) -> Path:
+    """Make a directory of a path that may be a setting: clients are told theirs by settings.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root)).resolve()  # as /proc shows it
+    try:
+        Settings(spool_dir=str(path / "spool"), metrics_dir=str(path / "metrics"))
+    except SettingsError as error:
+        path.rmdir()
+        raise OSError(str(error)) from None
+    return path
 
 
 def _new_lock(path: Path) -> int:

@@ -25,6 +25,7 @@ from tests.support.commands import LOGSHIP, ran
 from tests.support.programs import Program
 from tests.support.programs_gate import Gate
 from tests.support.receiver_process import ReceiverProcess
+from tests.support.volumes import fill, small_volume
 
 NOWHERE = "tcp://127.0.0.1:1"
 
@@ -228,6 +229,34 @@ def test_clients_know_the_true_deadline_whatever_they_believe(runs: Runs, gate: 
     reasons = {each["reason"] for each in ended.reports}
     assert {"SIGTERM", "logship run stops"} & reasons
     ended.verdict.assert_all_delivered(2)
+
+
+def test_clients_know_the_deadline_although_the_disk_is_full_when_the_stop_comes(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """They hold in memory what finds no room on their spool, and must write it to stderr."""
+    with small_volume(tmp_path / "volume") as volume:
+        program = runs.start(
+            LOGS,
+            """
+            log("before")
+            ready()
+            wait_for("full")
+            log("x" * 400, times=20_000)
+            progress("logged")
+            forever()
+            """,
+            options=("--stop-timeout", "8", "--tee"),
+            environ={"TMPDIR": str(volume)},
+        )
+        program.until_ready()
+        fill(volume)
+        program.let_go("full")
+        program.until("logged")
+        program.signal(signal.SIGTERM)
+        ended = program.end(returncode=128 + signal.SIGTERM)
+    assert "is killed" not in ended.stderr
+    ended.verdict.assert_nothing_lost()
 
 
 def test_the_spool_is_private_and_goes_when_it_is_empty(runs: Runs) -> None:

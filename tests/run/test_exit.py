@@ -347,3 +347,23 @@ def test_without_any_place_for_temporary_files_it_runs_and_says_so(
     ended = runs.shell("echo text; echo spool: $LOGSHIP_SPOOL_DIR", PYTHONPATH=path, returncode=0)
     assert b"set TMPDIR to a directory that can be written" in ended.stderr
     assert runs.messages == ["text", "spool:"]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a" * 220 + "/" + "b" * 220])
+def test_a_client_has_a_spool_although_tmpdir_can_be_no_setting(
+    runs: Runs, tmp_path: Path, name: str
+) -> None:
+    directory = tmp_path / name
+    directory.mkdir(parents=True)
+    ended = runs.command(
+        sys.executable,
+        "-c",
+        "import logship; print(logship.install().settings.spool_dir)",
+        TMPDIR=str(directory),
+        LOGSHIP_STOP_TIMEOUT_SECONDS="5",
+        returncode=0,
+    )
+    assert ended.stderr == b""
+    (spool,) = runs.messages
+    assert Path(spool).is_relative_to("/dev/shm")
+    assert not list(directory.iterdir())

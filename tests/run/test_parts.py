@@ -250,6 +250,8 @@ def test_the_stop_file_tells_the_deadline_and_nonsense_in_it_is_not_believed(
     path = tmp_path / "stop"
     told = stopfile.reader({STOP_FILE_VARIABLE: str(path)})
     assert told() is None
+    stopfile.prepare(path)
+    assert told() is None
     stopfile.announce(path, 1234.5)
     assert told() == 1234.5
     for text in ("", "soon", "nan", "inf", "1" * 500):

@@ -1,14 +1,10 @@
 """A volume that another program has filled neither kills nor stalls a program.
 
-A small tmpfs is mounted for it, which takes root; a hole in a mapped file would be SIGBUS there.
+On a tmpfs a hole in a mapped file would be SIGBUS.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,39 +15,15 @@ from logship.testing import ManualClock
 from tests.spool.programs import NOWHERE, Spools, kill
 from tests.spool.recoveries import Sidecar, dead_life, log_some
 from tests.spool.test_quarantine import damage_all
+from tests.support.volumes import fill, small_volume
 from tests.support.waiting import wait_until
-
-MIB = 1024 * 1024
 
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Iterator[Path]:
     """A volume of 32 MiB, of which the floor leaves half to others."""
-    point = tmp_path / "volume"
-    point.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(point)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no mount for us: {mounted.stderr.strip()}")
-    yield point
-    subprocess.run(["umount", "-l", str(point)], check=True)
-
-
-def fill(volume: Path) -> Path:
-    """Take every byte of the volume, and return the file that holds them."""
-    filler = volume / "filler"
-    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        for size in (MIB, 4096, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    os.write(descriptor, bytes(size))
-    finally:
-        os.close(descriptor)
-    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        (volume / "one more").write_bytes(b"x")
-    (volume / "one more").unlink(missing_ok=True)
-    return filler
+    with small_volume(tmp_path / "volume") as point:
+        yield point
 
 
 def test_an_application_lives_through_a_volume_that_is_filled(spools: Spools, volume: Path) -> None:
