@@ -363,7 +363,7 @@ class Closing:
             self._hurried_for = plan
         now = self._monotonic()
         progress = self._client.progress()
-        plan = plan.limited(progress)
+        plan = self._holding(plan, now, progress).limited(progress)
         step = plan.step(now, progress)
         if step is Step.OVER:
             return None
@@ -371,13 +371,24 @@ class Closing:
             return plan.wait_seconds(now, progress)
         return self._spill_some(plan, now, progress)
 
+    def _holding(self, plan: DrainPlan, now: float, progress: Progress) -> DrainPlan:
+        """Return the plan that holds now; `plan` ends first.
+
+        A stop signal gives no new patience to a program that was about to end by itself.
+        """
+        for each in tuple(self._plans):
+            if each.gives_up(now, progress):
+                deadline = min(each.deadline_seconds, plan.deadline_seconds)
+                return each._replace(deadline_seconds=deadline)
+        return plan
+
     def _spill_some(self, plan: DrainPlan, now: float, progress: Progress) -> float | None:
         if self._spill is None:
-            return self._after_spill()
+            return self._after_spill(plan)
         if not self._spilling and self._client.buffer.spilling.bytes_to_spill:
             self._spilling = self._announce(plan, progress, self._account())
             if not self._spilling:  # stderr is full; one that is gone holds up nothing
-                return self._after_spill() if self._last_resort.is_gone else self._pause()
+                return self._after_spill(plan) if self._last_resort.is_gone else self._pause()
             self._last_resort.begin_spill(all_callers_wait=plan.has_only_the_reserve)
         until = min(now + _SPILL_SLICE_SECONDS, plan.deadline_seconds)
         newest_first = plan.is_acking(progress)
@@ -385,14 +396,14 @@ class Closing:
         if wait_seconds is not None and not self._last_resort.is_gone:
             return wait_seconds
         self._last_resort.end_spill()
-        return self._after_spill()
+        return self._after_spill(plan)
 
-    def _after_spill(self) -> float | None:
+    def _after_spill(self, plan: DrainPlan) -> float | None:
         """Return the seconds to wait when stderr has all, or will take no more.
 
         None if the end need not wait.
         """
-        is_over = self._plan.give_up_when_stalled or self._client.broken
+        is_over = plan.give_up_when_stalled or self._client.broken
         return None if is_over else _SPILL_SLICE_SECONDS
 
     def _announce(self, plan: DrainPlan, progress: Progress, account: DrainReport) -> bool:

@@ -201,11 +201,15 @@ class DrainPlan(NamedTuple):
         """Return when to begin the spill, if no further ack comes."""
         if self.has_only_the_reserve and self.is_silent(progress):
             return self.started_seconds
-        stalled_at = self._last_ack_seconds(progress) + self._patience_seconds(progress)
+        stalled_at = self._stalled_at_seconds(progress)
         ahead = self._ahead_seconds(progress)
         kept = max(self.reserve_seconds(progress), ahead)
         kept_acking = max(self.reserve_seconds(progress, RESERVE_SECONDS_MIN_ACKING), ahead)
         return min(stalled_at, self._begins_seconds(progress, kept, kept_acking))
+
+    def gives_up(self, now_seconds: float, progress: Progress) -> bool:
+        """Return whether a program that ends by itself waits for this sidecar no longer."""
+        return self.give_up_when_stalled and now_seconds >= self._stalled_at_seconds(progress)
 
     def reserve_seconds(
         self, progress: Progress, least_seconds: float = RESERVE_SECONDS_MIN
@@ -277,6 +281,9 @@ class DrainPlan(NamedTuple):
     def _last_ack_seconds(self, progress: Progress) -> float:
         """Return when the last ack of this drain came; when it began, if there was none."""
         return max(self.started_seconds, progress.last_ack_seconds or self.started_seconds)
+
+    def _stalled_at_seconds(self, progress: Progress) -> float:
+        return self._last_ack_seconds(progress) + self._patience_seconds(progress)
 
     def _ahead_seconds(self, progress: Progress) -> float:
         if self.give_up_when_stalled:  # no clock runs, and the spill ends this drain

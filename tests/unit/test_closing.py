@@ -37,6 +37,16 @@ def test_a_program_that_ends_by_itself_does_not_wait_after_the_spill(
     assert ("LOGSHIP_DISABLED" in said) == (not has_acked)
 
 
+def test_a_stop_signal_gives_it_no_new_patience(stderr: Stderr) -> None:
+    end = End(stderr, plan=DrainPlan.by_itself(0.0, 15.0, 120.0))
+    for _ in end.walk():
+        if end.clock() >= 12.0 and not end.shipper.hurried[1:]:
+            end.closing.join(DrainPlan.until(end.clock(), 30.0, ends_process=True), "SIGTERM")
+    assert len(end.shipper.hurried) == 2
+    assert 15.0 <= end.clock() < 16.0
+    assert len(stderr.json("spilled")) == 11
+
+
 @pytest.mark.parametrize(
     ("plan", "says"),
     [
