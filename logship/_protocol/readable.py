@@ -30,7 +30,10 @@ NODES_MAX = 100_000
 """Values kept in one record: shared references explode, iterators may never end."""
 
 CHARACTERS_MAX = 8 * 1024 * 1024
-"""Characters of text kept in one record: more than any server takes in one frame."""
+"""Characters of long texts kept in one record: more than any server takes in one frame."""
+
+SHORT_CHARACTERS_MAX = 128
+"""A text of up to so many characters, or a name, is kept whole; `NODES_MAX` bounds these."""
 
 LEFT_OUT_KEY = "logship_left_out"
 """Says in a mapping how it came to hold less than the application's."""
@@ -251,8 +254,10 @@ class _Reader:
             return self._text(hex(value))
 
     def _text(self, text: str) -> str:
+        if len(text) <= SHORT_CHARACTERS_MAX:
+            return well_formed(text)
         if len(text) > self._characters_left:
-            text = text[: self._characters_left] + _CUT_MARK
+            text = text[: max(SHORT_CHARACTERS_MAX, self._characters_left)] + _CUT_MARK
             self.complete = False
         self._characters_left = max(0, self._characters_left - len(text))
         return well_formed(text)

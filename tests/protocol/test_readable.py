@@ -19,6 +19,7 @@ from logship._protocol.readable import (
     CHARACTERS_MAX,
     DEPTH_MAX,
     NODES_MAX,
+    SHORT_CHARACTERS_MAX,
     mapping_of_pairs,
     plain_value,
 )
@@ -278,8 +279,16 @@ def test_shared_references_that_explode_are_bounded() -> None:
 def test_text_shared_by_many_places_is_bounded() -> None:
     big = "x" * (CHARACTERS_MAX // 4)
     record = readable({"many": [big] * 2000, "tuple": (1,)})
-    assert sum(len(text) for text in record["many"]) <= CHARACTERS_MAX + 2000
+    rest = 2000 * (SHORT_CHARACTERS_MAX + 1)
+    assert sum(len(text) for text in record["many"]) <= CHARACTERS_MAX + rest
     assert record["logship_truncated"] is True
+
+
+def test_an_enormous_text_costs_no_other_field() -> None:
+    others = {"level": "ERROR", "order": 4711, "shop": "n", "tags": {"first": "a"}}
+    record = readable({"message": "x" * (CHARACTERS_MAX + 1), **others})
+    assert record.pop("message").startswith("x" * SHORT_CHARACTERS_MAX)
+    assert record == {**others, "logship_truncated": True}
 
 
 def test_more_values_than_the_bound_say_so() -> None:
