@@ -14,6 +14,7 @@ import click
 from logship import _system
 from logship._cli.common import (
     FiniteRange,
+    ending_with,
     show,
     show_text,
     takes_escapes,
@@ -154,7 +155,8 @@ def _watch(read: Read, source: str, interval_seconds: float) -> None:
                 lines = [*view_as_lines(history.view(snapshot), source, columns)]
                 if len(lines) >= rows:  # the last row is that of all processes
                     lines = [*lines[: rows - 2], lines[-1]]
-            click.echo(HOME_AND_CLEAR, nl=False)
+            with ending_with(sys.stdout):
+                click.echo(HOME_AND_CLEAR, nl=False)
             show(lines, COLOURS)
             time.sleep(interval_seconds)
             try:

@@ -33,11 +33,12 @@ def new_loop() -> asyncio.AbstractEventLoop:
     which complains on stderr.
 
     Raises:
-        OSError: There are no descriptors for it.
+        OSError: The system has no descriptors for it, or refuses to watch them.
     """
-    with selectors.DefaultSelector():
-        for each in socket.socketpair():
-            each.close()
+    first, second = socket.socketpair()
+    with first, second, selectors.DefaultSelector() as selector:
+        first.setblocking(False)
+        selector.register(first, selectors.EVENT_READ)
     loop = contextvars.Context().run(asyncio.SelectorEventLoop)
     loop.set_debug(False)
     return loop

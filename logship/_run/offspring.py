@@ -8,9 +8,11 @@ left, because nothing else would look there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +35,7 @@ DIRECTORIES_MAX = 4
 connection."""
 
 _LOOK_SECONDS = 0.2
+_TOLD_MAX = 1000
 _PIDS_MAX = 10
 """How many processes one message names."""
 
@@ -68,6 +71,7 @@ class Offspring:
         spool = Path(os.devnull) if directory is None else directory.spool
         self._witness = Witness(spool, self._has_shipped_from)
         self._is_ending = False
+        self._told: deque[int] = deque(maxlen=_TOLD_MAX)  # zombies; perhaps we reap them later
         self._unseen: list[int] = []
         self._unseen_until_seconds = 0.0
 
@@ -93,16 +97,24 @@ class Offspring:
         The children of `run` that it has reaped include orphans.
         """
         ready = ready & set(self.descriptors)  # a new one may get the number of a pipe that ended
-        known = {death.pid: death for death in reaped}
+        known = {death.pid: death for death in reaped if not self._was_told(death.pid)}
         if time.monotonic() >= self.due_seconds or reaped:
             self._look_for_spools()
         witnessed, unseen = self._witness.deaths(ready, known), self._witness.take_unseen()
         for death, has_left in witnessed:
-            known.pop(death.pid, None)
+            if known.pop(death.pid, None) is None:
+                self._told.append(death.pid)
             self._tell(death, has_left=has_left)
         if self._recovery is not None and (witnessed or reaped or unseen):
             self._recovery.look_now()
         self._attribute(list(known.values()), unseen)
+
+    def _was_told(self, pid: int) -> bool:
+        """Return whether this death was told before it was reaped; forget it."""
+        with contextlib.suppress(ValueError):
+            self._told.remove(pid)
+            return True
+        return False
 
     # -- the end -----------------------------------------------------------------------------------
 

@@ -146,6 +146,24 @@ def test_one_of_several_processes_dies_and_the_rest_goes_on(as_pid_1: Runs) -> N
     ended.verdict.assert_all_delivered()
 
 
+def test_a_death_is_told_once_although_no_parent_waits_for_it_yet(runs: Runs) -> None:
+    program = runs.start(
+        LOGS,
+        """
+        if os.fork() == 0:
+            log("in the child")
+            wait_for("death")
+            os.kill(os.getpid(), signal.SIGKILL)
+        wait_for("end")
+        """,
+    )
+    program.until_true(lambda: owners_known(program) == 2, "run knows both")
+    program.let_go("death")
+    program.until_true(lambda: "was killed by SIGKILL" in program.stderr, "it is told")
+    ended = program.finish("end")
+    assert ended.stderr.count("was killed by SIGKILL") == 1
+
+
 def test_the_owner_of_a_spool_behind_a_symbolic_link_is_known(runs: Runs, tmp_path: Path) -> None:
     """`/proc` names the files that a process has open by their real path."""
     link = tmp_path / "link"
