@@ -58,7 +58,9 @@ ENTRY_BYTES_MIN = 256
 """The least that an entry can be cut to: room for a summary that says something."""
 
 SECOND_NS = 1_000_000_000
-_TIME_NS_MAX = 0xFFFF_FFFF * SECOND_NS + SECOND_NS - 1
+_TIME_NS_MAX = 0xFFFF_FFFD * SECOND_NS + SECOND_NS - 1
+"""In February 2106. Fluent Bit takes the last two seconds that an EventTime could hold for marks of
+a group: it acks such a record, and drops it and all others behind it in the chunk."""
 _TIME_TOLD_NS_MAX = 10**40
 _HEAD_16_MAP = struct.Struct(">3sIIBH")
 _HEAD_32_MAP = struct.Struct(">3sIIBI")
@@ -91,8 +93,7 @@ def record_packer(
     """Return a function that packs the beginning of an entry from a record and a time.
 
     What is no mapping becomes the record's `message`. The time is in nanoseconds since 1970. A time
-    that an EventTime cannot hold (before 1970, after 2106) is clamped, and kept in the field
-    `logship_time_ns`.
+    before 1970, or later than February 2106, is clamped, and kept in the field `logship_time_ns`.
 
     The function never raises an `Exception`, whatever the record holds. `SystemExit`,
     `KeyboardInterrupt` and their like pass: a signal handler raised them, not the record. So does a
@@ -124,7 +125,7 @@ def record_packer(
         if time_ns is None:
             time_ns = now_ns()
         try:
-            if type(record) is not dict:
+            if type(record) is not dict or time_ns > _TIME_NS_MAX:
                 raise NotPlain
             fields, beginning, context = plain_copy(record), base, context_of()
             if context is not None:

@@ -71,6 +71,22 @@ def test_content_arrives_intact(target: Target, server: ServerProcess, connect: 
     assert stamp.endswith(":0000000001")
 
 
+@each_version
+@pytest.mark.parametrize("time_ns", [-1, 2**32 * 10**9 - 1, 2**32 * 10**9 - 10**9 - 1, 2**64])
+def test_a_record_of_an_odd_time_costs_no_other_record(
+    ledger: Ledger, target: Target, server: ServerProcess, connect: Connected, time_ns: int
+) -> None:
+    """Fluent Bit takes the last two seconds that the protocol can say for marks of a group."""
+    client = connect(server)
+    ledger.emit(client, 10)
+    assert client.emit({"message": "odd"}, ledger.tag, time_ns=time_ns)
+    ledger.emit(client, 10)
+    client.close(timeout=CLOSE_SECONDS_MAX)
+    arrived = wait_for_end(server, ledger.tag)
+    assert [each.record.get("message") for each in arrived].count("odd") == 1
+    assert len(arrived) == 22
+
+
 @each_target
 def test_what_json_cannot_say_arrives_readable(
     target: Target, server: ServerProcess, connect: Connected
