@@ -42,6 +42,7 @@ shipper and this thread need the interpreter several times."""
 _HANGS_SECONDS = 2.0
 """How long past the deadline the client's end may take until it counts as hanging. A metrics volume
 and a stderr that stall cost it less."""
+_HANGS_NAPS = 20
 
 _THREAD_SECONDS_MAX = 0.3
 """How long the exit waits for the thread: longer than it sleeps while nothing can wake it."""
@@ -221,8 +222,13 @@ class Watchdog:
         A signal handler or a destructor of the application may have interrupted the buffer, and not
         return.
         """
-        seconds = max(0.0, plan.deadline_seconds - time.monotonic()) + _HANGS_SECONDS
-        call_later(seconds, functools.partial(exits.die_by, signum))
+
+        def wait_on_and_die() -> None:
+            for _ in range(_HANGS_NAPS):  # one that was frozen meanwhile has the others left
+                time.sleep(_HANGS_SECONDS / _HANGS_NAPS)
+            exits.die_by(signum)
+
+        call_later(max(0.0, plan.deadline_seconds - time.monotonic()), wait_on_and_die)
 
     def _stop_others(self) -> None:
         """Stop each thread at its next logging call: without logship it would be dead already."""

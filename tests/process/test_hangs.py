@@ -62,6 +62,30 @@ def test_a_program_that_hangs_is_ended_where_all_was_delivered(launch: Launch, h
     ended.verdict.assert_all_delivered()
 
 
+def test_a_process_that_is_frozen_beyond_its_deadline_reports_when_it_goes_on(
+    programs: Programs, black_hole: Gate
+) -> None:
+    """By a pause of its container or machine; several, because threads race when they go on."""
+    source = """
+        logship.install(level="INFO")
+        log("x" * 200, times=200)
+        ready()
+        forever()
+    """
+    environ = {"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"}
+    frozen = [
+        programs.start(source, endpoint=black_hole.endpoint, environ=environ) for _ in range(6)
+    ]
+    for program in frozen:
+        program.until_ready()
+    for signum, seconds in (signal.SIGTERM, 0.2), (signal.SIGSTOP, 3.0), (signal.SIGCONT, 0.0):
+        for program in frozen:
+            program.signal(signum)
+        let_pass(seconds)
+    for program in frozen:
+        program.end(returncode=-signal.SIGTERM).verdict.assert_nothing_lost()
+
+
 @pytest.mark.parametrize("how", HANGS)
 def test_a_program_that_hangs_is_ended_in_time(
     programs: Programs, black_hole: Gate, how: str
