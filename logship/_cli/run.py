@@ -159,10 +159,11 @@ def command(
     settings come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
 
     The command passes signals on to CMD. The stop signals also start the stop clock. They are
-    SIGTERM, SIGINT, SIGQUIT, and SIGHUP if CMD does not handle it, or those that
-    LOGSHIP_STOP_SIGNALS lists; and those that --signal-map names. The clock ends a tenth of the
-    stop timeout early, at most 1 s. If CMD still runs when a quarter of the clock is left (at most
-    5 s, more if much is in the buffer), it is killed, so that its output can still be shipped.
+    SIGTERM, SIGINT, SIGQUIT, and SIGHUP if CMD does not handle it (logship.install() does), or
+    those that LOGSHIP_STOP_SIGNALS lists; and those that --signal-map names. The clock ends a tenth
+    of the stop timeout early, at most 1 s. If CMD still runs when a quarter of the clock is left
+    (at most 5 s, more if much is in the buffer), it is killed, so that its output can still be
+    shipped.
 
     Orphans are reaped. At CMD's end the command waits for the processes that CMD left behind. As
     PID 1, or after a stop signal, it then kills them, because they are about to be killed in any
