@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,15 +21,24 @@ from logship._client.schedule import new_loop
 from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
 from logship._metrics.outlet import environ_for_children, pages_directory
+from logship._process.clock import margin_seconds
 from logship._recover import Recoverer, RecoveryReport
+from logship._run.deadlines import Deadlines
 from logship._run.private_directory import OPEN_AS_TMP, PrivateDirectory
-from logship._settings import SPOOL_BYTES_MIN, STOP_FILE_VARIABLE, Settings, variable_name
+from logship._settings import (
+    SPOOL_BYTES_MIN,
+    STOP_FILE_VARIABLE,
+    STOP_TIMEOUT_SECONDS_MIN,
+    Settings,
+    variable_name,
+)
 from logship._spool.files import OPEN_DIRECTORY, closing
 from logship._spool.progress import RecoveryCounters
 from logship._spool.volumes import filesystem_of
 from logship._stderr.last_resort import LastResort
 
 SPOOL_VARIABLE = variable_name("spool_dir")
+STOP_TIMEOUT_VARIABLE = variable_name("stop_timeout_seconds")
 SPOOL_BYTES_VARIABLE = variable_name("spool_bytes_max")
 
 _IN_MEMORY = ("tmpfs", "ramfs")
@@ -62,10 +72,12 @@ def environment_for(
     """Return the command's environment: that of `run`, and variables for clients in the command.
 
     Secrets in it are moved into files of the directory. The memory bound of `run` also bounds a
-    spool in memory.
+    spool in memory. Without a directory clients cannot be told when they will be killed, so their
+    stop timeout ends before that in any case.
     """
     given = {**environ, **environ_for_children(settings)}
     if directory is None:
+        given[STOP_TIMEOUT_VARIABLE] = f"{_stop_timeout_seconds(settings):.3f}"
         return given
     _hide_secrets(given, directory)
     given[STOP_FILE_VARIABLE] = str(directory.stop_file)
@@ -74,6 +86,14 @@ def environment_for(
         if filesystem_of(directory.spool) in _IN_MEMORY and not given.get(SPOOL_BYTES_VARIABLE):
             given[SPOOL_BYTES_VARIABLE] = str(max(SPOOL_BYTES_MIN, settings.buffer_bytes_max))
     return given
+
+
+def _stop_timeout_seconds(settings: Settings) -> float:
+    """Return the stop timeout of clients that is over before `run` can kill the command."""
+    timeout_seconds = settings.stop_timeout_seconds
+    end_seconds = timeout_seconds - margin_seconds(timeout_seconds)
+    earliest = Deadlines.share_out(0.0, end_seconds, spill_seconds=math.inf)
+    return max(STOP_TIMEOUT_SECONDS_MIN, earliest.clients_seconds)
 
 
 def _hide_secrets(environ: dict[str, str], directory: PrivateDirectory) -> None:

@@ -23,6 +23,7 @@ from logship._settings.settings import (
     BUFFER_BYTES_MIN,
     RECORD_BYTES_MAX,
     SPOOL_BYTES_MIN,
+    STOP_TIMEOUT_SECONDS_MIN,
     Settings,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "RECORD_BYTES_MAX",
     "SPOOL_BYTES_MIN",
     "STOP_FILE_VARIABLE",
+    "STOP_TIMEOUT_SECONDS_MIN",
     "TASK_METADATA_VARIABLE",
     "Compress",
     "Endpoint",

@@ -51,6 +51,7 @@ BUFFER_BYTES_MIN = 64 * 1024
 """The least that `buffer_bytes_max` may be."""
 
 SPOOL_BYTES_MIN = 16 * MIB
+STOP_TIMEOUT_SECONDS_MIN = 0.5
 """The least that `spool_bytes_max` may be."""
 
 RECORD_BYTES_MAX = 5_000_000
@@ -195,7 +196,7 @@ class Settings:
     backoff_seconds_base: float = setting(Seconds(0.001, 3600.0), 0.2)
     backoff_seconds_max: float = setting(Seconds(0.001, 3600.0), 5.0)
     stop_timeout_seconds: float = setting(
-        Seconds(0.5, 86_400.0), factory=lambda: stop_timeout_for(os.environ)
+        Seconds(STOP_TIMEOUT_SECONDS_MIN, 86_400.0), factory=lambda: stop_timeout_for(os.environ)
     )
     stop_signals: tuple[int, ...] | None = setting(StopSignals())
     exit_drain_seconds: float = setting(Seconds(0.0, 86_400.0), 5.0)

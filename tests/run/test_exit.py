@@ -16,6 +16,7 @@ import pytest
 
 from tests.run.conftest import Runs, broken, read_receipt
 from tests.support.commands import LOGSHIP, ran, ran_python
+from tests.support.programs import PATHS
 
 NOWHERE = "tcp://127.0.0.1:1"
 
@@ -333,20 +334,41 @@ def test_the_default_tag_is_the_commands_name(runs: Runs) -> None:
     assert list(dict.fromkeys(tags)) == ["echo", "given", "from-the-environment"]
 
 
-def test_without_any_place_for_temporary_files_it_runs_and_says_so(
-    runs: Runs, tmp_path: Path
-) -> None:
-    """As in a container whose filesystem is read-only: only the children's spools are missing."""
-    break_mkdtemp = tmp_path / "sitecustomize.py"
-    break_mkdtemp.write_text(
+def path_without_temporary_files(directory: Path) -> str:
+    """Return a PYTHONPATH with which no temporary directory can be made."""
+    (directory / "sitecustomize.py").write_text(
         "import tempfile\n"
         "def refuse(*words, **more): raise PermissionError('read-only')\n"
         "tempfile.mkdtemp = refuse\n"
     )
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    return os.pathsep.join([str(directory), *PATHS])
+
+
+def test_without_any_place_for_temporary_files_it_runs_and_says_so(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """As in a container whose filesystem is read-only: only the children's spools are missing."""
+    path = path_without_temporary_files(tmp_path)
     ended = runs.shell("echo text; echo spool: $LOGSHIP_SPOOL_DIR", PYTHONPATH=path, returncode=0)
     assert b"set TMPDIR to a directory that can be written" in ended.stderr
     assert runs.messages == ["text", "spool:"]
+
+
+def test_without_it_a_client_ends_before_its_program_is_killed(runs: Runs, tmp_path: Path) -> None:
+    """Its sidecar is away; nothing can tell it when `run` will kill the program."""
+    program = runs.start(
+        """
+        logship.install(level="INFO", endpoints="tcp://127.0.0.1:1")
+        log("x" * 100, times=100)
+        ready()
+        forever()
+        """,
+        options=("--stop-timeout", "6", "--tee"),
+        environ={"PYTHONPATH": path_without_temporary_files(tmp_path)},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.end(returncode=128 + signal.SIGTERM).verdict.assert_nothing_lost()
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a" * 220 + "/" + "b" * 220])
