@@ -151,8 +151,9 @@ class Closing:
         """Let `plan` hold too, from any thread.
 
         Its caller drives the steps from now on, or has interrupted a call that does. The plan that
-        ends first holds: a stop clock may run. The first reason is the report's. A caller that is
-        `alone` knows that no caller before it goes on, so that their plans hold no more.
+        ends first holds: a stop clock may run. But a program that ends by itself gives up when its
+        own plan does. The first reason is the report's. A caller that is `alone` knows that no
+        caller before it goes on, so that their plans hold no more.
         """
         self._reason = self._reason or reason
         if alone:
