@@ -165,6 +165,8 @@ class Chunks:
             whole.parts = parts
             if is_own and not parts:  # what is left of an adopted one, its adoption frees
                 self.storage.release(whole)
+            elif is_own and not halves:
+                self.storage.note_given(stream, chunk.last + 1)
             if freed > 0:
                 self.waiters.are_due = True
 

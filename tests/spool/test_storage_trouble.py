@@ -29,7 +29,7 @@ from tests.spool.spools import (
     spooled,
     storage_in,
 )
-from tests.unit.accounts import gaps_in, taken
+from tests.unit.accounts import gaps_in, split, taken
 
 
 @pytest.fixture
@@ -101,6 +101,30 @@ def test_a_gap_that_would_be_in_memory_alone_waits_for_the_next_record(
     sidecar = recover(tmp_path)
     assert sidecar.orphans.counters.notes == []
     assert gaps_in(sidecar.controls) == [[1, 1, QUARANTINED]]
+
+
+def test_no_number_is_used_again_of_an_acked_half_that_was_in_memory_alone(
+    tmp_path: Path, disk: Disk
+) -> None:
+    storage, buffer = spooled(tmp_path)
+    assert offer(buffer, "first")
+    chunk = taken(buffer)
+    disk.error = errno.ENOSPC
+    while storage.unspooled == 0:
+        assert offer(buffer, "more", size=300)
+    buffer.seal_all()
+    while buffer.departure.take() is not None:
+        pass
+    buffer.give_up(chunk, QUARANTINED)
+    buffer.close_intake()
+    gap, end = split(buffer, taken(buffer))
+    buffer.release(gap)
+    assert (gap.entries, end.entries) == (1, 1)
+    storage.abandon()
+    disk.error = None
+    controls = recover(tmp_path).controls
+    assert controls[-1]["logship_end"] == "recovered"
+    assert min(int(each["logship_id"].rpartition(":")[2]) for each in controls) == gap.last + 1
 
 
 @pytest.mark.parametrize("filler_bytes", range(800, 1200, 50))
