@@ -298,7 +298,7 @@ class Storage:
         raise NotImplementedError
 
     def note_given(self, stream: Stream, next_number: int) -> None:
-        """Note that numbers below this one were given out, in no chunk. May be called again."""
+        """Note that all numbers below this one were given out. May be called again."""
 
     def tag_known(self, stream: Stream) -> None:
         """Note the tag that a provisional one has given way to. May be called again."""

@@ -165,7 +165,7 @@ class Chunks:
             whole.parts = parts
             if is_own and not parts:  # what is left of an adopted one, its adoption frees
                 self.storage.release(whole)
-            elif is_own and not halves:
+            elif is_own and not halves:  # a half: it may have been in memory alone
                 self.storage.note_given(stream, chunk.last + 1)
             if freed > 0:
                 self.waiters.are_due = True

@@ -143,12 +143,12 @@ def _show_once(read: Read, source: str, interval_seconds: float, *, as_json: boo
 
 
 def _watch(read: Read, source: str, interval_seconds: float) -> None:
-    """Draw the view again and again, until Ctrl-C."""
+    """Draw the view again and again, until Ctrl-C or the end of the terminal."""
     history = History()
     snapshot: Snapshot | None = read()
     error = ""
     try:
-        while True:
+        while takes_escapes(sys.stdout):  # it is no terminal any more once that is gone
             columns, rows = shutil.get_terminal_size()
             lines = [error]
             if snapshot is not None:

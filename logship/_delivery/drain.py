@@ -127,7 +127,7 @@ class DrainPlan(NamedTuple):
         deadline_seconds: When it must be over, spill included.
         stall_seconds: How long it goes on without an ack before it spills early.
         give_up_when_stalled: Whether it ends after an early spill instead of waiting for the
-            deadline. A program that ends by itself has no clock, and should end.
+            deadline. A program that ends by itself should end.
         ends_process: Whether the process is to be over at the deadline.
     """
 
@@ -286,7 +286,7 @@ class DrainPlan(NamedTuple):
         return self._last_ack_seconds(progress) + self._patience_seconds(progress)
 
     def _ahead_seconds(self, progress: Progress) -> float:
-        if self.give_up_when_stalled:  # no clock runs, and the spill ends this drain
+        if self.give_up_when_stalled:  # the spill ends this drain
             return 0.0
         if self.is_silent(progress):
             return AHEAD_FACTOR_SILENT * progress.spill_seconds

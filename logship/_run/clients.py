@@ -38,8 +38,8 @@ from logship._spool.volumes import filesystem_of
 from logship._stderr.last_resort import LastResort
 
 SPOOL_VARIABLE = variable_name("spool_dir")
-STOP_TIMEOUT_VARIABLE = variable_name("stop_timeout_seconds")
 SPOOL_BYTES_VARIABLE = variable_name("spool_bytes_max")
+STOP_TIMEOUT_VARIABLE = variable_name("stop_timeout_seconds")
 
 _IN_MEMORY = ("tmpfs", "ramfs")
 

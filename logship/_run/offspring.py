@@ -36,6 +36,7 @@ connection."""
 
 _LOOK_SECONDS = 0.2
 _TOLD_MAX = 1000
+"""How many deaths are kept in mind that were told before any parent had reaped the process."""
 _PIDS_MAX = 10
 """How many processes one message names."""
 
@@ -71,7 +72,7 @@ class Offspring:
         spool = Path(os.devnull) if directory is None else directory.spool
         self._witness = Witness(spool, self._has_shipped_from)
         self._is_ending = False
-        self._told: deque[int] = deque(maxlen=_TOLD_MAX)  # zombies; perhaps we reap them later
+        self._told: deque[int] = deque(maxlen=_TOLD_MAX)
         self._unseen: list[int] = []
         self._unseen_until_seconds = 0.0
 
@@ -97,7 +98,7 @@ class Offspring:
         The children of `run` that it has reaped include orphans.
         """
         ready = ready & set(self.descriptors)  # a new one may get the number of a pipe that ended
-        known = {death.pid: death for death in reaped if not self._was_told(death.pid)}
+        known = {death.pid: death for death in reaped if not self._take_told(death.pid)}
         if time.monotonic() >= self.due_seconds or reaped:
             self._look_for_spools()
         witnessed, unseen = self._witness.deaths(ready, known), self._witness.take_unseen()
@@ -109,8 +110,8 @@ class Offspring:
             self._recovery.look_now()
         self._attribute(list(known.values()), unseen)
 
-    def _was_told(self, pid: int) -> bool:
-        """Return whether this death was told before it was reaped; forget it."""
+    def _take_told(self, pid: int) -> bool:
+        """Forget that this death was told before it was reaped; return whether it was."""
         with contextlib.suppress(ValueError):
             self._told.remove(pid)
             return True

@@ -20,12 +20,12 @@ from typing import Self
 from logship._metrics.outlet import PAGES
 from logship._process import stopfile
 from logship._run.death_watcher import is_free
-from logship._settings import Endpoint, Settings
+from logship._settings import Endpoint
+from logship._settings.fields import NotAllowed, Text
 from logship._spool.directories import LOCK, process_directories, sweep
 from logship._spool.files import OPEN_DIRECTORY, READ_FILE, closing
 from logship._spool.quarantine import QUARANTINE
 from logship._spool.volumes import SUPERVISED
-from logship.errors import SettingsError
 
 _PREFIX = "logship-run-"
 _HIDDEN_PREFIX = "hidden-"
@@ -211,10 +211,10 @@ def _made_in(root: str) -> Path:
     """
     path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root)).resolve()  # as /proc shows it
     try:
-        Settings(spool_dir=str(path / "spool"), metrics_dir=str(path / "metrics"))
-    except SettingsError as error:
+        Text().check(str(path / "metrics"))  # the longest path that they get
+    except NotAllowed as error:
         path.rmdir()
-        raise OSError(str(error)) from None
+        raise OSError(f"{root!r} cannot be a setting: give {error.allowed}") from None
     return path
 
 

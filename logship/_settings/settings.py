@@ -51,8 +51,10 @@ BUFFER_BYTES_MIN = 64 * 1024
 """The least that `buffer_bytes_max` may be."""
 
 SPOOL_BYTES_MIN = 16 * MIB
-STOP_TIMEOUT_SECONDS_MIN = 0.5
 """The least that `spool_bytes_max` may be."""
+
+STOP_TIMEOUT_SECONDS_MIN = 0.5
+"""The least that `stop_timeout_seconds` may be."""
 
 RECORD_BYTES_MAX = 5_000_000
 """A longer record is truncated: Fluent Bit closes the connection above 6,144,000 bytes a frame."""

@@ -24,7 +24,7 @@ from logship._spool.chunks import (
 )
 from logship.errors import ProtocolError
 
-_STEP_BYTES = 64 * 1024
+_PIECE_BYTES = 64 * 1024
 """How much of a chunk is decoded at a time, where no commit word says how much there is."""
 
 _DAMAGES_MAX = 1000
@@ -195,8 +195,8 @@ def _uncommitted(data: bytes, first: int, last: int) -> Iterator[dict[Any, Any]]
     bytes_max = min(last - first, PAYLOAD_BYTES_MAX)
     unpacker = BoundedUnpacker(bytes_max, unicode_errors="backslashreplace")
     with contextlib.suppress(ProtocolError):
-        for at in range(first, last, _STEP_BYTES):
-            for value in unpacker.feed(data[at : min(at + _STEP_BYTES, last)]):
+        for at in range(first, last, _PIECE_BYTES):
+            for value in unpacker.feed(data[at : min(at + _PIECE_BYTES, last)]):
                 yield entry_of(value)[1]
 
 

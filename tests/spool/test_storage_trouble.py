@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk
 from logship._reasons import OVERFLOW, QUARANTINED
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import STREAMS_BYTES
@@ -30,6 +32,17 @@ from tests.spool.spools import (
     storage_in,
 )
 from tests.unit.accounts import gaps_in, split, taken
+
+
+def a_chunk_on_its_way_and_a_full_disk(storage: Any, buffer: Buffer, disk: Disk) -> Chunk:
+    """Log a record whose chunk is taken, then others until one is in memory alone."""
+    assert offer(buffer, "first")
+    chunk = taken(buffer)
+    disk.error = errno.ENOSPC
+    while storage.unspooled == 0:
+        assert offer(buffer, "more", size=300)
+    buffer.seal_all()
+    return chunk
 
 
 @pytest.fixture
@@ -86,12 +99,7 @@ def test_a_gap_that_would_be_in_memory_alone_waits_for_the_next_record(
     """Else its number would be in no chunk on the spool, and a segment would seem to be missing."""
     clock = ManualClock()
     storage, buffer = spooled(tmp_path, monotonic=clock)
-    assert offer(buffer, "first")
-    chunk = taken(buffer)
-    disk.error = errno.ENOSPC
-    while storage.unspooled == 0:
-        assert offer(buffer, "more", size=300)
-    buffer.seal_all()
+    chunk = a_chunk_on_its_way_and_a_full_disk(storage, buffer, disk)
     buffer.give_up(chunk, QUARANTINED)
     disk.error = None
     clock.advance(RETRY_SECONDS + 1)
@@ -107,12 +115,7 @@ def test_no_number_is_used_again_of_an_acked_half_that_was_in_memory_alone(
     tmp_path: Path, disk: Disk
 ) -> None:
     storage, buffer = spooled(tmp_path)
-    assert offer(buffer, "first")
-    chunk = taken(buffer)
-    disk.error = errno.ENOSPC
-    while storage.unspooled == 0:
-        assert offer(buffer, "more", size=300)
-    buffer.seal_all()
+    chunk = a_chunk_on_its_way_and_a_full_disk(storage, buffer, disk)
     while buffer.departure.take() is not None:
         pass
     buffer.give_up(chunk, QUARANTINED)

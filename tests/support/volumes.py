@@ -16,8 +16,8 @@ MIB = 1024 * 1024
 
 @contextlib.contextmanager
 def small_volume(point: Path) -> Iterator[Path]:
-    """Mount a volume of 32 MiB on a new directory; skip the test where we may not."""
-    point.mkdir()
+    """Mount a volume of 32 MiB on a directory; skip the test where we may not."""
+    point.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(point)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode != 0:

@@ -210,6 +210,29 @@ def test_a_closed_standard_output_is_no_terminal(tmp_path: Path) -> None:
     assert ran("sh", "-c", 'exec "$@" >&-', "sh", *words).stderr == ""
 
 
+def test_it_ends_with_its_terminal_also_where_a_hang_up_is_ignored(tmp_path: Path) -> None:
+    terminal, side = pty.openpty()
+    ignoring = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
+    watching = subprocess.Popen(
+        [*ignoring, *TOP, "--interval", "0.2", "--metrics-dir", str(tmp_path)],
+        stdin=side,
+        stdout=side,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm"},
+        start_new_session=True,
+    )
+    os.close(side)
+    drawn = b""
+    while b"\x1b[H\x1b[J" not in drawn:
+        drawn += os.read(terminal, 65536)
+    os.close(terminal)
+    try:
+        _, said = watching.communicate(timeout=20)
+    finally:
+        watching.kill()
+    assert (watching.returncode, b"Traceback" in said) == (0, False)
+
+
 def test_a_directory_that_is_made_again_is_read_again(tmp_path: Path) -> None:
     directory = tmp_path / "pages"
     directory.mkdir(mode=0o700)
