@@ -193,7 +193,7 @@ class Recoverer:
         return min(wanted, self._settings.stop_timeout_seconds * _RESERVE_SHARE_MAX)
 
     async def _wait(self, shipper: Shipper) -> None:
-        """Wait for an ack or a signal; with a deadline, look for the dead all the time."""
+        """Wait for an ack or a signal; with a deadline, look for dead processes all the time."""
         deadline = self._deadline_seconds
         if deadline is not None:
             self._orphans.scan_now()

@@ -9,7 +9,17 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
-from logship._metrics.sums import LAYOUT, SLOTS, Numbers, Total, buried, ended, slot, summed, zeros
+from logship._metrics.sums import (
+    LAYOUT,
+    SLOTS,
+    Numbers,
+    Total,
+    ended,
+    plus_ended,
+    slot,
+    summed,
+    zeros,
+)
 
 VERSION = 1
 PAGES_MAX = 1024
@@ -140,7 +150,7 @@ def with_dead(dead_sum: DeadSum, pages: list[FoundPage]) -> Numbers:
         if not page.lives and page.id not in dead_sum.taken_in:
             numbers = page.numbers.copy() if page.is_done else ended(page.numbers)
             numbers[_ENDED_DRAINED if page.is_done else _ENDED_KILLED] += 1
-            dead = buried(dead, numbers)
+            dead = plus_ended(dead, numbers)
     return dead
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from logship._hooks import registry
 from logship._hooks.fork_mark import Mark, fork_mark
 from logship._metrics.meter import Meter
-from logship._metrics.sums import Numbers, Total, buried, summed, zeros
+from logship._metrics.sums import Numbers, Total, plus_ended, summed, zeros
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
 
@@ -84,7 +84,7 @@ class Process(registry.Registered):
                 if not meter.is_gone:
                     living_numbers.append(meter.read())
                 elif self._meters.pop(key, None) is not None:
-                    self._past = buried(self._past, meter.remains())
+                    self._past = plus_ended(self._past, meter.remains())
             return summed(living_numbers, self._past)
 
     def page(self) -> tuple[bool, Numbers]:

@@ -18,7 +18,7 @@ class Total(NamedTuple):
     """What all pages say together.
 
     Attributes:
-        numbers: Of the living and the dead.
+        numbers: Of the living processes and of those that have ended.
         refused: Files that look like pages and are none that this version may read.
     """
 
@@ -53,7 +53,7 @@ def zeros() -> Numbers:
 
 
 def summed(living: Iterable[Numbers], dead: Numbers) -> Numbers:
-    """Return the numbers of all together; `dead` is the sum of all that ended, as of `buried`."""
+    """Return the numbers of all processes; `dead` is the sum of those that have ended."""
     columns = list(zip(*living, strict=True)) or [()] * len(SLOTS)
     return [
         _SUMS[kind](column, value)
@@ -80,7 +80,7 @@ def ended(numbers: Numbers) -> Numbers:
     return last
 
 
-def buried(dead: Numbers, numbers: Numbers) -> Numbers:
+def plus_ended(dead: Numbers, numbers: Numbers) -> Numbers:
     """Return the sum of dead processes with one more; its gauges vanish."""
     return summed([summed([], dead), summed([], numbers)], zeros())
 

@@ -49,7 +49,7 @@ class _Owner:
     directory: str
 
 
-class Witness:
+class DeathWatcher:
     """Watches the owners of the spools under one directory.
 
     Args:

@@ -22,7 +22,7 @@ from logship._process import stopfile
 from logship._process.clock import StopClock
 from logship._recover import Recoverer, RecoveryReport
 from logship._run.clients import RecoveryThread
-from logship._run.death_watcher import Witness
+from logship._run.death_watcher import DeathWatcher
 from logship._run.private_directory import PrivateDirectory
 from logship._run.shipping import Shipping
 from logship._run.statuses import Death, OomWatch
@@ -70,7 +70,7 @@ class Offspring:
         self._take_over()
         # Where there is no directory, no process has a spool to be found.
         spool = Path(os.devnull) if directory is None else directory.spool
-        self._witness = Witness(spool, self._has_shipped_from)
+        self._death_watcher = DeathWatcher(spool, self._has_shipped_from)
         self._is_ending = False
         self._told: deque[int] = deque(maxlen=_TOLD_MAX)
         self._unseen: list[int] = []
@@ -90,7 +90,7 @@ class Offspring:
     @property
     def descriptors(self) -> list[int]:
         """The descriptors that become readable when a process with a spool ends; may be empty."""
-        return self._witness.descriptors
+        return self._death_watcher.descriptors
 
     def see_to(self, ready: set[int], reaped: list[Death]) -> None:
         """Report the ends of processes, and start recovery of their records.
@@ -101,12 +101,13 @@ class Offspring:
         known = {death.pid: death for death in reaped if not self._take_told(death.pid)}
         if time.monotonic() >= self.due_seconds or reaped:
             self._look_for_spools()
-        witnessed, unseen = self._witness.deaths(ready, known), self._witness.take_unseen()
-        for death, has_left in witnessed:
+        deaths = self._death_watcher.deaths(ready, known)
+        unseen = self._death_watcher.take_unseen()
+        for death, has_left in deaths:
             if known.pop(death.pid, None) is None:
                 self._told.append(death.pid)
             self._tell(death, has_left=has_left)
-        if self._recovery is not None and (witnessed or reaped or unseen):
+        if self._recovery is not None and (deaths or reaped or unseen):
             self._recovery.look_now()
         self._attribute(list(known.values()), unseen)
 
@@ -189,9 +190,9 @@ class Offspring:
     def _look_for_spools(self) -> None:
         """Find the owners of spools; the first spool starts recovery."""
         self.due_seconds = time.monotonic() + _LOOK_SECONDS
-        is_first = self._witness.look() and self._recovery is None
+        is_first = self._death_watcher.look() and self._recovery is None
         if is_first and self._directory is not None and not self._is_ending:
-            begun = self._begin_recovery(self._directory.spool, self._witness.owner_of)
+            begun = self._begin_recovery(self._directory.spool, self._death_watcher.owner_of)
             self._recovery = self._recoveries[self._directory] = begun
 
     def _has_shipped_from(self, name: str) -> bool:

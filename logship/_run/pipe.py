@@ -22,7 +22,7 @@ from logship._buffer.counters import DrainReport
 from logship._hooks.locking import Bell
 from logship._hooks.threads import OwnThread
 from logship._process.clock import Started, StopClock
-from logship._run.pipe_reader import READ_BYTES, Inlet
+from logship._run.pipe_reader import READ_BYTES, PipeReader
 from logship._run.shipping import Shipping
 from logship._settings import Settings
 from logship._signal_names import signal_name
@@ -48,7 +48,7 @@ class Pipe:
         )
         self._client = self._shipping.client
         descriptor = _that_does_not_wait(_STDIN)
-        self._inlet = Inlet(descriptor, "stdin", message_key=settings.message_key)
+        self._reader = PipeReader(descriptor, "stdin", message_key=settings.message_key)
         self._stop_signals = settings.stop_signals_or_default
         self._is_ending = False
 
@@ -57,7 +57,7 @@ class Pipe:
         for signum in self._stop_signals:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._on_signal)
-        while not self._inlet.has_ended:
+        while not self._reader.has_ended:
             self._read()
             self._ship()
         self._is_ending = True
@@ -81,20 +81,20 @@ class Pipe:
         try:
             if left <= 0.0:
                 self._read_the_rest()
-                self._inlet.end()
+                self._reader.end()
             # On Windows the read waits, and ends with the input alone.
             elif not _system.IS_POSIX or _system.wait_readable(_STDIN, min(left, _CHECK_SECONDS)):
-                self._inlet.read(0.0)
+                self._reader.read(0.0)
         except OSError as error:
             self.is_input_broken = True
             self._client.last_resort.warn("input", f"the input cannot be read: {error.strerror}")
-            self._inlet.end()
+            self._reader.end()
 
     def _read_the_rest(self) -> None:
         """Read what is in the pipe already: its writer, which may have ended, cannot keep it."""
         for _ in range(_READS_OF_THE_REST_MAX):
             is_ready = _system.IS_POSIX and _system.wait_readable(_STDIN, 0.0)
-            if not is_ready or not self._inlet.read(0.0):
+            if not is_ready or not self._reader.read(0.0):
                 return
             self._ship()
         self.is_input_broken = True
@@ -102,9 +102,9 @@ class Pipe:
 
     def _ship(self) -> None:
         """Put the lines that were read into the buffer; wait for space while there is time."""
-        while self._inlet.lines:
-            self._shipping.ship(self._inlet)
-            if self._inlet.lines:
+        while self._reader.lines:
+            self._shipping.ship(self._reader)
+            if self._reader.lines:
                 self._bell.wait(self._shipping.retry_seconds())
 
     def _drain(self) -> DrainReport:

@@ -27,7 +27,7 @@ READ_BYTES = 8 * 1024
 """The most that one read takes. So much of one pipe may come before what the other got earlier."""
 
 
-class Inlet:
+class PipeReader:
     """One pipe.
 
     Args:
@@ -130,15 +130,15 @@ class Arrivals:
 
     _epoll: select.epoll | None = None
 
-    def watch(self, inlets: Iterable[Inlet]) -> None:
+    def watch(self, readers: Iterable[PipeReader]) -> None:
         """Note from now on when these pipes get bytes."""
         with contextlib.suppress(OSError):  # too many descriptors: then the order is unknown
             self._epoll = select.epoll()
-            for each in inlets:
+            for each in readers:
                 self._epoll.register(each.descriptor, select.EPOLLIN | select.EPOLLET)
 
-    def sort(self, inlets: list[Inlet]) -> None:
+    def sort(self, readers: list[PipeReader]) -> None:
         """Sort the pipes: first those that had bytes at the last look already."""
         events = self._epoll.poll(0) if self._epoll is not None else ()
         places = {descriptor: place for place, (descriptor, _) in enumerate(events)}
-        inlets.sort(key=lambda each: places.get(each.descriptor, -1))
+        readers.sort(key=lambda each: places.get(each.descriptor, -1))

@@ -26,7 +26,7 @@ from logship._run.deadlines import Deadlines
 from logship._run.multiline import LineJoiner
 from logship._run.offspring import Offspring
 from logship._run.patterns import BoundedPattern
-from logship._run.pipe_reader import READ_BYTES, Arrivals, Inlet
+from logship._run.pipe_reader import READ_BYTES, Arrivals, PipeReader
 from logship._run.private_directory import private_directory
 from logship._run.processes import become_subreaper, children, descendants, kill_all, reap
 from logship._run.receipt import Outcome, Receipt
@@ -96,7 +96,7 @@ class Supervisor:
         self._is_refused = False
         self._is_cut_off = False
         self._report: DrainReport | None = None
-        self._inlets: list[Inlet] = []
+        self._readers: list[PipeReader] = []
         self._arrivals = Arrivals()
 
     def run(self) -> int:
@@ -109,14 +109,14 @@ class Supervisor:
             kill_all(self._others)  # Python may have started it, and failed to read the result
             self._shipping.say(str(error))
             return self._end(error.exit_code, started)
-        self._inlets = self._open_inlets(self._command)
-        self._arrivals.watch(self._inlets)
+        self._readers = self._open_readers(self._command)
+        self._arrivals.watch(self._readers)
         self._shipping.announcement.tell()
         while not self._output_is_over():
             self._turn()
         self._command.leave_terminal()
         self._go_on_after_errors(self._cut_off)
-        while any(each.lines or each.tee_waits for each in self._inlets):
+        while any(each.lines or each.tee_waits for each in self._readers):
             self._turn()
         death = self._death or Death(self._command.pid, self._command.name, -signal.SIGKILL)
         return self._end(death.exit_code, started)
@@ -148,45 +148,45 @@ class Supervisor:
             if self._death is None and self._command and death.pid == self._command.pid:
                 self._death, self._ended_seconds = death, now
         self._kill_if_due(now)
-        self._read([each for each in self._inlets if each.descriptor in ready], now)
-        for inlet in self._inlets:
-            self._see_to(inlet, now)
+        self._read([each for each in self._readers if each.descriptor in ready], now)
+        for reader in self._readers:
+            self._see_to(reader, now)
         self._offspring.see_to(ready, reaped)
         self._shipping.announcement.tell()
 
-    def _read(self, inlets: list[Inlet], now: float) -> None:
+    def _read(self, readers: list[PipeReader], now: float) -> None:
         """Read these pipes by turns, while they have more than one read takes, for a moment."""
-        self._arrivals.sort(inlets)
-        while inlets and time.monotonic() < now + _READING_SECONDS_MAX:
-            inlets = [each for each in inlets if self._has_more(each, now)]
+        self._arrivals.sort(readers)
+        while readers and time.monotonic() < now + _READING_SECONDS_MAX:
+            readers = [each for each in readers if self._has_more(each, now)]
 
-    def _has_more(self, inlet: Inlet, now: float) -> bool:
+    def _has_more(self, reader: PipeReader, now: float) -> bool:
         """Read once, put the records into the buffer; return whether the pipe may have more."""
-        if not inlet.wants_bytes:
+        if not reader.wants_bytes:
             return False
-        read_bytes = inlet.read(now)
-        self._shipping.ship(inlet)
+        read_bytes = reader.read(now)
+        self._shipping.ship(reader)
         return read_bytes == READ_BYTES
 
-    def _see_to(self, inlet: Inlet, now: float) -> None:
+    def _see_to(self, reader: PipeReader, now: float) -> None:
         """Pass on the pipe's bytes and records as far as possible now."""
-        if inlet.tee is not None and inlet.tee.waits:
-            inlet.tee.push()
-            if inlet.tee.waits and now >= self._patience_ends_seconds():
-                unpassed = many(inlet.tee.give_up(), "byte")
-                self._shipping.say(f"{inlet.source} takes no more; {unpassed} not passed on")
-        inlet.flush_due(now)
-        self._shipping.ship(inlet)
+        if reader.tee is not None and reader.tee.waits:
+            reader.tee.push()
+            if reader.tee.waits and now >= self._patience_ends_seconds():
+                unpassed = many(reader.tee.give_up(), "byte")
+                self._shipping.say(f"{reader.source} takes no more; {unpassed} not passed on")
+        reader.flush_due(now)
+        self._shipping.ship(reader)
 
     def _wait(self) -> set[int]:
         """Wait for a signal, bytes, space or a time; return the descriptors that are ready."""
         poll = select.poll()
         poll.register(self._signals.descriptor, select.POLLIN)
-        for inlet in self._inlets:
-            if inlet.wants_bytes:
-                poll.register(inlet.descriptor, select.POLLIN)
-            if inlet.tee is not None and inlet.tee.waits:
-                poll.register(inlet.tee.descriptor, select.POLLOUT)
+        for reader in self._readers:
+            if reader.wants_bytes:
+                poll.register(reader.descriptor, select.POLLIN)
+            if reader.tee is not None and reader.tee.waits:
+                poll.register(reader.tee.descriptor, select.POLLOUT)
         for descriptor in self._offspring.descriptors:
             poll.register(descriptor, select.POLLIN)
         milliseconds = self._wait_seconds() * 1000
@@ -195,7 +195,7 @@ class Supervisor:
     def _wait_seconds(self) -> float:
         now = time.monotonic()
         due = [self._offspring.due_seconds, self._patience_ends_seconds()]
-        due += [each.due_seconds() for each in self._inlets]
+        due += [each.due_seconds() for each in self._readers]
         if self._deadlines is not None and self._death is None:
             due.append(self._deadlines.kill_seconds)
         waits = [_TURN_SECONDS_MAX, self._shipping.retry_seconds(), *(each - now for each in due)]
@@ -286,7 +286,7 @@ class Supervisor:
             self._offspring.is_being_killed = True
             kill_all(self._others)
             self._await_the_killed()
-        if held := [each.source for each in self._inlets if not self._take_the_rest(each)]:
+        if held := [each.source for each in self._readers if not self._take_the_rest(each)]:
             self._is_cut_off = True
             wait = ""
             if self._death is None:
@@ -314,7 +314,7 @@ class Supervisor:
     @property
     def _is_held(self) -> bool:
         """Whether a process may still write to the output, as far as it was read."""
-        return not all(each.has_ended for each in self._inlets)
+        return not all(each.has_ended for each in self._readers)
 
     def _after_kill_seconds(self) -> float:
         """Return how long killed processes may take to die."""
@@ -323,17 +323,17 @@ class Supervisor:
         ours = self._deadlines.end_seconds - self._deadlines.kill_seconds
         return min(_AFTER_KILL_SECONDS, ours * _AFTER_KILL_SHARE)
 
-    def _take_the_rest(self, inlet: Inlet) -> bool:
+    def _take_the_rest(self, reader: PipeReader) -> bool:
         """Read the rest of the pipe, and close it; return whether all writers had closed it."""
         now = time.monotonic()
         for _ in range(_READS_OF_THE_REST_MAX):
-            while inlet.lines or inlet.tee_waits:
+            while reader.lines or reader.tee_waits:
                 self._turn()
-            if inlet.has_ended or self._is_late or not inlet.read(now):
+            if reader.has_ended or self._is_late or not reader.read(now):
                 break
-            self._shipping.ship(inlet)  # a turn would wait before
-        has_ended = inlet.has_ended
-        inlet.end()
+            self._shipping.ship(reader)  # a turn would wait before
+        has_ended = reader.has_ended
+        reader.end()
         return has_ended
 
     @property
@@ -401,12 +401,12 @@ class Supervisor:
                 f"cannot write the receipt {self._options.receipt.path}: {error.strerror}"
             )
 
-    def _open_inlets(self, command: Command) -> list[Inlet]:
+    def _open_readers(self, command: Command) -> list[PipeReader]:
         descriptors = {"stdout": (command.stdout, 1), "stderr": (command.stderr, 2)}
         text = self._options.multiline_start
         start = None if text is None else BoundedPattern(text, self._shipping.say)
         return [
-            Inlet(
+            PipeReader(
                 descriptor,
                 source,
                 message_key=self._settings.message_key,

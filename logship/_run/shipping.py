@@ -19,7 +19,7 @@ from logship._delivery.drain import DrainPlan
 from logship._installation.announcement import TaskAnnouncement
 from logship._process.clock import StopClock
 from logship._quoting import visible
-from logship._run.pipe_reader import Inlet
+from logship._run.pipe_reader import PipeReader
 from logship._settings import Settings
 
 PUSH_BACK_SECONDS = 60.0
@@ -56,21 +56,21 @@ class Shipping:
         self.client.shipper.on_progress(self._on_progress)
         self.announcement = TaskAnnouncement(self.client, os.environ)
 
-    def ship(self, inlet: Inlet) -> None:
+    def ship(self, reader: PipeReader) -> None:
         """Put the pipe's lines into the buffer if there is space, or if the wait is over."""
         ends_seconds = self.intake_ends_seconds()  # once: it looks at all chunks
-        while inlet.lines:
+        while reader.lines:
             try:
-                if self.client.intake.put_now(inlet.records()):
+                if self.client.intake.put_now(reader.records()):
                     self._waits, self._outage_ends_seconds = False, None
                 elif self._may_wait(ends_seconds):
                     self._waits = True
                     return
                 # No space came in time: the overflow policy applies until a line finds some.
-                elif any(self.client.emit(each, time_ns=at) for at, each in inlet.records()):
-                    inlet.lines.popleft()
+                elif any(self.client.emit(each, time_ns=at) for at, each in reader.records()):
+                    reader.lines.popleft()
             except MemoryError:
-                inlet.lines.popleft()
+                reader.lines.popleft()
                 self.client.shipper.buffer.note("refused", 1, self.client.intake.tag)
                 text = "a line is refused: no memory for its record"
                 self.client.last_resort.warn("memory", text)

@@ -169,7 +169,7 @@ class Adoption(Orphan):
             if not stream.shown_by_chunks:
                 self.holds[located.segment] -= 1
                 self.unlink_if_done(located.segment)
-        except Exception as error:  # the living must not suffer for the dead
+        except Exception as error:  # recovery must not stop this client's own shipping
             self.fail(error)
             if is_interruption(error):
                 raise
@@ -200,7 +200,7 @@ class Adoption(Orphan):
                 kept = self.keep(f"{stream.id}-{part.first:010d}.entry", data)
                 outcome = f"it {kept.value}"
             told = f"{text}; {outcome}"
-        except Exception as error:  # the living must not suffer for the dead
+        except Exception as error:  # recovery must not stop this client's own shipping
             self.fail(error)
             if is_interruption(error):
                 raise

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import AUDIT_MEASURES, RECEIVER_MEASURES, Kind
-from logship._metrics.sums import SLOTS, Numbers, buried, ended, slot, summed, zeros
+from logship._metrics.sums import SLOTS, Numbers, ended, plus_ended, slot, summed, zeros
 from tests.unit.accounts import QUICK
 
 KINDS = {measure.name: measure.kind for measure in CLIENT_MEASURES}
@@ -30,7 +30,7 @@ def test_names_say_their_kind_and_labels_are_few() -> None:
 def test_a_death_changes_no_counter_and_takes_the_gauges_away(
     living: list[Numbers], dying: Numbers, dead: Numbers
 ) -> None:
-    before, after = summed([*living, dying], dead), summed(living, buried(dead, dying))
+    before, after = summed([*living, dying], dead), summed(living, plus_ended(dead, dying))
     for (name, value), was, is_ in zip(SLOTS, before, after, strict=True):
         if KINDS[name] in (Kind.COUNTER, Kind.HISTOGRAM, Kind.LONGEST):
             assert is_ == was

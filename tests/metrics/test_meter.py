@@ -23,7 +23,7 @@ from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import Kind
 from logship._metrics.meter import Meter
 from logship._metrics.process import Process
-from logship._metrics.sums import SLOTS, Numbers, buried, slot, summed, zeros
+from logship._metrics.sums import SLOTS, Numbers, plus_ended, slot, summed, zeros
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
 from logship.testing import Sidecar
@@ -290,7 +290,7 @@ def test_the_fullest_buffer_is_not_hidden_by_the_others() -> None:
     together = named(summed(readings, zeros()))
     assert together["buffer_fullest_ratio"] == full.bytes_held / 1000
     assert together["buffer_bytes"] == full.bytes_held
-    assert "buffer_fullest_ratio" not in named(buried(readings[0], readings[1]))
+    assert "buffer_fullest_ratio" not in named(plus_ended(readings[0], readings[1]))
 
 
 async def test_what_a_drain_spills_counts_as_spilled_when_it_is_over(stderr: Stderr) -> None:

@@ -27,7 +27,7 @@ from logship._run.deadlines import Deadlines
 from logship._run.lines import LINE_BYTES_MAX, LineSplitter, record_of_line
 from logship._run.multiline import LineJoiner
 from logship._run.offspring import DIRECTORIES_MAX, Offspring
-from logship._run.pipe_reader import Inlet
+from logship._run.pipe_reader import PipeReader
 from logship._run.private_directory import PrivateDirectory
 from logship._run.processes import descendants
 from logship._run.receipt import Outcome
@@ -72,10 +72,10 @@ def shipped(lines: Iterable[bytes], **settings: Any) -> DrainReport:
     settings = {"endpoints": "tcp://127.0.0.1:1", "tag": "t", "last_resort": "none", **settings}
     shipping = Shipping(Settings(**settings), StopClock(1.0), lambda: None, 0.0)
     try:
-        inlet = Inlet(-1, "stdout", message_key="message")
-        inlet.lines.extend((0, text) for text in lines)
-        shipping.ship(inlet)
-        assert not inlet.lines
+        reader = PipeReader(-1, "stdout", message_key="message")
+        reader.lines.extend((0, text) for text in lines)
+        shipping.ship(reader)
+        assert not reader.lines
     finally:
         report = shipping.client.close(timeout=0)
     return report

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from logship._run import processes
-from logship._run.death_watcher import Witness
+from logship._run.death_watcher import DeathWatcher
 from logship._run.statuses import Death
 from logship._spool.directories import LOCK
 from tests.support.programs import as_pid_1_words, why_no_pid_namespace
@@ -50,16 +50,16 @@ def death_of_an_owner(
     """Return what is said to be left where an owner, seen alive, has ended so."""
     shipped: set[str] = set()
     with owner_on(spool) as owner:
-        witness = Witness(spool, shipped.__contains__)
-        witness.look()
-        (descriptor,) = witness.descriptors
+        watcher = DeathWatcher(spool, shipped.__contains__)
+        watcher.look()
+        (descriptor,) = watcher.descriptors
         owner.kill()
     if ships:
         shipped.update(life.name for life in spool.iterdir())
     if removes:
         shutil.rmtree(spool)
-    deaths = witness.deaths({descriptor}, {owner.pid: Death(owner.pid, "python", code)})
-    assert witness.descriptors == []
+    deaths = watcher.deaths({descriptor}, {owner.pid: Death(owner.pid, "python", code)})
+    assert watcher.descriptors == []
     return [left for _, left in deaths]
 
 
@@ -105,68 +105,68 @@ def test_a_spool_whose_owner_was_about_to_end_is_told_of_if_it_was_shipped(
 ) -> None:
     """A dying process has closed its files for /proc a moment before its locks come free."""
     shipped = set[str]()
-    witness = Witness(tmp_path, shipped.__contains__)
+    watcher = DeathWatcher(tmp_path, shipped.__contains__)
     with locked_elsewhere(tmp_path, lock):
-        witness.look()
-    assert witness.take_unseen() == []
+        watcher.look()
+    assert watcher.take_unseen() == []
     if is_shipped:
         shipped.add(lock.parent.name)
     shutil.rmtree(lock.parent)
-    witness.look()
+    watcher.look()
     shipped.add(lock.parent.name)  # one that has removed its spool is forgotten by then
-    witness.look()
-    assert witness.take_unseen() == told
+    watcher.look()
+    assert watcher.take_unseen() == told
 
 
 def test_a_spool_that_our_recoverer_has_already_is_told_of_at_once(
     tmp_path: Path, lock: Path
 ) -> None:
     """When the death is told, there must be something to say of it."""
-    witness = Witness(tmp_path, set[str]().__contains__)
+    watcher = DeathWatcher(tmp_path, set[str]().__contains__)
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        witness.look()
-        witness.look()
-    assert witness.take_unseen() == [0]
+        watcher.look()
+        watcher.look()
+    assert watcher.take_unseen() == [0]
 
 
 def test_a_spool_that_is_gone_is_forgotten(tmp_path: Path, lock: Path) -> None:
     """A supervisor may see millions of them: one that comes again is one that was never seen."""
-    witness = Witness(tmp_path, set[str]().__contains__)
+    watcher = DeathWatcher(tmp_path, set[str]().__contains__)
     for _ in range(2):
-        assert witness.look()
-        assert witness.take_unseen() == [0]
+        assert watcher.look()
+        assert watcher.take_unseen() == [0]
         shutil.rmtree(lock.parent)
-        assert not witness.look()
+        assert not watcher.look()
         lock.parent.mkdir()
         lock.touch()
 
 
 def test_a_directory_that_cannot_be_listed_is_not_forgotten(tmp_path: Path, lock: Path) -> None:
     """Else what is told would be told again; a supervisor may be out of descriptors for a while."""
-    witness = Witness(tmp_path, set[str]().__contains__)
-    witness.look()
-    assert witness.take_unseen() == [0]
+    watcher = DeathWatcher(tmp_path, set[str]().__contains__)
+    watcher.look()
+    assert watcher.take_unseen() == [0]
     away = tmp_path.rename(tmp_path.with_name("away"))
-    witness.look()
+    watcher.look()
     away.rename(tmp_path)
-    witness.look()
-    assert witness.take_unseen() == []
+    watcher.look()
+    assert watcher.take_unseen() == []
 
 
 def test_a_spool_whose_owner_lives_is_not_forgotten(tmp_path: Path) -> None:
     """Else the death of its owner would be told twice."""
     with owner_on(tmp_path / "spool") as owner:
-        witness = Witness(tmp_path / "spool", set[str]().__contains__)
-        witness.look()
+        watcher = DeathWatcher(tmp_path / "spool", set[str]().__contains__)
+        watcher.look()
         (life,) = (tmp_path / "spool").iterdir()
         away = life.rename(tmp_path / "away")
-        witness.look()
+        watcher.look()
         away.rename(life)
-        witness.look()
-        (descriptor,) = witness.descriptors
+        watcher.look()
+        (descriptor,) = watcher.descriptors
         owner.kill()
-    assert len(witness.deaths({descriptor}, {})) == 1
+    assert len(watcher.deaths({descriptor}, {})) == 1
 
 
 def test_many_owners_leave_descriptors_to_ship_what_they_leave(
@@ -175,18 +175,18 @@ def test_many_owners_leave_descriptors_to_ship_what_they_leave(
     monkeypatch.setattr("os.sysconf", {"SC_OPEN_MAX": 7}.__getitem__)
     shipped = set[str]()
     with owner_on(tmp_path) as first, owner_on(tmp_path) as second:
-        witness = Witness(tmp_path, shipped.__contains__)
-        witness.look()
-        (descriptor,) = witness.descriptors
+        watcher = DeathWatcher(tmp_path, shipped.__contains__)
+        watcher.look()
+        (descriptor,) = watcher.descriptors
         for each in (first, second):
             each.kill()
-    ((death, has_left),) = witness.deaths({descriptor}, {})
+    ((death, has_left),) = watcher.deaths({descriptor}, {})
     assert has_left
     shipped.update(life.name for life in tmp_path.iterdir())
-    witness.look()
-    told = {death.pid, *witness.take_unseen()}
+    watcher.look()
+    told = {death.pid, *watcher.take_unseen()}
     assert told == {first.pid, second.pid}
-    named = {witness.owner_of(each).rpartition(" (")[2] for each in shipped}
+    named = {watcher.owner_of(each).rpartition(" (")[2] for each in shipped}
     assert named == {f"process {each.pid})" for each in (first, second)}
 
 
@@ -196,10 +196,10 @@ def test_an_owner_that_has_another_number_in_a_namespace_of_its_own_is_found(
     if reason := why_no_pid_namespace():
         pytest.skip(reason)
     with owner_on(tmp_path, *as_pid_1_words()) as unshare:
-        witness = Witness(tmp_path, set[str]().__contains__)
-        witness.look()
-        assert len(witness.descriptors) == 1
-        assert witness.take_unseen() == []
+        watcher = DeathWatcher(tmp_path, set[str]().__contains__)
+        watcher.look()
+        assert len(watcher.descriptors) == 1
+        assert watcher.take_unseen() == []
         unshare.kill()
 
 
@@ -216,8 +216,8 @@ def test_one_pass_through_the_processes_finds_the_owners_of_all_spools(
 
     monkeypatch.setattr("logship._run.processes.children", counted)
     with owner_on(tmp_path) as first, owner_on(tmp_path) as second:
-        witness = Witness(tmp_path, set[str]().__contains__)
-        witness.look()
-        assert (len(witness.descriptors), len(passes)) == (2, 1)
+        watcher = DeathWatcher(tmp_path, set[str]().__contains__)
+        watcher.look()
+        assert (len(watcher.descriptors), len(passes)) == (2, 1)
         for each in (first, second):
             each.kill()
