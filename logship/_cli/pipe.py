@@ -37,8 +37,10 @@ def command(**given: Any) -> None:
     """Ship the lines of standard input.
 
     A line that is a JSON object becomes that record; any other line becomes a record's message.
-    While the buffer is full, the command reads no more lines, so the writer waits. All other
-    settings come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
+    While the buffer is full, the command reads no more lines, so the writer waits. After a stop
+    signal it reads until the input ends, or until the time that is left is needed for delivery;
+    lines that come later are written to stderr. All other settings come from the environment, for
+    example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
 
     With LOGSHIP_DISABLED=1 the command writes its input to standard output.
 

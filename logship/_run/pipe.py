@@ -4,17 +4,19 @@ The simplest way to give any program a sidecar is `program | logship pipe`. A fu
 overflow here: reading stops, the pipe fills, and the program waits, as for any slow reader. After a
 stop signal reading continues until the input ends or the deadline's reserve begins, because the
 program before the pipe is stopped at the same time and writes its last lines. What the pipe holds
-then is read all the same.
+then is read all the same. What the program writes while these lines are delivered goes to stderr.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import signal
 import stat
 import time
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from logship import _system
@@ -57,11 +59,15 @@ class Pipe:
         for signum in self._stop_signals:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._on_signal)
-        while not self._reader.has_ended:
+        while not (self._reader.has_ended or self._is_ending):
             self._read()
             self._ship()
         self._is_ending = True
         report = self._drain()
+        if not self._reader.has_ended:
+            self._refuse_late_lines()
+            self._client.correct_report()
+            report = self._drain()
         for signum in self._stop_signals:
             signal.signal(signum, signal.SIG_IGN)  # another one must not spoil the exit code
         return report
@@ -78,27 +84,47 @@ class Pipe:
     def _read(self) -> None:
         """Read the next bytes, unless none come for a moment; end it when its time is up."""
         left = self._shipping.intake_ends_seconds() - time.monotonic()
-        try:
+        with self._ending_at_errors():
             if left <= 0.0:
-                self._read_the_rest()
-                self._reader.end()
+                self._read_the_rest(self._ship)
+                self._reader.take_unfinished()
+                self._is_ending = True
             # On Windows the read waits, and ends with the input alone.
             elif not _system.IS_POSIX or _system.wait_readable(_STDIN, min(left, _CHECK_SECONDS)):
                 self._reader.read(0.0)
+
+    def _read_the_rest(self, take: Callable[[], None]) -> bool:
+        """Read what is in the pipe already: its writer, which may have ended, cannot keep it.
+
+        Returns:
+            Whether the pipe was seen empty.
+        """
+        for _ in range(_READS_OF_THE_REST_MAX):
+            is_ready = _system.IS_POSIX and _system.wait_readable(_STDIN, 0.0)
+            if not is_ready or not self._reader.read(0.0):
+                return True
+            take()
+        return False
+
+    @contextlib.contextmanager
+    def _ending_at_errors(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             self.is_input_broken = True
             self._client.last_resort.warn("input", f"the input cannot be read: {error.strerror}")
             self._reader.end()
 
-    def _read_the_rest(self) -> None:
-        """Read what is in the pipe already: its writer, which may have ended, cannot keep it."""
-        for _ in range(_READS_OF_THE_REST_MAX):
-            is_ready = _system.IS_POSIX and _system.wait_readable(_STDIN, 0.0)
-            if not is_ready or not self._reader.read(0.0):
-                return
-            self._ship()
-        self.is_input_broken = True
-        self._client.last_resort.warn("input", "there is no time to read all of the input")
+    def _refuse_late_lines(self) -> None:
+        """Write to stderr what has come since intake ended, then have the writer get EPIPE."""
+        refuse = functools.partial(self._shipping.refuse, self._reader)
+        with self._ending_at_errors():
+            if not self._read_the_rest(refuse):
+                self.is_input_broken = True
+                self._client.last_resort.warn("input", "there is no time to read all of the input")
+        self._reader.end()
+        os.close(_STDIN)
+        refuse()
 
     def _ship(self) -> None:
         """Put the lines that were read into the buffer; wait for space while there is time."""

@@ -86,11 +86,15 @@ class PipeReader:
         return len(data)
 
     def end(self) -> None:
-        """Stop reading; take the last line without a line end, and the record that is held."""
+        """Stop reading; take what is left as `take_unfinished` does."""
         if self.has_ended:
             return
         self.has_ended = True
         os.close(self.descriptor)
+        self.take_unfinished()
+
+    def take_unfinished(self) -> None:
+        """Take what has come of a line that has no end yet, and the record that is held."""
         self._take(self._splitter.finish(), 0.0)
         if self._joiner is not None:
             self.lines.extend(self._joiner.finish())

@@ -27,6 +27,9 @@ PUSH_BACK_SECONDS = 60.0
 
 _RETRY_SECONDS = 0.1
 
+_REFUSING_SECONDS_MIN = 0.1
+"""So long lines that come too late are written at least: the delivery may use up its time."""
+
 
 class Shipping:
     """A client for lines, and the wait for space in its buffer.
@@ -74,6 +77,17 @@ class Shipping:
                 self.client.shipper.buffer.note("refused", 1, self.client.intake.tag)
                 text = "a line is refused: no memory for its record"
                 self.client.last_resort.warn("memory", text)
+
+    def refuse(self, reader: PipeReader) -> None:
+        """Write the pipe's lines to stderr, because intake has ended; count those without time."""
+        deadline, now = self._clock.deadline_seconds, time.monotonic()
+        until = max(deadline or now, now + _REFUSING_SECONDS_MIN)
+        for time_ns, record in reader.records():
+            if time.monotonic() < until:
+                self.client.emit(record, time_ns=time_ns, writes_refused=True)
+            else:
+                self.client.shipper.buffer.number_refused()
+                self.client.shipper.buffer.note("refused_unwritten", 1)
 
     def retry_seconds(self) -> float:
         """Return how long the main loop may wait at most: a moment if a record waits for space."""

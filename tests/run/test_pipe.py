@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -149,6 +150,33 @@ def test_what_was_read_is_delivered_at_any_stop_signal(runs: Runs) -> None:
         assert runs.messages == ["one line", "another line"]
     os.close(reading)
     os.close(writing)
+
+
+def test_lines_that_come_during_the_last_drain_are_written_to_stderr(
+    runs: Runs, gate: Gate
+) -> None:
+    """Their writer, which is stopped at the same time, believes that they are shipped."""
+    gate.silence()
+    reading, writing = os.pipe()
+    with piping(runs, reading, stop_timeout=3, LOGSHIP_ENDPOINTS=gate.endpoint) as pipe:
+        os.close(reading)
+        assert pipe.stderr is not None
+        os.write(writing, b"in time\nbeg")
+        wait_until(lambda: gate.connections_taken > 0, "it has begun")
+        pipe.send_signal(signal.SIGTERM)
+        told = pipe.stderr.readline()
+        while b"spill begins" not in told:
+            told = pipe.stderr.readline()
+        os.write(writing, b"un\nlate\nlast")
+        lines = [json.loads(each) for each in pipe.stderr if each.startswith(b"{")]
+        assert pipe.wait(40) == 1
+    os.close(writing)
+    written: defaultdict[str, list[Any]] = defaultdict(list)
+    for each in lines:
+        written[each["logship"]].append(each.get("record", each))
+    assert [each["message"] for each in written["spilled"][:2]] == ["in time", "beg"]
+    assert [each["message"] for each in written["refused"]] == ["un", "late", "last"]
+    assert written["report correction"][-1]["refused_lines"] == 3
 
 
 def test_a_stop_signal_after_the_end_of_the_input_shortens_the_drain(
