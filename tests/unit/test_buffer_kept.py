@@ -36,7 +36,7 @@ class KeptStorage(MemoryStorage):
         self.room = True
         self.asked: list[int] = []
         self.released: list[Chunk] = []
-        self.dropped: set[int] = set()
+        self.given: set[int] = set()
 
     def has_room(self, size: int) -> bool:
         self.asked.append(size)
@@ -51,7 +51,7 @@ class KeptStorage(MemoryStorage):
         self.released.append(chunk)
 
     def note_given(self, stream: Stream, next_number: int) -> None:
-        self.dropped.add(next_number - 1)
+        self.given.add(next_number - 1)
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_change_that_the_storage_did_not_come_to_the_end_of_is_made_again(
         buffer.number_and_drop("t", body(1))
     report = buffer.report("", 0.0)
     assert (report.accepted, report.dropped) == (1, 1)
-    assert storage.dropped == {1}
+    assert storage.given == {1}
 
 
 def test_an_entry_whose_commit_was_interrupted_is_there_once(
@@ -213,15 +213,19 @@ def test_a_whole_is_kept_until_all_that_it_was_split_into_is_settled(
     assert left.spooled
     assert left.whole is right.whole is whole.whole is whole
     assert not left.adopted
+    assert storage.given == set()
     buffer.release(left)
+    assert storage.given == {2}, "it may have been in memory alone"
     assert whole not in storage.released
     assert whole.is_settled
     assert not is_done(whole)
     quarters = split(buffer, right)
     assert quarters[0].whole is whole
+    assert storage.given == {2}
     buffer.release(quarters[0])
     assert whole not in storage.released
     buffer.release(quarters[1])
+    assert storage.given == {2, 3}, "the storage notes the rest as it frees the whole"
     assert is_done(whole)
     assert whole in storage.released
     assert buffer.unsettled() == []
@@ -306,7 +310,7 @@ def test_none_is_taken_any_more_once_we_close(buffer: Buffer) -> None:
     assert buffer.departure.take() is None
 
 
-def test_adopted_chunks_are_none_of_our_account(buffer: Buffer) -> None:
+def test_adopted_chunks_are_none_of_our_account(buffer: Buffer, storage: KeptStorage) -> None:
     chunk = an_adopted_chunk(buffer, "adopted", 4)
     assert buffer.departure.take() is chunk
     halves = split(buffer, chunk)
@@ -325,6 +329,7 @@ def test_adopted_chunks_are_none_of_our_account(buffer: Buffer) -> None:
     assert is_done(chunk)
     assert buffer.adopted == []
     assert buffer.bytes_held == 0
+    assert storage.given == set()
     report: Any = buffer.report("", 0.0)
     assert (report.accepted, report.acked, report.streams) == (0, 0, ())
 
