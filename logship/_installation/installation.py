@@ -247,19 +247,23 @@ class Installation(registry.Registered):
             self.client.last_resort.warn_of_bug("a look at the loggers", error)
 
     def _may_get_records_of(self, handler: logging.Handler) -> bool:
-        """Return whether this is our handler, or one of `logging.handlers` that passes records on.
+        """Return whether this is a handler of the client, or one of `logging.handlers` before it.
 
         A `QueueHandler` knows its listener only where `dictConfig` made both, since Python 3.12.
-        Without that it counts as one that passes records to our handler.
+        Without that it counts as one that passes records to such a handler.
         """
         listener = getattr(handler, "listener", None)
         if listener is not None:
-            return self.handler in listener.handlers
+            return any(map(self._ships, listener.handlers))
         is_queue = hasattr(handler, "enqueue")
-        return is_queue or self.handler in (handler, getattr(handler, "target", None))
+        return is_queue or any(map(self._ships, (handler, getattr(handler, "target", None))))
+
+    def _ships(self, handler: object) -> bool:
+        """Return whether this handler, which the application may have made, ships by the client."""
+        return isinstance(handler, Handler) and handler.client is self.client
 
     def _check_handler(self) -> None:
-        """Warn if the handler was taken off the root logger; once, until `install` puts it back."""
+        """Warn if the root logger has no handler of the client; once, until `install` adds it."""
         handlers = logging.getLogger().handlers
         if self._warned_of_removal or any(map(self._may_get_records_of, handlers)):
             return

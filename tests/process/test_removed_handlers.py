@@ -81,6 +81,11 @@ IN_MEMORY = """
     listener.start, listener.stop = (lambda: None), listener.flush
     root.handlers[:] = [listener]
 """
+MADE_BY_THE_APPLICATION = """
+    root.handlers[:] = [logship.Handler(client)]
+    class listener:
+        start = stop = staticmethod(lambda: None)
+"""
 BY_DICT_CONFIG = """
     logging.config.dictConfig({{
         "version": 1,
@@ -102,17 +107,18 @@ SINCE_3_12 = pytest.mark.skipif(sys.version_info < (3, 12), reason="no listener 
     [
         (BY_HAND, 0),
         (IN_MEMORY, 0),
+        (MADE_BY_THE_APPLICATION, 0),
         pytest.param(BY_DICT_CONFIG.format(handler="logship"), 0, marks=SINCE_3_12),
         pytest.param(BY_DICT_CONFIG.format(handler="other"), 1, marks=SINCE_3_12),
     ],
-    ids=["by hand", "in memory", "by dictConfig", "without the handler"],
+    ids=["by hand", "in memory", "made by the application", "by dictConfig", "without the handler"],
 )
 def test_a_handler_behind_another_one_is_not_missing(
     programs: Programs, configure: str, warnings: int
 ) -> None:
     source = """
         import atexit, logging.config, logging.handlers, queue
-        logship.install(level="INFO")
+        client = logship.install(level="INFO")
         root = logging.getLogger()
     """
     end = """
