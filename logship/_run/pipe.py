@@ -10,13 +10,12 @@ then is read all the same. What the program writes while these lines are deliver
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 from logship import _system
@@ -86,14 +85,14 @@ class Pipe:
         left = self._shipping.intake_ends_seconds() - time.monotonic()
         with self._ending_at_errors():
             if left <= 0.0:
-                self._read_the_rest(self._ship)
+                self._read_the_rest()
                 self._reader.take_unfinished()
                 self._is_ending = True
             # On Windows the read waits, and ends with the input alone.
             elif not _system.IS_POSIX or _system.wait_readable(_STDIN, min(left, _CHECK_SECONDS)):
                 self._reader.read(0.0)
 
-    def _read_the_rest(self, take: Callable[[], None]) -> bool:
+    def _read_the_rest(self) -> bool:
         """Read what is in the pipe already: its writer, which may have ended, cannot keep it.
 
         Returns:
@@ -103,7 +102,6 @@ class Pipe:
             is_ready = _system.IS_POSIX and _system.wait_readable(_STDIN, 0.0)
             if not is_ready or not self._reader.read(0.0):
                 return True
-            take()
         return False
 
     @contextlib.contextmanager
@@ -117,14 +115,13 @@ class Pipe:
 
     def _refuse_late_lines(self) -> None:
         """Write to stderr what has come since intake ended, then have the writer get EPIPE."""
-        refuse = functools.partial(self._shipping.refuse, self._reader)
         with self._ending_at_errors():
-            if not self._read_the_rest(refuse):
+            if not self._read_the_rest():
                 self.is_input_broken = True
                 self._client.last_resort.warn("input", "there is no time to read all of the input")
         self._reader.end()
         os.close(_STDIN)
-        refuse()
+        self._shipping.refuse(self._reader)
 
     def _ship(self) -> None:
         """Put the lines that were read into the buffer; wait for space while there is time."""

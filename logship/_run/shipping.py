@@ -73,21 +73,21 @@ class Shipping:
                 elif any(self.client.emit(each, time_ns=at) for at, each in reader.records()):
                     reader.lines.popleft()
             except MemoryError:
-                reader.lines.popleft()
-                self.client.shipper.buffer.note("refused", 1, self.client.intake.tag)
-                text = "a line is refused: no memory for its record"
-                self.client.last_resort.warn("memory", text)
+                self._refuse_for_want_of_memory(reader)
 
     def refuse(self, reader: PipeReader) -> None:
         """Write the pipe's lines to stderr, because intake has ended; count those without time."""
         deadline, now = self._clock.deadline_seconds, time.monotonic()
         until = max(deadline or now, now + _REFUSING_SECONDS_MIN)
-        for time_ns, record in reader.records():
-            if time.monotonic() < until:
-                self.client.emit(record, time_ns=time_ns, writes_refused=True)
-            else:
-                self.client.shipper.buffer.number_refused()
-                self.client.shipper.buffer.note("refused_unwritten", 1)
+        while reader.lines:
+            try:
+                for time_ns, record in reader.records():
+                    if time.monotonic() < until:
+                        self.client.emit(record, time_ns=time_ns, writes_refused=True)
+                    else:
+                        self._count_refused()
+            except MemoryError:
+                self._refuse_for_want_of_memory(reader)
 
     def retry_seconds(self) -> float:
         """Return how long the main loop may wait at most: a moment if a record waits for space."""
@@ -125,6 +125,15 @@ class Shipping:
         """Tell a person."""
         line = f"logship run: {visible(text)}\n"
         self.client.last_resort.write_in_turn(line.encode())
+
+    def _refuse_for_want_of_memory(self, reader: PipeReader) -> None:
+        """Count the pipe's first line as refused, and forget it."""
+        reader.lines.popleft()
+        self._count_refused()
+        self.client.last_resort.warn("memory", "a line is refused: no memory for its record")
+
+    def _count_refused(self) -> None:
+        self.client.shipper.buffer.note("refused", 1, self.client.intake.tag)
 
     def _may_wait(self, ends_seconds: float) -> bool:
         now = time.monotonic()

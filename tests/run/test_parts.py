@@ -21,7 +21,7 @@ from logship._client import intake
 from logship._process import stopfile
 from logship._process.clock import StopClock
 from logship._protocol import entries
-from logship._run import multiline
+from logship._run import multiline, pipe_reader, shipping
 from logship._run.clients import environment_for
 from logship._run.deadlines import Deadlines
 from logship._run.lines import LINE_BYTES_MAX, LineSplitter, record_of_line
@@ -79,6 +79,43 @@ def shipped(lines: Iterable[bytes], **settings: Any) -> DrainReport:
     finally:
         report = shipping.client.close(timeout=0)
     return report
+
+
+def refused(lines: list[bytes]) -> DrainReport:
+    """Refuse the lines of a command after the end of intake; return the corrected report."""
+    settings = Settings(endpoints="tcp://127.0.0.1:1", tag="t")
+    late = Shipping(settings, StopClock(1.0), lambda: None, 0.0)
+    late.client.close(timeout=0)
+    reader = PipeReader(-1, "stdout", message_key="message")
+    reader.lines.extend((0, text) for text in lines)
+    late.refuse(reader)
+    assert not reader.lines
+    late.client.correct_report()
+    return late.drain("end of input")
+
+
+def test_a_line_that_comes_too_late_and_has_no_memory_is_counted_and_the_others_are_written(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def record_or_fail(line: bytes, *more: str) -> dict[str, Any]:
+        if line == b"large":
+            raise MemoryError
+        return record_of_line(line, *more)
+
+    monkeypatch.setattr(pipe_reader, "record_of_line", record_or_fail)
+    report = refused([b"one", b"large", b"two"])
+    assert (report.refused, report.refused_lines, report.refused_unwritten) == (3, 2, 0)
+    told = capfd.readouterr().err
+    assert [word in told for word in ('"one"', '"two"', "no memory for its record")] == [True] * 3
+
+
+def test_lines_that_come_when_all_time_is_over_are_counted(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shipping, "_REFUSING_SECONDS_MIN", 0.0)
+    report = refused([b"one", b"two"])
+    assert (report.refused, report.refused_lines, report.refused_unwritten) == (2, 0, 0)
+    assert '"one"' not in capfd.readouterr().err
 
 
 def test_a_line_without_memory_for_its_record_is_refused_once_and_the_others_are_taken_once(
