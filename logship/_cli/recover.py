@@ -23,8 +23,8 @@ from logship._cli.common import (
 )
 from logship._process.clock import margin_seconds
 from logship._recover import recover, settings_for_recovery
-from logship._spool.directories import SpoolError, make_spool_directory, open_spool_directory
 from logship._spool.inspection import inspect_spool
+from logship._spool.spool_directory import SpoolError, make_spool_directory, open_spool_directory
 
 
 @click.command()

@@ -136,7 +136,7 @@ class Settings:
             directory.
         spool_bytes_max: Bytes of all files that one process keeps on the spool.
         spool_fsync: With `interval` records also survive a crash of the machine, except those of
-            the last second.
+            the last second. On a disk that hangs, the program then waits for the disk.
         compress: How chunks are compressed. The default is off, because gzip of small chunks costs
             more than it saves on a loopback connection.
         shared_key: A secret that client and sidecar share. Each proves to the other that it knows

@@ -29,7 +29,11 @@ from logship._spool.files import (
     create,
 )
 from logship._spool.format import BORN_AT
-from logship.errors import LogshipError
+from logship._spool.spool_directory import (
+    SpoolError,
+    make_spool_directory,
+    open_spool_directory,
+)
 
 if _system.IS_POSIX:
     import fcntl
@@ -41,70 +45,14 @@ SEGMENT_NAME = re.compile(r"segment-[0-9]{8,}\.spool")
 PROCESS_DIRECTORY_NAME = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED_NAME = re.compile(r"\.[0-9a-f]{32}\.new")
 
+FAILED_VOLUME = frozenset({errno.EROFS, errno.EIO})
+"""The errors of a write to a volume whose disk fails, or that has become read-only."""
+
 _MIB = 1024 * 1024
 _FLOOR_SHARE = 0.05
 _FLOOR_SHARE_MAX = 0.25
 _FLOOR_BYTES_MIN = 16 * _MIB
 _FLOOR_BYTES_MAX = 1024 * _MIB
-
-
-class SpoolError(LogshipError):
-    """A spool's directory or volume cannot be used; the text says why."""
-
-
-def make_spool_directory(path: Path) -> bool:
-    """Make the directory that holds the process directories, if nothing has its name.
-
-    Its parent is not made: where that is missing, a volume may not be mounted. Only the owner may
-    enter a directory that is made here.
-
-    Returns:
-        Whether it was made.
-
-    Raises:
-        SpoolError: It cannot be made.
-    """
-    if os.path.lexists(path):
-        return False
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:  # another process was faster
-        return False
-    except OSError as error:
-        raise SpoolError(
-            f"{path}: it is missing and cannot be made: {error.strerror}; make {path.parent} a "
-            f"directory that user {os.geteuid()} can write, or make {path} for that user"
-        ) from error
-    return True
-
-
-def open_spool_directory(path: Path, *, any_owner: bool = False) -> int:
-    """Return a descriptor of the directory that holds the process directories.
-
-    Args:
-        path: The directory; no symbolic link.
-        any_owner: Whether another user may own it, where we are root: for recovery alone.
-
-    Raises:
-        SpoolError: It is not there, is not a directory, or belongs to another user.
-    """
-    try:
-        descriptor = os.open(path, OPEN_DIRECTORY)
-    except OSError as error:
-        is_other = error.errno in (errno.ENOTDIR, errno.ELOOP)
-        hint = "; it must be a directory, not a link" if is_other else ""
-        raise SpoolError(f"{path}: {error.strerror}{hint}") from error
-    try:
-        owner = os.fstat(descriptor).st_uid
-    except OSError as error:
-        os.close(descriptor)
-        raise SpoolError(f"{path}: {error.strerror}") from error
-    user = os.geteuid()
-    if owner in (0, user) or (any_owner and user == 0):
-        return descriptor
-    os.close(descriptor)
-    wanted = f"user {user} or root" if user else "root"
-    raise SpoolError(f"{path}: belongs to user {owner}, and must belong to {wanted}")
 
 
 class NotTaken(Enum):
@@ -289,6 +237,18 @@ class ProcessDirectory:
             return _is_at(self._lock, LOCK, self._directory)
         except OSError:
             return True
+
+    def write_error(self) -> OSError | None:
+        """Return why the volume takes no more writes, if it takes none; other errors say nothing.
+
+        The kernel makes a volume read-only when its file system fails. Stores into mapped files go
+        on then, but never reach the disk.
+        """
+        try:
+            close(os.open(LOCK, OPEN_FILE, dir_fd=self._directory))
+        except OSError as error:
+            return error if error.errno in FAILED_VOLUME else None
+        return None
 
     def is_removed(self) -> bool:
         """Whether no recoverer can find it: an error, and another name, leave that possible."""

@@ -6,17 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from logship._spool.chunks import Contents, FoundChunk
-from logship._spool.directories import (
-    NotTaken,
-    ProcessDirectory,
-    SpoolError,
-    born_ns,
-    open_spool_directory,
-    process_directories,
-)
+from logship._spool.directories import NotTaken, ProcessDirectory, born_ns, process_directories
 from logship._spool.files import FileBytes, closing
 from logship._spool.format import ACKED
 from logship._spool.segments import find_chunks
+from logship._spool.spool_directory import SpoolError, open_spool_directory
 from logship._spool.survey import CHUNKS_MAX, TOO_MANY_CHUNKS, text_of
 
 

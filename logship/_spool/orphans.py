@@ -21,15 +21,14 @@ from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.directories import (
     NotTaken,
     ProcessDirectory,
-    SpoolError,
     born_ns,
     free_bytes,
-    open_spool_directory,
     process_directories,
     sweep,
 )
 from logship._spool.files import closing
 from logship._spool.progress import Recovery, RecoveryState
+from logship._spool.spool_directory import SpoolError, open_spool_directory
 
 SCAN_SECONDS = 5.0
 """How often a client looks for processes that have died meanwhile."""

@@ -18,9 +18,10 @@ from typing import Any
 
 from logship._hooks.threads import OwnThread
 from logship._spool import format as layout
-from logship._spool.directories import STREAMS, ProcessDirectory, SpoolError
+from logship._spool.directories import FAILED_VOLUME, STREAMS, ProcessDirectory
 from logship._spool.files import closing
 from logship._spool.mapped import Mapping, Segment, StreamsFile, Words
+from logship._spool.spool_directory import SpoolError
 
 SYNC_SECONDS = 1.0
 """What a power cut may cost with `spool_fsync=interval`."""
@@ -74,11 +75,15 @@ class OwnDirectory:
                 directory.id, *self._mapped(STREAMS, layout.STREAMS_BYTES, header)
             )
             self.allocate(0)
+            if syncs:  # else one directory after the other would be begun on a disk that fails
+                self._sync()
+                if (error := self.write_error()) is not None:
+                    raise error
         except BaseException:
             self.end()
             raise
         if syncs:
-            self.sync_thread = OwnThread(self._sync, "sync")
+            self.sync_thread = OwnThread(self._keep_synced, "sync")
             with contextlib.suppress(RuntimeError):  # at interpreter exit
                 self.sync_thread.start()
 
@@ -167,13 +172,22 @@ class OwnDirectory:
         """Return why the directory is no longer this process's, or None while it is."""
         is_there, is_locked = self.directory.is_there(), self.directory.is_locked()
         is_under_path = self.directory.is_under(self._path)
+        write_error = self.write_error()
         if not self.directory.is_held():  # asked last: what is not ours says nothing of it
             return "the lock of this process was closed by its program"
         if not is_there:
             return "the directory of this process has been removed"
         if not is_under_path:
             return "another directory is there now, or none; was a volume mounted or unmounted?"
+        if write_error is not None:
+            return f"its volume has failed: {write_error.strerror}"
         return None if is_locked else "the lock of this process has been removed or replaced"
+
+    def write_error(self) -> OSError | None:
+        """Return the error that shows that nothing more reaches the disk, or None."""
+        error = self.sync_error
+        is_failed = error is not None and error.errno in FAILED_VOLUME
+        return error if is_failed else self.directory.write_error()
 
     def leave_lost(self) -> None:
         """Leave a directory that is lost, and have its chunks take no more; inside the section."""
@@ -205,14 +219,16 @@ class OwnDirectory:
             segment.tail = None  # else both keep each other, and the file stays mapped
         self.directory.leave()
 
+    def _keep_synced(self) -> None:
+        with contextlib.suppress(ValueError):  # the directory was left
+            while not self._ended.wait(SYNC_SECONDS):
+                self._sync()
+
     def _sync(self) -> None:
-        while not self._ended.wait(SYNC_SECONDS):
-            try:
-                self.directory.sync()
-            except ValueError:  # the directory was left
-                return
-            except OSError as error:
-                self.sync_error = error
+        try:
+            self.directory.sync()
+        except OSError as error:
+            self.sync_error = error
 
     def _free(self) -> list[Segment]:
         return [each for each in self.segments if not each.live and each is not self._active]

@@ -24,7 +24,6 @@ from logship._hooks.interruptions import is_interruption
 from logship._protocol.readable import well_formed
 from logship._settings import MIB
 from logship._spool import format as layout
-from logship._spool.directories import SpoolError
 from logship._spool.mapped import (
     SLACK_BYTES,
     SLACK_BYTES_MIN,
@@ -37,6 +36,7 @@ from logship._spool.mapped import (
     map_file,
 )
 from logship._spool.own_directory import OwnDirectory, pages
+from logship._spool.spool_directory import SpoolError
 from logship._spool.volumes import volume_warning
 
 SEGMENT_BYTES = 4 * 1024 * 1024

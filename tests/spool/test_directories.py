@@ -12,14 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from logship._spool.directories import (
-    NotTaken,
-    ProcessDirectory,
-    SpoolError,
-    open_spool_directory,
-    process_directories,
-    sweep,
-)
+from logship._spool.directories import NotTaken, ProcessDirectory, process_directories, sweep
+from logship._spool.spool_directory import SpoolError, open_spool_directory
 from logship._spool.volumes import filesystem_of, is_supervised, volume_warning
 from tests.spool.recoveries import dead_life, log_some, recover
 from tests.spool.spools import storage_in

@@ -15,7 +15,7 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
 from logship._reasons import OVERFLOW, QUARANTINED
-from logship._spool.directories import ProcessDirectory
+from logship._spool.directories import ProcessDirectory, process_directories
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.storage import RETRY_SECONDS
 from logship.testing import ManualClock
@@ -288,26 +288,97 @@ def test_files_are_synced_while_a_thread_writes(
     assert not thread.is_alive()
 
 
+class FailingSync:
+    """What the disk says to each sync."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error: int | None = None
+        self.tried: threading.Semaphore = threading.Semaphore(0)
+        real = os.fdatasync
+
+        def fdatasync(descriptor: int) -> None:
+            self.tried.release()
+            if self.error is not None:
+                raise OSError(self.error, os.strerror(self.error))
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+        monkeypatch.setattr("logship._spool.own_directory.SYNC_SECONDS", 0.01)
+
+    def wait_for_two(self) -> None:
+        """Wait for two syncs: the error of the first is noted when the second is tried."""
+        while self.tried.acquire(blocking=False):
+            pass
+        for _ in range(2):
+            assert self.tried.acquire(timeout=20)
+
+
 def test_a_disk_that_does_not_take_what_is_synced_is_told_of_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried = threading.Semaphore(0)
-
-    def fdatasync(_: int) -> None:
-        tried.release()
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "fdatasync", fdatasync)
-    monkeypatch.setattr("logship._spool.own_directory.SYNC_SECONDS", 0.01)
-    clock = ManualClock()
+    sync, clock = FailingSync(monkeypatch), ManualClock()
     storage, buffer = spooled(tmp_path, syncs=True, monotonic=clock)
+    assert offer(buffer, "m")
+    sync.error = errno.EDQUOT
     for _ in range(2):
-        for _ in range(2):  # the error of the first is noted when the second is tried
-            assert tried.acquire(timeout=20)
+        sync.wait_for_two()
         clock.advance(RETRY_SECONDS)
         storage.maintain(buffer.exclusively)
     ((_, text),) = storage.news
-    assert os.strerror(errno.EIO) in text
+    assert os.strerror(errno.EDQUOT) in text
+    assert buffer.report("", 0.0).spooled == 1
+    storage.abandon()
+
+
+def test_what_a_failing_disk_has_not_taken_does_not_count_as_spooled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, clock = FailingSync(monkeypatch), ManualClock()
+    storage, buffer = spooled(tmp_path, syncs=True, monotonic=clock)
+    assert offer(buffer, "m")
+    sync.error = errno.EIO
+    sync.wait_for_two()
+    for _ in range(3):
+        clock.advance(RETRY_SECONDS)
+        storage.maintain(buffer.exclusively)
+        ((_, text),) = storage.news
+        assert os.strerror(errno.EIO) in text
+        assert buffer.report("", 0.0).unacked == 1
+        assert len(process_directories(tmp_path)) == 1, "one begins after the other"
+    storage.news.clear()
+    sync.error = None
+    clock.advance(RETRY_SECONDS)
+    storage.maintain(buffer.exclusively)
+    assert "can be written again" in storage.news.popleft()[1]
+    assert offer(buffer, "n")
+    assert buffer.report("", 0.0).spooled == 1
+    storage.abandon()
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EIO])
+def test_a_volume_that_takes_no_more_writes_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The kernel makes it read-only after an error; stores into mapped files go on."""
+    clock, real = ManualClock(), os.open
+
+    def read_only(path: str | Path, flags: int, *rest: int, **more: int) -> int:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(code, os.strerror(code))
+        return real(path, flags, *rest, **more)
+
+    storage, buffer = spooled(tmp_path, monotonic=clock)
+    assert offer(buffer, "m")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", read_only)
+        for _ in range(3):
+            clock.advance(RETRY_SECONDS)
+            storage.maintain(buffer.exclusively)
+            ((_, text),) = storage.news
+            assert os.strerror(code) in text
+        assert offer(buffer, "n")
+    assert buffer.report("", 0.0).unacked == 2
+    assert ship_all(buffer) == 2
     storage.close()
 
 

@@ -15,14 +15,9 @@ from pathlib import Path
 from logship._deployment.doctor.result import Result, failure, skipped, warning
 from logship._deployment.limits import size
 from logship._settings import MIB, Settings
-from logship._spool.directories import (
-    NotTaken,
-    ProcessDirectory,
-    SpoolError,
-    make_spool_directory,
-    open_spool_directory,
-)
+from logship._spool.directories import NotTaken, ProcessDirectory
 from logship._spool.files import closing
+from logship._spool.spool_directory import SpoolError, make_spool_directory, open_spool_directory
 from logship._spool.volumes import filesystem_of, volume_warning
 
 _TRIED_BYTES = 1 * MIB
