@@ -138,11 +138,14 @@ class SocketPort:
 
     def disconnect(self) -> None:
         """End the connection, or the attempt."""
+        connecting = self._connecting
         with contextlib.suppress(RuntimeError):  # the application has closed their loop
             if self._connection is not None:
                 self._connection.abort()
-            if self._connecting is not None:
-                self._connecting.cancel()
+            if connecting is not None and not connecting.get_loop().is_closed():
+                connecting.cancel()
+            elif connecting is not None and (attempt := connecting.get_coro()) is not None:
+                attempt.close()  # asyncio warns of one that was never begun
         self._connection = self._connecting = None
 
     def after_fork_in_child(self) -> None:

@@ -104,6 +104,20 @@ def test_a_client_goes_on_where_it_logs_after_its_loop_was_closed(
     loop.close()
 
 
+def test_an_attempt_that_its_loop_never_began_leaves_no_warning(
+    client: Client, sidecar: Sidecar
+) -> None:
+    async def log() -> None:
+        client.emit({"message": "first"})
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(log())
+    loop.close()
+    assert asyncio.run(client.close(20)).all_acked
+    gc.collect()
+    assert messages(sidecar) == ["first"]
+
+
 async def flush(client: Client) -> None:
     assert (await client.flush(20)).all_acked
 
