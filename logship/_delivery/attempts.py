@@ -19,6 +19,9 @@ failures they would all try again at the same time too, once in each connect tim
 DRAIN_WAIT_SECONDS_MAX = 0.25
 """The longest wait between two attempts once the process is to end."""
 
+_REASONS_MAX = 16
+"""How many reasons of failures are told apart."""
+
 
 class Attempts:
     """One client's attempts to connect.
@@ -50,6 +53,7 @@ class Attempts:
         self._return_wait_seconds = return_wait_seconds
         self._wait_seconds_max = float("inf")
         self._outage_began_seconds: float | None = None
+        self._reasons: list[str] = []
         self._began_at_seconds = float("inf")  # the first attempt is never taken for unanswered
 
     @property
@@ -80,6 +84,12 @@ class Attempts:
         """Wait, then try the next endpoint."""
         is_answer = now_seconds < self._began_at_seconds + UNANSWERED_SECONDS
         self.try_next(now_seconds, 0 if is_answer else UNANSWERED_FAILURES)
+
+    def warning_kind(self, reason: str) -> str:
+        """Return the kind of the warning of a failure: one reason is not to hold back another."""
+        if reason not in self._reasons:
+            self._reasons = [*self._reasons, reason][-_REASONS_MAX:]
+        return f"connect {self._reasons.index(reason)}"
 
     def try_next(self, now_seconds: float, as_after_failures: int = 0) -> None:
         """Wait, then try the next endpoint: a connection that brings no ack is a failure too."""

@@ -140,7 +140,7 @@ class Delivery(Generic[HandleT]):
         self._attempts.failed(now_seconds)
         self._attempts.note_outage(now_seconds)
         text = f"{reason}; records wait until the next try; `logship doctor` looks closer"
-        return [Warn("connect", text)]
+        return [Warn(self._attempts.warning_kind(reason), text)]
 
     def connection_lost(
         self, now_seconds: float, reason: str, *, has_stalled: bool = False

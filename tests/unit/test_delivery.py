@@ -258,6 +258,26 @@ def test_waits_follow_the_number_of_failures_in_a_row() -> None:
     assert waits == [10.0, 20.0, 30.0]
 
 
+def test_no_reason_of_a_failed_attempt_holds_back_another_one() -> None:
+    delivery = a_delivery(Source(), retry_wait_seconds=lambda _: 1.0)
+    delivery.start()
+    now = 0.0
+
+    def kind_of(reason: str) -> str:
+        nonlocal now
+        (warning,) = delivery.connect_failed(now, reason)
+        assert isinstance(warning, Warn)
+        assert reason in warning.text
+        now += 1.0
+        delivery.timer(now)
+        return warning.kind
+
+    refused, expired = kind_of("refused"), kind_of("certificate has expired")
+    assert refused != expired
+    assert (kind_of("refused"), kind_of("certificate has expired")) == (refused, expired)
+    assert len({kind_of(f"reason {number}") for number in range(100)}) < 20
+
+
 def test_an_ack_and_nothing_less_resets_the_wait() -> None:
     source = Source(*handles(2))
     delivery = refused(source, window=1, retry_wait_seconds=lambda failures: 10.0 * failures)
