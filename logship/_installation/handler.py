@@ -105,6 +105,15 @@ class Handler(logging.Handler):
             fields = self.unformatted(record)
         self.client.emit(fields, self._tag, time_ns=time_ns, writes_refused=True)
 
+    def close(self) -> None:
+        """Close the handler. If its client has ended, correct the report that the client gave.
+
+        `logging.shutdown` runs behind logship's exit hook, and closes first the handlers that were
+        made last. What these hold back, as `MemoryHandler` does, they log here.
+        """
+        self.client.correct_report()
+        super().close()
+
     def _show_error(self, record: logging.LogRecord) -> None:
         """Call `handleError`; it raises what `sys.stderr` raises, as where that is closed."""
         try:

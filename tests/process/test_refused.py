@@ -208,13 +208,44 @@ def test_all_agree_on_the_lines_of_a_command_under_run(
     accounts.assert_refused(untold=0, told=0)
 
 
+IN_AN_OLDER_HOOK = """
+    atexit.register(lambda: [log("late") for _ in range(5)])
+    import logship
+    logship.install(level="INFO", console=False)
+    log("in time")
+    ready()
+"""
+HELD_BACK_UNTIL_LOGGING_ENDS = """
+    import logging.handlers
+    logship.install(level="INFO", console=False)
+    log("in time")
+    root = logging.getLogger()
+    held_back = logging.handlers.MemoryHandler(100, target=logship.installed_handler())
+    root.handlers[:] = [held_back]
+    log("late", times=5)
+    ready()
+"""
+
+
+@pytest.mark.parametrize("text", [IN_AN_OLDER_HOOK, HELD_BACK_UNTIL_LOGGING_ENDS])
+def test_all_agree_on_what_is_logged_behind_the_exit_hook(
+    start: Callable[..., Program], sidecar: Sidecar, tmp_path: Path, text: str
+) -> None:
+    """`logging.shutdown` closes logship's handler later still."""
+    accounts = Accounts(start(text, "healthy").end(), tmp_path, sidecar.output.path)
+    accounts.assert_accepted(1)
+    accounts.assert_refused(untold=5, told=0)
+
+
 def test_a_line_that_is_refused_behind_all_reports_counts_itself(
     start: Callable[..., Program], sidecar: Sidecar, tmp_path: Path
 ) -> None:
-    """An exit hook that was registered before logship's runs after it: no correction can follow."""
+    """A hook that is older than that of `logging` runs last: no correction can follow."""
     ended = start(
         """
+        atexit.unregister(logging.shutdown)
         atexit.register(lambda: [log("late") for _ in range(5)])
+        atexit.register(logging.shutdown)
         import logship
         logship.install(level="INFO", console=False)
         log("in time")
