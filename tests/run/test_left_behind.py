@@ -190,5 +190,6 @@ def test_a_command_that_writes_without_end_leaves_the_time_to_ship(
         options=("--stop-timeout", "1", "--receipt", str(receipt)),
     )
     ended = program.stopped(returncode=SIGKILLED)
-    assert "there is no time to read all of its stdout" in ended.stderr
+    # Where the machine is busy, the killed command may not be dead yet, and another reason is told.
+    assert "stdout; what comes from now on is not shipped" in ended.stderr
     assert read_receipt(receipt)["cut_off"] is True
