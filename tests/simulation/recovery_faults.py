@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from logship._spool import directories, files, orphan, orphans, quarantine
+from logship._spool import directories, files, orphan, orphans, quarantine, spool_directory
 from logship._spool.directories import PROCESS_DIRECTORY_NAME, SEGMENT_NAME, STREAMS
 from logship._spool.format import ACKED, QUARANTINED
 from logship._spool.quarantine import QUARANTINE
@@ -42,7 +42,7 @@ _ERRORS = {
     "list fails": (errno.EIO,),
 }
 _RATES_OF_A_CALL = (*_ERRORS, "read short", "segment vanishes")
-_WATCHED = (directories, files, orphan, orphans, quarantine)
+_WATCHED = (directories, files, orphan, orphans, quarantine, spool_directory)
 """The modules whose system calls a recoverer makes."""
 
 _RECOVERERS_MAX = 3
