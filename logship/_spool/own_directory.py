@@ -75,10 +75,6 @@ class OwnDirectory:
                 directory.id, *self._mapped(STREAMS, layout.STREAMS_BYTES, header)
             )
             self.allocate(0)
-            if syncs:  # else one directory after the other would be begun on a disk that fails
-                self._sync()
-                if (error := self.write_error()) is not None:
-                    raise error
         except BaseException:
             self.end()
             raise
@@ -182,6 +178,17 @@ class OwnDirectory:
         if write_error is not None:
             return f"its volume has failed: {write_error.strerror}"
         return None if is_locked else "the lock of this process has been removed or replaced"
+
+    def sync_first(self) -> None:
+        """Write the files to the disk; end the directory where that shows that the disk fails.
+
+        Raises:
+            OSError: It does.
+        """
+        self._sync()
+        if (error := self.write_error()) is not None:
+            self.end()
+            raise error
 
     def write_error(self) -> OSError | None:
         """Return the error that shows that nothing more reaches the disk, or None."""

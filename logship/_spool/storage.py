@@ -304,7 +304,10 @@ class SpoolStorage(Storage):
 
     def _begin(self) -> None:
         """Make a process directory with its streams and a first segment."""
-        self._own = self._new_directory()
+        own = self._new_directory()
+        if self.lost and own.sync_thread is not None:  # a disk that fails is to get no more of them
+            own.sync_first()
+        self._own = own
 
     def _look_again(self, locked: Callable[[Callable[[], Any]], Any]) -> None:
         """See whether the process directory is still this process's; try what failed."""
