@@ -63,15 +63,16 @@ class Handler(logging.Handler):
         severity_key: str | None = None,
         floods: FloodControl | None = None,
     ) -> None:
+        settings = client.settings  # first: `logging.shutdown` closes what `__init__` below notes
         super().__init__(level)
         self.client = client
-        self._message_key = message_key or client.settings.message_key
+        self._message_key = message_key or settings.message_key
         self._tag = tag
-        given = client.settings.severity_key if severity_key is None else severity_key
+        given = settings.severity_key if severity_key is None else severity_key
         self._severity_key = given or None
         self._floods = floods
         # Of arguments without their message no rule can tell whether they are secrets.
-        self._shows_arguments = client.settings.redact is None
+        self._shows_arguments = settings.redact is None
         self._span = CurrentSpan()
 
     def handle(self, record: logging.LogRecord) -> bool:
