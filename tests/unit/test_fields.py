@@ -41,7 +41,7 @@ def shipped(record: Any, *, settings: dict[str, Any], time_ns: int = TIME_NS) ->
     sidecar = Sidecar()
     client = a_background_client(sidecar, **settings)
     assert client.emit(record, time_ns=time_ns)
-    assert client.close(timeout=10).all_acked
+    assert client.close(timeout=60).all_acked
     return fields_of(sidecar)[0]
 
 

@@ -21,6 +21,13 @@ from tests.unit.clients import Stderr, a_client, full_hole, messages, until
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 
 
+@pytest.fixture(autouse=True)
+def _collects_what_a_test_leaves() -> Iterator[None]:
+    """Else a later test collects it, and the filter above no longer holds."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture
 def sidecar() -> Iterator[SocketSidecar]:
     with SocketSidecar() as started:
