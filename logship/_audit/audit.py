@@ -14,6 +14,7 @@ from logship._audit.lines import (
     Unreadable,
     read_line,
     read_stamps,
+    refused_in,
     stream_in,
 )
 from logship._audit.reports import Report
@@ -82,6 +83,8 @@ class Audit:
                     self.unstamped += 1
         if not is_readable and (name := stream_in(text, self.stamp_key)):
             self._stream(name)  # it exists, and only other lines can say more of it
+        if not is_readable and (refused := refused_in(text)):
+            self.expect(refused)
 
     def _note_unreadable(self, found: Unreadable) -> None:
         self.unreadable += 1

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from logship._audit.reports import KIND_KEY, REPORT_SOURCES, Report, UnreadableReport, read_report
@@ -16,8 +17,13 @@ REFUSED_KIND: Final = "refused"
 REFUSED_KEY: Final = "logship_refused"
 RENAMED_REFUSED_KEY: Final = "app_logship_refused"
 """Where `logship run` has it in the record of a line that a program inside wrote."""
+TEXT_SOURCES: Final = ("stdin", "stdout", "stderr")
+"""What `source` says in a record that `logship run` or `logship pipe` made of a line of text."""
 TAG_KEYS: Final = ("fluentd_tag", "tag")
 """Where a JSON line has its tag: in that order, because an application may use `tag` itself."""
+
+_TEXT_KEYS: Final = ("log", "message")
+"""Where a log driver, or `logship run`, has a line."""
 
 NESTED_STRINGS_MAX: Final = 3
 """Layers of JSON inside a string: one of a log driver, one of a collector, and one to spare."""
@@ -90,6 +96,11 @@ _WARNING: Final = "logship: "
 _REPORT_BEGINS: Final = re.compile(rf'"{KIND_KEY}\\*": ?\\*"(?:{"|".join(REPORT_SOURCES)})\\*"')
 """As it stands in a line, or in a string of one."""
 
+_REFUSED_BEGINS: Final = re.compile(
+    rf'"{KIND_KEY}\\*":\s?\\*"{REFUSED_KIND}\\*",\s?\\*"{REFUSED_KEY}\\*":\s?\\*"{STAMP}'
+)
+"""The same of a line of a refused record; its number comes first."""
+
 
 def read_stamps(value: object) -> Iterator[tuple[str, int]]:
     """Yield stream and number of each stamp in a list, such as a high-water record has."""
@@ -102,6 +113,12 @@ def stream_in(line: str, stamp_key: str) -> str | None:
     """Return the stream of the first stamp in a line that cannot be read; None if it has none."""
     stamp = re.search(rf'{re.escape(stamp_key)}\\*":\s?\\*"{STAMP}', line)
     return stamp[1] if stamp else None
+
+
+def refused_in(line: str) -> Refused | None:
+    """Return the number of a refused record whose line cannot be read; None if there is none."""
+    refused = _REFUSED_BEGINS.search(line)
+    return Refused(refused[1], int(refused[2])) if refused else None
 
 
 def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
@@ -153,24 +170,42 @@ def _unless_it_hides_a_report(found: Found, record: object) -> Found:
 
 
 def _carried_by(found: Found, stamp_key: str) -> Iterator[Found]:
-    """Yield what a line of logship says from which `logship run` made a stamped record.
+    """Yield what lines of logship say from which `logship run` made a stamped record.
 
-    The program inside may name streams on its stderr of which nothing else is anywhere.
+    The program inside may name streams on its stderr of which nothing else is anywhere. It may be
+    another `logship run`.
     """
-    if not isinstance(found, Stamped) or found.record.get(KIND_KEY) not in _OURS_KINDS:
+    if isinstance(found, Stamped):
+        yield from _carried_as_text(found.record, stamp_key)
+        yield from _carried_as_fields(found.record, stamp_key)
+
+
+def _carried_as_text(record: Mapping[str, object], stamp_key: str) -> Iterator[Found]:
+    """Yield what a text says that has a line of logship behind other text, or below it."""
+    if record.get("source") not in TEXT_SOURCES:
+        return  # it is the application's own text
+    texts = [text for name in _TEXT_KEYS if isinstance(text := record.get(name), str)]
+    for line in chain.from_iterable(map(str.splitlines, texts)):
+        if (ours := _OURS.search(line)) and not line.startswith(_WARNING):
+            yield from filter(None, _read_json(ours[0], None, stamp_key))
+
+
+def _carried_as_fields(record: Mapping[str, object], stamp_key: str) -> Iterator[Found]:
+    is_ours = "record" in record or "streams" in record  # else it is the application's field
+    if record.get(KIND_KEY) not in _OURS_KINDS or not is_ours:
         return
-    if "record" in found.record or "streams" in found.record:  # else it is the application's field
-        line = {
-            REFUSED_KEY if name == RENAMED_REFUSED_KEY else name: value
-            for name, value in found.record.items()
-            if name != stamp_key
-        }
-        try:
-            carried = _read_record(line, None, stamp_key)
-        except UnreadableReport as error:
-            carried = Unreadable(str(error), is_report=True)
-        if carried is not None:
-            yield carried
+    line = {
+        REFUSED_KEY if name == RENAMED_REFUSED_KEY else name: value
+        for name, value in record.items()
+        if name != stamp_key
+    }
+    try:
+        carried = _read_record(line, None, stamp_key)
+    except UnreadableReport as error:
+        carried = Unreadable(str(error), is_report=True)
+    if carried is not None:
+        yield carried
+        yield from _carried_by(carried, stamp_key)
 
 
 def _read_record(
@@ -214,7 +249,7 @@ def _read_refused(given: object) -> Found:
 
 def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left: int) -> Found:
     """Look into strings of JSON. Their record has a tag of its own, not that of its carrier."""
-    texts = [level.get(name) for level in levels for name in ("log", "message")]
+    texts = [level.get(name) for level in levels for name in _TEXT_KEYS]
     for text in texts:
         if strings_left and isinstance(text, str) and (ours := _ours_in(text, stamp_key)):
             try:

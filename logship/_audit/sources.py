@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from logship._audit.lines import Refused, Unreadable, read_line
+from logship._audit.lines import Refused, Unreadable, read_line, refused_in
 from logship._audit.reports import Report
 from logship.errors import LogshipError
 
@@ -193,8 +193,10 @@ def expected_in(source: Source, stamp_key: str) -> Iterator[Report | Refused]:
     for number, line in enumerate(chain.from_iterable(source.batches()), start=1):
         if not SEEMS_EXPECTED.search(line):
             continue
-        for found in read_line(line.decode("utf-8", "replace"), stamp_key):
+        text = line.decode("utf-8", "replace")
+        for found in read_line(text, stamp_key):
             if isinstance(found, Unreadable) and found.is_report:
                 raise CannotRead(f"{source.name}, line {number}: {found.why}")
-            if isinstance(found, Report | Refused):
-                yield found
+            expected = refused_in(text) if isinstance(found, Unreadable) else found
+            if isinstance(expected, Report | Refused):
+                yield expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,8 @@ from logship._audit.lines import Found, Refused, Stamped, Unreadable, read_line
 from logship._audit.reports import Report
 from logship._audit.verdict import Outcome
 from tests.audit import lines
-from tests.audit.asking import judged, read
-from tests.audit.lines import TWO, in_string, record, spilled
+from tests.audit.asking import audit, judged, read
+from tests.audit.lines import ONE, TWO, in_string, record, spilled, stamp
 
 TWO_STREAMS = (lines.stream_report(2, 1, end=2), lines.stream_report(1, 1, stream=TWO))
 OURS = [
@@ -109,3 +110,63 @@ def test_a_report_that_run_ships_and_that_cannot_be_read_is_told() -> None:
     torn = lines.shipped_by_run(lines.report(lines.stream_report(4, 3), accepted="3"), 1)
     verdict = judged(lines.received(torn), lines.received(lines.end(2, 1)))
     assert (verdict.streams[0].outcome, verdict.outcome) == (Outcome.COMPLETE, Outcome.UNPROVEN)
+
+
+def of_run(text: str, number: int, stream: str = ONE) -> bytes:
+    """What `logship run` makes of a line of text on the stderr of a program inside."""
+    return lines.received(
+        {"message": text, "source": "stderr", "logship_id": stamp(number, stream)}
+    )
+
+
+IN_TEXT = pytest.mark.parametrize(
+    "text", ["web.1 | {}", " 45%|### | 9/20{}", "Traceback\n  at x\n{}\nmore", "{}", "  {}"]
+)
+
+
+@IN_TEXT
+@pytest.mark.parametrize(("line", "kind"), OURS)
+def test_run_may_have_made_a_message_of_a_line_of_logship(
+    text: str, line: bytes, kind: type[Found]
+) -> None:
+    message = text.replace("{}", line.decode())
+    carrier, said = read_line(of_run(message, 1).decode())
+    assert isinstance(carrier, Stamped)
+    assert isinstance(said, kind)
+    of_an_application = lines.received({"message": message, "logship_id": stamp(1)})
+    assert isinstance(read(of_an_application), Stamped), "it may quote what it likes"
+
+
+@IN_TEXT
+def test_a_lost_stream_is_known_from_a_report_behind_other_text(text: str) -> None:
+    report = lines.report(lines.stream_report(3, 2, end=3, stream=TWO)).decode()
+    carrier = of_run(text.replace("{}", report), 1)
+    assert judged(carrier, lines.received(lines.end(2, 1))).outcome is Outcome.LOST
+
+
+def test_a_warning_that_quotes_a_report_says_nothing_under_run() -> None:
+    assert isinstance(read(of_run(f"logship: the sidecar said {REPORT}", 1)), Stamped)
+
+
+def test_a_line_that_two_runs_carried_is_read() -> None:
+    inner = lines.shipped_by_run(lines.refused(7), 4, TWO)
+    outer = lines.shipped_by_run(spilled(inner), 1)
+    found = read_line(lines.received(outer).decode())
+    assert [type(each) for each in found] == [Stamped, Stamped, Refused]
+    text = of_run("web.1 | " + spilled(inner).decode(), 1)
+    assert [type(each) for each in read_line(text.decode())] == [Stamped, Stamped, Refused]
+
+
+@pytest.mark.parametrize("cut", [1, 40, 60])
+def test_a_refused_line_that_is_cut_counts_by_its_number(cut: int, tmp_path: Path) -> None:
+    """As a log driver cuts it that splits long lines."""
+    whole = [lines.received(record(1)), lines.received(lines.end(2, 1))]
+    torn = lines.refused(2)[:-cut]
+    for line in (torn, b"app-1  | " + torn, lines.plain(in_string(torn))):
+        verdict = judged(whole, line)
+        assert verdict.outcome is not Outcome.COMPLETE
+        assert [(each.life, each.declared) for each in verdict.refusals] == [(lines.LIFE, 2)]
+    (tmp_path / "err").write_bytes(torn + b"\n" + lines.report(lines.stream_report(2, 1, end=2)))
+    (tmp_path / "out").write_bytes(b"\n".join(whole))
+    result = audit(str(tmp_path / "out"), "--expect", str(tmp_path / "err"), code=3)
+    assert "2 refused by calls that returned no error" in result.output
